@@ -1,0 +1,6 @@
+"""The minimal core of MAIA: protocols, discovery, the loop, the record and the sandbox.
+
+Read `maia_core.protocols` first, then `maia_core.agent`: together they are the whole system.
+"""
+
+__version__ = "0.1.0"

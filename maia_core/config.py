@@ -1,0 +1,166 @@
+"""One validated configuration a run, from `maia.toml` and the command line, and one per plugin."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from maia_core.errors import UsageError, did_you_mean
+from maia_core.types import Data, ExecutionLimits
+
+CONFIG_FILE = "maia.toml"
+
+M = TypeVar("M", bound=BaseModel)
+
+
+class PluginConfig(BaseModel):
+    """Base of a plugin's nested `Config`: its fields are the plugin's options, with types, defaults and docs."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class Choice(BaseModel):
+    """Which plugin of a kind, and its options. `"collage"` and `{name = "collage", size = 224}` both make one."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    name: str
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The options as written, not yet validated by the plugin."""
+        return dict(self.model_extra or {})
+
+
+def _choice(value: Any) -> Any:
+    return {"name": value} if isinstance(value, str) else value
+
+
+Chosen = Annotated[Choice, BeforeValidator(_choice)]
+
+
+class Limits(Data):
+    """What one run may use; reaching a limit asks the backbone for its final answer with what it has."""
+
+    turns: int = Field(30, gt=0)
+    seconds: float = Field(3600, gt=0)
+    tokens: int = Field(1_000_000, gt=0)
+    reply_tokens: int = Field(4096, gt=0)
+    reply_seconds: float = Field(120, gt=0)
+    malformed: int = Field(5, gt=0)
+    """Malformed replies in a row before the run ends as failed."""
+
+
+class RunConfig(Data):
+    """Everything that a run is made from. The defaults are the offline laboratory."""
+
+    system: Chosen | None = None
+    """The unit: `MODEL:LAYER:UNIT`, or the name of a system plugin and its argument."""
+    backbone: Chosen = Choice(name="heuristic")
+    task: Chosen = Choice(name="neuron-description")
+    dataset: Chosen = Choice(name="collage")
+    generator: Chosen = Choice(name="collage")
+    editor: Chosen = Choice(name="collage")
+    describer: Chosen = Choice(name="nearest")
+    sandbox: Chosen = Choice(name="auto")
+    tools: tuple[Chosen, ...] = tuple(
+        Choice(name=name)
+        for name in (
+            "dataset_exemplars text2image edit_images describe_images summarize_images log_experiment results display"
+        ).split()
+    )
+    seed: int = 0
+    runs: str = "runs"
+    """Folder in which a run makes its own folder."""
+    limits: Limits = Limits()
+    experiment: ExecutionLimits = ExecutionLimits()
+
+
+def load(path: Path | None = None, overrides: Iterable[tuple[str, Any]] = ()) -> RunConfig:
+    """Reads `maia.toml` (of the working folder where no path is given and there is one) and applies overrides.
+
+    Args:
+        path: A file that must exist, or None.
+        overrides: Dotted keys and values, later ones win: `("generator.size", "256")`.
+
+    Raises:
+        UsageError: names the file, the key and what is allowed.
+    """
+    file = path or Path(CONFIG_FILE)
+    data: dict[str, Any] = {}
+    if path is not None or file.is_file():
+        try:
+            data = tomllib.loads(file.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise UsageError(f"cannot read the configuration {file}: {error.strerror}") from error
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise UsageError(f"{file} is not valid TOML: {error}") from error
+    where = str(file) if data else "the command line"
+    for key, value in overrides:
+        _set(data, key, value)
+    return validated(RunConfig, data, where)
+
+
+def _set(data: dict[str, Any], key: str, value: Any) -> None:
+    *parents, last = key.split(".")
+    for parent in parents:
+        child = data.get(parent)
+        if isinstance(child, str):
+            child = {"name": child}
+        elif child is None and parent in CHOICES:
+            child = {"name": CHOICES[parent]}
+        data[parent] = child = dict(child or {})
+        data = child
+    old = data.get(last)
+    if isinstance(old, dict) and "name" in old and isinstance(value, str) and not parents:
+        # Another plugin is chosen: the options of the old one are not its options.
+        value = {"name": value} if value != old["name"] else old
+    data[last] = value
+
+
+CHOICES: dict[str, str | None] = {
+    key: field.default.name if isinstance(field.default, Choice) else None
+    for key, field in RunConfig.model_fields.items()
+    if isinstance(field.default, Choice) or key == "system"
+}
+"""The keys of a configuration that choose one plugin, with the default's name."""
+
+
+def validated(model: type[M], data: Mapping[str, Any], where: str) -> M:
+    """Validates `data`, and turns what is wrong into one line with file, key and what is allowed.
+
+    Strings from the command line are read as the type that the field asks for.
+    """
+    try:
+        return model.model_validate(dict(data))
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        if first["type"] == "extra_forbidden":
+            known = _fields(model, first["loc"][:-1])
+            hint = did_you_mean(str(first["loc"][-1]), known) or f" Allowed: {', '.join(known) or 'no options'}."
+            raise UsageError(f"{where}: unknown key '{key}'.{hint}") from error
+        given = "" if first["type"] == "missing" else f", not {first['input']!r}"
+        raise UsageError(f"{where}: '{key}': {first['msg'][0].lower()}{first['msg'][1:]}{given}") from error
+
+
+def _fields(model: type[BaseModel], path: Iterable[Any]) -> list[str]:
+    for part in path:
+        kind = model.model_fields[part].annotation if part in model.model_fields else None
+        if not (isinstance(kind, type) and issubclass(kind, BaseModel)):
+            return []
+        model = kind
+    return list(model.model_fields)
+
+
+def cache_dir() -> Path:
+    """Returns the folder for what may be computed or fetched again: `$MAIA_CACHE`, else `maia` in the user's cache."""
+    if own := os.environ.get("MAIA_CACHE"):
+        return Path(own)
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "maia"

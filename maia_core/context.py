@@ -1,0 +1,150 @@
+"""What a plugin may ask of the run that it is built for."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from maia_core.config import RunConfig, cache_dir
+from maia_core.errors import UsageError
+from maia_core.types import Image, ImagePart, TextPart, as_part, content_id
+
+if TYPE_CHECKING:
+    from maia_core.protocols import Dataset, Describer, ExemplarSource, ImageEditor, ImageGenerator, System
+    from maia_core.registry import Registry
+
+
+class Context:
+    """The parts of one run, each built when it is first asked for and then shared.
+
+    Attributes:
+        config: The run's configuration.
+        seed: The run's seed.
+        cache: Folder for what may be computed again; a plugin uses a subfolder of its own name.
+        results: What `log_experiment` logged so far, oldest first.
+        warn: Takes a line that the record and the report should show (skipped files, fallbacks).
+    """
+
+    def __init__(
+        self,
+        config: RunConfig | None = None,
+        registry: Registry | None = None,
+        *,
+        parts: Mapping[str, Any] | None = None,
+        cache: Path | None = None,
+    ) -> None:
+        """Makes the context of a run.
+
+        Args:
+            config: Which plugins to build; the defaults where it is None.
+            registry: Where plugins are found; the installed ones where it is None.
+            parts: Ready-made parts by kind, used instead of building them.
+            cache: The cache folder; `config.cache_dir()` where it is None.
+        """
+        if registry is None:
+            from maia_core.registry import installed
+
+            registry = installed()
+        self.config = config or RunConfig()
+        self.registry = registry
+        self.seed = self.config.seed
+        self.cache = cache or cache_dir()
+        self.results: list[dict[str, Any]] = []
+        self.warn: Callable[[str], None] = lambda line: None
+        self._shown: list[TextPart | ImagePart] = []
+        self._parts: dict[str, Any] = dict(parts or {})
+        self._lock = threading.RLock()
+
+    # The run's parts, typed.
+
+    @property
+    def system(self) -> System:
+        """The unit that is explained."""
+        return self.part("system")
+
+    @property
+    def dataset(self) -> Dataset:
+        """The data set that exemplars come from."""
+        return self.part("dataset")
+
+    @property
+    def generator(self) -> ImageGenerator:
+        """The image generator."""
+        return self.part("generator")
+
+    @property
+    def editor(self) -> ImageEditor:
+        """The image editor."""
+        return self.part("editor")
+
+    @property
+    def describer(self) -> Describer:
+        """The describer; hand it `Image.anonymous()` copies only."""
+        return self.part("describer")
+
+    def part(self, kind: str) -> Any:
+        """Returns the run's one part of a kind, built on first use.
+
+        Raises:
+            UsageError: the configuration chooses none.
+            PluginError: the chosen plugin is missing or broken.
+        """
+        with self._lock:
+            if kind not in self._parts:
+                choice = getattr(self.config, kind, None)
+                if choice is None:
+                    raise UsageError(f"no {kind} is chosen; set '{kind}' in maia.toml or pass --{kind}")
+                build = self._build_system if kind == "system" else self.registry.build
+                self._parts[kind] = build(kind, choice.name, choice.options, self)
+            return self._parts[kind]
+
+    def build(self, kind: str, name: str, **options: Any) -> Any:
+        """Returns a part beside the run's own, such as a model that a describer looks with; shared by equal options."""
+        key = f"{kind}/{name}/{sorted(options.items())!r}"
+        with self._lock:
+            if key not in self._parts:
+                self._parts[key] = self.registry.build(kind, name, options, self)
+            return self._parts[key]
+
+    def _build_system(self, kind: str, name: str, options: Mapping[str, Any], context: Context) -> System:
+        plugin, _, ref = name.partition(":")
+        if self.registry.find("model", plugin) is not None:
+            return self.build("model", plugin, **options).unit(ref)
+        extra = {"ref": ref} if ref else {}
+        return self.registry.build(kind, plugin, {**options, **extra}, context)
+
+    def exemplar_source(self, system: System) -> ExemplarSource:
+        """Returns the fastest way to a system's exemplars on the run's data set: its own, or brute force."""
+        from maia_core.exemplars import BruteForce
+        from maia_core.protocols import HasExemplars
+
+        if isinstance(system, HasExemplars):
+            return system.exemplar_source(self.dataset)
+        return BruteForce(self.dataset, warn=self.warn)
+
+    # What tools do for the backbone.
+
+    def show(self, *items: str | Image) -> None:
+        """Shows texts and images to the backbone when the present program has ended."""
+        self._shown.extend(map(as_part, items))
+
+    def take_shown(self) -> list[TextPart | ImagePart]:
+        """Returns and forgets what was shown since the last call."""
+        shown, self._shown = self._shown, []
+        return shown
+
+    def seeds(self, prompts: Sequence[str]) -> list[int]:
+        """Derives one seed a prompt from (run, prompt, occurrence in `prompts`): replicates differ, repeats agree.
+
+        Returns:
+            Integers in [0, 2**31).
+        """
+        seen: dict[str, int] = {}
+        seeds = []
+        for prompt in prompts:
+            occurrence = seen[prompt] = seen.get(prompt, -1) + 1
+            name = content_id(str(self.seed).encode(), prompt.encode("utf-8", "replace"), str(occurrence).encode())
+            seeds.append(int(name[:8], 16) >> 1)
+        return seeds

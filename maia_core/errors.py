@@ -1,0 +1,73 @@
+"""One tree of errors, split by who can mend them.
+
+`MendableError` goes back to the backbone as text. Every other `MaiaError` ends the run (or the command) with one
+clear line that names the fix.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class MaiaError(Exception):
+    """Root of every error that MAIA raises on purpose; its text is one line that says what to change."""
+
+    exit_code = 2
+
+
+class UsageError(MaiaError):
+    """The user's input cannot be used: a wrong name, value, file or option."""
+
+
+class UnreadableImage(UsageError):
+    """A file of a data set is no image, or is broken: it is counted, skipped and named."""
+
+
+class PluginError(MaiaError):
+    """A plugin is missing, broken, ambiguous or made for another core."""
+
+
+class RecordError(MaiaError):
+    """A run folder cannot be written, or does not hold what a run folder must hold."""
+
+
+class RunError(MaiaError):
+    """Something outside of the backbone's reach failed; this run ends, other runs of the same sweep go on."""
+
+    exit_code = 1
+
+
+class BackboneError(RunError):
+    """The backbone gave no usable reply after every retry."""
+
+
+class SandboxError(RunError):
+    """No sandbox can run programs here, or the sandbox itself failed."""
+
+
+class MendableError(MaiaError):
+    """Something that the backbone can mend: its text is shown to the backbone."""
+
+
+class ToolError(MendableError):
+    """A tool or a system refuses its arguments; the text says what it accepts."""
+
+
+class ReplyError(MendableError):
+    """The backbone's reply has not the form that was asked for; the text says what was expected."""
+
+
+def did_you_mean(name: str, known: Iterable[str], limit: int = 3) -> str:
+    """Returns `" Did you mean 'a' or 'b'?"` for the known names nearest to `name`, or an empty string."""
+    lowered = {k.lower(): k for k in known}
+    near = [lowered[k] for k in difflib.get_close_matches(name.lower(), lowered, n=limit, cutoff=0.5)]
+    return f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
+
+
+def one_line(error: BaseException) -> str:
+    """Returns `TypeName: message` of an error on a single line, or the message alone for a `MaiaError`."""
+    text = " ".join(str(error).split())
+    if isinstance(error, MaiaError):
+        return text
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__

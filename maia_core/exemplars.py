@@ -1,0 +1,72 @@
+"""Exemplars of any system by brute force: measure every image, keep the highest."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Iterator
+
+import numpy as np
+
+from maia_core.errors import UnreadableImage, UsageError
+from maia_core.protocols import Dataset, System
+from maia_core.types import QUANTILES, Exemplar, Image, UnitStatistics
+
+BATCH = 32
+
+
+class BruteForce:
+    """Measures a system on every image of a data set. Memory: one batch, `k` exemplars and one float an image."""
+
+    def __init__(self, dataset: Dataset, warn: Callable[[str], None] = lambda line: None) -> None:
+        self.dataset = dataset
+        self.warn = warn
+
+    def exemplars(self, system: System, k: int) -> tuple[list[Exemplar], UnitStatistics]:
+        """See `maia_core.protocols.ExemplarSource`."""
+        best: list[tuple[float, int, Image]] = []
+        values: list[float] = []
+        skipped: list[str] = []
+        for indices, images in _batches(self.dataset, skipped):
+            activations, masked = system.neuron(images)
+            values += activations
+            best = heapq.nsmallest(k, [*best, *zip((-a for a in activations), indices, masked, strict=True)], key=lambda e: e[:2])
+        if skipped:
+            self.warn(f"{len(skipped)} images of {self.dataset.name} cannot be read and were skipped: {', '.join(skipped[:5])}")
+        if not values:
+            raise UsageError(f"the data set {self.dataset.name} holds no readable image")
+        return [Exemplar(-a, image) for a, _, image in best], statistics(self.dataset.name, values, len(skipped))
+
+
+def statistics(
+    dataset: str, values: list[float], skipped: int = 0, threshold: float | None = None, quantile: float | None = None
+) -> UnitStatistics:
+    """Sums up a unit's activations over a data set."""
+    array = np.asarray(values, dtype=np.float64)
+    return UnitStatistics(
+        dataset=dataset,
+        count=array.size,
+        skipped=skipped,
+        mean=float(array.mean()),
+        std=float(array.std()),
+        quantiles=tuple(np.quantile(array, QUANTILES).tolist()),
+        threshold=threshold,
+        threshold_quantile=quantile,
+    )
+
+
+def _batches(dataset: Dataset, skipped: list[str]) -> Iterator[tuple[list[int], list[Image]]]:
+    indices: list[int] = []
+    images: list[Image] = []
+    for index in range(len(dataset)):
+        try:
+            image = dataset[index]
+        except UnreadableImage:
+            skipped.append(dataset.ids[index])
+            continue
+        indices.append(index)
+        images.append(image)
+        if len(images) == BATCH:
+            yield indices, images
+            indices, images = [], []
+    if images:
+        yield indices, images

@@ -1,0 +1,355 @@
+"""The whole plugin API on one page: what each kind of plugin promises.
+
+Exactly one of a kind is chosen by name: an entry point. Its group is `maia.<kind>s` (`GROUPS`), its value a factory
+that is called as `factory(config, context)`:
+
+* `config` is an instance of the factory's nested `Config` (a `maia_core.config.PluginConfig`); without one the plugin
+  has no options;
+* `context` is the run's `maia_core.context.Context`: the other parts of the run, its cache folder, its seed.
+
+A class whose `__init__` takes these two is such a factory. Protocols are synchronous; what is expensive takes batches.
+Every installed plugin that wants to be *told* what happens is an observer: see `maia_core.hookspecs`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel
+
+from maia_core.types import (
+    BackboneInfo,
+    CallLimits,
+    Detection,
+    Execution,
+    ExecutionLimits,
+    Exemplar,
+    Explanation,
+    GeneratedImages,
+    Image,
+    LayerInfo,
+    Message,
+    Reply,
+    UnitInfo,
+    UnitStatistics,
+)
+
+if TYPE_CHECKING:
+    from maia_core.context import Context
+
+GROUPS = {
+    kind: f"maia.{kind}s"
+    for kind in (
+        "model system tool generator editor describer dataset detector backbone task explainer judge sandbox runner"
+        " command observer"
+    ).split()
+}
+"""Kind of plugin to its entry-point group."""
+
+
+# --- what is explained -----------------------------------------------------------------------------------------------
+
+
+@runtime_checkable
+class System(Protocol):
+    """One unit, as the backbone sees it. Usually made by a `Model`; a synthetic neuron is one by itself.
+
+    Attributes:
+        info: Model, layer and unit.
+    """
+
+    info: UnitInfo
+
+    def neuron(self, images: Sequence[Image]) -> tuple[list[float], list[Image]]:
+        """Measures the unit on a batch of images.
+
+        Returns:
+            The activation of each image (spatial maximum of the unit's map, finite floats), and each image masked to
+            where the unit is active (same size, `clean` is the input image). A unit without a map masks nothing: it
+            returns the images as they are and says so in `info`. The result of one image does not depend on the rest
+            of the batch. An image that is masked already is measured on its clean pixels.
+        """
+
+
+@runtime_checkable
+class Model(Protocol):
+    """What several units share: one copy of the weights, safe to call from several threads.
+
+    Attributes:
+        name: Name of the model, the first part of a unit's reference.
+        fingerprint: Changes whenever weights, architecture or preprocessing do.
+    """
+
+    name: str
+    fingerprint: str
+
+    def layers(self) -> list[LayerInfo]:
+        """Returns the layers that have units, in the order of computation."""
+
+    def activations(self, images: Sequence[Image], layer: str) -> NDArray[np.float32]:
+        """Measures all units of a layer at once: float32 of shape (images, units), the spatial maximum of each map.
+
+        Raises:
+            UsageError: there is no such layer; the message lists the nearest ones.
+        """
+
+    def unit(self, ref: str) -> System:
+        """Returns the system for `layer:unit` (such as `blocks.10:122` or `prob:tiger`).
+
+        Raises:
+            UsageError: there is no such layer or unit; the message lists what exists, nearest first.
+        """
+
+    def close(self) -> None:
+        """Frees the weights."""
+
+
+@runtime_checkable
+class ExemplarSource(Protocol):
+    """Finds a unit's exemplars: brute force, a built index, or a synthetic neuron's own."""
+
+    def exemplars(self, system: System, k: int) -> tuple[list[Exemplar], UnitStatistics]:
+        """Returns the `k` highest-activating images of a data set, masked, highest first (ties by the image's place in
+        the data set), and the statistics of the unit over the whole data set.
+
+        Raises:
+            UsageError: the data set is empty or holds no readable image.
+        """
+
+
+@runtime_checkable
+class HasExemplars(Protocol):
+    """A system that knows a faster way to its exemplars than measuring every image one unit at a time."""
+
+    def exemplar_source(self, dataset: Dataset) -> ExemplarSource:
+        """Returns the source that serves this system on `dataset`."""
+
+
+# --- engines, which stand behind tools: swapping one never changes the prompt ------------------------------------------
+
+
+@runtime_checkable
+class Dataset(Protocol):
+    """An ordered, sized source of real images with stable ids, readable from several threads.
+
+    Attributes:
+        name: Name for the record and the report.
+        fingerprint: Changes whenever the images or their order do.
+        ids: A stable, unique id per image, in order.
+    """
+
+    name: str
+    fingerprint: str
+    ids: Sequence[str]
+
+    def __len__(self) -> int:
+        """Returns the number of images."""
+
+    def __getitem__(self, index: int) -> Image:
+        """Returns one image, without title, its id in its provenance.
+
+        Raises:
+            UnreadableImage: the file is no image or is broken; callers count it and go on.
+            IndexError: `index` is not in `range(len(self))`.
+        """
+
+
+@runtime_checkable
+class LabelledDataset(Dataset, Protocol):
+    """A data set that names what its images show. Labels serve describers and evaluation, never a program."""
+
+    def concepts(self, index: int) -> Sequence[str]:
+        """Returns the names of what the image shows, the most specific first, then broader ones (tiger, cat, mammal)."""
+
+
+@runtime_checkable
+class ImageGenerator(Protocol):
+    """Makes images from prompts.
+
+    Attributes:
+        fingerprint: Changes whenever the same prompt and seed would give other pixels.
+    """
+
+    fingerprint: str
+
+    def generate(self, prompts: Sequence[str], seeds: Sequence[int]) -> GeneratedImages:
+        """Makes one image a prompt: same prompt and seed, same pixels, in whatever batch."""
+
+
+@runtime_checkable
+class ImageEditor(Protocol):
+    """Changes images as instructed ("replace the dog with a cat") and leaves the rest as it is.
+
+    Attributes:
+        fingerprint: Changes whenever the same image, instruction and seed would give other pixels.
+    """
+
+    fingerprint: str
+
+    def edit(self, images: Sequence[Image], instructions: Sequence[str], seeds: Sequence[int]) -> GeneratedImages:
+        """Returns one edited image for each image, instruction and seed; masks are ignored, clean pixels are edited."""
+
+
+@runtime_checkable
+class Describer(Protocol):
+    """Says what images show, from pixels and masks alone: it is handed `Image.anonymous()` copies.
+
+    Attributes:
+        fingerprint: Changes whenever the same image would be described otherwise.
+    """
+
+    fingerprint: str
+
+    def describe(self, images: Sequence[Image]) -> list[str]:
+        """Describes what the unmasked region of each image shows."""
+
+    def summarize(self, images: Sequence[Image]) -> str:
+        """Says what the unmasked regions of all images have in common."""
+
+
+@runtime_checkable
+class Detector(Protocol):
+    """Finds things named by a text in images: what synthetic neurons are made of.
+
+    Attributes:
+        fingerprint: Changes whenever the same image and text would give other detections.
+    """
+
+    fingerprint: str
+
+    def detect(self, images: Sequence[Image], text: str) -> list[list[Detection]]:
+        """Returns for each image what was found, the highest score first; scores are in [0, 1]."""
+
+
+# --- the agent's parts -------------------------------------------------------------------------------------------------
+
+Tool = Callable[..., Any]
+"""A typed callable with a docstring; the backbone sees it as `tools.<name>`.
+
+Its factory gets the run's context, so that a tool reaches the system, the engines and `context.show`. Arguments and
+results are made of None, bool, int, float, str, list, tuple, dict with str keys, and `Image`. It raises `ToolError` for
+arguments that the backbone can mend. A tool with a true attribute `is_property` is read without a call.
+"""
+
+
+@runtime_checkable
+class Backbone(Protocol):
+    """The model (or person) that designs the experiments.
+
+    Attributes:
+        info: What it is and can do.
+    """
+
+    info: BackboneInfo
+
+    def complete(self, messages: Sequence[Message], limits: CallLimits) -> Reply:
+        """Answers a conversation: a system message first, then user and assistant messages in turn.
+
+        Raises:
+            BackboneError: no usable reply, after the backbone's own retries.
+        """
+
+
+@runtime_checkable
+class Task(Protocol):
+    """A question about a system: the user prompt, and the answer's form.
+
+    Attributes:
+        answer: Pydantic model of the answer.
+        tags: The sections of a reply that make an answer, such as `("DESCRIPTION", "LABEL")`. A tag stands for its
+            numbered forms too (`LABEL 1`, `LABEL 2`).
+    """
+
+    answer: type[BaseModel]
+    tags: tuple[str, ...]
+
+    def prompt(self, info: UnitInfo) -> str:
+        """Returns the user prompt. It must not give away the unit's place in a benchmark or any ground truth."""
+
+    def parse(self, sections: Mapping[str, list[str]]) -> BaseModel:
+        """Makes the answer from the sections of a reply (tag to its texts, in order).
+
+        Raises:
+            ReplyError: something is missing; the message, shown to the backbone, says what.
+        """
+
+    def explanation(self, answer: BaseModel) -> Explanation:
+        """Returns the answer in the form that reports and evaluations compare."""
+
+
+@runtime_checkable
+class Explainer(Protocol):
+    """Explains units. The agent is one, every baseline is another, so they are compared on equal terms."""
+
+    def explain(self, unit: System, context: Context) -> Explanation:
+        """Explains one unit with what the context offers."""
+
+
+@runtime_checkable
+class Judge(Protocol):
+    """What evaluation and verification ask of a language model or an embedding."""
+
+    def write_prompts(self, label: str, n: int) -> list[str]:
+        """Writes `n` different prompts of images that show what `label` says."""
+
+    def select(self, label: str, prompts: Sequence[str]) -> list[int]:
+        """Ranks `prompts` (by index) from most to least likely to activate a unit that `label` describes."""
+
+    def compare(self, truth: str, a: str, b: str) -> int:
+        """Returns 0 if label `a` agrees better with `truth`, 1 if `b` does."""
+
+    def predict(self, label: str, images: Sequence[Image]) -> list[float]:
+        """Predicts how much a unit that `label` describes responds to each image, in [0, 1]."""
+
+
+# --- where things run --------------------------------------------------------------------------------------------------
+
+
+@runtime_checkable
+class Host(Protocol):
+    """What a sandbox lets a program reach: `maia_core.host.ToolHost` in a run, a fake in tests.
+
+    Attributes:
+        methods: Every name that may be called, such as `system.neuron` and `tools.text2image`.
+        properties: Those of them that are read without a call, such as `tools.results`.
+    """
+
+    methods: frozenset[str]
+    properties: frozenset[str]
+
+    def call(self, method: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+        """Carries out one call with validated values (see `Tool`) and returns such a value.
+
+        Raises:
+            MendableError: shown to the program as an exception with this text.
+            MaiaError: ends the experiment and the run.
+        """
+
+
+@runtime_checkable
+class Sandbox(Protocol):
+    """Runs programs that nobody trusts; module-level names persist from one program to the next."""
+
+    def run(self, program: str, host: Host) -> Execution:
+        """Runs `program`, then its `run_experiment(system, tools)`; `host` is called in the caller's thread.
+
+        Whatever the program does ends up in the `Execution`; a worker that had to be killed is replaced.
+
+        Raises:
+            MaiaError: `host` failed in a way that no program can mend.
+            SandboxError: the sandbox itself does not work.
+        """
+
+    def close(self) -> None:
+        """Ends the worker. Closing twice is allowed."""
+
+
+@runtime_checkable
+class Runner(Protocol):
+    """Maps many units onto workers: this process, or an existing distributed engine."""
+
+    def map(self, function: Callable[[Any], Any], items: Iterable[Any]) -> Iterable[Any]:
+        """Applies a picklable function to every item and yields the results in order."""

@@ -1,0 +1,386 @@
+"""The data that crosses the protocols. Pixels stay behind `Image` handles until someone looks at them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image as PILImage
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, PrivateAttr
+
+from maia_core.errors import UsageError
+
+Pixels = NDArray[np.uint8]
+"""RGB pixels: shape (height, width, 3), dtype uint8, values 0 to 255."""
+
+Mask = NDArray[np.bool_]
+"""What to look at in an image: shape (height, width), dtype bool, True where the image is kept bright."""
+
+MASK_DARKENING = 0.25
+"""Brightness of what a mask hides, as a fraction of the original (the paper's reference code)."""
+
+
+class Data(BaseModel):
+    """Base of MAIA's immutable data types: unknown fields are refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+
+def content_id(*chunks: bytes) -> str:
+    """Returns the content hash that names images, files and cache entries: 32 hexadecimal digits of BLAKE2b."""
+    digest = hashlib.blake2b(digest_size=16)
+    for chunk in chunks:
+        digest.update(len(chunk).to_bytes(8, "big"))
+        digest.update(chunk)
+    return digest.hexdigest()
+
+
+class Image(Data):
+    """A handle to one RGB image: cheap to copy, hash and record; its pixels are loaded when asked for.
+
+    Make one with `from_pixels`, `from_pil` or, where loading is expensive, `from_loader`. A masked image is a clean
+    image with a mask beside it (`masked`): nothing is baked in, so the clean one is always at hand.
+
+    Attributes:
+        id: Content hash of the pixels (and of the mask, where there is one).
+        title: What a person or a backbone calls the image: a prompt, "exemplar 3". May be empty.
+        width: Width in pixels.
+        height: Height in pixels.
+        clean: The image without its mask; None for an image that has no mask.
+        provenance: Where the image comes from, for the record only: it never reaches a program, a message to a
+            backbone or a describer.
+    """
+
+    id: str = Field(pattern=r"^[0-9a-f]{32}$")
+    title: str = ""
+    width: int = Field(gt=0)
+    height: int = Field(gt=0)
+    clean: Image | None = None
+    provenance: dict[str, JsonValue] = Field(default_factory=dict)
+
+    _load: Callable[[], NDArray[Any]] | None = PrivateAttr(default=None)
+
+    @classmethod
+    def from_pixels(cls, pixels: Pixels, title: str = "", **provenance: JsonValue) -> Image:
+        """Makes a handle to pixels that are in memory; the array must not be changed afterwards.
+
+        Raises:
+            UsageError: `pixels` is not a uint8 array of shape (height, width, 3).
+        """
+        if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or 0 in pixels.shape:
+            raise UsageError(f"an image needs uint8 pixels of shape (height, width, 3), not {pixels.dtype} {pixels.shape}")
+        pixels = np.ascontiguousarray(pixels)
+        height, width = pixels.shape[:2]
+        name = content_id(f"{width}x{height}".encode(), pixels.tobytes())
+        return cls(id=name, title=title, width=width, height=height, provenance=provenance).bind(lambda: pixels)
+
+    @classmethod
+    def from_pil(cls, image: PILImage.Image, title: str = "", **provenance: JsonValue) -> Image:
+        """Makes a handle to a PIL image of any mode; transparency is laid on white."""
+        if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
+            image = image.convert("RGBA")
+            image = PILImage.alpha_composite(PILImage.new("RGBA", image.size, "white"), image)
+        return cls.from_pixels(np.asarray(image.convert("RGB")), title, **provenance)
+
+    def bind(self, load: Callable[[], NDArray[Any]]) -> Image:
+        """Sets how the pixels (of a masked image: the mask) are loaded, and returns this handle."""
+        self._load = load
+        return self
+
+    def retitled(self, title: str) -> Image:
+        """Returns the same image under another title."""
+        return self._copy(title=title)
+
+    def anonymous(self) -> Image:
+        """Returns the same pixels and mask without title and provenance: all that a describer may see."""
+        clean = self.clean.anonymous() if self.clean else None
+        return self._copy(title="", provenance={}, clean=clean)
+
+    def masked(self, mask: Mask) -> Image:
+        """Returns this image with everything outside of `mask` darkened; an earlier mask is replaced.
+
+        Args:
+            mask: bool array of shape (height, width), True where the image stays bright.
+
+        Raises:
+            UsageError: the mask's shape or type does not fit the image.
+        """
+        clean = self.clean or self
+        if mask.dtype != np.bool_ or mask.shape != (self.height, self.width):
+            raise UsageError(f"a mask for this image is bool of shape {(self.height, self.width)}, not {mask.dtype} {mask.shape}")
+        packed = np.packbits(mask)
+        shape = mask.shape
+        name = content_id(clean.id.encode(), packed.tobytes())
+        image = self._copy(id=name, clean=clean)
+        return image.bind(lambda: np.unpackbits(packed, count=shape[0] * shape[1]).reshape(shape).view(np.bool_))
+
+    def mask(self) -> Mask | None:
+        """Returns the mask, bool of shape (height, width), or None for an image without one."""
+        return self._loaded() if self.clean else None
+
+    def pixels(self) -> Pixels:
+        """Returns the pixels as they are shown: outside of a mask darkened to a quarter. Do not write to the array."""
+        if self.clean is None:
+            return self._loaded()
+        pixels = self.clean.pixels()
+        dark = (pixels * np.float32(MASK_DARKENING)).astype(np.uint8)
+        return np.where(self._loaded()[:, :, None], pixels, dark)
+
+    def pil(self) -> PILImage.Image:
+        """Returns `pixels()` as a PIL image of mode RGB."""
+        return PILImage.fromarray(self.pixels())
+
+    def _loaded(self) -> NDArray[Any]:
+        if self._load is None:
+            raise UsageError(f"the pixels of image {self.id} are not at hand; open its run folder to load them")
+        return self._load()
+
+    def _copy(self, **changes: Any) -> Image:
+        copy = self.model_copy(update=changes)
+        copy._load = self._load
+        return copy
+
+    def model_post_init(self, context: Any) -> None:
+        """Binds a handle that was read from a record to the pixel store passed as validation context."""
+        if isinstance(context, Mapping) and "images" in context:
+            store, image_id, masked = context["images"], self.id, self.clean is not None
+            self._load = lambda: store.load(image_id, masked)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Image) and (self.id, self.title) == (other.id, other.title)
+
+    def __hash__(self) -> int:
+        return hash(self.id)
+
+
+class LayerInfo(Data):
+    """One layer of a model: its name and how many units it has."""
+
+    name: str
+    units: int
+    shape: tuple[int, ...] = ()
+    """Shape of one image's output: (units, height, width), or (units,) where there is no spatial map."""
+    kind: str = ""
+
+
+class UnitStatistics(Data):
+    """How a unit's activation is distributed over a data set's images.
+
+    Attributes:
+        dataset: Name of the data set.
+        count: Images measured.
+        skipped: Images that could not be read.
+        mean: Mean activation (spatial maximum per image) over the images.
+        std: Standard deviation of the activation.
+        quantiles: Activation at each quantile in `QUANTILES`.
+        threshold: The quantile of the unit's activation map (all positions of all images) above which a mask keeps
+            the image; None where a unit has no map.
+        threshold_quantile: Which quantile `threshold` is.
+    """
+
+    dataset: str
+    count: int
+    skipped: int = 0
+    mean: float
+    std: float
+    quantiles: tuple[float, ...]
+    threshold: float | None = None
+    threshold_quantile: float | None = None
+
+
+QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 1.0)
+"""The quantiles of the activation that `UnitStatistics.quantiles` holds, in this order."""
+
+
+class UnitInfo(Data):
+    """What a unit is called: `model` and, where they apply, its `layer` and `unit` in it."""
+
+    model: str
+    layer: str = ""
+    unit: str = ""
+    has_map: bool = True
+    """False for a unit without a spatial map (a class probability): it masks nothing."""
+    note: str = ""
+    """Anything a reader of activations must know, such as "a probability between 0 and 1"."""
+
+    @property
+    def ref(self) -> str:
+        """`model:layer:unit`, the spelling that the command line takes."""
+        return ":".join(part for part in (self.model, self.layer, self.unit) if part)
+
+
+class Exemplar(NamedTuple):
+    """One of a data set's highest-activating images, masked where the unit is active."""
+
+    activation: float
+    image: Image
+
+
+class GeneratedImages(NamedTuple):
+    """Images in the order they were asked for, and for each what the reader must know (empty: nothing)."""
+
+    images: list[Image]
+    warnings: list[str]
+
+
+class Detection(NamedTuple):
+    """Where a detector found a text in an image: box (left, top, right, bottom) in pixels, score in [0, 1], mask."""
+
+    box: tuple[float, float, float, float]
+    score: float
+    mask: Mask
+
+
+class TextPart(Data):
+    """A piece of text in a message."""
+
+    type: Literal["text"] = "text"
+    text: str
+
+
+class ImagePart(Data):
+    """An image in a message."""
+
+    type: Literal["image"] = "image"
+    image: Image
+
+
+Part = Annotated[TextPart | ImagePart, Field(discriminator="type")]
+
+
+class Message(Data):
+    """One provider-neutral message of the conversation with a backbone."""
+
+    role: Literal["system", "user", "assistant"]
+    parts: tuple[Part, ...]
+
+    @classmethod
+    def of(cls, role: Literal["system", "user", "assistant"], *items: str | Image | Part) -> Message:
+        """Makes a message from texts and images."""
+        return cls(role=role, parts=tuple(map(as_part, items)))
+
+    @property
+    def text(self) -> str:
+        """All text of the message; images stand as `[image: title]`."""
+        return "\n".join(p.text if isinstance(p, TextPart) else f"[image: {p.image.title}]" for p in self.parts)
+
+    @property
+    def images(self) -> list[Image]:
+        """The images of the message, in order."""
+        return [p.image for p in self.parts if isinstance(p, ImagePart)]
+
+
+def as_part(item: str | Image | TextPart | ImagePart) -> TextPart | ImagePart:
+    """Wraps a text or an image as a part of a message."""
+    if isinstance(item, str):
+        return TextPart(text=item)
+    return ImagePart(image=item) if isinstance(item, Image) else item
+
+
+class Usage(Data):
+    """Tokens of one call, or of several added up; `cost` in US dollars, None where the price is not known."""
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cached_tokens: int = 0
+    cost: float | None = 0.0
+
+    def __add__(self, other: Usage) -> Usage:
+        return Usage(
+            input_tokens=self.input_tokens + other.input_tokens,
+            output_tokens=self.output_tokens + other.output_tokens,
+            cached_tokens=self.cached_tokens + other.cached_tokens,
+            cost=None if self.cost is None or other.cost is None else self.cost + other.cost,
+        )
+
+    @property
+    def tokens(self) -> int:
+        """Input and output tokens together."""
+        return self.input_tokens + self.output_tokens
+
+
+class CallLimits(Data):
+    """What one call of a backbone may use."""
+
+    max_output_tokens: int = 4096
+    seconds: float = 120.0
+    seed: int = 0
+
+
+class BackboneInfo(Data):
+    """What a backbone is and can do."""
+
+    name: str
+    model: str = ""
+    images: bool = True
+    max_images: int | None = None
+    """Most images in one call; None: no limit known."""
+    context_tokens: int | None = None
+    system_role: bool = True
+
+
+class Reply(Data):
+    """A backbone's answer to one call."""
+
+    text: str
+    stop: Literal["end", "length", "refusal"] = "end"
+    model: str = ""
+    usage: Usage = Usage()
+    reasoning: str = ""
+
+
+class ExecutionLimits(Data):
+    """What one experiment may use. Every limit has a default and a name in the record."""
+
+    seconds: float = Field(60.0, gt=0)
+    """Wall time of the program, not counting the time that host calls take."""
+    memory_mb: int = Field(1024, gt=0)
+    """Address space of the child process beyond what it starts with."""
+    output_chars: int = Field(1_000_000, gt=0)
+    host_calls: int = Field(5_000, gt=0)
+    live_images: int = Field(2_000, gt=0)
+    image_side: int = Field(4_096, gt=0)
+    frame_mb: int = Field(16, gt=0)
+    depth: int = Field(50, gt=0)
+
+
+class Execution(Data):
+    """What came of one program.
+
+    Attributes:
+        stdout: What the program printed, in order.
+        displays: Texts and images that its tools showed, in order.
+        value: The text of what `run_experiment` returned; empty for None.
+        error: The program's traceback in its own line numbers, or why it was stopped; empty if it ended well.
+        seconds: Wall time, host calls included.
+        host_calls: How many calls of `system` and `tools` it made.
+        variables_lost: True if the worker had to be replaced, so that names of earlier experiments are gone.
+    """
+
+    stdout: str = ""
+    displays: tuple[Part, ...] = ()
+    value: str = ""
+    error: str = ""
+    seconds: float = 0.0
+    host_calls: int = 0
+    variables_lost: bool = False
+
+
+class Evidence(Data):
+    """One measured condition that an explanation rests on."""
+
+    condition: str
+    activations: tuple[float, ...]
+    expected: Literal["high", "low", ""] = ""
+
+
+class Explanation(Data):
+    """What a unit responds to, as an explainer states it."""
+
+    description: str
+    labels: tuple[str, ...]
+    evidence: tuple[Evidence, ...] = ()
+    details: dict[str, JsonValue] = Field(default_factory=dict)
