@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from maia_core.config import RunConfig, cache_dir
 from maia_core.errors import UsageError
+from maia_core.record import Logged
 from maia_core.types import Image, ImagePart, TextPart, as_part, content_id
 
 if TYPE_CHECKING:
@@ -23,7 +24,8 @@ class Context:
         config: The run's configuration.
         seed: The run's seed.
         cache: Folder for what may be computed again; a plugin uses a subfolder of its own name.
-        results: What `log_experiment` logged so far, oldest first.
+        logged: What was logged so far, oldest first.
+        exemplar_floor: The lowest exemplar activation, once a tool has found the exemplars.
         warn: Takes a line that the record and the report should show (skipped files, fallbacks).
     """
 
@@ -51,7 +53,8 @@ class Context:
         self.registry = registry
         self.seed = self.config.seed
         self.cache = cache or cache_dir()
-        self.results: list[dict[str, Any]] = []
+        self.logged: list[Logged] = []
+        self.exemplar_floor: float | None = None
         self.warn: Callable[[str], None] = lambda line: None
         self._shown: list[TextPart | ImagePart] = []
         self._parts: dict[str, Any] = dict(parts or {})

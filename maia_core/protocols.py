@@ -1,7 +1,7 @@
 """The whole plugin API on one page: what each kind of plugin promises.
 
-Exactly one of a kind is chosen by name: an entry point. Its group is `maia.<kind>s` (`GROUPS`), its value a factory
-that is called as `factory(config, context)`:
+Exactly one of a kind is chosen by name: an entry point. Its group is `maia.<kind>s` (all in
+`maia_core.registry.GROUPS`), its value a factory that is called as `factory(config, context)`:
 
 * `config` is an instance of the factory's nested `Config` (a `maia_core.config.PluginConfig`); without one the plugin
   has no options;
@@ -39,16 +39,6 @@ from maia_core.types import (
 
 if TYPE_CHECKING:
     from maia_core.context import Context
-
-GROUPS = {
-    kind: f"maia.{kind}s"
-    for kind in (
-        "model system tool generator editor describer dataset detector backbone task explainer judge sandbox runner"
-        " command observer"
-    ).split()
-}
-"""Kind of plugin to its entry-point group."""
-
 
 # --- what is explained -----------------------------------------------------------------------------------------------
 

@@ -156,6 +156,10 @@ class Image(Data):
         return hash(self.id)
 
 
+class SystemRef(NamedTuple):
+    """Stands for the run's system where a program passes its `system` to a tool."""
+
+
 class LayerInfo(Data):
     """One layer of a model: its name and how many units it has."""
 

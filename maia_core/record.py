@@ -1,0 +1,388 @@
+"""The run journal: one folder a run, append-only, images by content hash, readable after a kill.
+
+`run.json` holds what the run is made from and is written once. `journal.jsonl` holds one event a line, written as it
+happens. `images/` holds the pixels that events mention: `<id>.png`, and `<id>.mask.png` for a mask.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import os
+import re
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image as PILImage
+from pydantic import BaseModel, Field, JsonValue, TypeAdapter, ValidationError
+
+from maia_core.errors import RecordError
+from maia_core.types import Data, Execution, Explanation, Image, Message, Part, Reply, UnitInfo, Usage
+
+E = TypeVar("E")
+
+FORMAT = 1
+MANIFEST, JOURNAL, IMAGES = "run.json", "journal.jsonl", "images"
+
+
+class Manifest(Data):
+    """What a run is made from: enough to make it again."""
+
+    format: int = FORMAT
+    id: str
+    created: float
+    """Seconds since the epoch."""
+    config: dict[str, JsonValue]
+    seed: int
+    system: UnitInfo
+    versions: dict[str, str]
+    """Distribution to version, of Python, the core and every plugin's distribution."""
+    fingerprints: dict[str, str] = {}
+    """Part of the run to its fingerprint."""
+
+
+class MessageAdded(Data):
+    """A system or user message joined the conversation."""
+
+    event: Literal["message"] = "message"
+    message: Message
+
+
+class Replied(Data):
+    """The backbone answered."""
+
+    event: Literal["reply"] = "reply"
+    turn: int
+    reply: Reply
+    seconds: float = 0.0
+
+
+class ProgramStarted(Data):
+    """A program was taken to the sandbox."""
+
+    event: Literal["program"] = "program"
+    turn: int
+    program: str
+    hypotheses: tuple[str, ...] = ()
+
+
+class Logged(Data):
+    """One result that a program logged."""
+
+    title: str
+    activation: float
+    image: Image
+    notes: str = ""
+
+
+class HostCall(Data):
+    """A program called `system` or a tool.
+
+    Attributes:
+        order: Number of the call in its turn, from 0.
+        method: Such as `tools.text2image`.
+        arguments_hash: Content hash of the arguments: a replay that differs is noticed.
+        arguments: The arguments, images by reference.
+        result: What came back, images by reference.
+        error: What the program was told instead of a result.
+        shown: What the call showed to the backbone.
+        logged: Results that the call logged.
+        exemplar_floor: The lowest exemplar activation, where the call found it.
+        seconds: How long it took.
+    """
+
+    event: Literal["call"] = "call"
+    turn: int
+    order: int
+    method: str
+    arguments_hash: str
+    arguments: JsonValue = None
+    result: JsonValue = None
+    error: str = ""
+    shown: tuple[Part, ...] = ()
+    logged: tuple[Logged, ...] = ()
+    exemplar_floor: float | None = None
+    seconds: float = 0.0
+
+
+class Executed(Data):
+    """A program has ended."""
+
+    event: Literal["execution"] = "execution"
+    turn: int
+    execution: Execution
+
+
+class Noted(Data):
+    """A line that a reader must know: skipped files, a failing observer, a fallback."""
+
+    event: Literal["note"] = "note"
+    text: str
+
+
+class RunOutcome(Data):
+    """How a run ended.
+
+    Attributes:
+        status: `answered`; `stopped` at a limit without an answer; `failed`; `interrupted` by the user.
+        reason: Why, in one line; names the limit where one was reached.
+        answer: The validated answer of the task.
+        explanation: The answer in the common form.
+    """
+
+    event: Literal["outcome"] = "outcome"
+    status: Literal["answered", "stopped", "failed", "interrupted"]
+    reason: str = ""
+    answer: dict[str, JsonValue] = {}
+    explanation: Explanation | None = None
+    turns: int = 0
+    usage: Usage = Usage()
+    seconds: float = 0.0
+
+
+Event = MessageAdded | Replied | ProgramStarted | HostCall | Executed | Noted | RunOutcome
+_EVENT: TypeAdapter[Event] = TypeAdapter(Annotated[Event, Field(discriminator="event")])
+
+
+class ImageStore:
+    """The pixels of a run, by content hash. Images of a run folder are read with every size checked."""
+
+    MAX_SIDE = 8192
+    _NAME = re.compile(r"[0-9a-f]{32}")
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._saved: set[str] = set()
+
+    def save(self, image: Image) -> None:
+        """Writes an image (and the clean one below a mask) unless it is there already."""
+        if image.clean is not None:
+            self.save(image.clean)
+        if image.id in self._saved:
+            return
+        path = self._path(image.id, image.clean is not None)
+        if not path.exists():
+            mask = image.mask()
+            pil = PILImage.fromarray(image.pixels()) if mask is None else PILImage.fromarray(mask)
+            buffer = io.BytesIO()
+            pil.save(buffer, "PNG", compress_level=1)
+            write_atomically(path, buffer.getvalue())
+        self._saved.add(image.id)
+
+    def load(self, image_id: str, masked: bool) -> NDArray[Any]:
+        """Reads pixels, uint8 (height, width, 3), or a mask, bool (height, width).
+
+        Raises:
+            RecordError: the file is missing, is a link, is too large or is no PNG.
+        """
+        path = self._path(image_id, masked)
+        try:
+            if path.is_symlink() or path.parent.is_symlink():
+                raise RecordError(f"{path} is a link; a run folder holds plain files only")
+            with PILImage.open(path, formats=["PNG"]) as file:
+                if max(file.size) > self.MAX_SIDE:
+                    raise RecordError(f"{path} is larger than {self.MAX_SIDE} pixels a side")
+                return np.asarray(file.convert("1" if masked else "RGB"))
+        except (OSError, ValueError, SyntaxError, PILImage.DecompressionBombError) as error:
+            raise RecordError(f"image {image_id} of the run cannot be read: {error}") from error
+
+    def _path(self, image_id: str, masked: bool) -> Path:
+        if not self._NAME.fullmatch(image_id):
+            raise RecordError(f"'{image_id[:40]}' is no image id")
+        return self.folder / (f"{image_id}.mask.png" if masked else f"{image_id}.png")
+
+
+class RunWriter:
+    """Writes a run folder. Every event is on disk (handed to the system) when `append` returns."""
+
+    def __init__(self, folder: Path, manifest: Manifest) -> None:
+        """Makes the folder.
+
+        Raises:
+            RecordError: it exists and is not empty, or cannot be written.
+        """
+        self.folder = folder
+        self.manifest = manifest
+        self.images = ImageStore(folder / IMAGES)
+        self.seconds = 0.0
+        """Time spent in recording."""
+        try:
+            if folder.is_dir() and any(folder.iterdir()):
+                raise RecordError(f"the run folder {folder} exists already; choose another with --out")
+            (folder / IMAGES).mkdir(parents=True)
+            write_atomically(folder / MANIFEST, manifest.model_dump_json(indent=1).encode())
+            self._journal = open(folder / JOURNAL, "ab", buffering=0)  # noqa: SIM115 - closed by close()
+        except OSError as error:
+            raise RecordError(f"cannot write the run folder {folder}: {error.strerror}; free it or choose --out") from error
+
+    def append(self, event: Event) -> None:
+        """Writes the images of an event, then the event.
+
+        Raises:
+            RecordError: the disk is full or the folder is gone.
+        """
+        started = time.perf_counter()
+        try:
+            for image in images_of(event):
+                self.images.save(image)
+            line = json.dumps({"time": round(time.time(), 3)} | event.model_dump(mode="json")) + "\n"
+            self._journal.write(line.encode())
+        except OSError as error:
+            raise RecordError(
+                f"cannot write the record {self.folder}: {error.strerror}; it is complete up to the last event"
+            ) from error
+        finally:
+            self.seconds += time.perf_counter() - started
+
+    def close(self) -> None:
+        """Closes the journal."""
+        self._journal.close()
+
+
+class RunReader:
+    """Reads a run folder, also one that was killed or comes from elsewhere: nothing in it is trusted.
+
+    Attributes:
+        folder: The run folder.
+        manifest: What the run was made from.
+        events: The journal; a torn last line is left out.
+    """
+
+    MAX_LINE = 64 << 20
+
+    def __init__(self, folder: Path) -> None:
+        """Reads the manifest and the journal.
+
+        Raises:
+            RecordError: this is no run folder, or what it holds is not what a run folder must hold.
+        """
+        self.folder = folder
+        self.images = ImageStore(folder / IMAGES)
+        self.manifest: Manifest = self._parse(Manifest, _read_plain(folder / MANIFEST), MANIFEST)
+        if self.manifest.format != FORMAT:
+            raise RecordError(f"{folder} has record format {self.manifest.format}; this version reads {FORMAT}")
+        self.events: list[Event] = list(self._read())
+
+    def _read(self) -> Iterator[Event]:
+        lines = _read_plain(self.folder / JOURNAL).split(b"\n")
+        for number, line in enumerate(lines[:-1], 1):
+            try:
+                data = json.loads(line)
+                data.pop("time", None)
+                yield _EVENT.validate_python(data, context={"images": self.images})
+            except (ValueError, AttributeError, RecursionError) as error:
+                if number == len(lines) - 1:
+                    return
+                raise RecordError(f"{self.folder / JOURNAL}, line {number}: not an event: {str(error)[:200]}") from error
+
+    def of_type(self, kind: type[E]) -> list[E]:
+        """Returns the events of one type, in order."""
+        return [event for event in self.events if isinstance(event, kind)]
+
+    @property
+    def outcome(self) -> RunOutcome | None:
+        """How the run ended; None for a run that was killed or still runs."""
+        outcomes = self.of_type(RunOutcome)
+        return outcomes[-1] if outcomes else None
+
+    @property
+    def exemplars(self) -> list[tuple[float, Image]]:
+        """The exemplars that the run looked at, highest first: (activation, masked image)."""
+        for call in self.of_type(HostCall):
+            if call.method == "tools.dataset_exemplars" and not call.error:
+                activations, images = self.value(call.result)
+                return list(zip(activations, images, strict=True))
+        return []
+
+    def value(self, data: JsonValue) -> Any:
+        """Turns the recorded arguments or result of a host call back into values, images bound to this folder."""
+        return from_json(data, self.images)
+
+    @staticmethod
+    def _parse(model: type[Any], data: bytes, name: str) -> Any:
+        try:
+            return model.model_validate_json(data)
+        except ValidationError as error:
+            raise RecordError(f"{name} is not what a run folder holds: {error.errors()[0]['msg']}") from error
+
+
+def _read_plain(path: Path) -> bytes:
+    try:
+        if path.is_symlink():
+            raise RecordError(f"{path} is a link; a run folder holds plain files only")
+        if path.stat().st_size > 4 << 30:
+            raise RecordError(f"{path} is larger than 4 GiB")
+        return path.read_bytes()
+    except OSError as error:
+        raise RecordError(f"{path.parent} is no run folder: cannot read {path.name}: {error.strerror}") from error
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Writes a file so that it is there whole or not at all."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        temporary.write_bytes(data)
+        temporary.replace(path)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def images_of(value: Any) -> Iterator[Image]:
+    """Yields every image handle inside an event or a value."""
+    if isinstance(value, Image):
+        yield value
+    elif isinstance(value, BaseModel):
+        for name in type(value).model_fields:
+            yield from images_of(getattr(value, name))
+    elif isinstance(value, Mapping):
+        for item in value.values():
+            yield from images_of(item)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from images_of(item)
+
+
+def to_json(value: Any) -> JsonValue:
+    """Encodes a value of a host call: images by reference, tuples and non-finite floats so that they come back."""
+    if isinstance(value, Image):
+        return {"$image": value.model_dump(mode="json", exclude_defaults=True)}
+    if isinstance(value, float) and not math.isfinite(value):
+        return {"$float": str(value)}
+    if isinstance(value, tuple):
+        return {"$tuple": [to_json(item) for item in value]}
+    if isinstance(value, list):
+        return [to_json(item) for item in value]
+    if isinstance(value, Mapping):
+        return {"$" + key if key.startswith("$") else key: to_json(item) for key, item in value.items()}
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    return {"$text": str(value)}
+
+
+def from_json(data: JsonValue, store: ImageStore) -> Any:
+    """Decodes what `to_json` encoded; image handles load their pixels from `store`."""
+    if isinstance(data, list):
+        return [from_json(item, store) for item in data]
+    if not isinstance(data, dict):
+        return data
+    match list(data.items()):
+        case [("$image", image)]:
+            return Image.model_validate(image, context={"images": store})
+        case [("$float", str(text))]:
+            return float(text)
+        case [("$tuple", list(items))]:
+            return tuple(from_json(item, store) for item in items)
+        case [("$text", str(text))]:
+            return text
+    return {key.removeprefix("$"): from_json(item, store) for key, item in data.items()}
+
+
+def new_run_id() -> str:
+    """Returns a name for a run folder that sorts by time."""
+    return time.strftime("%Y%m%d-%H%M%S-") + os.urandom(2).hex()
