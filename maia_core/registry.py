@@ -18,7 +18,7 @@ KINDS = (
     "model system tool generator editor describer dataset detector backbone task explainer judge sandbox runner "
     "command observer"
 ).split()
-GROUPS = {f"maia.{kind}s": kind for kind in KINDS}
+GROUPS = {f"maia.{kind}es" if kind.endswith("x") else f"maia.{kind}s": kind for kind in KINDS}
 """Entry-point group to kind of plugin."""
 
 

@@ -1,0 +1,275 @@
+"""The loop: ask the backbone, run its program, show it what came back, until it answers.
+
+A `Session` is the steppable object under the loop: the agent, a person in a notebook and a replay all drive the same
+one. `run` is the loop and nothing else.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from pydantic import BaseModel
+
+from maia_core.context import Context
+from maia_core.errors import BackboneError, MaiaError, ReplyError, one_line
+from maia_core.host import ToolHost
+from maia_core.observers import Observers
+from maia_core.prompt import render_system_prompt
+from maia_core.protocols import Backbone, Sandbox, Task
+from maia_core.record import Event, Executed, HostCall, MessageAdded, Noted, ProgramStarted, Replied, RunOutcome
+from maia_core.replies import parse_reply
+from maia_core.types import CallLimits, Execution, Message, Part, Reply, TextPart, Usage, as_part
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One reply of the backbone and what came of it.
+
+    Attributes:
+        number: From 1.
+        reply: The reply.
+        program: The program that was run; empty if there was none.
+        hypotheses: What the reply listed.
+        execution: What came of the program.
+        mistake: What was wrong with the reply; empty for a well-formed one.
+    """
+
+    number: int
+    reply: Reply
+    program: str = ""
+    hypotheses: tuple[str, ...] = ()
+    execution: Execution | None = None
+    mistake: str = ""
+
+
+@dataclass
+class SessionState:
+    """What has happened so far; derived from the events alone."""
+
+    messages: list[Message] = field(default_factory=list)
+    turns: list[Turn] = field(default_factory=list)
+    usage: Usage = Usage()
+    seconds: float = 0.0
+    mistakes: int = 0
+    """Malformed replies in a row."""
+    final: bool = False
+    """True once the final answer was asked for: no more programs are run."""
+    answer: BaseModel | None = None
+
+
+class Session:
+    """One unit under study: a conversation, a sandbox and a record.
+
+    Attributes:
+        context: The parts of the run.
+        task: The question.
+        state: What has happened so far.
+    """
+
+    def __init__(
+        self,
+        context: Context,
+        *,
+        task: Task,
+        tools: Mapping[str, Callable[..., Any]],
+        sandbox: Sandbox,
+        record: Callable[[Event], None] = lambda event: None,
+        observers: Observers | None = None,
+    ) -> None:
+        self.context = context
+        self.task = task
+        self.state = SessionState()
+        self.limits = context.config.limits
+        self._record = record
+        self._sandbox = sandbox
+        self._observers = observers or Observers()
+        self._host = ToolHost(context, tools, on_call=self._called, on_note=self.note)
+        self._started = time.monotonic()
+        context.warn = self.note
+        self._tell("run_started")
+        sections = [str(section) for section in self._tell("prompt_sections")]
+        system_prompt = render_system_prompt(context.system, tools, context.config.experiment)
+        self._say(Message.of("system", system_prompt))
+        self._say(Message.of("user", "\n\n".join([task.prompt(context.system.info), *sections])))
+
+    # What drives a session.
+
+    def execute(self, program: str, hypotheses: Sequence[str] = ()) -> Execution:
+        """Runs one program in the sandbox and returns what came of it, with what its tools displayed."""
+        number = len(self.state.turns) + 1
+        self._record(ProgramStarted(turn=number, program=program, hypotheses=tuple(hypotheses)))
+        self._host.begin(number)
+        self.context.take_shown()
+        execution = self._sandbox.run(program, self._host)
+        execution = execution.model_copy(update={"displays": tuple(self.context.take_shown())})
+        self._record(Executed(turn=number, execution=execution))
+        return execution
+
+    def submit(self, reply: Reply, seconds: float = 0.0) -> Turn:
+        """Takes one reply: runs its program, or validates its answer, or says what is wrong with it."""
+        number = len(self.state.turns) + 1
+        self._record(Replied(turn=number, reply=reply, seconds=seconds))
+        self._add(Message.of("assistant", reply.text))
+        self.state.usage += reply.usage
+        turn = self._take(number, reply)
+        self.state.turns.append(turn)
+        self.state.mistakes = self.state.mistakes + 1 if turn.mistake else 0
+        self.state.seconds = time.monotonic() - self._started
+        if self.state.answer is None:
+            self._say(self._feedback(turn))
+        self._tell("turn_finished", turn=turn)
+        return turn
+
+    def ask_for_answer(self, reason: str) -> None:
+        """Asks the backbone to answer now with what it has."""
+        self.state.final = True
+        tags = " and ".join(f"[{tag}]:" for tag in self.task.tags)
+        self._say(
+            Message.of(
+                "user",
+                f"The run ends here: {reason}. Do not write another program. Give your final answer now, from what your "
+                f"experiments have shown so far, under {tags}.",
+            )
+        )
+
+    def limit_reached(self) -> str:
+        """Returns which limit of the run is used up, or an empty string."""
+        state, limits = self.state, self.limits
+        state.seconds = time.monotonic() - self._started
+        if len(state.turns) >= limits.turns:
+            return f"all {limits.turns} turns are used (limits.turns)"
+        if state.seconds >= limits.seconds:
+            return f"the {limits.seconds:g} seconds of the run are used (limits.seconds)"
+        if state.usage.tokens >= limits.tokens:
+            return f"the {limits.tokens} tokens of the run are used (limits.tokens)"
+        reasons = self._tell("should_stop")
+        return str(reasons[0]) if reasons else ""
+
+    def finish(self, outcome: RunOutcome) -> RunOutcome:
+        """Records how the run ended and tells the observers."""
+        self._record(outcome)
+        self._tell("run_finished", outcome=outcome)
+        return outcome
+
+    def outcome(self, status: str, reason: str = "") -> RunOutcome:
+        """Sums up the session as an outcome of the given status."""
+        answer = self.state.answer
+        return RunOutcome(
+            status=status,  # type: ignore[arg-type] # validated by pydantic
+            reason=reason,
+            answer=answer.model_dump(mode="json") if answer else {},
+            explanation=self.task.explanation(answer) if answer else None,
+            turns=len(self.state.turns),
+            usage=self.state.usage,
+            seconds=time.monotonic() - self._started,
+        )
+
+    def note(self, text: str) -> None:
+        """Adds a line that a reader of the record must know."""
+        self._record(Noted(text=text))
+
+    # How it works inside.
+
+    def _take(self, number: int, reply: Reply) -> Turn:
+        try:
+            if reply.stop == "refusal":
+                raise ReplyError("You declined. The task is a measurement on a vision model; please go on with it.")
+            if reply.stop == "length":
+                raise ReplyError("Your reply was cut off at its length limit. Send a shorter one.")
+            parsed = parse_reply(reply.text, self.task.tags)
+            if parsed.program and self.state.final:
+                raise ReplyError("The run is over; no more programs are run.")
+            if parsed.program:
+                execution = self.execute(parsed.program, parsed.hypotheses)
+                return Turn(number, reply, parsed.program, parsed.hypotheses, execution)
+            self.state.answer = self.task.parse(parsed.sections)
+            return Turn(number, reply, hypotheses=parsed.hypotheses)
+        except ReplyError as mistake:
+            return Turn(number, reply, mistake=str(mistake))
+
+    def _feedback(self, turn: Turn) -> Message:
+        budget = f"(turn {turn.number} of {self.limits.turns})"
+        if turn.execution is None:
+            return Message.of("user", f"{turn.mistake} {budget}")
+        return Message.of("user", *execution_parts(turn.execution), budget)
+
+    def _say(self, message: Message) -> None:
+        self._record(MessageAdded(message=message))
+        self._add(message)
+
+    def _add(self, message: Message) -> None:
+        """Adds a message; two user messages in a row become one, as some providers demand."""
+        messages = self.state.messages
+        if messages and messages[-1].role == message.role:
+            message = Message(role=message.role, parts=messages.pop().parts + message.parts)
+        messages.append(message)
+
+    def _called(self, call: HostCall) -> None:
+        self._record(call)
+        self._tell("tool_called", call=call)
+
+    def _tell(self, hook: str, **arguments: Any) -> list[Any]:
+        results = self._observers.tell(hook, session=self, **arguments)
+        for problem in self._observers.take_problems():
+            self.note(problem)
+        return results
+
+
+def run(session: Session, backbone: Backbone) -> RunOutcome:
+    """Drives a session until the backbone answers, a limit is reached or something fails for good.
+
+    `KeyboardInterrupt` is recorded as an interrupted run and raised again.
+    """
+    try:
+        return session.finish(_loop(session, backbone))
+    except KeyboardInterrupt:
+        session.finish(session.outcome("interrupted", "stopped by the user"))
+        raise
+
+
+def _loop(session: Session, backbone: Backbone) -> RunOutcome:
+    state = session.state
+    try:
+        while not (reason := session.limit_reached()):
+            _turn(session, backbone)
+            if state.answer is not None:
+                return session.outcome("answered")
+            if state.mistakes >= session.limits.malformed:
+                return session.outcome("failed", f"{state.mistakes} malformed replies in a row (limits.malformed)")
+        session.ask_for_answer(reason)
+        _turn(session, backbone)
+        return session.outcome("answered" if state.answer is not None else "stopped", reason)
+    except MaiaError as error:
+        return session.outcome("failed", one_line(error))
+
+
+def _turn(session: Session, backbone: Backbone) -> Turn:
+    limits = CallLimits(
+        max_output_tokens=session.limits.reply_tokens, seconds=session.limits.reply_seconds, seed=session.context.seed
+    )
+    started = time.perf_counter()
+    try:
+        reply = backbone.complete(session.state.messages, limits)
+    except MaiaError:
+        raise
+    except Exception as error:
+        raise BackboneError(f"backbone '{backbone.info.name}' failed: {one_line(error)}") from error
+    return session.submit(reply, time.perf_counter() - started)
+
+
+def execution_parts(execution: Execution) -> list[Part]:
+    """Lays out what came of a program as the backbone sees it: printed, displayed, returned, and what went wrong."""
+    parts: list[Part] = []
+    if execution.stdout:
+        parts.append(TextPart(text=f"Printed:\n{execution.stdout.rstrip()}"))
+    parts += execution.displays
+    if execution.value:
+        parts.append(TextPart(text=f"Returned:\n{execution.value}"))
+    if execution.error:
+        parts.append(TextPart(text=f"Failed:\n{execution.error.rstrip()}"))
+    if execution.variables_lost:
+        parts.append(TextPart(text="The sandbox was restarted: names that earlier programs defined are gone."))
+    return parts or [as_part("The program ended without printing, displaying, logging or returning anything.")]

@@ -1,0 +1,63 @@
+"""Tells the observers what happens; an observer that fails is named and never ends a run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import pluggy
+
+from maia_core import hookspecs
+from maia_core.errors import one_line
+from maia_core.registry import Registry
+
+
+class Observers:
+    """The observers of a run."""
+
+    def __init__(self, registry: Registry | None = None, extra: Iterable[object] = ()) -> None:
+        """Loads the installed observers one by one; one that cannot be loaded is kept in `problems`.
+
+        Args:
+            registry: Where observers are found; None for none.
+            extra: Observer objects beside the installed ones, such as a progress display.
+        """
+        self.problems: list[str] = []
+        self._manager = pluggy.PluginManager("maia")
+        self._manager.add_hookspecs(hookspecs)
+        for plugin in registry.of_kind("observer") if registry else ():
+            self._register(plugin.load, f"observer '{plugin.name}' of {plugin.origin}")
+        for observer in extra:
+            self._register(lambda observer=observer: observer, type(observer).__name__)
+
+    def _register(self, load: Callable[[], Any], label: str) -> None:
+        try:
+            loaded = load()
+            observer = loaded() if isinstance(loaded, type) else loaded
+            self._manager.register(observer, name=label)
+            self._manager.check_pending()
+        except Exception as error:
+            self._manager.set_blocked(label)
+            self._manager.unregister(name=label)
+            self.problems.append(f"{label} is left out: {one_line(error)}")
+
+    def tell(self, hook: str, **arguments: Any) -> list[Any]:
+        """Calls one hook of every observer, and returns what they returned, None left out.
+
+        pluggy's own call stops at the first observer that raises; here each is called by itself.
+        """
+        results = []
+        for implementation in getattr(self._manager.hook, hook).get_hookimpls():
+            try:
+                result = implementation.function(**{name: arguments[name] for name in implementation.argnames})
+            except Exception as error:
+                self.problems.append(f"{implementation.plugin_name} failed in {hook}: {one_line(error)}")
+                continue
+            if result is not None:
+                results.append(result)
+        return results
+
+    def take_problems(self) -> list[str]:
+        """Returns and forgets what went wrong since the last call."""
+        problems, self.problems = self.problems, []
+        return problems

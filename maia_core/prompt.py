@@ -1,0 +1,145 @@
+"""Renders the API that the backbone sees, as Python source, from the live objects."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import textwrap
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+from maia_core.errors import PluginError
+from maia_core.protocols import System
+from maia_core.types import ExecutionLimits
+
+INTRODUCTION = """\
+You are a scientist who finds out, by experiment, what a part of a computer vision model responds to. You work by
+writing short Python programs. Each program is run for you in a sandbox, on the real model; you then see what it
+printed, displayed and logged, and decide what to try next. State only what your experiments support: test what you
+believe against controls that should not respond, and do not mistake one lucky image for a finding.
+
+Programs run in an isolated Python process with numpy and PIL; there are no files, no network, no other packages.
+Module-level names persist from one program to the next; variables inside of run_experiment do not. One program may
+run for {seconds:g} seconds, not counting the time that `system` and `tools` take.
+
+This is the library that your programs get:
+"""
+
+
+class Image(Protocol):
+    """A handle to an image. Pass handles around freely; look at pixels only where you need them.
+
+    `numpy.asarray(image)` gives uint8 pixels of shape (height, width, 3). Where a function takes an Image it also takes
+    a PIL image or such an array.
+    """
+
+    id: str
+    title: str
+    width: int
+    height: int
+
+    @property
+    def clean(self) -> Image:
+        """The image without its mask (itself, if it has none)."""
+
+    def to_pil(self) -> Any:
+        """Returns the pixels as a PIL image."""
+
+
+def render_system_prompt(system: System, tools: Mapping[str, Callable[..., Any]], limits: ExecutionLimits) -> str:
+    """Returns the system prompt: introduction and API."""
+    api = render_api(system, tools)
+    return f"{INTRODUCTION.format(seconds=limits.seconds)}\n```python\n{api}```\n"
+
+
+def render_api(system: System, tools: Mapping[str, Callable[..., Any]]) -> str:
+    """Renders classes `Image`, `System` and `Tools` as Python source without bodies.
+
+    Args:
+        system: The live system; its `neuron` is rendered with its own docstring, or the protocol's.
+        tools: The live tools by name.
+
+    Raises:
+        PluginError: a tool has no docstring, or what it declares is not valid Python.
+    """
+    image = [_attribute(name, kind) for name, kind in Image.__annotations__.items()]
+    image += [_method("clean", Image.clean.fget, prop=True), _method("to_pil", Image.to_pil)]
+    neuron = _method("neuron", system.neuron, fallback=System.neuron.__doc__)
+    info = textwrap.indent(
+        '@property\ndef info(self) -> dict[str, Any]:\n    """What is known of the unit by name: `info["model"]`, `info["layer"]`, '
+        '`info["unit"]`."""\n    ...\n',
+        "    ",
+    )
+    sections = [
+        _class("Image", inspect.getdoc(Image) or "", image),
+        _class("System", "The unit that you study.", [info, neuron]),
+        _class(
+            "Tools",
+            "What you experiment with.",
+            [_method(name, tool, prop=getattr(tool, "is_property", False)) for name, tool in tools.items()],
+        ),
+    ]
+    source = "from typing import Any\n\n\n" + "\n\n".join(sections)
+    try:
+        ast.parse(source)
+    except SyntaxError as error:
+        raise PluginError(f"the API of the tools is not valid Python: {error.msg}: {error.text}") from error
+    return source
+
+
+def _class(name: str, doc: str, members: list[str]) -> str:
+    return f"class {name}:\n{textwrap.indent(_docstring(doc), '    ')}\n" + "\n".join(members)
+
+
+def _attribute(name: str, kind: Any) -> str:
+    return f"    {name}: {kind}\n"
+
+
+def _method(name: str, function: Any, prop: bool = False, fallback: str | None = None) -> str:
+    call = function if inspect.isroutine(function) else type(function).__call__
+    doc = inspect.getdoc(call) if inspect.isroutine(function) else _own_doc(function)
+    doc = doc or (inspect.cleandoc(fallback) if fallback else "")
+    if not doc:
+        raise PluginError(f"tool '{name}' has no docstring; the backbone would not know what it is for")
+    parameters = [p for p in inspect.signature(call).parameters.values() if p.name != "self"]
+    signature = inspect.Signature(
+        [inspect.Parameter("self", inspect.Parameter.POSITIONAL_OR_KEYWORD), *parameters],
+        return_annotation=inspect.signature(call).return_annotation,
+    )
+    text = ("@property\n" if prop else "") + f"def {name}{_plain(signature)}:\n{textwrap.indent(_docstring(doc), '    ')}    ...\n"
+    return textwrap.indent(text, "    ")
+
+
+def _own_doc(tool: Any) -> str:
+    return inspect.getdoc(type(tool).__call__) or inspect.getdoc(type(tool)) or ""
+
+
+def _plain(signature: inspect.Signature) -> str:
+    """Renders a signature with annotations as written: string annotations lose their quotes."""
+    parts = []
+    star = False
+    for parameter in signature.parameters.values():
+        if parameter.kind is parameter.KEYWORD_ONLY and not star:
+            parts.append("*")
+            star = True
+        prefix = {parameter.VAR_POSITIONAL: "*", parameter.VAR_KEYWORD: "**"}.get(parameter.kind, "")
+        star = star or parameter.kind is parameter.VAR_POSITIONAL
+        text = prefix + parameter.name
+        if parameter.annotation is not parameter.empty:
+            text += f": {_annotation(parameter.annotation)}"
+        if parameter.default is not parameter.empty:
+            text += f" = {parameter.default!r}"
+        parts.append(text)
+    returns = signature.return_annotation
+    arrow = "" if returns is inspect.Signature.empty else f" -> {_annotation(returns)}"
+    return f"({', '.join(parts)}){arrow}"
+
+
+def _annotation(annotation: Any) -> str:
+    return annotation if isinstance(annotation, str) else inspect.formatannotation(annotation).replace("maia_core.types.", "")
+
+
+def _docstring(doc: str) -> str:
+    quoted = doc.replace("\\", "\\\\").replace('"""', '\\"\\"\\"').rstrip()
+    closing = "\n" if "\n" in quoted else ""
+    return f'"""{quoted}{closing}"""\n'

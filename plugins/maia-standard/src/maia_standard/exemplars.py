@@ -1,0 +1,56 @@
+"""`tools.dataset_exemplars`: what the unit responds to most in a large set of real images."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from maia_core.config import PluginConfig
+from maia_core.context import Context
+from maia_core.protocols import System
+from maia_core.types import QUANTILES, Image
+
+
+class DatasetExemplars:
+    """Finds the unit's exemplars through the run's exemplar source."""
+
+    class Config(PluginConfig):
+        """Options of `dataset_exemplars`."""
+
+        count: int = Field(15, gt=0, le=1000)
+        """How many exemplars are shown (the paper shows 15)."""
+
+    def __init__(self, config: Config, context: Context) -> None:
+        self._count = config.count
+        self._context = context
+
+    def __call__(self, system: System) -> tuple[list[float], list[Image]]:
+        """Finds the real images that activate the unit most.
+
+        A large set of real photographs is measured; what you get are the highest activations, highest first, and the
+        images that caused them, masked: the region that activates the unit is bright, the rest darkened. This is how
+        the unit behaves on natural images; it does not tell you which property of an image is the cause. How the
+        activation is distributed over the whole set is displayed beside it: judge other activations against it.
+
+        Args:
+            system: The unit.
+
+        Returns:
+            Activations, and masked images titled "exemplar 1", "exemplar 2", ...
+
+        Example:
+            >>> def run_experiment(system, tools):
+            ...     activations, images = tools.dataset_exemplars(system)
+            ...     summary = tools.summarize_images(images)
+            ...     tools.log_experiment(activations, images, [image.title for image in images], summary)
+        """
+        exemplars, statistics = self._context.exemplar_source(system).exemplars(system, self._count)
+        self._context.exemplar_floor = min(exemplar.activation for exemplar in exemplars)
+        levels = dict(zip(QUANTILES, statistics.quantiles, strict=True))
+        shown = ", ".join(f"{levels[q]:.4g} at {q:.0%}" for q in (0.5, 0.75, 0.9, 0.95, 0.99))
+        self._context.show(
+            f"Activation over {statistics.count} real images: mean {statistics.mean:.4g}, standard deviation "
+            f"{statistics.std:.4g}; quantiles {shown}; highest {statistics.quantiles[-1]:.4g}."
+        )
+        # Ids, file names and captions of the data set stay on this side.
+        images = [exemplar.image.retitled(f"exemplar {n}") for n, exemplar in enumerate(exemplars, 1)]
+        return [exemplar.activation for exemplar in exemplars], images

@@ -1,0 +1,96 @@
+"""`tools.text2image` and `tools.edit_images`: new images, and controlled changes of one thing in them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from maia_core.config import PluginConfig
+from maia_core.context import Context
+from maia_core.errors import ToolError
+from maia_core.types import GeneratedImages, Image
+
+
+class Text2Image:
+    """Generates images with the run's generator."""
+
+    def __init__(self, config: PluginConfig, context: Context) -> None:
+        self._context = context
+
+    def __call__(self, prompts: list[str]) -> list[Image]:
+        """Generates one image for each prompt.
+
+        The same prompt several times in one call gives different images (`["a dog"] * 4` are four dogs): use such
+        replicates rather than trust a single image. The same call again gives the same images again. If a prompt
+        cannot be followed to the letter, a displayed note says what the image shows instead.
+
+        Args:
+            prompts: What each image should show.
+
+        Returns:
+            One image a prompt, in the same order, titled with its prompt.
+
+        Example:
+            >>> def run_experiment(system, tools):
+            ...     prompts = ["a dog on grass", "a dog on snow", "a cat on grass"]
+            ...     activations, images = system.neuron(tools.text2image(prompts))
+            ...     tools.log_experiment(activations, images, prompts)
+        """
+        return generate(self._context, prompts)
+
+
+class EditImages:
+    """Edits images with the run's editor."""
+
+    def __init__(self, config: PluginConfig, context: Context) -> None:
+        self._context = context
+
+    def __call__(
+        self, images: list[Image] | list[str], instructions: str | list[str]
+    ) -> tuple[list[Image], list[str]]:
+        """Changes one thing in each image and leaves the rest as it is: the way to test what causes an activation.
+
+        Say what should be there afterwards: "replace the dog with a cat", "change the colour of the car to blue",
+        "change the background to snow". Do not ask to remove something; replace it.
+
+        Args:
+            images: Images to edit, or prompts of images to generate first.
+            instructions: One instruction for each image, or one for all of them.
+
+        Returns:
+            The images in pairs (original, edited, original, edited, ...), and what each one is, in the same order: the
+            original's prompt or title, then the instruction.
+
+        Example:
+            >>> def run_experiment(system, tools):
+            ...     images, titles = tools.edit_images(["a dog on grass"] * 3, "replace the dog with a cat")
+            ...     activations, masked = system.neuron(images)
+            ...     tools.log_experiment(activations, masked, titles)
+        """
+        asked = [instructions] * len(images) if isinstance(instructions, str) else instructions
+        if len(asked) != len(images):
+            raise ToolError(f"edit_images needs one instruction an image: {len(images)} images, {len(asked)} instructions")
+        if not images:
+            raise ToolError("edit_images needs at least one image or prompt")
+        prompts = [item for item in images if isinstance(item, str)]
+        originals = generate(self._context, prompts) if prompts else [i.clean or i for i in images if isinstance(i, Image)]
+        # Replicates differ through their originals; what is edited how decides the rest.
+        seeds = self._context.seeds([f"{image.id} {text}" for image, text in zip(originals, asked, strict=True)])
+        edited = _checked(self._context, asked, self._context.editor.edit(originals, asked, seeds))
+        pairs = list(zip(originals, edited, strict=True))
+        titles = [name for pair in zip((image.title for image in originals), asked, strict=True) for name in pair]
+        return [image for pair in pairs for image in pair], titles
+
+
+def generate(context: Context, prompts: Sequence[str]) -> list[Image]:
+    """Generates one image a prompt with the run's generator, and displays its warnings."""
+    if not prompts:
+        raise ToolError("text2image needs at least one prompt")
+    return _checked(context, prompts, context.generator.generate(prompts, context.seeds(prompts)))
+
+
+def _checked(context: Context, texts: Sequence[str], made: GeneratedImages) -> list[Image]:
+    notes = dict.fromkeys(
+        f'Note on "{text}": {warning}' for text, warning in zip(texts, made.warnings, strict=True) if warning
+    )
+    context.show(*notes)
+    return [image.retitled(text) for text, image in zip(texts, made.images, strict=True)]

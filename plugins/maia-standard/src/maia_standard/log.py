@@ -1,0 +1,99 @@
+"""`tools.log_experiment`, `tools.results` and `tools.display`: what the backbone sees and what later programs get."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from maia_core.config import PluginConfig
+from maia_core.context import Context
+from maia_core.errors import ToolError
+from maia_core.record import Logged
+from maia_core.types import Image
+
+
+class LogExperiment:
+    """Logs results in the run's context."""
+
+    def __init__(self, config: PluginConfig, context: Context) -> None:
+        self._context = context
+
+    def __call__(
+        self,
+        activations: list[float],
+        images: list[Image],
+        titles: list[str],
+        notes: str | list[str] = "",
+    ) -> None:
+        """Logs results: you see each image with its activation, and later programs find them in `tools.results`.
+
+        What is not logged, printed, displayed or returned is lost when the program ends.
+
+        Args:
+            activations: One activation an image.
+            images: The images; log the masked ones to see where the unit is active.
+            titles: One title an image.
+            notes: Anything to keep with the results, such as descriptions: one text, or one for each image.
+
+        Example:
+            >>> def run_experiment(system, tools):
+            ...     prompts = ["a dog on grass"] * 3 + ["an empty lawn"] * 3
+            ...     activations, images = system.neuron(tools.text2image(prompts))
+            ...     tools.log_experiment(activations, images, prompts, tools.describe_images(images, prompts))
+        """
+        context = self._context
+        if not len(activations) == len(images) == len(titles):
+            raise ToolError(
+                "log_experiment needs one activation and one title an image: "
+                f"{len(activations)} activations, {len(images)} images, {len(titles)} titles"
+            )
+        if isinstance(notes, list) and len(notes) != len(images):
+            raise ToolError(f"log_experiment needs one note an image or a single text: {len(images)} images, {len(notes)} notes")
+        for n, (activation, image, title) in enumerate(zip(activations, images, titles, strict=True)):
+            note = notes[n] if isinstance(notes, list) else ""
+            context.logged.append(Logged(title=title, activation=activation, image=image, notes=note))
+            context.show(f"{title}: activation {activation:.4g}" + (f"; {note}" if note else ""), image)
+        if isinstance(notes, str) and notes:
+            context.show(f"Notes: {notes}")
+        floor = context.exemplar_floor
+        if floor is not None and activations and max(activations) < floor:
+            context.show(
+                f"The highest of these activations, {max(activations):.4g}, is below that of every exemplar (the lowest "
+                f"exemplar has {floor:.4g}): this does not explain the unit yet. Go on experimenting."
+            )
+
+
+class Results:
+    """Gives programs what was logged."""
+
+    is_property = True
+
+    def __init__(self, config: PluginConfig, context: Context) -> None:
+        self._context = context
+
+    def __call__(self) -> list[dict[str, Any]]:
+        """Everything logged so far, oldest first: `{title: {"activation": float, "image": Image}}`, one a result."""
+        return [{r.title: {"activation": r.activation, "image": r.image}} for r in self._context.logged]
+
+
+class Display:
+    """Shows things to the backbone."""
+
+    def __init__(self, config: PluginConfig, context: Context) -> None:
+        self._context = context
+
+    def __call__(self, *items: str | Image | list[str | Image]) -> None:
+        """Shows you texts and images after the program has ended, in this order, without logging them.
+
+        Args:
+            items: Texts, images, or lists of them.
+
+        Example:
+            >>> def run_experiment(system, tools):
+            ...     before, after = tools.edit_images(["a dog on grass"], "change the background to snow")[0]
+            ...     tools.display("before", before, "after", after)
+        """
+        for item in items:
+            for part in item if isinstance(item, list) else [item]:
+                if isinstance(part, Image) and part.title:
+                    self._context.show(f"{part.title}:")
+                self._context.show(part)

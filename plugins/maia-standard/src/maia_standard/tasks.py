@@ -1,0 +1,87 @@
+"""The neuron description task: what does this unit respond to?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from pydantic import BaseModel
+
+from maia_core.config import PluginConfig
+from maia_core.context import Context
+from maia_core.errors import ReplyError
+from maia_core.types import Explanation, UnitInfo
+
+PROMPT = """\
+Describe the visual concept, or concepts, that activate {unit}.
+
+Some units respond to one very specific thing, some to a general one, some to several unrelated ones (A OR B), some to
+one thing only where another is present (A given B), some to a colour, a texture, a part, a background. Consider all of
+these. Begin with the exemplars; then find out by experiment which property of them is the cause.
+
+Each of your replies is either an experiment or the final answer.
+
+An experiment:
+[HYPOTHESIS LIST]:
+Hypothesis_1: <what the unit may respond to>
+Hypothesis_2: <something else that would explain what you have seen>
+[CODE]:
+```python
+def run_experiment(system, tools):
+    ...
+    tools.log_experiment(activations, images, titles, notes)
+```
+One program a reply, one function run_experiment(system, tools), helper functions in the same block if you need them.
+End each experiment with tools.log_experiment. Do not call run_experiment yourself. You will see what it printed,
+displayed, logged and returned; then update your hypotheses and go on.
+
+Test hypotheses at several levels of abstraction, with several images a condition, with controls that lack the property,
+and with edits that change one thing only. Try to refute what you believe. An activation means something only beside the
+distribution that `dataset_exemplars` displays.
+
+When repeated experiments agree, give the final answer, without code:
+[DESCRIPTION]: <what the unit responds to: specific, and complete; several concepts joined by OR>
+[LABEL]: <a short label, such as "dogs", "red fruit" or "snow behind animals">
+If the unit responds to several distinct concepts, give [LABEL 1]: ..., [LABEL 2]: ... instead, one for each.
+"""
+
+
+class NeuronDescriptionAnswer(BaseModel):
+    """What a unit responds to.
+
+    Attributes:
+        description: Specific and complete, one or more sentences.
+        labels: One short label for each distinct concept.
+    """
+
+    description: str
+    labels: list[str]
+
+
+class NeuronDescription:
+    """The paper's task of section 4: describe what maximally activates a unit."""
+
+    answer = NeuronDescriptionAnswer
+    tags = ("DESCRIPTION", "LABEL")
+
+    def __init__(self, config: PluginConfig, context: Context) -> None:
+        pass
+
+    def prompt(self, info: UnitInfo) -> str:
+        """See `maia_core.protocols.Task`. The unit is named by its place in the model, as in the paper."""
+        place = f"unit {info.unit} of layer {info.layer} of {info.model}" if info.layer else "the unit"
+        note = f"\n\nAbout its activation: {info.note}" if info.note else ""
+        return PROMPT.format(unit=place) + note
+
+    def parse(self, sections: Mapping[str, list[str]]) -> NeuronDescriptionAnswer:
+        """See `maia_core.protocols.Task`."""
+        description = " ".join(text for text in sections.get("DESCRIPTION", []) if text)
+        labels = [" ".join(text.split()) for text in sections.get("LABEL", []) if text]
+        if not description or not labels:
+            missing = "[DESCRIPTION]:" if not description else "[LABEL]: (or [LABEL 1]:, [LABEL 2]:, ...)"
+            raise ReplyError(f"The final answer lacks {missing}. It needs both [DESCRIPTION]: and [LABEL]: with text.")
+        return NeuronDescriptionAnswer(description=description, labels=labels)
+
+    def explanation(self, answer: BaseModel) -> Explanation:
+        """See `maia_core.protocols.Task`."""
+        assert isinstance(answer, NeuronDescriptionAnswer)
+        return Explanation(description=answer.description, labels=tuple(answer.labels))
