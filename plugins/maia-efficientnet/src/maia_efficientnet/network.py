@@ -1,0 +1,48 @@
+"""The network itself: the architecture's package, with readable names and safely loaded weights."""
+
+from __future__ import annotations
+
+import warnings
+from collections import OrderedDict
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from maia_core.errors import UsageError
+
+
+def build(variant: str, weights: Path, device: str) -> nn.Sequential:
+    """Builds `stem`, `blocks`, `head`, `pool`, `flatten` and `classifier` in a row.
+
+    In evaluation the original forward pass is exactly this sequence (it drops nothing); as a sequence each part has
+    a name, and the activation after stem and head is a module of its own.
+
+    Raises:
+        UsageError: there is no such device.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter(
+            "ignore"
+        )  # its source holds invalid escapes, which compiling it for the first time reports
+        from efficientnet_lite_pytorch import EfficientNet
+    net = EfficientNet.from_name(f"efficientnet-{variant}")
+    # weights_only: the file is data and cannot run code.
+    net.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))
+    parts: dict[str, nn.Module] = {
+        "stem": _activated(net._conv_stem, net._bn0),
+        "blocks": nn.Sequential(*net._blocks),
+        "head": _activated(net._conv_head, net._bn1),
+        "pool": net._avg_pooling,
+        "flatten": nn.Flatten(),
+        "classifier": net._fc,
+    }
+    module = nn.Sequential(OrderedDict(parts)).eval()
+    try:
+        return module.to(torch.device(device))
+    except (RuntimeError, AssertionError) as error:
+        raise UsageError(f"device '{device}' cannot be used: {str(error).splitlines()[0]}") from error
+
+
+def _activated(conv: nn.Module, norm: nn.Module) -> nn.Sequential:
+    return nn.Sequential(OrderedDict(conv=conv, norm=norm, activation=nn.ReLU6()))

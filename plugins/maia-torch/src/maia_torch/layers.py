@@ -1,0 +1,128 @@
+"""A network's layers and units by name."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from maia_core.errors import UsageError, did_you_mean
+from maia_core.types import LayerInfo
+
+LOGIT, PROB = "logit", "prob"
+"""Layers that are no modules: the network's output, and its softmax."""
+
+SHOWN = 40
+"""Most names that an error lists."""
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A layer and where its values come from.
+
+    Attributes:
+        info: Name, units and shape.
+        module: Name of the module whose output it is; "" is the whole network.
+        call: Which call of the module in one forward pass, counted from 1.
+        softmax: True if the values are the softmax of that output.
+    """
+
+    info: LayerInfo
+    module: str
+    call: int
+    softmax: bool = False
+
+    @property
+    def name(self) -> str:
+        """The name in references."""
+        return self.info.name
+
+    @property
+    def has_map(self) -> bool:
+        """True if a unit has a spatial map."""
+        return len(self.info.shape) == 3
+
+    @property
+    def positions(self) -> int:
+        """Positions of a unit's map; 1 without a map."""
+        return self.info.shape[1] * self.info.shape[2] if self.has_map else 1
+
+
+def find_layer(name: str, layers: Sequence[Layer], model: str) -> Layer:
+    """Returns the layer of that name.
+
+    The name of a module that runs several times in a pass stands for its last call, `name@1` for the first. Case, and
+    underscores around the parts of a name, do not matter as long as only one layer is meant.
+
+    Raises:
+        UsageError: there is none; the message lists what exists, the nearest names first.
+    """
+    by_name = {layer.name: layer for layer in layers}
+    last_calls = {layer.module: layer for layer in layers if layer.module}
+    if layer := by_name.get(name) or last_calls.get(name):
+        return layer
+    meant = {id(layer): layer for known, layer in (last_calls | by_name).items() if _bare(known) == _bare(name)}
+    if len(meant) == 1:
+        return meant.popitem()[1]
+    near = [layer.name for layer in meant.values()] or difflib.get_close_matches(name, by_name, n=4, cutoff=0.3)
+    main = [layer.name for layer in layers if layer.info.kind != "inner"] or list(by_name)
+    nearest = f"; nearest: {', '.join(near)}" if near else ""
+    raise UsageError(f"no layer '{name}' in {model}{nearest}; layers: {_listed(main)}")
+
+
+def find_unit(text: str, layer: Layer, classes: Sequence[str]) -> int:
+    """Returns the number of a unit that is given by number, or, where the units are classes, by name.
+
+    Raises:
+        UsageError: there is none, or a name stands for several; the message says what exists.
+    """
+    units = layer.info.units
+    if not text:
+        raise UsageError(f"which unit of layer {layer.name}? Write {layer.name}:0 to {layer.name}:{units - 1}")
+    if re.fullmatch(r"-?[0-9]{1,9}", text):
+        if 0 <= int(text) < units:
+            return int(text)
+        raise UsageError(f"unit {text} of layer {layer.name} does not exist: it has units 0 to {units - 1}")
+    if layer.info.kind != "classes" or not classes:
+        raise UsageError(f"unit '{text}' of layer {layer.name} is no number: it has units 0 to {units - 1}")
+    wanted = _words(text)
+    found = [index for index, name in enumerate(classes) if _words(name) == wanted]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise UsageError(f"'{text}' names several classes: {_numbered(found, classes)}; write {layer.name}:{found[0]}")
+    part = [index for index, name in enumerate(classes) if f" {wanted} " in f" {_words(name)} "]
+    hint = f" Classes with this word: {_numbered(part, classes)}." if part else did_you_mean(text, classes)
+    raise UsageError(f"no class '{text}' in layer {layer.name}.{hint or f' It has units 0 to {units - 1}.'}")
+
+
+def unit_label(unit: int, layer: Layer, classes: Sequence[str]) -> str:
+    """Returns what a unit is called in references: its class where that names one unit alone, else its number."""
+    if layer.info.kind == "classes" and classes:
+        words = [_words(name) for name in classes]
+        if words.count(words[unit]) == 1:
+            return classes[unit].replace(" ", "_")
+    return str(unit)
+
+
+def _words(name: str) -> str:
+    return " ".join(re.split(r"[\W_]+", name.casefold())).strip()
+
+
+def _bare(name: str) -> str:
+    return ".".join(part.strip("_") for part in name.casefold().split("."))
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return ", ".join(names[:SHOWN]) + more
+
+
+def _numbered(units: Iterable[int], classes: Sequence[str]) -> str:
+    return _listed([f"{classes[unit]} ({unit})" for unit in units])
+
+
+LayerKind = Literal["main", "inner", "classes"]
+"""`LayerInfo.kind`: what a listing shows first, every other module, the network's classes."""

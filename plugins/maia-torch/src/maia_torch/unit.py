@@ -1,0 +1,98 @@
+"""One unit of a torch model, as the backbone sees it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from maia_core.errors import UsageError
+from maia_core.protocols import Dataset
+from maia_core.types import Image, UnitInfo, UnitStatistics
+from maia_torch.layers import LOGIT, PROB, Layer, unit_label
+from maia_torch.masks import active
+
+if TYPE_CHECKING:
+    from maia_torch.exemplars import LayerExemplars
+    from maia_torch.model import TorchModel
+
+
+class TorchUnit:
+    """One unit of a `TorchModel`: a `maia_core.protocols.System` that knows its exemplars.
+
+    Attributes:
+        info: Model, layer and unit, and what a reader of its activations must know.
+        model: The model, shared by its units.
+        layer: The unit's layer.
+        index: The unit's number in the layer.
+    """
+
+    def __init__(self, model: TorchModel, layer: Layer, index: int) -> None:
+        self.model = model
+        self.layer = layer
+        self.index = index
+        self.info = UnitInfo(
+            model=model.name,
+            layer=layer.name,
+            unit=unit_label(index, layer, model.classes),
+            has_map=layer.has_map,
+            note=self._note(),
+        )
+
+    def neuron(self, images: Sequence[Image]) -> tuple[list[float], list[Image]]:
+        """See `maia_core.protocols.System`."""
+        from maia_torch.model import batches
+
+        threshold = self._threshold if self.layer.has_map and images else None
+        activations: list[float] = []
+        masked: list[Image] = []
+        for batch in batches(images):
+            maps = self.model.engine.unit(self.model.preprocess.batch(batch), self.layer, self.index)
+            activations += maps.reshape(len(batch), -1).max(axis=1).tolist()
+            if self.layer.has_map:
+                masked += [
+                    self._masked(image, unit_map, threshold) for image, unit_map in zip(batch, maps, strict=True)
+                ]
+            else:
+                masked += batch
+        return activations, masked
+
+    def exemplar_source(self, dataset: Dataset) -> LayerExemplars:
+        """See `maia_core.protocols.HasExemplars`."""
+        return self.model.exemplars(self.layer, dataset)
+
+    @property
+    def statistics(self) -> UnitStatistics:
+        """The unit's statistics over the run's data set, computed or read from the cache when asked for.
+
+        Raises:
+            UsageError: the model was made without a run's context, so that there is no data set.
+        """
+        if self.model.context is None:
+            raise UsageError(
+                f"{self.info.ref} has no data set: make the model with a context, or use exemplar_source()"
+            )
+        return self.exemplar_source(self.model.context.dataset).statistics(self)
+
+    @cached_property
+    def _threshold(self) -> float | None:
+        return None if self.model.context is None else self.statistics.threshold
+
+    def _masked(self, image: Image, unit_map: NDArray[np.float32], threshold: float | None) -> Image:
+        if threshold is None:
+            threshold = float(np.quantile(unit_map, self.model.quantile))
+        box = self.model.preprocess.box(image.width, image.height)
+        return image.masked(active(unit_map, threshold, image.width, image.height, box))
+
+    def _note(self) -> str:
+        if self.layer.name == PROB and self.layer.softmax:
+            return "a class probability between 0 and 1; it has no map, so images come back without a mask"
+        if self.layer.name == LOGIT and self.layer.info.kind == "classes":
+            return "a class score before the softmax, of any sign; it has no map, so images come back without a mask"
+        if not self.layer.has_map:
+            return "one value an image; it has no map, so images come back without a mask"
+        over = "of the image's own map" if self.model.context is None else "over the data set"
+        return f"the spatial maximum of the unit's map; masks keep what exceeds its {self.model.quantile:g} quantile {over}"
