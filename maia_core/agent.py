@@ -19,7 +19,17 @@ from maia_core.host import ToolHost
 from maia_core.observers import Observers
 from maia_core.prompt import render_system_prompt
 from maia_core.protocols import Backbone, Sandbox, Task
-from maia_core.record import Event, Executed, HostCall, MessageAdded, Noted, ProgramStarted, Replied, RunOutcome
+from maia_core.record import (
+    Event,
+    Executed,
+    HostCall,
+    MessageAdded,
+    Noted,
+    ProgramStarted,
+    Replied,
+    RunOutcome,
+    Status,
+)
 from maia_core.replies import parse_reply
 from maia_core.types import CallLimits, Execution, Message, Part, Reply, TextPart, Usage, as_part
 
@@ -51,7 +61,7 @@ class SessionState:
 
     messages: list[Message] = field(default_factory=list)
     turns: list[Turn] = field(default_factory=list)
-    usage: Usage = Usage()
+    usage: Usage = field(default_factory=Usage)
     seconds: float = 0.0
     mistakes: int = 0
     """Malformed replies in a row."""
@@ -130,8 +140,8 @@ class Session:
         self._say(
             Message.of(
                 "user",
-                f"The run ends here: {reason}. Do not write another program. Give your final answer now, from what your "
-                f"experiments have shown so far, under {tags}.",
+                f"The run ends here: {reason}. Do not write another program. Give your final answer now, from what "
+                f"your experiments have shown so far, under {tags}.",
             )
         )
 
@@ -154,11 +164,11 @@ class Session:
         self._tell("run_finished", outcome=outcome)
         return outcome
 
-    def outcome(self, status: str, reason: str = "") -> RunOutcome:
+    def outcome(self, status: Status, reason: str = "") -> RunOutcome:
         """Sums up the session as an outcome of the given status."""
         answer = self.state.answer
         return RunOutcome(
-            status=status,  # type: ignore[arg-type] # validated by pydantic
+            status=status,
             reason=reason,
             answer=answer.model_dump(mode="json") if answer else {},
             explanation=self.task.explanation(answer) if answer else None,
@@ -166,6 +176,10 @@ class Session:
             usage=self.state.usage,
             seconds=time.monotonic() - self._started,
         )
+
+    def close(self) -> None:
+        """Ends the sandbox's worker."""
+        self._sandbox.close()
 
     def note(self, text: str) -> None:
         """Adds a line that a reader of the record must know."""

@@ -70,9 +70,16 @@ class RunConfig(Data):
     sandbox: Chosen = Choice(name="auto")
     tools: tuple[Chosen, ...] = tuple(
         Choice(name=name)
-        for name in (
-            "dataset_exemplars text2image edit_images describe_images summarize_images log_experiment results display"
-        ).split()
+        for name in [
+            "dataset_exemplars",
+            "text2image",
+            "edit_images",
+            "describe_images",
+            "summarize_images",
+            "log_experiment",
+            "results",
+            "display",
+        ]
     )
     seed: int = 0
     runs: str = "runs"

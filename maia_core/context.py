@@ -65,27 +65,32 @@ class Context:
     @property
     def system(self) -> System:
         """The unit that is explained."""
-        return self.part("system")
+        system: System = self.part("system")
+        return system
 
     @property
     def dataset(self) -> Dataset:
         """The data set that exemplars come from."""
-        return self.part("dataset")
+        dataset: Dataset = self.part("dataset")
+        return dataset
 
     @property
     def generator(self) -> ImageGenerator:
         """The image generator."""
-        return self.part("generator")
+        generator: ImageGenerator = self.part("generator")
+        return generator
 
     @property
     def editor(self) -> ImageEditor:
         """The image editor."""
-        return self.part("editor")
+        editor: ImageEditor = self.part("editor")
+        return editor
 
     @property
     def describer(self) -> Describer:
         """The describer; hand it `Image.anonymous()` copies only."""
-        return self.part("describer")
+        describer: Describer = self.part("describer")
+        return describer
 
     def part(self, kind: str) -> Any:
         """Returns the run's one part of a kind, built on first use.
@@ -98,7 +103,8 @@ class Context:
             if kind not in self._parts:
                 choice = getattr(self.config, kind, None)
                 if choice is None:
-                    raise UsageError(f"no {kind} is chosen; set '{kind}' in maia.toml or pass --{kind}")
+                    example = "MODEL:LAYER:UNIT" if kind == "system" else "NAME"
+                    raise UsageError(f"no {kind} is chosen; pass --{kind} {example} or set '{kind}' in maia.toml")
                 build = self._build_system if kind == "system" else self.registry.build
                 self._parts[kind] = build(kind, choice.name, choice.options, self)
             return self._parts[kind]
@@ -111,7 +117,7 @@ class Context:
                 self._parts[key] = self.registry.build(kind, name, options, self)
             return self._parts[key]
 
-    def _build_system(self, kind: str, name: str, options: Mapping[str, Any], context: Context) -> System:
+    def _build_system(self, kind: str, name: str, options: Mapping[str, Any], context: Context) -> Any:
         plugin, _, ref = name.partition(":")
         if self.registry.find("model", plugin) is not None:
             return self.build("model", plugin, **options).unit(ref)
@@ -127,9 +133,15 @@ class Context:
             return system.exemplar_source(self.dataset)
         return BruteForce(self.dataset, warn=self.warn)
 
+    def fingerprints(self) -> dict[str, str]:
+        """Returns the fingerprints of the parts built so far, by kind (and name, where it is not the run's one)."""
+        with self._lock:
+            found = {key.partition("/[")[0]: getattr(part, "fingerprint", None) for key, part in self._parts.items()}
+        return {key: str(value) for key, value in found.items() if value is not None}
+
     # What tools do for the backbone.
 
-    def show(self, *items: str | Image) -> None:
+    def show(self, *items: str | Image | TextPart | ImagePart) -> None:
         """Shows texts and images to the backbone when the present program has ended."""
         self._shown.extend(map(as_part, items))
 

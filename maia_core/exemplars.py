@@ -29,9 +29,12 @@ class BruteForce:
         for indices, images in _batches(self.dataset, skipped):
             activations, masked = system.neuron(images)
             values += activations
-            best = heapq.nsmallest(k, [*best, *zip((-a for a in activations), indices, masked, strict=True)], key=lambda e: e[:2])
+            best = heapq.nsmallest(
+                k, [*best, *zip((-a for a in activations), indices, masked, strict=True)], key=lambda e: e[:2]
+            )
         if skipped:
-            self.warn(f"{len(skipped)} images of {self.dataset.name} cannot be read and were skipped: {', '.join(skipped[:5])}")
+            named = ", ".join(skipped[:5])
+            self.warn(f"{len(skipped)} images of {self.dataset.name} cannot be read and were skipped: {named}")
         if not values:
             raise UsageError(f"the data set {self.dataset.name} holds no readable image")
         return [Exemplar(-a, image) for a, _, image in best], statistics(self.dataset.name, values, len(skipped))

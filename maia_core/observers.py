@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -10,6 +11,10 @@ import pluggy
 from maia_core import hookspecs
 from maia_core.errors import one_line
 from maia_core.registry import Registry
+
+
+def _itself(observer: object) -> object:
+    return observer
 
 
 class Observers:
@@ -28,7 +33,7 @@ class Observers:
         for plugin in registry.of_kind("observer") if registry else ():
             self._register(plugin.load, f"observer '{plugin.name}' of {plugin.origin}")
         for observer in extra:
-            self._register(lambda observer=observer: observer, type(observer).__name__)
+            self._register(functools.partial(_itself, observer), type(observer).__name__)
 
     def _register(self, load: Callable[[], Any], label: str) -> None:
         try:

@@ -46,6 +46,14 @@ class Image(Protocol):
         """Returns the pixels as a PIL image."""
 
 
+class Unit(Protocol):
+    """The unit that you study."""
+
+    @property
+    def info(self) -> dict[str, Any]:
+        """What is known of the unit by name: `info["model"]`, `info["layer"]`, `info["unit"]`."""
+
+
 def render_system_prompt(system: System, tools: Mapping[str, Callable[..., Any]], limits: ExecutionLimits) -> str:
     """Returns the system prompt: introduction and API."""
     api = render_api(system, tools)
@@ -63,16 +71,12 @@ def render_api(system: System, tools: Mapping[str, Callable[..., Any]]) -> str:
         PluginError: a tool has no docstring, or what it declares is not valid Python.
     """
     image = [_attribute(name, kind) for name, kind in Image.__annotations__.items()]
-    image += [_method("clean", Image.clean.fget, prop=True), _method("to_pil", Image.to_pil)]
+    image += [_method("clean", vars(Image)["clean"].fget, prop=True), _method("to_pil", Image.to_pil)]
     neuron = _method("neuron", system.neuron, fallback=System.neuron.__doc__)
-    info = textwrap.indent(
-        '@property\ndef info(self) -> dict[str, Any]:\n    """What is known of the unit by name: `info["model"]`, `info["layer"]`, '
-        '`info["unit"]`."""\n    ...\n',
-        "    ",
-    )
+    info = _method("info", vars(Unit)["info"].fget, prop=True)
     sections = [
         _class("Image", inspect.getdoc(Image) or "", image),
-        _class("System", "The unit that you study.", [info, neuron]),
+        _class("System", inspect.getdoc(Unit) or "", [info, neuron]),
         _class(
             "Tools",
             "What you experiment with.",
@@ -106,7 +110,9 @@ def _method(name: str, function: Any, prop: bool = False, fallback: str | None =
         [inspect.Parameter("self", inspect.Parameter.POSITIONAL_OR_KEYWORD), *parameters],
         return_annotation=inspect.signature(call).return_annotation,
     )
-    text = ("@property\n" if prop else "") + f"def {name}{_plain(signature)}:\n{textwrap.indent(_docstring(doc), '    ')}    ...\n"
+    text = (
+        "@property\n" if prop else ""
+    ) + f"def {name}{_plain(signature)}:\n{textwrap.indent(_docstring(doc), '    ')}    ...\n"
     return textwrap.indent(text, "    ")
 
 
@@ -122,7 +128,7 @@ def _plain(signature: inspect.Signature) -> str:
         if parameter.kind is parameter.KEYWORD_ONLY and not star:
             parts.append("*")
             star = True
-        prefix = {parameter.VAR_POSITIONAL: "*", parameter.VAR_KEYWORD: "**"}.get(parameter.kind, "")
+        prefix = {"VAR_POSITIONAL": "*", "VAR_KEYWORD": "**"}.get(parameter.kind.name, "")
         star = star or parameter.kind is parameter.VAR_POSITIONAL
         text = prefix + parameter.name
         if parameter.annotation is not parameter.empty:
@@ -136,7 +142,11 @@ def _plain(signature: inspect.Signature) -> str:
 
 
 def _annotation(annotation: Any) -> str:
-    return annotation if isinstance(annotation, str) else inspect.formatannotation(annotation).replace("maia_core.types.", "")
+    return (
+        annotation
+        if isinstance(annotation, str)
+        else inspect.formatannotation(annotation).replace("maia_core.types.", "")
+    )
 
 
 def _docstring(doc: str) -> str:

@@ -25,7 +25,6 @@ from maia_core.types import (
     CallLimits,
     Detection,
     Execution,
-    ExecutionLimits,
     Exemplar,
     Explanation,
     GeneratedImages,
@@ -40,7 +39,7 @@ from maia_core.types import (
 if TYPE_CHECKING:
     from maia_core.context import Context
 
-# --- what is explained -----------------------------------------------------------------------------------------------
+# --- what is explained ---
 
 
 @runtime_checkable
@@ -102,8 +101,11 @@ class ExemplarSource(Protocol):
     """Finds a unit's exemplars: brute force, a built index, or a synthetic neuron's own."""
 
     def exemplars(self, system: System, k: int) -> tuple[list[Exemplar], UnitStatistics]:
-        """Returns the `k` highest-activating images of a data set, masked, highest first (ties by the image's place in
-        the data set), and the statistics of the unit over the whole data set.
+        """Finds the `k` highest-activating images of a data set.
+
+        Returns:
+            The images, masked, highest first (ties by the image's place in the data set), and the statistics of the
+            unit over the whole data set.
 
         Raises:
             UsageError: the data set is empty or holds no readable image.
@@ -118,7 +120,7 @@ class HasExemplars(Protocol):
         """Returns the source that serves this system on `dataset`."""
 
 
-# --- engines, which stand behind tools: swapping one never changes the prompt ------------------------------------------
+# --- engines, which stand behind tools: swapping one never changes the prompt ---
 
 
 @runtime_checkable
@@ -152,7 +154,7 @@ class LabelledDataset(Dataset, Protocol):
     """A data set that names what its images show. Labels serve describers and evaluation, never a program."""
 
     def concepts(self, index: int) -> Sequence[str]:
-        """Returns the names of what the image shows, the most specific first, then broader ones (tiger, cat, mammal)."""
+        """Names what the image shows, the most specific first, then broader ones (tiger, cat, mammal)."""
 
 
 @runtime_checkable
@@ -214,7 +216,7 @@ class Detector(Protocol):
         """Returns for each image what was found, the highest score first; scores are in [0, 1]."""
 
 
-# --- the agent's parts -------------------------------------------------------------------------------------------------
+# --- the agent's parts ---
 
 Tool = Callable[..., Any]
 """A typed callable with a docstring; the backbone sees it as `tools.<name>`.
@@ -295,7 +297,7 @@ class Judge(Protocol):
         """Predicts how much a unit that `label` describes responds to each image, in [0, 1]."""
 
 
-# --- where things run --------------------------------------------------------------------------------------------------
+# --- where things run ---
 
 
 @runtime_checkable

@@ -42,7 +42,7 @@ class Manifest(Data):
     system: UnitInfo
     versions: dict[str, str]
     """Distribution to version, of Python, the core and every plugin's distribution."""
-    fingerprints: dict[str, str] = {}
+    fingerprints: dict[str, str] = Field(default_factory=dict)
     """Part of the run to its fingerprint."""
 
 
@@ -125,6 +125,9 @@ class Noted(Data):
     text: str
 
 
+Status = Literal["answered", "stopped", "failed", "interrupted"]
+
+
 class RunOutcome(Data):
     """How a run ended.
 
@@ -136,9 +139,9 @@ class RunOutcome(Data):
     """
 
     event: Literal["outcome"] = "outcome"
-    status: Literal["answered", "stopped", "failed", "interrupted"]
+    status: Status
     reason: str = ""
-    answer: dict[str, JsonValue] = {}
+    answer: dict[str, JsonValue] = Field(default_factory=dict)
     explanation: Explanation | None = None
     turns: int = 0
     usage: Usage = Usage()
@@ -218,7 +221,9 @@ class RunWriter:
             write_atomically(folder / MANIFEST, manifest.model_dump_json(indent=1).encode())
             self._journal = open(folder / JOURNAL, "ab", buffering=0)  # noqa: SIM115 - closed by close()
         except OSError as error:
-            raise RecordError(f"cannot write the run folder {folder}: {error.strerror}; free it or choose --out") from error
+            raise RecordError(
+                f"cannot write the run folder {folder}: {error.strerror}; free it or choose --out"
+            ) from error
 
     def append(self, event: Event) -> None:
         """Writes the images of an event, then the event.
@@ -278,7 +283,9 @@ class RunReader:
             except (ValueError, AttributeError, RecursionError) as error:
                 if number == len(lines) - 1:
                     return
-                raise RecordError(f"{self.folder / JOURNAL}, line {number}: not an event: {str(error)[:200]}") from error
+                raise RecordError(
+                    f"{self.folder / JOURNAL}, line {number}: not an event: {str(error)[:200]}"
+                ) from error
 
     def of_type(self, kind: type[E]) -> list[E]:
         """Returns the events of one type, in order."""

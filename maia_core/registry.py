@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from maia_core.context import Context
 
 KINDS = (
-    "model system tool generator editor describer dataset detector backbone task explainer judge sandbox runner "
-    "command observer"
-).split()
+    *("model", "system", "tool", "generator", "editor", "describer", "dataset", "detector", "backbone", "task"),
+    *("explainer", "judge", "sandbox", "runner", "command", "observer"),
+)
 GROUPS = {f"maia.{kind}es" if kind.endswith("x") else f"maia.{kind}s": kind for kind in KINDS}
 """Entry-point group to kind of plugin."""
 
@@ -64,7 +64,11 @@ class Plugin:
         try:
             return self.entry_point.load()
         except Exception as error:
-            mend = "reinstall it (pip install) if it was edited" if isinstance(error, AttributeError) else "mend or uninstall it"
+            mend = (
+                "reinstall it (pip install) if it was edited"
+                if isinstance(error, AttributeError)
+                else "mend or uninstall it"
+            )
             raise PluginError(
                 f"{self.kind} '{self.name}' of {self.origin} cannot be loaded: {one_line(error)}; {mend}"
             ) from error
@@ -99,9 +103,7 @@ class Registry:
             PluginError: two distributions claim the name.
         """
         name, _, distribution = name.partition("@")
-        found = [
-            p for p in self.of_kind(kind) if p.name == name and distribution in ("", p.distribution)
-        ]
+        found = [p for p in self.of_kind(kind) if p.name == name and distribution in ("", p.distribution)]
         if len(found) > 1:
             choices = " or ".join(f"'{name}@{p.distribution}'" for p in found)
             raise PluginError(
@@ -139,9 +141,7 @@ class Registry:
         except MaiaError:
             raise
         except Exception as error:
-            raise PluginError(
-                f"{kind} '{name}' of {plugin.origin} failed to start: {one_line(error)}"
-            ) from error
+            raise PluginError(f"{kind} '{name}' of {plugin.origin} failed to start: {one_line(error)}") from error
 
     def problems(self) -> list[Problem]:
         """Imports every plugin, one by one, and names what is wrong with each; nothing that is wrong stops it."""

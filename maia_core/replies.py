@@ -59,7 +59,9 @@ def parse_reply(text: str, answer_tags: Sequence[str]) -> ParsedReply:
     if sections:
         repeated = [tag for tag, texts in sections.items() if len(texts) > 1 and tag == answer_tags[0]]
         if repeated:
-            raise ReplyError(f"Your reply holds more than one answer ([{repeated[0]}] appears twice). Send one final answer.")
+            raise ReplyError(
+                f"Your reply holds more than one answer ([{repeated[0]}] appears twice). Send one final answer."
+            )
         return ParsedReply(sections=sections, hypotheses=hypotheses)
     if len(programs) > 1 or len(code_sections) > 1:
         raise ReplyError(

@@ -71,7 +71,8 @@ class Image(Data):
             UsageError: `pixels` is not a uint8 array of shape (height, width, 3).
         """
         if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or 0 in pixels.shape:
-            raise UsageError(f"an image needs uint8 pixels of shape (height, width, 3), not {pixels.dtype} {pixels.shape}")
+            given = f"{pixels.dtype} {pixels.shape}"
+            raise UsageError(f"an image needs uint8 pixels of shape (height, width, 3), not {given}")
         pixels = np.ascontiguousarray(pixels)
         height, width = pixels.shape[:2]
         name = content_id(f"{width}x{height}".encode(), pixels.tobytes())
@@ -110,7 +111,8 @@ class Image(Data):
         """
         clean = self.clean or self
         if mask.dtype != np.bool_ or mask.shape != (self.height, self.width):
-            raise UsageError(f"a mask for this image is bool of shape {(self.height, self.width)}, not {mask.dtype} {mask.shape}")
+            expected = f"bool of shape {(self.height, self.width)}"
+            raise UsageError(f"a mask for this image is {expected}, not {mask.dtype} {mask.shape}")
         packed = np.packbits(mask)
         shape = mask.shape
         name = content_id(clean.id.encode(), packed.tobytes())

@@ -44,9 +44,7 @@ class EditImages:
     def __init__(self, config: PluginConfig, context: Context) -> None:
         self._context = context
 
-    def __call__(
-        self, images: list[Image] | list[str], instructions: str | list[str]
-    ) -> tuple[list[Image], list[str]]:
+    def __call__(self, images: list[Image] | list[str], instructions: str | list[str]) -> tuple[list[Image], list[str]]:
         """Changes one thing in each image and leaves the rest as it is: the way to test what causes an activation.
 
         Say what should be there afterwards: "replace the dog with a cat", "change the colour of the car to blue",
@@ -68,11 +66,15 @@ class EditImages:
         """
         asked = [instructions] * len(images) if isinstance(instructions, str) else instructions
         if len(asked) != len(images):
-            raise ToolError(f"edit_images needs one instruction an image: {len(images)} images, {len(asked)} instructions")
+            raise ToolError(
+                f"edit_images needs one instruction an image: {len(images)} images, {len(asked)} instructions"
+            )
         if not images:
             raise ToolError("edit_images needs at least one image or prompt")
         prompts = [item for item in images if isinstance(item, str)]
-        originals = generate(self._context, prompts) if prompts else [i.clean or i for i in images if isinstance(i, Image)]
+        originals = (
+            generate(self._context, prompts) if prompts else [i.clean or i for i in images if isinstance(i, Image)]
+        )
         # Replicates differ through their originals; what is edited how decides the rest.
         seeds = self._context.seeds([f"{image.id} {text}" for image, text in zip(originals, asked, strict=True)])
         edited = _checked(self._context, asked, self._context.editor.edit(originals, asked, seeds))

@@ -47,7 +47,9 @@ class LogExperiment:
                 f"{len(activations)} activations, {len(images)} images, {len(titles)} titles"
             )
         if isinstance(notes, list) and len(notes) != len(images):
-            raise ToolError(f"log_experiment needs one note an image or a single text: {len(images)} images, {len(notes)} notes")
+            raise ToolError(
+                f"log_experiment needs one note an image or a single text: {len(images)} images, {len(notes)} notes"
+            )
         for n, (activation, image, title) in enumerate(zip(activations, images, titles, strict=True)):
             note = notes[n] if isinstance(notes, list) else ""
             context.logged.append(Logged(title=title, activation=activation, image=image, notes=note))
@@ -57,8 +59,8 @@ class LogExperiment:
         floor = context.exemplar_floor
         if floor is not None and activations and max(activations) < floor:
             context.show(
-                f"The highest of these activations, {max(activations):.4g}, is below that of every exemplar (the lowest "
-                f"exemplar has {floor:.4g}): this does not explain the unit yet. Go on experimenting."
+                f"The highest of these activations, {max(activations):.4g}, is below that of every exemplar (the "
+                f"lowest has {floor:.4g}): this does not explain the unit yet. Go on experimenting."
             )
 
 

@@ -1,0 +1,328 @@
+"""The command `maia`. At start-up it imports click and the standard library only."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from maia_core import __version__
+from maia_core.errors import MaiaError, did_you_mean, one_line
+from maia_core.registry import KINDS, installed
+
+if TYPE_CHECKING:
+    from maia_core.config import RunConfig
+    from maia_core.registry import Plugin
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class Commands(click.Group):
+    """The installed commands; one is imported when it is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Names every installed command."""
+        return sorted({plugin.name for plugin in installed().of_kind("command")})
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        """Imports one command."""
+        plugin = installed().find("command", name)
+        return plugin.load() if plugin else None
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Refuses an unknown command with the nearest ones."""
+        known = self.list_commands(ctx)
+        if args and args[0] not in known:
+            ctx.fail(f"there is no command '{args[0]}'.{did_you_mean(args[0], known)}")
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Lists the commands; those of other distributions by their metadata alone, so that none is imported."""
+        rows = []
+        for plugin in installed().of_kind("command"):
+            own = plugin.distribution == "maia-core"
+            text = plugin.load().get_short_help_str(80) if own else _clean(plugin.summary)
+            rows.append((plugin.name, text))
+        with formatter.section("Commands"):
+            formatter.write_dl(sorted(rows))
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, package_name="maia-core")
+@click.option("--traceback", is_flag=True, help="Show where an error comes from.")
+def maia(traceback: bool) -> None:
+    """Find out what the parts of a vision model do, by experiment."""
+
+
+def main() -> None:
+    """Runs the command; what goes wrong is one line and an exit code: 2 for input, 1 for a failure, 130 for Ctrl-C."""
+    arguments = [a for a in sys.argv[1:] if a != "--traceback"]
+    show = len(arguments) < len(sys.argv) - 1
+    try:
+        code = maia.main(arguments, prog_name="maia", standalone_mode=False)
+        sys.exit(code if isinstance(code, int) else 0)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(2)
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("\nmaia: interrupted", err=True)
+        sys.exit(130)
+    except MaiaError as error:
+        _fail(error, show, error.exit_code)
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(141)
+    except OSError as error:
+        _fail(error, show, 2)
+    except Exception as error:
+        _fail(error, show, 1)
+
+
+def _fail(error: Exception, show: bool, code: int) -> None:
+    if show:
+        import traceback
+
+        traceback.print_exception(error)
+    hint = "" if show or code == 2 else " (--traceback shows where)"
+    click.echo(f"maia: {_clean(one_line(error))}{hint}", err=True)
+    sys.exit(code)
+
+
+def _clean(text: str) -> str:
+    from maia_core.text import printable
+
+    return printable(" ".join(text.split()))
+
+
+CHOICES = ["system", "backbone", "task", "dataset", "generator", "editor", "describer", "sandbox"]
+"""What `maia run` chooses by an option of its own; a test holds it against the configuration."""
+
+
+def run_options(command: F) -> F:
+    """Adds the options that make a `RunConfig`; the command gets it as `config`."""
+    import functools
+
+    @functools.wraps(command)
+    def with_config(config_file: Path | None, options: tuple[str, ...], seed: int | None, **arguments: Any) -> Any:
+        chosen = {key: arguments.pop(key) for key in CHOICES}
+        return command(config=_config(config_file, options, seed, chosen), **arguments)
+
+    decorated: Any = with_config
+    decorated = click.option("--seed", type=int, help="Seed of everything that is drawn.")(decorated)
+    decorated = click.option(
+        "-o",
+        "options",
+        multiple=True,
+        metavar="KEY=VALUE",
+        help="Set any key of the configuration: limits.turns=10, generator.size=256. A plugin's option may stand "
+        "alone where only one chosen plugin has it.",
+    )(decorated)
+    for key in reversed(CHOICES):
+        metavar = "MODEL:LAYER:UNIT" if key == "system" else "NAME"
+        text = "The unit to explain." if key == "system" else f"The {key}, by name (`maia plugins` lists them)."
+        decorated = click.option(f"--{key}", metavar=metavar, help=text)(decorated)
+    decorated = click.option(
+        "--config", "config_file", type=click.Path(path_type=Path), help="Configuration file [default: maia.toml]."
+    )(decorated)
+    result: F = decorated
+    return result
+
+
+def _config(file: Path | None, options: tuple[str, ...], seed: int | None, chosen: dict[str, str | None]) -> RunConfig:
+    from maia_core.config import load
+
+    overrides: list[tuple[str, Any]] = [(key, value) for key, value in chosen.items() if value is not None]
+    if seed is not None:
+        overrides.append(("seed", seed))
+    dotted: list[tuple[str, Any]] = []
+    bare: list[tuple[str, Any]] = []
+    for option in options:
+        key, equals, value = option.partition("=")
+        if not equals or not key.strip():
+            raise click.UsageError(f"-o needs KEY=VALUE, not '{option}'")
+        whole = "." in key or key in _keys()
+        (dotted if whole else bare).append((key.strip(), _literal(value)))
+    config = load(file, overrides + dotted)
+    if bare:
+        config = load(file, overrides + dotted + [(f"{_owner(config, key)}.{key}", value) for key, value in bare])
+    return config
+
+
+def _keys() -> set[str]:
+    from maia_core.config import RunConfig
+
+    return set(RunConfig.model_fields)
+
+
+def _literal(text: str) -> Any:
+    """Reads a value as TOML (numbers, booleans, lists), or as a plain string."""
+    import tomllib
+
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def _owner(config: RunConfig, option: str) -> str:
+    """Returns the key of the one chosen plugin that has an option of this name."""
+    from maia_core.config import CHOICES as keys
+    from maia_core.config import PluginConfig
+
+    owners, offered = [], []
+    for key in keys:
+        choice = getattr(config, key)
+        if choice is None:
+            continue
+        name = choice.name.partition(":")[0] if key == "system" else choice.name
+        kind = "model" if key == "system" and installed().find("model", name) else key
+        fields = getattr(installed().get(kind, name).load(), "Config", PluginConfig).model_fields
+        offered += [f"{key}.{field}" for field in fields]
+        if option in fields:
+            owners.append(f"{key}.{option}")
+    if len(owners) == 1:
+        return owners[0].partition(".")[0]
+    if owners:
+        raise click.UsageError(f"-o {option}: several plugins have it; choose {' or '.join(owners)}")
+    near = did_you_mean(option, [*_keys(), *offered, *(o.partition(".")[2] for o in offered)])
+    raise click.UsageError(f"-o {option}: no chosen plugin has this option.{near}")
+
+
+@click.command()
+@run_options
+@click.option(
+    "--out", type=click.Path(path_type=Path), help="Run folder; it must not exist [default: a new one in runs/]."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line instead of text.")
+@click.option("--report/--no-report", default=True, help="Write the HTML report at the end.")
+def run(config: RunConfig, out: Path | None, as_json: bool, report: bool) -> int:
+    """Explain a unit by experiment."""
+    from maia_core.launch import explain
+    from maia_core.progress import JsonProgress, Progress
+
+    progress = JsonProgress() if as_json else Progress(live=sys.stderr.isatty())
+    finished = explain(config, out=out, observers=[progress])
+    outcome = finished.outcome
+    page = _report(finished.folder) if report else None
+    if not as_json:
+        if outcome.explanation is not None:
+            click.echo(f"\n{' OR '.join(map(_clean, outcome.explanation.labels))}")
+            click.echo(_clean(outcome.explanation.description))
+        click.echo(f"\nrecord: {finished.folder}")
+        click.echo(f"report: {page}" if page else "report: pip install maia-report, then `maia report RUN`")
+    return 0 if outcome.status == "answered" else 1
+
+
+def _report(folder: Path) -> Path | None:
+    """Writes the report where a distribution that makes reports is installed."""
+    plugin = installed().find("command", "report")
+    if plugin is None:
+        return None
+    page = folder / "report.html"
+    plugin.load().main([str(folder), "--out", str(page), "--quiet"], standalone_mode=False)
+    return page
+
+
+@click.command()
+@run_options
+def prompt(config: RunConfig) -> None:
+    """Print exactly what the backbone sees first."""
+    from maia_core.context import Context
+    from maia_core.launch import make_session
+
+    session = make_session(Context(config), registry=installed())
+    session.close()
+    for message in session.state.messages:
+        click.echo(f"--- {message.role} ---\n{message.text}")
+
+
+@click.group(invoke_without_command=True)
+@click.pass_context
+def plugins(context: click.Context) -> None:
+    """List, show and check the installed plugins."""
+    if context.invoked_subcommand is None:
+        context.invoke(list_plugins)
+
+
+@plugins.command("list")
+@click.argument("kind", required=False, type=click.Choice(KINDS))
+def list_plugins(kind: str | None = None) -> None:
+    """List the installed plugins, of one KIND or all."""
+    found = installed().of_kind(kind) if kind else installed().plugins
+    if not found:
+        click.echo("no plugin is installed; `pip install maia-standard` is a start")
+        return
+    width = max(len(_clean(plugin.name)) for plugin in found)
+    last = ""
+    for plugin in found:
+        if plugin.kind != last:
+            click.echo(("\n" if last else "") + click.style(plugin.kind, bold=True))
+            last = plugin.kind
+        click.echo(f"  {_clean(plugin.name):{width}}  {_clean(plugin.origin)}")
+    click.echo("\n" + click.style("distributions", bold=True))
+    for origin, summary in sorted({(plugin.origin, plugin.summary) for plugin in found}):
+        click.echo(f"  {_clean(origin)}: {_clean(summary)}")
+
+
+@plugins.command()
+@click.argument("name")
+def show(name: str) -> None:
+    """Show what the plugin NAME is and which options it takes (imports it)."""
+    found = [plugin for kind in KINDS for plugin in installed().of_kind(kind) if name in _spellings(plugin)]
+    if not found:
+        raise click.UsageError(
+            f"there is no plugin '{name}'.{did_you_mean(name, {p.name for p in installed().plugins})}"
+        )
+    for plugin in found:
+        _show(plugin)
+
+
+def _spellings(plugin: Plugin) -> set[str]:
+    return {plugin.name, f"{plugin.name}@{plugin.distribution}", f"{plugin.kind}:{plugin.name}"}
+
+
+def _show(plugin: Plugin) -> None:
+    import inspect
+
+    click.echo(click.style(f"{plugin.kind} {_clean(plugin.name)}", bold=True))
+    click.echo(f"  from {_clean(plugin.origin)}: {_clean(plugin.summary)}")
+    click.echo(f"  at {_clean(plugin.entry_point.value)}")
+    try:
+        factory = plugin.load()
+    except MaiaError as error:
+        click.echo(f"  broken: {_clean(one_line(error))}")
+        return
+    doc = inspect.getdoc(factory) or ""
+    click.echo(f"  {_clean(doc.partition(chr(10) * 2)[0])}")
+    click.echo(f"  {_how_to_choose(plugin)}")
+    config = getattr(factory, "Config", None)
+    for name, field in config.model_fields.items() if config else ():
+        default = "required" if field.is_required() else f"default {field.default!r}"
+        kind = getattr(field.annotation, "__name__", None) or str(field.annotation)
+        click.echo(f"  {name}: {kind}, {default}. {_clean(field.description or '')}")
+
+
+def _how_to_choose(plugin: Plugin) -> str:
+    name = _clean(plugin.name)
+    if plugin.kind == "model":
+        return f"choose with --system {name}:LAYER:UNIT, options with -o system.OPTION=VALUE"
+    if plugin.kind == "tool":
+        return f'choose in maia.toml: tools = ["{name}", ...], with options: {{ name = "{name}", OPTION = VALUE }}'
+    if plugin.kind in CHOICES:
+        return f"choose with --{plugin.kind} {name}, options with -o {plugin.kind}.OPTION=VALUE"
+    return "called as `maia " + name + "`" if plugin.kind == "command" else "in force when it is installed"
+
+
+@plugins.command()
+def doctor() -> int:
+    """Import every plugin and name what is wrong with each."""
+    problems = installed().problems()
+    for problem in problems:
+        click.echo(f"{_clean(problem.plugin)}: {_clean(problem.cause)}")
+    click.echo(f"{len(installed().plugins)} plugins, {len(problems)} problems")
+    return 1 if problems else 0

@@ -1,0 +1,116 @@
+"""Makes a run from a configuration and drives it to its end."""
+
+from __future__ import annotations
+
+import platform
+import re
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+from maia_core.agent import Session, run
+from maia_core.config import RunConfig
+from maia_core.context import Context
+from maia_core.observers import Observers
+from maia_core.protocols import Backbone
+from maia_core.record import Event, Manifest, RunOutcome, RunWriter, new_run_id
+from maia_core.registry import Registry, installed
+
+ENGINES = ("dataset", "generator", "editor", "describer")
+
+
+@dataclass(frozen=True)
+class FinishedRun:
+    """A run that has ended: where its record is, and how it ended."""
+
+    folder: Path
+    outcome: RunOutcome
+
+
+def explain(
+    config: RunConfig,
+    *,
+    out: Path | None = None,
+    observers: Iterable[object] = (),
+    registry: Registry | None = None,
+) -> FinishedRun:
+    """Explains one unit: builds the parts, runs the loop, writes the record.
+
+    Args:
+        config: What to run.
+        out: The run folder; a new one in `config.runs` where it is None.
+        observers: Observers beside the installed ones, such as a progress display.
+        registry: Where plugins are found; the installed ones where it is None.
+
+    Raises:
+        MaiaError: a part cannot be built or the record cannot be written. What fails later ends the run instead: see
+            the outcome's status.
+        KeyboardInterrupt: the user interrupted; the record is complete up to the last event.
+    """
+    registry = registry or installed()
+    context = Context(config, registry)
+    run_id = new_run_id()
+    system = context.system
+    for kind in ENGINES:
+        # Built before the first question, so that what is missing is said now and not after paid turns.
+        context.part(kind)
+    backbone: Backbone = context.part("backbone")
+    folder = out or Path(config.runs) / f"{run_id}-{re.sub(r'[^A-Za-z0-9.]+', '-', system.info.ref)[:80]}"
+    writer = RunWriter(folder, _manifest(run_id, config, context, registry))
+    try:
+        session = make_session(context, writer.append, observers, registry)
+        try:
+            return FinishedRun(folder, run(session, backbone))
+        finally:
+            session.close()
+    finally:
+        writer.close()
+
+
+def make_session(
+    context: Context,
+    record: Callable[[Event], None] = lambda event: None,
+    observers: Iterable[object] = (),
+    registry: Registry | None = None,
+) -> Session:
+    """Builds the tools, the task and the sandbox that the context's configuration chooses, and a session of them."""
+    config = context.config
+    tools = {c.name.partition("@")[0]: context.build("tool", c.name, **c.options) for c in config.tools}
+    return Session(
+        context,
+        task=context.part("task"),
+        tools=tools,
+        sandbox=context.part("sandbox"),
+        record=record,
+        observers=Observers(registry, observers),
+    )
+
+
+def _manifest(run_id: str, config: RunConfig, context: Context, registry: Registry) -> Manifest:
+    return Manifest(
+        id=run_id,
+        created=time.time(),
+        config=config.model_dump(mode="json"),
+        seed=config.seed,
+        system=context.system.info,
+        versions=_versions(registry),
+        fingerprints=context.fingerprints(),
+    )
+
+
+def _versions(registry: Registry) -> dict[str, str]:
+    """Versions of every plugin's distribution and of what these directly require."""
+    names = {plugin.distribution for plugin in registry.plugins}
+    for name in list(names):
+        for requirement in metadata.requires(name) or []:
+            if "extra ==" not in requirement:
+                names.add(re.split(r"[^A-Za-z0-9._-]", requirement, maxsplit=1)[0])
+    versions = {"python": platform.python_version(), "platform": platform.platform()}
+    for name in sorted(names, key=str.lower):
+        try:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return versions

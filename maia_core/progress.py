@@ -1,0 +1,115 @@
+"""Shows on a terminal how a run gets on: an observer of the run."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from maia_core.hookspecs import hookimpl
+from maia_core.text import printable
+
+if TYPE_CHECKING:
+    from maia_core.agent import Session, Turn
+    from maia_core.record import HostCall, RunOutcome
+
+
+class Progress:
+    """One line a turn, and on a terminal a line that says what is going on now."""
+
+    def __init__(self, live: bool) -> None:
+        """Writes to standard error.
+
+        Args:
+            live: True on a terminal: show the present call, and write over it.
+        """
+        self._live = live
+        self._began = time.monotonic()
+
+    @hookimpl
+    def run_started(self, session: Session) -> None:
+        """Names the unit."""
+        self._line(f"explaining {session.context.system.info.ref}")
+        self._status("asking the backbone")
+
+    @hookimpl
+    def tool_called(self, call: HostCall) -> None:
+        """Names the call that has ended."""
+        self._status(f"turn {call.turn}: {call.method} took {call.seconds:.1f} s")
+
+    @hookimpl
+    def turn_finished(self, session: Session, turn: Turn) -> None:
+        """Sums up the turn."""
+        state, limits = session.state, session.limits
+        if turn.mistake:
+            what = f"malformed reply: {turn.mistake}"
+        elif turn.execution is None:
+            what = "final answer"
+        else:
+            run = turn.execution
+            failed = f", failed: {run.error.strip().splitlines()[-1]}" if run.error else ""
+            what = f"experiment, {run.host_calls} calls, {run.seconds:.1f} s{failed}"
+        used = (
+            f"turn {turn.number}/{limits.turns}, {state.seconds:.0f}/{limits.seconds:g} s, {state.usage.tokens} tokens"
+        )
+        self._line(f"[{used}] {what}")
+        for hypothesis in turn.hypotheses[:5]:
+            self._line(f"    - {hypothesis}")
+        self._status("asking the backbone")
+
+    @hookimpl
+    def run_finished(self, outcome: RunOutcome) -> None:
+        """Says how it ended."""
+        reason = f": {outcome.reason}" if outcome.reason else ""
+        self._line(f"{outcome.status} after {outcome.turns} turns, {outcome.seconds:.0f} s{reason}")
+
+    def _line(self, text: str) -> None:
+        clear = "\r\x1b[K" if self._live else ""
+        width = shutil.get_terminal_size((160, 24)).columns
+        click.echo(clear + _shorten(printable(text), max(width, 80)), err=True)
+
+    def _status(self, text: str) -> None:
+        if self._live:
+            elapsed = time.monotonic() - self._began
+            click.echo(f"\r\x1b[K{_shorten(printable(f'{elapsed:4.0f} s  {text} ...'), 79)}", err=True, nl=False)
+
+
+class JsonProgress:
+    """One JSON object a line on standard output, for machines."""
+
+    @hookimpl
+    def run_started(self, session: Session) -> None:
+        """Prints the unit."""
+        self._print("started", system=session.context.system.info.ref)
+
+    @hookimpl
+    def turn_finished(self, session: Session, turn: Turn) -> None:
+        """Prints the turn's sums."""
+        execution = turn.execution
+        self._print(
+            "turn",
+            number=turn.number,
+            hypotheses=list(turn.hypotheses),
+            mistake=turn.mistake,
+            error=execution.error if execution else "",
+            host_calls=execution.host_calls if execution else 0,
+            seconds=round(session.state.seconds, 3),
+            tokens=session.state.usage.tokens,
+        )
+
+    @hookimpl
+    def run_finished(self, outcome: RunOutcome) -> None:
+        """Prints the outcome."""
+        self._print("finished", **outcome.model_dump(mode="json", exclude={"event"}))
+
+    @staticmethod
+    def _print(event: str, **fields: Any) -> None:
+        click.echo(json.dumps({"event": event, **fields}))
+
+
+def _shorten(text: str, width: int) -> str:
+    text = " ".join(text.split("\n"))
+    return text if len(text) <= width else text[: width - 1] + "…"

@@ -1,0 +1,1 @@
+"""The authors' kit: fakes for every role (`fakes`) and a conformance suite for every kind (`suites`)."""
