@@ -275,14 +275,13 @@ class RunReader:
 
     def _read(self) -> Iterator[Event]:
         lines = _read_plain(self.folder / JOURNAL).split(b"\n")
+        # What follows the last newline was torn by a kill.
         for number, line in enumerate(lines[:-1], 1):
             try:
                 data = json.loads(line)
                 data.pop("time", None)
                 yield _EVENT.validate_python(data, context={"images": self.images})
             except (ValueError, AttributeError, RecursionError) as error:
-                if number == len(lines) - 1:
-                    return
                 raise RecordError(
                     f"{self.folder / JOURNAL}, line {number}: not an event: {str(error)[:200]}"
                 ) from error

@@ -105,8 +105,9 @@ def _sections(prose: str, tags: Sequence[str]) -> dict[str, list[str]]:
     pattern = re.compile(rf"^[ \t>#*_+-]*\[({names})(?:[ _]?\d+)?\][ \t]*[*_]*[ \t]*:?[ \t]*[*_]*[ \t]*", re.M | re.I)
     found = list(pattern.finditer(prose))
     sections: dict[str, list[str]] = {}
-    for match, after in zip(found, [*found[1:], None], strict=True):
-        body = prose[match.end() : after.start() if after else len(prose)].strip().strip("*_").strip()
+    ends = [match.start() for match in found[1:]] + [len(prose)]
+    for match, end in zip(found, ends, strict=False):
+        body = prose[match.end() : end].strip().strip("*_").strip()
         sections.setdefault(match.group(1).upper().replace("_", " "), []).append(body)
     return sections
 

@@ -1,0 +1,66 @@
+import pytest
+
+from maia_core.config import CHOICES, PluginConfig, load, validated
+from maia_core.errors import UsageError
+
+
+def _write(tmp_path, text):
+    file = tmp_path / "maia.toml"
+    file.write_text(text)
+    return file
+
+
+def test_choice_is_a_name_or_a_table_with_options(tmp_path):
+    config = load(_write(tmp_path, 'editor = "x"\n[generator]\nname = "y"\nsize = 3\n'))
+    assert (config.editor.name, config.editor.options) == ("x", {})
+    assert (config.generator.name, config.generator.options) == ("y", {"size": 3})
+
+
+def test_command_line_wins_over_the_file_and_keeps_its_other_options(tmp_path):
+    file = _write(tmp_path, '[generator]\nname = "y"\nsize = 3\nsteps = 4\n')
+    config = load(file, [("generator.size", 5), ("limits.turns", "7")])
+    assert config.generator.options == {"size": 5, "steps": 4}
+    assert config.limits.turns == 7
+
+
+def test_choosing_another_plugin_drops_the_options_of_the_old_one(tmp_path):
+    file = _write(tmp_path, '[generator]\nname = "y"\nsize = 3\n')
+    assert load(file, [("generator", "z")]).generator.options == {}
+    assert load(file, [("generator", "y")]).generator.options == {"size": 3}
+
+
+def test_option_of_a_default_plugin_can_be_set_without_naming_it():
+    config = load(overrides=[("generator.size", 5)])
+    assert config.generator.name == CHOICES["generator"]
+    assert config.generator.options == {"size": 5}
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("generater = 'x'", "unknown key 'generater'.*'generator'"),
+        ("[limits]\nturn = 3", "unknown key 'limits.turn'.*'turns'"),
+        ("seed = 'x'", "'seed'.*integer.*'x'"),
+        ("[limits]\nturns = 0", "'limits.turns'.*greater than 0"),
+        ("seed = ", "not valid TOML"),
+        ("[generator]\nsize = 3", "'generator.name'.*required"),
+    ],
+)
+def test_wrong_file_names_file_key_and_what_is_allowed(tmp_path, text, says):
+    with pytest.raises(UsageError, match=f"maia.toml.*{says}"):
+        load(_write(tmp_path, text))
+
+
+def test_missing_file_is_named(tmp_path):
+    with pytest.raises(UsageError, match=r"nowhere\.toml"):
+        load(tmp_path / "nowhere.toml")
+
+
+def test_setting_below_a_plain_value_is_refused_in_one_line():
+    with pytest.raises(UsageError, match="seed"):
+        load(overrides=[("seed.x", "1")])
+
+
+def test_plugin_without_options_says_so():
+    with pytest.raises(UsageError, match="no options"):
+        validated(PluginConfig, {"size": 3}, "options of generator 'x'")

@@ -1,0 +1,171 @@
+import errno
+import json
+import os
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from maia_core.errors import RecordError
+from maia_core.record import (
+    HostCall,
+    ImageStore,
+    Logged,
+    Manifest,
+    MessageAdded,
+    Noted,
+    RunReader,
+    RunWriter,
+    from_json,
+    images_of,
+    to_json,
+)
+from maia_core.testing.fakes import disc
+from maia_core.types import Message, UnitInfo
+
+
+def _manifest() -> Manifest:
+    return Manifest(id="a", created=1.0, config={}, seed=0, system=UnitInfo(model="m"), versions={"maia-core": "1"})
+
+
+@pytest.fixture()
+def folder(tmp_path):
+    return tmp_path / "run"
+
+
+def _write(folder, *events) -> None:
+    writer = RunWriter(folder, _manifest())
+    for event in events:
+        writer.append(event)
+    writer.close()
+
+
+def test_events_and_pixels_come_back(folder):
+    image = disc("red").retitled("red disc")
+    mask = np.zeros((32, 32), np.bool_)
+    mask[3:5, 4] = True
+    masked = image.masked(mask)
+    _write(folder, MessageAdded(message=Message.of("user", "look", masked)), Noted(text="two\nlines"))
+    message, note = RunReader(folder).events
+    assert note == Noted(text="two\nlines")
+    [back] = message.message.images
+    assert back.title == "red disc"
+    assert np.array_equal(back.pixels(), masked.pixels())
+    assert np.array_equal(back.mask(), mask)
+    assert np.array_equal(back.clean.pixels(), image.pixels())
+
+
+def test_masks_of_sizes_that_do_not_fill_bytes_come_back(folder):
+    image = disc("red", size=13)
+    mask = np.arange(169).reshape(13, 13) % 3 == 0
+    _write(folder, MessageAdded(message=Message.of("user", image.masked(mask))))
+    [back] = RunReader(folder).events[0].message.images
+    assert np.array_equal(back.mask(), mask)
+
+
+def test_torn_last_line_is_left_out(folder):
+    _write(folder, Noted(text="one"), Noted(text="two"))
+    journal = folder / "journal.jsonl"
+    journal.write_bytes(journal.read_bytes()[:-9])
+    assert [event.text for event in RunReader(folder).events] == ["one"]
+
+
+def test_torn_line_in_the_middle_is_an_error_that_names_the_line(folder):
+    _write(folder, Noted(text="one"), Noted(text="two"), Noted(text="three"))
+    journal = folder / "journal.jsonl"
+    lines = journal.read_text().splitlines()
+    journal.write_text("\n".join([lines[0], lines[1][:9], lines[2], ""]))
+    with pytest.raises(RecordError, match="line 2"):
+        RunReader(folder)
+
+
+def test_existing_folder_is_not_touched(folder):
+    folder.mkdir()
+    (folder / "precious").write_text("x")
+    with pytest.raises(RecordError, match="exists already"):
+        RunWriter(folder, _manifest())
+    assert os.listdir(folder) == ["precious"]
+
+
+def test_unwritable_place_is_named(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(RecordError, match="cannot write the run folder"):
+        RunWriter(tmp_path / "file" / "run", _manifest())
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full")
+def test_full_disk_is_one_clear_error(folder):
+    writer = RunWriter(folder, _manifest())
+    writer.append(Noted(text="kept"))
+    writer._journal.close()
+    writer._journal = open("/dev/full", "wb", buffering=0)
+    with pytest.raises(RecordError, match=os.strerror(errno.ENOSPC)):
+        writer.append(Noted(text="lost"))
+    writer.close()
+    assert [event.text for event in RunReader(folder).events] == ["kept"]
+
+
+def test_run_folder_from_elsewhere_is_not_followed_out_of_it(folder, tmp_path):
+    image = disc("red")
+    _write(folder, MessageAdded(message=Message.of("user", image)))
+    secret = tmp_path / "secret.png"
+    image.pil().save(secret)
+    path = folder / "images" / f"{image.id}.png"
+    path.unlink()
+    path.symlink_to(secret)
+    [back] = RunReader(folder).events[0].message.images
+    with pytest.raises(RecordError, match="link"):
+        back.pixels()
+    journal = folder / "journal.jsonl"
+    journal.write_text(journal.read_text().replace(image.id, "../" * 10 + "a" * 2))
+    with pytest.raises(RecordError, match="line 1"):
+        RunReader(folder)
+
+
+def test_linked_journal_is_refused(folder, tmp_path):
+    _write(folder, Noted(text="one"))
+    (folder / "journal.jsonl").rename(tmp_path / "elsewhere")
+    (folder / "journal.jsonl").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(RecordError, match="link"):
+        RunReader(folder)
+
+
+def test_folder_that_is_no_run_is_named(tmp_path):
+    with pytest.raises(RecordError, match="no run folder"):
+        RunReader(tmp_path)
+
+
+def test_record_of_a_later_format_is_refused(folder):
+    _write(folder)
+    data = json.loads((folder / "run.json").read_text())
+    (folder / "run.json").write_text(json.dumps(data | {"format": 99}))
+    with pytest.raises(RecordError, match="format 99"):
+        RunReader(folder)
+
+
+def test_images_are_found_in_every_corner_of_an_event():
+    a, b, c = disc("red"), disc("blue"), disc("green")
+    call = HostCall(
+        turn=1,
+        order=0,
+        method="tools.x",
+        arguments_hash="",
+        shown=Message.of("user", a).parts,
+        logged=(Logged(title="t", activation=1.0, image=b),),
+    )
+    assert list(images_of([call, {"deep": (c,)}])) == [a, b, c]
+
+
+_VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    lambda inner: (
+        st.lists(inner) | st.tuples(inner, inner) | st.dictionaries(st.text() | st.sampled_from(["$tuple", "$$"]), inner)
+    ),
+    max_leaves=20,
+)
+
+
+@given(_VALUES)
+def test_values_survive_the_journal(value):
+    assert from_json(json.loads(json.dumps(to_json(value))), ImageStore("nowhere")) == value
