@@ -1,0 +1,202 @@
+"""The host's end of the channel: answers a worker's frames, and trusts none of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from maia_core.errors import MendableError, SandboxError
+from maia_core.protocols import Host
+from maia_core.sandbox import frames, values
+from maia_core.sandbox.frames import Violation
+from maia_core.types import ExecutionLimits, Image
+
+ERROR_CHARS = 40_000
+"""Longest traceback that a worker may send."""
+
+
+class Bridge:
+    """What one worker is told and has said: its image handles, and the texts of its present program.
+
+    Attributes:
+        texts: "stdout", "value" and "error" of the present program.
+        calls: Calls of `system` and `tools` by the present program.
+        cut: Characters that the program printed beyond the limit.
+    """
+
+    def __init__(self, limits: ExecutionLimits) -> None:
+        self.limits = limits
+        self._images: dict[int, Image] = {}
+        self._handles: dict[tuple[str, str], int] = {}
+        self._next = 0
+
+    def begin(self, program: str, host: Host, number: int, seed: int, token: str) -> bytes:
+        """Returns the frame that starts a program."""
+        self._host = host
+        self.texts = {"stdout": "", "value": "", "error": ""}
+        self.calls = self._asked = self.cut = 0
+        return frames.pack(
+            {
+                "number": number,
+                "token": token,
+                "seed": seed,
+                "methods": sorted(host.methods | host.properties),
+                "properties": sorted(host.properties),
+            },
+            values.text(program).encode(),
+        )
+
+    def answer(self, header: Mapping[str, Any], blob: bytes) -> bytes | None:
+        """Acts on one frame and returns the frame to send back, None where there is none.
+
+        Raises:
+            Violation: the frame is not what an honest worker sends.
+            Exception: whatever `Host.call` raised that the program cannot mend.
+        """
+        op = header.get("op")
+        if op == "text":
+            self._text(header.get("to"), blob)
+            return None
+        number = _integer(header, "n")
+        for handle in _items(header, "drop"):
+            self._drop(handle)
+        self._asked += 1
+        if self._asked > self.limits.host_calls:
+            return _error(number, "CallLimitError", f"more than {self.limits.host_calls:,} calls in one experiment")
+        if op == "call":
+            return self._call(number, header, blob)
+        if op in ("pixels", "clean"):
+            image = self._image(_integer(header, "image"))
+            if op == "pixels":
+                return frames.pack({"n": number}, image.pixels().tobytes())
+            return self._reply(number, image.clean or image, "clean")
+        raise Violation("an unknown operation")
+
+    @property
+    def stdout(self) -> str:
+        """What the program printed, with a note where it was cut."""
+        note = f"\n[{self.cut:,} more characters were printed and cut]" if self.cut else ""
+        return self.texts["stdout"] + note
+
+    def _text(self, to: Any, blob: bytes) -> None:
+        try:
+            text = blob.decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise Violation("a text that is not UTF-8") from error
+        most = ERROR_CHARS if to == "error" else self.limits.output_chars + 100
+        if to not in self.texts or len(self.texts[to]) + len(text) > most:
+            raise Violation("more text than a worker sends")
+        self.texts[to] += text
+
+    def _call(self, number: int, header: Mapping[str, Any], blob: bytes) -> bytes:
+        method, args, kwargs = header.get("method"), header.get("args"), header.get("kwargs")
+        host = self._host
+        if type(method) is not str or method not in host.methods | host.properties:
+            raise Violation("a call of something that is not offered")
+        if type(args) is not list or type(kwargs) is not dict or (method in host.properties and (args or kwargs)):
+            raise Violation("a call without proper arguments")
+        raw = _Raw(blob, self)
+        decode = values.Decoder(raw.image, self.limits.depth)
+        try:
+            arguments = [decode(value) for value in args]
+            named = {decode(key): decode(value) for key, value in kwargs.items()}
+        except (ValueError, RecursionError) as error:
+            raise Violation("arguments that are no values") from error
+        raw.check_end()
+        self.calls += 1
+        try:
+            result = host.call(method, arguments, named)
+        except MendableError as error:
+            return _error(number, "ToolError", str(error))
+        return self._reply(number, result, method)
+
+    def _reply(self, number: int, result: Any, method: str) -> bytes:
+        try:
+            return frames.pack({"n": number, "value": values.Encoder(self._encode_other, self.limits.depth)(result)})
+        except MendableError as error:
+            return _error(number, "ToolError", str(error))
+        except values.Unfit as error:
+            raise SandboxError(f"{method} returned what cannot reach a program: {error}") from error
+
+    def _encode_other(self, value: Any, level: int) -> Any:
+        if isinstance(value, Image):
+            handle = self._handle(value)
+            return {"i": [handle, value.id, value.title, value.width, value.height]}
+        if isinstance(value, np.generic):
+            return values.Encoder(self._encode_other, self.limits.depth)(value.item(), level)
+        raise values.Unfit(f"a {type(value).__name__}")
+
+    # Handles: valid for this worker alone, so a program can only name images that it was given.
+
+    def _handle(self, image: Image) -> int:
+        key = (image.id, image.title)
+        if key not in self._handles:
+            if len(self._images) >= self.limits.live_images:
+                raise MendableError(
+                    f"more than {self.limits.live_images:,} images are held at once; delete or overwrite some variables"
+                )
+            self._next += 1
+            self._handles[key] = self._next
+            self._images[self._next] = image
+        return self._handles[key]
+
+    def _image(self, handle: int) -> Image:
+        try:
+            return self._images[handle]
+        except KeyError:
+            raise Violation("an image handle that was not given out") from None
+
+    def _drop(self, handle: Any) -> None:
+        image = self._images.pop(handle, None) if type(handle) is int else None
+        if image is None:
+            raise Violation("an image handle that was not given out")
+        del self._handles[image.id, image.title]
+
+
+class _Raw:
+    """Reads the images of one call: handles, and new images from the raw part in the order of the arguments."""
+
+    def __init__(self, blob: bytes, bridge: Bridge) -> None:
+        self._blob = blob
+        self._bridge = bridge
+        self._at = 0
+
+    def image(self, tag: str, content: Any) -> Image:
+        if tag == "i":
+            if type(content) is not int:
+                raise Violation("an image handle that was not given out")
+            return self._bridge._image(content)
+        if type(content) is not list or len(content) != 2 or any(type(side) is not int for side in content):
+            raise Violation("an image without a size")
+        width, height = content
+        if not (0 < width <= self._bridge.limits.image_side and 0 < height <= self._bridge.limits.image_side):
+            raise Violation("an image that is too large")
+        start, self._at = self._at, self._at + width * height * 3
+        if self._at > len(self._blob):
+            raise Violation("an image without its pixels")
+        pixels = np.frombuffer(self._blob, np.uint8, width * height * 3, start)
+        return Image.from_pixels(pixels.reshape(height, width, 3), source="program")
+
+    def check_end(self) -> None:
+        if self._at != len(self._blob):
+            raise Violation("pixels that belong to no image")
+
+
+def _error(number: int, kind: str, text: str) -> bytes:
+    return frames.pack({"n": number, "error": [kind, values.text(text)]})
+
+
+def _integer(header: Mapping[str, Any], key: str) -> int:
+    value = header.get(key)
+    if type(value) is not int:
+        raise Violation(f"a frame without a number '{key}'")
+    return value
+
+
+def _items(header: Mapping[str, Any], key: str) -> list[Any]:
+    value = header.get(key, [])
+    if type(value) is not list:
+        raise Violation(f"a frame whose '{key}' is no list")
+    return value
