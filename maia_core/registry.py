@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib import metadata
@@ -21,6 +22,8 @@ KINDS = (
 GROUPS = {f"maia.{kind}es" if kind.endswith("x") else f"maia.{kind}s": kind for kind in KINDS}
 """Entry-point group to kind of plugin."""
 
+_CORE = re.compile(r"maia[-_.]core(?![\w.-])", re.IGNORECASE)
+
 
 @dataclass(frozen=True)
 class Plugin:
@@ -33,7 +36,7 @@ class Plugin:
     summary: str
     entry_point: metadata.EntryPoint = field(repr=False)
     requires_core: str = ""
-    """The version specifier of the distribution's requirement on maia-core; empty if it has none."""
+    """The distribution's requirement on maia-core, as written; empty if it has none."""
 
     @property
     def origin(self) -> str:
@@ -45,13 +48,13 @@ class Plugin:
         """Why this core is not the one that the plugin was made for; empty if it is."""
         if not self.requires_core:
             return ""
-        from packaging.specifiers import InvalidSpecifier, SpecifierSet
+        from packaging.requirements import InvalidRequirement, Requirement
 
         try:
-            fits = SpecifierSet(self.requires_core).contains(__version__, prereleases=True)
-        except InvalidSpecifier:
-            return f"{self.origin} has an unreadable requirement: maia-core{self.requires_core}"
-        return "" if fits else f"{self.origin} needs maia-core{self.requires_core}, this is {__version__}"
+            fits = Requirement(self.requires_core).specifier.contains(__version__, prereleases=True)
+        except InvalidRequirement:
+            return f"{self.origin} has an unreadable requirement: {self.requires_core}"
+        return "" if fits else f"{self.origin} needs {self.requires_core}, this is {__version__}"
 
     def load(self) -> Any:
         """Imports the plugin and returns its factory.
@@ -197,8 +200,5 @@ def _scan(distributions: Iterable[metadata.Distribution]) -> Iterator[Plugin]:
 
 
 def _requires_core(requires: Iterable[str]) -> str:
-    for line in requires:
-        requirement = line.partition(";")[0].strip()
-        if requirement.lower().replace("_", "-").startswith("maia-core"):
-            return requirement[len("maia-core") :].strip(" ()")
-    return ""
+    wanted = (line.partition(";")[0].strip() for line in requires)
+    return next((line for line in wanted if _CORE.match(line)), "")

@@ -1,0 +1,110 @@
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+MAIA = [sys.executable, "-c", "from maia_core.cli import main; main()"]
+
+
+def _maia(*arguments, cwd=None, **environment):
+    return subprocess.run(
+        [*MAIA, *arguments], capture_output=True, text=True, cwd=cwd, env=os.environ | environment, timeout=120
+    )
+
+
+def test_help_imports_click_and_the_standard_library_only():
+    code = """
+import sys
+before = set(sys.modules)
+from maia_core.cli import main
+sys.argv = ["maia", "--help"]
+try:
+    main()
+except SystemExit:
+    pass
+names = {m.partition(".")[0] for m in set(sys.modules) - before} - set(sys.stdlib_module_names)
+print(sorted(n for n in names if not n.startswith("__editable__")), file=sys.stderr)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert "Commands:" in done.stdout
+    assert done.stderr.strip() == "['click', 'maia_core']"
+
+
+def test_listing_plugins_imports_none_of_them():
+    code = """
+import sys
+from maia_core.cli import main
+sys.argv = ["maia", "plugins"]
+try:
+    main()
+except SystemExit:
+    pass
+print([m for m in sys.modules if m.startswith("maia_") and not m.startswith("maia_core")], file=sys.stderr)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert "dataset_exemplars" in done.stdout
+    assert done.stderr.strip() == "[]"
+
+
+def test_options_of_run_are_those_of_the_configuration():
+    from maia_core import cli, config
+
+    assert list(config.CHOICES) == cli.CHOICES
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["rum"], "no command 'rum'. Did you mean 'run'"),
+        (["run"], "--system MODEL:LAYER:UNIT"),
+        (["run", "--config", "nowhere.toml"], "nowhere.toml"),
+        (["run", "-o", "limits.turn=3"], "Did you mean 'turns'"),
+        (["run", "-o", "limits.turns"], "KEY=VALUE"),
+        (["run", "--system", "nothing:x:1"], "no system 'nothing'"),
+        (["plugins", "show", "text2imag"], "Did you mean 'text2image'"),
+        (["prompt", "--seed", "x"], "not a valid integer"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_2(arguments, says, tmp_path):
+    done = _maia(*arguments, cwd=tmp_path)
+    assert done.returncode == 2
+    assert says in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_traceback_shows_the_rest(tmp_path):
+    done = _maia("run", "--traceback", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "Traceback" in done.stderr
+
+
+def test_control_characters_of_a_message_are_written_out(tmp_path):
+    done = _maia("run", "--system", "\x1b[31mred:x:1", cwd=tmp_path)
+    assert "\x1b" not in done.stderr
+    assert "\\x1b" in done.stderr
+
+
+def test_doctor_finds_nothing_wrong_here():
+    done = _maia("plugins", "doctor")
+    assert (done.returncode, "0 problems" in done.stdout) == (0, True), done.stdout
+
+
+def test_show_prints_options_with_defaults():
+    done = _maia("plugins", "show", "dataset_exemplars")
+    assert "count: int, default 15." in done.stdout
+
+
+def test_plugins_of_a_kind_can_be_listed():
+    done = _maia("plugins", "list", "task")
+    assert "neuron-description" in done.stdout
+    assert "text2image" not in done.stdout
+
+
+def test_json_progress_is_json(capsys):
+    from maia_core.progress import JsonProgress
+    from maia_core.record import RunOutcome
+
+    JsonProgress().run_finished(RunOutcome(status="stopped", reason="x"))
+    assert json.loads(capsys.readouterr().out)["status"] == "stopped"

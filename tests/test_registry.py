@@ -1,0 +1,140 @@
+import sys
+import textwrap
+
+import pytest
+
+from maia_core.context import Context
+from maia_core.errors import PluginError, UsageError
+from maia_core.registry import KINDS, Registry, installed
+
+
+class _Distributions:
+    """Writes installed distributions (metadata and a module) into a folder."""
+
+    def __init__(self, folder, monkeypatch):
+        self.folder = folder
+        self.monkeypatch = monkeypatch
+        monkeypatch.syspath_prepend(str(folder))
+
+    def add(self, name, points, source="", requires=(), version="1.0", summary="what it is"):
+        module = name.replace("-", "_")
+        self.monkeypatch.delitem(sys.modules, module, raising=False)
+        (self.folder / f"{module}.py").write_text(textwrap.dedent(source))
+        info = self.folder / f"{module}-{version}.dist-info"
+        info.mkdir()
+        needs = "".join(f"Requires-Dist: {requirement}\n" for requirement in requires)
+        (info / "METADATA").write_text(
+            f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\nSummary: {summary}\n{needs}"
+        )
+        groups = "".join(f"[{group}]\n{line}\n" for group, line in points)
+        (info / "entry_points.txt").write_text(groups)
+
+    def registry(self):
+        from importlib.metadata import distributions
+
+        return Registry(distributions(path=[str(self.folder)]))
+
+
+@pytest.fixture()
+def world(tmp_path, monkeypatch):
+    return _Distributions(tmp_path, monkeypatch)
+
+
+FACTORY = """
+    from maia_core.config import PluginConfig
+
+    class Thing:
+        class Config(PluginConfig):
+            size: int = 3
+
+        def __init__(self, config, context):
+            self.size = config.size
+    """
+
+
+def test_every_kind_has_a_group_that_reads_as_a_plural():
+    from maia_core.registry import GROUPS
+
+    assert set(GROUPS.values()) == set(KINDS)
+    assert {"maia.sandboxes", "maia.systems", "maia.describers"} <= set(GROUPS)
+
+
+def test_listing_imports_nothing(world):
+    world.add("bomb", [("maia.generators", "bomb = bomb:Thing")], "raise SystemExit('imported')")
+    [plugin] = world.registry().plugins
+    assert (plugin.kind, plugin.name, plugin.origin, plugin.summary) == ("generator", "bomb", "bomb 1.0", "what it is")
+
+
+def test_plugin_is_built_with_validated_options(world):
+    world.add("thing", [("maia.generators", "thing = thing:Thing")], FACTORY)
+    registry = world.registry()
+    context = Context(registry=registry)
+    assert registry.build("generator", "thing", {"size": "5"}, context).size == 5
+    with pytest.raises(UsageError, match=r"options of generator 'thing'.*'sise'.*'size'"):
+        registry.build("generator", "thing", {"sise": 5}, context)
+
+
+def test_unknown_name_gets_the_nearest(world):
+    world.add("thing", [("maia.generators", "thing = thing:Thing")], FACTORY)
+    with pytest.raises(PluginError, match="no generator 'thign'.*Did you mean 'thing'"):
+        world.registry().get("generator", "thign")
+
+
+def test_two_claims_to_one_name_are_an_error_that_names_both_and_the_way_out(world):
+    for name in ("one", "two"):
+        world.add(name, [("maia.generators", f"same = {name}:Thing")], FACTORY)
+    registry = world.registry()
+    with pytest.raises(PluginError, match=r"one 1\.0 and two 1\.0; choose 'same@one' or 'same@two'"):
+        registry.get("generator", "same")
+    assert registry.get("generator", "same@two").distribution == "two"
+
+
+def test_broken_plugin_is_named_with_its_cause_and_stops_no_other(world):
+    world.add("broken", [("maia.generators", "broken = broken:Thing")], "import nowhere_to_be_found")
+    world.add("thing", [("maia.generators", "thing = thing:Thing")], FACTORY)
+    registry = world.registry()
+    with pytest.raises(PluginError, match=r"generator 'broken' of broken 1\.0.*nowhere_to_be_found"):
+        registry.get("generator", "broken").load()
+    assert registry.get("generator", "thing").load()
+    [problem] = registry.problems()
+    assert "broken 1.0" in problem.plugin
+
+
+def test_stale_entry_point_says_reinstall(world):
+    world.add("thing", [("maia.generators", "gone = thing:Gone")], FACTORY)
+    with pytest.raises(PluginError, match="reinstall"):
+        world.registry().get("generator", "gone").load()
+
+
+@pytest.mark.parametrize("requirement", ["maia-core>=99", "maia_core (<0.0.1)", "maia-core>=99; python_version>'3'"])
+def test_plugin_for_another_core_is_named_before_it_is_imported(world, requirement):
+    world.add("old", [("maia.generators", "old = old:Thing")], "raise SystemExit('imported')", [requirement])
+    with pytest.raises(PluginError, match=r"old 1\.0 needs maia.core.*upgrade"):
+        world.registry().get("generator", "old").load()
+
+
+@pytest.mark.parametrize("requirement", ["maia-core", "maia-core>=0.1,<0.2", "maia-core[test]>=0.1"])
+def test_plugin_for_this_core_is_loaded(world, requirement):
+    world.add("thing", [("maia.generators", "thing = thing:Thing")], FACTORY, [requirement])
+    assert world.registry().get("generator", "thing").load()
+
+
+def test_constructor_that_raises_is_named(world):
+    source = "def Thing(config, context):\n    raise ValueError('no luck')"
+    world.add("thing", [("maia.generators", "thing = thing:Thing")], source)
+    registry = world.registry()
+    with pytest.raises(PluginError, match=r"thing 1\.0 failed to start: ValueError: no luck"):
+        registry.build("generator", "thing", {}, Context(registry=registry))
+
+
+def test_the_first_of_two_copies_of_a_distribution_counts_once(tmp_path, monkeypatch):
+    for part in ("a", "b"):
+        (tmp_path / part).mkdir()
+        _Distributions(tmp_path / part, monkeypatch).add("thing", [("maia.generators", "thing = thing:Thing")], FACTORY)
+    from importlib.metadata import distributions
+
+    assert len(Registry(distributions(path=[str(tmp_path / "a"), str(tmp_path / "b")])).plugins) == 1
+
+
+def test_what_is_installed_here_has_no_problem():
+    assert [f"{p.plugin}: {p.cause}" for p in installed().problems()] == []

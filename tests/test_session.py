@@ -1,0 +1,316 @@
+import inspect
+
+import pytest
+
+from maia_core.agent import run
+from maia_core.errors import BackboneError, UsageError
+from maia_core.hookspecs import hookimpl
+from maia_core.record import HostCall, MessageAdded, Noted, Replied, RunOutcome
+from maia_core.testing.fakes import FAKE_RUN, FakeGenerator, ScriptedBackbone
+from maia_core.types import Reply, Usage
+
+ANSWER = FAKE_RUN[-1]
+
+
+def _program(body: str) -> str:
+    return f"[CODE]:\n```python\ndef run_experiment(system, tools):\n    {body}\n```"
+
+
+def test_a_run_ends_with_the_answer_that_its_experiments_support(make_fake_session):
+    events = []
+    session = make_fake_session(record=events.append)
+    outcome = run(session, ScriptedBackbone(FAKE_RUN))
+    assert outcome.status == "answered"
+    assert outcome.explanation.labels == ("red",)
+    assert outcome.turns == 3
+    calls = [event.method for event in events if isinstance(event, HostCall)]
+    assert calls[:3] == ["tools.dataset_exemplars", "tools.summarize_images", "tools.log_experiment"]
+    logged = [entry for event in events if isinstance(event, HostCall) for entry in event.logged]
+    assert [entry.title for entry in logged][-6:] == ["a red disc"] * 3 + ["a blue disc"] * 3
+    assert min(e.activation for e in logged[-6:-3]) > max(e.activation for e in logged[-3:])
+    assert isinstance(events[-1], RunOutcome)
+
+
+def test_the_backbone_sees_images_and_activations_that_were_logged(make_fake_session):
+    backbone = ScriptedBackbone(FAKE_RUN)
+    run(make_fake_session(), backbone)
+    feedback = backbone.seen[1][-1]
+    assert feedback.role == "user"
+    assert len(feedback.images) == 15
+    assert feedback.images[0].title == "exemplar 1"
+    assert "exemplar 1: activation" in feedback.text
+    assert "Activation over 24 real images" in feedback.text
+    assert "Returned:" in backbone.seen[2][-1].text
+    assert "turn 2 of 30" in backbone.seen[2][-1].text
+
+
+def test_nothing_that_identifies_a_data_set_image_reaches_the_backbone_or_a_program(make_fake_session):
+    seen = []
+    session = make_fake_session()
+    program = _program("a, i = tools.dataset_exemplars(system); print([vars(type(x)) for x in i][:1], i, [x.title for x in i])")
+    backbone = ScriptedBackbone([program, ANSWER])
+    run(session, backbone)
+    seen = "\n".join(message.text for message in backbone.seen[-1])
+    assert "exemplar 15" in seen
+    assert "disc-" not in seen
+
+
+def test_conversation_alternates_and_begins_with_system_and_task(make_fake_session):
+    backbone = ScriptedBackbone(["nonsense", *FAKE_RUN])
+    run(make_fake_session(), backbone)
+    assert [m.role for m in backbone.seen[-1]] == ["system", "user"] + ["assistant", "user"] * 3
+
+
+@pytest.mark.parametrize(
+    ("reply", "says"),
+    [
+        ("I am thinking", "neither a program nor an answer"),
+        (_program("pass") + "\n" + ANSWER, "both"),
+        ("[DESCRIPTION]: dogs", r"lacks \[LABEL\]"),
+        (Reply(text="[CODE]:\n```python\ndef run_ex", stop="length"), "cut off"),
+        (Reply(text="I cannot help", stop="refusal"), "declined"),
+    ],
+)
+def test_malformed_reply_is_answered_and_the_run_goes_on(make_fake_session, reply, says):
+    backbone = ScriptedBackbone([reply, ANSWER])
+    assert run(make_fake_session(), backbone).status == "answered"
+    assert __import__("re").search(says, backbone.seen[1][-1].text)
+
+
+def test_endless_nonsense_ends_the_run_as_failed(make_fake_session):
+    outcome = run(make_fake_session(limits={"malformed": 3}), ScriptedBackbone(["hm"] * 9))
+    assert (outcome.status, outcome.turns) == ("failed", 3)
+    assert "malformed" in outcome.reason
+
+
+def test_well_formed_reply_resets_the_count_of_malformed_ones(make_fake_session):
+    script = ["hm", "hm", _program("print(1)"), "hm", "hm", ANSWER]
+    assert run(make_fake_session(limits={"malformed": 3}), ScriptedBackbone(script)).status == "answered"
+
+
+def test_last_turn_asks_for_the_answer_and_takes_it(make_fake_session):
+    backbone = ScriptedBackbone([_program("print(1)"), _program("print(2)"), ANSWER])
+    outcome = run(make_fake_session(limits={"turns": 2}), backbone)
+    assert outcome.status == "answered"
+    assert "limits.turns" in outcome.reason
+    assert "Give your final answer now" in backbone.seen[-1][-1].text
+
+
+def test_a_program_instead_of_the_final_answer_is_not_run(make_fake_session):
+    events = []
+    session = make_fake_session(record=events.append, limits={"turns": 1})
+    outcome = run(session, ScriptedBackbone([_program("print(1)"), _program("tools.text2image(['red'])")]))
+    assert outcome.status == "stopped"
+    assert not [event for event in events if isinstance(event, HostCall)]
+
+
+def test_token_limit_stops_a_run(make_fake_session):
+    greedy = Reply(text=_program("print(1)"), usage=Usage(input_tokens=90, output_tokens=20))
+    outcome = run(make_fake_session(limits={"tokens": 100}), ScriptedBackbone([greedy, ANSWER]))
+    assert "limits.tokens" in outcome.reason
+
+
+def test_time_limit_stops_a_run(make_fake_session):
+    outcome = run(make_fake_session(limits={"seconds": 1e-9}), ScriptedBackbone([ANSWER]))
+    assert (outcome.turns, "limits.seconds" in outcome.reason) == (1, True)
+
+
+def test_failing_backbone_ends_the_run_with_one_line(make_fake_session):
+    for error in (BackboneError("no route"), ValueError("no route")):
+        outcome = run(make_fake_session(), ScriptedBackbone([error]))
+        assert outcome.status == "failed"
+        assert "no route" in outcome.reason
+
+
+def test_interrupt_is_recorded_and_raised(make_fake_session):
+    events = []
+    with pytest.raises(KeyboardInterrupt):
+        run(make_fake_session(record=events.append), ScriptedBackbone([KeyboardInterrupt()]))
+    assert events[-1].status == "interrupted"
+
+
+def test_error_of_a_program_comes_back_with_its_line(make_fake_session):
+    backbone = ScriptedBackbone([_program("x = 1\n    return y"), ANSWER])
+    run(make_fake_session(), backbone)
+    text = backbone.seen[1][-1].text
+    assert "line 3" in text
+    assert "NameError" in text
+
+
+@pytest.mark.parametrize(
+    ("call", "says"),
+    [
+        ("tools.text2image('a dog')", "prompts.*valid list"),
+        ("tools.text2image([])", "at least one prompt"),
+        ("tools.edit_images(['red', 'blue'], ['change the colour to red'])", "2 images, 1 instructions"),
+        ("tools.log_experiment([1.0], [], ['x'])", "1 activations, 0 images, 1 titles"),
+        ("system.neuron('dogs')", "images.*list"),
+        ("tools.text2image(['red'], size=3)", "size.*nexpected"),
+        ("tools.text2img(['red'])", "text2image"),
+    ],
+)
+def test_wrong_call_says_what_is_accepted(make_fake_session, call, says):
+    execution = make_fake_session().execute(f"def run_experiment(system, tools):\n    {call}\n")
+    assert __import__("re").search(says, execution.error), execution.error
+
+
+def test_fault_inside_a_tool_is_told_without_a_host_traceback_and_noted(make_fake_session):
+    class Faulty(FakeGenerator):
+        def generate(self, prompts, seeds):
+            raise ZeroDivisionError("deep inside")
+
+    events = []
+    session = make_fake_session(record=events.append, parts={"generator": Faulty()})
+    execution = session.execute("def run_experiment(system, tools):\n    tools.text2image(['red'])\n")
+    assert "ZeroDivisionError: deep inside" in execution.error
+    assert "test_session.py" not in execution.error
+    assert any("test_session.py" in event.text for event in events if isinstance(event, Noted))
+
+
+def test_what_no_program_can_mend_ends_the_run(make_fake_session):
+    class Gone(FakeGenerator):
+        def generate(self, prompts, seeds):
+            raise UsageError("the weights are gone; fetch them")
+
+    script = [_program("try:\n        tools.text2image(['red'])\n    except Exception: pass"), ANSWER]
+    outcome = run(make_fake_session(parts={"generator": Gone()}), ScriptedBackbone(script))
+    assert (outcome.status, outcome.reason) == ("failed", "the weights are gone; fetch them")
+
+
+def test_logged_results_reach_later_programs(make_fake_session):
+    session = make_fake_session()
+    session.execute(
+        "def run_experiment(system, tools):\n"
+        "    a, i = system.neuron(tools.text2image(['a red disc']))\n"
+        "    tools.log_experiment(a, i, ['first'])\n"
+    )
+    execution = session.execute(
+        "def run_experiment(system, tools):\n"
+        "    (title, found), = tools.results[0].items()\n"
+        "    again, _ = system.neuron([found['image'].clean])\n"
+        "    print(title, found['activation'] == again[0])\n"
+    )
+    assert execution.stdout == "first True\n", execution.error
+
+
+def test_low_activations_are_told_to_go_on_until_the_exemplars_are_reached(make_fake_session):
+    session = make_fake_session()
+    log = "tools.log_experiment(*system.neuron(tools.text2image(['{0}'])), ['{0}'])"
+    exemplars = session.execute("def run_experiment(system, tools):\n    tools.dataset_exemplars(system)\n")
+    assert not exemplars.error
+    low = session.execute("def run_experiment(system, tools):\n    " + log.format("a blue disc"))
+    assert "Go on experimenting" in low.displays[-1].text
+    high = session.execute("def run_experiment(system, tools):\n    " + log.format("a red disc"))
+    assert all("Go on" not in getattr(part, "text", "") for part in high.displays)
+
+
+def test_generator_warnings_reach_the_backbone(make_fake_session):
+    execution = make_fake_session().execute("def run_experiment(system, tools):\n    tools.text2image(['a unicorn'])")
+    assert 'Note on "a unicorn": no colour is named' in execution.displays[0].text
+
+
+def test_edit_images_takes_prompts_or_images_and_edits_clean_pixels(make_fake_session):
+    program = """
+def run_experiment(system, tools):
+    images, titles = tools.edit_images(["a red disc"], "change the colour to blue")
+    _, masked = system.neuron(tools.text2image(["a red disc"]))
+    again, more = tools.edit_images(masked, ["change the colour to blue"])
+    print(titles, [i.title for i in images], images == again, system.neuron(again)[0][1])
+"""
+    execution = make_fake_session().execute(program)
+    titles = "['a red disc', 'change the colour to blue']"
+    assert execution.stdout == f"{titles} {titles} True 0.0\n", execution.error
+
+
+def test_host_calls_are_journalled_with_order_arguments_and_results(make_fake_session):
+    events = []
+    session = make_fake_session(record=events.append)
+    session.execute("def run_experiment(system, tools):\n    system.neuron(tools.text2image(['red'] * 2))\n")
+    first, second = [event for event in events if isinstance(event, HostCall)]
+    assert (first.order, first.method, first.arguments) == (0, "tools.text2image", {"args": [["red", "red"]], "kwargs": {}})
+    assert (second.order, second.method) == (1, "system.neuron")
+    assert second.arguments["args"][0] == first.result
+    assert first.arguments_hash != second.arguments_hash
+
+
+class _Watcher:
+    def __init__(self):
+        self.heard = []
+
+    @hookimpl
+    def run_started(self, session):
+        self.heard.append("started")
+
+    @hookimpl
+    def tool_called(self, call):
+        self.heard.append(call.method)
+
+    @hookimpl
+    def turn_finished(self, turn):
+        self.heard.append(turn.number)
+
+    @hookimpl
+    def run_finished(self, outcome):
+        self.heard.append(outcome.status)
+
+    @hookimpl
+    def prompt_sections(self):
+        return "Mind the gap."
+
+
+def test_observers_are_told_and_may_add_to_the_prompt(make_fake_session):
+    watcher = _Watcher()
+    backbone = ScriptedBackbone([_program("tools.text2image(['red'])"), ANSWER])
+    run(make_fake_session(observers=[watcher]), backbone)
+    assert watcher.heard == ["started", "tools.text2image", 1, 2, "answered"]
+    assert backbone.seen[0][1].text.endswith("Mind the gap.")
+
+
+def test_observer_that_fails_is_noted_and_ends_nothing(make_fake_session):
+    class Failing:
+        @hookimpl
+        def turn_finished(self):
+            raise RuntimeError("oh no")
+
+    class Misspelt:
+        @hookimpl
+        def turn_ended(self):
+            raise AssertionError
+
+    events, watcher = [], _Watcher()
+    session = make_fake_session(record=events.append, observers=[Failing(), Misspelt(), watcher])
+    assert run(session, ScriptedBackbone([ANSWER])).status == "answered"
+    notes = [event.text for event in events if isinstance(event, Noted)]
+    assert any("Failing failed in turn_finished: RuntimeError: oh no" in note for note in notes)
+    assert any("Misspelt is left out" in note for note in notes)
+    assert watcher.heard[-1] == "answered"
+
+
+def test_observer_can_stop_a_run(make_fake_session):
+    class Enough:
+        @hookimpl
+        def should_stop(self, session):
+            return "enough" if session.state.turns else None
+
+    outcome = run(make_fake_session(observers=[Enough()]), ScriptedBackbone([_program("pass"), ANSWER]))
+    assert (outcome.status, outcome.reason) == ("answered", "enough")
+
+
+def test_the_record_alone_tells_the_conversation(make_fake_session):
+    events = []
+    backbone = ScriptedBackbone(FAKE_RUN)
+    run(make_fake_session(record=events.append), backbone)
+    said = [e.message.text for e in events if isinstance(e, MessageAdded)]
+    replied = [e.reply.text for e in events if isinstance(e, Replied)]
+    assert [said[0], said[1], replied[0], said[2], replied[1], said[3]] == [m.text for m in backbone.seen[-1]]
+
+
+def test_every_hook_is_documented():
+    from maia_core import hookspecs
+
+    hooks = {n: f for n, f in vars(hookspecs).items() if inspect.isfunction(f) and f.__module__ == hookspecs.__name__}
+    assert set(hooks) == {
+        *("run_started", "turn_finished", "tool_called", "run_finished", "should_stop"),
+        *("prompt_sections", "report_sections"),
+    }
+    assert all(inspect.getdoc(function) for function in hooks.values())
