@@ -11,7 +11,7 @@ from maia_core.errors import MendableError, SandboxError
 from maia_core.protocols import Host
 from maia_core.sandbox import frames, values
 from maia_core.sandbox.frames import Violation
-from maia_core.types import ExecutionLimits, Image
+from maia_core.types import ExecutionLimits, Image, SystemRef
 
 ERROR_CHARS = 40_000
 """Longest traceback that a worker may send."""
@@ -163,7 +163,9 @@ class _Raw:
         self._bridge = bridge
         self._at = 0
 
-    def image(self, tag: str, content: Any) -> Image:
+    def image(self, tag: str, content: Any) -> Image | SystemRef:
+        if tag == "s":
+            return SystemRef()
         if tag == "i":
             if type(content) is not int:
                 raise Violation("an image handle that was not given out")

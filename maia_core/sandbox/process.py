@@ -15,6 +15,7 @@ import time
 import weakref
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import PIL
@@ -120,7 +121,7 @@ class Worker:
         except TimeoutError:
             raise _Overdue from None
 
-    def receive(self) -> tuple[dict[str, object], bytes]:
+    def receive(self) -> tuple[dict[str, Any], bytes]:
         """Waits for a frame; at the deadline interrupts the program, and gives up a second later."""
         return frames.read(self._exactly, self._frame_limit)
 
@@ -277,7 +278,7 @@ class ProcessSandbox:
         self._worker = None
 
     def _started(self, program: str, host: Host) -> Worker:
-        """Returns the worker that has taken up the program: another one where the last program left its worker broken."""
+        """Returns the worker that took up the program: another one where the last program left its worker broken."""
         number = len(self._programs)
         while True:
             new = self._worker is None

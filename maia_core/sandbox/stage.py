@@ -12,20 +12,24 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-OFFERED = (
-    "abc array base64 bisect calendar cmath collections colorsys contextlib copy csv dataclasses datetime decimal "
-    "difflib enum fractions functools gc hashlib heapq inspect io itertools json logging math numbers numpy operator os "
-    "pathlib PIL pprint random re statistics string struct sys textwrap time traceback types typing unicodedata uuid "
-    "warnings zlib"
-).split()
+OFFERED = tuple(
+    """
+    abc array base64 bisect calendar cmath collections colorsys contextlib copy csv dataclasses datetime decimal
+    difflib enum fractions functools gc hashlib heapq inspect io itertools json logging math numbers numpy operator
+    os pathlib PIL pprint random re statistics string struct sys textwrap time traceback types typing unicodedata
+    uuid warnings zlib
+    """.split()
+)
 """Top-level modules that a program may import, as the error about another one lists them."""
 
-INSIDE = (
-    "collections.abc ctypes concurrent encodings.ascii encodings.latin_1 encodings.cp1252 encodings.utf_16 "
-    "encodings.utf_32 encodings.hex_codec encodings.unicode_escape encodings.idna numpy.linalg numpy.fft numpy.random "
-    "numpy.ma numpy.polynomial PIL.Image PIL.ImageDraw PIL.ImageFilter PIL.ImageOps PIL.ImageEnhance PIL.ImageChops "
-    "PIL.ImageColor PIL.ImageStat PIL.ImageFont _socket"
-).split()
+INSIDE = tuple(
+    """
+    collections.abc ctypes concurrent encodings.ascii encodings.latin_1 encodings.cp1252 encodings.utf_16
+    encodings.utf_32 encodings.hex_codec encodings.unicode_escape encodings.idna numpy.linalg numpy.fft numpy.random
+    numpy.ma numpy.polynomial PIL.Image PIL.ImageDraw PIL.ImageFilter PIL.ImageOps PIL.ImageEnhance PIL.ImageChops
+    PIL.ImageColor PIL.ImageStat PIL.ImageFont _socket
+    """.split()
+)
 """Loaded too, because the offered ones need them late, or the self-probe does."""
 
 EPOCH = 1_704_067_200
@@ -60,7 +64,6 @@ def close() -> None:
     sys.path_importer_cache.clear()
     sys.argv[:] = [""]
     sys.stdin = None
-    os.environ.clear()
 
 
 class Clock:
@@ -93,7 +96,7 @@ class Clock:
         for name in ("time", "monotonic", "perf_counter", "process_time", "thread_time"):
             setattr(time, name, self.seconds)
             setattr(time, f"{name}_ns", self.ns)
-        time.sleep = self.sleep
+        time.sleep = self.sleep  # type: ignore[assignment]
         for name in ("gmtime", "localtime", "ctime"):
             setattr(time, name, self._at(getattr(time, name)))
         strftime = time.strftime
@@ -115,7 +118,7 @@ class Clock:
 
             @classmethod
             def utcnow(cls) -> Any:
-                return cls.now(datetime.timezone.utc).replace(tzinfo=None)
+                return cls.now(datetime.UTC).replace(tzinfo=None)
 
         Datetime.__name__ = Datetime.__qualname__ = "datetime"
         Datetime.__module__ = "datetime"

@@ -1,7 +1,7 @@
 """Values as JSON: None, bool, int, finite float, str and list stand for themselves, every object is a tag.
 
 `{"f": "nan"}` a float that JSON has not · `{"t": [...]}` a tuple · `{"d": {...}}` a dict · `{"i": ...}` an image handle ·
-`{"r": [width, height]}` an image whose RGB bytes come next in the raw part of the frame.
+`{"r": [width, height]}` an image whose RGB bytes come next in the raw part of the frame · `{"s": null}` the system itself.
 
 Imported on both sides; the standard library alone.
 """
@@ -65,7 +65,7 @@ class Encoder:
             return items if isinstance(value, list) else {"t": items}
         for base in (str, int, float):
             if isinstance(value, base):
-                return self(base.__new__(base, value), level)
+                return self(base(value), level)
         return self._other(value, level)
 
     def _key(self, key: Any) -> str:
@@ -78,7 +78,7 @@ class Decoder:
     """Turns one frame's JSON into values.
 
     Args:
-        image: Makes an image of what the tags "i" and "r" hold: called with tag and content.
+        image: Makes an image of what the tags "i", "r" and "s" hold: called with tag and content.
         depth: Deepest nesting of containers.
     """
 
@@ -116,6 +116,6 @@ class Decoder:
                 return {self(key, level): self(item, level + 1) for key, item in content.items()}
             if tag == "f" and content in ("nan", "inf", "-inf"):
                 return float(content)
-            if tag in ("i", "r"):
+            if tag in ("i", "r", "s"):
                 return self._image(tag, content)
         raise ValueError("no value")

@@ -16,7 +16,6 @@ import io
 import linecache
 import os
 import random
-import re
 import signal
 import sys
 import traceback
@@ -90,7 +89,8 @@ class Image:
     @property
     def clean(self) -> Image:
         """The image without its mask, or this image where it has none."""
-        return self._ask({"op": "clean", "image": self._handle})
+        image: Image = self._ask({"op": "clean", "image": self._handle})
+        return image
 
     def to_pil(self) -> PILImage.Image:
         """Returns the pixels as a PIL image of mode RGB."""
@@ -120,8 +120,16 @@ class Image:
         return f"<Image {self.title!r} {self.width}x{self.height}>"
 
 
+class System:
+    """What every proxy of the system is, so that a program can pass it to a tool."""
+
+    __slots__ = ()
+
+
 Ask = Callable[[dict[str, Any], bytes], tuple[dict[str, Any], bytes]]
-"""Sends one frame (without a blob mostly) and returns the reply to it."""
+"""Sends one frame and returns the reply to it."""
+Tell = Callable[[dict[str, Any], bytes], None]
+"""Sends one frame that has no reply."""
 
 
 class Worker:
@@ -129,19 +137,19 @@ class Worker:
 
     Args:
         ask: Sends a frame and waits for its reply.
-        tell: Sends a frame that has no reply.
+        tell: Sends a frame.
         limits: `depth`, `output_chars`, `frame_mb`, `image_side` of the host's limits.
     """
 
-    def __init__(
-        self, ask: Ask, tell: Callable[[dict[str, Any], bytes], None], limits: dict[str, Any]
-    ) -> None:
+    def __init__(self, ask: Ask, tell: Tell, limits: dict[str, Any]) -> None:
         self._send_ask = ask
         self._tell = tell
         self._limits = limits
         self._live: weakref.WeakValueDictionary[int, Image] = weakref.WeakValueDictionary()
         self._dropped: set[int] = set()
         self._asked = 0
+        self.passing: tuple[type[BaseException], ...] = ()
+        """Exceptions that are no program's affair."""
         self.late = False
         """True once the present program's time is over."""
         self.running = False
@@ -153,7 +161,9 @@ class Worker:
     def run(self, start: dict[str, Any], program: str) -> int:
         """Runs one program, tells its value or error, and returns how many printed characters were cut."""
         file = f"{FILE}{start['number']}"
-        out = self._out = Printed(lambda text: self._tell({"op": "text", "to": "stdout"}, text), self._limits["output_chars"])
+        out = self._out = Printed(
+            lambda text: self._tell({"op": "text", "to": "stdout"}, text), self._limits["output_chars"]
+        )
         self.late = False
         seed = start["seed"]
         random.seed(seed)
@@ -165,6 +175,8 @@ class Worker:
             self.running = True
             value = self._execute(program, file, start)
             self.running = False
+        except self.passing:
+            raise
         except BaseException as raised:
             self.running = False
             error = explain(raised, vars(self.module))
@@ -213,7 +225,9 @@ class Worker:
         listed = ", ".join(sorted(offered))
 
         def missing(self: Any, attribute: str) -> Any:
-            raise AttributeError(f"'{name}' has no attribute '{attribute}'.{near(attribute, offered)} Available: {listed}")
+            raise AttributeError(
+                f"'{name}' has no attribute '{attribute}'.{near(attribute, offered)} Available: {listed}"
+            )
 
         def unchangeable(self: Any, attribute: str, *value: Any) -> None:
             raise AttributeError(f"'{name}.{attribute}' cannot be replaced")
@@ -230,12 +244,14 @@ class Worker:
             call = self._caller(method, short)
             is_property = method in start["properties"]
             members[short] = property(lambda self, call=call: call()) if is_property else staticmethod(call)
-        return type(name, (), members)()
+        return type(name, (System,) if name == "system" else (), members)()
 
     def _caller(self, method: str, short: str) -> Callable[..., Any]:
         def call(*args: Any, **kwargs: Any) -> Any:
             pixels: list[bytes] = []
-            encode = values.Encoder(lambda value, level: self._encode_other(value, level, encode, pixels), self._limits["depth"])
+            encode = values.Encoder(
+                lambda value, level: self._encode_other(value, level, encode, pixels), self._limits["depth"]
+            )
             try:
                 request = {"op": "call", "method": method, "args": [encode(value) for value in args]}
                 request["kwargs"] = {values.text(key): encode(value) for key, value in kwargs.items()}
@@ -252,6 +268,8 @@ class Worker:
     def _encode_other(self, value: Any, level: int, encode: values.Encoder, pixels: list[bytes]) -> Any:
         if isinstance(value, Image):
             return {"i": value._handle}
+        if isinstance(value, System):
+            return {"s": None}
         if isinstance(value, np.generic):
             return encode(value.item(), level)
         if isinstance(value, np.ndarray):
@@ -304,7 +322,7 @@ class Worker:
 class Printed(io.TextIOBase):
     """Standard output: goes to the host line by line, in larger pieces when there is much of it."""
 
-    def __init__(self, tell: Callable[[bytes], None], most: int) -> None:
+    def __init__(self, tell: Tell, most: int) -> None:
         self._tell = tell
         self._left = most
         self._most = most
@@ -333,7 +351,7 @@ class Printed(io.TextIOBase):
         waiting, self._waiting = self._waiting, ""
         self._direct -= 1
         for start in range(0, len(waiting), CHUNK):
-            self._tell(values.text(waiting[start : start + CHUNK]).encode())
+            self._tell({"op": "text", "to": "stdout"}, values.text(waiting[start : start + CHUNK]).encode())
 
 
 def rgb(image: PILImage.Image) -> PILImage.Image:
@@ -380,7 +398,9 @@ class Snapshot:
 
     def __init__(self) -> None:
         first = [builtins, sys.modules[__name__]]
-        others = [module for module in sys.modules.values() if module not in first and isinstance(module, types.ModuleType)]
+        others = [
+            module for module in sys.modules.values() if module not in first and isinstance(module, types.ModuleType)
+        ]
         self._saved = [(vars(module), dict(vars(module))) for module in (*first, *others)]
         self._modules = dict(sys.modules)
         self._limit = sys.getrecursionlimit()

@@ -1,0 +1,84 @@
+"""The `unsafe-inprocess` sandbox, which is none: programs run in this process and can do whatever the user can."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import Any
+
+from maia_core.config import PluginConfig
+from maia_core.context import Context
+from maia_core.errors import SandboxError
+from maia_core.protocols import Host
+from maia_core.sandbox import frames
+from maia_core.sandbox.bridge import Bridge
+from maia_core.sandbox.worker import Worker
+from maia_core.types import Execution
+
+WARNING = (
+    "WARNING: unsafe-inprocess runs the backbone's programs in this process, with your files, keys and network, and "
+    "with no limit on time or memory. Use it only for programs that you have read."
+)
+
+
+class InProcessSandbox:
+    """Runs programs with the same proxies as `process` does, without a process, a kernel wall or a time limit."""
+
+    def __init__(self, config: PluginConfig, context: Context) -> None:
+        print(WARNING, file=sys.stderr)
+        self._seed = context.seed
+        self._number = 0
+        self._failure: BaseException | None = None
+        self._bridge = Bridge(context.config.experiment)
+        self._worker: Worker | None = Worker(self._ask, self._tell, context.config.experiment.model_dump())
+        self._worker.passing = (KeyboardInterrupt,)
+        sys.modules["experiment"] = self._worker.module
+
+    def run(self, program: str, host: Host) -> Execution:
+        """Runs one program; see `maia_core.protocols.Sandbox`."""
+        if self._worker is None:
+            raise SandboxError("the sandbox is closed")
+        self._number += 1
+        start, text = _unpack(self._bridge.begin(program, host, self._number, self._seed + self._number, ""))
+        self._failure = None
+        started = time.monotonic()
+        self._bridge.cut = self._worker.run(start, text.decode())
+        seconds = time.monotonic() - started
+        if self._failure is not None:
+            raise self._failure
+        texts, calls = self._bridge.texts, self._bridge.calls
+        return Execution(
+            stdout=self._bridge.stdout, value=texts["value"], error=texts["error"], seconds=seconds, host_calls=calls
+        )
+
+    def describe(self) -> list[tuple[str, str]]:
+        """Returns what is in force: pairs of measure and state."""
+        return [("everything", "nothing is confined")]
+
+    def close(self) -> None:
+        """Forgets the programs' names. Closing twice is allowed."""
+        self._worker = None
+
+    def _tell(self, header: dict[str, Any], blob: bytes) -> None:
+        self._bridge.answer(header, blob)
+
+    def _ask(self, header: dict[str, Any], blob: bytes) -> tuple[dict[str, Any], bytes]:
+        try:
+            reply = self._bridge.answer(header, blob)
+        except BaseException as error:  # What no program can mend ends it, and reaches the caller of `run`.
+            self._failure = self._failure or error
+            raise
+        assert reply is not None
+        return _unpack(reply)
+
+
+def _unpack(frame: bytes) -> tuple[dict[str, Any], bytes]:
+    data = memoryview(bytearray(frame))
+    at = 0
+
+    def exactly(size: int) -> bytearray:
+        nonlocal at
+        at += size
+        return bytearray(data[at - size : at])
+
+    return frames.read(exactly)
