@@ -15,7 +15,7 @@ from maia_core.registry import installed
 from maia_core.testing.fakes import fake_parts
 
 
-@pytest.fixture()
+@pytest.fixture
 def make_fake_session(tmp_path) -> Iterator[Callable[..., Session]]:
     """Makes sessions of the real loop, tools and sandbox on fake parts; they are closed afterwards."""
     sessions: list[Session] = []

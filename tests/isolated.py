@@ -1,6 +1,6 @@
 """Tests distributions one by one, each in a new environment that holds only what it declares.
 
-    python tests/isolated.py [FOLDER ...]      # such as plugins/maia-standard; all of them by default
+python tests/isolated.py [FOLDER ...]      # such as plugins/maia-standard; all of them by default
 """
 
 from __future__ import annotations
@@ -17,7 +17,10 @@ ROOT = Path(__file__).resolve().parents[1]
 
 def siblings() -> dict[str, Path]:
     """Returns the distributions of this checkout by name."""
-    folders = [ROOT, *(p.parent for pattern in ("plugins", "backends") for p in (ROOT / pattern).glob("*/pyproject.toml"))]
+    folders = [
+        ROOT,
+        *(p.parent for pattern in ("plugins", "backends") for p in (ROOT / pattern).glob("*/pyproject.toml")),
+    ]
     return {tomllib.loads((f / "pyproject.toml").read_text())["project"]["name"]: f for f in folders}
 
 

@@ -11,7 +11,7 @@ from maia_core.testing.fakes import FakeSystem, fake_parts
 from maia_core.types import ExecutionLimits
 
 
-@pytest.fixture()
+@pytest.fixture
 def tools():
     context = Context(parts=fake_parts())
     return {choice.name: context.build("tool", choice.name) for choice in context.config.tools}

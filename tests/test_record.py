@@ -29,7 +29,7 @@ def _manifest() -> Manifest:
     return Manifest(id="a", created=1.0, config={}, seed=0, system=UnitInfo(model="m"), versions={"maia-core": "1"})
 
 
-@pytest.fixture()
+@pytest.fixture
 def folder(tmp_path):
     return tmp_path / "run"
 
@@ -160,7 +160,9 @@ def test_images_are_found_in_every_corner_of_an_event():
 _VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
     lambda inner: (
-        st.lists(inner) | st.tuples(inner, inner) | st.dictionaries(st.text() | st.sampled_from(["$tuple", "$$"]), inner)
+        st.lists(inner)
+        | st.tuples(inner, inner)
+        | st.dictionaries(st.text() | st.sampled_from(["$tuple", "$$"]), inner)
     ),
     max_leaves=20,
 )

@@ -35,7 +35,7 @@ class _Distributions:
         return Registry(distributions(path=[str(self.folder)]))
 
 
-@pytest.fixture()
+@pytest.fixture
 def world(tmp_path, monkeypatch):
     return _Distributions(tmp_path, monkeypatch)
 

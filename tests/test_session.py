@@ -6,7 +6,7 @@ from maia_core.agent import run
 from maia_core.errors import BackboneError, UsageError
 from maia_core.hookspecs import hookimpl
 from maia_core.record import HostCall, MessageAdded, Noted, Replied, RunOutcome
-from maia_core.testing.fakes import FAKE_RUN, FakeGenerator, ScriptedBackbone
+from maia_core.testing.fakes import FAKE_RUN, FakeDataset, FakeGenerator, ScriptedBackbone
 from maia_core.types import Reply, Usage
 
 ANSWER = FAKE_RUN[-1]
@@ -47,7 +47,9 @@ def test_the_backbone_sees_images_and_activations_that_were_logged(make_fake_ses
 def test_nothing_that_identifies_a_data_set_image_reaches_the_backbone_or_a_program(make_fake_session):
     seen = []
     session = make_fake_session()
-    program = _program("a, i = tools.dataset_exemplars(system); print([vars(type(x)) for x in i][:1], i, [x.title for x in i])")
+    program = _program(
+        "a, i = tools.dataset_exemplars(system); print([vars(type(x)) for x in i][:1], i, [x.title for x in i])"
+    )
     backbone = ScriptedBackbone([program, ANSWER])
     run(session, backbone)
     seen = "\n".join(message.text for message in backbone.seen[-1])
@@ -194,7 +196,7 @@ def test_logged_results_reach_later_programs(make_fake_session):
 
 
 def test_low_activations_are_told_to_go_on_until_the_exemplars_are_reached(make_fake_session):
-    session = make_fake_session()
+    session = make_fake_session(parts={"dataset": FakeDataset(FakeDataset.Config(count=90))})
     log = "tools.log_experiment(*system.neuron(tools.text2image(['{0}'])), ['{0}'])"
     exemplars = session.execute("def run_experiment(system, tools):\n    tools.dataset_exemplars(system)\n")
     assert not exemplars.error
@@ -227,7 +229,11 @@ def test_host_calls_are_journalled_with_order_arguments_and_results(make_fake_se
     session = make_fake_session(record=events.append)
     session.execute("def run_experiment(system, tools):\n    system.neuron(tools.text2image(['red'] * 2))\n")
     first, second = [event for event in events if isinstance(event, HostCall)]
-    assert (first.order, first.method, first.arguments) == (0, "tools.text2image", {"args": [["red", "red"]], "kwargs": {}})
+    assert (first.order, first.method, first.arguments) == (
+        0,
+        "tools.text2image",
+        {"args": [["red", "red"]], "kwargs": {}},
+    )
     assert (second.order, second.method) == (1, "system.neuron")
     assert second.arguments["args"][0] == first.result
     assert first.arguments_hash != second.arguments_hash

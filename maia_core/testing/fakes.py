@@ -236,7 +236,7 @@ class ScriptedBackbone:
 
     info: ClassVar[BackboneInfo] = BackboneInfo(name="scripted", model="scripted")
 
-    def __init__(self, replies: Sequence[str | Reply | Exception]) -> None:
+    def __init__(self, replies: Sequence[str | Reply | BaseException]) -> None:
         self._replies = list(replies)
         self.seen: list[list[Message]] = []
 
@@ -250,7 +250,7 @@ class ScriptedBackbone:
         if not self._replies:
             raise BackboneError("the script has no reply left")
         reply = self._replies.pop(0)
-        if isinstance(reply, Exception):
+        if isinstance(reply, BaseException):
             raise reply
         if isinstance(reply, Reply):
             return reply
