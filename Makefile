@@ -43,7 +43,7 @@ unit: setup  ## The quick tests alone.
 check: lint types unit  ## What to run before a commit.
 
 bench: setup pack  ## Print the figures, as ratios where possible.
-	$(BIN)/python -m tests.bench
+	$(BIN)/python tests/bench
 
 docs: setup  ## Write the pages that show what commands print.
 	$(BIN)/python docs/generate.py
