@@ -1,0 +1,289 @@
+"""Lays a story out as one HTML page that needs nothing from elsewhere."""
+
+from __future__ import annotations
+
+import base64
+import functools
+import hashlib
+import json
+import os
+import secrets
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from markupsafe import Markup
+
+from maia_core.errors import RecordError
+from maia_core.observers import Observers
+from maia_core.record import HostCall, RunReader
+from maia_core.registry import installed
+from maia_core.types import Evidence
+from maia_report.pictures import Gallery
+from maia_report.plot import Scale, Strip, drawable, scale, strip
+from maia_report.story import Condition, Story
+from maia_report.text import brief, clean, duration, number, tick
+
+MOST_STEPS = 200
+"""More turns than this are counted, not shown."""
+
+MOST_RESULTS = 120
+"""More results of one program than this are counted, not shown."""
+
+MOST_ROWS = (16, 8)
+"""How many conditions a plot shows from the top and from the bottom."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One condition of a plot."""
+
+    condition: Condition
+    strip: Strip
+
+
+@dataclass(frozen=True)
+class Plot:
+    """A plot of conditions: the rows from the top, how many are left out, and the rows from the bottom."""
+
+    top: Sequence[Row]
+    between: int
+    bottom: Sequence[Row]
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A vertical line of every plot."""
+
+    kind: str
+    label: str
+    value: float
+    x: float
+
+
+def render_run(folder: Path) -> str:
+    """Returns the page of the run in a folder, with the sections that installed observers add.
+
+    Raises:
+        RecordError: the folder is no run folder.
+    """
+    run = RunReader(folder)
+    observers = Observers(installed())
+    sections = observers.tell("report_sections", run=run)
+    return render(Story(run), [_section(section) for section in sections], observers.take_problems())
+
+
+def render(story: Story, sections: Sequence[tuple[str, str]] = (), problems: Sequence[str] = ()) -> str:
+    """Returns the page of a story.
+
+    Args:
+        story: The run.
+        sections: Titles and texts to append.
+        problems: Lines to add to the notes.
+    """
+    gallery = Gallery(story.images())
+    axis = scale([*_measured(story), *_levels(story)])
+    environment = _environment()
+    style, script = _resource("report.css"), _resource("report.js").strip()
+    style = f"{style}\n{gallery.css}"
+    return environment.get_template("report.html.j2").render(
+        story=story,
+        run=story.run,
+        manifest=story.run.manifest,
+        outcome=story.outcome,
+        explanation=story.outcome.explanation if story.outcome else None,
+        ref=story.run.manifest.system.ref or "a unit",
+        created=_date(story.run.manifest.created),
+        gallery=gallery,
+        axis=axis,
+        references=_references(story, axis),
+        overview=_plot(story.all_conditions, axis),
+        stated=_plot([_stated(evidence) for evidence in story.evidence[:40]], axis),
+        plot_of=lambda step: _plot(story.conditions(step.logged), axis),
+        steps=story.steps[:MOST_STEPS],
+        most_results=MOST_RESULTS,
+        sections=sections,
+        notes=[*dict.fromkeys([*story.notes, *problems])],
+        config=_flat(story.run.manifest.config),
+        answer=_extras(story),
+        lead=_lead(story),
+        arguments=lambda call: _arguments(call, story.run),
+        style=Markup(style),  # noqa: S704 - our own rules and base64
+        script=Markup(script),  # noqa: S704 - our own
+        style_hash=_hash(style),
+        script_hash=_hash(script),
+    )
+
+
+def write_page(path: Path, page: str) -> Path:
+    """Writes a page so that it is there whole or not at all; a link in its place is replaced, never followed.
+
+    Raises:
+        RecordError: it cannot be written.
+    """
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    try:
+        with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666), "wb") as file:
+            file.write(page.encode("utf-8", "replace"))
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise RecordError(
+            f"cannot write the report {path}: {error.strerror}; choose another file with --out"
+        ) from error
+    return path
+
+
+@functools.cache
+def _environment() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("maia_report"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        finalize=_finalize,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "number": number, "tick": tick, "duration": duration, "brief": brief, "cut": clean, "python": _python,
+        "lines": lambda text: len(text.splitlines()),
+    }  # fmt: skip
+    return environment
+
+
+def _finalize(value: Any) -> Any:
+    """Cleans every text that the template puts out; jinja2 escapes it afterwards."""
+    return clean(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+
+def _resource(name: str) -> str:
+    return (resources.files("maia_report") / "templates" / name).read_text(encoding="utf-8")
+
+
+def _hash(text: str) -> str:
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+
+
+def _python(program: str) -> Markup:
+    """Highlights a program: one `span` a line, classes only, everything escaped by pygments."""
+    from pygments import highlight
+    from pygments.formatters.html import HtmlFormatter
+    from pygments.lexers.python import PythonLexer
+
+    lines = highlight(clean(program).rstrip(), PythonLexer(stripnl=False), HtmlFormatter(nowrap=True)).rstrip("\n")
+    return Markup("\n").join(Markup('<span class="line">{}</span>').format(Markup(line)) for line in lines.split("\n"))  # noqa: S704
+
+
+def _measured(story: Story) -> list[float]:
+    shown = [activation for activation, _ in story.exemplars]
+    shown += [activation for condition in story.all_conditions for activation in condition.activations]
+    return drawable(shown + [activation for evidence in story.evidence for activation in evidence.activations])
+
+
+def _levels(story: Story) -> list[float]:
+    floor = [] if story.floor is None else [story.floor]
+    return drawable(floor + [quantile.activation for quantile in story.quantiles])
+
+
+def _references(story: Story, axis: Scale) -> list[Reference]:
+    """Returns the lines of the plots: the exemplars' floor and what the data set's images reach."""
+    lines = [
+        Reference(
+            f"q{quantile.percent}", _quantile_name(quantile.percent), quantile.activation, axis.x(quantile.activation)
+        )
+        for quantile in story.quantiles
+        if quantile.percent in ("50", "95", "99") and drawable([quantile.activation])
+    ]
+    if story.floor is not None and drawable([story.floor]):
+        lines.append(Reference("floor", "lowest exemplar", story.floor, axis.x(story.floor)))
+    return lines
+
+
+def _quantile_name(percent: str) -> str:
+    return "median of the data set" if percent == "50" else f"{percent} % of the data set lie below"
+
+
+def _plot(conditions: Sequence[Condition], axis: Scale) -> Plot:
+    first, last = MOST_ROWS
+    between = max(0, len(conditions) - first - last)
+    rows = [Row(c, strip(c.activations, axis)) for c in [*conditions[:first], *conditions[first + between :]]]
+    return Plot(rows[:first], between, rows[first:])
+
+
+def _lead(story: Story) -> str:
+    """Sums up the evidence in figures alone: what reaches the exemplars, what is highest and what is lowest."""
+    tested = [condition for condition in story.all_conditions if not condition.exemplars]
+    if not tested:
+        return "No condition beside the exemplars was logged."
+    count = f"{len(tested)} condition{'s' if len(tested) != 1 else ''}"
+    best, worst = tested[0], tested[-1]
+    parts = [f"Highest is “{clean(best.title, 80)}” with a mean of {number(best.mean)}"]
+    if worst is not best:
+        parts.append(f"lowest “{clean(worst.title, 80)}” with {number(worst.mean)}")
+    if story.floor is None:
+        return f"{count} tested. {', '.join(parts)}."
+    reach = sum(condition.mean >= story.floor for condition in tested)
+    return (
+        f"{reach} of {count} reach the exemplars: a mean of at least {number(story.floor)}, the lowest exemplar’s "
+        f"activation. {', '.join(parts)}."
+    )
+
+
+def _stated(evidence: Evidence) -> Condition:
+    return Condition(evidence.condition, (), expected=evidence.expected, stated=evidence.activations)
+
+
+def _arguments(call: HostCall, run: RunReader) -> str:
+    """Writes a call as a program would, images as their titles."""
+    try:
+        value = run.value(call.arguments)
+        positional = [brief(argument, 240) for argument in value["args"]]
+        named = [f"{name}={brief(argument, 240)}" for name, argument in value["kwargs"].items()]
+    except Exception:  # A record from elsewhere may hold anything here: show it as it is.
+        return brief(call.arguments)
+    return ", ".join([*positional, *named])
+
+
+def _flat(config: dict[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+    """Lists a nested configuration as dotted keys and values."""
+    rows: list[tuple[str, str]] = []
+    for key, value in config.items():
+        if isinstance(value, dict) and value:
+            rows += [(prefix + key, value["name"])] if set(value) == {"name"} else _flat(value, f"{prefix}{key}.")
+        elif isinstance(value, list) and all(isinstance(item, dict) and set(item) == {"name"} for item in value):
+            rows.append((prefix + key, ", ".join(str(item["name"]) for item in value)))
+        else:
+            rows.append((prefix + key, value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)))
+    return rows
+
+
+def _extras(story: Story) -> list[tuple[str, str]]:
+    """Returns the parts of the answer that are neither description nor label."""
+    if story.outcome is None:
+        return []
+    details = dict(story.outcome.answer)
+    if explanation := story.outcome.explanation:
+        details |= explanation.details
+    return [
+        (key, value if isinstance(value, str) else brief(value, 4000))
+        for key, value in details.items()
+        if key not in ("description", "labels")
+    ]
+
+
+def _section(section: object) -> tuple[str, str]:
+    match section:
+        case (title, text):
+            return str(title), str(text)
+    return "Section of an observer", str(section)
+
+
+def _date(seconds: float) -> str:
+    try:
+        return time.strftime("%d %B %Y, %H:%M", time.localtime(seconds)).lstrip("0")
+    except (OverflowError, ValueError, OSError):
+        return "an unknown time"

@@ -1,0 +1,128 @@
+"""Puts every image into the page once: a small WebP, and beside it the mask as a dark veil that can be lifted."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image as PILImage
+
+from maia_core.errors import MaiaError
+from maia_core.types import MASK_DARKENING, Image, Mask, Pixels
+
+BUDGET = 6 << 20
+"""Most bytes that all pictures of a page take in it, as text of their data URIs."""
+
+RUNGS = ((288, 80), (224, 76), (160, 70), (112, 62), (72, 50), (40, 40))
+"""Longest side in pixels and WebP quality, best first: a picture goes down until it fits its share of the budget."""
+
+
+@dataclass
+class Picture:
+    """How one image is put into the page.
+
+    Attributes:
+        css: Class that shows the clean image; empty where it cannot be shown.
+        veil: Class that darkens what the mask hides; empty for an image without a mask.
+        problem: Why the image or its mask cannot be shown; empty if it can.
+    """
+
+    css: str = ""
+    veil: str = ""
+    problem: str = ""
+
+
+class _LeftOut(Exception):
+    """The budget is used up."""
+
+
+class Gallery:
+    """The pictures of a page, each embedded once however often it is shown."""
+
+    def __init__(self, images: Iterable[Image], budget: int = BUDGET) -> None:
+        """Reads and shrinks all images, one at a time.
+
+        Args:
+            images: What the page shows; repetitions are welcome.
+            budget: Most bytes of all data URIs together. Each image may take an equal share of what is left.
+        """
+        self._rules: dict[str, str] = {}
+        self._left = budget
+        self._classes: dict[str, str] = {}
+        self._pictures: dict[tuple[str, str], Picture] = {}
+        unique = list({_key(image): image for image in images}.values())
+        for place, image in enumerate(unique):
+            share = self._left // (len(unique) - place)
+            self._pictures[_key(image)] = self._embed(image, share)
+
+    def __getitem__(self, image: Image) -> Picture:
+        """Returns how an image is shown."""
+        return self._pictures.get(_key(image)) or Picture(problem="the page leaves this image out")
+
+    @property
+    def css(self) -> str:
+        """The style rules that hold the pictures."""
+        return "".join(f".{name}{{background-image:url({uri})}}\n" for name, uri in self._rules.items())
+
+    def _embed(self, image: Image, share: int) -> Picture:
+        picture = Picture()
+        clean = image.clean or image
+        try:
+            css = self._classes.get(clean.id)
+            if css is None:
+                uri = _webp(clean.pixels(), share)
+                if not uri:
+                    return Picture(problem="left out to keep the page small")
+                css = self._classes[clean.id] = self._add("i", uri)
+            picture.css = css
+            mask = image.mask()
+            if mask is not None:
+                uri = _veil(mask)
+                if len(uri) > self._left:
+                    raise _LeftOut
+                picture.veil = self._add("v", uri)
+        except _LeftOut:
+            picture.problem = "mask left out to keep the page small"
+        except (MaiaError, OSError, ValueError, MemoryError):
+            # The error would name a path of this machine: the page is for others too.
+            picture.problem = "the record lacks its mask" if picture.css else "missing from the record"
+        return picture
+
+    def _add(self, prefix: str, uri: str) -> str:
+        name = f"{prefix}{len(self._rules)}"
+        self._rules[name] = uri
+        self._left -= len(uri)
+        return name
+
+
+def _key(image: Image) -> tuple[str, str]:
+    return image.id, image.clean.id if image.clean else ""
+
+
+def _webp(pixels: Pixels, share: int) -> str:
+    for side, quality in RUNGS:
+        small = PILImage.fromarray(pixels)
+        small.thumbnail((side, side), PILImage.Resampling.LANCZOS)
+        uri = _uri(small, "webp", quality=quality, method=4)
+        if len(uri) <= share:
+            return uri
+    return ""
+
+
+def _veil(mask: Mask) -> str:
+    """Returns a two-colour picture: clear where the mask keeps the image, black of the mask's depth elsewhere."""
+    side = RUNGS[0][0]
+    small = PILImage.fromarray(mask.astype(np.uint8) * 255)
+    small.thumbnail((side, side), PILImage.Resampling.BOX)
+    palette = PILImage.frombytes("P", small.size, (np.asarray(small) >= 128).astype(np.uint8).tobytes())
+    palette.putpalette([0, 0, 0, 0, 0, 0])
+    return _uri(palette, "png", optimize=True, bits=1, transparency=bytes([round(255 * (1 - MASK_DARKENING)), 0]))
+
+
+def _uri(image: PILImage.Image, kind: str, **options: object) -> str:
+    buffer = io.BytesIO()
+    image.save(buffer, kind.upper(), **options)
+    return f"data:image/{kind};base64,{base64.b64encode(buffer.getvalue()).decode()}"

@@ -1,0 +1,306 @@
+"""What a record says, in the order in which a reader wants it: derived from the events alone."""
+
+from __future__ import annotations
+
+import re
+import statistics
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from maia_core.errors import MaiaError
+from maia_core.record import (
+    Executed,
+    HostCall,
+    Logged,
+    MessageAdded,
+    Noted,
+    ProgramStarted,
+    Replied,
+    RunOutcome,
+    RunReader,
+    images_of,
+)
+from maia_core.types import Evidence, Image, ImagePart, Message, Part, TextPart, Usage
+
+EXEMPLARS = "Exemplars"
+"""The condition that the highest images of the data set make."""
+
+_QUANTILE = re.compile(r"(-?[\d.]{1,24}(?:e[+-]?\d{1,3})?) at (\d{1,2}(?:\.\d{1,4})?)%")
+
+
+@dataclass(frozen=True)
+class Condition:
+    """Results that share a title.
+
+    Attributes:
+        title: The title; `EXEMPLARS` for the data set's exemplars, which are numbered.
+        results: One result an image: an image that was logged again under the same title counts once.
+        exemplars: True for the data set's exemplars.
+        expected: What the explanation says that the condition should do, where it says so.
+        stated: Activations that the explanation states without their images.
+    """
+
+    title: str
+    results: tuple[Logged, ...]
+    exemplars: bool = False
+    expected: str = ""
+    stated: tuple[float, ...] = ()
+
+    @cached_property
+    def activations(self) -> list[float]:
+        """The activations, in the order in which they were logged."""
+        return [result.activation for result in self.results] or list(self.stated)
+
+    @cached_property
+    def mean(self) -> float:
+        """Mean activation; of numbers too large to add up, or none, it is not a number."""
+        try:
+            return statistics.fmean(self.activations)
+        except (OverflowError, ValueError, statistics.StatisticsError):
+            return float("nan")
+
+    @property
+    def extremes(self) -> list[Logged]:
+        """The results with the highest and the lowest activation; one, if there is one."""
+        ranked = sorted(self.results, key=lambda result: -result.activation)
+        return [ranked[0], ranked[-1]] if len(ranked) > 1 else ranked
+
+
+@dataclass(frozen=True)
+class Quantile:
+    """The activation below which a share of the data set's images lie."""
+
+    percent: str
+    activation: float
+
+
+@dataclass
+class Step:
+    """One turn: a reply, and what came of it.
+
+    Attributes:
+        number: From 1.
+        reply: What the backbone wrote; None for a program that a person ran.
+        program: The program.
+        calls: The program's calls of the system and the tools.
+        executed: How the program ended; None if it was cut off.
+        feedback: What the backbone was told then.
+        final: True for the reply that holds the answer.
+    """
+
+    number: int
+    reply: Replied | None = None
+    program: ProgramStarted | None = None
+    calls: list[HostCall] = field(default_factory=list)
+    executed: Executed | None = None
+    feedback: list[Message] = field(default_factory=list)
+    final: bool = False
+
+    @property
+    def kind(self) -> str:
+        """`experiment`, `answer`, `malformed` (the reply held neither) or `cut off`."""
+        if self.program or self.calls or self.executed:
+            return "experiment"
+        if self.final:
+            return "answer"
+        return "malformed" if self.feedback else "cut off"
+
+    @property
+    def logged(self) -> list[Logged]:
+        """What the program logged, in order."""
+        return [result for call in self.calls for result in call.logged]
+
+    @property
+    def measured(self) -> int:
+        """How many images the program measured."""
+        total = 0
+        for call in self.calls:
+            match call.result:
+                case {"$tuple": [list(activations), *_]} if call.method == "system.neuron":
+                    total += len(activations)
+        return total
+
+    @cached_property
+    def displays(self) -> list[Part]:
+        """What was displayed beside the logged results, in order."""
+        parts = [part for call in self.calls for part in _beside_results(call)]
+        if self.executed is not None:
+            # What no journalled call accounts for (a run by hand, another sandbox) is shown as well.
+            known = Counter(_identity(part) for call in self.calls for part in call.shown)
+            for part in self.executed.execution.displays:
+                if known[_identity(part)] > 0:
+                    known[_identity(part)] -= 1
+                else:
+                    parts.append(part)
+        return parts
+
+
+class Story:
+    """A run, told from its record.
+
+    Attributes:
+        run: The record.
+        prompt: The messages with which the conversation began.
+        steps: The turns.
+        notes: Lines that a reader must know.
+    """
+
+    def __init__(self, run: RunReader) -> None:
+        self.run = run
+        self.prompt: list[Message] = []
+        self.steps: list[Step] = []
+        self.notes: list[str] = [note.text for note in run.of_type(Noted)]
+        for event in run.events:
+            self._take(event)
+        if self.steps and run.outcome is not None and run.outcome.status == "answered":
+            self.steps[-1].final = True
+
+    def _take(self, event: object) -> None:
+        match event:
+            case MessageAdded(message=message) if not self.steps:
+                self.prompt.append(message)
+            case MessageAdded(message=message):
+                self.steps[-1].feedback.append(message)
+            case Replied():
+                self._next().reply = event
+            case ProgramStarted():
+                fresh = not self.steps or self.steps[-1].program or self.steps[-1].feedback
+                (self._next() if fresh else self.steps[-1]).program = event
+            case HostCall():
+                self._present().calls.append(event)
+            case Executed():
+                self._present().executed = event
+
+    def _next(self) -> Step:
+        self.steps.append(Step(len(self.steps) + 1))
+        return self.steps[-1]
+
+    def _present(self) -> Step:
+        return self.steps[-1] if self.steps else self._next()
+
+    # How the run went.
+
+    @property
+    def outcome(self) -> RunOutcome | None:
+        """How the run ended; None for one that was killed or still runs."""
+        return self.run.outcome
+
+    @cached_property
+    def usage(self) -> Usage:
+        """Tokens and cost of all replies."""
+        return sum((step.reply.reply.usage for step in self.steps if step.reply), Usage())
+
+    @property
+    def experiments(self) -> int:
+        """How many turns ran a program."""
+        return sum(step.kind == "experiment" for step in self.steps)
+
+    @property
+    def measured(self) -> int:
+        """How many images the programs measured."""
+        return sum(step.measured for step in self.steps)
+
+    @property
+    def seconds(self) -> float:
+        """Wall time of the run; of a run that was cut off, what its replies and programs took."""
+        if self.outcome is not None:
+            return self.outcome.seconds
+        replies = sum(step.reply.seconds for step in self.steps if step.reply)
+        return replies + sum(step.executed.execution.seconds for step in self.steps if step.executed)
+
+    # What was measured.
+
+    @cached_property
+    def exemplars(self) -> list[tuple[float, Image]]:
+        """The exemplars, highest first; none where the record holds no usable ones."""
+        try:
+            found = [(float(activation), image) for activation, image in self.run.exemplars if isinstance(image, Image)]
+        except (MaiaError, TypeError, ValueError):
+            return []
+        return found
+
+    @cached_property
+    def floor(self) -> float | None:
+        """The lowest exemplar activation."""
+        floors = [call.exemplar_floor for step in self.steps for call in step.calls]
+        return next((floor for floor in reversed(floors) if floor is not None), None)
+
+    @cached_property
+    def quantiles(self) -> list[Quantile]:
+        """How the activation is distributed over the data set, as the exemplar tool displayed it."""
+        for step in self.steps:
+            for call in step.calls:
+                text = " ".join(part.text[:2000] for part in call.shown if isinstance(part, TextPart))
+                if call.method == "tools.dataset_exemplars" and (found := _QUANTILE.findall(text)):
+                    return [Quantile(percent, value) for text, percent in found if (value := _float(text)) is not None]
+        return []
+
+    def conditions(self, results: Iterable[Logged]) -> list[Condition]:
+        """Groups results by title, highest mean first."""
+        groups: dict[tuple[bool, str], dict[str, Logged]] = {}
+        for result in results:
+            is_exemplar = (result.title, _clean_id(result.image)) in self._exemplar_names
+            key = (is_exemplar, EXEMPLARS if is_exemplar else result.title)
+            groups.setdefault(key, {}).setdefault(result.image.id, result)
+        made = [Condition(title, tuple(group.values()), is_ex) for (is_ex, title), group in groups.items()]
+        return sorted(made, key=_by_mean)
+
+    @cached_property
+    def all_conditions(self) -> list[Condition]:
+        """The conditions of the whole run, highest mean first."""
+        return self.conditions(result for step in self.steps for result in step.logged)
+
+    @property
+    def evidence(self) -> Sequence[Evidence]:
+        """What the explanation itself states as its evidence."""
+        explanation = self.outcome.explanation if self.outcome else None
+        return explanation.evidence if explanation else ()
+
+    def images(self) -> Iterator[Image]:
+        """Yields every image that a page may show, the most important first; repetitions included."""
+        yield from (image for _, image in self.exemplars)
+        for condition in self.all_conditions:
+            yield from (result.image for result in condition.extremes)
+        for step in self.steps:
+            yield from (result.image for result in step.logged)
+            yield from images_of(step.displays)
+        yield from images_of(self.prompt)
+
+    @cached_property
+    def _exemplar_names(self) -> set[tuple[str, str]]:
+        return {(image.title, _clean_id(image)) for _, image in self.exemplars}
+
+
+def _beside_results(call: HostCall) -> list[Part]:
+    """Returns what a call showed, without the lines and images of the results that it logged."""
+    rest: list[Part] = []
+    place = 0
+    for part in call.shown:
+        result = call.logged[place] if place < len(call.logged) else None
+        if result and isinstance(part, ImagePart) and part.image.id == result.image.id:
+            place += 1
+        elif not (result and isinstance(part, TextPart) and part.text.startswith(f"{result.title}: activation ")):
+            rest.append(part)
+    return rest
+
+
+def _identity(part: Part) -> str:
+    return part.image.id if isinstance(part, ImagePart) else part.text
+
+
+def _clean_id(image: Image) -> str:
+    return image.clean.id if image.clean else image.id
+
+
+def _by_mean(condition: Condition) -> tuple[bool, float]:
+    mean = condition.mean
+    return (mean != mean, -mean if mean == mean else 0.0)
+
+
+def _float(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None
