@@ -35,7 +35,7 @@ NAMES = {
 SHADES = {"dark": "dark", "deep": "dark", "light": "light", "pale": "light"}
 """Words that make a colour darker or lighter."""
 
-MAIN_SHARE = 0.35
+MAIN_SHARE = 0.45
 """Share of an object's pixels from which on the object is said to have a colour."""
 
 

@@ -19,7 +19,7 @@ from maia_collage.scene import Placed, Scene
 from maia_collage.vocabulary import vocabulary
 from maia_core.types import content_id
 
-SCALES = {"tiny": 0.13, "small": 0.24, "large": 0.66, "huge": 0.9}
+SCALES = {"tiny": 0.16, "small": 0.24, "large": 0.66, "huge": 0.9}
 """Scale of an object that is alone, by size word."""
 
 UNDERSTOOD = 'objects, their number, colour, size and position, and a background, such as "two red apples on grass"'
@@ -66,30 +66,30 @@ def compose(prompt: str, seed: int, pack: Pack) -> Composed:
         if room <= 0 and thing is not parsed.things[-1]:
             warnings.append(f"drew the first {MAX_OBJECTS} objects only")
             break
-    understood = parsed.understood or bool(chosen)
-    background, said = _background(parsed, pack, rng, understood or parsed.place is not None)
+    background, said = _background(parsed, pack, rng, bool(chosen))
     warnings += said
-    if not understood and parsed.place is None or (not understood and parsed.place and not parsed.place.kind and said):
+    if not (parsed.understood or chosen or background):
         warnings = [f"nothing to draw in '{prompt[:80]}'; drew a plain grey background. Understood are {UNDERSTOOD}"]
     elif parsed.ignored:
         warnings.append(f"cannot show {', '.join(repr(w) for w in dict.fromkeys(parsed.ignored))}")
     links = _links(parsed, first, chosen)
     objects = _placed(chosen, links, rng, warnings)
-    return Composed(Scene(background=background, objects=objects), "; ".join(dict.fromkeys(warnings)))
+    scene = Scene(background=background or Background(kind=PLAIN, seed=0, colour="grey"), objects=objects)
+    return Composed(scene, "; ".join(dict.fromkeys(warnings)))
 
 
 def choose(
     thing: Thing, pack: Pack, rng: np.random.Generator, excluded: Sequence[str | None], warnings: list[str]
 ) -> list[Chosen]:
     """Chooses the cut-outs for a thing; says in `warnings` what they stand in for."""
-    concept, word = thing.concept, thing.word
+    concept, word, relative = thing.concept, thing.word, False
     if not thing.known:
         concept = nearest_concept(pack)(word)
         if concept is None:
             warnings.append(f"'{word}' is not in the collage pack and nothing is near it; left it out")
             return []
     elif concept is not None and not pack.members(concept):
-        word = word or concept
+        word, relative = word or concept, True
         concept = _relative(concept, pack)
         if concept is None:
             warnings.append(f"'{word}' is not in the collage pack and nothing is near it; left it out")
@@ -104,8 +104,8 @@ def choose(
     coloured, paint = _coloured(members, thing.colours, warnings)
     picked = _varied(coloured, thing.count, rng)
     if word:
-        drawn = concept if concept and len(pack.members(concept)) == len(members) else picked[0].concept
-        warnings.append(f"'{word}' is not in the collage pack; drew '{drawn}' instead")
+        drawn = sorted({c.concept for c in picked}) if relative or concept is None else [concept]
+        warnings.append(f"'{word}' is not in the collage pack; drew {', '.join(map(repr, drawn))} instead")
     return [Chosen(cutout, paint) for cutout in picked]
 
 
@@ -188,20 +188,18 @@ def background_for(place: Place, pack: Pack, rng: np.random.Generator) -> tuple[
 
 
 def _background(
-    parsed: Parsed, pack: Pack, rng: np.random.Generator, understood: bool
-) -> tuple[Background, list[str]]:
+    parsed: Parsed, pack: Pack, rng: np.random.Generator, objects: bool
+) -> tuple[Background | None, list[str]]:
+    """Returns the background, None where nothing decides it, and what must be said about it."""
+    warnings: list[str] = []
     if parsed.place is not None:
         background, warnings = background_for(parsed.place, pack, rng)
         if background is not None:
             return background, warnings
-        if parsed.things:
-            return random_background(pack, rng, patterns=False), warnings
-        return Background(kind=PLAIN, seed=0, colour="grey"), warnings
-    if not understood:
-        return Background(kind=PLAIN, seed=0, colour="grey"), []
-    if not parsed.things:
-        return filled(PLAIN, rng, "white"), []
-    return random_background(pack, rng, patterns=False), []
+    if objects:
+        return random_background(pack, rng, patterns=False), warnings
+    # "nothing", "an empty picture": understood, and blank
+    return (filled(PLAIN, rng, "white") if parsed.understood and not parsed.things else None), warnings
 
 
 def _links(parsed: Parsed, first: Sequence[int | None], chosen: Sequence[tuple[Chosen, Thing]]) -> list[Link]:

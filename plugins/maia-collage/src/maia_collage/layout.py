@@ -84,7 +84,7 @@ def _round(
         low_x, high_x, low_y, high_y = _allowed(want.zones, width, height)
         for x, y in rng.random((_TRIES, 2)).tolist():
             spot = Spot(low_x + x * (high_x - low_x), low_y + y * (high_y - low_y), width, height, scale)
-            if any(_overlap(spot, other) for other in placed.values()):
+            if any(overlap(spot, other) for other in placed.values()):
                 continue
             placed[index] = spot
             if all(_holds(placed[a], relation, placed[b]) for a, relation, b in links if a in placed and b in placed):
@@ -117,7 +117,8 @@ def _clip(low: float, high: float, least: float, most: float) -> tuple[float, fl
     return float(min(max(low, least), most)), float(max(min(high, most), least))
 
 
-def _overlap(a: Spot, b: Spot) -> bool:
+def overlap(a: Spot, b: Spot) -> bool:
+    """Tells whether two places come closer than `GAP`."""
     return abs(a.x - b.x) < (a.width + b.width) / 2 + GAP and abs(a.y - b.y) < (a.height + b.height) / 2 + GAP
 
 

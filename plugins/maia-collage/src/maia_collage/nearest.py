@@ -20,7 +20,7 @@ from maia_collage.minilm import MiniLM, installed
 SURE = 0.55
 """Cosine similarity from which on the embedding is believed before the spelling."""
 
-LEAST = 0.35
+LEAST = 0.45
 """Cosine similarity below which nothing is near."""
 
 SPELLING = 0.8

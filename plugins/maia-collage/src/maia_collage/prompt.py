@@ -58,7 +58,7 @@ GENERIC = frozenset(
 EMPTY = frozenset("nothing empty".split())
 
 ARTICLES = frozenset("a an the this that these those any my his her its their our your another each every all".split())
-COPULAS = frozenset("is are was were be being that which who there it there's it's and, has have having".split())
+COPULAS = frozenset("is are was were be being that which who there it there's it's has have having".split())
 PREPOSITIONS = frozenset(
     "on in at against onto into over upon inside within across along through under near by beside before atop around"
     " behind amid among amongst beneath below above between to from for of".split()
@@ -234,11 +234,11 @@ class _Reader:
                 self.at += 1
                 continue
             if word in CONNECTORS or word in COPULAS:
-                if word not in COPULAS:
-                    preposition = "" if word != "with" else "with"
-                    relation = ""
-                    negated = negated and word in ("or", "and", ",")
                 self.at += 1
+                if word not in COPULAS:
+                    preposition = relation = ""
+                # "without dogs or cats", but not "no dogs, just a cat"
+                negated = negated and (word == "or" or (word in ("and", ",") and self._bare_noun()))
                 continue
             start = self.at
             phrase = self.noun_phrase()
@@ -273,11 +273,7 @@ class _Reader:
             elif word in SHADES and (following in NAMES):
                 shade = SHADES[word]
             elif entry and not (word in SIZES and length == 1):
-                if phrase.entry and phrase.entry.name != entry.name and not phrase.generic:
-                    phrase.unknown.append(phrase.head)
-                    phrase.unknown += phrase.after
-                    phrase.after = []
-                phrase.entry, phrase.head, phrase.plural = entry, self._text(length), entry.plural
+                self._head(phrase, entry, self._text(length))
                 self.at += length
                 continue
             elif self._count(phrase, word, following):
@@ -312,6 +308,20 @@ class _Reader:
                 phrase.unknown.append(word)
             self.at += 1
         return phrase
+
+    def _head(self, phrase: Phrase, entry: Entry, text: str) -> None:
+        """Takes a name as the head; an earlier one becomes a word before it, unless it says the same more precisely."""
+        if phrase.entry and entry.background == phrase.entry.background and entry.name in vocabulary().path(phrase.entry):
+            phrase.plural = phrase.plural or entry.plural
+            return
+        if phrase.entry and not phrase.generic:
+            phrase.unknown += [phrase.head, *phrase.after]
+            phrase.after = []
+        phrase.entry, phrase.head, phrase.plural = entry, text, entry.plural or phrase.plural
+
+    def _bare_noun(self) -> bool:
+        following = self.tokens[self.at] if self.at < len(self.tokens) else ""
+        return following not in ARTICLES and following not in COUNTS and following not in ("just", "only", "with")
 
     def _is_head(self, phrase: Phrase) -> bool:
         """Tells whether a word that is both a colour and a thing ("orange") is the thing: nothing follows it."""
