@@ -1,0 +1,1 @@
+"""An offline describer: it looks at pixels and masks and names what they are nearest to."""

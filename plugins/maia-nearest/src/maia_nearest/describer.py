@@ -1,0 +1,80 @@
+"""The `nearest` describer: nearest named concepts, colours, texture and background, from pixels and masks alone."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from maia_core.config import PluginConfig
+from maia_core.context import Context
+from maia_core.protocols import LabelledDataset, Model
+from maia_core.types import Image, content_id
+
+if TYPE_CHECKING:
+    from maia_nearest.memory import Memory
+
+VERSION = "1"
+"""Of the algorithm: changes whenever the same image would be described otherwise."""
+
+
+class Nearest:
+    """Names what an image shows by comparing it with a library of named objects, as a vision model sees them.
+
+    The library's features are computed when the first image is described and kept in the cache folder.
+    """
+
+    class Config(PluginConfig):
+        """Options of the describer."""
+
+        model: str = "efficientnet-lite2"
+        """Model plugin whose features images are compared with."""
+        layer: str = ""
+        """Layer of that model; empty: its last layer with a spatial map."""
+        library: str = "collage-cutouts"
+        """Labelled data set of named objects, each masked with its shape."""
+        backgrounds: str = "collage-backgrounds"
+        """Labelled data set of named backgrounds; empty: backgrounds are told by colour alone."""
+
+    def __init__(self, config: Config, context: Context) -> None:
+        self._model: Model = context.build("model", config.model)
+        self._library: LabelledDataset = context.build("dataset", config.library)
+        self._backgrounds: LabelledDataset | None = None
+        if config.backgrounds:
+            self._backgrounds = context.build("dataset", config.backgrounds)
+        self._context = context
+        self._layer = config.layer
+        self._lock = threading.Lock()
+        self._learned: Memory | None = None
+        grounds = self._backgrounds.fingerprint if self._backgrounds is not None else ""
+        parts = ("nearest", VERSION, self._model.fingerprint, config.layer, self._library.fingerprint, grounds)
+        self.fingerprint = content_id(*(part.encode() for part in parts))
+
+    def describe(self, images: Sequence[Image]) -> list[str]:
+        """Describes the unmasked region of each image in one line; the README gives the grammar."""
+        from maia_nearest import text
+        from maia_nearest.findings import find
+
+        return [text.describe(found) for found in find(images, self._memory(), self._model, self._layer)]
+
+    def summarize(self, images: Sequence[Image]) -> str:
+        """Says in how many of the images each name, kind, colour, texture and background was found."""
+        from maia_nearest import text
+        from maia_nearest.findings import find
+
+        return text.summarize(find(images, self._memory(), self._model, self._layer))
+
+    def _memory(self) -> Memory:
+        from maia_nearest import library, memory
+
+        with self._lock:
+            if self._learned is None:
+                self._layer = self._layer or library.choose_layer(self._model)
+                self._learned = memory.recall(
+                    self._context.cache / "nearest" / f"{self.fingerprint}.npz",
+                    lambda: memory.learn(
+                        self._model, self._layer, self._library, self._backgrounds, self._context.warn
+                    ),
+                    self._context.warn,
+                )
+            return self._learned
