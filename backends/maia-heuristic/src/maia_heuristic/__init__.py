@@ -1,0 +1,1 @@
+"""A baseline scientist behind the `Backbone` protocol: experiments, statistics and a dictionary, no language model."""

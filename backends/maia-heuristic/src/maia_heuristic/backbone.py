@@ -1,0 +1,34 @@
+"""The backbone: reads the conversation, decides the next step, writes the reply."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from maia_core.config import PluginConfig
+from maia_core.context import Context
+from maia_core.types import BackboneInfo, CallLimits, Message, Reply
+
+from maia_heuristic.reading import read_conversation
+from maia_heuristic.strategy import Step, next_step
+
+
+class HeuristicBackbone:
+    """A baseline scientist without a language model; a pure function of the conversation and the seed."""
+
+    info = BackboneInfo(name="heuristic", images=False)
+
+    def __init__(self, config: PluginConfig, context: Context) -> None:
+        pass
+
+    def complete(self, messages: Sequence[Message], limits: CallLimits) -> Reply:
+        """See `maia_core.protocols.Backbone`."""
+        step = next_step(read_conversation(messages), limits.seed)
+        return Reply(text=reply_text(step), model="heuristic")
+
+
+def reply_text(step: Step) -> str:
+    """Lays out a step in the form that the task asks for."""
+    if step.answer:
+        return f"{step.reasoning}\n\n{step.answer}"
+    hypotheses = "\n".join(f"Hypothesis_{n}: {text}" for n, text in enumerate(step.hypotheses, 1))
+    return f"{step.reasoning}\n\n[HYPOTHESIS LIST]:\n{hypotheses}\n[CODE]:\n```python\n{step.program}```"

@@ -1,0 +1,131 @@
+"""The final answer: what the confirmation experiment says about the best rule, in numbers."""
+
+from __future__ import annotations
+
+from maia_heuristic.evidence import BORDER, Evidence
+from maia_heuristic.hypotheses import Concept, Fit, Rule, Term, term_degree
+from maia_heuristic.reading import Trial
+from maia_heuristic.statistics import Contrast, contrast, significant
+from maia_heuristic.wording import effect, label, phrase
+
+HOLDS = 0.4
+"""A term is kept if its mean response in the confirmation is this share of the strongest term's."""
+
+
+def conclude(evidence: Evidence, seed: int) -> tuple[str, str]:
+    """Returns a paragraph for people, and the sections of the answer."""
+    rule = evidence.best.rule
+    if not evidence.notebook.trials:
+        return _from_exemplars(evidence)
+    if not rule:
+        return _nothing(evidence)
+    trials = evidence.notebook.of("confirmation") or list(evidence.data.trials)
+    fresh = bool(evidence.notebook.of("confirmation"))
+    usable = [trial for trial in trials if trial.prompt not in evidence.notebook.notes] or trials
+    rule = tuple(oriented(term, usable, evidence) for term in rule)
+    contrasts = _contrasts(rule, usable, evidence, seed)
+    if not contrasts:
+        return _nothing(evidence)
+    tops = max(c.mean - c.control_mean for c in contrasts.values())
+    kept = {term: c for term, c in contrasts.items() if c.mean - c.control_mean >= HOLDS * tops} or contrasts
+    passed = significant([c.p for c in kept.values()])
+    strength = (max(c.mean for c in kept.values()) - evidence.base) / (evidence.top - evidence.base)
+
+    parts = [f"{phrase(term)}: {effect(c)}" for term, c in kept.items()]
+    basis = "fresh images made from the claim" if fresh else "all images measured"
+    lines = ["The unit responds to " + "; OR to ".join(parts) + f". Measured on {basis}."]
+    if strength < 0.5:
+        lines.append(f"These images reach only {max(strength, 0):.0%} of an exemplar's activation: part of the cause is missing.")
+    if not all(passed) or any(c.low < 0.5 for c in kept.values()):
+        lines.append("The evidence is weak: take this as a best guess, not as a finding.")
+    lines += _edit_effects(evidence)
+    lines.append(f"Over all {len(evidence.data.trials)} images the rule explains {max(evidence.best.r2, 0):.0%} of the variance.")
+    return "The experiments agree as far as they can; I conclude.", _sections(" ".join(lines), [label(term) for term in kept])
+
+
+def oriented(term: Term, trials: list[Trial], evidence: Evidence) -> Term:
+    """Orders a pair as (what the unit's region covers, what must be there too): the region is on the first."""
+    if len(term) != 2:
+        return term
+    a, b = term
+    weight = [evidence.support.get(c, 0.0) - evidence.around.get(c, 0.0) for c in term]
+    backgrounds = [c.aspect == "background" for c in term]
+    if any(backgrounds):
+        lit = [t.border for t in trials if term_degree(term, t.scene, t, evidence.notebook.knowledge) > 0.9]
+        on_background = bool(lit) and sum(lit) / len(lit) >= BORDER
+        return (a, b) if backgrounds[0] == on_background else (b, a)
+    return (a, b) if weight[0] >= weight[1] else (b, a)
+
+
+def _contrasts(rule: Rule, trials: list[Trial], evidence: Evidence, seed: int) -> dict[Term, Contrast]:
+    knowledge = evidence.notebook.knowledge
+    degrees = {term: [term_degree(term, t.scene, t, knowledge) for t in trials] for term in rule}
+    controls = [t.activation for n, t in enumerate(trials) if all(d[n] < 0.05 for d in degrees.values())]
+    found = {}
+    for term, degree in degrees.items():
+        positives = [t.activation for t, d in zip(trials, degree, strict=True) if d > 0.9]
+        if positives and controls:
+            found[term] = contrast(positives, controls, seed)
+    return found
+
+
+def _edit_effects(evidence: Evidence) -> list[str]:
+    """Sums up what single changes did: the mean change of the response by what was changed."""
+    changes: dict[str, list[float]] = {}
+    for trial in evidence.notebook.of("edits"):
+        if trial.before is None or trial.prompt in evidence.notebook.notes:
+            continue
+        kind = "object" if trial.prompt.startswith("replace") else trial.prompt.split(" to ")[0].split(" of ")[0].split()[-1]
+        after, before = evidence.respond([trial.activation, trial.before])
+        changes.setdefault(kind, []).append(float(after - before))
+    if not changes:
+        return []
+    parts = [f"another {kind} {sum(c) / len(c):+.0%} (n = {len(c)})" for kind, c in sorted(changes.items())]
+    return ["Changing one factor changed the response, in units of an exemplar's, by: " + ", ".join(parts) + "."]
+
+
+def _from_exemplars(evidence: Evidence) -> tuple[str, str]:
+    exemplars = evidence.notebook.exemplars
+    seen = [
+        (concept, weight) for concept, weight in evidence.support.items() if concept.aspect in ("thing", "background", "pattern")
+    ]
+    enough = [(c, w) for c, w in seen if exemplars and w >= 0.6 * len(exemplars)]
+    # Of the concepts that most exemplars share the most specific one says most: it has the least support.
+    ranked = sorted(enough or seen, key=lambda item: (item[1] if enough else -item[1], item[0]))
+    if not ranked:
+        text = "No experiment could be made and the exemplars could not be described: I do not know what drives the unit."
+        return "There is nothing to conclude from.", _sections(text, ["unknown"])
+    concept, weight = ranked[0]
+    text = (
+        f"A guess from the exemplars alone, with no experiment: {weight:.1f} of {len(exemplars)} show {label((concept,))}. What "
+        "they have in common need not be the cause."
+    )
+    return "No images can be made here, so the exemplars alone must do.", _sections(text, [label((concept,))])
+
+
+def _nothing(evidence: Evidence) -> tuple[str, str]:
+    fits: list[Fit] = sorted((evidence.data.fit((term,)) for term in evidence.terms), key=lambda fit: -fit.score)
+    named = designs_best(evidence)
+    guess = fits[0].rule[0] if fits and fits[0].r2 > 0 else named
+    if guess is None:
+        text = "No hypothesis predicts the activation of the unit, and nothing stands out."
+        return "Nothing that I tried predicts this unit.", _sections(text, ["unknown"])
+    r2 = max(0.0, evidence.data.fit((guess,)).r2)
+    text = (
+        f"No hypothesis predicts this unit: none of the {len(evidence.terms)} concepts and pairs that I tested on "
+        f"{len(evidence.data.trials)} images separates high from low activations. The best guess is {phrase(guess)}, which explains "
+        f"{r2:.0%} of the variance."
+    )
+    return "Nothing that I tried predicts this unit; I say so.", _sections(text, [label(guess)])
+
+
+def designs_best(evidence: Evidence) -> Term | None:
+    """Returns the concept that the exemplars suggest most, as a term."""
+    things: list[tuple[float, Concept]] = [(-w, c) for c, w in evidence.support.items()]
+    return (min(things)[1],) if things else None
+
+
+def _sections(description: str, labels: list[str]) -> str:
+    if len(labels) == 1:
+        return f"[DESCRIPTION]: {description}\n[LABEL]: {labels[0]}"
+    return f"[DESCRIPTION]: {description}\n" + "\n".join(f"[LABEL {n}]: {text}" for n, text in enumerate(labels, 1))

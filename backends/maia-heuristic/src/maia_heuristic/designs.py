@@ -1,0 +1,243 @@
+"""Which images to make next: each function designs one experiment from the evidence."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from maia_heuristic.evidence import Evidence, alternatives
+from maia_heuristic.hypotheses import ANYTHING, Concept, Rule, Term, concept_degree, term_degree
+from maia_heuristic.knowledge import Knowledge
+from maia_heuristic.programs import Condition
+from maia_heuristic.scenes import PLAIN, Scene, thing, together, with_article
+
+Random = np.random.Generator
+
+
+def strongest(support: dict[Concept, float], aspect: str, most: int) -> list[str]:
+    """Returns the names of one aspect with the most support, ties in alphabetical order."""
+    names = [(name, weight) for (a, name), weight in support.items() if a == aspect]
+    return [name for name, _ in sorted(names, key=lambda item: (-item[1], item[0]))[:most]]
+
+
+def survey_things(evidence: Evidence, rng: Random) -> list[Condition]:
+    """Everything the exemplars suggest, at every level, against a broad sample of other things, on plain grey."""
+    knowledge = evidence.notebook.knowledge
+    suggested = strongest(evidence.support, "thing", 40)
+    inner = {kind for name in suggested for kind in knowledge.above(name)}
+    kinds = [name for name in suggested if name in inner][:10]
+    names = [name for name in suggested if name not in inner][:24]
+    plan = [Condition(thing(name), 3 if place < 6 else 2 if place < 16 else 1) for place, name in enumerate(names)]
+    plan += [Condition(thing(kind), 3) for kind in kinds]
+    plan += [Condition(thing(name)) for name in sample_widely(knowledge, 60, set(names), rng)]
+    return plan
+
+
+def sample_widely(knowledge: Knowledge, most: int, leave_out: set[str], rng: Random) -> list[str]:
+    """Draws names from all over the dictionary: from every group in turn."""
+    groups: dict[str, list[str]] = {}
+    for name in knowledge.specific():
+        if name not in leave_out:
+            groups.setdefault((knowledge.above(name) or [""])[0], []).append(name)
+    shuffled = [[names[i] for i in rng.permutation(len(names))] for _, names in sorted(groups.items())]
+    rounds = max(map(len, shuffled), default=0)
+    in_turn = [names[place] for place in range(rounds) for names in shuffled if place < len(names)]
+    return in_turn[:most]
+
+
+def survey_looks(evidence: Evidence, rng: Random) -> list[Condition]:
+    """Colours on the same things, backgrounds behind the same things, plain colours and patterns by themselves."""
+    knowledge = evidence.notebook.knowledge
+    paintable = [knowledge.paintable[i] for i in rng.permutation(len(knowledge.paintable))[:3]]
+    plan: list[Condition] = []
+    for colour in knowledge.colours:
+        behind = PLAIN if not PLAIN.endswith(colour) else "plain white"
+        plan += [Condition(thing(name, colour, behind)) for name in paintable]
+        plan += [Condition(thing(ANYTHING, colour, behind)), Condition(Scene(background=f"plain {colour}"))]
+    seen = strongest(evidence.support, "background", 8) + strongest(evidence.around, "background", 8)
+    inner = {kind for name in knowledge.backgrounds for kind in knowledge.above(name)}
+    for place, name in enumerate(dict.fromkeys([*seen, *sorted(knowledge.backgrounds - inner)])):
+        neutral = knowledge.neutral[place % len(knowledge.neutral)]
+        plan += [Condition(thing(neutral, "", name)), Condition(Scene(background=name))]
+    patterns = sorted({*knowledge.patterns, *strongest(evidence.support, "pattern", 3)})
+    plan += [Condition(Scene(pattern=name), 2) for name in patterns]
+    return plan
+
+
+def recreate(evidence: Evidence) -> list[Condition]:
+    """Rebuilds the exemplars from their parts, two at a time: for units that need two things together."""
+    scenes: list[Scene] = []
+    for exemplar in evidence.notebook.exemplars:
+        names = [name for name, _ in exemplar.region.names[:2]]
+        others = [name for name, _ in exemplar.rest.names[:3] if name not in names[:1]]
+        places = [*exemplar.rest.backgrounds[:1], *exemplar.region.backgrounds[:1]]
+        for name in names[:1]:
+            scenes += [thing(name, "", place) for place in dict.fromkeys(places)]
+            scenes += [together([(name, ""), (other, "")]) for other in others]
+            scenes += [together([(name, ""), (other, "")], place) for other in others[:1] for place in places[:1]]
+    things = strongest(evidence.support, "thing", 5)
+    for name in things[:4]:
+        scenes += [thing(name, "", place) for place in strongest(evidence.around, "background", 5)]
+        scenes += [together([(name, ""), (o, "")]) for o in strongest(evidence.around, "thing", 8) if o != name]
+        scenes += [together([(name, ""), (ANYTHING, c)]) for c in strongest(evidence.around, "colour", 3)]
+    return [Condition(scene) for scene in list(dict.fromkeys(scenes))[:110]]
+
+
+def separate(evidence: Evidence, most: int = 40) -> list[Condition]:
+    """The scenes about which the hypotheses that are left disagree most."""
+    rules = [fit.rule for fit in alternatives(evidence)]
+    knowledge = evidence.notebook.knowledge
+    pool = sorted(set(_pool(rules, evidence)), key=lambda scene: scene.prompt)
+    if not pool:
+        return []
+    holds = np.array([[_holds(rule, scene, knowledge) for scene in pool] for rule in rules])
+    measured: dict[str, int] = {}
+    for trial in evidence.data.trials:
+        measured[trial.scene.prompt] = measured.get(trial.scene.prompt, 0) + 1
+    worth = holds.var(axis=0) / (1 + np.array([measured.get(scene.prompt, 0) for scene in pool]))
+    chosen = [int(i) for i in np.argsort(-worth, kind="stable")[:most] if worth[i] > 0.005]
+    return [Condition(pool[i], 2 if len(chosen) <= most // 2 else 1) for i in chosen]
+
+
+def _holds(rule: Rule, scene: Scene, knowledge: Knowledge) -> float:
+    misses = 1.0
+    for term in rule:
+        misses *= 1 - term_degree(term, scene, None, knowledge)
+    return 1 - misses
+
+
+def _pool(rules: Sequence[Rule], evidence: Evidence) -> Iterable[Scene]:
+    """Scenes that could tell the rules apart: members, relatives and strangers of every concept in them."""
+    knowledge = evidence.notebook.knowledge
+    terms = sorted({term for rule in rules for term in rule})
+    for term in terms:
+        for spot, concept in enumerate(term):
+            others = term[:spot] + term[spot + 1 :]
+            for other in variants(concept, knowledge):
+                yield compose((*others, other))
+                if others:
+                    yield compose((other,))
+            if others:
+                yield compose(others)
+
+
+def variants(concept: Concept, knowledge: Knowledge) -> list[Concept]:
+    """Returns concepts to compare one with: under it, beside it, above it."""
+    aspect, name = concept
+    if aspect in ("thing", "background"):
+        above = knowledge.above(name)
+        family = {member for kind in [name, *above] for member in knowledge.members(kind)}
+        return [Concept(aspect, other) for other in sorted(family | {name, *above})]
+    if aspect in ("colour", "tint"):
+        return [Concept(a, colour) for colour in knowledge.colours for a in ("colour", "tint")]
+    return [Concept(aspect, other) for other in sorted(knowledge.patterns | {name})]
+
+
+def compose(concepts: Sequence[Concept]) -> Scene:
+    """Builds a scene that shows the given concepts and nothing else that matters."""
+    things: list[tuple[str, str]] = []
+    background, pattern, tint = "", "", ""
+    for aspect, name in concepts:
+        if aspect == "thing":
+            things.append((name, ""))
+        elif aspect == "colour":
+            things.append((ANYTHING, name))
+        elif aspect == "background":
+            background = name if name != "plain background" else PLAIN
+        elif aspect == "tint":
+            background = background or f"plain {name}"
+        else:
+            pattern = name
+    if pattern and not things:
+        return Scene(pattern=pattern, tint=tint)
+    return Scene(tuple(things), background or PLAIN)
+
+
+def examples(term: Term, evidence: Evidence, most: int) -> list[tuple[Concept, ...]]:
+    """Returns concrete cases of a term: for a kind its members, those measured highest first."""
+    knowledge = evidence.notebook.knowledge
+    heights: dict[str, list[float]] = {}
+    for trial, response in zip(evidence.data.trials, evidence.data.response, strict=True):
+        if len(trial.scene.things) == 1:
+            heights.setdefault(trial.scene.things[0][0], []).append(float(response))
+
+    def cases(concept: Concept) -> list[Concept]:
+        if concept.aspect not in ("thing", "background"):
+            return [concept]
+        # A case that the generator is known to be able to show comes first.
+        members = knowledge.members(concept.name)
+        tried = [name for name in members if name in heights]
+        if len(term) == 1:
+            tried.sort(key=lambda name: (-float(np.mean(heights[name])), name))
+        return [Concept(concept.aspect, name) for name in (tried or members)[:most]]
+
+    options = [cases(concept) for concept in term]
+    count = max(len(option) for option in options)
+    return [tuple(option[i % len(option)] for option in options) for i in range(min(count, most))]
+
+
+def edits(evidence: Evidence) -> list[Condition]:
+    """Changes one factor at a time in scenes that activate the unit: an object, its colour, the background."""
+    knowledge = evidence.notebook.knowledge
+    plan: list[Condition] = []
+    for term in evidence.best.rule[:2]:
+        for case in examples(term, evidence, 3 if len(evidence.best.rule) == 1 else 2):
+            scene = compose(case)
+            if not scene.things:
+                continue
+            original = scene.prompt
+            for spot, (name, paint) in enumerate(scene.things):
+                called = f"{paint} {name}".strip()
+                stand_in = next(n for n in knowledge.neutral if not _alike(n, case, knowledge))
+                for other in (stand_in, *sample_neighbours(name, knowledge)[:1]):
+                    things = (*scene.things[:spot], (other, ""), *scene.things[spot + 1 :])
+                    say = f"replace the {called} with {with_article(other)}"
+                    plan.append(Condition(Scene(things, scene.background), 2, say, original))
+            name, paint = scene.things[0]
+            for colour in [c for c in ("blue", "red", "green") if c != paint][:2]:
+                things = ((name, colour), *scene.things[1:])
+                say = f"change the colour of the {name} to {colour}"
+                plan.append(Condition(Scene(things, scene.background), 2, say, original))
+            for place in [p for p in ("grass", "sand", "snow") if p != scene.background][:2]:
+                plan.append(Condition(Scene(scene.things, place), 2, f"change the background to {place}", original))
+    return plan
+
+
+def _alike(name: str, case: Iterable[Concept], knowledge: Knowledge) -> bool:
+    return any(c.aspect == "thing" and knowledge.is_a(name, (knowledge.above(c.name) or [c.name])[-1]) for c in case)
+
+
+def sample_neighbours(name: str, knowledge: Knowledge) -> list[str]:
+    """Returns the nearest things that are something else, from the narrowest kind outwards."""
+    near: list[str] = []
+    for kind in knowledge.above(name):
+        near += [other for other in knowledge.members(kind) if other != name and other not in near]
+    return near
+
+
+PLACES = ("snow", "grass", "sand", "brick", "wood")
+"""Backgrounds on which claims are confirmed; earlier experiments mostly used a plain one."""
+
+
+def confirm(evidence: Evidence, rng: Random) -> list[Condition]:
+    """Fresh images made from the claim alone: positives in new surroundings, near misses, strangers."""
+    knowledge, rule = evidence.notebook.knowledge, evidence.best.rule
+    plan: list[Condition] = []
+    for term in rule:
+        cases = examples(term, evidence, 4)
+        for place, case in enumerate(cases):
+            scene = compose(case)
+            here = [scene]
+            if scene.things and not any(c.aspect == "background" for c in case):
+                here = [Scene(scene.things, PLACES[(place + k) % len(PLACES)]) for k in range(2)]
+            plan += [Condition(s, max(1, 8 // (len(cases) * len(here)))) for s in here]
+    near: list[Scene] = []
+    for term in rule:
+        for spot, concept in enumerate(term):
+            others = [v for v in variants(concept, knowledge) if concept_degree(concept, compose([v]), None, knowledge) == 0]
+            picked = [others[i] for i in rng.permutation(len(others))[:4]]
+            near += [compose((*term[:spot], other, *term[spot + 1 :])) for other in picked]
+    far = [thing(n, "", PLACES[i % len(PLACES)]) for i, n in enumerate(sample_widely(knowledge, 24, set(), rng))]
+    controls = [scene for scene in dict.fromkeys([*near, *far]) if _holds(rule, scene, knowledge) < 0.05]
+    return plan + [Condition(scene) for scene in controls[:24]]

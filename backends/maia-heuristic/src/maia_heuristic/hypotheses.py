@@ -1,0 +1,244 @@
+"""Hypotheses as rules over scenes, and how well each rule explains what was measured.
+
+A rule is an OR of terms, a term is one concept or two that must be there together. A rule predicts one level of
+activation where it holds and another where it does not; rules are compared by how much variance that leaves, with a
+price for every term (a Bayesian information criterion with a floor under the noise).
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from maia_heuristic.knowledge import Knowledge
+from maia_heuristic.reading import Trial
+from maia_heuristic.scenes import Scene
+
+Vector = NDArray[np.float64]
+
+NOISE_FLOOR = 0.01
+"""Variance, in units of the exemplars' response, that no rule is asked to explain."""
+PLAIN_KIND = "plain background"
+ANYTHING = "thing"
+
+
+class Concept(NamedTuple):
+    """One property of a scene.
+
+    `aspect` is "thing" (an object or a kind of objects), "colour" (of an object), "background", "pattern", or "tint" (a
+    colour wherever it is: on objects, backgrounds, patterns).
+    """
+
+    aspect: str
+    name: str
+
+
+Term = tuple[Concept, ...]
+Rule = tuple[Term, ...]
+
+
+class Fit(NamedTuple):
+    """A rule and how it does.
+
+    Attributes:
+        rule: The rule.
+        score: Higher is better; differences of a few units are nothing, of ten and more are evidence.
+        low: Normalised activation where the rule does not hold.
+        high: Normalised activation where it does.
+        r2: Share of the variance that it explains.
+    """
+
+    rule: Rule
+    score: float
+    low: float
+    high: float
+    r2: float
+
+
+class Data:
+    """The trials as numbers: normalised activations, and to what degree each concept is in each scene."""
+
+    def __init__(self, trials: Sequence[Trial], response: Vector, knowledge: Knowledge, support: dict[Concept, float]) -> None:
+        """Takes the trials.
+
+        Args:
+            trials: What was measured, n of it.
+            response: Shape (n,): 0 for the usual activation, 1 for that of the exemplars.
+            knowledge: What is a kind of what.
+            support: How strongly the exemplars suggest a concept, from 0; decides between equals.
+        """
+        self.trials = trials
+        self.response = response
+        self.knowledge = knowledge
+        self.support = support
+        self._degrees: dict[Term, Vector] = {}
+
+    def degree(self, term: Term) -> Vector:
+        """Returns for each trial to what degree the term holds: shape (n,), values in [0, 1]."""
+        if term not in self._degrees:
+            values = [term_degree(term, trial.scene, trial, self.knowledge) for trial in self.trials]
+            self._degrees[term] = np.array(values, dtype=np.float64)
+        return self._degrees[term]
+
+    def holds(self, rule: Rule) -> Vector:
+        """Returns for each trial to what degree the rule holds."""
+        misses = np.ones(len(self.trials))
+        for term in rule:
+            misses = misses * (1 - self.degree(term))
+        return 1 - misses
+
+    def fit(self, rule: Rule) -> Fit:
+        """Fits the two levels of a rule to the trials."""
+        return self._fits([rule], self.holds(rule)[None])[0]
+
+    def _fits(self, rules: Sequence[Rule], holds: Vector) -> list[Fit]:
+        """Fits many rules at once; `holds` has shape (rules, n)."""
+        n = len(self.response)
+        y = self.response
+        x_mean, y_mean = holds.mean(axis=1), y.mean()
+        x_var = holds.var(axis=1)
+        covariance = (holds @ y) / n - x_mean * y_mean
+        # A rule must raise the activation; one that holds everywhere or nowhere explains nothing.
+        slope = np.where((x_var > 1e-9) & (covariance > 0), covariance / np.maximum(x_var, 1e-9), 0.0)
+        left = y.var() - slope * covariance
+        score = -n / 2 * np.log(left + NOISE_FLOOR)
+        low = y_mean - slope * x_mean
+        r2 = 1 - left / max(float(y.var()), 1e-12)
+        return [
+            Fit(rule, float(s) - self._price(rule), float(lo), float(lo + k), float(r))
+            for rule, s, lo, k, r in zip(rules, score, low, slope, r2, strict=True)
+        ]
+
+    def _price(self, rule: Rule) -> float:
+        price = 0.0
+        for term in rule:
+            price += 4.0 * len(term) - 0.5
+            price -= sum(0.5 * np.log1p(self.support.get(concept, 0.0)) for concept in term)
+        return price
+
+    def nothing(self) -> Fit:
+        """Returns the fit of the rule that predicts the same everywhere."""
+        return self.fit(())
+
+    def best(self, terms: Sequence[Term], most: int = 3) -> Fit:
+        """Searches the best rule of up to `most` of the given terms: adds, drops and exchanges one at a time."""
+        matrix = np.array([self.degree(term) for term in terms]).reshape(len(terms), len(self.trials))
+        best = self.nothing()
+        for _ in range(2 * most + 2):
+            starts = [best.rule, *(best.rule[:i] + best.rule[i + 1 :] for i in range(len(best.rule)))]
+            found = best
+            for start in starts:
+                candidates = [self.fit(start)]
+                if len(start) < most and len(terms):
+                    holds = 1 - (1 - self.holds(start))[None] * (1 - matrix)
+                    candidates += self._fits([(*start, term) for term in terms], holds)
+                found = max(found, *candidates, key=lambda fit: fit.score)
+            if found.score <= best.score + 1e-9:
+                return best
+            best = found
+        return best
+
+
+def term_degree(term: Term, scene: Scene, trial: Trial | None, knowledge: Knowledge) -> float:
+    """Returns to what degree a scene (of a trial, where there is one) satisfies a term."""
+    if len(term) == 2 and term[0].aspect == term[1].aspect == "thing":
+        # Two objects: one thing cannot be both.
+        degrees = [[_thing(name, c.name, scene, trial, knowledge) for name, _ in scene.things] for c in term]
+        pairs = itertools.permutations(range(len(scene.things)), 2)
+        return max((degrees[0][i] * degrees[1][j] for i, j in pairs), default=0.0)
+    product = 1.0
+    for concept in term:
+        product *= concept_degree(concept, scene, trial, knowledge)
+    return product
+
+
+def concept_degree(concept: Concept, scene: Scene, trial: Trial | None, knowledge: Knowledge) -> float:
+    """Returns to what degree a scene shows one concept, in [0, 1]."""
+    aspect, wanted = concept
+    if aspect == "thing":
+        return max((_thing(name, wanted, scene, trial, knowledge) for name, _ in scene.things), default=0.0)
+    if aspect == "colour":
+        return max((_colour(paint, wanted, scene, trial) for _, paint in scene.things), default=0.0)
+    if aspect == "tint":
+        if wanted in (scene.tint, scene.background.removeprefix("plain ")):
+            return 1.0
+        return concept_degree(Concept("colour", wanted), scene, trial, knowledge)
+    if aspect == "background":
+        if not scene.background:
+            return 0.1 if scene.things else 0.0
+        if scene.background.startswith("plain "):
+            return float(wanted in (PLAIN_KIND, scene.background))
+        return knowledge.share(scene.background, wanted)
+    if scene.pattern:
+        return knowledge.share(scene.pattern, wanted)
+    return 0.5 if trial and trial.seen and wanted in trial.seen.textures and scene.things else 0.0
+
+
+def _thing(name: str, wanted: str, scene: Scene, trial: Trial | None, knowledge: Knowledge) -> float:
+    if name != ANYTHING:
+        return knowledge.share(name, wanted)
+    if trial and trial.seen and trial.seen.names:
+        return 0.7 * knowledge.share(trial.seen.names[0][0], wanted)
+    return 0.05
+
+
+def _colour(paint: str, wanted: str, scene: Scene, trial: Trial | None) -> float:
+    if paint:
+        return float(paint == wanted)
+    if not trial or not trial.seen or len(scene.things) > 1:
+        return 0.1
+    behind = scene.background.removeprefix("plain ")
+    shares = {name: share for name, share in trial.seen.colours if name != behind}
+    total = sum(shares.values())
+    # An object of several colours is each of them to some degree, and a describer errs.
+    return min(0.9, shares.get(wanted, 0.0) / total) if total else 0.1
+
+
+def concepts_of(trial: Trial, knowledge: Knowledge) -> set[Concept]:
+    """Returns every concept that a trial's scene names, at every level."""
+    scene = trial.scene
+    found: set[Concept] = set()
+    for name, paint in scene.things:
+        if name != ANYTHING:
+            found |= {Concept("thing", n) for n in [name, *knowledge.above(name)]}
+        if paint:
+            found |= {Concept("colour", paint), Concept("tint", paint)}
+    if scene.background.startswith("plain "):
+        colour = scene.background.removeprefix("plain ")
+        found |= {Concept("background", PLAIN_KIND), Concept("background", scene.background), Concept("tint", colour)}
+    elif scene.background:
+        found |= {Concept("background", n) for n in [scene.background, *knowledge.above(scene.background)]}
+    if scene.pattern:
+        found |= {Concept("pattern", n) for n in [scene.pattern, *knowledge.above(scene.pattern)]}
+    if scene.tint:
+        found.add(Concept("tint", scene.tint))
+    return found
+
+
+def candidate_terms(data: Data) -> list[Term]:
+    """Returns the terms worth fitting: every concept that was tried, and pairs of concepts in the strongest scenes."""
+    known: set[Concept] = set()
+    for trial in data.trials:
+        known |= concepts_of(trial, data.knowledge)
+    strongest = sorted(range(len(data.trials)), key=lambda i: -data.response[i])[:16]
+    pairs: set[Term] = set()
+    for index in strongest:
+        if data.response[index] < 0.3:
+            break
+        inside = sorted(concepts_of(data.trials[index], data.knowledge))
+        pairs |= {pair for pair in itertools.combinations(inside, 2) if _sensible(pair, data.knowledge)}
+    return [(concept,) for concept in sorted(known)] + sorted(pairs)
+
+
+def _sensible(pair: Iterable[Concept], knowledge: Knowledge) -> bool:
+    a, b = pair
+    if "tint" in (a.aspect, b.aspect) or "pattern" in (a.aspect, b.aspect):
+        return False
+    if a.aspect == b.aspect == "thing":
+        return not knowledge.is_a(a.name, b.name) and not knowledge.is_a(b.name, a.name)
+    plain = any(c.aspect == "background" and c.name.startswith("plain") for c in (a, b))
+    return a.aspect != b.aspect and not plain

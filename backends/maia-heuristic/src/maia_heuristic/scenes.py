@@ -1,0 +1,78 @@
+"""What a picture is asked to show, in the few terms that the scientist reasons in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+PLAIN = "plain grey"
+"""The background of choice where the background is not what is tested."""
+
+
+@dataclass(frozen=True)
+class Scene:
+    """One condition of an experiment.
+
+    Attributes:
+        things: Name and colour of each object, "" where its colour is left open. The name "thing" stands for any object.
+        background: What lies behind them, "" where that is left open. Plain ones are called "plain red" and so on.
+        pattern: A surface that fills the picture ("stripes"); such a scene has no things.
+        tint: The colour of the pattern.
+    """
+
+    things: tuple[tuple[str, str], ...] = ()
+    background: str = ""
+    pattern: str = ""
+    tint: str = ""
+
+    @property
+    def prompt(self) -> str:
+        """The scene in plain English."""
+        if self.pattern:
+            return f"{self.tint} {self.pattern}".strip()
+        if not self.things:
+            return f"a {self.background} background" if self.background.startswith("plain ") else self.background
+        things = " and ".join(with_article(f"{colour} {name}".strip()) for name, colour in self.things)
+        place = f"a {self.background} background" if self.background.startswith("plain ") else self.background
+        return f"{things} on {place}" if place else things
+
+    def to_plain(self) -> dict[str, Any]:
+        """Returns the scene as a dict of plain values, defaults left out."""
+        plain: dict[str, Any] = {}
+        if self.things:
+            plain["things"] = [f"{colour}|{name}" if colour else name for name, colour in self.things]
+        for key in ("background", "pattern", "tint"):
+            if value := getattr(self, key):
+                plain[key] = value
+        return plain
+
+    @classmethod
+    def from_plain(cls, plain: Mapping[str, Any]) -> Scene:
+        """Reads what `to_plain` wrote.
+
+        Raises:
+            ValueError: it is something else.
+        """
+        try:
+            things = tuple((t.rpartition("|")[2], t.rpartition("|")[0]) for t in plain.get("things", ()))
+            return cls(things, *(str(plain.get(key, "")) for key in ("background", "pattern", "tint")))
+        except (AttributeError, TypeError) as error:
+            raise ValueError("not a scene") from error
+
+
+def thing(name: str, colour: str = "", background: str = PLAIN) -> Scene:
+    """Returns a scene with one object."""
+    return Scene(((name, colour),), background)
+
+
+def together(names: Sequence[tuple[str, str]], background: str = PLAIN) -> Scene:
+    """Returns a scene with several objects, given as name and colour."""
+    return Scene(tuple(names), background)
+
+
+def with_article(noun: str) -> str:
+    """Puts "a" or "an" before a noun; plural forms and proper phrases keep none."""
+    if noun.endswith("s") and not noun.endswith(("ss", "us", "is")):
+        return noun
+    return f"{'an' if noun[:1] in 'aeiou' else 'a'} {noun}"

@@ -1,0 +1,229 @@
+"""How the scientist goes on: what to test next, and when to conclude."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+from maia_heuristic import designs, programs
+from maia_heuristic.conclusion import conclude
+from maia_heuristic.evidence import Evidence, alternatives, weigh
+from maia_heuristic.programs import Condition
+from maia_heuristic.reading import Notebook
+from maia_heuristic.wording import label, short
+
+WEAK = 0.5
+"""A best rule whose positives stay below this share of the exemplars' response leaves something to find."""
+ROUNDS = 2
+"""Most rounds of telling near hypotheses apart, per stage."""
+
+
+class Step(NamedTuple):
+    """One reply: an experiment (`program`) or the answer.
+
+    Attributes:
+        reasoning: A paragraph for people.
+        hypotheses: Present hypotheses with their standing.
+        program: Source of the experiment; empty for the answer.
+        answer: The final sections; empty for an experiment.
+    """
+
+    reasoning: str
+    hypotheses: list[str]
+    program: str = ""
+    answer: str = ""
+
+
+def next_step(notebook: Notebook, seed: int) -> Step:
+    """Decides what to do next. The same notebook and seed give the same step."""
+    evidence = weigh(notebook)
+    out_of_turns = notebook.turns_left is not None and notebook.turns_left <= 1
+    if not notebook.final and not out_of_turns:
+        for stage in _STAGES:
+            if step := stage(evidence, seed):
+                return step
+    return conclude_step(evidence, seed)
+
+
+def conclude_step(evidence: Evidence, seed: int) -> Step:
+    """Returns the final answer."""
+    reasoning, answer = conclude(evidence, seed)
+    return Step(reasoning, [], answer=answer)
+
+
+# --- the stages, in order; each returns a step or None when it has nothing (more) to ask ------------------------------
+
+
+def _exemplars(evidence: Evidence, seed: int) -> Step | None:
+    notebook = evidence.notebook
+    if "dataset_exemplars" not in notebook.tools or notebook.exemplars:
+        return None
+    open_minded = ["The unit responds to an object, a kind of objects, a colour, a texture, a background, or two of them."]
+    if "exemplars" not in notebook.done:
+        say = "I begin with the exemplars: what is in their active regions, and what surrounds these."
+        return Step(say, open_minded, programs.exemplars_program("exemplars", notebook.tools))
+    if "exemplars, plainly" not in notebook.done:
+        say = "Looking at the exemplars failed; I ask for them without descriptions."
+        return Step(say, open_minded, programs.bare_exemplars_program("exemplars, plainly"))
+    return None
+
+
+def _survey_things(evidence: Evidence, seed: int) -> Step | None:
+    say = (
+        "The exemplars suggest these things, but what they show most need not be the cause. I measure each of them alone on "
+        "plain grey, at several levels of abstraction, beside a broad sample of unrelated things as controls."
+    )
+    return _experiment(evidence, "things", say, lambda: designs.survey_things(evidence, _rng(seed, "things")), describe=True)
+
+
+def _survey_looks(evidence: Evidence, seed: int) -> Step | None:
+    say = (
+        "Objects come with colours, textures and backgrounds. I measure these apart: the same things in every colour, the "
+        "same things before every background, and plain colours, scenes and patterns with nothing on them."
+    )
+    return _experiment(evidence, "looks", say, lambda: designs.survey_looks(evidence, _rng(seed, "looks")), describe=True)
+
+
+def _separate(evidence: Evidence, seed: int) -> Step | None:
+    return _rounds(evidence, "telling apart")
+
+
+def _together(evidence: Evidence, seed: int) -> Step | None:
+    if not evidence.notebook.exemplars or (evidence.best.rule and not _weak(evidence) and not _late(evidence, "together")):
+        return None
+    say = (
+        "Nothing that I showed alone comes near the exemplars. The unit may need two things at once, so I rebuild the "
+        "exemplars from their parts: what is in the active region with what surrounds it."
+    )
+    return _experiment(evidence, "together", say, lambda: designs.recreate(evidence))
+
+
+def _separate_together(evidence: Evidence, seed: int) -> Step | None:
+    return _rounds(evidence, "telling pairs apart") if "together" in evidence.notebook.done else None
+
+
+def _edit(evidence: Evidence, seed: int) -> Step | None:
+    if not evidence.best.rule or "edit_images" not in evidence.notebook.tools:
+        return None
+    say = (
+        f"So far {short(evidence.best.rule)} explains the activations best. I take scenes that show it and change one factor "
+        "at a time (the object, its colour, the background): only the cause may matter."
+    )
+    plan = lambda: designs.edits(evidence)  # noqa: E731
+    return _experiment(evidence, "edits", say, plan, edit=True)
+
+
+def _separate_again(evidence: Evidence, seed: int) -> Step | None:
+    return _rounds(evidence, "telling apart after edits", rounds=1)
+
+
+def _confirm(evidence: Evidence, seed: int) -> Step | None:
+    if not evidence.best.rule:
+        return None
+    say = (
+        f"Before I conclude, I try to refute {short(evidence.best.rule)} with fresh images made from the claim alone: it must "
+        "hold in surroundings that I have not used, and near misses and strangers must stay low."
+    )
+    return _experiment(evidence, "confirmation", say, lambda: designs.confirm(evidence, _rng(seed, "confirm")), borders=True)
+
+
+_STAGES: tuple[Callable[[Evidence, int], Step | None], ...] = (
+    _exemplars,
+    _survey_things,
+    _survey_looks,
+    _separate,
+    _together,
+    _separate_together,
+    _edit,
+    _separate_again,
+    _confirm,
+)
+
+
+def _rounds(evidence: Evidence, name: str, rounds: int = ROUNDS) -> Step | None:
+    """Tells the hypotheses that are left apart, until they agree or the rounds are used up."""
+    done = sum(experiment.startswith(f"{name} ") for experiment in evidence.notebook.done)
+    if not evidence.best.rule or done >= rounds or _late(evidence, name):
+        return None
+    plan = designs.separate(evidence)
+    if not plan:
+        return None
+    rivals = ", ".join(short(fit.rule) for fit in alternatives(evidence)[1:4])
+    say = (
+        f"{short(evidence.best.rule)} explains the activations best so far (R2 = {evidence.best.r2:.2f}), but other rules come "
+        f"close ({rivals}). I measure the scenes about which they disagree most."
+    )
+    return _experiment(evidence, f"{name} {done + 1}", say, lambda: plan)
+
+
+def _experiment(
+    evidence: Evidence,
+    name: str,
+    say: str,
+    plan: Callable[[], list[Condition]],
+    describe: bool = False,
+    borders: bool = False,
+    edit: bool = False,
+) -> Step | None:
+    """Returns the experiment of that name, once; if it failed, once more prompt by prompt."""
+    notebook = evidence.notebook
+    if "text2image" not in notebook.tools or _late(evidence, name):
+        return None
+    careful = f"{name}, one by one"
+    if name not in notebook.done:
+        conditions = plan()
+        if not conditions:
+            return None
+        if edit:
+            program = programs.edit_program(name, conditions)
+        else:
+            program = programs.measure_program(name, conditions, notebook.tools, describe, borders)
+        return Step(say, standing(evidence), program)
+    if name in notebook.failed and careful not in notebook.done and not edit:
+        say = "That program failed, so I measure the same conditions one by one and leave out what cannot be made."
+        return Step(say, standing(evidence), programs.careful_program(careful, plan()))
+    return None
+
+
+def _late(evidence: Evidence, name: str) -> bool:
+    """Says whether a later stage has begun, so that an earlier one is not gone back to."""
+    order = ["exemplars", "things", "looks", "telling apart", "together", "telling pairs apart", "edits"]
+    order += ["telling apart after edits", "confirmation"]
+
+    def place(experiment: str) -> int:
+        stem = experiment.removesuffix(", one by one").removesuffix(", plainly").rstrip(" 0123456789")
+        return order.index(stem) if stem in order else -1
+
+    return any(place(done) > place(name) for done in evidence.notebook.done)
+
+
+def _weak(evidence: Evidence) -> bool:
+    """Says whether the best rule leaves most of the exemplars' response, or of the variance, unexplained."""
+    return max(map(evidence.strength, evidence.best.rule)) < WEAK
+
+
+def _rng(seed: int, name: str) -> np.random.Generator:
+    return np.random.default_rng([seed % 2**32, *name.encode()])
+
+
+def standing(evidence: Evidence) -> list[str]:
+    """Returns the present hypotheses with their standing."""
+    notebook = evidence.notebook
+    if not notebook.trials:
+        aspects = {"thing": 3, "colour": 1, "background": 1, "pattern": 1}
+        return [
+            f"{label((designs.Concept(aspect, name),))} (suggested by the exemplars, not tested)"
+            for aspect, most in aspects.items()
+            for name in designs.strongest(evidence.support, aspect, most)
+        ] or ["none yet; a broad survey comes first"]
+    fits = alternatives(evidence, most=4, within=40.0)
+    best = evidence.best
+    lines = []
+    for fit in fits:
+        if not fit.rule:
+            continue
+        verdict = "leading" if fit.rule == best.rule else "not excluded" if fit.score > best.score - 5 else "less likely"
+        lines.append(f"{short(fit.rule)} ({verdict}; explains {max(fit.r2, 0):.0%} of the variance of {len(evidence.data.trials)} images)")
+    return lines or ["nothing that was tried predicts the activation"]
