@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from maia_core.config import PluginConfig
-from maia_core.errors import BackboneError, UnreadableImage
+from maia_core.errors import BackboneError, UnreadableImage, UsageError
 from maia_core.types import (
     BackboneInfo,
     CallLimits,
@@ -103,12 +103,19 @@ class FakeModel:
 
     def activations(self, images: Sequence[Image], layer: str) -> Any:
         """Measures all colours: float32 of shape (images, colours)."""
+        if layer != "colours":
+            raise UsageError(f"{self.name} has no layer '{layer}'; it has 'colours'")
         columns = [FakeSystem(FakeSystem.Config(ref=colour)).neuron(images)[0] for colour in COLOURS]
         return np.array(columns, np.float32).T.reshape(len(images), len(COLOURS))
 
     def unit(self, ref: str) -> FakeSystem:
         """Returns the unit for `colours:red`."""
-        return FakeSystem(FakeSystem.Config(ref=ref.rpartition(":")[2]))
+        layer, _, unit = ref.partition(":")
+        if layer != "colours":
+            raise UsageError(f"{self.name} has no layer '{layer}'; it has 'colours'")
+        if unit not in COLOURS:
+            raise UsageError(f"layer '{layer}' of {self.name} has no unit '{unit}'; its units are {', '.join(COLOURS)}")
+        return FakeSystem(FakeSystem.Config(ref=unit))
 
     def close(self) -> None:
         """Frees nothing."""
@@ -139,9 +146,11 @@ class FakeDataset:
 
     def __getitem__(self, index: int) -> Image:
         """Returns one disc."""
+        if index not in range(len(self)):
+            raise IndexError(f"{self.name} holds {len(self)} images; there is no image {index}")
         if index in self._config.broken:
             raise UnreadableImage(f"{self.ids[index]} is broken")
-        image = disc(self.concepts(range(len(self.ids))[index])[0], seed=index)
+        image = disc(self.concepts(index)[0], seed=index)
         return image.model_copy(update={"provenance": {"id": self.ids[index]}}).bind(image.pixels)
 
     def concepts(self, index: int) -> Sequence[str]:
