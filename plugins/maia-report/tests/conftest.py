@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
@@ -126,7 +127,7 @@ def make_run(tmp_path_factory: pytest.TempPathFactory, sandbox: ProcessSandbox) 
         context = Context(RunConfig(**config), installed(), parts=parts, cache=folder.parent / "cache")
         manifest = Manifest(
             id="20260101-120000-abcd", created=1767268800.0, config=context.config.model_dump(mode="json"), seed=0,
-            system=system.info, versions={"python": "3.11.2", "maia-core": "0.1.0"}, fingerprints={"generator": "discs"},
+            system=system.info, versions={"python": "3.11.2", "maia-core": "0.1.0"}, fingerprints={"generator": "d1"},
         )  # fmt: skip
         writer = RunWriter(folder, manifest)
         names = [choice.name for choice in context.config.tools]
@@ -159,3 +160,48 @@ def whole_run(make_run: MakeRun) -> Path:
 @pytest.fixture(scope="session")
 def scripts() -> dict[str, str]:
     return {"exemplars": EXEMPLARS, "coloured": COLOURED, "broken": BROKEN, "malformed": MALFORMED, "answer": ANSWER}
+
+
+class Page(HTMLParser):
+    """A parsed page: its elements in order, its text, and whether every element is closed where it should be."""
+
+    VOID = ("meta", "input", "br", "hr", "link", "img")
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str]]] = []
+        self.by_element: dict[str, list[str]] = {}
+        self.open: list[str] = []
+        self.misnested: list[str] = []
+        self.text = ""
+        self.feed(html)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, {name: value or "" for name, value in attrs}))
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, {name: value or "" for name, value in attrs}))
+
+    def handle_endtag(self, tag: str) -> None:
+        if not self.open or self.open.pop() != tag:
+            self.misnested.append(tag)
+
+    def handle_data(self, data: str) -> None:
+        element = self.open[-1] if self.open else ""
+        self.by_element.setdefault(element, []).append(data)
+        if element not in ("style", "script"):
+            self.text += data
+
+    def named(self, tag: str) -> list[dict[str, str]]:
+        return [attributes for name, attributes in self.elements if name == tag]
+
+    def of_class(self, name: str) -> list[dict[str, str]]:
+        return [attributes for _, attributes in self.elements if name in attributes.get("class", "").split()]
+
+
+@pytest.fixture(scope="session")
+def parse() -> Callable[[str], Page]:
+    return Page

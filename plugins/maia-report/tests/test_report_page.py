@@ -1,9 +1,280 @@
+"""The page of an honest run: what it shows, that it stands alone, that it stays small."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+import json
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image as PILImage
+
+from maia_core.record import Manifest, RunReader
+from maia_core.types import MASK_DARKENING, Image, UnitInfo
 from maia_report import write_report
+from maia_report.page import render, render_run
+from maia_report.pictures import Gallery
+from maia_report.story import EXEMPLARS, Story
 
 
-def test_it(whole_run):
-    import shutil
+@pytest.fixture(scope="module")
+def html(whole_run: Path) -> str:
+    return render_run(whole_run)
 
-    p = write_report(whole_run)
-    shutil.copy(p, "/tmp/r1.html")
-    print(p.stat().st_size)
+
+def test_everything_of_a_run_is_on_its_page(html: str, parse: Callable[[str], Any]) -> None:
+    page = parse(html)
+    for text in (
+        "discs:colours:red",  # the unit
+        "red things", "red discs", "Red surfaces of any shape.", "Answered",  # the answer
+        "2 images of discs cannot be read and were skipped: a.png, b.png",  # a note
+        "the unit responds to discs of any colour",  # a hypothesis
+        "a green disc on grey", "three colours, one shape", "what the clean image looks like",  # an experiment
+        "summary:", "highest",  # what was printed, what was returned
+        "text2image", "Input should be a valid list",  # a failed program
+        "I think that the unit is about red things", "holds neither a program nor an answer",  # a malformed reply
+        "I wonder.", "script-1",  # reasoning, the backbone's model
+        "You are a scientist", "Describe the visual concept",  # the prompt
+        "maia-core", "0.1.0", "3.11.2", "d1", "limits.turns",  # versions, fingerprints, configuration
+        "6,750", "$0.02",  # tokens, cost
+    ):  # fmt: skip
+        assert text in page.text, text
+    assert "secret-file" not in html
+    assert [a["id"] for a in page.of_class("step")] == [f"turn-{n}" for n in range(1, 6)]
+
+
+def test_the_answer_and_the_evidence_come_first(html: str) -> None:
+    places = [
+        html.index(mark) for mark in ("<h1>", 'id="evidence"', 'id="experiments"', 'id="prompt"', 'id="made-from"')
+    ]
+    assert places == sorted(places)
+
+
+def test_the_page_is_well_formed_and_names_are_unique(html: str, parse: Callable[[str], Any]) -> None:
+    page = parse(html)
+    ids = [attributes["id"] for _, attributes in page.elements if "id" in attributes]
+    assert (page.misnested, page.open) == ([], [])
+    assert len(ids) == len(set(ids))
+    targets = [a["href"].removeprefix("#") for a in page.named("a")]
+    assert set(targets) <= set(ids)
+
+
+def test_nothing_is_loaded_from_elsewhere(html: str, parse: Callable[[str], Any]) -> None:
+    page = parse(html)
+    for tag, attributes in page.elements:
+        assert tag not in ("img", "link", "iframe", "object", "embed", "base", "form", "image", "use")
+        assert not {"src", "srcset", "style", "action"} & set(attributes)
+        assert attributes.get("href", "#").startswith("#")
+    style = "".join(page.by_element["style"])
+    assert all(uri.startswith(("data:image/webp;", "data:image/png;")) for uri in re.findall(r"url\((.*?)\)", style))
+    assert "@import" not in style
+    assert "http" not in style.replace("data:", "")[:15000]
+
+
+def test_the_policy_admits_only_the_pages_own_script_and_style(html: str, parse: Callable[[str], Any]) -> None:
+    page = parse(html)
+    policy = next(m["content"] for m in page.named("meta") if m.get("http-equiv") == "Content-Security-Policy")
+    assert policy.startswith("default-src 'none'; img-src data:;")
+    assert "unsafe" not in policy
+    for tag in ("style", "script"):
+        text = "".join(page.by_element[tag])
+        digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+        assert f"{tag}-src 'sha256-{digest}'" in policy
+        assert len(page.named(tag)) == 1
+
+
+def test_a_phone_lays_the_page_out_at_its_own_width(html: str, parse: Callable[[str], Any]) -> None:
+    viewport = next(m["content"] for m in parse(html).named("meta") if m.get("name") == "viewport")
+    assert viewport == "width=device-width, initial-scale=1"
+    assert "prefers-color-scheme: dark" in html
+    assert "@media print" in html
+
+
+def test_every_image_is_embedded_once_and_masked_as_the_backbone_saw_it(whole_run: Path, html: str) -> None:
+    uris = re.findall(r"url\((data:image/(?:webp|png);base64,[^)]+)\)", html)
+    clean = [uri for uri in uris if "webp" in uri]
+    story = Story(RunReader(whole_run))
+    assert len(clean) == len({(image.clean or image).id for image in story.images()})
+
+    image = next(image for image in story.images() if image.clean)
+    picture = Gallery([image])[image]
+    rules = dict(re.findall(r"\.(\w+)\{background-image:url\(data:image/\w+;base64,([^)]+)\)", Gallery([image]).css))
+    below, veil = (PILImage.open(io.BytesIO(base64.b64decode(rules[name]))) for name in (picture.css, picture.veil))
+    shown = PILImage.alpha_composite(below.convert("RGBA"), veil.convert("RGBA")).convert("RGB")
+    difference = np.abs(np.asarray(shown).astype(int) - image.pixels())
+    assert difference.mean() < 6  # WebP is not exact; a wrong or missing veil is far off
+    assert np.asarray(veil.convert("RGBA"))[..., 3].max() == round(255 * (1 - MASK_DARKENING))
+
+
+def test_replicates_make_one_condition_and_exemplars_another(whole_run: Path) -> None:
+    conditions = Story(RunReader(whole_run)).all_conditions
+    found = {condition.title: len(condition.activations) for condition in conditions}
+    assert found == {EXEMPLARS: 15, "a red disc on grey": 4, "a green disc on grey": 4, "a blue disc on grey": 3}
+    assert [c.mean for c in conditions] == sorted((c.mean for c in conditions), reverse=True)
+
+
+def test_the_same_image_logged_twice_is_no_second_replicate(
+    make_run: Callable[..., Path], scripts: dict[str, str]
+) -> None:
+    folder = make_run(scripts["coloured"], scripts["coloured"], scripts["answer"])
+    conditions = Story(RunReader(folder)).all_conditions
+    assert {c.title: len(c.activations) for c in conditions}["a red disc on grey"] == 4
+
+
+def test_a_title_that_only_looks_like_an_exemplar_is_a_condition_of_its_own(
+    make_run: Callable[..., Path], scripts: dict[str, str]
+) -> None:
+    program = (
+        "[CODE]:\n```python\ndef run_experiment(system, tools):\n    a, i = system.neuron(tools.text2image(['red']))\n"
+        "    tools.log_experiment(a, i, ['exemplar 1'])\n```"
+    )
+    conditions = Story(RunReader(make_run(scripts["exemplars"], program, scripts["answer"]))).all_conditions
+    assert {c.title: c.exemplars for c in conditions} == {EXEMPLARS: True, "exemplar 1": False}
+
+
+def test_the_lines_of_the_plots_are_what_the_exemplar_tool_displayed(whole_run: Path, html: str) -> None:
+    story = Story(RunReader(whole_run))
+    assert story.floor == min(activation for activation, _ in story.exemplars)
+    assert [q.percent for q in story.quantiles] == ["50", "75", "90", "95", "99"]
+    assert "99 % of the data set lie below" in html
+    assert 'class="ref floor"' in html
+
+
+def test_the_explanations_own_evidence_is_shown(whole_run: Path, tmp_path: Path, parse: Callable[[str], Any]) -> None:
+    folder = shutil.copytree(whole_run, tmp_path / "run")
+    lines = (folder / "journal.jsonl").read_text().splitlines()
+    last = json.loads(lines[-1])
+    last["explanation"]["evidence"] = [
+        {"condition": "held-out reds", "activations": [2.0, 2.5, 3.0], "expected": "high"}
+    ]
+    last["answer"]["verdict"] = "SELECTIVE"
+    (folder / "journal.jsonl").write_text("\n".join([*lines[:-1], json.dumps(last)]) + "\n")
+    text = parse(render_run(folder)).text
+    assert "held-out reds" in text
+    assert "expected high" in text
+    assert "SELECTIVE" in text
+
+
+@pytest.mark.parametrize(
+    ("ending", "status"),
+    [
+        ("interrupt", "Interrupted"),
+        ("error", "Failed: the script has no reply left"),
+        ("limit", "Stopped without an answer: all 1 turns are used"),
+        ("malformed", "Failed: 2 malformed replies in a row"),
+    ],
+)
+def test_a_run_without_an_answer_says_how_it_ended(
+    make_run: Callable[..., Path], scripts: dict[str, str], parse: Callable[[str], Any], ending: str, status: str
+) -> None:
+    replies: dict[str, Any] = {
+        "interrupt": ([scripts["coloured"], KeyboardInterrupt()], {}),
+        "error": ([scripts["coloured"]], {}),
+        "limit": ([scripts["coloured"], scripts["malformed"]], {"limits": {"turns": 1}}),
+        "malformed": ([scripts["malformed"]] * 2, {"limits": {"malformed": 2}}),
+    }
+    script, config = replies[ending]
+    text = parse(render_run(make_run(*script, **config))).text
+    assert status in " ".join(text.split())
+    assert "No answer" in text
+
+
+def test_a_killed_run_shows_what_it_got_to(whole_run: Path, tmp_path: Path, parse: Callable[[str], Any]) -> None:
+    folder = shutil.copytree(whole_run, tmp_path / "run")
+    journal = (folder / "journal.jsonl").read_bytes()
+    cut = journal.index(b'"event": "call"') + 400
+    (folder / "journal.jsonl").write_bytes(journal[:cut])
+    page = parse(render_run(folder))
+    assert "Not finished" in page.text
+    assert "program cut off" in page.text
+    assert len(page.of_class("step")) == 1
+
+
+def test_a_run_that_has_just_begun_has_a_page(whole_run: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(whole_run, tmp_path / "run")
+    (folder / "journal.jsonl").write_bytes(b"")
+    assert "has not replied yet" in render_run(folder)
+
+
+def test_missing_and_broken_images_are_boxes_that_say_so(
+    whole_run: Path, tmp_path: Path, parse: Callable[[str], Any]
+) -> None:
+    folder = shutil.copytree(whole_run, tmp_path / "run")
+    files = sorted(path for path in (folder / "images").iterdir() if ".mask" not in path.name)
+    files[0].unlink()
+    files[1].write_bytes(b"no PNG at all")
+    files[2].unlink()
+    files[2].symlink_to("/etc/passwd")
+    html = render_run(folder)
+    assert parse(html).of_class("missing")
+    assert "missing from the record" in html
+    assert str(tmp_path) not in html
+
+
+def test_sections_of_observers_and_their_failures_are_shown_as_text(whole_run: Path) -> None:
+    html = render(Story(RunReader(whole_run)), [("Held-out <test>", "all & well")], ["an observer failed"])
+    assert "Held-out &lt;test&gt;" in html
+    assert "all &amp; well" in html
+    assert "an observer failed" in html
+
+
+class OneRun:
+    """A stand-in for a reader of a large run, without writing a thousand files."""
+
+    def __init__(self, events: list[Any]) -> None:
+        self.events = events
+        self.outcome = None
+        self.exemplars: list[Any] = []
+        self.manifest = Manifest(id="x", created=0.0, config={}, seed=0, system=UnitInfo(model="m"), versions={})
+
+    def of_type(self, kind: type) -> list[Any]:
+        return [event for event in self.events if isinstance(event, kind)]
+
+
+@pytest.mark.slow
+def test_thirty_turns_of_ten_photographs_stay_below_ten_megabytes() -> None:
+    from maia_core.record import HostCall, Logged, ProgramStarted
+
+    rng = np.random.default_rng(0)
+    events: list[Any] = []
+    for turn in range(1, 31):
+        logged = []
+        for n in range(10):
+            # Noise over a coarse pattern compresses worse than most photographs.
+            coarse = rng.integers(0, 256, (14, 14, 3), np.uint8).repeat(16, 0).repeat(16, 1)
+            image = Image.from_pixels((coarse // 2 + rng.integers(0, 24, coarse.shape)).astype(np.uint8))
+            masked = image.masked(rng.random((224, 224)) > 0.5)
+            logged.append(Logged(title=f"condition {n % 3}", activation=float(n), image=masked))
+        events.append(ProgramStarted(turn=turn, program="def run_experiment(system, tools):\n    pass\n" * 40))
+        events.append(HostCall(turn=turn, order=0, method="m", arguments_hash="", logged=tuple(logged)))
+    page = render(Story(OneRun(events)))  # type: ignore[arg-type]
+    assert len(page) < 10_000_000
+    assert page.count("image/webp") == 300
+
+
+def test_pictures_shrink_to_their_budget_and_say_when_they_are_left_out() -> None:
+    rng = np.random.default_rng(0)
+    images = [Image.from_pixels(rng.integers(0, 256, (96, 96, 3)).astype(np.uint8)) for _ in range(20)]
+    for budget, shown in ((400_000, 20), (40_000, 20), (300, 0)):
+        gallery = Gallery(images, budget)
+        assert sum(bool(gallery[image].css) for image in images) == shown
+        assert sum(map(len, re.findall(r"url\((.*?)\)", gallery.css))) <= budget
+    assert "left out" in gallery[images[0]].problem
+
+
+def test_the_page_replaces_a_link_and_never_follows_it(whole_run: Path, tmp_path: Path) -> None:
+    victim = tmp_path / "victim"
+    victim.write_text("precious")
+    folder = shutil.copytree(whole_run, tmp_path / "run")
+    (folder / "report.html").symlink_to(victim)
+    assert write_report(folder) == folder / "report.html"
+    assert victim.read_text() == "precious"
+    assert not (folder / "report.html").is_symlink()
+    assert not [path.name for path in folder.iterdir() if path.name.startswith(".")]

@@ -1,4 +1,4 @@
-"""Where the marks of a strip plot go. Positions are percent of the plot's width, so a plot fits a phone and a laptop."""
+"""Where the marks of a strip plot go. Positions are percent of the plot's width, so that it fits a phone too."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def strip(values: Iterable[float], on: Scale, gap: float = 1.6) -> Strip:
     """
     finite = sorted(drawable(values))
     ends: dict[int, float] = {}
-    dots = []
+    dots: list[Dot] = []
     for position in map(on.x, finite):
         free = [lane for lane in LANES if position - ends.get(lane, -math.inf) >= gap]
         lane = free[0] if free else LANES[len(dots) % len(LANES)]

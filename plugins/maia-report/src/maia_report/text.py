@@ -66,15 +66,18 @@ def duration(seconds: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60} min"
 
 
-def brief(value: Any, most: int = 600) -> str:
-    """Writes a value of a record on one line; an image stands as its title."""
+def brief(value: Any, most: int = 600, depth: int = 6) -> str:
+    """Writes a value of a record on one line, at most `depth` levels deep; an image stands as its title."""
     if isinstance(value, Image):
-        return f"‹{value.title or 'image'}›"
+        return f"‹{clean(value.title, most) or 'image'}›"
+    if isinstance(value, list | tuple | dict) and depth == 0:
+        return "…"
     if isinstance(value, list | tuple):
-        return clean(f"[{', '.join(brief(item, most) for item in value[:40])}{', …' if len(value) > 40 else ''}]", most)
+        items = ", ".join(brief(item, most, depth - 1) for item in value[:40])
+        return clean(f"[{items}{', …' if len(value) > 40 else ''}]", most)
     if isinstance(value, dict):
-        items = (f"{key}: {brief(item, most)}" for key, item in list(value.items())[:40])
-        return clean("{" + ", ".join(items) + "}", most)
-    if isinstance(value, float):
-        return number(value)
-    return clean(json.dumps(value, ensure_ascii=False, default=str), most)
+        items = ", ".join(f"{key}: {brief(item, most, depth - 1)}" for key, item in list(value.items())[:40])
+        return clean(f"{{{items}{', …' if len(value) > 40 else ''}}}", most)
+    return (
+        number(value) if isinstance(value, float) else clean(json.dumps(value, ensure_ascii=False, default=str), most)
+    )
