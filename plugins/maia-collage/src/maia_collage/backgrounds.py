@@ -92,7 +92,9 @@ def _painted(kind: str, number: int) -> PILImage.Image:
 def _pattern(background: Background, size: int, rng: np.random.Generator) -> Pixels:
     """Stripes, dots or checks, with edges a pixel soft."""
     period = rng.uniform(0.09, 0.2) * size
-    turn = rng.choice([0.0, math.pi / 2, math.pi / 4]) if background.kind == "stripes" else rng.choice([0.0, math.pi / 4])
+    turn = (
+        rng.choice([0.0, math.pi / 2, math.pi / 4]) if background.kind == "stripes" else rng.choice([0.0, math.pi / 4])
+    )
     y, x = np.mgrid[0:size, 0:size].astype(np.float32) + rng.uniform(0, period)
     u = (x * math.cos(turn) + y * math.sin(turn)) / period
     v = (y * math.cos(turn) - x * math.sin(turn)) / period
@@ -105,5 +107,7 @@ def _pattern(background: Background, size: int, rng: np.random.Generator) -> Pix
         edge_u, edge_v = (0.25 - np.abs(w % 1 - 0.5) for w in (u / 2, v / 2))
         inside = 2 * np.sign(edge_u * edge_v) * np.minimum(np.abs(edge_u), np.abs(edge_v))
     weight = np.clip(inside * period + 0.5, 0, 1)[:, :, None]
-    first, second = (np.float32(colours.rgb(name)) for name in (background.colour or "black", background.second or "white"))
+    first, second = (
+        np.float32(colours.rgb(name)) for name in (background.colour or "black", background.second or "white")
+    )
     return np.rint(first * weight + second * (1 - weight)).astype(np.uint8)

@@ -122,7 +122,9 @@ def _build(kind: str, licence: str, cutouts: Pictures, photographs: Pictures, ca
             file = f"background-{source}.jpg"
             places.append(Photograph(file=file, kind=place, digest=_save(folder / file, scaled, "JPEG")))
         if not kept:
-            raise UsageError(f"no cut-outs for the pack of {kind} were found; the packages hold other files than expected")
+            raise UsageError(
+                f"no cut-outs for the pack of {kind} were found; the packages hold other files than expected"
+            )
         (folder / "pack.json").write_text(manifest_text(kind, licence, kept, places), encoding="utf-8")
     return Pack(folder_of(kind, cache))
 

@@ -98,7 +98,11 @@ def shares(pixels: NDArray[np.uint8], mask: NDArray[np.bool_]) -> dict[str, floa
     names = list(RGB)
     counts = np.bincount(classify(pixels[mask]), minlength=len(names))
     total = max(int(counts.sum()), 1)
-    found = {name: round(count / total, 3) for name, count in zip(names, counts.tolist(), strict=True) if count >= 0.05 * total}
+    found = {
+        name: round(count / total, 3)
+        for name, count in zip(names, counts.tolist(), strict=True)
+        if count >= 0.05 * total
+    }
     return dict(sorted(found.items(), key=lambda item: -item[1]))
 
 

@@ -109,9 +109,7 @@ def choose(
     return [Chosen(cutout, paint) for cutout in picked]
 
 
-def _coloured(
-    members: Sequence[Cutout], names: Sequence[str], warnings: list[str]
-) -> tuple[Sequence[Cutout], str]:
+def _coloured(members: Sequence[Cutout], names: Sequence[str], warnings: list[str]) -> tuple[Sequence[Cutout], str]:
     """Returns the members that have the colours, or all of them and the colour to paint them in."""
     if not names:
         return members, ""

@@ -86,7 +86,9 @@ class CollageDataset(_Rendered):
         self.config = config
         self.name = "collage" if config.split == "train" else "collage-held-out"
         digits = len(str(config.count - 1))
-        self.fingerprint = content_id(f"{VERSION}/{pack.fingerprint}/{config.model_dump_json(exclude={'pack'})}".encode())
+        self.fingerprint = content_id(
+            f"{VERSION}/{pack.fingerprint}/{config.model_dump_json(exclude={'pack'})}".encode()
+        )
         super().__init__(pack, [f"{self.name}-{i:0{max(5, digits)}d}" for i in range(config.count)], self._image)
 
     def scene(self, index: int) -> Scene:
@@ -170,10 +172,14 @@ class BackgroundsDataset(_Rendered):
     def __init__(self, config: Config, context: Context) -> None:
         pack = find(config.pack, context.cache)
         self.config = config
-        self.fingerprint = content_id(f"{VERSION}/{pack.fingerprint}/{config.size}/{config.each}/{config.seed}".encode())
+        self.fingerprint = content_id(
+            f"{VERSION}/{pack.fingerprint}/{config.size}/{config.each}/{config.seed}".encode()
+        )
         kinds = [(kind, "", "") for kind in drawable(pack) if kind != PLAIN and kind not in PATTERNS]
         kinds += [(PLAIN, colour, "") for colour in RGB]
-        kinds += [(kind, colour, _contrast(colour)) for kind in PATTERNS for colour in ("red", "blue", "green", "black")]
+        kinds += [
+            (kind, colour, _contrast(colour)) for kind in PATTERNS for colour in ("red", "blue", "green", "black")
+        ]
         self._scenes = [
             Scene(background=Background(kind=kind, seed=config.seed + number, colour=colour, second=second))
             for kind, colour, second in kinds

@@ -70,7 +70,9 @@ class CollageEditor:
         if work.scene == scene:
             return clean, "; ".join(work.warnings) or "unchanged: the image is like that already"
         title = f"{clean.title}, {instruction}" if clean.title else instruction
-        edited = image(work.scene, self.pack, clean.width, title, instruction=instruction, seed=seed, edited_from=clean.id)
+        edited = image(
+            work.scene, self.pack, clean.width, title, instruction=instruction, seed=seed, edited_from=clean.id
+        )
         return edited, "; ".join(work.warnings)
 
 
@@ -172,7 +174,9 @@ class _Work:
         for index in self._matching(self._phrase(edit.what), edit.what):
             placed = self.scene.objects[index]
             cutout = self.pack.cutout(placed.cutout)
-            fitted = self._fitted(placed.model_copy(update={"scale": min(1.0, absolute or placed.scale * factor)}), index, cutout)
+            fitted = self._fitted(
+                placed.model_copy(update={"scale": min(1.0, absolute or placed.scale * factor)}), index, cutout
+            )
             if abs(fitted.scale - placed.scale) < 0.01 * placed.scale:
                 raise CannotEdit(f"there is no room to make '{edit.what}' larger")
             self._put_at(index, fitted)
@@ -239,7 +243,9 @@ class _Work:
     def _means_background(self, phrase: Phrase, text: str) -> bool:
         if phrase.entry and phrase.entry.background:
             if not select.is_background(phrase, self.scene):
-                raise CannotEdit(f"there is no '{text}' in the image; it shows {select.sentence(self.scene, self.pack)}")
+                raise CannotEdit(
+                    f"there is no '{text}' in the image; it shows {select.sentence(self.scene, self.pack)}"
+                )
             return True
         return phrase.generic and phrase.entry is None
 
@@ -271,7 +277,12 @@ class _Work:
 
     def _where(self, text: str, index: int) -> tuple[tuple[str, ...], list[Link]]:
         parsed = parse(f"a thing {text}")
-        if parsed.links and (near := self._reference(parsed.things[1])) is not None and near != index:
+        if parsed.links:
+            near = self._reference(parsed.things[1])
+            if near is None or near == index:
+                raise CannotEdit(
+                    f"there is nothing in the image to move {text}; it shows {select.sentence(self.scene, self.pack)}"
+                )
             return (), [(0, parsed.links[0][1], 1 + near - (near > index))]
         words = text.split()
         zones = list(parsed.things[0].zones) if parsed.things else []

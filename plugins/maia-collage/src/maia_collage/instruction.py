@@ -23,7 +23,9 @@ UNDERSTOOD = (
     " move X to the left, flip X, change the background to B"
 )
 
-_SIZE = r"(?:(?:much |a lot |a bit |slightly )?(?:smaller|larger|bigger)|tiny|small|little|large|big|huge|giant|enormous)"
+_SIZE = (
+    r"(?:(?:much |a lot |a bit |slightly )?(?:smaller|larger|bigger)|tiny|small|little|large|big|huge|giant|enormous)"
+)
 _BACKGROUND = r"(?:the |its )?(?:back ?ground|backdrop|scene|scenery|setting)"
 _WHERE = (
     r"(?:(?:to|on|in|into|at|towards?) )?(?:the )?(?:(?:far |upper |lower |top |bottom |left |right )*"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -82,6 +82,15 @@ def _round(
         scale = fitting(want.scale, want.aspect) * shrink
         width, height = extent(scale, want.aspect)
         low_x, high_x, low_y, high_y = _allowed(want.zones, width, height)
+        for relation, other in _bound(index, links, placed):
+            if relation == "left of":
+                high_x = max(low_x, min(high_x, other.x - (other.width + width) / 2 - GAP))
+            elif relation == "right of":
+                low_x = min(high_x, max(low_x, other.x + (other.width + width) / 2 + GAP))
+            elif relation == "above":
+                high_y = max(low_y, min(high_y, other.y - (other.height + height) / 2 - GAP))
+            elif relation == "below":
+                low_y = min(high_y, max(low_y, other.y + (other.height + height) / 2 + GAP))
         for x, y in rng.random((_TRIES, 2)).tolist():
             spot = Spot(low_x + x * (high_x - low_x), low_y + y * (high_y - low_y), width, height, scale)
             if any(overlap(spot, other) for other in placed.values()):
@@ -95,13 +104,24 @@ def _round(
     return [placed[index] for index in range(len(wants))]
 
 
+_INVERSE = {"left of": "right of", "right of": "left of", "above": "below", "below": "above", "near": "near"}
+
+
+def _bound(index: int, links: Sequence[Link], placed: Mapping[int, Spot]) -> list[tuple[str, Spot]]:
+    """Returns the relations of an object to those that have a place already, as seen from the object."""
+    bound = [(relation, placed[b]) for a, relation, b in links if a == index and b in placed]
+    return bound + [(_INVERSE[relation], placed[a]) for a, relation, b in links if b == index and a in placed]
+
+
 def _allowed(zones: Sequence[str], width: float, height: float) -> tuple[float, float, float, float]:
     bounds = np.array([0.0, 1.0, 0.0, 1.0])
     for zone in zones:
         other = np.array(ZONES[zone])
         if zone == "centre" and len(zones) > 1:
             continue  # "top centre": the other word already says more
-        bounds = np.array([max(bounds[0], other[0]), min(bounds[1], other[1]), max(bounds[2], other[2]), min(bounds[3], other[3])])
+        bounds = np.array(
+            [max(bounds[0], other[0]), min(bounds[1], other[1]), max(bounds[2], other[2]), min(bounds[3], other[3])]
+        )
     if "centre" in zones and len(zones) > 1:
         axis = 2 if {"left", "right"} & set(zones) else 0
         bounds[axis : axis + 2] = ZONES["centre"][:2]

@@ -111,7 +111,9 @@ class Pack:
         unknown = [c.concept for c in manifest.cutouts if c.concept not in words.concepts]
         unknown += [b.kind for b in manifest.backgrounds if b.kind not in words.kinds]
         if unknown:
-            raise UsageError(f"the pack in {folder} names '{unknown[0]}', which this version does not know; {FETCH} --again")
+            raise UsageError(
+                f"the pack in {folder} names '{unknown[0]}', which this version does not know; {FETCH} --again"
+            )
         self.kind = manifest.kind
         self.fingerprint = f"{manifest.kind}-{content_id(text)}"
         self.cutouts = {cutout.id: cutout for cutout in manifest.cutouts}
@@ -138,7 +140,9 @@ class Pack:
         try:
             return self.cutouts[cutout_id]
         except KeyError:
-            raise UsageError(f"the {self.kind} pack has no cut-out '{cutout_id}'; the scene was made with another pack") from None
+            raise UsageError(
+                f"the {self.kind} pack has no cut-out '{cutout_id}'; the scene was made with another pack"
+            ) from None
 
     def picture(self, cutout: Cutout) -> PILImage.Image:
         """Returns a cut-out's pixels, mode RGBa (colour premultiplied by alpha)."""

@@ -27,7 +27,7 @@ COUNTS = {
     "one": 1, "single": 1, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8, "nine": 9,
     "ten": 10, "eleven": 11, "twelve": 12, "both": 2, "couple": 2, "pair": 2, "few": 3, "several": 4, "multiple": 4,
     "various": 4, "some": 0, "group": 5, "herd": 5, "flock": 5, "pack": 5, "bunch": 5, "row": 4, "pile": 6, "many": 7,
-    "lots": 7, "crowd": 8, "dozen": 12, "lot": 7,
+    "lots": 7, "crowd": 8, "dozen": 12, "lot": 7, "dozens": 12, "hundreds": 12, "thousands": 12, "numerous": 7,
 }  # fmt: skip
 """Number words; 0 leaves the number to the noun: one for a singular, `BARE_PLURAL` for a plural."""
 
@@ -54,6 +54,9 @@ GENERIC = frozenset(
     " canvas place terrain".split()
 )
 """Nouns that make a background of the words before them."""
+
+CONTAINERS = frozenset("bowl basket plate box bag glass cup slice piece vase bucket heap handful".split())
+"""Nouns that, before "of", say how the next noun is served; a collage cannot show it."""
 
 EMPTY = frozenset("nothing empty".split())
 
@@ -89,13 +92,22 @@ _CORNER = re.compile(r"(?:in|at) (?:the|a|one) corner" + _OF_PICTURE + r"?(?= |$
 _RELATIONS = tuple(
     (re.compile(pattern + r"(?= |$)"), name)
     for pattern, name in (
-        (r"(?:(?:on|to|at) )?(?:the )?left(?: hand)?(?: side)? of(?! (?:the |an? )?(?:image|picture|photo|frame|scene))", "left of"),
-        (r"(?:(?:on|to|at) )?(?:the )?right(?: hand)?(?: side)? of(?! (?:the |an? )?(?:image|picture|photo|frame|scene))", "right of"),
+        (
+            r"(?:(?:on|to|at) )?(?:the )?left(?: hand)?(?: side)? of(?! (?:the |an? )?(?:image|picture|photo|frame|scene))",
+            "left of",
+        ),
+        (
+            r"(?:(?:on|to|at) )?(?:the )?right(?: hand)?(?: side)? of(?! (?:the |an? )?(?:image|picture|photo|frame|scene))",
+            "right of",
+        ),
         (r"left from", "left of"),
         (r"right from", "right of"),
         (r"on top of|above|over|atop|on the top of", "above"),
         (r"below|underneath|beneath|under", "below"),
-        (r"next to|beside|beneath|near|close to|by|alongside|adjacent to|behind|in front of|around|among|between", "near"),
+        (
+            r"next to|beside|beneath|near|close to|by|alongside|adjacent to|behind|in front of|around|among|between",
+            "near",
+        ),
     )
 )
 _TOKEN = re.compile(r"[a-z0-9]+(?:'[a-z]+)?|[,.;:&+]")
@@ -272,10 +284,13 @@ class _Reader:
                 shade = ""
             elif word in SHADES and (following in NAMES):
                 shade = SHADES[word]
-            elif entry and not (word in SIZES and length == 1):
+            elif entry and not (length == 1 and (word in SIZES or self._contains(word, following))):
                 self._head(phrase, entry, self._text(length))
                 self.at += length
                 continue
+            elif self._contains(word, following) and not named:
+                phrase.unknown.append(word)
+                self.at += 1
             elif self._count(phrase, word, following):
                 pass
             elif word in ARTICLES:
@@ -309,9 +324,17 @@ class _Reader:
             self.at += 1
         return phrase
 
+    @staticmethod
+    def _contains(word: str, following: str) -> bool:
+        return following == "of" and word.rstrip("s") in CONTAINERS
+
     def _head(self, phrase: Phrase, entry: Entry, text: str) -> None:
         """Takes a name as the head; an earlier one becomes a word before it, unless it says the same more precisely."""
-        if phrase.entry and entry.background == phrase.entry.background and entry.name in vocabulary().path(phrase.entry):
+        if (
+            phrase.entry
+            and entry.background == phrase.entry.background
+            and entry.name in vocabulary().path(phrase.entry)
+        ):
             phrase.plural = phrase.plural or entry.plural
             return
         if phrase.entry and not phrase.generic:
@@ -403,7 +426,10 @@ class _Reader:
             if (phrase.size or phrase.zones or phrase.round) and parsed.things:
                 last = parsed.things[-1]
                 parsed.things[-1] = replace(
-                    last, size=phrase.size or last.size, zones=(*last.zones, *phrase.zones), round=last.round or phrase.round
+                    last,
+                    size=phrase.size or last.size,
+                    zones=(*last.zones, *phrase.zones),
+                    round=last.round or phrase.round,
                 )
             return
         parsed.ignored += phrase.after
@@ -458,6 +484,9 @@ class _Reader:
             parsed.place = place
         elif parsed.place.kind == "plain background" and not parsed.place.colours:
             parsed.place = place
+        elif parsed.place.kind in vocabulary().kinds and parsed.place.kind in vocabulary().kinds.path(kind):
+            # "a pattern of blue dots"
+            parsed.place = replace(place, colours=colours or parsed.place.colours)
         elif kind == "plain background" and not colours:
             pass
         elif kind != parsed.place.kind or colours != parsed.place.colours:

@@ -64,4 +64,4 @@ def sentence(scene: Scene, pack: Pack) -> str:
     background = scene.background.names()[0]
     if not named:
         return f"nothing but {background}"
-    return f"{' and '.join(filter(None, [', '.join(named[:-1]), named[-1]]))}, on {background}"
+    return f"{' and '.join(filter(None, [', '.join(named[:-1]), named[-1]]))} on {background}"

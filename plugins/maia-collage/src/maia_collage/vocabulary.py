@@ -136,7 +136,9 @@ def plural(phrase: str) -> str:
     for many, one in _IRREGULAR.items():
         if one == last:
             return head + space + many
-    if last in ("sheep", "deer", "bison", "fish", "scissors", "pliers", "binoculars", "grapes") or last.endswith("fish"):
+    if last in ("sheep", "deer", "bison", "fish", "scissors", "pliers", "binoculars", "grapes") or last.endswith(
+        "fish"
+    ):
         return phrase
     if last.endswith("y") and last[-2:-1] not in "aeiou":
         return head + space + last[:-1] + "ies"
