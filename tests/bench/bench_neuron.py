@@ -14,10 +14,10 @@ import time
 
 import numpy as np
 import torch
-from maia_efficientnet import EfficientNetLite0, load
-from maia_torch.model import BATCH
 
 from maia_core.types import Image
+from maia_efficientnet import EfficientNetLite0, load
+from maia_torch.model import BATCH
 
 IMAGES = 32
 

@@ -25,8 +25,8 @@ BORDER = 32
 class EfficientNetLite(TorchModel):
     """EfficientNet-Lite (M. Tan, Q. Le, ICML 2019, in the variant without squeeze-and-excitation).
 
-    Layers: `stem`, `blocks.0` and on, `head` (1,280 units after the last convolution and its ReLU6), `logit`, `prob`;
-    every inner module by its own name (`blocks.3._expand_conv`).
+    Layers: `stem`, `blocks.0` and on, `head` (1,280 units: the last convolution after its rectifier, before its
+    ceiling of 6), `logit`, `prob`; every inner module by its own name (`blocks.3._expand_conv`).
     """
 
     class Config(PluginConfig):
@@ -49,7 +49,7 @@ class EfficientNetLite(TorchModel):
             ),
             f"efficientnet-{self.variant}",
             classes=imagenet_classes(),
-            main=["stem", *(f"blocks.{number}" for number in range(len(module.get_submodule("blocks")))), "head"],
+            main=["stem", *(f"blocks.{name}" for name, _ in module.get_submodule("blocks").named_children()), "head"],
             context=context,
             quantile=config.quantile,
             channels_last=True,

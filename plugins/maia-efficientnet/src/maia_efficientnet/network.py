@@ -13,10 +13,11 @@ from maia_core.errors import UsageError
 
 
 def build(variant: str, weights: Path, device: str) -> nn.Sequential:
-    """Builds `stem`, `blocks`, `head`, `pool`, `flatten` and `classifier` in a row.
+    """Builds `stem`, `blocks`, `head`, `pool`, `flatten` and `classifier` in a row, which all have readable names.
 
-    In evaluation the original forward pass is exactly this sequence (it drops nothing); as a sequence each part has
-    a name, and the activation after stem and head is a module of its own.
+    In evaluation the original forward pass is exactly this sequence (it drops nothing), but for one thing: the ReLU6
+    after stem and head is split into the ReLU, which belongs to them, and the ceiling of 6 after it. The result is the
+    same. A unit of the head reaches 6 so often that its highest images would all tie; below the ceiling they differ.
 
     Raises:
         UsageError: there is no such device.
@@ -25,14 +26,16 @@ def build(variant: str, weights: Path, device: str) -> nn.Sequential:
         warnings.simplefilter(
             "ignore"
         )  # its source holds invalid escapes, which compiling it for the first time reports
-        from efficientnet_lite_pytorch import EfficientNet
+        from efficientnet_lite_pytorch import EfficientNet  # type: ignore[import-untyped]
     net = EfficientNet.from_name(f"efficientnet-{variant}")
     # weights_only: the file is data and cannot run code.
     net.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))
     parts: dict[str, nn.Module] = {
         "stem": _activated(net._conv_stem, net._bn0),
+        "stem_ceiling": nn.ReLU6(),
         "blocks": nn.Sequential(*net._blocks),
         "head": _activated(net._conv_head, net._bn1),
+        "head_ceiling": nn.ReLU6(),
         "pool": net._avg_pooling,
         "flatten": nn.Flatten(),
         "classifier": net._fc,
@@ -45,4 +48,4 @@ def build(variant: str, weights: Path, device: str) -> nn.Sequential:
 
 
 def _activated(conv: nn.Module, norm: nn.Module) -> nn.Sequential:
-    return nn.Sequential(OrderedDict(conv=conv, norm=norm, activation=nn.ReLU6()))
+    return nn.Sequential(OrderedDict(conv=conv, norm=norm, activation=nn.ReLU()))

@@ -48,8 +48,7 @@ class Engine:
         self._preprocess = preprocess
         self._format = torch.channels_last if channels_last else torch.contiguous_format
         if channels_last:
-            # nn.Module.to() has no overload for the memory format alone in torch's annotations.
-            module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            module.to(memory_format=torch.channels_last)
         parameter = next(module.parameters(), torch.zeros(()))
         self._device, self._dtype = parameter.device, parameter.dtype
         self._mean = torch.tensor(preprocess.mean, device=self._device).view(1, 3, 1, 1) * 255
@@ -203,7 +202,7 @@ def _layers(shapes: Sequence[tuple[str, tuple[int, ...]]], main: Collection[str]
 
 
 def _is_outer(module: str) -> bool:
-    first, _, rest = module.partition(".")
+    _, _, rest = module.partition(".")
     return not rest or rest.isdigit()
 
 

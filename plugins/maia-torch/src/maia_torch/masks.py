@@ -24,34 +24,41 @@ def active(activation: NDArray[np.float32], threshold: float, width: int, height
     Returns:
         bool array of shape (height, width).
     """
-    rows, columns = activation.shape
-    top, down = _weights(height, rows, box[1], box[3])
-    left, across = _weights(width, columns, box[0], box[2])
+    left, across = _along(width, activation.shape[1], box[0], box[2])
+    top, down = _along(height, activation.shape[0], box[1], box[3])
+    # Columns first, while the array is small. No matrix product: its threads would fight those of the network.
+    upsampled = _interpolated(np.ascontiguousarray(_interpolated(activation.T, across).T), down)
     mask = np.zeros((height, width), np.bool_)
-    mask[top : top + len(down), left : left + len(across)] = down @ activation @ across.T > threshold
+    mask[top : top + upsampled.shape[0], left : left + upsampled.shape[1]] = upsampled > threshold
     return mask
 
 
+Steps = tuple[NDArray[np.intp], NDArray[np.float32]]
+"""For each pixel the cell at or before its centre, and how far it lies on the way to the next, in [0, 1]."""
+
+
+def _interpolated(values: NDArray[np.float32], steps: Steps) -> NDArray[np.float32]:
+    """Interpolates along the first axis: float32 of shape (cells, n) becomes (pixels, n)."""
+    cell, part = steps
+    slope = np.diff(values, axis=0, append=values[-1:])
+    result: NDArray[np.float32] = slope[cell]
+    result *= part[:, None]
+    result += values[cell]
+    return result
+
+
 @lru_cache(maxsize=64)
-def _weights(pixels: int, cells: int, start: float, end: float) -> tuple[int, NDArray[np.float32]]:
-    """Bilinear interpolation along one axis, as a matrix.
+def _along(pixels: int, cells: int, start: float, end: float) -> tuple[int, Steps]:
+    """Bilinear interpolation along one axis.
 
     A map of `cells` values covers [start, end) of an axis of `pixels` pixels; a value belongs to the centre of its
     cell (the convention of `align_corners=False`) and is continued unchanged from the outer centres to the border.
 
     Returns:
-        The first pixel whose centre is covered, and float32 weights of shape (covered pixels, cells).
+        The first pixel whose centre is covered, and the steps of the covered pixels.
     """
     centres = np.arange(pixels) + 0.5
     covered = np.flatnonzero((centres >= start) & (centres < end))
-    position = (centres[covered] - start) / (end - start) * cells - 0.5
-    position = np.clip(position, 0, cells - 1)
-    low = np.minimum(position.astype(int), max(cells - 2, 0))
-    part = position - low
-    weights = np.zeros((len(covered), cells), np.float32)
-    index = np.arange(len(covered))
-    weights[index, low] = 1 - part
-    if cells > 1:
-        weights[index, low + 1] = part
-    weights.flags.writeable = False
-    return int(covered[0]) if len(covered) else 0, weights
+    position = np.clip((centres[covered] - start) / (end - start) * cells - 0.5, 0, cells - 1)
+    cell = position.astype(np.intp)
+    return int(covered[0]) if len(covered) else 0, (cell, (position - cell).astype(np.float32))

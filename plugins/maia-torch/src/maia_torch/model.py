@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Collection, Iterator, Sequence
 from functools import cached_property
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,6 +17,7 @@ from maia_core.protocols import Dataset
 from maia_core.types import Image, LayerInfo
 from maia_torch.exemplars import LayerExemplars
 from maia_torch.layers import Layer, find_layer, find_unit
+from maia_torch.prefetch import prefetched
 from maia_torch.preprocess import Preprocessing
 from maia_torch.unit import TorchUnit
 
@@ -110,7 +112,7 @@ class TorchModel:
     def activations(self, images: Sequence[Image], layer: str) -> NDArray[np.float32]:
         """See `maia_core.protocols.Model`."""
         found = self.layer(layer)
-        parts = [self.engine.maxima(self.preprocess.batch(batch), found) for batch in batches(images)]
+        parts = [self.engine.maxima(pixels, found) for _, pixels in self.batches(images)]
         return np.concatenate(parts) if parts else np.zeros((0, found.info.units), np.float32)
 
     def unit(self, ref: str) -> TorchUnit:
@@ -129,13 +131,15 @@ class TorchModel:
                 del self._exemplars[next(iter(self._exemplars))]
             return found
 
+    def batches(self, images: Sequence[Image]) -> Iterator[tuple[Sequence[Image], NDArray[np.uint8]]]:
+        """Cuts images into batches, cropped ahead in threads: yields images and their uint8 pixels for `engine`."""
+        crops = prefetched(self.preprocess.crop, images, ahead=2 * BATCH)
+        for start in range(0, len(images), BATCH):
+            batch = images[start : start + BATCH]
+            yield batch, np.stack(list(islice(crops, len(batch))))
+
     def close(self) -> None:
         """Frees the weights; the model cannot be used afterwards."""
         self.engine.close()
         with self._lock:
             self._exemplars.clear()
-
-
-def batches(images: Sequence[Image]) -> Iterator[Sequence[Image]]:
-    """Cuts images into batches of the fixed size."""
-    return (images[start : start + BATCH] for start in range(0, len(images), BATCH))

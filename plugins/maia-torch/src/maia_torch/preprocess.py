@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -50,10 +49,7 @@ class Preprocessing:
         pixels that they were evaluated on.
         """
         short = self.resize or self.size
-        if width <= height:
-            resized = short, int(short * height / width)
-        else:
-            resized = int(short * width / height), short
+        resized = int(short * max(1, width / height)), int(short * max(1, height / width))
         left, top = (round((side - self.size) / 2) for side in resized)
         x, y = width / resized[0], height / resized[1]
         return left * x, top * y, (left + self.size) * x, (top + self.size) * y
@@ -62,10 +58,7 @@ class Preprocessing:
         """Returns what the network sees of the clean image: uint8 of shape (size, size, 3), not yet normalised."""
         clean = image.clean or image
         pixels = PILImage.fromarray(clean.pixels())
-        # Pillow's filter also looks at the pixels around the box: this equals a resize of the whole image and a crop.
+        # Pillow's filter also looks at the pixels around the box: this equals a resize of the whole image and a crop
+        # (but for the rounding between its two passes), and is bounded for images of any shape.
         resample = PILImage.Resampling[self.interpolation.upper()]
         return np.asarray(pixels.resize((self.size, self.size), resample, self.box(clean.width, clean.height)))
-
-    def batch(self, images: Sequence[Image]) -> NDArray[np.uint8]:
-        """Returns `crop` of each image: uint8 of shape (images, size, size, 3)."""
-        return np.stack([self.crop(image) for image in images])

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -163,7 +163,11 @@ def save(path: Path, found: Scan, source: dict[str, object]) -> None:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     meta = json.dumps({"source": source, "skipped": found.skipped}).encode()
-    arrays = {"indices": found.indices, "maxima": found.maxima, "meta": np.frombuffer(meta, np.uint8)}
+    arrays: dict[str, NDArray[Any]] = {
+        "indices": found.indices,
+        "maxima": found.maxima,
+        "meta": np.frombuffer(meta, np.uint8),
+    }
     if found.thresholds is not None:
         arrays["thresholds"] = found.thresholds
     handle, name = tempfile.mkstemp(dir=path.parent, suffix=".part")
@@ -185,10 +189,10 @@ def load(path: Path, source: dict[str, object]) -> Scan | None:
     """
     if not path.exists():
         return None
-    with np.load(path, allow_pickle=False) as file:
+    with path.open("rb") as handle, np.load(handle, allow_pickle=False) as file:
         meta = json.loads(file["meta"].tobytes())
         indices, maxima = file["indices"], file["maxima"]
-        thresholds = file["thresholds"] if "thresholds" in file else None
+        thresholds = file.get("thresholds")
     if meta["source"] != source or maxima.shape != (len(indices), source["units"]) or not math.isfinite(maxima.sum()):
         raise ValueError("computed from something else")
     return Scan(indices, maxima, thresholds, tuple(meta["skipped"]))

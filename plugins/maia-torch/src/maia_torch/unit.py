@@ -44,13 +44,11 @@ class TorchUnit:
 
     def neuron(self, images: Sequence[Image]) -> tuple[list[float], list[Image]]:
         """See `maia_core.protocols.System`."""
-        from maia_torch.model import batches
-
         threshold = self._threshold if self.layer.has_map and images else None
         activations: list[float] = []
         masked: list[Image] = []
-        for batch in batches(images):
-            maps = self.model.engine.unit(self.model.preprocess.batch(batch), self.layer, self.index)
+        for batch, pixels in self.model.batches(images):
+            maps = self.model.engine.unit(pixels, self.layer, self.index)
             activations += maps.reshape(len(batch), -1).max(axis=1).tolist()
             if self.layer.has_map:
                 masked += [
@@ -95,4 +93,5 @@ class TorchUnit:
         if not self.layer.has_map:
             return "one value an image; it has no map, so images come back without a mask"
         over = "of the image's own map" if self.model.context is None else "over the data set"
-        return f"the spatial maximum of the unit's map; masks keep what exceeds its {self.model.quantile:g} quantile {over}"
+        quantile = f"{self.model.quantile:g} quantile {over}"
+        return f"the spatial maximum of the unit's map; masks keep what exceeds its {quantile}"

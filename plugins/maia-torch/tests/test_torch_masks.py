@@ -1,0 +1,78 @@
+"""Masks lie where the person sees what the unit saw."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from maia_core.types import Image
+from maia_torch import Preprocessing, TorchModel
+from maia_torch.masks import active
+
+
+@pytest.mark.parametrize(("width", "height"), [(300, 120), (120, 300), (200, 200)])
+@pytest.mark.parametrize("resize", [None, 80])
+def test_mask_covers_a_red_square_wherever_it_is(net, width, height, resize):
+    preprocess = Preprocessing(64, resize, (0, 0, 0), (1, 1, 1))
+    model = TorchModel(net, preprocess, "m", quantile=0.99)
+    left, top, right, _ = preprocess.box(width, height)
+    cell = (right - left) / 8
+    for row, column in [(1, 1), (1, 6), (6, 2), (4, 4)]:
+        x, y = (int(left + column * cell), int(top + row * cell))
+        pixels = np.full((height, width, 3), (0, 0, 255), np.uint8)
+        pixels[y : y + int(cell) + 1, x : x + int(cell) + 1] = (255, 0, 0)
+        [activation], [masked] = model.unit("cells:0").neuron([Image.from_pixels(pixels)])
+        rows, columns = np.nonzero(masked.mask())
+        assert activation > 0.7
+        assert (rows.mean(), columns.mean()) == pytest.approx((y + cell / 2, x + cell / 2), abs=cell * 0.25)
+        assert 0.5 < masked.mask().sum() / cell**2 < 2.5
+
+
+def test_what_the_crop_left_out_is_dark(net):
+    model = TorchModel(net, Preprocessing(64, mean=(0, 0, 0), std=(1, 1, 1)), "m", quantile=0)
+    pixels = np.zeros((100, 300, 3), np.uint8)
+    pixels[:, :, 0] = np.linspace(0, 255, 300).astype(np.uint8)
+    _, [masked] = model.unit("cells:0").neuron([Image.from_pixels(pixels)])
+    columns = np.nonzero(masked.mask().any(axis=0))[0]
+    assert columns.min() >= 100
+    assert columns.max() == 199
+
+
+def test_upsampling_is_bilinear_as_in_torch():
+    values = np.random.default_rng(0).normal(size=(5, 7)).astype(np.float32)
+    upsampled = torch.nn.functional.interpolate(
+        torch.from_numpy(values)[None, None], (40, 90), mode="bilinear", align_corners=False
+    )[0, 0].numpy()
+    for threshold in (-0.5, 0.03, 1.1):
+        differs = active(values, threshold, 90, 40, (0, 0, 90, 40)) != (upsampled > threshold)
+        assert not differs[abs(upsampled - threshold) > 1e-5].any()
+
+
+def test_a_map_of_one_row_can_be_upsampled():
+    assert active(np.ones((1, 1), np.float32), 0.5, 3, 4, (0, 0, 3, 4)).all()
+
+
+def test_a_unit_without_a_map_masks_nothing_and_says_so(model, images):
+    unit = model.unit("prob:tiger")
+    activations, shown = unit.neuron(images)
+    assert shown == images
+    assert not unit.info.has_map
+    assert "probability between 0 and 1" in unit.info.note
+    assert all(0 <= value <= 1 for value in activations)
+
+
+def test_the_note_says_which_threshold_masks_use(model, net, preprocess):
+    assert "0.99 quantile over the data set" in model.unit("cells:0").info.note
+    assert "0.99 quantile of the image's own map" in TorchModel(net, preprocess, "m").unit("cells:0").info.note
+
+
+def test_the_network_sees_what_torchvision_would_show_it():
+    torchvision = pytest.importorskip("torchvision.transforms")
+    noise = np.random.default_rng(0)
+    for width, height in [(300, 200), (201, 333), (90, 100)]:
+        small = noise.integers(0, 256, (height // 9, width // 9, 3), dtype=np.uint8)
+        image = Image.from_pil(Image.from_pixels(small).pil().resize((width, height)))
+        seen = Preprocessing(56, 64).crop(image).astype(int)
+        expected = np.asarray(torchvision.CenterCrop(56)(torchvision.Resize(64)(image.pil())))
+        assert abs(seen - expected).max() <= 3
