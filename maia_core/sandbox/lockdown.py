@@ -2,7 +2,7 @@
 
 The order matters: drop root, not dumpable, resource limits, no new privileges, Landlock, seccomp, then a probe that
 open, socket and fork are refused. Only seccomp is mandatory: alone it already refuses files, network and processes; the
-others stand behind it. Plain ctypes rather than libseccomp's or Landlock's bindings: nothing to install, nothing to trust.
+others stand behind it. Plain ctypes rather than bindings of libseccomp and Landlock: nothing to install or to trust.
 
 Sources: the kernel's documentation of `seccomp_filter` and `landlock`, its tables of system calls.
 """

@@ -284,7 +284,7 @@ class ProcessSandbox:
             new = self._worker is None
             worker = self._ready_worker()
             token = secrets.token_hex(8)
-            worker.resume(HANDSHAKE_SECONDS)
+            worker.resume(START_SECONDS if new else HANDSHAKE_SECONDS)
             try:
                 worker.send(worker.bridge.begin(program, host, number, self._seed + number, token))
                 if worker.receive()[0] == {"op": "started", "token": token} and not worker.late:

@@ -12,24 +12,20 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-OFFERED = tuple(
-    """
-    abc array base64 bisect calendar cmath collections colorsys contextlib copy csv dataclasses datetime decimal
-    difflib enum fractions functools gc hashlib heapq inspect io itertools json logging math numbers numpy operator
-    os pathlib PIL pprint random re statistics string struct sys textwrap time traceback types typing unicodedata
-    uuid warnings zlib
-    """.split()
-)
+OFFERED = """
+abc array base64 bisect calendar cmath collections colorsys contextlib copy csv dataclasses datetime decimal
+difflib enum fractions functools gc hashlib heapq inspect io itertools json logging math numbers numpy operator
+os pathlib PIL pprint random re statistics string struct sys textwrap time traceback types typing unicodedata
+uuid warnings zlib
+"""
 """Top-level modules that a program may import, as the error about another one lists them."""
 
-INSIDE = tuple(
-    """
-    collections.abc ctypes concurrent encodings.ascii encodings.latin_1 encodings.cp1252 encodings.utf_16
-    encodings.utf_32 encodings.hex_codec encodings.unicode_escape encodings.idna numpy.linalg numpy.fft numpy.random
-    numpy.ma numpy.polynomial PIL.Image PIL.ImageDraw PIL.ImageFilter PIL.ImageOps PIL.ImageEnhance PIL.ImageChops
-    PIL.ImageColor PIL.ImageStat PIL.ImageFont _socket
-    """.split()
-)
+INSIDE = """
+collections.abc ctypes concurrent encodings.ascii encodings.latin_1 encodings.cp1252 encodings.utf_16
+encodings.utf_32 encodings.hex_codec encodings.unicode_escape encodings.idna numpy.linalg numpy.fft numpy.random
+numpy.ma numpy.polynomial PIL.Image PIL.ImageDraw PIL.ImageFilter PIL.ImageOps PIL.ImageEnhance PIL.ImageChops
+PIL.ImageColor PIL.ImageStat PIL.ImageFont _socket
+"""
 """Loaded too, because the offered ones need them late, or the self-probe does."""
 
 EPOCH = 1_704_067_200
@@ -41,7 +37,7 @@ TICK = 10**6
 
 def preload() -> None:
     """Imports all that a program may import: after the lock-down no file can be read any more."""
-    for name in (*OFFERED, *INSIDE):
+    for name in (*OFFERED.split(), *INSIDE.split()):
         with contextlib.suppress(ModuleNotFoundError):
             importlib.import_module(name)
     from PIL import Image
@@ -56,7 +52,8 @@ def close() -> None:
         @staticmethod
         def find_spec(name: str, path: Any = None, target: Any = None) -> None:
             raise ModuleNotFoundError(
-                f"No module named '{name}' in the experiment sandbox (available: {', '.join(OFFERED)})", name=name
+                f"No module named '{name}' in the experiment sandbox (available: {', '.join(OFFERED.split())})",
+                name=name,
             )
 
     sys.meta_path[:] = [Refuser]

@@ -1,7 +1,7 @@
 """Values as JSON: None, bool, int, finite float, str and list stand for themselves, every object is a tag.
 
-`{"f": "nan"}` a float that JSON has not · `{"t": [...]}` a tuple · `{"d": {...}}` a dict · `{"i": ...}` an image handle ·
-`{"r": [width, height]}` an image whose RGB bytes come next in the raw part of the frame · `{"s": null}` the system itself.
+`{"f": "nan"}` a float that JSON has not, `{"t": [...]}` a tuple, `{"d": {...}}` a dict, `{"i": ...}` an image handle,
+`{"r": [width, height]}` an image whose RGB bytes come next in the raw part of the frame, `{"s": null}` the system.
 
 Imported on both sides; the standard library alone.
 """

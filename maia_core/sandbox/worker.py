@@ -161,9 +161,7 @@ class Worker:
     def run(self, start: dict[str, Any], program: str) -> int:
         """Runs one program, tells its value or error, and returns how many printed characters were cut."""
         file = f"{FILE}{start['number']}"
-        out = self._out = Printed(
-            lambda text: self._tell({"op": "text", "to": "stdout"}, text), self._limits["output_chars"]
-        )
+        out = self._out = Printed(self._tell, self._limits["output_chars"])
         self.late = False
         seed = start["seed"]
         random.seed(seed)
@@ -242,16 +240,18 @@ class Worker:
         }
         for short, method in offered.items():
             call = self._caller(method, short)
-            is_property = method in start["properties"]
-            members[short] = property(lambda self, call=call: call()) if is_property else staticmethod(call)
+            members[short] = _read(call) if method in start["properties"] else staticmethod(call)
         return type(name, (System,) if name == "system" else (), members)()
 
     def _caller(self, method: str, short: str) -> Callable[..., Any]:
         def call(*args: Any, **kwargs: Any) -> Any:
             pixels: list[bytes] = []
-            encode = values.Encoder(
-                lambda value, level: self._encode_other(value, level, encode, pixels), self._limits["depth"]
-            )
+
+            def other(value: Any, level: int) -> Any:
+                return self._encode_other(value, level, encode, pixels)
+
+            encode = values.Encoder(other, self._limits["depth"])
+            request: dict[str, Any]
             try:
                 request = {"op": "call", "method": method, "args": [encode(value) for value in args]}
                 request["kwargs"] = {values.text(key): encode(value) for key, value in kwargs.items()}
@@ -319,6 +319,10 @@ class Worker:
             self._dropped.add(handle)
 
 
+def _read(call: Callable[[], Any]) -> property:
+    return property(lambda self: call())
+
+
 class Printed(io.TextIOBase):
     """Standard output: goes to the host line by line, in larger pieces when there is much of it."""
 
@@ -356,6 +360,8 @@ class Printed(io.TextIOBase):
 
 def rgb(image: PILImage.Image) -> PILImage.Image:
     """Returns a PIL image in mode RGB; transparency is laid on white."""
+    if image.mode == "RGB" and "transparency" not in image.info:
+        return image
     if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
         image = image.convert("RGBA")
         image = PILImage.alpha_composite(PILImage.new("RGBA", image.size, "white"), image)
@@ -393,8 +399,24 @@ def _own_lines(report: traceback.TracebackException) -> None:
             _own_lines(other)
 
 
+MUTABLE, IMMUTABLE = 1 << 9, 1 << 8
+"""Flags of a type: made by Python code; closed to changes all the same."""
+
+
+def _classes() -> list[type]:
+    """Returns all classes that a program could patch."""
+    found: dict[type, None] = {}
+    waiting: list[type] = [object]
+    while waiting:
+        cls = waiting.pop()
+        if cls not in found:
+            found[cls] = None
+            waiting += type.__subclasses__(cls)
+    return [cls for cls in found if cls.__flags__ & MUTABLE and not cls.__flags__ & IMMUTABLE]
+
+
 class Snapshot:
-    """The contents of all loaded modules, so that what a program patched is put back for the next one."""
+    """The contents of all loaded modules and classes, so that what a program patched is put back for the next one."""
 
     def __init__(self) -> None:
         first = [builtins, sys.modules[__name__]]
@@ -402,6 +424,8 @@ class Snapshot:
             module for module in sys.modules.values() if module not in first and isinstance(module, types.ModuleType)
         ]
         self._saved = [(vars(module), dict(vars(module))) for module in (*first, *others)]
+        # Classes by their mapping proxies: reading one is free, but what changed must be put back attribute by attribute.
+        self._classes = [(cls, vars(cls), dict(vars(cls))) for cls in _classes()]
         self._modules = dict(sys.modules)
         self._limit = sys.getrecursionlimit()
 
@@ -416,6 +440,13 @@ class Snapshot:
                 for name in set(live) - set(saved):
                     del live[name]
                 live.update(saved)
+        for cls, now, before in self._classes:
+            if len(now) != len(before) or not all(map(is_, now.values(), before.values())):
+                for name in set(now) - set(before):
+                    type.__delattr__(cls, name)
+                for name, value in before.items():
+                    if now.get(name) is not value:
+                        type.__setattr__(cls, name, value)
         sys.modules.update(self._modules)
         sys.setrecursionlimit(self._limit)
         gc.enable()

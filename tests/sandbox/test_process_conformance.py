@@ -1,0 +1,17 @@
+"""The process sandbox passes the suite that every sandbox must pass."""
+
+import pytest
+
+from maia_core.sandbox.process import ProcessSandbox
+from maia_core.testing.sandbox_suite import SandboxSuite
+
+
+@pytest.fixture(scope="module")
+def sandbox():
+    sandbox = ProcessSandbox(ProcessSandbox.Config(), SandboxSuite.context())
+    yield sandbox
+    sandbox.close()
+
+
+class TestProcess(SandboxSuite):
+    pass
