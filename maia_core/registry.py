@@ -66,7 +66,7 @@ class Plugin:
             raise PluginError(f"{self.kind} '{self.name}': {self.skew}; upgrade one of them")
         try:
             return self.entry_point.load()
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             mend = (
                 "reinstall it (pip install) if it was edited"
                 if isinstance(error, AttributeError)
