@@ -117,9 +117,9 @@ class DistributionSuite:
         return frozenset(plugin.entry_point.module.partition(".")[0] for plugin in self.plugins())
 
     def files(self) -> list[Path]:
-        """Returns the source files of those packages."""
+        """Returns the source files of those packages; core's are core's business."""
         found: list[Path] = []
-        for package in self.packages():
+        for package in self.packages() - {"maia_core"}:
             spec = importlib.util.find_spec(package)
             if spec and spec.submodule_search_locations:
                 found += [file for folder in spec.submodule_search_locations for file in Path(folder).rglob("*.py")]
