@@ -86,7 +86,7 @@ class Bridge:
         except UnicodeDecodeError as error:
             raise Violation("a text that is not UTF-8") from error
         most = ERROR_CHARS if to == "error" else self.limits.output_chars + 100
-        if to not in self.texts or len(self.texts[to]) + len(text) > most:
+        if type(to) is not str or to not in self.texts or len(self.texts[to]) + len(text) > most:
             raise Violation("more text than a worker sends")
         self.texts[to] += text
 
@@ -113,10 +113,13 @@ class Bridge:
         return self._reply(number, result, method)
 
     def _reply(self, number: int, result: Any, method: str) -> bytes:
+        last = self._next
         try:
             return frames.pack({"n": number, "value": values.Encoder(self._encode_other, self.limits.depth)(result)})
-        except MendableError as error:
-            return _error(number, "ToolError", str(error))
+        except values.TooMuch as error:
+            for handle in range(last + 1, self._next + 1):  # The worker never hears of these, so it cannot drop them.
+                self._drop(handle)
+            return _error(number, "ToolError", f"{method} returned {error}")
         except values.Unfit as error:
             raise SandboxError(f"{method} returned what cannot reach a program: {error}") from error
 
@@ -134,8 +137,9 @@ class Bridge:
         key = (image.id, image.title)
         if key not in self._handles:
             if len(self._images) >= self.limits.live_images:
-                raise MendableError(
-                    f"more than {self.limits.live_images:,} images are held at once; delete or overwrite some variables"
+                most = f"{self.limits.live_images:,}"
+                raise values.TooMuch(
+                    f"more images than the {most} that fit at once; delete or overwrite some variables"
                 )
             self._next += 1
             self._handles[key] = self._next

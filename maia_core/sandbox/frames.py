@@ -10,7 +10,7 @@ import struct
 from collections.abc import Callable
 from typing import Any
 
-from .values import Unfit
+from .values import TooMuch
 
 PREFIX = struct.Struct(">II")
 HEADER_LIMIT = 4 << 20
@@ -33,11 +33,11 @@ def pack(header: dict[str, Any], blob: bytes = b"") -> bytes:
     """Returns one frame.
 
     Raises:
-        Unfit: the header is too long.
+        TooMuch: the header is too long.
     """
     text = _encode(header).encode("utf-8")
     if len(text) > HEADER_LIMIT:
-        raise Unfit(f"more than {HEADER_LIMIT >> 20} MB of text and numbers at once")
+        raise TooMuch(f"more than {HEADER_LIMIT >> 20} MB of text and numbers at once")
     return PREFIX.pack(len(text), len(blob)) + text + blob
 
 

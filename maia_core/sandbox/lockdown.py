@@ -14,11 +14,13 @@ import ctypes
 import errno
 import os
 import platform
-import resource
 import struct
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+
+if sys.platform != "win32":
+    import resource
 
 NOBODY = 65534
 
@@ -89,7 +91,7 @@ def apply(memory_mb: int) -> list[tuple[str, str]]:
         OSError: seccomp could not be put in force.
     """
     with open("/proc/self/statm") as file:  # Now, for /proc is soon out of sight.
-        used = int(file.read().split()[0]) * resource.getpagesize()
+        used = int(file.read().split()[0]) * os.sysconf("SC_PAGE_SIZE")
     measures = [("environment", "empty")]
     os.environ.clear()
     root = os.geteuid() == 0

@@ -57,7 +57,8 @@ class Worker:
 
     Attributes:
         deadline: When (on the monotonic clock) the worker must have answered.
-        late: True once the soft time limit was reached.
+        late: True once the soft time limit was reached; before the first program there is no soft one.
+        used: True once it was sent a program.
         bridge: What the worker is told and has said.
         measures: What is in force in it: pairs of measure and state.
     """
@@ -89,8 +90,9 @@ class Worker:
         self._socket = ours
         self._frame_limit = limits.frame_mb << 20
         self._stopped = False
-        self.deadline = time.monotonic() + START_SECONDS
-        self.late = False
+        self.used = False
+        self.deadline = 0.0
+        self.late = True
         self.bridge = Bridge(limits)
         self.measures: list[tuple[str, str]] = []
 
@@ -102,14 +104,13 @@ class Worker:
         """
         if self.measures:
             return
+        self.deadline = time.monotonic() + START_SECONDS
         try:
             header, _ = self.receive()
         except (_Overdue, EOFError, OSError, Violation) as error:
             lines = self.errors().strip().splitlines() or [f"no answer ({type(error).__name__})"]
-            self.kill()
             raise SandboxError(f"the experiment process did not start: {lines[-1]}") from error
         if reached := [name for name, state in header["probe"].items() if state != "refused"]:
-            self.kill()
             raise SandboxError(f"the kernel does not confine experiments here: {', '.join(reached)} was possible")
         self.measures = [(name, state) for name, state in header["measures"]]
 
@@ -157,6 +158,7 @@ class Worker:
         if self._stopped:
             self._stopped = False
             self._signal(signal.SIGCONT)
+        self.used = True
         self.late = False
         self.deadline = time.monotonic() + seconds
 
@@ -301,14 +303,18 @@ class ProcessSandbox:
             raise SandboxError("the sandbox is closed")
         if self._worker is None:
             self._worker = self._pool.take()
-        self._worker.wait_until_ready()
+        try:
+            self._worker.wait_until_ready()
+        except BaseException:
+            self._discard()
+            raise
         return self._worker
 
     def _discard(self) -> None:
         if self._worker is not None:
+            self._lost = self._lost or self._worker.used
             self._pool.discard(self._worker)
             self._worker = None
-            self._lost = True
 
     def _converse(self, worker: Worker) -> str:
         """Answers the worker until its program is done; returns why it had to be stopped, or an empty string."""
@@ -369,10 +375,13 @@ class _Pool:
         """Returns the spare worker, or a new one."""
         self.start()
         assert self._spare is not None
-        spare, self._spare = self._spare, None
-        worker = spare.result()
-        self._workers.append(worker)
-        return worker
+        try:
+            self._workers.append(self._spare.result())
+        except SandboxError:
+            self._spare = None
+            raise
+        self._spare = None
+        return self._workers[-1]
 
     def discard(self, worker: Worker) -> None:
         """Ends a worker."""

@@ -40,9 +40,12 @@ def preload() -> None:
     for name in (*OFFERED.split(), *INSIDE.split()):
         with contextlib.suppress(ModuleNotFoundError):
             importlib.import_module(name)
+    import numpy
     from PIL import Image
 
     Image.preinit()
+    if not numpy.__version__.startswith("1."):
+        numpy.set_printoptions(legacy="1.25")  # Numbers as `1.5`, not as `np.float64(1.5)`.
 
 
 def close() -> None:

@@ -22,6 +22,10 @@ class Unfit(Exception):
     """A value that cannot cross; the text says why."""
 
 
+class TooMuch(Unfit):
+    """A value of which a smaller one could cross."""
+
+
 def text(value: str) -> str:
     """Returns a text that UTF-8 can hold: lone surrogates become escapes."""
     return value if value.isascii() else value.encode("utf-8", "backslashreplace").decode("utf-8")
@@ -44,7 +48,7 @@ class Encoder:
         """Returns `value` as JSON. Exact types first: most values are plain."""
         self._left -= 1
         if self._left < 0:
-            raise Unfit(f"more than {MOST_VALUES:,} values at once")
+            raise TooMuch(f"more than {MOST_VALUES:,} values at once")
         if value is None or value is True or value is False:
             return value
         kind = type(value)

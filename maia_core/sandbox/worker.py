@@ -424,7 +424,7 @@ class Snapshot:
             module for module in sys.modules.values() if module not in first and isinstance(module, types.ModuleType)
         ]
         self._saved = [(vars(module), dict(vars(module))) for module in (*first, *others)]
-        # Classes by their mapping proxies: reading one is free, but what changed must be put back attribute by attribute.
+        # A class is read through its mapping proxy; what changed must be put back attribute by attribute.
         self._classes = [(cls, vars(cls), dict(vars(cls))) for cls in _classes()]
         self._modules = dict(sys.modules)
         self._limit = sys.getrecursionlimit()

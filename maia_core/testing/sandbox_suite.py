@@ -17,6 +17,7 @@ from __future__ import annotations
 import os
 import secrets
 import socket
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -39,8 +40,8 @@ class SuiteHost:
     """A host that keeps a secret and notes what it was asked."""
 
     methods = frozenset(
-        "system.neuron system.info tools.echo tools.image tools.masked tools.fail tools.broken tools.ended "
-        "tools.results".split()
+        ["system.neuron", "system.info", "tools.results"]
+        + [f"tools.{name}" for name in ("echo", "image", "masked", "fail", "broken", "ended")]
     )
     properties = frozenset(["system.info", "tools.results"])
 
@@ -243,9 +244,10 @@ class SandboxSuite:
         assert not after.variables_lost
 
     def test_time_of_host_calls_does_not_count(self, sandbox: Sandbox, host: SuiteHost) -> None:
-        import time
+        def slow(*values: Any, **named: Any) -> None:
+            time.sleep(self.limits.seconds / 2)
 
-        host._echo = lambda: time.sleep(self.limits.seconds / 2)  # type: ignore[method-assign, assignment]
+        host._echo = slow  # type: ignore[method-assign]
         done = sandbox.run("def run_experiment(system, tools):\n    for _ in range(4): tools.echo()", host)
         assert done.error == ""
 
@@ -261,9 +263,10 @@ class SandboxSuite:
         assert len(host.asked) <= self.limits.host_calls
 
     def test_images_that_are_dropped_make_room(self, sandbox: Sandbox, host: SuiteHost) -> None:
-        program = "def run_experiment(system, tools):\n    for i in range(150): image = tools.image(i)\n    return image.title"
+        entry = "def run_experiment(system, tools):\n"
+        program = f"{entry}    for i in range(150): image = tools.image(i)\n    return image.title"
         assert sandbox.run(program, host).value == "a tiger on grass"
-        kept = "def run_experiment(system, tools):\n    kept = [tools.image(i) for i in range(150)]"
+        kept = f"{entry}    kept = [tools.image(i) for i in range(150)]"
         assert str(self.limits.live_images) in sandbox.run(kept, host).error
 
     def test_randomness_and_clock_repeat(self, sandbox: Sandbox, host: SuiteHost) -> None:

@@ -1,0 +1,268 @@
+"""Worker processes: what is left when programs, hosts or the kernel's measures fail."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from maia_core.config import RunConfig
+from maia_core.context import Context
+from maia_core.errors import SandboxError
+from maia_core.sandbox import lockdown, process
+from maia_core.sandbox.auto import auto
+from maia_core.sandbox.process import ProcessSandbox
+from maia_core.sandbox.unsafe import InProcessSandbox
+from maia_core.testing.sandbox_suite import SandboxSuite, SuiteHost, children
+from maia_core.types import ExecutionLimits, Image
+
+NOTHING = "def run_experiment(system, tools): return 1"
+
+
+def make(**limits):
+    limits = {"seconds": 1.0, "memory_mb": 512} | limits
+    return ProcessSandbox(ProcessSandbox.Config(), Context(RunConfig(experiment=ExecutionLimits(**limits))))
+
+
+@pytest.fixture(scope="module")
+def sandbox():
+    sandbox = make()
+    yield sandbox
+    sandbox.close()
+
+
+@pytest.fixture
+def boot(monkeypatch):
+    """Sets what new workers run first, once the workers of other tests have been started."""
+    process._starter().submit(int).result()
+    return lambda old, new: monkeypatch.setattr(process, "BOOT", process.BOOT.replace(old, new))
+
+
+@pytest.fixture
+def host():
+    return SuiteHost()
+
+
+def wait_for(condition):
+    for _ in range(300):
+        if condition():
+            return True
+        time.sleep(0.02)
+    return False
+
+
+def test_close_leaves_no_process_and_may_be_repeated(host):
+    before = children()
+    sandbox = make()
+    sandbox.run(NOTHING, host)
+    assert children() - before
+    sandbox.close()
+    sandbox.close()
+    assert children() == before
+    with pytest.raises(SandboxError, match="closed"):
+        sandbox.run(NOTHING, host)
+
+
+def test_sandbox_that_nobody_holds_leaves_no_process(host):
+    before = children()
+    make().run(NOTHING, host)
+    assert children() == before
+
+
+def test_worker_that_was_killed_between_programs_is_replaced(sandbox, host):
+    sandbox.run("kept = 1\n" + NOTHING, host)
+    sandbox._worker._process.kill()
+    done = sandbox.run(NOTHING, host)
+    assert (done.value, done.variables_lost) == ("1", True)
+    assert not sandbox.run(NOTHING, host).variables_lost
+
+
+def test_worker_does_not_run_between_programs(sandbox, host):
+    sandbox.run(NOTHING, host)
+    status = Path(f"/proc/{sandbox._worker._process.pid}/stat")
+    assert wait_for(lambda: status.read_text().rpartition(")")[2].split()[0] == "T")
+
+
+def test_spare_that_waited_long_is_still_good(host, monkeypatch):
+    monkeypatch.setattr(process, "START_SECONDS", 5.0)
+    sandbox = make()
+    sandbox.run(NOTHING, host)
+    assert wait_for(lambda: sandbox._pool._spare.done())
+    real = time.monotonic
+    monkeypatch.setattr(process.time, "monotonic", lambda: real() + 3600)
+    sandbox._discard()
+    assert sandbox.run(NOTHING, host).value == "1"
+    sandbox.close()
+
+
+def test_death_by_a_signal_is_named_with_the_programs_stack(sandbox, host):
+    error = sandbox.run("import ctypes\ndef run_experiment(system, tools):\n    ctypes.string_at(0)\n", host).error
+    assert "WorkerDied: signal SIGSEGV" in error
+    assert "line 3, in run_experiment\n    ctypes.string_at(0)" in error
+
+
+def test_hard_time_limit_shows_the_line_inside_of_c_code(sandbox, host):
+    done = sandbox.run("print('before')\ndef run_experiment(system, tools):\n    sum(range(10**13))\n", host)
+    assert "TimeLimitError: experiment still running after 2 s; it was stopped" in done.error
+    assert "line 3, in run_experiment\n    sum(range(10**13))" in done.error
+    assert done.stdout == "before\n"
+
+
+def test_no_program_is_sent_where_the_kernel_does_not_refuse(host, boot):
+    boot(
+        "from sandboxed.worker",
+        "from sandboxed import lockdown; lockdown._seccomp = lambda: 'off'; from sandboxed.worker",
+    )
+    sandbox = make()
+    with pytest.raises(SandboxError, match="does not confine"):
+        sandbox.run("print('ran')\n" + NOTHING, host)
+    sandbox.close()
+
+
+def test_a_worker_that_cannot_start_says_why(host, boot):
+    boot("import sys", "raise ImportError('numpy is broken'); import sys")
+    before = children()
+    sandbox = make()
+    with pytest.raises(SandboxError, match="numpy is broken"):
+        sandbox.run(NOTHING, host)
+    sandbox.close()
+    assert children() == before
+
+
+def test_every_measure_is_named(sandbox):
+    measures = dict(sandbox.describe())
+    assert measures["seccomp"].endswith("calls allowed")
+    assert measures["capabilities"] == "none"
+    if os.geteuid() == 0:
+        assert (measures["root folder"], measures["user"]) == ("empty", "dropped to 65534")
+
+
+def test_auto_refuses_rather_than_run_unconfined(monkeypatch):
+    monkeypatch.setattr(lockdown, "missing", lambda: "this kernel has no seccomp filters")
+    with pytest.raises(SandboxError, match=r"no seccomp filters.*maia-sandbox-monty"):
+        auto(None, Context(RunConfig()))
+
+
+HOST = """
+import sys
+from maia_core.sandbox.process import ProcessSandbox
+from maia_core.testing.sandbox_suite import SandboxSuite, SuiteHost
+SandboxSuite.limits = SandboxSuite.limits.model_copy(update={"seconds": 60.0})
+class Host(SuiteHost):
+    def _echo(self, value):
+        print(sandbox._worker._process.pid, flush=True)
+sandbox = ProcessSandbox(ProcessSandbox.Config(), SandboxSuite.context())
+sandbox.run("def run_experiment(system, tools):\\n    tools.echo(1)\\n    while True: pass", Host())
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
+def test_worker_dies_with_its_host(number):
+    host = subprocess.Popen([sys.executable, "-c", HOST], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    worker = int(host.stdout.readline())
+    os.kill(host.pid, number)
+    assert host.wait(20) == -number
+    assert wait_for(lambda: not Path(f"/proc/{worker}").exists())
+    assert ("KeyboardInterrupt" in host.stderr.read()) == (number == signal.SIGINT)
+    host.stdout.close()
+    host.stderr.close()
+
+
+def test_numpy_and_pil_images_reach_the_host_with_their_pixels(sandbox, host):
+    program = """
+import numpy as np
+from PIL import Image
+def run_experiment(system, tools):
+    pixels = np.arange(5 * 7 * 3, dtype=np.uint8).reshape(5, 7, 3)
+    shown = tools.echo([pixels, Image.fromarray(pixels), pixels[:, ::-1], Image.new("L", (3, 2), 9)][0])
+    tools.echo(Image.fromarray(pixels)); tools.echo(pixels[:, ::-1])
+    tools.echo(Image.new("RGBA", (3, 2), (0, 0, 0, 0)))
+    return (np.asarray(shown) == pixels).all(), np.asarray(shown.to_pil()).shape, shown
+"""
+    done = sandbox.run(program, host)
+    assert (done.error, done.value) == ("", "(True, (5, 7, 3), <Image '' 7x5>)")
+    pixels = np.arange(5 * 7 * 3, dtype=np.uint8).reshape(5, 7, 3)
+    assert [image.title for image in host.images] == [""] * 4
+    assert np.array_equal(host.images[1].pixels(), pixels)
+    assert np.array_equal(host.images[2].pixels(), pixels[:, ::-1])
+    assert np.array_equal(host.images[3].pixels(), np.full((2, 3, 3), 255))
+
+
+def test_numpy_numbers_become_plain_ones(sandbox, host):
+    program = (
+        "import numpy as np\ndef run_experiment(system, tools):\n"
+        "    x = [np.float32(1.5), np.int64(2), np.bool_(True), np.arange(3), np.ones((1, 2)), {'a': np.str_('b')}]"
+        "\n    return tools.echo(x)"
+    )
+    assert sandbox.run(program, host).value == "[1.5, 2, True, [0, 1, 2], [[1.0, 1.0]], {'a': 'b'}]"
+
+
+def test_a_failed_reply_leaves_room_for_images():
+    host = SuiteHost()
+    host._image = lambda: [Image.from_pixels(np.full((2, 2, 3), i, np.uint8)) for i in range(20)]
+    sandbox = make(live_images=10)
+    error = sandbox.run("def run_experiment(system, tools): tools.image()", host).error
+    assert "the 10 that fit" in error
+    host._image = lambda: [Image.from_pixels(np.full((2, 2, 3), i, np.uint8)) for i in range(10)]
+    assert sandbox.run("def run_experiment(system, tools): return len(tools.image())", host).value == "10"
+    sandbox.close()
+
+
+def test_ordinary_python_works(sandbox, host):
+    program = """
+from __future__ import annotations
+import dataclasses, statistics, json, datetime, decimal, functools
+from typing import NamedTuple
+import numpy as np
+from PIL import Image, ImageDraw
+
+@dataclasses.dataclass
+class Result:
+    label: str
+    values: List[float]
+
+class Pair(NamedTuple):
+    a: int
+    b: int
+
+@functools.lru_cache
+def fib(n): return n if n < 2 else fib(n - 1) + fib(n - 2)
+
+def run_experiment(system, tools) -> Dict[str, Any]:
+    found = [Result(f"{n}", [x * n for x in (1.0, 2.0)]) for n in range(3)]
+    means = {r.label: statistics.mean(r.values) for r in found}
+    picture = Image.new("RGB", (8, 8)); ImageDraw.Draw(picture).rectangle((1, 1, 4, 4), fill="red")
+    rng = np.random.default_rng(3)
+    order = sorted(means, key=lambda k: -means[k])
+    np.linalg.svd(rng.normal(size=(3, 3)))
+    year = datetime.datetime.now().year
+    return json.dumps(order), fib(30), picture.getpixel((2, 2)), year, Pair(1, 2), f"{means['2']:.2f}"
+"""
+    done = sandbox.run(program, host)
+    assert (done.error, done.value) == (
+        "",
+        """('["2", "1", "0"]', 832040, (255, 0, 0), 2024, Pair(a=1, b=2), '3.00')""",
+    )
+
+
+def test_in_process_sandbox_warns_and_offers_the_same(capsys, host):
+    sandbox = InProcessSandbox(None, SandboxSuite.context())
+    assert "WARNING" in capsys.readouterr().err
+    done = sandbox.run(
+        "x = 2\nprint('hi')\n"
+        "def run_experiment(system, tools): return system.neuron([tools.image(9)])[0], tools.results",
+        host,
+    )
+    assert (done.error, done.stdout, done.host_calls) == ("", "hi\n", 3)
+    assert done.value.startswith("([9.0], [{'label'")
+    assert "line 1" in sandbox.run("def run_experiment(system, tools): return y", host).error
+    assert sandbox.run("def run_experiment(system, tools): return x", host).value == "2"
+    with pytest.raises(KeyboardInterrupt):
+        sandbox.run("raise KeyboardInterrupt", host)
+    with pytest.raises(ZeroDivisionError):
+        sandbox.run("def run_experiment(system, tools): tools.broken()", host)
+    sandbox.close()
