@@ -15,6 +15,8 @@ from maia_core.types import ExecutionLimits, Image, SystemRef
 
 ERROR_CHARS = 40_000
 """Longest traceback that a worker may send."""
+MEAN_IMAGE_BYTES = 1 << 20
+"""So much of the host's memory may a live image take on average: 591x591 pixels."""
 
 
 class Bridge:
@@ -31,6 +33,7 @@ class Bridge:
         self._images: dict[int, Image] = {}
         self._handles: dict[tuple[str, str], int] = {}
         self._next = 0
+        self._bytes = 0
 
     def begin(self, program: str, host: Host, number: int, seed: int, token: str) -> bytes:
         """Returns the frame that starts a program."""
@@ -126,7 +129,7 @@ class Bridge:
     def _encode_other(self, value: Any, level: int) -> Any:
         if isinstance(value, Image):
             handle = self._handle(value)
-            return {"i": [handle, value.id, value.title, value.width, value.height]}
+            return {"i": [handle, value.id, values.text(value.title), value.width, value.height]}
         if isinstance(value, np.generic):
             return values.Encoder(self._encode_other, self.limits.depth)(value.item(), level)
         raise values.Unfit(f"a {type(value).__name__}")
@@ -136,12 +139,13 @@ class Bridge:
     def _handle(self, image: Image) -> int:
         key = (image.id, image.title)
         if key not in self._handles:
-            if len(self._images) >= self.limits.live_images:
-                most = f"{self.limits.live_images:,}"
+            most = self.limits.live_images
+            if len(self._images) >= most or self._bytes + _bytes(image) > most * MEAN_IMAGE_BYTES:
                 raise values.TooMuch(
-                    f"more images than the {most} that fit at once; delete or overwrite some variables"
+                    f"more images than the {most:,} that fit at once; delete or overwrite some variables"
                 )
             self._next += 1
+            self._bytes += _bytes(image)
             self._handles[key] = self._next
             self._images[self._next] = image
         return self._handles[key]
@@ -157,6 +161,7 @@ class Bridge:
         if image is None:
             raise Violation("an image handle that was not given out")
         del self._handles[image.id, image.title]
+        self._bytes -= _bytes(image)
 
 
 class _Raw:
@@ -188,6 +193,10 @@ class _Raw:
     def check_end(self) -> None:
         if self._at != len(self._blob):
             raise Violation("pixels that belong to no image")
+
+
+def _bytes(image: Image) -> int:
+    return image.width * image.height * 3
 
 
 def _error(number: int, kind: str, text: str) -> bytes:

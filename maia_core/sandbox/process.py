@@ -81,6 +81,7 @@ class Worker:
                 cwd="/",
             )
         except OSError as error:
+            ours.close()
             raise SandboxError(f"cannot start a process for experiments: {error.strerror}") from error
         finally:
             theirs.close()
@@ -158,6 +159,7 @@ class Worker:
         if self._stopped:
             self._stopped = False
             self._signal(signal.SIGCONT)
+        self.errors()  # Forgotten, so that a program that filled the pipe does not block the next one's stack dump.
         self.used = True
         self.late = False
         self.deadline = time.monotonic() + seconds

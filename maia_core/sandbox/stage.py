@@ -9,6 +9,7 @@ import os
 import random
 import sys
 import time
+import types
 from collections.abc import Callable
 from typing import Any
 
@@ -62,8 +63,17 @@ def close() -> None:
     sys.meta_path[:] = [Refuser]
     sys.path.clear()
     sys.path_importer_cache.clear()
-    sys.argv[:] = [""]
+    sys.argv[:] = sys.orig_argv[:] = [""]
     sys.stdin = None
+    for name in ("prefix", "exec_prefix", "base_prefix", "base_exec_prefix", "executable", "_base_executable"):
+        setattr(sys, name, "")
+    for module in [module for module in sys.modules.values() if isinstance(module, types.ModuleType)]:
+        for name in ("__file__", "__cached__"):
+            vars(module).pop(name, None)
+        if hasattr(module, "__path__"):
+            module.__path__ = []
+        if spec := getattr(module, "__spec__", None):
+            spec.origin = spec.cached = None
 
 
 class Clock:

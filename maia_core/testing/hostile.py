@@ -5,6 +5,8 @@ back, the host's objects unchanged, no process left over, and the next program w
 failure does not matter, so the same list serves sandboxes that stop it in different ways.
 """
 
+# ruff: noqa: E501 (programs as data)
+
 from __future__ import annotations
 
 from collections.abc import Iterator
@@ -335,6 +337,8 @@ _PROGRAMS: dict[str, dict[str, str]] = {
                     while True: pass
             def run_experiment(system, tools): return Endless()
         """,
+        "stops itself": "import signal\nsignal.raise_signal(signal.SIGSTOP)",
+        "waits for ever": "import ctypes\nctypes.CDLL(None).pause()\nctypes.CDLL(None).read(3, bytes(9), 9)",
         "exit handlers": """
             import atexit, sys
             def spin():
@@ -389,6 +393,13 @@ _PROGRAMS: dict[str, dict[str, str]] = {
             import numpy
             def run_experiment(system, tools): tools.echo([numpy.zeros((4000, 4000, 3), 'uint8')] * 3)
         """,
+        "large images that are kept": """
+            import numpy
+            def run_experiment(system, tools):
+                kept = [tools.echo(numpy.full((2200, 2200, 3), i, 'uint8')) for i in range(100)]
+                print('ESCAPED')
+        """,
+        "fills the error pipe, then faults": "import ctypes, os\nos.write(2, b'x' * 65536)\nctypes.string_at(0)",
         "an image with a huge side": "import numpy\ndef run_experiment(s, tools): tools.echo(numpy.zeros((1, 10**6, 3), 'uint8'))",
         "a large return": "def run_experiment(system, tools): return 'x' * 10**8",
         "a large error": "raise ValueError('x' * 10**8)",

@@ -141,6 +141,19 @@ def test_every_measure_is_named(sandbox):
         assert (measures["root folder"], measures["user"]) == ("empty", "dropped to 65534")
 
 
+def test_a_program_does_not_learn_where_things_are_installed(sandbox, host):
+    program = """
+import sys, numpy, PIL, json
+def run_experiment(system, tools):
+    print(sys.path, sys.argv, sys.prefix, sys.executable, numpy, PIL, json, json.__spec__)
+    from PIL import ImageNothing
+"""
+    done = sandbox.run(program, host)
+    assert "ImportError" in done.error
+    assert str(Path(np.__file__).parents[2]) not in done.stdout + done.error
+    assert sys.prefix not in done.stdout
+
+
 def test_auto_refuses_rather_than_run_unconfined(monkeypatch):
     monkeypatch.setattr(lockdown, "missing", lambda: "this kernel has no seccomp filters")
     with pytest.raises(SandboxError, match=r"no seccomp filters.*maia-sandbox-monty"):
