@@ -35,7 +35,9 @@ def test_everything_of_a_run_is_on_its_page(html: str, parse: Callable[[str], An
         "discs:colours:red",  # the unit
         "red things", "red discs", "Red surfaces of any shape.", "Answered",  # the answer
         "2 images of discs cannot be read and were skipped: a.png, b.png",  # a note
+        "The exemplars are all red, so I vary the colour.",  # a remark
         "the unit responds to discs of any colour",  # a hypothesis
+        "dataset_exemplars(system)",  # a call
         "a green disc on grey", "three colours, one shape", "what the clean image looks like",  # an experiment
         "summary:", "highest",  # what was printed, what was returned
         "text2image", "Input should be a valid list",  # a failed program

@@ -34,7 +34,7 @@ MOST_STEPS = 200
 MOST_RESULTS = 120
 """More results of one program than this are counted, not shown."""
 
-MOST_ROWS = (16, 8)
+MOST_ROWS = (12, 6)
 """How many conditions a plot shows from the top and from the bottom."""
 
 
@@ -241,11 +241,16 @@ def _arguments(call: HostCall, run: RunReader) -> str:
     """Writes a call as a program would, images as their titles."""
     try:
         value = run.value(call.arguments)
-        positional = [brief(argument, 240) for argument in value["args"]]
-        named = [f"{name}={brief(argument, 240)}" for name, argument in value["kwargs"].items()]
+        positional = [_argument(argument) for argument in value["args"]]
+        named = [f"{name}={_argument(argument)}" for name, argument in value["kwargs"].items()]
     except Exception:  # A record from elsewhere may hold anything here: show it as it is.
         return brief(call.arguments)
     return ", ".join([*positional, *named])
+
+
+def _argument(value: Any) -> str:
+    # A system that a program hands to a tool is recorded as an empty tuple.
+    return "system" if value == () else brief(value, 240)
 
 
 def _flat(config: dict[str, Any], prefix: str = "") -> list[tuple[str, str]]:

@@ -52,7 +52,7 @@ class Dot:
 
 @dataclass(frozen=True)
 class Strip:
-    """The marks of one row: a dot an image, their mean, and the 95 % interval of the mean (three images or more)."""
+    """The marks of one row: a dot an image, the mean of two or more, and its 95 % interval from three on."""
 
     dots: tuple[Dot, ...]
     mean: float | None
@@ -107,6 +107,6 @@ def strip(values: Iterable[float], on: Scale, gap: float = 1.6) -> Strip:
     spread = interval(finite)
     return Strip(
         dots=tuple(dots),
-        mean=on.x(statistics.fmean(finite)) if finite else None,
+        mean=on.x(statistics.fmean(finite)) if len(finite) > 1 else None,
         interval=(on.x(spread[0]), on.x(spread[1])) if spread else None,
     )

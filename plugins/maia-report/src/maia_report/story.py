@@ -29,6 +29,8 @@ EXEMPLARS = "Exemplars"
 
 _QUANTILE = re.compile(r"(-?[\d.]{1,24}(?:e[+-]?\d{1,3})?) at (\d{1,2}(?:\.\d{1,4})?)%")
 
+_TAG = re.compile(r"^[ \t>#*_+-]{0,20}(?:\[|```|~~~)", re.MULTILINE)
+
 
 @dataclass(frozen=True)
 class Condition:
@@ -106,6 +108,11 @@ class Step:
         if self.final:
             return "answer"
         return "malformed" if self.feedback else "cut off"
+
+    @property
+    def remark(self) -> str:
+        """What the backbone said before its program: the reply up to its first tag or fence."""
+        return _TAG.split(self.reply.reply.text, maxsplit=1)[0].strip() if self.reply and self.program else ""
 
     @property
     def logged(self) -> list[Logged]:

@@ -1,0 +1,9 @@
+"""The distribution loads lightly and declares what it imports."""
+
+from __future__ import annotations
+
+from maia_core.testing.suites import DistributionSuite
+
+
+class TestDistribution(DistributionSuite):
+    distribution = "maia-report"
