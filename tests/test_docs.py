@@ -1,0 +1,40 @@
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), *sorted(ROOT.glob("*/*/README.md"))]
+
+
+def test_pages_that_show_output_are_what_the_commands_print():
+    done = subprocess.run([sys.executable, ROOT / "docs" / "generate.py", "--check"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr + "\nrun `make docs`"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_between_pages_lead_somewhere(page):
+    for target in re.findall(r"\]\((?!https?:|mailto:|#)([^)#]+)", page.read_text(encoding="utf-8")):
+        assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+def test_configuration_shown_in_the_docs_is_valid(tmp_path):
+    from maia_core.config import load
+
+    page = (ROOT / "docs" / "use" / "configuration.md").read_text(encoding="utf-8")
+    for block in re.findall(r"```toml\n(.*?)```", page, re.DOTALL):
+        file = tmp_path / "maia.toml"
+        file.write_text(block)
+        load(file)
+
+
+def test_core_stays_small():
+    lines = [
+        line
+        for path in (ROOT / "maia_core").rglob("*.py")
+        if "testing" not in path.parts
+        for line in path.read_text(encoding="utf-8").splitlines()
+    ]
+    assert len(lines) <= 4000
