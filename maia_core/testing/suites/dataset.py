@@ -49,7 +49,6 @@ class DatasetSuite:
             image = dataset[index]
             assert isinstance(image, Image)
             assert image.title == ""
-            assert image.clean is None
             assert dataset.ids[index] in image.provenance.values()
             assert image.pixels().shape == (image.height, image.width, 3)
 
