@@ -154,13 +154,16 @@ class Worker:
         self._stopped = True
         self._signal(signal.SIGSTOP)
 
-    def resume(self, seconds: float) -> None:
-        """Lets the process go on, with so much time until it must answer."""
+    def resume(self) -> None:
+        """Lets the process go on."""
+        self.errors()  # Forgotten, so that a program that filled the pipe does not block the next one's stack dump.
+        self.used = True
         if self._stopped:
             self._stopped = False
             self._signal(signal.SIGCONT)
-        self.errors()  # Forgotten, so that a program that filled the pipe does not block the next one's stack dump.
-        self.used = True
+
+    def allow(self, seconds: float) -> None:
+        """Gives the process so much time until it must answer."""
         self.late = False
         self.deadline = time.monotonic() + seconds
 
@@ -255,7 +258,7 @@ class ProcessSandbox:
             self._discard()
             raise
         seconds = time.monotonic() - started
-        if end or worker.late:
+        if end or (worker.late and worker.bridge.texts["error"]):
             self._discard()
         else:
             worker.pause()
@@ -288,11 +291,12 @@ class ProcessSandbox:
             new = self._worker is None
             worker = self._ready_worker()
             token = secrets.token_hex(8)
-            worker.resume(START_SECONDS if new else HANDSHAKE_SECONDS)
+            worker.resume()
+            worker.allow(START_SECONDS if new else HANDSHAKE_SECONDS)
             try:
                 worker.send(worker.bridge.begin(program, host, number, self._seed + number, token))
                 if worker.receive()[0] == {"op": "started", "token": token} and not worker.late:
-                    worker.resume(self._limits.seconds)
+                    worker.allow(self._limits.seconds)
                     return worker
             except (_Overdue, EOFError, OSError, Violation):
                 pass
