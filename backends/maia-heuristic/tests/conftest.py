@@ -361,6 +361,8 @@ def draw_truth(kind: str, seed: int) -> Truth:
         return (one(),)
     for _ in itertools.count():
         a, b = one(), one()
+        if kind == "given" and a[0] == b[0] != "thing":
+            continue
         if not a[0] == b[0] == "thing" or not ({a[1], *KINDS[a[1]]} & {b[1], *KINDS[b[1]]} - {"animal", "food"}):
             if a != b and (kind == "or" or common(a) * common(b) > 0.01):
                 return (a, b)

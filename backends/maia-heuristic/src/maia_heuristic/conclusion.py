@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from maia_heuristic.evidence import BORDER, Evidence
+from maia_heuristic.evidence import BORDER, Evidence, concept_support
 from maia_heuristic.hypotheses import Concept, Fit, Rule, Term, term_degree
 from maia_heuristic.reading import Trial
 from maia_heuristic.statistics import Contrast, contrast, significant
@@ -44,17 +44,24 @@ def conclude(evidence: Evidence, seed: int) -> tuple[str, str]:
 
 
 def oriented(term: Term, trials: list[Trial], evidence: Evidence) -> Term:
-    """Orders a pair as (what the unit's region covers, what must be there too): the region is on the first."""
+    """Orders a pair as (what the unit's region covers, what must be there too).
+
+    The active regions of positives decide: a background holds their border, a thing or colour is what they show. Where
+    they were not looked at the exemplars' regions do.
+    """
     if len(term) != 2:
         return term
-    a, b = term
-    weight = [evidence.support.get(c, 0.0) - evidence.around.get(c, 0.0) for c in term]
-    backgrounds = [c.aspect == "background" for c in term]
-    if any(backgrounds):
-        lit = [t.border for t in trials if term_degree(term, t.scene, t, evidence.notebook.knowledge) > 0.9]
-        on_background = bool(lit) and sum(lit) / len(lit) >= BORDER
-        return (a, b) if backgrounds[0] == on_background else (b, a)
-    return (a, b) if weight[0] >= weight[1] else (b, a)
+    knowledge = evidence.notebook.knowledge
+    positives = [t for t in trials if t.region and term_degree(term, t.scene, t, knowledge) > 0.6]
+    views = [(t.region, t.border) for t in positives if t.region]
+    votes = concept_support(views, knowledge) if views else evidence.support
+    if any(c.aspect == "background" for c in term) and views:
+        on_background = sum(border for _, border in views) / len(views) >= BORDER
+        first = 0 if (term[0].aspect == "background") == on_background else 1
+    else:
+        weight = [votes.get(c, 0.0) - (0.0 if views else evidence.around.get(c, 0.0)) for c in term]
+        first = int(weight[1] > weight[0])
+    return (term[first], term[1 - first])
 
 
 def _contrasts(rule: Rule, trials: list[Trial], evidence: Evidence, seed: int) -> dict[Term, Contrast]:

@@ -76,19 +76,24 @@ def recreate(evidence: Evidence) -> list[Condition]:
             scenes += [thing(name, "", place) for place in dict.fromkeys(places)]
             scenes += [together([(name, ""), (other, "")]) for other in others]
             scenes += [together([(name, ""), (other, "")], place) for other in others[:1] for place in places[:1]]
-    things = strongest(evidence.support, "thing", 5)
-    for name in things[:4]:
+    for place in strongest(evidence.support, "background", 3):
+        scenes += [thing(name, "", place) for name in strongest(evidence.around, "thing", 6)]
+        scenes += [thing(ANYTHING, colour, place) for colour in strongest(evidence.around, "colour", 4)]
+    for name in strongest(evidence.support, "thing", 4):
         scenes += [thing(name, "", place) for place in strongest(evidence.around, "background", 5)]
         scenes += [together([(name, ""), (o, "")]) for o in strongest(evidence.around, "thing", 8) if o != name]
         scenes += [together([(name, ""), (ANYTHING, c)]) for c in strongest(evidence.around, "colour", 3)]
-    return [Condition(scene) for scene in list(dict.fromkeys(scenes))[:110]]
+    for colour in strongest(evidence.support, "colour", 3):
+        scenes += [thing(ANYTHING, colour, place) for place in strongest(evidence.around, "background", 5)]
+        scenes += [together([(ANYTHING, colour), (o, "")]) for o in strongest(evidence.around, "thing", 5)]
+    return [Condition(scene) for scene in list(dict.fromkeys(scenes)) if possible(scene, evidence)][:160]
 
 
 def separate(evidence: Evidence, most: int = 40) -> list[Condition]:
     """The scenes about which the hypotheses that are left disagree most."""
     rules = [fit.rule for fit in alternatives(evidence)]
     knowledge = evidence.notebook.knowledge
-    pool = sorted(set(_pool(rules, evidence)), key=lambda scene: scene.prompt)
+    pool = sorted((s for s in set(_pool(rules, evidence)) if possible(s, evidence)), key=lambda scene: scene.prompt)
     if not pool:
         return []
     holds = np.array([[_holds(rule, scene, knowledge) for scene in pool] for rule in rules])
@@ -98,6 +103,11 @@ def separate(evidence: Evidence, most: int = 40) -> list[Condition]:
     worth = holds.var(axis=0) / (1 + np.array([measured.get(scene.prompt, 0) for scene in pool]))
     chosen = [int(i) for i in np.argsort(-worth, kind="stable")[:most] if worth[i] > 0.005]
     return [Condition(pool[i], 2 if len(chosen) <= most // 2 else 1) for i in chosen]
+
+
+def possible(scene: Scene, evidence: Evidence) -> bool:
+    """Says whether the generator was not seen to fail at a part of the scene."""
+    return evidence.missing.isdisjoint([name for name, _ in scene.things] + [scene.background])
 
 
 def _holds(rule: Rule, scene: Scene, knowledge: Knowledge) -> float:
@@ -111,7 +121,15 @@ def _pool(rules: Sequence[Rule], evidence: Evidence) -> Iterable[Scene]:
     """Scenes that could tell the rules apart: members, relatives and strangers of every concept in them."""
     knowledge = evidence.notebook.knowledge
     terms = sorted({term for rule in rules for term in rule})
+    colours = sorted({c.name for term in terms for c in term if c.aspect in ("colour", "tint")})
     for term in terms:
+        # An object that has the colour by nature is told from the colour by painting it.
+        others = [colour for colour in knowledge.colours if colour not in colours][:2]
+        for paint in [*colours, *others] if colours else ():
+            scene = compose(term)
+            for spot, (name, before) in enumerate(scene.things):
+                if not before:
+                    yield Scene((*scene.things[:spot], (name, paint), *scene.things[spot + 1 :]), scene.background)
         for spot, concept in enumerate(term):
             others = term[:spot] + term[spot + 1 :]
             for other in variants(concept, knowledge):
@@ -172,7 +190,7 @@ def examples(term: Term, evidence: Evidence, most: int) -> list[tuple[Concept, .
             tried.sort(key=lambda name: (-float(np.mean(heights[name])), name))
         return [Concept(concept.aspect, name) for name in (tried or members)[:most]]
 
-    options = [cases(concept) for concept in term]
+    options = [[c for c in cases(concept) if c.name not in evidence.missing] or [concept] for concept in term]
     count = max(len(option) for option in options)
     return [tuple(option[i % len(option)] for option in options) for i in range(min(count, most))]
 
@@ -238,6 +256,6 @@ def confirm(evidence: Evidence, rng: Random) -> list[Condition]:
             others = [v for v in variants(concept, knowledge) if concept_degree(concept, compose([v]), None, knowledge) == 0]
             picked = [others[i] for i in rng.permutation(len(others))[:4]]
             near += [compose((*term[:spot], other, *term[spot + 1 :])) for other in picked]
-    far = [thing(n, "", PLACES[i % len(PLACES)]) for i, n in enumerate(sample_widely(knowledge, 24, set(), rng))]
-    controls = [scene for scene in dict.fromkeys([*near, *far]) if _holds(rule, scene, knowledge) < 0.05]
+    far = [thing(n, "", PLACES[i % len(PLACES)]) for i, n in enumerate(sample_widely(knowledge, 24, set(evidence.missing), rng))]
+    controls = [s for s in dict.fromkeys([*near, *far]) if _holds(rule, s, knowledge) < 0.05 and possible(s, evidence)]
     return plan + [Condition(scene) for scene in controls[:24]]

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import re
 import statistics as stdlib_statistics
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from maia_heuristic.describing import Description
 from maia_heuristic.hypotheses import Concept, Data, Fit, Rule, Term, Vector, candidate_terms
 from maia_heuristic.knowledge import Knowledge
-from maia_heuristic.reading import Notebook, Trial
+from maia_heuristic.reading import Notebook, Trial, missing_names
+from maia_heuristic.scenes import Scene
 
 BORDER = 0.5
 """An active region that holds this share of a picture's border is taken for its background."""
@@ -30,6 +32,7 @@ class Evidence:
         data: The usable trials as numbers.
         terms: The terms that were fitted.
         best: The best rule.
+        missing: Names that the generator cannot show.
     """
 
     notebook: Notebook
@@ -40,6 +43,7 @@ class Evidence:
     data: Data
     terms: list[Term]
     best: Fit
+    missing: frozenset[str]
 
     def respond(self, activations: Iterable[float]) -> Vector:
         """Puts activations on the scale of the exemplars: 0 is usual, 1 is an exemplar's."""
@@ -62,13 +66,33 @@ def weigh(notebook: Notebook) -> Evidence:
     data = Data(trials, response, knowledge, support)
     terms = candidate_terms(data)
     best = data.best(terms) if trials else Fit((), 0.0, 0.0, 0.0, 0.0)
-    return Evidence(notebook, support, around, base, top, data, terms, best)
+    return Evidence(notebook, support, around, base, top, data, terms, best, missing_names(notebook))
+
+
+_INSTEAD = re.compile(r"'([^']+)'[^;']*;\s*(?:drew|showing|shows?|used|using)\s+(?:an? )?'([^']+)' instead")
 
 
 def usable(notebook: Notebook) -> list[Trial]:
-    """Leaves out the trials whose prompt could not be followed, unless that is most of them."""
-    kept = [trial for trial in notebook.trials if trial.prompt not in notebook.notes]
-    return kept if 2 * len(kept) >= len(notebook.trials) else notebook.trials
+    """Takes the trials as what they really show: a stand-in that a note names counts, other noted trials are left out."""
+    kept = []
+    for trial in notebook.trials:
+        note = notebook.notes.get(trial.prompt)
+        scene = trial.scene if note is None else stand_in(trial.scene, note)
+        if scene is not None:
+            kept.append(trial if scene is trial.scene else replace(trial, scene=scene))
+    return kept
+
+
+def stand_in(scene: Scene, note: str) -> Scene | None:
+    """Returns the scene that a note says was made instead, None if it does not say so in so many words."""
+    if note.count("'") != 4 or not (match := _INSTEAD.search(note)):
+        return None
+    asked, made = match.groups()
+    if asked == scene.background and scene.things:
+        return replace(scene, background=made)
+    if asked in [name for name, _ in scene.things]:
+        return replace(scene, things=tuple((made if name == asked else name, paint) for name, paint in scene.things))
+    return None
 
 
 def scale(notebook: Notebook, measured: list[float]) -> tuple[float, float]:
@@ -102,7 +126,7 @@ def concept_support(views: Iterable[tuple[Description, float]], knowledge: Knowl
         for name, weight in seen.names[:4]:
             add("thing", name, weight / strongest)
             for kind in knowledge.above(name):
-                kinds[kind] = max(kinds.get(kind, 0.0), weight / strongest)
+                kinds[kind] = max(kinds.get(kind, 0.0), 0.5 * weight / strongest)
         for kind in seen.kinds:
             kinds[kind] = 1.0
         for kind, weight in kinds.items():
@@ -117,7 +141,7 @@ def concept_support(views: Iterable[tuple[Description, float]], knowledge: Knowl
     return support
 
 
-def alternatives(evidence: Evidence, most: int = 12, within: float = 14.0) -> list[Fit]:
+def alternatives(evidence: Evidence, most: int = 12, within: float = 18.0) -> list[Fit]:
     """Returns the best rule and the rules near it that fit almost as well, best first.
 
     Near means: one term left out, added, or with one concept made broader or narrower.

@@ -15,15 +15,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maia_heuristic.knowledge import Knowledge
-from maia_heuristic.reading import Trial
+from maia_heuristic.reading import Trial, object_colours
 from maia_heuristic.scenes import Scene
 
 Vector = NDArray[np.float64]
 
-NOISE_FLOOR = 0.01
+NOISE_FLOOR = 0.02
 """Variance, in units of the exemplars' response, that no rule is asked to explain."""
 PLAIN_KIND = "plain background"
 ANYTHING = "thing"
+_TREES = ("thing", "background")
 
 
 class Concept(NamedTuple):
@@ -116,7 +117,9 @@ class Data:
     def _price(self, rule: Rule) -> float:
         price = 0.0
         for term in rule:
-            price += 4.0 * len(term) - 0.5
+            price += 4.0 + 4.0 * len(term)
+            # Of two concepts that explain the same the narrower one says more.
+            price += sum(0.2 * np.log(len(self.knowledge.members(c.name))) for c in term if c.aspect in _TREES)
             price -= sum(0.5 * np.log1p(self.support.get(concept, 0.0)) for concept in term)
         return price
 
@@ -162,7 +165,7 @@ def concept_degree(concept: Concept, scene: Scene, trial: Trial | None, knowledg
     if aspect == "thing":
         return max((_thing(name, wanted, scene, trial, knowledge) for name, _ in scene.things), default=0.0)
     if aspect == "colour":
-        return max((_colour(paint, wanted, scene, trial) for _, paint in scene.things), default=0.0)
+        return max((_colour(n, paint, wanted, scene, trial, knowledge) for n, paint in scene.things), default=0.0)
     if aspect == "tint":
         if wanted in (scene.tint, scene.background.removeprefix("plain ")):
             return 1.0
@@ -186,16 +189,14 @@ def _thing(name: str, wanted: str, scene: Scene, trial: Trial | None, knowledge:
     return 0.05
 
 
-def _colour(paint: str, wanted: str, scene: Scene, trial: Trial | None) -> float:
+def _colour(name: str, paint: str, wanted: str, scene: Scene, trial: Trial | None, knowledge: Knowledge) -> float:
     if paint:
         return float(paint == wanted)
-    if not trial or not trial.seen or len(scene.things) > 1:
-        return 0.1
-    behind = scene.background.removeprefix("plain ")
-    shares = {name: share for name, share in trial.seen.colours if name != behind}
-    total = sum(shares.values())
-    # An object of several colours is each of them to some degree, and a describer errs.
-    return min(0.9, shares.get(wanted, 0.0) / total) if total else 0.1
+    usual = knowledge.natural(name, wanted)
+    if trial and trial.seen and len(scene.things) == 1 and scene.background.startswith("plain "):
+        # What this very image shows counts beside what such things usually show: a describer errs.
+        return (object_colours(trial).get(wanted, 0.0) + usual) / 2
+    return usual
 
 
 def concepts_of(trial: Trial, knowledge: Knowledge) -> set[Concept]:
@@ -205,8 +206,8 @@ def concepts_of(trial: Trial, knowledge: Knowledge) -> set[Concept]:
     for name, paint in scene.things:
         if name != ANYTHING:
             found |= {Concept("thing", n) for n in [name, *knowledge.above(name)]}
-        if paint:
-            found |= {Concept("colour", paint), Concept("tint", paint)}
+        colours = [paint] if paint else [c for c in knowledge.colours if knowledge.natural(name, c) > 0.3]
+        found |= {Concept(aspect, colour) for colour in colours for aspect in ("colour", "tint")}
     if scene.background.startswith("plain "):
         colour = scene.background.removeprefix("plain ")
         found |= {Concept("background", PLAIN_KIND), Concept("background", scene.background), Concept("tint", colour)}

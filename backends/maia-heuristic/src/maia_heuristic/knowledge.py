@@ -45,6 +45,7 @@ class Knowledge:
         self.stopwords = frozenset(lexicon["stopwords"])
         self._spellings: Mapping[str, str] = lexicon["spellings"]
         self._taught: Counter[tuple[str, tuple[str, ...]]] = Counter()
+        self._painted: dict[str, list[dict[str, float]]] = {}
         self._members: dict[str, list[str]] = {}
         self._shares: dict[tuple[str, str], float] = {}
 
@@ -63,6 +64,16 @@ class Knowledge:
         """Takes the describer's word for it that `name` is a kind of each of `kinds`, narrow to broad."""
         if kinds:
             self._taught[name, tuple(kinds)] += 1
+
+    def teach_colours(self, name: str, shares: Mapping[str, float]) -> None:
+        """Takes what colours a thing of that name had where its colour was left open."""
+        self._painted.setdefault(name, []).append(dict(shares))
+
+    def natural(self, name: str, colour: str) -> float:
+        """Returns how likely a thing of that name has a colour when none is asked for, in [0, 1]."""
+        seen = self._painted.get(name, [])
+        # A third of an unseen image is assumed, of any colour.
+        return (0.03 + sum(shares.get(colour, 0.0) for shares in seen)) / (0.3 + len(seen))
 
     def learn(self) -> None:
         """Works out, once all was taught, what is a kind of what: the describer's usual word, then the dictionary's."""

@@ -140,13 +140,24 @@ def run_experiment(system, tools):
     return _head(name, []) + body
 
 
-def measure_program(name: str, plan: Sequence[Condition], tools: Collection[str], describe: bool, borders: bool) -> str:
-    """Returns the program that generates and measures conditions."""
+def measure_program(name: str, plan: Sequence[Condition], tools: Collection[str], describe: bool, regions: bool) -> str:
+    """Returns the program that generates and measures conditions.
+
+    Args:
+        name: Of the experiment.
+        plan: Its conditions.
+        tools: Those on offer.
+        describe: Whether to ask what the images show.
+        regions: Whether to ask what the unit's active regions show, and how much of the border they cover.
+    """
+    borders = regions
+    looks = [("seen", "images")] * describe + [("regions", "masked")] * regions if "describe_images" in tools else []
     body = _MEASURE.format(
         mark=MARK,
-        seen='    result["seen"] = tools.describe_images(images, [f"#{n}" for n in range(len(images))])\n'
-        if describe and "describe_images" in tools
-        else "",
+        seen="".join(
+            f'    result["{key}"] = tools.describe_images({what}, [f"#{{n}}" for n in range(len(images))])\n'
+            for key, what in looks
+        ),
         log=_LOG.format(shown=SHOWN, half=SHOWN // 2) if "log_experiment" in tools else "",
     )
     if not borders:

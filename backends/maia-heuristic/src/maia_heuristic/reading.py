@@ -59,6 +59,7 @@ class Trial:
         prompt: How that was asked for.
         activation: The unit's activation.
         seen: What the describer saw in it; None where it was not asked.
+        region: What it saw in the active region; None where it was not asked.
         border: Share of the picture's border where the unit is active.
         before: For an edited image the activation of its original.
     """
@@ -68,6 +69,7 @@ class Trial:
     prompt: str
     activation: float
     seen: Description | None = None
+    region: Description | None = None
     border: float = 0.0
     before: float | None = None
 
@@ -132,7 +134,29 @@ def read_conversation(messages: Sequence[Message]) -> Notebook:
     knowledge.learn()
     for experiment, plan, rows in results:
         _take(experiment, plan, rows, notebook)
+    for trial in notebook.trials:
+        plain = trial.scene.background.startswith("plain ") and trial.prompt not in notebook.notes
+        if trial.seen and plain and len(trial.scene.things) == 1 and not trial.scene.things[0][1]:
+            knowledge.teach_colours(trial.scene.things[0][0], object_colours(trial))
     return notebook
+
+
+def missing_names(notebook: Notebook) -> frozenset[str]:
+    """Returns the names of things and backgrounds that the generator could not show when asked for them alone."""
+    missing = set()
+    for trial in notebook.trials:
+        note = notebook.notes.get(trial.prompt, "")
+        names = [name for name, _ in trial.scene.things] + [trial.scene.background]
+        missing |= {name for name in names if name and f"'{name}'" in note}
+    return frozenset(missing)
+
+
+def object_colours(trial: Trial) -> dict[str, float]:
+    """Returns how likely each colour is the main one of a trial's object, from what a describer saw; sums to 1."""
+    behind = trial.scene.background.removeprefix("plain ")
+    shares = {name: share**3 for name, share in (trial.seen.colours if trial.seen else ()) if name != behind}
+    total = sum(shares.values())
+    return {name: share / total for name, share in shares.items()} if total else {}
 
 
 def _program(text: str) -> tuple[str, list[Any]]:
@@ -238,6 +262,7 @@ def _take(experiment: str, plan: list[Any], rows: list[dict[str, Any]], notebook
                         prompt,
                         activations[number],
                         look("seen", number) if number in seen["seen"] else None,
+                        look("regions", number) if number in seen["regions"] else None,
                         at(borders, number),
                         before[number] if number < len(before) and math.isfinite(before[number]) else None,
                     )

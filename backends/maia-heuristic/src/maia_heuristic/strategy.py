@@ -97,11 +97,11 @@ def _together(evidence: Evidence, seed: int) -> Step | None:
         "Nothing that I showed alone comes near the exemplars. The unit may need two things at once, so I rebuild the "
         "exemplars from their parts: what is in the active region with what surrounds it."
     )
-    return _experiment(evidence, "together", say, lambda: designs.recreate(evidence))
+    return _experiment(evidence, "together", say, lambda: designs.recreate(evidence), describe=True)
 
 
 def _separate_together(evidence: Evidence, seed: int) -> Step | None:
-    return _rounds(evidence, "telling pairs apart") if "together" in evidence.notebook.done else None
+    return _rounds(evidence, "telling pairs apart", rounds=3) if "together" in evidence.notebook.done else None
 
 
 def _edit(evidence: Evidence, seed: int) -> Step | None:
@@ -126,7 +126,7 @@ def _confirm(evidence: Evidence, seed: int) -> Step | None:
         f"Before I conclude, I try to refute {short(evidence.best.rule)} with fresh images made from the claim alone: it must "
         "hold in surroundings that I have not used, and near misses and strangers must stay low."
     )
-    return _experiment(evidence, "confirmation", say, lambda: designs.confirm(evidence, _rng(seed, "confirm")), borders=True)
+    return _experiment(evidence, "confirmation", say, lambda: designs.confirm(evidence, _rng(seed, "confirm")), regions=True)
 
 
 _STAGES: tuple[Callable[[Evidence, int], Step | None], ...] = (
@@ -155,7 +155,7 @@ def _rounds(evidence: Evidence, name: str, rounds: int = ROUNDS) -> Step | None:
         f"{short(evidence.best.rule)} explains the activations best so far (R2 = {evidence.best.r2:.2f}), but other rules come "
         f"close ({rivals}). I measure the scenes about which they disagree most."
     )
-    return _experiment(evidence, f"{name} {done + 1}", say, lambda: plan)
+    return _experiment(evidence, f"{name} {done + 1}", say, lambda: plan, describe=True)
 
 
 def _experiment(
@@ -164,7 +164,7 @@ def _experiment(
     say: str,
     plan: Callable[[], list[Condition]],
     describe: bool = False,
-    borders: bool = False,
+    regions: bool = False,
     edit: bool = False,
 ) -> Step | None:
     """Returns the experiment of that name, once; if it failed, once more prompt by prompt."""
@@ -179,7 +179,7 @@ def _experiment(
         if edit:
             program = programs.edit_program(name, conditions)
         else:
-            program = programs.measure_program(name, conditions, notebook.tools, describe, borders)
+            program = programs.measure_program(name, conditions, notebook.tools, describe, regions)
         return Step(say, standing(evidence), program)
     if name in notebook.failed and careful not in notebook.done and not edit:
         say = "That program failed, so I measure the same conditions one by one and leave out what cannot be made."
