@@ -108,6 +108,7 @@ def _pattern(background: Background, size: int, rng: np.random.Generator) -> Pix
         inside = 2 * np.sign(edge_u * edge_v) * np.minimum(np.abs(edge_u), np.abs(edge_v))
     weight = np.clip(inside * period + 0.5, 0, 1)[:, :, None]
     first, second = (
-        np.float32(colours.rgb(name)) for name in (background.colour or "black", background.second or "white")
+        np.array(colours.rgb(name), np.float32) for name in (background.colour or "black", background.second or "white")
     )
-    return np.rint(first * weight + second * (1 - weight)).astype(np.uint8)
+    mixed: Pixels = np.rint(first * weight + second * (1 - weight)).astype(np.uint8)
+    return mixed

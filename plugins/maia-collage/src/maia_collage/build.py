@@ -26,6 +26,9 @@ from maia_core.types import content_id
 SIDE = 320
 """Longest side of a cut-out in a pack, in pixels."""
 
+DRAWN_SIDE = 224
+"""Side at which a drawing is rasterised, in pixels."""
+
 BACKGROUND_SIDE = 480
 """Shortest side of a photograph of a background in a pack, in pixels."""
 
@@ -85,7 +88,9 @@ def build_drawings(cache: Path) -> Pack:
     def cutouts() -> Iterator[tuple[str, str, PILImage.Image]]:
         for code, concept in _data("drawings").items():
             if (file := folder / f"{code}.svg").is_file():
-                drawn = resvg_py.svg_to_bytes(svg_path=str(file), width=SIDE, height=SIDE, skip_system_fonts=True)
+                drawn = resvg_py.svg_to_bytes(
+                    svg_path=str(file), width=DRAWN_SIDE, height=DRAWN_SIDE, skip_system_fonts=True
+                )
                 yield f"emoji/{code}", concept, PILImage.open(io.BytesIO(bytes(drawn)))
 
     return _build("drawings", DRAWINGS_LICENCE, cutouts(), (), cache)

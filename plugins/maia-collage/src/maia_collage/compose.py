@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -12,11 +12,13 @@ from maia_collage import colours
 from maia_collage.backgrounds import PLAIN, Background, drawable
 from maia_collage.dataset import filled, random_background
 from maia_collage.layout import Link, Want, arrange
+from maia_collage.minilm import installed
 from maia_collage.nearest import Nearest
 from maia_collage.pack import Cutout, Pack
-from maia_collage.prompt import MAX_OBJECTS, Parsed, Place, Thing, parse
+from maia_collage.prompt import Parsed, Place, Thing, parse
 from maia_collage.scene import Placed, Scene
 from maia_collage.vocabulary import vocabulary
+from maia_collage.words import MAX_OBJECTS
 from maia_core.types import content_id
 
 SCALES = {"tiny": 0.16, "small": 0.24, "large": 0.66, "huge": 0.9}
@@ -84,15 +86,15 @@ def choose(
     """Chooses the cut-outs for a thing; says in `warnings` what they stand in for."""
     concept, word, relative = thing.concept, thing.word, False
     if not thing.known:
-        concept = nearest_concept(pack)(word)
+        concept = _nearest_name()(word)
         if concept is None:
-            warnings.append(f"'{word}' is not in the collage pack and nothing is near it; left it out")
+            warnings.append(_missing(word))
             return []
-    elif concept is not None and not pack.members(concept):
+    if concept is not None and not pack.members(concept):
         word, relative = word or concept, True
         concept = _relative(concept, pack)
         if concept is None:
-            warnings.append(f"'{word}' is not in the collage pack and nothing is near it; left it out")
+            warnings.append(_missing(word))
             return []
     barred = {name for other in excluded if other for name in vocabulary().concepts.below(other)}
     members = [c for c in pack.members(concept) if c.concept not in barred] or list(pack.members(concept))
@@ -107,6 +109,11 @@ def choose(
         drawn = sorted({c.concept for c in picked}) if relative or concept is None else [concept]
         warnings.append(f"'{word}' is not in the collage pack; drew {', '.join(map(repr, drawn))} instead")
     return [Chosen(cutout, paint) for cutout in picked]
+
+
+def _missing(word: str) -> str:
+    hint = "" if installed() else " (pip install 'maia-collage[semantic]' to compare meanings)"
+    return f"'{word}' is not in the collage pack and nothing is near it; left it out{hint}"
 
 
 def _coloured(members: Sequence[Cutout], names: Sequence[str], warnings: list[str]) -> tuple[Sequence[Cutout], str]:
@@ -142,22 +149,31 @@ def _varied(members: Sequence[Cutout], count: int, rng: np.random.Generator) -> 
 
 
 def _relative(concept: str, pack: Pack) -> str | None:
-    """Returns the narrowest broader concept that the pack has, or the nearest in meaning."""
+    """Returns the relative of a concept that the pack has and that is nearest: in the tree, then in meaning."""
     for broader in vocabulary().concepts.path(concept)[1:]:
         if pack.members(broader):
-            return broader
-    return nearest_concept(pack)(concept)
+            return _nearest_below(pack, broader)(concept) or broader
+    return _nearest_in(pack)(concept)
+
+
+@lru_cache(maxsize=64)
+def _nearest_below(pack: Pack, broader: str) -> Nearest:
+    return Nearest([name for name in vocabulary().concepts.below(broader)[1:] if pack.members(name)])
+
+
+@cache
+def _nearest_name() -> Nearest:
+    """Finds the nearest of all concepts, also of those that a pack lacks: a wolfhound is a wolf, and so a dog."""
+    return Nearest(list(vocabulary().concepts))
 
 
 @lru_cache(maxsize=4)
-def nearest_concept(pack: Pack) -> Nearest:
-    """Returns what finds the pack's concept nearest to a word."""
+def _nearest_in(pack: Pack) -> Nearest:
     return Nearest([name for name in vocabulary().concepts if pack.members(name)])
 
 
 @lru_cache(maxsize=4)
-def nearest_kind(pack: Pack) -> Nearest:
-    """Returns what finds the background nearest to a word."""
+def _nearest_kind(pack: Pack) -> Nearest:
     return Nearest(drawable(pack))
 
 
@@ -166,7 +182,7 @@ def background_for(place: Place, pack: Pack, rng: np.random.Generator) -> tuple[
     kind, word = place.kind, place.word
     warnings = []
     if not place.known:
-        kind = nearest_kind(pack)(word)
+        kind = _nearest_kind(pack)(word)
         if kind is None:
             return None, [f"no background like '{word}' is in the collage pack"]
     assert kind is not None

@@ -33,7 +33,7 @@ class CollageDetector:
     def detect(self, images: Sequence[Image], text: str) -> list[list[Detection]]:
         """Finds what a text names: "tiger", "mammal", "red thing", "red apple", "red", "grass", "background".
 
-        A colour alone finds objects of that colour and a background painted in it.
+        A colour alone finds objects of that colour, and a background of that colour.
 
         Raises:
             UsageError: an image is no collage drawn with this pack, or the text names nothing that a pack may hold.
@@ -45,7 +45,7 @@ class CollageDetector:
         scene = scene_of(picture, self.pack)
         if scene is None:
             raise UsageError(
-                f"image {picture.id} is no collage drawn with this pack, so its truth is not known; use another detector"
+                f"image {picture.id} is no collage of this pack, so its truth is not known; use another detector"
             )
         masks = render(scene, self.pack, picture.width).masks
         found: list[Mask] = []

@@ -10,13 +10,14 @@ import numpy as np
 from maia_collage import colours, select
 from maia_collage.backgrounds import PLAIN
 from maia_collage.compose import SCALES, background_for, choose, generator
-from maia_collage.generator import GRAMMAR
+from maia_collage.generator import GRAMMAR, recordable
 from maia_collage.instruction import UNDERSTOOD, Edit, read
 from maia_collage.layout import ZONES, Link, Spot, Want, arrange, overlap
 from maia_collage.nearest import method
 from maia_collage.pack import Cutout, Pack, find
-from maia_collage.prompt import SIZES, Phrase, Place, Thing, parse, parse_phrase
+from maia_collage.prompt import Phrase, Place, Thing, parse, parse_phrase
 from maia_collage.scene import VERSION, Placed, Scene, extent, fitting, image, scene_of
+from maia_collage.words import SIZES
 from maia_core.config import PluginConfig
 from maia_core.context import Context
 from maia_core.errors import UsageError
@@ -57,7 +58,7 @@ class CollageEditor:
         return GeneratedImages([picture for picture, _ in done], [warning for _, warning in done])
 
     def _edit(self, picture: Image, instruction: str, seed: int) -> tuple[Image, str]:
-        clean = picture.clean or picture
+        clean, instruction = picture.clean or picture, recordable(instruction)
         scene = scene_of(picture, self.pack)
         if scene is None:
             return clean, "unchanged: only images that the collage laboratory drew can be edited by it"
@@ -139,8 +140,11 @@ class _Work:
         if spots is None:
             raise CannotEdit(f"there is no room for '{edit.to}'")
         new = [
-            Placed(cutout=c.id, x=_short(s.x), y=_short(s.y), scale=_short(s.scale), flip=bool(self.rng.random() < 0.5), colour=colour)
-            for (c, colour), s in zip(chosen, spots, strict=True)
+            Placed(
+                cutout=cutout.id, x=_short(spot.x), y=_short(spot.y), scale=_short(spot.scale),
+                flip=bool(self.rng.random() < 0.5), colour=colour,
+            )
+            for (cutout, colour), spot in zip(chosen, spots, strict=True)
         ]  # fmt: skip
         self.scene = self.scene.with_objects(*self.scene.objects, *new)
 
@@ -224,7 +228,7 @@ class _Work:
             self._put_at(index, placed.model_copy(update={"flip": not placed.flip}))
 
     def _put(self, edit: Edit) -> None:
-        """ "put the tiger on snow" changes the background, "put a hat on the tiger" adds a hat."""
+        """Reads "put": "put the tiger on snow" changes the background, "put a hat on the tiger" adds a hat."""
         named = parse_phrase(edit.what)
         place = parse(edit.to).place
         known = not named.blank and (select.objects(named, self.scene, self.pack) if not named.unknown else [])

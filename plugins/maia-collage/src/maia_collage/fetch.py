@@ -7,7 +7,7 @@ from pathlib import Path
 
 from maia_collage.build import Say, build_drawings, build_photographs, ready, size_of
 from maia_collage.debian import PACKAGES, Unavailable, unpack
-from maia_collage.pack import FETCH, KINDS, Pack, folder_of
+from maia_collage.pack import FETCH, FETCH_AGAIN, FETCH_DRAWINGS, KINDS, Pack, folder_of
 from maia_core.errors import UsageError, one_line
 
 
@@ -64,10 +64,9 @@ def describe(cache: Path) -> list[str]:
     lines = []
     for kind in KINDS:
         if not folder_of(kind, cache).exists():
-            extra = " --drawings" if kind == "drawings" else ""
-            lines.append(f"{kind}: not fetched; {FETCH[:-1]}{extra}`")
+            lines.append(f"{kind}: not fetched; {FETCH_DRAWINGS if kind == 'drawings' else FETCH}")
         elif pack := ready(kind, cache):
             lines.append(f"{kind}: {summary(pack)}")
         else:
-            lines.append(f"{kind}: damaged; {FETCH[:-1]} --again`")
+            lines.append(f"{kind}: damaged; {FETCH_AGAIN}")
     return lines

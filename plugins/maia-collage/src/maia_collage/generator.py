@@ -47,5 +47,11 @@ class CollageGenerator:
         return GeneratedImages([picture for picture, _ in drawn], [warning for _, warning in drawn])
 
     def _draw(self, prompt: str, seed: int) -> tuple[Image, str]:
+        prompt = recordable(prompt)
         scene, warning = compose(prompt, seed, self.pack)
         return image(scene, self.pack, self.size, prompt, prompt=prompt, seed=seed), warning
+
+
+def recordable(text: str) -> str:
+    """Returns a text without lone surrogates, which no record can hold."""
+    return text.encode("utf-8", "replace").decode("utf-8")

@@ -32,10 +32,13 @@ _WHERE = (
     r"(?:left|right|top|bottom|upper|lower|centre|center|middle|corner|up|down|upwards?|downwards?))\b.*"
 )
 
+_SHADED = r"(?:(?:dark|light|deep|pale|bright) )?\w+"
+_INTO = r"(?:(?:in)?to|with|by|for|as)"
+_CHANGE = r"(?:change|set|turn|switch|alter|make)"
 _PATTERNS: tuple[tuple[str, Change], ...] = (
-    (r"(?:change|set|turn|switch|alter|make) the colou?r of (?P<what>.+?) (?:from \w+ )?(?:in)?to (?:be )?(?P<to>.+)", "recolour"),
-    (r"(?:change|set|turn|switch|alter|make) (?P<what>.+?) colou?r (?:from \w+ )?(?:in)?to (?P<to>.+)", "recolour"),
-    (rf"(?:change|replace|set|swap|switch|turn|make|alter) {_BACKGROUND} (?:from .+? )?(?:(?:in)?to|with|by|for|be|as) (?P<to>.+)", "background"),
+    (rf"{_CHANGE} the colou?r of (?P<what>.+?) (?:from \w+ )?(?:in)?to (?:be )?(?P<to>.+)", "recolour"),
+    (rf"{_CHANGE} (?P<what>.+?) colou?r (?:from \w+ )?(?:in)?to (?P<to>.+)", "recolour"),
+    (rf"(?:{_CHANGE}|replace|swap) {_BACKGROUND} (?:from .+? )?(?:{_INTO}|be) (?P<to>.+)", "background"),
     (rf"(?:make|turn|paint|colou?r|recolou?r|set) {_BACKGROUND} (?P<to>.+)", "background"),
     (rf"(?:use|add|give (?:it|the image)) (?P<to>.+) (?:as|for) {_BACKGROUND}", "background"),
     (rf"(?:remove|delete|erase|clear) {_BACKGROUND}(?P<to>)", "background"),
@@ -51,7 +54,7 @@ _PATTERNS: tuple[tuple[str, Change], ...] = (
     (r"(?:add|insert|include|draw|put|place|paint in) (?P<to>.+)", "add"),
     (r"(?:remove|delete|erase|take away|take out|get rid of|drop) (?P<what>.+?)(?: from .+)?", "remove"),
     (r"(?:flip|mirror|reverse)(?: (?P<what>.+?))?(?: horizontally| left to right)?", "flip"),
-    (r"(?:paint|colou?r|recolou?r|make|turn|dye|tint) (?P<what>.+?) (?:in )?(?P<to>(?:(?:dark|light|deep|pale|bright) )?\w+)", "recolour"),
+    (rf"(?:paint|colou?r|recolou?r|make|turn|dye|tint) (?P<what>.+?) (?:in )?(?P<to>{_SHADED})", "recolour"),
 )  # fmt: skip
 _COMPILED = tuple((re.compile(pattern), change) for pattern, change in _PATTERNS)
 _VERB = (

@@ -13,10 +13,10 @@ GAP = 0.015
 """Least distance between the boxes of two objects, as a fraction of the image."""
 
 ZONES = {
-    "left": (0.0, 0.36, 0.0, 1.0),
-    "right": (0.64, 1.0, 0.0, 1.0),
-    "top": (0.0, 1.0, 0.0, 0.36),
-    "bottom": (0.0, 1.0, 0.64, 1.0),
+    "left": (0.0, 0.34, 0.0, 1.0),
+    "right": (0.66, 1.0, 0.0, 1.0),
+    "top": (0.0, 1.0, 0.0, 0.34),
+    "bottom": (0.0, 1.0, 0.66, 1.0),
     "centre": (0.46, 0.54, 0.46, 0.54),
 }
 """Where a position word allows an object's centre: least and most x, least and most y."""

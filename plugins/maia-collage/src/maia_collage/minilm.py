@@ -46,39 +46,49 @@ class MiniLM:
         self._tokenizer.enable_truncation(128)
 
     def embed(self, texts: Sequence[str]) -> Floats:
-        """Returns one embedding a text: shape (texts, 384), unit length. A text does not depend on its neighbours."""
-        return np.stack([self._one(self._tokenizer.encode(text).ids) for text in texts])
+        """Returns one embedding a text: shape (texts, 384), unit length."""
+        tokens = [self._tokenizer.encode(text).ids for text in texts]
+        embedded = np.empty((len(texts), self._weights["embeddings.LayerNorm.weight"].size), np.float32)
+        # Texts of one length go together, so that nothing is padded.
+        for length in sorted(set(map(len, tokens))):
+            rows = [i for i, ids in enumerate(tokens) if len(ids) == length]
+            embedded[rows] = self._together(np.array([tokens[i] for i in rows]))
+        return embedded
 
-    def _one(self, ids: list[int]) -> Floats:
+    def _together(self, ids: NDArray[np.int_]) -> Floats:
+        """Embeds token ids of shape (texts, tokens)."""
         w = self._weights
         x = w["embeddings.word_embeddings.weight"][ids]
-        x = x + w["embeddings.position_embeddings.weight"][: len(ids)] + w["embeddings.token_type_embeddings.weight"][0]
-        x = self._normal(x, "embeddings.LayerNorm")
+        x = x + w["embeddings.position_embeddings.weight"][: ids.shape[1]]
+        x = self._normal(x + w["embeddings.token_type_embeddings.weight"][0], "embeddings.LayerNorm")
         for layer in range(self._layers):
             x = self._layer(x, f"encoder.layer.{layer}.")
-        mean = x.mean(0)
-        return np.asarray(mean / np.linalg.norm(mean), np.float32)
+        mean = x.mean(1)
+        return np.asarray(mean / np.linalg.norm(mean, axis=-1, keepdims=True), np.float32)
 
     def _layer(self, x: Floats, at: str) -> Floats:
+        texts, tokens, _ = x.shape
         queries, keys, values = (
-            self._dense(x, f"{at}attention.self.{part}").reshape(len(x), self._heads, -1).transpose(1, 0, 2)
+            self._dense(x, f"{at}attention.self.{part}").reshape(texts, tokens, self._heads, -1).transpose(0, 2, 1, 3)
             for part in ("query", "key", "value")
         )
-        scores = queries @ keys.transpose(0, 2, 1) / np.sqrt(np.float32(queries.shape[-1]))
+        scores = queries @ keys.transpose(0, 1, 3, 2) / np.sqrt(np.float32(queries.shape[-1]))
         weights = np.exp(scores - scores.max(-1, keepdims=True))
         mixed = (weights / weights.sum(-1, keepdims=True)) @ values
-        attended = self._dense(mixed.transpose(1, 0, 2).reshape(x.shape), f"{at}attention.output.dense")
+        attended = self._dense(mixed.transpose(0, 2, 1, 3).reshape(x.shape), f"{at}attention.output.dense")
         x = self._normal(x + attended, f"{at}attention.output.LayerNorm")
         inner = _gelu(self._dense(x, f"{at}intermediate.dense"))
         return self._normal(x + self._dense(inner, f"{at}output.dense"), f"{at}output.LayerNorm")
 
     def _dense(self, x: Floats, at: str) -> Floats:
-        return x @ self._weights[f"{at}.weight"].T + self._weights[f"{at}.bias"]
+        # One matrix product for all texts: numpy would otherwise make one a text.
+        flat = x.reshape(-1, x.shape[-1]) @ self._weights[f"{at}.weight"].T + self._weights[f"{at}.bias"]
+        return np.asarray(flat.reshape(*x.shape[:-1], -1), np.float32)
 
     def _normal(self, x: Floats, at: str) -> Floats:
         centred = x - x.mean(-1, keepdims=True)
         spread = np.sqrt((centred**2).mean(-1, keepdims=True) + self._epsilon)
-        return centred / spread * self._weights[f"{at}.weight"] + self._weights[f"{at}.bias"]
+        return np.asarray(centred / spread * self._weights[f"{at}.weight"] + self._weights[f"{at}.bias"], np.float32)
 
 
 def _gelu(x: Floats) -> Floats:

@@ -27,6 +27,8 @@ KINDS = ("photographs", "drawings")
 """Kinds of pack, the preferred one first."""
 
 FETCH = "run `maia collage fetch`"
+FETCH_AGAIN = "run `maia collage fetch --again`"
+FETCH_DRAWINGS = "run `maia collage fetch --drawings`"
 
 CACHED_CUTOUTS = 512
 
@@ -106,13 +108,13 @@ class Pack:
         except OSError as error:
             raise UsageError(f"no pack in {folder} ({error.strerror}); {FETCH}") from error
         except ValidationError as error:
-            raise UsageError(f"the pack in {folder} is damaged or of another version; {FETCH} --again") from error
+            raise UsageError(f"the pack in {folder} is damaged or of another version; {FETCH_AGAIN}") from error
         words = vocabulary()
         unknown = [c.concept for c in manifest.cutouts if c.concept not in words.concepts]
         unknown += [b.kind for b in manifest.backgrounds if b.kind not in words.kinds]
         if unknown:
             raise UsageError(
-                f"the pack in {folder} names '{unknown[0]}', which this version does not know; {FETCH} --again"
+                f"the pack in {folder} names '{unknown[0]}', which this version does not know; {FETCH_AGAIN}"
             )
         self.kind = manifest.kind
         self.fingerprint = f"{manifest.kind}-{content_id(text)}"
@@ -169,7 +171,7 @@ class Pack:
             picture = PILImage.open(io.BytesIO(data))
             picture.load()
         except OSError as error:
-            raise UsageError(f"the pack in {self.folder} is damaged ({file}: {error}); {FETCH} --again") from error
+            raise UsageError(f"the pack in {self.folder} is damaged ({file}: {error}); {FETCH_AGAIN}") from error
         return picture
 
 
@@ -193,8 +195,8 @@ def find(option: str, cache: Path) -> Pack:
     for kind in [option] if option else KINDS:
         if (folder := folder_of(kind, cache)).exists():
             return _opened(folder.resolve())
-    drawings = " --drawings" if option == "drawings" else ""
-    raise UsageError(f"the collage laboratory has no pack of {option or 'cut-outs'} yet; {FETCH[:-1]}{drawings}`")
+    hint = FETCH_DRAWINGS if option == "drawings" else FETCH
+    raise UsageError(f"the collage laboratory has no pack of {option or 'cut-outs'} yet; {hint}")
 
 
 @cache

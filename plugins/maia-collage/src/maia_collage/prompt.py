@@ -19,98 +19,31 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
 from maia_collage.colours import NAMES, SHADES
-from maia_collage.vocabulary import WILDCARDS, Entry, vocabulary
-
-MAX_OBJECTS = 12
-
-COUNTS = {
-    "one": 1, "single": 1, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8, "nine": 9,
-    "ten": 10, "eleven": 11, "twelve": 12, "both": 2, "couple": 2, "pair": 2, "few": 3, "several": 4, "multiple": 4,
-    "various": 4, "some": 0, "group": 5, "herd": 5, "flock": 5, "pack": 5, "bunch": 5, "row": 4, "pile": 6, "many": 7,
-    "lots": 7, "crowd": 8, "dozen": 12, "lot": 7, "dozens": 12, "hundreds": 12, "thousands": 12, "numerous": 7,
-}  # fmt: skip
-"""Number words; 0 leaves the number to the noun: one for a singular, `BARE_PLURAL` for a plural."""
-
-BARE_PLURAL = 3
-"""How many "tigers" are drawn where no number is given."""
-
-SIZES = {
-    "tiny": "tiny", "miniature": "tiny", "minuscule": "tiny", "small": "small", "little": "small", "big": "large",
-    "large": "large", "huge": "huge", "giant": "huge", "enormous": "huge", "gigantic": "huge", "massive": "huge",
-    "smaller": "small", "larger": "large", "bigger": "large", "medium": "", "closeup": "huge",
-}  # fmt: skip
-_STRONGER = {"small": "tiny", "large": "huge", "tiny": "tiny", "huge": "huge", "": ""}
-
-ROUND = frozenset("round circular spherical ball-shaped".split())
-
-ZONE_WORDS = {
-    "left": "left", "leftmost": "left", "right": "right", "rightmost": "right", "top": "top", "upper": "top",
-    "bottom": "bottom", "lower": "bottom", "centre": "centre", "center": "centre", "middle": "centre",
-    "centered": "centre", "centred": "centre", "central": "centre",
-}  # fmt: skip
-
-GENERIC = frozenset(
-    "background backgrounds backdrop scene scenery landscape surface texture ground floor wall environment setting area"
-    " canvas place terrain".split()
+from maia_collage.vocabulary import Entry, vocabulary
+from maia_collage.words import (
+    ARTICLES,
+    BARE_PLURAL,
+    CONNECTORS,
+    CONTAINERS,
+    COPULAS,
+    CORNER,
+    COUNTS,
+    EMPTY,
+    GENERIC,
+    HARMLESS,
+    MAX_OBJECTS,
+    NEGATIONS,
+    POSITION,
+    PREAMBLE,
+    PREPOSITIONS,
+    RELATIONS,
+    ROUND,
+    SIZES,
+    STRONGER,
+    TOKEN,
+    WILDCARDS,
+    ZONE_WORDS,
 )
-"""Nouns that make a background of the words before them."""
-
-CONTAINERS = frozenset("bowl basket plate box bag glass cup slice piece vase bucket heap handful".split())
-"""Nouns that, before "of", say how the next noun is served; a collage cannot show it."""
-
-EMPTY = frozenset("nothing empty".split())
-
-ARTICLES = frozenset("a an the this that these those any my his her its their our your another each every all".split())
-COPULAS = frozenset("is are was were be being that which who there it there's it's has have having".split())
-PREPOSITIONS = frozenset(
-    "on in at against onto into over upon inside within across along through under near by beside before atop around"
-    " behind amid among amongst beneath below above between to from for of".split()
-)
-CONNECTORS = frozenset("and with plus or but , . ; : & + alongside together next".split())
-NEGATIONS = frozenset("without no not except excluding".split())
-
-HARMLESS = frozenset(
-    "realistic photorealistic real photographic photo photograph picture image high quality resolution detailed hd 4k"
-    " clear sharp typical normal ordinary natural whole full isolated visible just only very alone itself front view"
-    " standing sitting lying placed shown close up color colour colored coloured red-coloured alone please so".split()
-)
-"""Words that ask for nothing that a collage could fail to show."""
-
-_PREAMBLE = re.compile(
-    r"^(?:please )?(?:(?:draw|show|generate|create|make|depict|render)(?: me)? )?"
-    r"(?:(?:an?|the|one) )?(?:(?:\w+ ){0,3}?(?:close ?up )?"
-    r"(?:photo|photograph|picture|image|shot|snapshot|render|rendering|illustration|drawing|painting|closeup|close up)"
-    r"(?: of| showing| depicting| with| that shows)) "
-)
-_OF_PICTURE = r"(?: of (?:the |an? )?(?:image|picture|photo|frame|scene|background|view))"
-_POSITION = re.compile(
-    r"(?:(?:on|in|at|to|near|towards?) )?(?:the )?(?:far |very )?"
-    r"(?P<words>(?:(?:upper|lower|top|bottom|left|right|centre|center|middle) ?)+)"
-    r"(?:hand )?(?:(?:side|part|half|third|corner|edge|area|foreground)(?= |$))?" + _OF_PICTURE + r"?(?= [,.;]| |$)"
-)
-_CORNER = re.compile(r"(?:in|at) (?:the|a|one) corner" + _OF_PICTURE + r"?(?= |$)")
-_RELATIONS = tuple(
-    (re.compile(pattern + r"(?= |$)"), name)
-    for pattern, name in (
-        (
-            r"(?:(?:on|to|at) )?(?:the )?left(?: hand)?(?: side)? of(?! (?:the |an? )?(?:image|picture|photo|frame|scene))",
-            "left of",
-        ),
-        (
-            r"(?:(?:on|to|at) )?(?:the )?right(?: hand)?(?: side)? of(?! (?:the |an? )?(?:image|picture|photo|frame|scene))",
-            "right of",
-        ),
-        (r"left from", "left of"),
-        (r"right from", "right of"),
-        (r"on top of|above|over|atop|on the top of", "above"),
-        (r"below|underneath|beneath|under", "below"),
-        (
-            r"next to|beside|beneath|near|close to|by|alongside|adjacent to|behind|in front of|around|among|between",
-            "near",
-        ),
-    )
-)
-_TOKEN = re.compile(r"[a-z0-9]+(?:'[a-z]+)?|[,.;:&+]")
 
 
 @dataclass(frozen=True)
@@ -200,7 +133,7 @@ class Phrase:
 def tokens(text: str) -> list[str]:
     """Splits a text into lower-case words and punctuation; hyphens part words."""
     text = text.lower().replace("’", "'").replace("-", " ")
-    return [t.removesuffix("'s") for t in _TOKEN.findall(text)]
+    return [t.removesuffix("'s") for t in TOKEN.findall(text)]
 
 
 @lru_cache(maxsize=1024)
@@ -219,7 +152,7 @@ class _Reader:
 
     def __init__(self, text: str) -> None:
         words = " ".join(tokens(text)[:400])
-        self.tokens = _PREAMBLE.sub("", words + " ", count=1).split()
+        self.tokens = PREAMBLE.sub("", words + " ", count=1).split()
         self.at = 0
         self.parsed = Parsed()
         self.zones: list[str] = []
@@ -300,7 +233,7 @@ class _Reader:
             elif word in SIZES:
                 phrase.size = SIZES[word]
             elif word == "very" and following in SIZES:
-                phrase.size = _STRONGER[SIZES[following]]
+                phrase.size = STRONGER[SIZES[following]]
                 self.at += 1
             elif word in ROUND:
                 phrase.round = True
@@ -388,7 +321,7 @@ class _Reader:
 
     def _relation(self) -> str:
         rest = self._text(8)
-        for pattern, name in _RELATIONS:
+        for pattern, name in RELATIONS:
             if found := pattern.match(rest):
                 self.at += len(found[0].split())
                 return name
@@ -396,9 +329,9 @@ class _Reader:
 
     def _position(self) -> bool:
         rest = self._text(12)
-        if found := _CORNER.match(rest):
+        if found := CORNER.match(rest):
             zones = ["top", "left"]
-        elif (found := _POSITION.match(rest)) and not self._names_a_thing(found):
+        elif (found := POSITION.match(rest)) and not self._names_a_thing(found):
             zones = [ZONE_WORDS[w] for w in found["words"].split()]
         else:
             return False
@@ -480,16 +413,13 @@ class _Reader:
         kind = entry.name if entry else "plain background"
         colours = tuple(c for c in phrase.colours if vocabulary().natural.get(kind) != c)
         place = Place(kind, colours, _word(phrase) if entry else "")
-        if parsed.place is None or (parsed.place.kind == "plain background" and kind == "plain background"):
+        former = parsed.place
+        if former is None or former == Place("plain background"):
             parsed.place = place
-        elif parsed.place.kind == "plain background" and not parsed.place.colours:
-            parsed.place = place
-        elif parsed.place.kind in vocabulary().kinds and parsed.place.kind in vocabulary().kinds.path(kind):
-            # "a pattern of blue dots"
-            parsed.place = replace(place, colours=colours or parsed.place.colours)
-        elif kind == "plain background" and not colours:
-            pass
-        elif kind != parsed.place.kind or colours != parsed.place.colours:
+        elif former.kind in vocabulary().kinds.path(kind):
+            # "a pattern of blue dots", "a plain background that is red"
+            parsed.place = replace(place, colours=colours or former.colours)
+        elif kind not in (former.kind, "plain background") or colours not in ((), former.colours):
             parsed.warnings.append(f"there can be one background only; left out '{phrase.head or ' '.join(colours)}'")
 
     def _thing(self, phrase: Phrase, relation: str, preposition: str) -> None:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as PILImage
-from pydantic import Field, ValidationError
+from pydantic import Field, JsonValue, ValidationError
 
 from maia_collage import colours
 from maia_collage.backgrounds import Background, paint
@@ -153,10 +153,13 @@ def _repainted(picture: PILImage.Image, colour: str) -> PILImage.Image:
     return PILImage.fromarray(rgba).convert("RGBa")
 
 
-def image(scene: Scene, pack: Pack, size: int, title: str = "", **provenance: Any) -> Image:
+def image(scene: Scene, pack: Pack, size: int, title: str = "", **provenance: JsonValue) -> Image:
     """Draws a scene as an image that carries the scene in its provenance."""
-    record = {"pack": pack.fingerprint, "scene": scene.model_dump(mode="json", exclude_defaults=True)}
-    return Image.from_pixels(render(scene, pack, size).pixels, title, **provenance, **{KEY: record})
+    record: dict[str, JsonValue] = {
+        "pack": pack.fingerprint,
+        "scene": scene.model_dump(mode="json", exclude_defaults=True),
+    }
+    return Image.from_pixels(render(scene, pack, size).pixels, title, **{**provenance, KEY: record})
 
 
 def scene_of(picture: Image, pack: Pack) -> Scene | None:

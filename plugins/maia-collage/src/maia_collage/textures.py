@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +22,8 @@ SIDE = 448
 Field = NDArray[np.float32]
 """A grey-scale field: shape (SIDE, SIDE), values about 0 to 1."""
 
-Painter = Callable[[np.random.Generator], Pixels]
+# In quotes: at run time the name would import numpy.random, which `maia plugins` can do without.
+Painter = Callable[["np.random.Generator"], Pixels]
 
 
 def noise(rng: np.random.Generator, cells_x: float, cells_y: float, octaves: int = 4, fade: float = 0.5) -> Field:
@@ -38,22 +40,24 @@ def noise(rng: np.random.Generator, cells_x: float, cells_y: float, octaves: int
         total += weight * np.asarray(grid.resize((SIDE, SIDE), PILImage.Resampling.BICUBIC))
         weight *= fade
     low, high = np.quantile(total, (0.002, 0.998))
-    return np.clip((total - low) / max(float(high - low), 1e-6), 0, 1).astype(np.float32)
+    scaled: Field = np.clip((total - low) / max(float(high - low), 1e-6), 0, 1).astype(np.float32)
+    return scaled
 
 
-def ramp(field: Field, *stops: tuple[int, int, int]) -> Field:
+def ramp(field: NDArray[np.floating[Any]], *stops: tuple[int, int, int]) -> Field:
     """Colours a field: 0 is the first colour, 1 the last, evenly spaced between. Returns float32 RGB, 0 to 255."""
     at = np.linspace(0, 1, len(stops))
     colours = np.array(stops, np.float32)
     return np.stack([np.interp(field, at, colours[:, c]) for c in range(3)], -1).astype(np.float32)
 
 
-def pixels(values: NDArray[np.floating]) -> Pixels:
+def pixels(values: NDArray[np.floating[Any]]) -> Pixels:
     """Rounds RGB values to 8 bits."""
-    return np.clip(np.rint(values), 0, 255).astype(np.uint8)
+    clipped: Pixels = np.clip(np.rint(values), 0, 255).astype(np.uint8)
+    return clipped
 
 
-def grain(rng: np.random.Generator, values: Field, strength: float) -> Field:
+def grain(rng: np.random.Generator, values: NDArray[np.floating[Any]], strength: float) -> Field:
     """Adds fine grey grain of a standard deviation in grey levels."""
     return (values + rng.normal(0, strength, (SIDE, SIDE, 1))).astype(np.float32)
 
@@ -149,7 +153,7 @@ def calm_water(rng: np.random.Generator) -> Pixels:
     wave = 0.6 * wide + 0.4 * fine
     tone = ramp(wave, (10, 46, 82), (34, 96, 142), (86, 156, 190))
     glint = np.clip((wave - 0.74) * 5, 0, 1)[:, :, None]
-    return pixels(grain(rng, tone * (1 - glint) + np.float32([222, 238, 246]) * glint, 2))
+    return pixels(grain(rng, tone * (1 - glint) + np.array([222, 238, 246], np.float32) * glint, 2))
 
 
 def brick(rng: np.random.Generator) -> Pixels:

@@ -12,9 +12,6 @@ from functools import cache
 from importlib import resources
 from typing import Any, NamedTuple
 
-WILDCARDS = frozenset("thing object something item anything subject".split())
-"""Words for an object of any concept."""
-
 _IRREGULAR = {
     "mice": "mouse", "geese": "goose", "oxen": "ox", "wolves": "wolf", "calves": "calf", "knives": "knife",
     "leaves": "leaf", "loaves": "loaf", "people": "person", "men": "man", "women": "woman", "children": "child",
