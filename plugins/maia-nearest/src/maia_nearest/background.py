@@ -19,12 +19,18 @@ SIDE = 128
 LEAST = 0.05
 """Least share of the image that must be surroundings for them to be named."""
 
-PLAIN = 2.0
+PLAIN = 0.8
 """Mean absolute deviation of L*a*b* from the median below which surroundings are one plain colour."""
 
 NEAR = 0.5
 """Least similarity at which a background is named. Measured on the collage pack: nine in ten surroundings of known
 backgrounds are above it, under one in ten of unknown ones."""
+
+NEIGHBOURS = 3
+"""Backgrounds that vote on the name."""
+
+SHARPNESS = 10.0
+"""Weight of a neighbour: exp(SHARPNESS * similarity)."""
 
 UNITS = 74
 """Length of a descriptor."""
@@ -81,14 +87,20 @@ class Backgrounds:
     whitening: Whitening
     views: NDArray[np.float32]
 
-    def name(self, pixels: Pixels, mask: Mask) -> tuple[str, ...]:
-        """Returns the names of the nearest background (most specific first), or nothing if none is near."""
+    def name(self, pixels: Pixels, mask: Mask) -> str:
+        """Returns the most specific name that most of the nearest backgrounds share, or nothing if none is near."""
         if not self.concepts:
-            return ()
-        vector = self.whitening(small(pixels, mask))
-        similarity = (self.views @ vector).max(1)
-        best = int(similarity.argmax())
-        return self.concepts[best] if similarity[best] >= NEAR else ()
+            return ""
+        similarity = (self.views @ self.whitening(small(pixels, mask))).max(1)
+        nearest = np.argsort(-similarity, kind="stable")[:NEIGHBOURS]
+        if similarity[nearest[0]] < NEAR:
+            return ""
+        weights = np.exp(SHARPNESS * (similarity[nearest] - similarity[nearest[0]]))
+        votes: dict[str, float] = {}
+        for index, weight in zip(nearest, weights / weights.sum(), strict=True):
+            for name in self.concepts[index]:
+                votes[name] = votes.get(name, 0.0) + float(weight)
+        return next((name for name in self.concepts[nearest[0]] if votes[name] > 0.5), "")
 
 
 def small(pixels: Pixels, mask: Mask) -> NDArray[np.float32]:

@@ -25,11 +25,11 @@ UNKNOWN = 0.25
 SIDE = 256
 
 Coefficients = NDArray[np.float64]
-"""Intercept, weight of the similarity, weight of the log share among all names: shape (3,)."""
+"""Intercept, and weight (not negative) of a name's log share among all names: shape (2,)."""
 
 
 def evidence(similarity: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Returns what a probability rests on, for the first names: rows of (1, similarity, log share among all names).
+    """Returns what a probability rests on, for the first names: rows of (1, log share among all names).
 
     Args:
         similarity: Similarity of each name, the nearest first.
@@ -37,8 +37,7 @@ def evidence(similarity: NDArray[np.float32]) -> NDArray[np.float64]:
     logits = 10.0 * similarity.astype(np.float64)
     shares = logits - logits.max()
     shares -= np.log(np.exp(shares).sum())
-    first = slice(FIRST)
-    return np.stack([np.ones(len(logits[first])), similarity[first], shares[first]], axis=1)
+    return np.stack([np.ones(len(shares[:FIRST])), shares[:FIRST]], axis=1)
 
 
 def probabilities(coefficients: Coefficients, similarity: NDArray[np.float32]) -> NDArray[np.float64]:
@@ -50,7 +49,7 @@ def probabilities(coefficients: Coefficients, similarity: NDArray[np.float32]) -
 def fit(rows: NDArray[np.float64], right: NDArray[np.bool_], weight: NDArray[np.float64]) -> Coefficients:
     """Fits a logistic regression by Newton's method, with a small penalty so that separable data stay finite."""
     coefficients = np.zeros(rows.shape[1])
-    penalty = np.diag([0.01, 0.5, 0.5])
+    penalty = np.diag([0.01, 0.1])
     for _ in range(50):
         chance = 1 / (1 + np.exp(-(rows @ coefficients).clip(-30, 30)))
         gradient = rows.T @ (weight * (right - chance)) - penalty @ coefficients
@@ -59,7 +58,8 @@ def fit(rows: NDArray[np.float64], right: NDArray[np.bool_], weight: NDArray[np.
         coefficients = coefficients + step
         if np.abs(step).max() < 1e-8:
             break
-    return coefficients
+    # Where similarity says nothing, no name may look less likely than one that is less similar.
+    return np.array([coefficients[0], max(float(coefficients[1]), 0.0)])
 
 
 def scenes(objects: Sequence[Cutout], backgrounds: Sequence[Pixels]) -> tuple[list[Image], list[Image], list[int]]:

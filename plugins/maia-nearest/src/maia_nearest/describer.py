@@ -14,7 +14,7 @@ from maia_core.types import Image, content_id
 if TYPE_CHECKING:
     from maia_nearest.memory import Memory
 
-VERSION = "1"
+VERSION = "2"
 """Of the algorithm: changes whenever the same image would be described otherwise."""
 
 
@@ -22,6 +22,11 @@ class Nearest:
     """Names what an image shows by comparing it with a library of named objects, as a vision model sees them.
 
     The library's features are computed when the first image is described and kept in the cache folder.
+
+    Attributes:
+        fingerprint: Changes whenever the same image would be described otherwise.
+        model: What looks at the images.
+        layer: The model's layer; empty until `memory` has chosen one.
     """
 
     class Config(PluginConfig):
@@ -37,17 +42,17 @@ class Nearest:
         """Labelled data set of named backgrounds; empty: backgrounds are told by colour alone."""
 
     def __init__(self, config: Config, context: Context) -> None:
-        self._model: Model = context.build("model", config.model)
+        self.model: Model = context.build("model", config.model)
         self._library: LabelledDataset = context.build("dataset", config.library)
         self._backgrounds: LabelledDataset | None = None
         if config.backgrounds:
             self._backgrounds = context.build("dataset", config.backgrounds)
         self._context = context
-        self._layer = config.layer
+        self.layer = config.layer
         self._lock = threading.Lock()
         self._learned: Memory | None = None
         grounds = self._backgrounds.fingerprint if self._backgrounds is not None else ""
-        parts = ("nearest", VERSION, self._model.fingerprint, config.layer, self._library.fingerprint, grounds)
+        parts = ("nearest", VERSION, self.model.fingerprint, config.layer, self._library.fingerprint, grounds)
         self.fingerprint = content_id(*(part.encode() for part in parts))
 
     def describe(self, images: Sequence[Image]) -> list[str]:
@@ -55,26 +60,25 @@ class Nearest:
         from maia_nearest import text
         from maia_nearest.findings import find
 
-        return [text.describe(found) for found in find(images, self._memory(), self._model, self._layer)]
+        return [text.describe(found) for found in find(images, self.memory(), self.model, self.layer)]
 
     def summarize(self, images: Sequence[Image]) -> str:
         """Says in how many of the images each name, kind, colour, texture and background was found."""
         from maia_nearest import text
         from maia_nearest.findings import find
 
-        return text.summarize(find(images, self._memory(), self._model, self._layer))
+        return text.summarize(find(images, self.memory(), self.model, self.layer))
 
-    def _memory(self) -> Memory:
+    def memory(self) -> Memory:
+        """Returns what was learned from the library: read from the cache, or learned now (which takes a while)."""
         from maia_nearest import library, memory
 
         with self._lock:
             if self._learned is None:
-                self._layer = self._layer or library.choose_layer(self._model)
+                self.layer = self.layer or library.choose_layer(self.model)
                 self._learned = memory.recall(
                     self._context.cache / "nearest" / f"{self.fingerprint}.npz",
-                    lambda: memory.learn(
-                        self._model, self._layer, self._library, self._backgrounds, self._context.warn
-                    ),
+                    lambda: memory.learn(self.model, self.layer, self._library, self._backgrounds, self._context.warn),
                     self._context.warn,
                 )
             return self._learned

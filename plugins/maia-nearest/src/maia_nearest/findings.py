@@ -73,9 +73,10 @@ def finding(
         chance = float(confidence.probabilities(memory.masked, other_values)[0])
         if chance >= SURE:
             also.append((other_names[0], chance, text.place(mask)))
+    first = dict(zip(names, chances.tolist(), strict=False))
     return Finding(
-        names=tuple(zip(names, chances.tolist(), strict=False)),
-        kinds=text.main_kinds(memory.library.kinds(similarity), memory.frequency),
+        names=tuple(first.items()),
+        kinds=text.main_kinds(memory.library.kinds(similarity, first), memory.frequency),
         colours=shares,
         texture=texture,
         on=surroundings(seen, seen.outside(), memory),
@@ -92,5 +93,5 @@ def surroundings(seen: Look, outside: Mask, memory: Memory) -> tuple[str, ...]:
     colour = next(iter(colours.shares(seen.pixels, outside)))
     if background.plain(seen.pixels, outside):
         return ("plain", colour)
-    names = memory.backgrounds.name(seen.pixels, outside)
-    return (*names[:1], colour)
+    name = memory.backgrounds.name(seen.pixels, outside)
+    return (name, colour) if name else (colour,)

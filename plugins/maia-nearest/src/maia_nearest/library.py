@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -138,17 +138,27 @@ class Library:
             best.setdefault(self.concepts[index][0], float(similarity[index]))
         return list(best), np.asarray(list(best.values()), np.float32)
 
-    def kinds(self, similarity: NDArray[np.float32]) -> dict[str, float]:
-        """Lets the nearest objects vote on the broader concepts.
+    def kinds(self, similarity: NDArray[np.float32], chances: Mapping[str, float]) -> dict[str, float]:
+        """Says how likely each broader concept is.
 
-        Returns:
-            Broader concept to its share of the votes in [0, 1]: first those of higher share, the rarer (so more
-            specific) first among equals.
+        Each name's probability goes to its broader concepts; what remains (the object is none of these) goes to the
+        broader concepts of the nearest objects, by their similarity.
+
+        Args:
+            similarity: Similarity of each object.
+            chances: Probability of the first names, together at most 1.
         """
-        nearest = np.argsort(-similarity, kind="stable")[:NEIGHBOURS]
-        weights = np.exp(SHARPNESS * (similarity[nearest] - similarity[nearest[0]]))
+        nearest = np.argsort(-similarity, kind="stable")
         votes: dict[str, float] = {}
-        for index, weight in zip(nearest, weights / weights.sum(), strict=True):
+
+        def vote(index: int, weight: float) -> None:
             for concept in self.concepts[index][1:]:
-                votes[concept] = votes.get(concept, 0.0) + float(weight)
+                votes[concept] = votes.get(concept, 0.0) + weight
+
+        for name, chance in chances.items():
+            vote(next(int(i) for i in nearest if self.concepts[i][0] == name), chance)
+        weights = np.exp(SHARPNESS * (similarity[nearest] - similarity[nearest[0]]))[:NEIGHBOURS]
+        rest = max(0.0, 1 - sum(chances.values()))
+        for index, weight in zip(nearest, weights / weights.sum(), strict=False):
+            vote(int(index), rest * float(weight))
         return votes

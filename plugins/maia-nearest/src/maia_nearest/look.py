@@ -59,10 +59,9 @@ class Look:
         return ~taken
 
     def crops(self) -> list[Pixels]:
-        """Returns what the model sees: the object's surroundings, and the object alone."""
-        if self.masked:
-            return [crops.square(self.pixels, self.focus, 0.25), crops.square(self.pixels, self.focus, 0.08, hide=True)]
-        return [crops.square(self.pixels), crops.square(self.pixels, self.focus, 0.08, hide=True)]
+        """Returns what the model sees: the object with what is around it, and the object alone."""
+        around = 0.0 if self.focus.all() else 0.25
+        return [crops.square(self.pixels, self.focus, around), crops.square(self.pixels, self.focus, 0.08, hide=True)]
 
 
 def look(image: Image) -> Look:

@@ -18,8 +18,8 @@ Arrays = dict[str, NDArray[Any]]
 def read(path: Path, names: frozenset[str]) -> Arrays | None:
     """Reads the arrays of a file, or returns None if it is missing, broken or not what is expected."""
     try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+            arrays = {name: archive[name] for name in archive.files}
     except Exception:  # A damaged archive raises whatever its damage leads to: it is made anew.
         return None
     if set(arrays) != names:

@@ -20,7 +20,10 @@ COUNTS = 0.3
 """Confidence from which on a name counts for a summary."""
 
 MAJORITY = 0.5
-"""Share of votes from which on a kind is given, and counts for a summary."""
+"""Probability from which on a kind is given, and counts for a summary."""
+
+LEAST_VOTES = 0.25
+"""Probability below which no kind is given."""
 
 LEAST_COLOUR = 0.1
 """Smallest share of the region that a colour is given for."""
@@ -33,7 +36,7 @@ class Finding:
     Attributes:
         nothing: Why there are no names: `NOTHING`, `PLAIN`, or an empty string.
         names: Nearest concepts with their confidence, the nearest first.
-        kinds: Broader concepts with their share of the votes, the most specific first.
+        kinds: Broader concepts with their probability, the most specific first.
         colours: Colours of the region with their shares, the largest first.
         texture: `smooth`, `fine` or `rough`.
         on: What is around the object: a background's name (or `plain`) and its main colour.
@@ -67,10 +70,9 @@ def main_colours(shares: Mapping[str, float]) -> tuple[tuple[str, float], ...]:
 
 
 def main_kinds(votes: Mapping[str, float], frequency: Mapping[str, int]) -> tuple[tuple[str, float], ...]:
-    """Returns the kinds with a majority (without one: the one with most votes), the rarest, so most specific, first."""
+    """Returns the likely kinds (without one: the likeliest), the rarest, so most specific, first."""
     chosen = {kind: share for kind, share in votes.items() if share >= MAJORITY}
-    if not chosen and votes:
-        best = max(votes, key=lambda kind: votes[kind])
+    if not chosen and (best := max(votes, key=lambda kind: votes[kind], default=None)) and votes[best] >= LEAST_VOTES:
         chosen = {best: votes[best]}
     return tuple(sorted(chosen.items(), key=lambda item: (frequency[item[0]], -item[1])))
 

@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 RIDGE = 0.3
 """Variance granted to every direction, as a fraction of the mean within-thing variance."""
 
+QUIET = 0.1
+"""Least standard deviation of a unit that it is divided by, as a fraction of the mean one."""
+
 
 @dataclass(frozen=True)
 class Whitening:
@@ -36,7 +39,9 @@ class Whitening:
         """Learns from several views of each thing: shape (things, views, units)."""
         units = views.shape[-1]
         flat = views.reshape(-1, units)
-        mean, scale = flat.mean(0), flat.std(0) + 1e-6
+        mean, scale = flat.mean(0), flat.std(0)
+        # A unit that hardly varies in the library must not decide when it is active elsewhere.
+        scale = np.maximum(scale, QUIET * max(float(scale.mean()), 1e-6))
         within = ((views - views.mean(1, keepdims=True)) / scale).reshape(-1, units)
         _, deviation, axes = np.linalg.svd(within, full_matrices=False)
         variance = deviation**2 / len(within)
