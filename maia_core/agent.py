@@ -6,6 +6,8 @@ one. `run` is the loop and nothing else.
 
 from __future__ import annotations
 
+import itertools
+import random
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,15 +16,13 @@ from typing import Any
 from pydantic import BaseModel
 
 from maia_core.context import Context
-from maia_core.errors import BackboneError, MaiaError, ReplyError, one_line
+from maia_core.errors import BackboneBusy, BackboneError, MaiaError, ReplyError, one_line
 from maia_core.host import ToolHost
 from maia_core.observers import Observers
 from maia_core.prompt import render_system_prompt
 from maia_core.protocols import Backbone, Sandbox, Task
 from maia_core.record import (
-    Event,
     Executed,
-    HostCall,
     MessageAdded,
     Noted,
     ProgramStarted,
@@ -30,6 +30,7 @@ from maia_core.record import (
     RunOutcome,
     Status,
 )
+from maia_core.replay import Journal
 from maia_core.replies import parse_reply
 from maia_core.types import CallLimits, Execution, Message, Part, Reply, TextPart, Usage, as_part
 
@@ -63,6 +64,8 @@ class SessionState:
     turns: list[Turn] = field(default_factory=list)
     usage: Usage = field(default_factory=Usage)
     seconds: float = 0.0
+    """Time of the replies and the experiments."""
+    experiments: int = 0
     mistakes: int = 0
     """Malformed replies in a row."""
     final: bool = False
@@ -86,18 +89,17 @@ class Session:
         task: Task,
         tools: Mapping[str, Callable[..., Any]],
         sandbox: Sandbox,
-        record: Callable[[Event], None] = lambda event: None,
+        journal: Journal | None = None,
         observers: Observers | None = None,
     ) -> None:
         self.context = context
         self.task = task
         self.state = SessionState()
         self.limits = context.config.limits
-        self._record = record
+        self.journal = journal or Journal()
         self._sandbox = sandbox
         self._observers = observers or Observers()
-        self._host = ToolHost(context, tools, on_call=self._called, on_note=self.note)
-        self._started = time.monotonic()
+        self._host = ToolHost(context, tools, self.journal, on_call=lambda call: self._tell("tool_called", call=call))
         context.warn = self.note
         self._tell("run_started")
         sections = [str(section) for section in self._tell("prompt_sections")]
@@ -110,27 +112,36 @@ class Session:
     def execute(self, program: str, hypotheses: Sequence[str] = ()) -> Execution:
         """Runs one program in the sandbox and returns what came of it, with what its tools displayed."""
         number = len(self.state.turns) + 1
-        self._record(ProgramStarted(turn=number, program=program, hypotheses=tuple(hypotheses)))
+        self.journal.append(ProgramStarted(turn=number, program=program, hypotheses=tuple(hypotheses)))
         self._host.begin(number)
         self.context.take_shown()
+        if (skipped := self.journal.skip(number)) is not None:
+            calls, execution = skipped
+            for call in calls:
+                self._host.repeat(call)
+            return execution
         execution = self._sandbox.run(program, self._host)
         execution = execution.model_copy(update={"displays": tuple(self.context.take_shown())})
-        self._record(Executed(turn=number, execution=execution))
-        return execution
+        recorded = self.journal.recorded(Executed)
+        self.journal.append(Executed(turn=number, execution=execution))
+        return recorded.execution if recorded else execution
 
     def submit(self, reply: Reply, seconds: float = 0.0) -> Turn:
         """Takes one reply: runs its program, or validates its answer, or says what is wrong with it."""
         number = len(self.state.turns) + 1
-        self._record(Replied(turn=number, reply=reply, seconds=seconds))
+        replaying = self.journal.replaying
+        self.journal.append(Replied(turn=number, reply=reply, seconds=seconds))
         self._add(Message.of("assistant", reply.text))
         self.state.usage += reply.usage
         turn = self._take(number, reply)
         self.state.turns.append(turn)
         self.state.mistakes = self.state.mistakes + 1 if turn.mistake else 0
-        self.state.seconds = time.monotonic() - self._started
+        self.state.experiments += turn.execution is not None
+        self.state.seconds += seconds + (turn.execution.seconds if turn.execution else 0.0)
         if self.state.answer is None:
             self._say(self._feedback(turn))
-        self._tell("turn_finished", turn=turn)
+        if not replaying:
+            self._tell("turn_finished", turn=turn)
         return turn
 
     def ask_for_answer(self, reason: str) -> None:
@@ -145,22 +156,29 @@ class Session:
             )
         )
 
+    def budget(self) -> dict[str, tuple[float, float]]:
+        """Returns what the run has used and may use, by the name of the limit."""
+        state, limits = self.state, self.limits
+        return {
+            "turns": (len(state.turns), limits.turns),
+            "experiments": (state.experiments, limits.experiments),
+            "seconds": (state.seconds, limits.seconds),
+            "tokens": (state.usage.tokens, limits.tokens),
+            "cost": (state.usage.cost or 0.0, limits.cost),
+            "images": (self.context.generated, limits.images),
+        }
+
     def limit_reached(self) -> str:
         """Returns which limit of the run is used up, or an empty string."""
-        state, limits = self.state, self.limits
-        state.seconds = time.monotonic() - self._started
-        if len(state.turns) >= limits.turns:
-            return f"all {limits.turns} turns are used (limits.turns)"
-        if state.seconds >= limits.seconds:
-            return f"the {limits.seconds:g} seconds of the run are used (limits.seconds)"
-        if state.usage.tokens >= limits.tokens:
-            return f"the {limits.tokens} tokens of the run are used (limits.tokens)"
+        for name, (used, allowed) in self.budget().items():
+            if used >= allowed:
+                return f"the run's budget of {allowed:g} {name} is used (limits.{name})"
         reasons = self._tell("should_stop")
         return str(reasons[0]) if reasons else ""
 
     def finish(self, outcome: RunOutcome) -> RunOutcome:
         """Records how the run ended and tells the observers."""
-        self._record(outcome)
+        self.journal.append(outcome)
         self._tell("run_finished", outcome=outcome)
         return outcome
 
@@ -174,7 +192,7 @@ class Session:
             explanation=self.task.explanation(answer) if answer else None,
             turns=len(self.state.turns),
             usage=self.state.usage,
-            seconds=time.monotonic() - self._started,
+            seconds=self.state.seconds,
         )
 
     def close(self) -> None:
@@ -183,7 +201,7 @@ class Session:
 
     def note(self, text: str) -> None:
         """Adds a line that a reader of the record must know."""
-        self._record(Noted(text=text))
+        self.journal.append(Noted(text=text))
 
     # How it works inside.
 
@@ -211,8 +229,9 @@ class Session:
         return Message.of("user", *execution_parts(turn.execution), budget)
 
     def _say(self, message: Message) -> None:
-        self._record(MessageAdded(message=message))
-        self._add(message)
+        recorded = self.journal.recorded(MessageAdded)
+        self.journal.append(MessageAdded(message=message))
+        self._add(recorded.message if recorded else message)
 
     def _add(self, message: Message) -> None:
         """Adds a message; two user messages in a row become one, as some providers demand."""
@@ -220,10 +239,6 @@ class Session:
         if messages and messages[-1].role == message.role:
             message = Message(role=message.role, parts=messages.pop().parts + message.parts)
         messages.append(message)
-
-    def _called(self, call: HostCall) -> None:
-        self._record(call)
-        self._tell("tool_called", call=call)
 
     def _tell(self, hook: str, **arguments: Any) -> list[Any]:
         results = self._observers.tell(hook, session=self, **arguments)
@@ -261,17 +276,38 @@ def _loop(session: Session, backbone: Backbone) -> RunOutcome:
 
 
 def _turn(session: Session, backbone: Backbone) -> Turn:
-    limits = CallLimits(
-        max_output_tokens=session.limits.reply_tokens, seconds=session.limits.reply_seconds, seed=session.context.seed
-    )
+    recorded = session.journal.recorded(Replied)
+    if recorded is not None:
+        return session.submit(recorded.reply, recorded.seconds)
     started = time.perf_counter()
-    try:
-        reply = backbone.complete(session.state.messages, limits)
-    except MaiaError:
-        raise
-    except Exception as error:
-        raise BackboneError(f"backbone '{backbone.info.name}' failed: {one_line(error)}") from error
+    reply = _ask(session, backbone)
     return session.submit(reply, time.perf_counter() - started)
+
+
+def _ask(session: Session, backbone: Backbone) -> Reply:
+    """Calls the backbone, again after passing failures: with back-off, jitter, and bounds on number and time."""
+    limits = session.limits
+    call = CallLimits(max_output_tokens=limits.reply_tokens, seconds=limits.reply_seconds, seed=session.context.seed)
+    waited = 0.0
+    for attempt in itertools.count():
+        try:
+            return backbone.complete(session.state.messages, call)
+        except (BackboneBusy, TimeoutError, ConnectionError) as error:
+            asked = getattr(error, "retry_after", None)
+            # Jitter, so that the runs of a sweep do not come back together.
+            delay = asked if asked is not None else min(60.0, 2.0**attempt) * random.uniform(0.5, 1.0)
+            if attempt >= limits.retries or waited + delay > limits.retry_seconds:
+                raise BackboneError(
+                    f"backbone '{backbone.info.name}' failed {attempt + 1} times, the last time with: {one_line(error)}"
+                ) from error
+            session.note(f"backbone '{backbone.info.name}': {one_line(error)}; trying again in {delay:.1f} s")
+            waited += delay
+            time.sleep(delay)
+        except MaiaError:
+            raise
+        except Exception as error:
+            raise BackboneError(f"backbone '{backbone.info.name}' failed: {one_line(error)}") from error
+    raise AssertionError("unreachable")
 
 
 def execution_parts(execution: Execution) -> list[Part]:

@@ -199,14 +199,24 @@ def _owner(config: RunConfig, option: str) -> str:
     "--out", type=click.Path(path_type=Path), help="Run folder; it must not exist [default: a new one in runs/]."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line instead of text.")
+@click.option(
+    "--resume",
+    "resumed",
+    type=click.Path(path_type=Path),
+    metavar="RUN",
+    help="Go on with the run in this folder, with the configuration that it began with.",
+)
 @click.option("--report/--no-report", default=True, help="Write the HTML report at the end.")
-def run(config: RunConfig, out: Path | None, as_json: bool, report: bool) -> int:
+def run(config: RunConfig, out: Path | None, as_json: bool, resumed: Path | None, report: bool) -> int:
     """Explain a unit by experiment."""
-    from maia_core.launch import explain
+    from maia_core.launch import explain, resume
     from maia_core.progress import JsonProgress, Progress
 
     progress = JsonProgress() if as_json else Progress(live=sys.stderr.isatty())
-    finished = explain(config, out=out, observers=[progress])
+    if resumed is None:
+        finished = explain(config, out=out, observers=[progress])
+    else:
+        finished = resume(resumed, observers=[progress])
     outcome = finished.outcome
     page = _report(finished.folder) if report else None
     if not as_json:
@@ -303,7 +313,7 @@ def _show(plugin: Plugin) -> None:
     config = getattr(factory, "Config", None)
     for name, field in config.model_fields.items() if config else ():
         default = "required" if field.is_required() else f"default {field.default!r}"
-        kind = getattr(field.annotation, "__name__", None) or str(field.annotation)
+        kind = inspect.formatannotation(field.annotation)
         click.echo(f"  {name}: {kind}, {default}. {_clean(field.description or '')}")
 
 

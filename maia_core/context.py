@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from maia_core.config import RunConfig, cache_dir
-from maia_core.errors import UsageError
-from maia_core.record import Logged
+from maia_core.errors import ToolError, UsageError
+from maia_core.record import ImageStore, Logged
 from maia_core.types import Image, ImagePart, TextPart, as_part, content_id
 
 if TYPE_CHECKING:
@@ -26,6 +26,8 @@ class Context:
         cache: Folder for what may be computed again; a plugin uses a subfolder of its own name.
         logged: What was logged so far, oldest first.
         exemplar_floor: The lowest exemplar activation, once a tool has found the exemplars.
+        generated: Images that were generated or edited so far.
+        images: The pixels of the run's record.
         warn: Takes a line that the record and the report should show (skipped files, fallbacks).
     """
 
@@ -55,6 +57,8 @@ class Context:
         self.cache = cache or cache_dir()
         self.logged: list[Logged] = []
         self.exemplar_floor: float | None = None
+        self.generated = 0
+        self.images: ImageStore | None = None
         self.warn: Callable[[str], None] = lambda line: None
         self._shown: list[TextPart | ImagePart] = []
         self._parts: dict[str, Any] = dict(parts or {})
@@ -149,6 +153,19 @@ class Context:
         """Returns and forgets what was shown since the last call."""
         shown, self._shown = self._shown, []
         return shown
+
+    def spend_images(self, count: int) -> None:
+        """Counts images that a tool is about to generate or edit.
+
+        Raises:
+            ToolError: the run's budget does not hold that many.
+        """
+        left = self.config.limits.images - self.generated
+        if count > left:
+            raise ToolError(
+                f"{count} images are asked for, but the run's budget has {max(left, 0)} left (limits.images)"
+            )
+        self.generated += count
 
     def seeds(self, prompts: Sequence[str]) -> list[int]:
         """Derives one seed a prompt from (run, prompt, occurrence in `prompts`): replicates differ, repeats agree.

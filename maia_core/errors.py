@@ -42,6 +42,18 @@ class BackboneError(RunError):
     """The backbone gave no usable reply after every retry."""
 
 
+class BackboneBusy(BackboneError):
+    """A passing failure (time-out, rate limit, dropped connection): the same call may succeed later.
+
+    Attributes:
+        retry_after: Seconds that the server asks to wait; None if it does not say.
+    """
+
+    def __init__(self, message: str, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
 class SandboxError(RunError):
     """No sandbox can run programs here, or the sandbox itself failed."""
 

@@ -7,13 +7,16 @@ import json
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
+from threading import Thread
 from typing import Any
 
 from pydantic import ConfigDict, ValidationError, validate_call
 
 from maia_core.context import Context
-from maia_core.errors import MaiaError, MendableError, ToolError, did_you_mean, one_line
-from maia_core.record import HostCall, to_json
+from maia_core.errors import MaiaError, MendableError, RunError, ToolError, did_you_mean, one_line
+from maia_core.record import HostCall, Noted, from_json, images_of, to_json
+from maia_core.replay import Journal
 from maia_core.types import SystemRef, content_id
 
 
@@ -23,26 +26,27 @@ class ToolHost:
     Attributes:
         methods: Every name that may be called.
         properties: Those that are read without a call.
+        number: Number of the present program in the run: the turn.
     """
 
     def __init__(
         self,
         context: Context,
         tools: Mapping[str, Callable[..., Any]],
-        on_call: Callable[[HostCall], None] = lambda call: None,
-        on_note: Callable[[str], None] = lambda text: None,
+        journal: Journal | None = None,
+        on_call: Callable[[HostCall], object] = lambda call: None,
     ) -> None:
         """Makes the host of a run.
 
         Args:
             context: The run's parts.
             tools: The tools by the names under which programs call them.
-            on_call: Told of every call when it has ended.
-            on_note: Told the details of a tool's own failure.
+            journal: Where calls are recorded; recorded ones are answered from it. None: nowhere.
+            on_call: Told of every call that was carried out, when it has ended.
         """
         self._context = context
+        self._journal = journal or Journal()
         self._on_call = on_call
-        self._on_note = on_note
         self._raw = {"system.neuron": context.system.neuron} | {f"tools.{name}": tool for name, tool in tools.items()}
         self._functions = {name: _validated(function) for name, function in self._raw.items()}
         self._functions["system.info"] = lambda: context.system.info.model_dump(mode="json")
@@ -52,11 +56,10 @@ class ToolHost:
         )
         self.begin(0)
 
-    def begin(self, turn: int, recorded: Sequence[HostCall] = ()) -> None:
-        """Prepares for the program of a turn; its first calls are answered from `recorded`."""
-        self._turn = turn
+    def begin(self, number: int) -> None:
+        """Prepares for the program of a turn."""
+        self.number = number
         self._order = 0
-        self._recorded = list(recorded)
 
     def call(self, method: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         """See `maia_core.protocols.Host`."""
@@ -64,13 +67,33 @@ class ToolHost:
             raise ToolError(f"there is no {method}.{did_you_mean(method, self.methods)}")
         arguments = to_json({"args": list(args), "kwargs": dict(kwargs)})
         digest = content_id(method.encode(), json.dumps(arguments, sort_keys=True).encode())
-        order, self._order = self._order, self._order + 1
-        logged, context, error = len(self._context.logged), self._context, ""
-        shown_before = context.take_shown()
+        made = HostCall(turn=self.number, order=self._order, method=method, arguments_hash=digest, arguments=arguments)
+        self._order += 1
+        recorded = self._journal.recorded(HostCall)
+        if recorded is not None:
+            self._journal.append(made)
+            self.repeat(recorded)
+            if recorded.error:
+                raise ToolError(recorded.error)
+            assert self._context.images is not None  # Recorded calls come from a record.
+            return from_json(recorded.result, self._context.images)
+        return self._carry_out(made, args, kwargs)
+
+    def repeat(self, call: HostCall) -> None:
+        """Does again what a recorded call did to the run beside returning its result."""
+        context = self._context
+        context.show(*call.shown)
+        context.logged.extend(call.logged)
+        context.exemplar_floor = call.exemplar_floor
+        context.generated += call.generated
+
+    def _carry_out(self, call: HostCall, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+        context, method, error = self._context, call.method, ""
+        logged, generated, shown_before = len(context.logged), context.generated, context.take_shown()
         started = time.perf_counter()
         result: Any = None
         try:
-            result = self._functions[method](*map(self._real, args), **{k: self._real(v) for k, v in kwargs.items()})
+            result = self._in_time(method, list(map(self._real, args)), {k: self._real(v) for k, v in kwargs.items()})
         except ValidationError as mistake:
             error = _argument_error(method, self._raw[method], mistake)
         except MendableError as mistake:
@@ -79,28 +102,46 @@ class ToolHost:
             raise
         except Exception as failure:
             # A tool's own fault: the backbone may try another way, the record keeps the traceback.
-            self._on_note(f"{method} failed: {traceback.format_exc()}")
+            self._journal.append(Noted(text=f"{method} failed: {traceback.format_exc()}"))
             error = f"{method} failed: {one_line(failure)}"
         shown = context.take_shown()
         context.show(*shown_before, *shown)
-        self._on_call(
-            HostCall(
-                turn=self._turn,
-                order=order,
-                method=method,
-                arguments_hash=digest,
-                arguments=arguments,
-                result=to_json(result),
-                error=error,
-                shown=tuple(shown),
-                logged=tuple(context.logged[logged:]),
-                exemplar_floor=context.exemplar_floor,
-                seconds=time.perf_counter() - started,
-            )
+        done = call.model_copy(
+            update={
+                "result": to_json(result),
+                "images": tuple(images_of([args, kwargs, result])),
+                "error": error,
+                "shown": tuple(shown),
+                "logged": tuple(context.logged[logged:]),
+                "generated": context.generated - generated,
+                "exemplar_floor": context.exemplar_floor,
+                "seconds": time.perf_counter() - started,
+            }
         )
+        self._journal.append(done)
+        self._on_call(done)
         if error:
             raise ToolError(error)
         return result
+
+    def _in_time(self, method: str, args: list[Any], kwargs: dict[str, Any]) -> Any:
+        """Calls a tool in a thread of its own, so that one that hangs ends the run and not the patience of a user."""
+        outcome: Future[Any] = Future()
+
+        def work() -> None:
+            try:
+                outcome.set_result(self._functions[method](*args, **kwargs))
+            except BaseException as error:
+                outcome.set_exception(error)
+
+        seconds = self._context.config.limits.call_seconds
+        Thread(target=work, daemon=True, name=method).start()
+        try:
+            return outcome.result(seconds)
+        except TimeoutError:
+            if outcome.done():
+                raise
+            raise RunError(f"{method} did not end within {seconds:g} seconds (limits.call_seconds)") from None
 
     def _real(self, value: Any) -> Any:
         return self._context.system if isinstance(value, SystemRef) else value

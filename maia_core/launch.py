@@ -5,20 +5,22 @@ from __future__ import annotations
 import platform
 import re
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
 from maia_core.agent import Session, run
-from maia_core.config import RunConfig
+from maia_core.config import RunConfig, validated
 from maia_core.context import Context
+from maia_core.errors import RecordError
 from maia_core.observers import Observers
 from maia_core.protocols import Backbone
-from maia_core.record import Event, Manifest, RunOutcome, RunWriter, new_run_id
+from maia_core.record import Event, Manifest, RunOutcome, RunReader, RunWriter, new_run_id
 from maia_core.registry import Registry, installed
+from maia_core.replay import Journal
 
-ENGINES = ("dataset", "generator", "editor", "describer")
+PARTS = ("system", "dataset", "generator", "editor", "describer")
 
 
 @dataclass(frozen=True)
@@ -51,18 +53,62 @@ def explain(
     """
     registry = registry or installed()
     context = Context(config, registry)
+    backbone = _build(context)
     run_id = new_run_id()
-    system = context.system
-    for kind in ENGINES:
-        # Built before the first question, so that what is missing is said now and not after paid turns.
+    folder = out or Path(config.runs) / f"{run_id}-{re.sub(r'[^A-Za-z0-9.]+', '-', context.system.info.ref)[:80]}"
+    writer = RunWriter.create(folder, _manifest(run_id, context, registry))
+    return _drive(context, backbone, writer, (), observers, registry)
+
+
+def resume(folder: Path, *, observers: Iterable[object] = (), registry: Registry | None = None) -> FinishedRun:
+    """Goes on with a run that was killed, interrupted or failed; nothing that its record holds is done again.
+
+    Args:
+        folder: The run folder.
+        observers: As for `explain`.
+        registry: As for `explain`.
+
+    Raises:
+        RecordError: this is no run folder, the run has ended, or what it was made from has changed since.
+        MaiaError: as for `explain`.
+    """
+    registry = registry or installed()
+    reader = RunReader(folder)
+    if reader.outcome is not None and reader.outcome.status in ("answered", "stopped"):
+        raise RecordError(f"the run {folder} has ended ({reader.outcome.status}); start a new one")
+    context = Context(validated(RunConfig, reader.manifest.config, str(folder)), registry)
+    backbone = _build(context)
+    changed = {
+        name: value for name, value in context.fingerprints().items() if reader.manifest.fingerprints.get(name) != value
+    }
+    if changed:
+        raise RecordError(
+            f"the run {folder} cannot go on: since it began, {', '.join(changed)} changed; start a new one"
+        )
+    return _drive(context, backbone, RunWriter.reopen(folder), reader.events, observers, registry)
+
+
+def _build(context: Context) -> Backbone:
+    """Builds all parts before the first question, so that what is missing is said now and not after paid turns."""
+    for kind in PARTS:
         context.part(kind)
     backbone: Backbone = context.part("backbone")
-    folder = out or Path(config.runs) / f"{run_id}-{re.sub(r'[^A-Za-z0-9.]+', '-', system.info.ref)[:80]}"
-    writer = RunWriter(folder, _manifest(run_id, config, context, registry))
+    return backbone
+
+
+def _drive(
+    context: Context,
+    backbone: Backbone,
+    writer: RunWriter,
+    recorded: Sequence[Event],
+    observers: Iterable[object],
+    registry: Registry,
+) -> FinishedRun:
+    context.images = writer.images
     try:
-        session = make_session(context, writer.append, observers, registry)
+        session = make_session(context, Journal(writer.append, recorded), observers, registry)
         try:
-            return FinishedRun(folder, run(session, backbone))
+            return FinishedRun(writer.folder, run(session, backbone))
         finally:
             session.close()
     finally:
@@ -71,7 +117,7 @@ def explain(
 
 def make_session(
     context: Context,
-    record: Callable[[Event], None] = lambda event: None,
+    journal: Journal | None = None,
     observers: Iterable[object] = (),
     registry: Registry | None = None,
 ) -> Session:
@@ -83,12 +129,13 @@ def make_session(
         task=context.part("task"),
         tools=tools,
         sandbox=context.part("sandbox"),
-        record=record,
+        journal=journal,
         observers=Observers(registry, observers),
     )
 
 
-def _manifest(run_id: str, config: RunConfig, context: Context, registry: Registry) -> Manifest:
+def _manifest(run_id: str, context: Context, registry: Registry) -> Manifest:
+    config = context.config
     return Manifest(
         id=run_id,
         created=time.time(),

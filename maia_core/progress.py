@@ -43,7 +43,6 @@ class Progress:
     @hookimpl
     def turn_finished(self, session: Session, turn: Turn) -> None:
         """Sums up the turn."""
-        state, limits = session.state, session.limits
         if turn.mistake:
             what = f"malformed reply: {turn.mistake}"
         elif turn.execution is None:
@@ -52,9 +51,7 @@ class Progress:
             run = turn.execution
             failed = f", failed: {run.error.strip().splitlines()[-1]}" if run.error else ""
             what = f"experiment, {run.host_calls} calls, {run.seconds:.1f} s{failed}"
-        used = (
-            f"turn {turn.number}/{limits.turns}, {state.seconds:.0f}/{limits.seconds:g} s, {state.usage.tokens} tokens"
-        )
+        used = ", ".join(f"{name} {used:.4g}/{allowed:g}" for name, (used, allowed) in session.budget().items() if used)
         self._line(f"[{used}] {what}")
         for hypothesis in turn.hypotheses[:5]:
             self._line(f"    - {hypothesis}")

@@ -307,10 +307,13 @@ class Host(Protocol):
     Attributes:
         methods: Every name that may be called, such as `system.neuron` and `tools.text2image`.
         properties: Those of them that are read without a call, such as `tools.results`.
+        number: Which program of the run runs, from 1: its seed and clock derive from it, so that a resumed run repeats.
+            0: the sandbox counts.
     """
 
     methods: frozenset[str]
     properties: frozenset[str]
+    number: int
 
     def call(self, method: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         """Carries out one call with validated values (see `Tool`) and returns such a value.

@@ -6,6 +6,7 @@ happens. `images/` holds the pixels that events mention: `<id>.png`, and `<id>.m
 
 from __future__ import annotations
 
+import fcntl
 import io
 import json
 import math
@@ -22,7 +23,7 @@ from PIL import Image as PILImage
 from pydantic import BaseModel, Field, JsonValue, TypeAdapter, ValidationError
 
 from maia_core.errors import RecordError
-from maia_core.types import Data, Execution, Explanation, Image, Message, Part, Reply, UnitInfo, Usage
+from maia_core.types import Data, Execution, Explanation, Image, Message, Part, Reply, SystemRef, UnitInfo, Usage
 
 E = TypeVar("E")
 
@@ -92,7 +93,9 @@ class HostCall(Data):
         error: What the program was told instead of a result.
         shown: What the call showed to the backbone.
         logged: Results that the call logged.
-        exemplar_floor: The lowest exemplar activation, where the call found it.
+        exemplar_floor: The lowest exemplar activation, once a call has found it.
+        generated: Images that the call generated or edited.
+        images: The handles behind the references in `arguments` and `result`; not written, their pixels are.
         seconds: How long it took.
     """
 
@@ -107,7 +110,9 @@ class HostCall(Data):
     shown: tuple[Part, ...] = ()
     logged: tuple[Logged, ...] = ()
     exemplar_floor: float | None = None
+    generated: int = 0
     seconds: float = 0.0
+    images: tuple[Image, ...] = Field(default=(), exclude=True, repr=False)
 
 
 class Executed(Data):
@@ -201,29 +206,59 @@ class ImageStore:
 
 
 class RunWriter:
-    """Writes a run folder. Every event is on disk (handed to the system) when `append` returns."""
+    """Writes a run folder: `create` a new one, or `reopen` one that goes on.
 
-    def __init__(self, folder: Path, manifest: Manifest) -> None:
-        """Makes the folder.
+    Every event is handed to the operating system when `append` returns, so a kill loses none.
+
+    Attributes:
+        folder: The run folder.
+        images: Its pixels.
+        seconds: Time spent in recording.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.images = ImageStore(folder / IMAGES)
+        self.seconds = 0.0
+        self._journal = open(folder / JOURNAL, "ab", buffering=0)  # noqa: SIM115 - closed by close()
+        try:
+            fcntl.flock(self._journal, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            self._journal.close()
+            raise RecordError(f"another process is writing the run {folder}; wait for it or stop it") from error
+
+    @classmethod
+    def create(cls, folder: Path, manifest: Manifest) -> RunWriter:
+        """Makes a run folder.
 
         Raises:
             RecordError: it exists and is not empty, or cannot be written.
         """
-        self.folder = folder
-        self.manifest = manifest
-        self.images = ImageStore(folder / IMAGES)
-        self.seconds = 0.0
-        """Time spent in recording."""
         try:
             if folder.is_dir() and any(folder.iterdir()):
                 raise RecordError(f"the run folder {folder} exists already; choose another with --out")
             (folder / IMAGES).mkdir(parents=True)
             write_atomically(folder / MANIFEST, manifest.model_dump_json(indent=1).encode())
-            self._journal = open(folder / JOURNAL, "ab", buffering=0)  # noqa: SIM115 - closed by close()
+            return cls(folder)
         except OSError as error:
             raise RecordError(
-                f"cannot write the run folder {folder}: {error.strerror}; free it or choose --out"
+                f"cannot write the run folder {folder}: {error.strerror}; make room or choose another with --out"
             ) from error
+
+    @classmethod
+    def reopen(cls, folder: Path) -> RunWriter:
+        """Opens the folder of a run that goes on, and takes off a line that a kill has torn.
+
+        Raises:
+            RecordError: it cannot be written, or another process writes it.
+        """
+        try:
+            writer = cls(folder)
+            path = folder / JOURNAL
+            os.truncate(path, path.read_bytes().rfind(b"\n") + 1)
+            return writer
+        except OSError as error:
+            raise RecordError(f"cannot write the run folder {folder}: {error.strerror}") from error
 
     def append(self, event: Event) -> None:
         """Writes the images of an event, then the event.
@@ -246,7 +281,10 @@ class RunWriter:
 
     def close(self) -> None:
         """Closes the journal."""
-        self._journal.close()
+        if not self._journal.closed:
+            # A child process that is just being started may still hold the file: closing alone would not unlock it.
+            fcntl.flock(self._journal, fcntl.LOCK_UN)
+            self._journal.close()
 
 
 class RunReader:
@@ -360,6 +398,8 @@ def to_json(value: Any) -> JsonValue:
         return {"$image": value.model_dump(mode="json", exclude_defaults=True)}
     if isinstance(value, float) and not math.isfinite(value):
         return {"$float": str(value)}
+    if isinstance(value, SystemRef):
+        return {"$text": "system"}
     if isinstance(value, tuple):
         return {"$tuple": [to_json(item) for item in value]}
     if isinstance(value, list):

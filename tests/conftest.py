@@ -12,6 +12,7 @@ from maia_core.config import RunConfig, validated
 from maia_core.context import Context
 from maia_core.launch import make_session
 from maia_core.registry import installed
+from maia_core.replay import Journal
 from maia_core.testing.fakes import fake_parts
 
 
@@ -27,7 +28,7 @@ def make_fake_session(tmp_path) -> Iterator[Callable[..., Session]]:
             parts=fake_parts() | (parts or {}),
             cache=tmp_path / "cache",
         )
-        session = make_session(context, record, observers)
+        session = make_session(context, Journal(record), observers)
         sessions.append(session)
         return session
 

@@ -35,7 +35,7 @@ def folder(tmp_path):
 
 
 def _write(folder, *events) -> None:
-    writer = RunWriter(folder, _manifest())
+    writer = RunWriter.create(folder, _manifest())
     for event in events:
         writer.append(event)
     writer.close()
@@ -84,22 +84,22 @@ def test_existing_folder_is_not_touched(folder):
     folder.mkdir()
     (folder / "precious").write_text("x")
     with pytest.raises(RecordError, match="exists already"):
-        RunWriter(folder, _manifest())
+        RunWriter.create(folder, _manifest())
     assert os.listdir(folder) == ["precious"]
 
 
 def test_unwritable_place_is_named(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(RecordError, match="cannot write the run folder"):
-        RunWriter(tmp_path / "file" / "run", _manifest())
+        RunWriter.create(tmp_path / "file" / "run", _manifest())
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full")
 def test_full_disk_is_one_clear_error(folder):
-    writer = RunWriter(folder, _manifest())
+    writer = RunWriter.create(folder, _manifest())
     writer.append(Noted(text="kept"))
     writer._journal.close()
-    writer._journal = open("/dev/full", "wb", buffering=0)
+    writer._journal = open("/dev/full", "wb", buffering=0)  # noqa: SIM115 - closed by the writer
     with pytest.raises(RecordError, match=os.strerror(errno.ENOSPC)):
         writer.append(Noted(text="lost"))
     writer.close()

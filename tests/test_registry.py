@@ -76,7 +76,7 @@ def test_plugin_is_built_with_validated_options(world):
 
 def test_unknown_name_gets_the_nearest(world):
     world.add("thing", [("maia.generators", "thing = thing:Thing")], FACTORY)
-    with pytest.raises(PluginError, match="no generator 'thign'.*Did you mean 'thing'"):
+    with pytest.raises(PluginError, match=r"no generator 'thign'.*Did you mean 'thing'"):
         world.registry().get("generator", "thign")
 
 

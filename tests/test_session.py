@@ -113,8 +113,8 @@ def test_token_limit_stops_a_run(make_fake_session):
 
 
 def test_time_limit_stops_a_run(make_fake_session):
-    outcome = run(make_fake_session(limits={"seconds": 1e-9}), ScriptedBackbone([ANSWER]))
-    assert (outcome.turns, "limits.seconds" in outcome.reason) == (1, True)
+    outcome = run(make_fake_session(limits={"seconds": 1e-9}), ScriptedBackbone([_program("pass"), ANSWER]))
+    assert (outcome.turns, "limits.seconds" in outcome.reason) == (2, True)
 
 
 def test_failing_backbone_ends_the_run_with_one_line(make_fake_session):

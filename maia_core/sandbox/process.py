@@ -240,7 +240,8 @@ class ProcessSandbox:
         self._config = config
         self._limits = context.config.experiment
         self._seed = context.seed
-        self._programs: list[str] = []
+        self._programs: dict[int, str] = {}
+        self._number = 0
         self._pool = _Pool(self._limits)
         self._close = weakref.finalize(self, self._pool.close)
         self._worker: Worker | None = None
@@ -249,7 +250,8 @@ class ProcessSandbox:
 
     def run(self, program: str, host: Host) -> Execution:
         """Runs one program; see `maia_core.protocols.Sandbox`."""
-        self._programs.append(program)
+        self._number = host.number or self._number + 1
+        self._programs[self._number] = program
         try:
             worker = self._started(program, host)
             started = time.monotonic()
@@ -286,7 +288,7 @@ class ProcessSandbox:
 
     def _started(self, program: str, host: Host) -> Worker:
         """Returns the worker that took up the program: another one where the last program left its worker broken."""
-        number = len(self._programs)
+        number = self._number
         while True:
             new = self._worker is None
             worker = self._ready_worker()
@@ -354,7 +356,7 @@ class ProcessSandbox:
         lines = []
         for number, line, name in re.findall(r'File "experiment (\d{1,9})", line (\d{1,9}) in (\w{1,100})', dump)[:20]:
             lines.append(f'  File "experiment {number}", line {line}, in {name}\n')
-            source = self._programs[int(number) - 1].split("\n") if 0 < int(number) <= len(self._programs) else []
+            source = self._programs.get(int(number), "").split("\n")
             if 0 < int(line) <= len(source):
                 lines[-1] += f"    {source[int(line) - 1].strip()}\n"
         return "".join(["Traceback (most recent call last):\n", *reversed(lines)]) if lines else ""

@@ -38,7 +38,7 @@ class InProcessSandbox:
         """Runs one program; see `maia_core.protocols.Sandbox`."""
         if self._worker is None:
             raise SandboxError("the sandbox is closed")
-        self._number += 1
+        self._number = host.number or self._number + 1
         start, text = _unpack(self._bridge.begin(program, host, self._number, self._seed + self._number, ""))
         self._failure = None
         started = time.monotonic()

@@ -314,6 +314,7 @@ class FakeHost:
         self._functions = dict(functions)
         self.methods = frozenset(functions)
         self.properties = frozenset(properties)
+        self.number = 0
         self.calls: list[tuple[str, tuple[Any, ...], dict[str, Any]]] = []
 
     def call(self, method: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:

@@ -44,6 +44,7 @@ class SuiteHost:
         + [f"tools.{name}" for name in ("echo", "image", "masked", "fail", "broken", "ended")]
     )
     properties = frozenset(["system.info", "tools.results"])
+    number = 0
 
     def __init__(self) -> None:
         self.hostile_secret = suite_secret

@@ -14,7 +14,9 @@ UNIT = "efficientnet-lite0:blocks.15:122"
 def peak(arguments: list[str], environment: dict[str, str]) -> tuple[float, float]:
     """Runs a command; returns wall seconds and the peak resident memory of the process in MB."""
     started = time.perf_counter()
-    process = subprocess.Popen(arguments, env=os.environ | environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        arguments, env=os.environ | environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
     _, status, usage = os.wait4(process.pid, 0)
     if status:
         sys.exit(f"{arguments} ended with status {status}")

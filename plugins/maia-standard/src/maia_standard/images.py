@@ -77,6 +77,7 @@ class EditImages:
         )
         # Replicates differ through their originals; what is edited how decides the rest.
         seeds = self._context.seeds([f"{image.id} {text}" for image, text in zip(originals, asked, strict=True)])
+        self._context.spend_images(len(originals))
         edited = _checked(self._context, asked, self._context.editor.edit(originals, asked, seeds))
         pairs = list(zip(originals, edited, strict=True))
         titles = [name for pair in zip((image.title for image in originals), asked, strict=True) for name in pair]
@@ -87,6 +88,7 @@ def generate(context: Context, prompts: Sequence[str]) -> list[Image]:
     """Generates one image a prompt with the run's generator, and displays its warnings."""
     if not prompts:
         raise ToolError("text2image needs at least one prompt")
+    context.spend_images(len(prompts))
     return _checked(context, prompts, context.generator.generate(prompts, context.seeds(prompts)))
 
 

@@ -1,0 +1,250 @@
+"""A run that is killed goes on to the same end, and does nothing twice."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from maia_core.agent import run
+from maia_core.config import RunConfig, validated
+from maia_core.context import Context
+from maia_core.errors import BackboneBusy, RecordError
+from maia_core.launch import make_session
+from maia_core.record import Executed, HostCall, Manifest, Replied, RunReader, RunWriter
+from maia_core.registry import installed
+from maia_core.replay import Journal
+from maia_core.testing.fakes import FAKE_RUN, FakeGenerator, ScriptedBackbone, fake_parts
+
+STATEFUL = [
+    FAKE_RUN[0],
+    "[CODE]:\n```python\nimport random, time\nkept = []\ndef run_experiment(system, tools):\n"
+    "    a, i = system.neuron(tools.text2image(['a red disc', 'a blue disc']))\n"
+    "    kept.append(i[0].clean); tools.log_experiment(a, i, ['one', 'two'])\n"
+    "    print(random.random(), time.time())\n```",
+    "[CODE]:\n```python\ndef run_experiment(system, tools):\n"
+    "    images, titles = tools.edit_images(kept, 'change the colour to green')\n"
+    "    tools.log_experiment(system.neuron(images)[0], images, titles)\n"
+    "    print(len(tools.results), random.random(), time.time())\n    return len(kept)\n```",
+    FAKE_RUN[-1],
+]
+
+
+class _CountingBackbone(ScriptedBackbone):
+    """Answers by the number of turns in the conversation, so that it can join at any place."""
+
+    def __init__(self, replies):
+        super().__init__(replies)
+        self.all = list(replies)
+        self.asked = []
+
+    def complete(self, messages, limits):
+        turn = sum(m.role == "assistant" for m in messages)
+        self.asked.append(turn)
+        self._replies = [self.all[turn]]
+        return super().complete(messages, limits)
+
+
+class _Cut(BaseException):
+    """Stands for a kill: nothing catches it."""
+
+
+def _run(folder, recorded=(), cut_at=None, generator=None, replies=STATEFUL, **config):
+    context = Context(
+        validated(RunConfig, config, "the test"), installed(), parts=fake_parts(), cache=folder.parent / "cache"
+    )
+    context._parts["generator"] = generator = generator or FakeGenerator()
+    if recorded:
+        writer = RunWriter.reopen(folder)
+    else:
+        manifest = Manifest(id="x", created=0, config={}, seed=0, system=context.system.info, versions={})
+        writer = RunWriter.create(folder, manifest)
+    context.images = writer.images
+    written = 0
+
+    def write(event):
+        nonlocal written
+        if written == cut_at:
+            raise _Cut
+        written += 1
+        writer.append(event)
+
+    backbone = _CountingBackbone(replies)
+    session = None
+    try:
+        session = make_session(context, Journal(write, recorded))
+        outcome = run(session, backbone)
+    except _Cut:
+        outcome = None
+    finally:
+        if session is not None:
+            session.close()
+        writer.close()
+    return outcome, backbone, generator
+
+
+def _essence(folder):
+    """What must be equal between an uninterrupted and a resumed run: everything but times."""
+
+    def timeless(data):
+        if isinstance(data, dict):
+            return {k: timeless(v) for k, v in data.items() if k not in ("seconds", "time")}
+        return [timeless(item) for item in data] if isinstance(data, list) else data
+
+    lines = (folder / "journal.jsonl").read_text().splitlines()
+    return [timeless(json.loads(line)) for line in lines]
+
+
+def test_a_run_cut_after_any_event_goes_on_to_the_same_record(tmp_path):
+    whole, _, generator = _run(tmp_path / "whole")
+    assert whole.status == "answered"
+    events = len(RunReader(tmp_path / "whole").events)
+    for cut in range(events):
+        folder = tmp_path / f"cut{cut}"
+        assert _run(folder, cut_at=cut)[0] is None
+        recorded = RunReader(folder).events
+        assert len(recorded) == cut
+        outcome, backbone, resumed = _run(folder, recorded) if recorded else _run(tmp_path / f"again{cut}")
+        assert outcome.explanation == whole.explanation
+        if recorded:
+            assert _essence(folder) == _essence(tmp_path / "whole"), f"cut after {cut} events"
+            assert backbone.asked == list(range(sum(isinstance(e, Replied) for e in recorded), 4))
+            drawn = sum(isinstance(e, HostCall) and e.method == "tools.text2image" for e in recorded)
+            assert resumed.calls == generator.calls - drawn
+
+
+def test_a_torn_line_is_taken_off_and_its_event_done_again(tmp_path):
+    _run(tmp_path / "whole")
+    _run(tmp_path / "cut", cut_at=12)
+    with open(tmp_path / "cut" / "journal.jsonl", "ab") as journal:
+        journal.write(b'{"time": 1, "event": "call", "tu')
+    _run(tmp_path / "cut", RunReader(tmp_path / "cut").events)
+    assert _essence(tmp_path / "cut") == _essence(tmp_path / "whole")
+
+
+def test_programs_before_lost_variables_are_not_run_again(tmp_path):
+    body = "def run_experiment(system, tools):\n    tools.text2image(['red'])\n    import os; os._exit(1)\n"
+    crash = f"[CODE]:\n```python\n{body}```"
+    replies = [STATEFUL[0], crash, *STATEFUL[1:]]
+    _run(tmp_path / "whole", replies=replies)
+    executed = [e.execution.variables_lost for e in RunReader(tmp_path / "whole").of_type(Executed)]
+    assert executed == [False, True, False, False]
+    _run(tmp_path / "cut", cut_at=len(RunReader(tmp_path / "whole").events) - 3, replies=replies)
+    outcome, _, _ = _run(tmp_path / "cut", RunReader(tmp_path / "cut").events, replies=replies)
+    assert outcome.status == "answered"
+    assert _essence(tmp_path / "cut") == _essence(tmp_path / "whole")
+
+
+def test_a_run_that_does_not_repeat_stops_and_is_named(tmp_path):
+    _run(tmp_path / "run", cut_at=14)
+    recorded = RunReader(tmp_path / "run").events
+    changed = [
+        e.model_copy(update={"arguments_hash": "0" * 32}) if isinstance(e, HostCall) and e.turn == 2 else e
+        for e in recorded
+    ]
+    outcome, _, _ = _run(tmp_path / "run", changed)
+    assert outcome.status == "failed"
+    assert "does not repeat as recorded" in outcome.reason
+
+
+def test_two_processes_cannot_write_one_run(tmp_path):
+    _run(tmp_path / "run", cut_at=5)
+    writer = RunWriter.reopen(tmp_path / "run")
+    with pytest.raises(RecordError, match="another process"):
+        RunWriter.reopen(tmp_path / "run")
+    writer.close()
+
+
+def test_passing_failures_are_tried_again_and_counted_anew_after_success(make_fake_session, monkeypatch):
+    slept = []
+    monkeypatch.setattr(time, "sleep", slept.append)
+    busy = BackboneBusy("429 too many requests", retry_after=7)
+    script = [busy, busy, STATEFUL[0], busy, ConnectionError("reset"), FAKE_RUN[-1]]
+    events = []
+    session = make_fake_session(record=events.append, limits={"retries": 2})
+    assert run(session, ScriptedBackbone(script)).status == "answered"
+    assert slept[:3] == [7, 7, 7]
+    assert 0.9 < slept[3] <= 2.0
+    assert sum("trying again" in getattr(e, "text", "") for e in events) == 4
+
+
+def test_retries_end_in_number_and_in_time(make_fake_session, monkeypatch):
+    monkeypatch.setattr(time, "sleep", lambda s: None)
+    outcome = run(make_fake_session(limits={"retries": 2}), ScriptedBackbone([TimeoutError("slow")] * 9))
+    assert (outcome.status, "failed 3 times" in outcome.reason) == ("failed", True)
+    script = [BackboneBusy("later", retry_after=200)] * 9
+    outcome = run(make_fake_session(limits={"retry_seconds": 300}), ScriptedBackbone(script))
+    assert "failed 2 times" in outcome.reason
+
+
+def test_tool_that_hangs_ends_the_run_and_not_the_patience(make_fake_session):
+    class Hanging(FakeGenerator):
+        def generate(self, prompts, seeds):
+            time.sleep(60)
+
+    session = make_fake_session(parts={"generator": Hanging()}, limits={"call_seconds": 0.2})
+    script = [
+        "[CODE]:\n```python\ndef run_experiment(system, tools):\n    tools.text2image(['red'])\n```",
+        FAKE_RUN[-1],
+    ]
+    outcome = run(session, ScriptedBackbone(script))
+    assert (outcome.status, "limits.call_seconds" in outcome.reason) == ("failed", True)
+
+
+@pytest.mark.parametrize(
+    ("limits", "named"),
+    [({"experiments": 1}, "limits.experiments"), ({"images": 2}, "limits.images"), ({"cost": 1e-9}, "limits.cost")],
+)
+def test_budget_that_is_used_up_asks_for_the_answer(make_fake_session, limits, named):
+    from maia_core.types import Reply, Usage
+
+    program = "[CODE]:\n```python\ndef run_experiment(system, tools):\n    tools.text2image(['red', 'blue'])\n```"
+    paid = Reply(text=program, usage=Usage(cost=0.5))
+    outcome = run(make_fake_session(limits=limits), ScriptedBackbone([paid, FAKE_RUN[-1]]))
+    assert (outcome.status, named in outcome.reason) == ("answered", True)
+
+
+def test_one_program_cannot_overdraw_the_image_budget(make_fake_session):
+    session = make_fake_session(limits={"images": 5})
+    execution = session.execute("def run_experiment(system, tools):\n    tools.text2image(['red'] * 6)\n")
+    assert "budget has 5 left (limits.images)" in execution.error
+
+
+KILLED = """
+import sys
+from pathlib import Path
+sys.path.insert(0, {tests!r})
+from test_resume import _run, RunReader
+folder = Path({folder!r})
+_run(folder, RunReader(folder).events if (folder / "journal.jsonl").exists() else ())
+"""
+
+
+@pytest.mark.slow
+def test_a_process_killed_at_random_moments_reaches_the_same_record(tmp_path):
+    _run(tmp_path / "whole")
+    expected = _essence(tmp_path / "whole")
+    rng = random.Random(7)
+    kills = 0
+    for attempt in range(12):
+        folder = tmp_path / f"run{attempt}"
+        code = KILLED.format(tests=os.path.dirname(__file__), folder=str(folder))
+        for _ in range(60):
+            process = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE)
+            try:
+                process.wait(rng.uniform(0.6, 2.0))
+            except subprocess.TimeoutExpired:
+                process.send_signal(signal.SIGKILL)
+                kills += 1
+            error = process.communicate()[1].decode()
+            if process.returncode == 0:
+                break
+            assert process.returncode == -signal.SIGKILL, error
+            if folder.exists() and not (folder / "journal.jsonl").exists():
+                __import__("shutil").rmtree(folder)
+        assert _essence(folder) == expected, f"attempt {attempt}"
+    assert kills >= 12
