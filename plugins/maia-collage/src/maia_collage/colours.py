@@ -38,6 +38,16 @@ SHADES = {"dark": "dark", "deep": "dark", "light": "light", "pale": "light"}
 MAIN_SHARE = 0.45
 """Share of an object's pixels from which on the object is said to have a colour."""
 
+LEADING_SHARE = 0.33
+"""The same for the commonest of its colours."""
+
+
+GREYISH = 0.12
+"""Chroma (largest minus smallest channel, 0 to 1) up to which a pixel counts as grey when a picture is painted."""
+
+COLOURFUL = 0.5
+"""Share of pixels that are not grey from which on a picture's grey parts stay unpainted."""
+
 
 def base(colour: str) -> str:
     """Returns the colour without its shade: `dark blue` is a blue."""
@@ -110,7 +120,8 @@ def repaint(pixels: NDArray[np.uint8], weight: NDArray[np.uint8], colour: str) -
     """Paints a picture in one colour and keeps its light and shade.
 
     Luma (Rec. 601) is centred on the picture's weighted mean, which becomes the colour itself; darker pixels go
-    towards black, lighter ones towards white.
+    towards black, lighter ones towards white. Of a picture that has colours, what is grey stays as it is: a car's
+    tyres, a tiger's stripes.
 
     Args:
         pixels: 8-bit sRGB, shape (height, width, 3).
@@ -125,4 +136,9 @@ def repaint(pixels: NDArray[np.uint8], weight: NDArray[np.uint8], colour: str) -
     target = np.array(rgb(colour), dtype=np.float32)
     shade = np.clip(0.5 + 0.55 * (luma - mean), 0.12, 0.88)[:, :, None]
     painted = np.where(shade < 0.5, target * (2 * shade), target + (255 - target) * (2 * shade - 1))
-    return painted.round().clip(0, 255).astype(np.uint8)
+    chroma = (pixels.max(-1).astype(np.float32) - pixels.min(-1)) / 255
+    if float((weight * (chroma > GREYISH)).sum()) > COLOURFUL * float(weight.sum()):
+        amount = np.clip((chroma - GREYISH / 2) / GREYISH, 0, 1)[:, :, None]
+        painted = painted * amount + pixels * (1 - amount)
+    result: NDArray[np.uint8] = painted.round().clip(0, 255).astype(np.uint8)
+    return result

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image as PILImage
 from pydantic import Field, ValidationError
 
-from maia_collage.colours import MAIN_SHARE
+from maia_collage.colours import LEADING_SHARE, MAIN_SHARE
 from maia_collage.vocabulary import vocabulary
 from maia_core.errors import UsageError
 from maia_core.types import Data, content_id
@@ -57,8 +57,9 @@ class Cutout(Data):
     digest: str
 
     def has_colour(self, colour: str) -> bool:
-        """Tells whether the object has this colour by nature: a main colour of its pixels."""
-        return self.colours.get(colour, 0.0) >= MAIN_SHARE
+        """Tells whether the object has this colour by nature: most of its pixels do, or more than have any other."""
+        share = self.colours.get(colour, 0.0)
+        return share >= MAIN_SHARE or (share >= LEADING_SHARE and colour == next(iter(self.colours)))
 
     @property
     def aspect(self) -> float:
