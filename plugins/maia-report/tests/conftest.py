@@ -15,6 +15,7 @@ from maia_core.config import RunConfig
 from maia_core.context import Context
 from maia_core.record import Manifest, RunWriter
 from maia_core.registry import installed
+from maia_core.replay import Journal
 from maia_core.sandbox.process import ProcessSandbox
 from maia_core.testing.fakes import COLOURS, FakeDescriber, FakeEditor, FakeSystem, ScriptedBackbone, disc
 from maia_core.types import GeneratedImages, Image, Reply, Usage
@@ -129,11 +130,11 @@ def make_run(tmp_path_factory: pytest.TempPathFactory, sandbox: ProcessSandbox) 
             id="20260101-120000-abcd", created=1767268800.0, config=context.config.model_dump(mode="json"), seed=0,
             system=system.info, versions={"python": "3.11.2", "maia-core": "0.1.0"}, fingerprints={"generator": "d1"},
         )  # fmt: skip
-        writer = RunWriter(folder, manifest)
+        writer = RunWriter.create(folder, manifest)
         names = [choice.name for choice in context.config.tools]
         session = Session(
             context, task=context.part("task"), tools={n: context.build("tool", n) for n in names}, sandbox=sandbox,
-            record=writer.append,
+            journal=Journal(writer.append),
         )  # fmt: skip
         for note in notes:
             session.note(note)

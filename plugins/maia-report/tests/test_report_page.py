@@ -169,7 +169,7 @@ def test_the_explanations_own_evidence_is_shown(whole_run: Path, tmp_path: Path,
     [
         ("interrupt", "Interrupted"),
         ("error", "Failed: the script has no reply left"),
-        ("limit", "Stopped without an answer: all 1 turns are used"),
+        ("limit", "Stopped without an answer: the run's budget of 1 turns is used"),
         ("malformed", "Failed: 2 malformed replies in a row"),
     ],
 )
@@ -197,6 +197,27 @@ def test_a_killed_run_shows_what_it_got_to(whole_run: Path, tmp_path: Path, pars
     assert "Not finished" in page.text
     assert "program cut off" in page.text
     assert len(page.of_class("step")) == 1
+
+
+def test_a_run_that_goes_on_after_an_interruption_is_not_finished(
+    make_run: Callable[..., Path], scripts: dict[str, str], tmp_path: Path, parse: Callable[[str], Any]
+) -> None:
+    folder = shutil.copytree(make_run(scripts["coloured"], KeyboardInterrupt()), tmp_path / "run")
+    reply = {"event": "reply", "turn": 2, "reply": {"text": "One moment."}}
+    with open(folder / "journal.jsonl", "a") as journal:
+        journal.write(json.dumps(reply) + "\n")
+    text = parse(render_run(folder)).text
+    assert "Not finished" in text
+    assert "Interrupted" not in text
+
+
+def test_exemplars_that_no_program_logged_are_shown(
+    make_run: Callable[..., Path], scripts: dict[str, str], parse: Callable[[str], Any]
+) -> None:
+    program = "[CODE]:\n```python\ndef run_experiment(system, tools):\n    tools.dataset_exemplars(system)\n```"
+    page = parse(render_run(make_run(program, scripts["answer"])))
+    assert len(page.of_class("pic")) == 15
+    assert not page.of_class("missing")
 
 
 def test_a_run_that_has_just_begun_has_a_page(whole_run: Path, tmp_path: Path) -> None:
@@ -232,7 +253,6 @@ class OneRun:
 
     def __init__(self, events: list[Any]) -> None:
         self.events = events
-        self.outcome = None
         self.exemplars: list[Any] = []
         self.manifest = Manifest(id="x", created=0.0, config={}, seed=0, system=UnitInfo(model="m"), versions={})
 

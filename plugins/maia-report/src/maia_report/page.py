@@ -249,8 +249,8 @@ def _arguments(call: HostCall, run: RunReader) -> str:
 
 
 def _argument(value: Any) -> str:
-    # A system that a program hands to a tool is recorded as an empty tuple.
-    return "system" if value == () else brief(value, 240)
+    # A system that a program hands to a tool is recorded as this text.
+    return "system" if value == "system" else brief(value, 240)
 
 
 def _flat(config: dict[str, Any], prefix: str = "") -> list[tuple[str, str]]:

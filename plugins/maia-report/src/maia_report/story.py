@@ -161,7 +161,7 @@ class Story:
         self.notes: list[str] = [note.text for note in run.of_type(Noted)]
         for event in run.events:
             self._take(event)
-        if self.steps and run.outcome is not None and run.outcome.status == "answered":
+        if self.steps and self.outcome is not None and self.outcome.status == "answered":
             self.steps[-1].final = True
 
     def _take(self, event: object) -> None:
@@ -189,10 +189,11 @@ class Story:
 
     # How the run went.
 
-    @property
+    @cached_property
     def outcome(self) -> RunOutcome | None:
-        """How the run ended; None for one that was killed or still runs."""
-        return self.run.outcome
+        """How the run ended; None for one that was killed, still runs or goes on after it was interrupted."""
+        last = next((event for event in reversed(self.run.events) if not isinstance(event, Noted)), None)
+        return last if isinstance(last, RunOutcome) else None
 
     @cached_property
     def usage(self) -> Usage:
