@@ -43,5 +43,5 @@
     if (act) acts[act]();
   });
   viewer.addEventListener("close", () => pictures[place]?.focus());
-  addEventListener("beforeprint", () => document.querySelectorAll("details").forEach((d) => { d.open = true; }));
+  addEventListener("beforeprint", () => document.querySelectorAll("details.program").forEach((d) => { d.open = true; }));
 })();
