@@ -26,7 +26,7 @@ from maia_core.types import Image
 
 @dataclass(frozen=True)
 class Case:
-    """One collage: what the describer gets, its concepts (most specific first) and its cut-out's place in the library."""
+    """One collage, whole and masked; its concepts, the most specific first; its cut-out's place in the library."""
 
     image: Image
     masked: Image
@@ -123,7 +123,7 @@ def measure(context: Context, seed: int, count: int) -> Figures:
     for similarity, case in zip(learned.library.similarities(seen), drawn, strict=True):
         similarity[case.cutout] = -1
         names, values = learned.library.names(similarity)
-        chances = dict(zip(names, confidence.probabilities(learned.clean, values).tolist(), strict=False))
+        chances = dict(zip(names, confidence.probabilities(learned.coefficients, values).tolist(), strict=False))
         kinds = dict(main_kinds(learned.library.kinds(similarity, chances), learned.frequency))
         if len(case.concepts) > 1:
             near.append(case.concepts[1] in kinds)

@@ -26,7 +26,7 @@ OBJECTS = {
 
 
 class ColourModel:
-    """Implements the `Model` protocol: the share of each of 6 x 6 x 6 colours in that of 4 x 4 cells where it is largest."""
+    """Implements the `Model` protocol: each of 216 colours' share of that of 4 x 4 cells where it is largest."""
 
     name = "colours"
     fingerprint = "colours-1"

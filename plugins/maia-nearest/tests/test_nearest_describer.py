@@ -147,9 +147,12 @@ def test_features_are_computed_once(make, draw, model, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", ["truncated", "garbage", "other arrays", "short", "NaN"])
-def test_damaged_cache_is_made_anew(make, draw, tmp_path: Path, damage: str) -> None:
-    expected = make(cache=tmp_path).describe([draw("lime")])
-    (file,) = (tmp_path / "nearest").iterdir()
+def test_damaged_cache_is_made_anew(make, nearest, draw, shared_cache: Path, tmp_path: Path, damage: str) -> None:
+    expected = nearest.describe([draw("lime")])
+    name = f"{nearest.fingerprint}.npz"
+    file = tmp_path / "nearest" / name
+    file.parent.mkdir()
+    file.write_bytes((shared_cache / "nearest" / name).read_bytes())
     if damage == "truncated":
         file.write_bytes(file.read_bytes()[:5000])
     elif damage == "garbage":

@@ -62,15 +62,14 @@ def fit(rows: NDArray[np.float64], right: NDArray[np.bool_], weight: NDArray[np.
     return np.array([coefficients[0], max(float(coefficients[1]), 0.0)])
 
 
-def scenes(objects: Sequence[Cutout], backgrounds: Sequence[Pixels]) -> tuple[list[Image], list[Image], list[int]]:
+def scenes(objects: Sequence[Cutout], backgrounds: Sequence[Pixels]) -> tuple[list[Image], list[int]]:
     """Makes scenes of one library object each, re-encoded as JPEG.
 
     Returns:
-        The scenes, the same scenes with only a part of the object unmasked, and each scene's object.
+        The scenes, every second one masked to a part of its object, and each scene's object.
     """
     rng = np.random.default_rng(1)
-    clean: list[Image] = []
-    masked: list[Image] = []
+    images: list[Image] = []
     shown = [int(i) for i in np.resize(rng.permutation(len(objects)), SCENES)]
     for index in shown:
         background = surface(rng, SIDE)
@@ -80,9 +79,8 @@ def scenes(objects: Sequence[Cutout], backgrounds: Sequence[Pixels]) -> tuple[li
         encoded = io.BytesIO()
         PILImage.fromarray(picture).save(encoded, "JPEG", quality=75)
         image = Image.from_pil(PILImage.open(encoded))
-        clean.append(image)
-        masked.append(image.masked(part_of(alpha > 127, rng)))
-    return clean, masked, shown
+        images.append(image.masked(part_of(alpha > 127, rng)) if len(images) % 2 else image)
+    return images, shown
 
 
 def square_cut(pixels: Pixels, rng: np.random.Generator) -> Pixels:

@@ -14,7 +14,7 @@ from maia_core.types import Image, content_id
 if TYPE_CHECKING:
     from maia_nearest.memory import Memory
 
-VERSION = "2"
+VERSION = "1"
 """Of the algorithm: changes whenever the same image would be described otherwise."""
 
 

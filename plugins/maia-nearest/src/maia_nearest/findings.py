@@ -62,7 +62,7 @@ def finding(
 ) -> Finding:
     """Puts together what was measured in one image."""
     names, values = memory.library.names(similarity)
-    chances = confidence.probabilities(memory.masked if seen.masked else memory.clean, values)
+    chances = confidence.probabilities(memory.coefficients, values)
     shares = text.main_colours(colours.shares(seen.pixels, seen.region))
     texture = colours.texture(seen.pixels, seen.region)
     if not seen.masked and seen.contrast < FAINT and chances[0] < LIKELY:
@@ -70,7 +70,7 @@ def finding(
     also = []
     for mask, other in others:
         other_names, other_values = memory.library.names(other)
-        chance = float(confidence.probabilities(memory.masked, other_values)[0])
+        chance = float(confidence.probabilities(memory.coefficients, other_values)[0])
         if chance >= SURE:
             also.append((other_names[0], chance, text.place(mask)))
     first = dict(zip(names, chances.tolist(), strict=False))

@@ -17,9 +17,14 @@ from maia_nearest import background, confidence, library, store
 from maia_nearest.look import CROPS, Look, look
 from maia_nearest.whitening import Whitening
 
-ARRAYS = frozenset({"names", "lengths", "views", "background_names", "background_lengths", "background_views", "clean",
-                    "masked", *(f"{part}_{field}" for part in ("space", "background_space")
-                                for field in ("mean", "axes", "damping", "scale"))})  # fmt: skip
+FIELDS = ("mean", "axes", "damping", "scale")
+"""The arrays of a `Whitening`."""
+
+ARRAYS = frozenset(
+    ["names", "lengths", "views", "background_names", "background_lengths", "background_views", "coefficients"]
+    + [f"{space}_{field}" for space in ("space", "background_space") for field in FIELDS]
+)
+"""The arrays of a cache file."""
 
 
 @dataclass(frozen=True)
@@ -29,14 +34,12 @@ class Memory:
     Attributes:
         library: The named objects.
         backgrounds: The named backgrounds.
-        clean: How to read confidences for images without a mask.
-        masked: The same for masked images.
+        coefficients: How similarities are read as probabilities.
     """
 
     library: library.Library
     backgrounds: background.Backgrounds
-    clean: confidence.Coefficients
-    masked: confidence.Coefficients
+    coefficients: confidence.Coefficients
 
     @property
     def frequency(self) -> Counter[str]:
@@ -70,7 +73,7 @@ def learn(
     whitening = Whitening.fit(seen)
     known = library.Library(concepts, whitening, whitening(seen))
     pictures, names = surroundings(grounds, warn) if grounds is not None else ([], [])
-    clean, masked, shown = confidence.scenes(items, pictures)
+    images, shown = confidence.scenes(items, pictures)
 
     def see(images: Sequence[Image]) -> NDArray[np.float32]:
         return features(model, layer, [look(image) for image in images])
@@ -78,8 +81,7 @@ def learn(
     return Memory(
         known,
         background.learn(pictures, names),
-        confidence.calibrate(known, see, clean, shown),
-        confidence.calibrate(known, see, masked, shown),
+        confidence.calibrate(known, see, images, shown),
     )
 
 
@@ -111,7 +113,7 @@ def surroundings(dataset: LabelledDataset, warn: Callable[[str], None]) -> tuple
 
 def pack(memory: Memory) -> store.Arrays:
     """Turns what was learned into arrays."""
-    arrays: store.Arrays = {"clean": memory.clean, "masked": memory.masked}
+    arrays: store.Arrays = {"coefficients": memory.coefficients}
     parts: tuple[tuple[str, str, library.Library | background.Backgrounds], ...] = (
         ("", "space", memory.library),
         ("background_", "background_space", memory.backgrounds),
@@ -120,7 +122,7 @@ def pack(memory: Memory) -> store.Arrays:
         arrays[f"{prefix}names"] = np.asarray([name for names in part.concepts for name in names], np.str_)
         arrays[f"{prefix}lengths"] = np.asarray([len(names) for names in part.concepts], np.int64)
         arrays[f"{prefix}views"] = part.views
-        arrays |= {f"{space}_{field}": getattr(part.whitening, field) for field in ("mean", "axes", "damping", "scale")}
+        arrays |= {f"{space}_{field}": getattr(part.whitening, field) for field in FIELDS}
     return arrays
 
 
@@ -136,11 +138,11 @@ def unpack(arrays: store.Arrays) -> Memory:
         return [tuple(next(names) for _ in range(length)) for length in arrays[f"{prefix}lengths"].tolist()]
 
     def space(name: str) -> Whitening:
-        mean, axes, damping, scale = (arrays[f"{name}_{field}"] for field in ("mean", "axes", "damping", "scale"))
+        mean, axes, damping, scale = (arrays[f"{name}_{field}"] for field in FIELDS)
         return Whitening(mean, axes, damping, scale)
 
     known = library.Library(concepts(""), space("space"), arrays["views"])
     grounds = background.Backgrounds(concepts("background_"), space("background_space"), arrays["background_views"])
     if len(known.concepts) != len(known.views) or known.views.ndim != 3:
         raise ValueError("names and views differ in number")
-    return Memory(known, grounds, arrays["clean"], arrays["masked"])
+    return Memory(known, grounds, arrays["coefficients"])
