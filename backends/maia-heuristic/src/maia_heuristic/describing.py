@@ -48,8 +48,14 @@ def read_description(text: str, knowledge: Knowledge) -> Description:
         kinds=_listed(fields.get("kind", "") or fields.get("kinds", "")),
         colours=_shares(fields.get("colours", "") or fields.get("colors", ""), knowledge),
         textures=tuple(knowledge.spelling(t) for t in _listed(fields.get("texture", ""))),
-        backgrounds=tuple(knowledge.spelling(b) for b in _listed(fields.get("on", "") or fields.get("background", ""))),
+        backgrounds=_backgrounds(_listed(fields.get("on", "") or fields.get("background", "")), knowledge),
     )
+
+
+def _backgrounds(names: tuple[str, ...], knowledge: Knowledge) -> tuple[str, ...]:
+    """Leaves colours out, whether listed beside a background or in front of it ("green dots, white")."""
+    bare = [" ".join(word for word in name.split() if word not in knowledge.colours) for name in names]
+    return tuple("plain background" if name == "plain" else knowledge.spelling(name) for name in bare if name)
 
 
 def _listed(text: str) -> tuple[str, ...]:

@@ -7,10 +7,10 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from maia_heuristic.evidence import Evidence, alternatives
-from maia_heuristic.hypotheses import ANYTHING, Concept, Rule, Term, concept_degree, term_degree
+from maia_heuristic.hypotheses import Concept, Rule, Term, concept_degree, term_degree
 from maia_heuristic.knowledge import Knowledge
 from maia_heuristic.programs import Condition
-from maia_heuristic.scenes import PLAIN, Scene, thing, together, with_article
+from maia_heuristic.scenes import ANYTHING, PLAIN, Scene, thing, together, with_article
 
 Random = np.random.Generator
 
@@ -30,7 +30,10 @@ def survey_things(evidence: Evidence, rng: Random) -> list[Condition]:
     names = [name for name in suggested if name not in inner][:24]
     plan = [Condition(thing(name), 3 if place < 6 else 2 if place < 16 else 1) for place, name in enumerate(names)]
     plan += [Condition(thing(kind), 3) for kind in kinds]
-    plan += [Condition(thing(name)) for name in sample_widely(knowledge, 60, set(names), rng)]
+    # What later carries colours and backgrounds is measured by itself first.
+    carriers = [name for name in dict.fromkeys([*knowledge.neutral, *knowledge.paintable]) if name not in names]
+    plan += [Condition(thing(name)) for name in carriers]
+    plan += [Condition(thing(name)) for name in sample_widely(knowledge, 60, {*names, *carriers}, rng)]
     return plan
 
 
@@ -49,7 +52,9 @@ def sample_widely(knowledge: Knowledge, most: int, leave_out: set[str], rng: Ran
 def survey_looks(evidence: Evidence, rng: Random) -> list[Condition]:
     """Colours on the same things, backgrounds behind the same things, plain colours and patterns by themselves."""
     knowledge = evidence.notebook.knowledge
-    paintable = [knowledge.paintable[i] for i in rng.permutation(len(knowledge.paintable))[:3]]
+    paintable = [name for name in knowledge.paintable if name not in evidence.missing]
+    paintable = [paintable[i] for i in rng.permutation(len(paintable))[:3]]
+    neutral = [name for name in knowledge.neutral if name not in evidence.missing] or list(knowledge.neutral)
     plan: list[Condition] = []
     for colour in knowledge.colours:
         behind = PLAIN if not PLAIN.endswith(colour) else "plain white"
@@ -58,10 +63,10 @@ def survey_looks(evidence: Evidence, rng: Random) -> list[Condition]:
     seen = strongest(evidence.support, "background", 8) + strongest(evidence.around, "background", 8)
     inner = {kind for name in knowledge.backgrounds for kind in knowledge.above(name)}
     for place, name in enumerate(dict.fromkeys([*seen, *sorted(knowledge.backgrounds - inner)])):
-        neutral = knowledge.neutral[place % len(knowledge.neutral)]
-        plan += [Condition(thing(neutral, "", name)), Condition(Scene(background=name))]
+        plan += [Condition(thing(neutral[place % len(neutral)], "", name)), Condition(Scene(background=name))]
     patterns = sorted({*knowledge.patterns, *strongest(evidence.support, "pattern", 3)})
-    plan += [Condition(Scene(pattern=name), 2) for name in patterns]
+    for place, name in enumerate(patterns):
+        plan += [Condition(Scene(pattern=name), 2), Condition(thing(neutral[place % len(neutral)], "", name))]
     return plan
 
 
@@ -101,7 +106,7 @@ def separate(evidence: Evidence, most: int = 40) -> list[Condition]:
     for trial in evidence.data.trials:
         measured[trial.scene.prompt] = measured.get(trial.scene.prompt, 0) + 1
     worth = holds.var(axis=0) / (1 + np.array([measured.get(scene.prompt, 0) for scene in pool]))
-    chosen = [int(i) for i in np.argsort(-worth, kind="stable")[:most] if worth[i] > 0.005]
+    chosen = [int(i) for i in np.argsort(-worth, kind="stable")[:most] if worth[i] > 0.015]
     return [Condition(pool[i], 2 if len(chosen) <= most // 2 else 1) for i in chosen]
 
 
@@ -207,8 +212,9 @@ def edits(evidence: Evidence) -> list[Condition]:
             original = scene.prompt
             for spot, (name, paint) in enumerate(scene.things):
                 called = f"{paint} {name}".strip()
-                stand_in = next(n for n in knowledge.neutral if not _alike(n, case, knowledge))
-                for other in (stand_in, *sample_neighbours(name, knowledge)[:1]):
+                stand_in = next(n for n in knowledge.neutral if n not in evidence.missing and not _alike(n, case, knowledge))
+                near = [n for n in sample_neighbours(name, knowledge) if n not in evidence.missing]
+                for other in (stand_in, *near[:1]):
                     things = (*scene.things[:spot], (other, ""), *scene.things[spot + 1 :])
                     say = f"replace the {called} with {with_article(other)}"
                     plan.append(Condition(Scene(things, scene.background), 2, say, original))

@@ -121,9 +121,10 @@ def concept_support(views: Iterable[tuple[Description, float]], knowledge: Knowl
         support[concept] = support.get(concept, 0.0) + weight
 
     for seen, border in views:
-        strongest = max((weight for _, weight in seen.names), default=1.0) or 1.0
+        # Confident names count in full, however near the runner-up; a guess counts as one.
+        strongest = max([0.3, *(weight for _, weight in seen.names)])
         kinds: dict[str, float] = {}
-        for name, weight in seen.names[:4]:
+        for name, weight in [(n, w) for n, w in seen.names[:4] if w >= 0.02]:
             add("thing", name, weight / strongest)
             for kind in knowledge.above(name):
                 kinds[kind] = max(kinds.get(kind, 0.0), 0.5 * weight / strongest)
@@ -134,7 +135,8 @@ def concept_support(views: Iterable[tuple[Description, float]], knowledge: Knowl
         for colour, share in seen.colours[:3]:
             add("colour", colour, min(1.0, 2 * share))
         for texture in seen.textures:
-            add("pattern", texture, 1.0)
+            if texture in knowledge.patterns:
+                add("pattern", texture, 1.0)
         for background in seen.backgrounds:
             for name in [background, *knowledge.above(background)]:
                 add("background", name, 1.0 if border >= BORDER else 0.5)
@@ -148,9 +150,10 @@ def alternatives(evidence: Evidence, most: int = 12, within: float = 18.0) -> li
     """
     data, knowledge = evidence.data, evidence.notebook.knowledge
     rules: set[Rule] = {evidence.best.rule}
+    doubts: set[Rule] = set()  # Whether each term is needed is always worth a test.
     for place, term in enumerate(evidence.best.rule):
         others = evidence.best.rule[:place] + evidence.best.rule[place + 1 :]
-        rules.add(others)
+        doubts.add(others)
         for spot, concept in enumerate(term):
             for near in related(concept, evidence.terms, knowledge):
                 rules.add((*others, (*term[:spot], near, *term[spot + 1 :])))
@@ -158,8 +161,9 @@ def alternatives(evidence: Evidence, most: int = 12, within: float = 18.0) -> li
             rules.add((*others, (single,)))
     if len(evidence.best.rule) < 3:
         rules |= {(*evidence.best.rule, term) for term in evidence.terms}
-    fits = sorted((data.fit(rule) for rule in rules), key=lambda fit: (-fit.score, fit.rule))
-    return [fit for fit in fits if fit.score > evidence.best.score - within][:most]
+    fits = sorted((data.fit(rule) for rule in rules - doubts), key=lambda fit: (-fit.score, fit.rule))
+    near = [fit for fit in fits if fit.score > evidence.best.score - within][:most]
+    return near + sorted((data.fit(rule) for rule in doubts if len(rule) > 0), key=lambda fit: (-fit.score, fit.rule))
 
 
 def related(concept: Concept, terms: Iterable[Term], knowledge: Knowledge) -> list[Concept]:

@@ -16,14 +16,13 @@ from numpy.typing import NDArray
 
 from maia_heuristic.knowledge import Knowledge
 from maia_heuristic.reading import Trial, object_colours
-from maia_heuristic.scenes import Scene
+from maia_heuristic.scenes import ANYTHING, Scene
 
 Vector = NDArray[np.float64]
 
 NOISE_FLOOR = 0.02
 """Variance, in units of the exemplars' response, that no rule is asked to explain."""
 PLAIN_KIND = "plain background"
-ANYTHING = "thing"
 _TREES = ("thing", "background")
 
 
@@ -176,8 +175,9 @@ def concept_degree(concept: Concept, scene: Scene, trial: Trial | None, knowledg
         if scene.background.startswith("plain "):
             return float(wanted in (PLAIN_KIND, scene.background))
         return knowledge.share(scene.background, wanted)
-    if scene.pattern:
-        return knowledge.share(scene.pattern, wanted)
+    surface = scene.pattern or scene.background
+    if surface in knowledge.patterns:
+        return knowledge.share(surface, wanted)
     return 0.5 if trial and trial.seen and wanted in trial.seen.textures and scene.things else 0.0
 
 
@@ -211,6 +211,8 @@ def concepts_of(trial: Trial, knowledge: Knowledge) -> set[Concept]:
     if scene.background.startswith("plain "):
         colour = scene.background.removeprefix("plain ")
         found |= {Concept("background", PLAIN_KIND), Concept("background", scene.background), Concept("tint", colour)}
+    elif scene.background in knowledge.patterns:
+        found |= {Concept("pattern", n) for n in [scene.background, *knowledge.above(scene.background)]}
     elif scene.background:
         found |= {Concept("background", n) for n in [scene.background, *knowledge.above(scene.background)]}
     if scene.pattern:

@@ -32,6 +32,8 @@ class Condition(NamedTuple):
         plain: dict[str, Any] = {"scene": self.scene.to_plain(), "prompt": self.prompt or self.scene.prompt}
         if self.original:
             plain["original"] = self.original
+        if self.scene.open:
+            plain["look"] = True
         return plain | {"times": self.times}
 
 
@@ -71,6 +73,17 @@ def run_experiment(system, tools):
 {seen}\
     print("{mark}" + json.dumps(result))
 {log}'''
+
+_SEEN = '''\
+    # One image of each prompt that leaves something open, such as the colour of an animal, is looked at.
+    open_ones = [prompts.index(row["prompt"]) for row in PLAN if row.get("look")]
+    result["seen"] = tools.describe_images([images[n] for n in open_ones], [f"#{n}" for n in open_ones]) if open_ones else ""
+'''
+
+_REGIONS = '''\
+    active = [n for n in range(len(images)) if activations[n] > np.median(activations)][:16]
+    result["regions"] = tools.describe_images([masked[n] for n in active], [f"#{n}" for n in active]) if active else ""
+'''
 
 _CAREFUL = '''\
 def run_experiment(system, tools):
@@ -151,13 +164,12 @@ def measure_program(name: str, plan: Sequence[Condition], tools: Collection[str]
         regions: Whether to ask what the unit's active regions show, and how much of the border they cover.
     """
     borders = regions
-    looks = [("seen", "images")] * describe + [("regions", "masked")] * regions if "describe_images" in tools else []
+    seen = ""
+    if "describe_images" in tools:
+        seen += _SEEN * describe + _REGIONS * regions
     body = _MEASURE.format(
         mark=MARK,
-        seen="".join(
-            f'    result["{key}"] = tools.describe_images({what}, [f"#{{n}}" for n in range(len(images))])\n'
-            for key, what in looks
-        ),
+        seen=seen,
         log=_LOG.format(shown=SHOWN, half=SHOWN // 2) if "log_experiment" in tools else "",
     )
     if not borders:

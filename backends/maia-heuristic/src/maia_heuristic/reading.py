@@ -212,7 +212,7 @@ def _teach(rows: list[dict[str, Any]], knowledge: Knowledge) -> None:
         for key in ("regions", "rest", "seen"):
             for text in _described(row, key).values():
                 description = read_description(text, knowledge)
-                if description.names and description.kinds:
+                if description.kinds and description.names and description.names[0][1] >= 0.5:
                     knowledge.teach(description.names[0][0], description.kinds)
 
 

@@ -10,6 +10,10 @@ PLAIN = "plain grey"
 """The background of choice where the background is not what is tested."""
 
 
+ANYTHING = "thing"
+"""Stands for any object."""
+
+
 @dataclass(frozen=True)
 class Scene:
     """One condition of an experiment.
@@ -36,6 +40,11 @@ class Scene:
         things = " and ".join(with_article(f"{colour} {name}".strip()) for name, colour in self.things)
         place = f"a {self.background} background" if self.background.startswith("plain ") else self.background
         return f"{things} on {place}" if place else things
+
+    @property
+    def open(self) -> bool:
+        """Whether the picture of a single object leaves open what a look would tell: its colour, or what it is."""
+        return len(self.things) == 1 and (self.things[0][0] == ANYTHING or self.things[0][1] == "")
 
     def to_plain(self) -> dict[str, Any]:
         """Returns the scene as a dict of plain values, defaults left out."""

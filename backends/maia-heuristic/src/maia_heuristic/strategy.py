@@ -150,7 +150,7 @@ def _rounds(evidence: Evidence, name: str, rounds: int = ROUNDS) -> Step | None:
     plan = designs.separate(evidence)
     if not plan:
         return None
-    rivals = ", ".join(short(fit.rule) for fit in alternatives(evidence)[1:4])
+    rivals = ", ".join(short(fit.rule) for fit in alternatives(evidence)[1:4]) or "with fewer terms"
     say = (
         f"{short(evidence.best.rule)} explains the activations best so far (R2 = {evidence.best.r2:.2f}), but other rules come "
         f"close ({rivals}). I measure the scenes about which they disagree most."

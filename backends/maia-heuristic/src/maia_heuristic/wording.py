@@ -23,10 +23,10 @@ def phrase(term: Term) -> str:
         return f"{phrase(term[:1])}, only where {phrase(term[1:])} is there too"
     concept = term[0]
     return {
-        "thing": f"{concept.name} (as an object, whatever its colour and background)",
+        "thing": f"{concept.name} (the object)",
         "colour": f"{concept.name} things (any {concept.name} object)",
         "tint": f"the colour {concept.name}, on objects and on plain surfaces alike",
-        "background": f"{concept.name} as the background, whatever lies on it",
+        "background": f"{concept.name} (as the background)",
         "pattern": f"{concept.name} as a pattern or texture",
     }[concept.aspect]
 
