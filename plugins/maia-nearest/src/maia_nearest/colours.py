@@ -36,12 +36,12 @@ def classify(pixels: Pixels) -> NDArray[np.intp]:
     red, warm = (hue < 44) | (hue >= 352), (hue >= 44) & (hue < 82)
     rules = [
         ((lightness < 14) | ((lightness < 24) & (chroma < 12)), "black"),
-        ((lightness >= 86) & (chroma < 9), "white"),
-        (chroma < 9, "grey"),
+        ((lightness >= 86) & (chroma < 12), "white"),
+        (chroma < 12, "grey"),
         (red & (lightness > 58), "pink"),
         (red & (chroma < 28) & (hue >= 20) & (hue < 44), "brown"),
         (red, "red"),
-        (warm & (lightness > 52) & (chroma > 48), "orange"),
+        (warm & (lightness > 50) & (chroma > 44), "orange"),
         (warm, "brown"),
         ((hue >= 82) & (hue < 96) & ((lightness < 55) | (chroma < 26)), "brown"),
         (hue < 110, "yellow"),
