@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PACKAGES := $(wildcard plugins/*/pyproject.toml backends/*/pyproject.toml)
 INSTALLED := $(VENV)/.installed
-UNIT ?= efficientnet-lite0:blocks.15:122
+UNIT ?= efficientnet-lite0:head:303
 
 .PHONY: demo test setup pack format lint types unit check bench docs test-isolated clean
 

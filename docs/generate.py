@@ -1,7 +1,7 @@
 """Writes the pages of the docs that show what commands print, so that they cannot drift from the code.
 
-    python docs/generate.py            # writes them
-    python docs/generate.py --check    # exits 1 and names the pages that are out of date
+python docs/generate.py            # writes them
+python docs/generate.py --check    # exits 1 and names the pages that are out of date
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from maia_core.record import ImageStore, Logged
 from maia_core.types import Image, ImagePart, TextPart, as_part, content_id
 
 if TYPE_CHECKING:
-    from maia_core.protocols import Dataset, Describer, ExemplarSource, ImageEditor, ImageGenerator, System
+    from maia_core.protocols import Dataset, Describer, ExemplarSource, ImageEditor, ImageGenerator, Model, System
     from maia_core.registry import Registry
 
 
@@ -124,7 +124,13 @@ class Context:
     def _build_system(self, kind: str, name: str, options: Mapping[str, Any], context: Context) -> Any:
         plugin, _, ref = name.partition(":")
         if self.registry.find("model", plugin) is not None:
-            return self.build("model", plugin, **options).unit(ref)
+            model: Model = self.build("model", plugin, **options)
+            if not ref:
+                layers = ", ".join(layer.name for layer in model.layers()[:8])
+                raise UsageError(
+                    f"'{name}' is a model; choose one of its units: {name}:LAYER:UNIT (layers: {layers}, ...)"
+                )
+            return model.unit(ref)
         extra = {"ref": ref} if ref else {}
         return self.registry.build(kind, plugin, {**options, **extra}, context)
 

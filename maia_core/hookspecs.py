@@ -1,8 +1,8 @@
 """The observer hooks: every installed plugin in the group `maia.observers` is told what happens in a run.
 
 An observer is an object (or module) with `@hookimpl` functions of these names; each takes only the arguments it wants.
-Observers watch; an observer that raises is named in the record and never ends a run. What a resumed run repeats from its
-record is not told again.
+Observers watch; an observer that raises is named in the record and never ends a run. What a resumed run repeats from
+its record is not told again.
 """
 
 from __future__ import annotations

@@ -330,9 +330,9 @@ class RunReader:
 
     @property
     def outcome(self) -> RunOutcome | None:
-        """How the run ended; None for a run that was killed or still runs."""
-        outcomes = self.of_type(RunOutcome)
-        return outcomes[-1] if outcomes else None
+        """How the run ended; None for a run that was killed or still runs, or went on after it had failed."""
+        last = next((event for event in reversed(self.events) if not isinstance(event, Noted)), None)
+        return last if isinstance(last, RunOutcome) else None
 
     @property
     def exemplars(self) -> list[tuple[float, Image]]:
