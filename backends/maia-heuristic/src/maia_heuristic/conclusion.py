@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from maia_heuristic.evidence import BORDER, Evidence, concept_support
 from maia_heuristic.hypotheses import Concept, Fit, Rule, Term, term_degree
 from maia_heuristic.reading import Trial
@@ -10,6 +12,9 @@ from maia_heuristic.wording import effect, label, phrase
 
 HOLDS = 0.4
 """A term is kept if its mean response in the confirmation is this share of the strongest term's."""
+
+DOUBLE = 0.7
+"""Of two terms the weaker is left out if it shares this part of its positives with the other."""
 
 
 def conclude(evidence: Evidence, seed: int) -> tuple[str, str]:
@@ -26,6 +31,7 @@ def conclude(evidence: Evidence, seed: int) -> tuple[str, str]:
     contrasts = _contrasts(rule, usable, evidence, seed)
     if not contrasts:
         return _nothing(evidence)
+    contrasts = without_doubles(contrasts, evidence)
     tops = max(c.mean - c.control_mean for c in contrasts.values())
     kept = {term: c for term, c in contrasts.items() if c.mean - c.control_mean >= HOLDS * tops} or contrasts
     passed = significant([c.p for c in kept.values()])
@@ -62,6 +68,18 @@ def oriented(term: Term, trials: list[Trial], evidence: Evidence) -> Term:
         weight = [votes.get(c, 0.0) - (0.0 if views else evidence.around.get(c, 0.0)) for c in term]
         first = int(weight[1] > weight[0])
     return (term[first], term[1 - first])
+
+
+def without_doubles(contrasts: dict[Term, Contrast], evidence: Evidence) -> dict[Term, Contrast]:
+    """Leaves out a term that holds where another holds anyway, such as two words for one kind."""
+    weight = {term: sum(evidence.support.get(c, 0.0) for c in term) for term in contrasts}
+    kept: list[Term] = []
+    for term in sorted(contrasts, key=lambda term: (-weight[term], term)):
+        degree = evidence.data.degree(term)
+        shared = [float(np.minimum(degree, evidence.data.degree(other)).sum()) for other in kept]
+        if not any(s > DOUBLE * float(degree.sum()) for s in shared):
+            kept.append(term)
+    return {term: contrast for term, contrast in contrasts.items() if term in kept}
 
 
 def _contrasts(rule: Rule, trials: list[Trial], evidence: Evidence, seed: int) -> dict[Term, Contrast]:

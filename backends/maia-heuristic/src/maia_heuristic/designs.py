@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from maia_heuristic.evidence import Evidence, alternatives
-from maia_heuristic.hypotheses import Concept, Rule, Term, concept_degree, term_degree
+from maia_heuristic.hypotheses import PLAIN_KIND, Concept, Rule, Term, concept_degree, term_degree
 from maia_heuristic.knowledge import Knowledge
 from maia_heuristic.programs import Condition
 from maia_heuristic.scenes import ANYTHING, PLAIN, Scene, thing, together, with_article
@@ -62,7 +62,7 @@ def survey_looks(evidence: Evidence, rng: Random) -> list[Condition]:
         plan += [Condition(thing(ANYTHING, colour, behind)), Condition(Scene(background=f"plain {colour}"))]
     seen = strongest(evidence.support, "background", 8) + strongest(evidence.around, "background", 8)
     inner = {kind for name in knowledge.backgrounds for kind in knowledge.above(name)}
-    for place, name in enumerate(dict.fromkeys([*seen, *sorted(knowledge.backgrounds - inner)])):
+    for place, name in enumerate([n for n in dict.fromkeys([*seen, *sorted(knowledge.backgrounds - inner)]) if n != PLAIN_KIND]):
         plan += [Condition(thing(neutral[place % len(neutral)], "", name)), Condition(Scene(background=name))]
     patterns = sorted({*knowledge.patterns, *strongest(evidence.support, "pattern", 3)})
     for place, name in enumerate(patterns):
@@ -167,7 +167,7 @@ def compose(concepts: Sequence[Concept]) -> Scene:
         elif aspect == "colour":
             things.append((ANYTHING, name))
         elif aspect == "background":
-            background = name if name != "plain background" else PLAIN
+            background = name if name != PLAIN_KIND else PLAIN
         elif aspect == "tint":
             background = background or f"plain {name}"
         else:

@@ -160,7 +160,7 @@ def alternatives(evidence: Evidence, most: int = 12, within: float = 18.0) -> li
         for single in term if len(term) > 1 else ():
             rules.add((*others, (single,)))
     if len(evidence.best.rule) < 3:
-        rules |= {(*evidence.best.rule, term) for term in evidence.terms}
+        rules |= {(*evidence.best.rule, term) for term in evidence.terms if term not in evidence.best.rule}
     fits = sorted((data.fit(rule) for rule in rules - doubts), key=lambda fit: (-fit.score, fit.rule))
     near = [fit for fit in fits if fit.score > evidence.best.score - within][:most]
     return near + sorted((data.fit(rule) for rule in doubts if len(rule) > 0), key=lambda fit: (-fit.score, fit.rule))

@@ -118,9 +118,13 @@ class Data:
         for term in rule:
             price += 4.0 + 4.0 * len(term)
             # Of two concepts that explain the same the narrower one says more.
-            price += sum(0.2 * np.log(len(self.knowledge.members(c.name))) for c in term if c.aspect in _TREES)
+            price += sum(self._breadth(c.name) for c in term if c.aspect in _TREES)
             price -= sum(0.5 * np.log1p(self.support.get(concept, 0.0)) for concept in term)
         return price
+
+    def _breadth(self, name: str) -> float:
+        members = self.knowledge.members(name)
+        return float(self.knowledge.is_kind(name)) + 0.2 * float(np.log(len(members)))
 
     def nothing(self) -> Fit:
         """Returns the fit of the rule that predicts the same everywhere."""
@@ -137,7 +141,8 @@ class Data:
                 candidates = [self.fit(start)]
                 if len(start) < most and len(terms):
                     holds = 1 - (1 - self.holds(start))[None] * (1 - matrix)
-                    candidates += self._fits([(*start, term) for term in terms], holds)
+                    fits = self._fits([(*start, term) for term in terms], holds)
+                    candidates += [fit for fit in fits if fit.rule[-1] not in start]
                 found = max(found, *candidates, key=lambda fit: fit.score)
             if found.score <= best.score + 1e-9:
                 return best
@@ -199,14 +204,14 @@ def _colour(name: str, paint: str, wanted: str, scene: Scene, trial: Trial | Non
     return usual
 
 
-def concepts_of(trial: Trial, knowledge: Knowledge) -> set[Concept]:
-    """Returns every concept that a trial's scene names, at every level."""
-    scene = trial.scene
+def concepts_in(scene: Scene, knowledge: Knowledge) -> set[Concept]:
+    """Returns every concept that a scene names, at every level, and the usual colours of its objects."""
     found: set[Concept] = set()
     for name, paint in scene.things:
         if name != ANYTHING:
             found |= {Concept("thing", n) for n in [name, *knowledge.above(name)]}
-        colours = [paint] if paint else [c for c in knowledge.colours if knowledge.natural(name, c) > 0.3]
+        usual = [colour for colour in knowledge.colours if knowledge.natural(name, colour) > 0.3]
+        colours = [paint] if paint else usual
         found |= {Concept(aspect, colour) for colour in colours for aspect in ("colour", "tint")}
     if scene.background.startswith("plain "):
         colour = scene.background.removeprefix("plain ")
@@ -226,15 +231,31 @@ def candidate_terms(data: Data) -> list[Term]:
     """Returns the terms worth fitting: every concept that was tried, and pairs of concepts in the strongest scenes."""
     known: set[Concept] = set()
     for trial in data.trials:
-        known |= concepts_of(trial, data.knowledge)
+        known |= concepts_in(trial.scene, data.knowledge)
     strongest = sorted(range(len(data.trials)), key=lambda i: -data.response[i])[:16]
     pairs: set[Term] = set()
     for index in strongest:
         if data.response[index] < 0.3:
             break
-        inside = sorted(concepts_of(data.trials[index], data.knowledge))
-        pairs |= {pair for pair in itertools.combinations(inside, 2) if _sensible(pair, data.knowledge)}
+        pairs |= _pairs(data.trials[index].scene, data.knowledge)
     return [(concept,) for concept in sorted(known)] + sorted(pairs)
+
+
+def _pairs(scene: Scene, knowledge: Knowledge) -> set[Term]:
+    """Returns the pairs of concepts that two different parts of a scene show, each at every level."""
+    parts = [concepts_in(Scene((thing,)), knowledge) for thing in scene.things]
+    parts.append(concepts_in(Scene(background=scene.background), knowledge))
+    found: set[Term] = set()
+    for one, other in itertools.combinations(parts, 2):
+        found |= {_ordered(a, b) for a in one for b in other}
+    for name, paint in scene.things:
+        if paint and name != ANYTHING:
+            found |= {_ordered(Concept("thing", n), Concept("colour", paint)) for n in [name, *knowledge.above(name)]}
+    return {pair for pair in found if _sensible(pair, knowledge)}
+
+
+def _ordered(a: Concept, b: Concept) -> Term:
+    return (a, b) if a < b else (b, a)
 
 
 def _sensible(pair: Iterable[Concept], knowledge: Knowledge) -> bool:
@@ -244,4 +265,4 @@ def _sensible(pair: Iterable[Concept], knowledge: Knowledge) -> bool:
     if a.aspect == b.aspect == "thing":
         return not knowledge.is_a(a.name, b.name) and not knowledge.is_a(b.name, a.name)
     plain = any(c.aspect == "background" and c.name.startswith("plain") for c in (a, b))
-    return a.aspect != b.aspect and not plain
+    return not plain and (a.aspect, b.aspect) != ("colour", "colour")

@@ -45,6 +45,8 @@ class Knowledge:
         self.stopwords = frozenset(lexicon["stopwords"])
         self._spellings: Mapping[str, str] = lexicon["spellings"]
         self._taught: Counter[tuple[str, tuple[str, ...]]] = Counter()
+        self.missing: frozenset[str] = frozenset()
+        """Names that the generator cannot show: they are no members of any kind here."""
         self._painted: dict[str, list[dict[str, float]]] = {}
         self._members: dict[str, list[str]] = {}
         self._shares: dict[tuple[str, str], float] = {}
@@ -117,8 +119,12 @@ class Knowledge:
         if kind not in self._members:
             below = [name for name, kinds in self._above.items() if kind in kinds and name != kind]
             inner = {k for name in below for k in self._above[name]}
-            self._members[kind] = sorted(name for name in below if name not in inner) or [kind]
+            self._members[kind] = sorted(name for name in below if name not in inner | self.missing) or [kind]
         return self._members[kind]
+
+    def is_kind(self, name: str) -> bool:
+        """Says whether a name has others under it, whether or not the generator can show them."""
+        return any(name in kinds for kinds in self._above.values())
 
     def specific(self) -> list[str]:
         """Returns every name of an object that is not itself a kind of others, in alphabetical order."""

@@ -134,6 +134,7 @@ def read_conversation(messages: Sequence[Message]) -> Notebook:
     knowledge.learn()
     for experiment, plan, rows in results:
         _take(experiment, plan, rows, notebook)
+    knowledge.missing = missing_names(notebook)
     for trial in notebook.trials:
         plain = trial.scene.background.startswith("plain ") and trial.prompt not in notebook.notes
         if trial.seen and plain and len(trial.scene.things) == 1 and not trial.scene.things[0][1]:

@@ -35,10 +35,11 @@ class Scene:
         """The scene in plain English."""
         if self.pattern:
             return f"{self.tint} {self.pattern}".strip()
+        plain = self.background.startswith("plain ")
+        place = f"a {self.background.removesuffix(' background')} background" if plain else self.background
         if not self.things:
-            return f"a {self.background} background" if self.background.startswith("plain ") else self.background
+            return place
         things = " and ".join(with_article(f"{colour} {name}".strip()) for name, colour in self.things)
-        place = f"a {self.background} background" if self.background.startswith("plain ") else self.background
         return f"{things} on {place}" if place else things
 
     @property
