@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -22,14 +22,20 @@ MEAN_IMAGE_BYTES = 1 << 20
 class Bridge:
     """What one worker is told and has said: its image handles, and the texts of its present program.
 
+    Args:
+        limits: What one experiment may use.
+        reclaim: Asked when no image fits any more: names handles that the program no longer holds, for workers that
+            do not name them with their frames.
+
     Attributes:
         texts: "stdout", "value" and "error" of the present program.
         calls: Calls of `system` and `tools` by the present program.
         cut: Characters that the program printed beyond the limit.
     """
 
-    def __init__(self, limits: ExecutionLimits) -> None:
+    def __init__(self, limits: ExecutionLimits, reclaim: Callable[[], Iterable[int]] = tuple) -> None:
         self.limits = limits
+        self._reclaim = reclaim
         self._images: dict[int, Image] = {}
         self._handles: dict[tuple[str, str], int] = {}
         self._next = 0
@@ -116,15 +122,26 @@ class Bridge:
         return self._reply(number, result, method)
 
     def _reply(self, number: int, result: Any, method: str) -> bytes:
-        last = self._next
         try:
-            return frames.pack({"n": number, "value": values.Encoder(self._encode_other, self.limits.depth)(result)})
+            try:
+                return self._packed(number, result)
+            except values.TooMuch:
+                for handle in self._reclaim():
+                    self._drop(handle)
+                return self._packed(number, result)
         except values.TooMuch as error:
-            for handle in range(last + 1, self._next + 1):  # The worker never hears of these, so it cannot drop them.
-                self._drop(handle)
             return _error(number, "ToolError", f"{method} returned {error}")
         except values.Unfit as error:
             raise SandboxError(f"{method} returned what cannot reach a program: {error}") from error
+
+    def _packed(self, number: int, result: Any) -> bytes:
+        last = self._next
+        try:
+            return frames.pack({"n": number, "value": values.Encoder(self._encode_other, self.limits.depth)(result)})
+        except values.TooMuch:
+            for handle in range(last + 1, self._next + 1):  # The worker never hears of these, so it cannot drop them.
+                self._drop(handle)
+            raise
 
     def _encode_other(self, value: Any, level: int) -> Any:
         if isinstance(value, Image):

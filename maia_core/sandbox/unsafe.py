@@ -39,7 +39,7 @@ class InProcessSandbox:
         if self._worker is None:
             raise SandboxError("the sandbox is closed")
         self._number = host.number or self._number + 1
-        start, text = _unpack(self._bridge.begin(program, host, self._number, self._seed + self._number, ""))
+        start, text = frames.unpack(self._bridge.begin(program, host, self._number, self._seed + self._number, ""))
         self._failure = None
         started = time.monotonic()
         self._bridge.cut = self._worker.run(start, text.decode())
@@ -69,16 +69,4 @@ class InProcessSandbox:
             self._failure = self._failure or error
             raise
         assert reply is not None
-        return _unpack(reply)
-
-
-def _unpack(frame: bytes) -> tuple[dict[str, Any], bytes]:
-    data = memoryview(bytearray(frame))
-    at = 0
-
-    def exactly(size: int) -> bytearray:
-        nonlocal at
-        at += size
-        return bytearray(data[at - size : at])
-
-    return frames.read(exactly)
+        return frames.unpack(reply)

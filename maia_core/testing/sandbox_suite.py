@@ -14,126 +14,31 @@ A plugin runs it by subclassing, with one fixture:
 
 from __future__ import annotations
 
-import os
-import secrets
-import socket
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
-import numpy as np
 import pytest
 
 from maia_core.config import RunConfig
 from maia_core.context import Context
-from maia_core.errors import RunError, ToolError
+from maia_core.errors import RunError
 from maia_core.protocols import Sandbox
-from maia_core.testing.hostile import ESCAPED, Hostile, programs
-from maia_core.types import Execution, ExecutionLimits, Image
+from maia_core.testing.hostile import Hostile, programs
+from maia_core.testing.trial import LIMITS, SuiteHost, Trap, children, fault, fault_of_next, suite_secret
+from maia_core.types import ExecutionLimits
 
-suite_secret = secrets.token_hex(16)
-"""Must never be seen by a program; it is a module's name, an attribute, an environment variable and a file."""
-
-
-class SuiteHost:
-    """A host that keeps a secret and notes what it was asked."""
-
-    methods = frozenset(
-        ["system.neuron", "system.info", "tools.results"]
-        + [f"tools.{name}" for name in ("echo", "image", "masked", "fail", "broken", "ended")]
-    )
-    properties = frozenset(["system.info", "tools.results"])
-    number = 0
-
-    def __init__(self) -> None:
-        self.hostile_secret = suite_secret
-        self.asked: list[str] = []
-        self.images: list[Image] = []
-
-    def call(self, method: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
-        """See `maia_core.protocols.Host`."""
-        assert method in self.methods, "the sandbox passed on a call of something that is not offered"
-        self.asked.append(method)
-        function = getattr(self, f"_{method.partition('.')[2]}")
-        if method in self.properties:
-            return function
-        try:
-            return function(*args, **kwargs)
-        except TypeError as error:
-            raise ToolError(str(error)) from None
-
-    _info: ClassVar[dict[str, Any]] = {"model": "suite", "unit": "1"}
-    _results: ClassVar[list[Any]] = [{"label": "a", "activations": (1.0, 2.5)}]
-
-    def _neuron(self, images: list[Image]) -> tuple[list[float], list[Image]]:
-        return [float(image.pixels().mean()) for image in images], images
-
-    def _echo(self, *values: Any, **named: Any) -> Any:
-        self.images += [value for value in values if isinstance(value, Image)]
-        return values[0] if len(values) == 1 and not named else [list(values), named]
-
-    def _image(self, brightness: int = 0) -> Image:
-        return Image.from_pixels(np.full((24, 32, 3), brightness % 256, np.uint8), "a tiger on grass")
-
-    def _masked(self) -> Image:
-        mask = np.zeros((24, 32), np.bool_)
-        mask[:12] = True
-        return self._image(200).masked(mask)
-
-    def _fail(self) -> None:
-        raise ToolError("give a list of prompts")
-
-    def _broken(self) -> None:
-        raise ZeroDivisionError(suite_secret)
-
-    def _ended(self) -> None:
-        raise RunError("the generator is gone")
-
-
-class Trap:
-    """What shows that a program got out: a folder, a secret file, a listener."""
-
-    def __init__(self, folder: Path) -> None:
-        self.canary = folder / "canary"
-        self.canary.mkdir()
-        self.secret = folder / "secret"
-        self.secret.write_text(suite_secret)
-        for path in (folder, self.canary, self.secret):
-            path.chmod(0o777)
-        self.listener = socket.create_server(("127.0.0.1", 0))
-        self.listener.setblocking(False)
-
-    def arm(self, program: str) -> str:
-        """Fills in where the trap is."""
-        port = self.listener.getsockname()[1]
-        for word, value in (("@CANARY@", self.canary), ("@SECRET@", self.secret), ("@PORT@", port)):
-            program = program.replace(word, str(value))
-        return program
-
-    def check(self) -> None:
-        """Fails if anything happened to it."""
-        assert not list(self.canary.iterdir()), "the program wrote a file"
-        assert self.secret.read_text() == suite_secret, "the program changed a file"
-        with pytest.raises(BlockingIOError):
-            self.listener.accept()
-
-
-def children() -> set[int]:
-    """Returns the process ids of this process's children, ended ones that nobody waited for too."""
-    found = set()
-    for task in Path("/proc/self/task").glob("*/children") if Path("/proc/self/task").is_dir() else ():
-        found |= {int(pid) for pid in task.read_text().split()}
-    return found
+__all__ = ["SandboxSuite", "SuiteHost", "Trap", "children", "suite_secret"]
 
 
 class SandboxSuite:
     """Subclass it with a fixture `sandbox`: a sandbox made with `self.context()`."""
 
-    limits: ClassVar[ExecutionLimits] = ExecutionLimits(
-        seconds=0.5, memory_mb=512, output_chars=100_000, host_calls=200, live_images=100
-    )
+    limits: ClassVar[ExecutionLimits] = LIMITS
     """Small, so that the suite is quick."""
+    names_late_line: ClassVar[bool] = True
+    """False: a program that ran too long is stopped, but nobody can tell in which line it was."""
 
     @classmethod
     def context(cls) -> Context:
@@ -148,14 +53,10 @@ class SandboxSuite:
     @pytest.fixture
     def trap(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Trap]:
         """What hostile programs try to reach; in a folder that every user can enter."""
-        folder = tmp_path
-        for parent in (folder, *folder.parents):
-            if parent.stat().st_uid == os.geteuid() and parent != Path("/"):
-                parent.chmod(parent.stat().st_mode | 0o755)
         monkeypatch.setenv("MAIA_HOSTILE_SECRET", suite_secret)
-        trap = Trap(folder)
+        trap = Trap(tmp_path)
         yield trap
-        trap.listener.close()
+        trap.close()
 
     # What programs may rely on.
 
@@ -238,7 +139,7 @@ class SandboxSuite:
         sandbox.run("kept = 1", host)
         done = sandbox.run("print('before')\ndef run_experiment(system, tools):\n    while True: pass\n", host)
         assert "TimeLimit" in done.error
-        assert "line 3" in done.error
+        assert "line 3" in done.error or not self.names_late_line
         assert (done.stdout, done.variables_lost) == ("before\n", True)
         after = sandbox.run("def run_experiment(system, tools): return kept", host)
         assert "NameError" in after.error
@@ -287,35 +188,7 @@ class SandboxSuite:
     @pytest.mark.slow
     @pytest.mark.parametrize("hostile", list(programs()), ids=lambda hostile: f"{hostile.group}: {hostile.name}")
     def test_hostile(self, sandbox: Sandbox, host: SuiteHost, trap: Trap, hostile: Hostile) -> None:
-        program = trap.arm(hostile.program)
-        if "def run_experiment" not in program:
-            program += "\ndef run_experiment(system, tools): pass\n"
-        before = children()
-        done = sandbox.run(program, host)
-        self._check_contained(done, host, trap)
-        assert len(children() - before) <= 2, "the program left a process behind"
-        self._check_next(sandbox)
-
-    def _check_contained(self, done: Execution, host: SuiteHost, trap: Trap) -> None:
-        trap.check()
-        said = done.stdout + done.value + done.error
-        assert suite_secret not in said, "the program saw a secret of the host"
-        assert ESCAPED not in done.stdout + done.value, done.stdout[:500]
-        assert len(done.stdout) <= self.limits.output_chars + 200
-        assert len(done.value) <= self.limits.output_chars + 200
-        said.encode()
-        assert host.hostile_secret == suite_secret
-        assert SuiteHost._info == {"model": "suite", "unit": "1"}
-        assert SuiteHost._results == [{"label": "a", "activations": (1.0, 2.5)}]
-        assert len(host.asked) <= self.limits.host_calls
-        assert done.seconds < self.limits.seconds + 3 + 0.01 * len(host.asked)
+        assert not fault(sandbox, host, trap, hostile)
 
     def _check_next(self, sandbox: Sandbox) -> None:
-        host = SuiteHost()
-        done = sandbox.run(
-            "import json, time, random, collections\nprint('next', len([1, 2]), json.dumps([1]))\n"
-            "def run_experiment(system, tools):\n    return system.neuron([tools.image(3)])[0], tools.echo((1, 2))\n",
-            host,
-        )
-        assert (done.error, done.stdout, done.value) == ("", "next 2 [1]\n", "([3.0], (1, 2))")
-        assert host.asked == ["tools.image", "system.neuron", "tools.echo"]
+        assert not fault_of_next(sandbox)
