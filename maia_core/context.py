@@ -126,10 +126,8 @@ class Context:
         if self.registry.find("model", plugin) is not None:
             model: Model = self.build("model", plugin, **options)
             if not ref:
-                layers = ", ".join(layer.name for layer in model.layers()[:8])
-                raise UsageError(
-                    f"'{name}' is a model; choose one of its units: {name}:LAYER:UNIT (layers: {layers}, ...)"
-                )
+                layers = ", ".join(layer.name for layer in model.layers() if layer.kind != "inner")
+                raise UsageError(f"'{name}' is a model; choose one of its units, {name}:LAYER:UNIT, of {layers}")
             return model.unit(ref)
         extra = {"ref": ref} if ref else {}
         return self.registry.build(kind, plugin, {**options, **extra}, context)

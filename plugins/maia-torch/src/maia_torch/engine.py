@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from maia_core.errors import RunError, UsageError
 from maia_core.types import LayerInfo
+from maia_torch.allocator import keep_freed_memory
 from maia_torch.layers import LOGIT, PROB, Layer
 from maia_torch.preprocess import Preprocessing
 
@@ -44,6 +45,7 @@ class Engine:
             main: Names of the layers of kind "main"; None: the outer modules and the items of outer lists.
             channels_last: Whether the weights and the input get that memory format.
         """
+        keep_freed_memory()
         self._module: nn.Module | None = module.eval()
         self._preprocess = preprocess
         self._format = torch.channels_last if channels_last else torch.contiguous_format
