@@ -1,0 +1,235 @@
+"""The `monty` sandbox: one interpreter process a run; names persist from one program to the next."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+import weakref
+from typing import TYPE_CHECKING
+
+from maia_core.config import PluginConfig
+from maia_core.context import Context
+from maia_core.errors import SandboxError
+from maia_core.protocols import Host
+from maia_core.sandbox import values
+from maia_core.sandbox.bridge import Bridge
+from maia_core.sandbox.frames import Violation
+from maia_core.types import Execution, ExecutionLimits
+from maia_sandbox_monty import prelude
+from maia_sandbox_monty.crossing import Crossing, System, Tools
+from maia_sandbox_monty.dialogue import GRACE_SECONDS, Dialogue, Overdue
+from maia_sandbox_monty.traceback import Programs
+
+if TYPE_CHECKING:
+    from pydantic_monty import Monty, MontyError, MontySession
+
+MOST_SUSPENSIONS = 2**31
+"""Calls and looks at the clock in one session; what one program may do is limited by its time and its calls."""
+
+
+class MontySandbox:
+    """Runs programs in Monty, an interpreter that knows neither files nor network nor the host's Python."""
+
+    class Config(PluginConfig):
+        """There are no options; what a program may use is in the run's `[experiment]` limits."""
+
+    def __init__(self, config: Config, context: Context) -> None:
+        """Starts the interpreter's process.
+
+        Raises:
+            SandboxError: there is no interpreter for this machine.
+        """
+        self._limits = context.config.experiment
+        self._seed = context.seed
+        self._number = 0
+        self._pool = _start()
+        self._close = weakref.finalize(self, self._pool.__exit__, None, None, None)
+        self._session: _Session | None = None
+        self._lost = False
+
+    def run(self, program: str, host: Host) -> Execution:
+        """Runs one program; see `maia_core.protocols.Sandbox`."""
+        self._number = host.number or self._number + 1
+        started = time.monotonic()
+        try:
+            session = self._ready(host)
+            error = session.run(program)
+        except BaseException:  # Ctrl-C too: the program must not go on without its host.
+            self._discard()
+            raise
+        if session.broken:
+            self._discard()
+        lost, self._lost = self._lost, False
+        return Execution(
+            stdout=session.bridge.stdout,
+            value="" if error else session.value,
+            error=error,
+            seconds=time.monotonic() - started,
+            host_calls=session.bridge.calls,
+            variables_lost=lost,
+        )
+
+    def _ready(self, host: Host) -> _Session:
+        """Returns the session that is ready for a program: a new one where the last program left its session broken."""
+        if not self._close.alive:
+            raise SandboxError("the sandbox is closed")
+        seed = self._seed + self._number
+        if self._session is not None:
+            if self._session.begin(host, self._number, seed):
+                return self._session
+            self._discard()
+        self._session = _Session(self._pool, self._limits)
+        if not self._session.begin(host, self._number, seed):
+            raise SandboxError("a new interpreter does not answer; is this machine out of memory?")
+        return self._session
+
+    def _discard(self) -> None:
+        if self._session is not None:
+            self._lost = self._lost or self._session.used
+            self._session.close()
+            self._session = None
+
+    def describe(self) -> list[tuple[str, str]]:
+        """Returns what is in force: pairs of measure and state."""
+        import pydantic_monty
+
+        return [
+            ("interpreter", f"Monty {pydantic_monty.__version__}, in a process of its own"),
+            ("files, network, processes, environment", "unknown to the interpreter"),
+            ("memory of a program's values", f"{self._limits.memory_mb} MiB"),
+            ("recursion", "1,000 calls"),
+            ("the kernel's measures", "none: the interpreter alone stands between a program and this machine"),
+        ]
+
+    def close(self) -> None:
+        """Ends the interpreter. Closing twice is allowed."""
+        self._discard()
+        self._close()
+
+
+def _start() -> Monty:
+    try:
+        from pydantic_monty import Monty
+
+        return Monty(max_processes=2, max_checkouts_per_worker=1, feed_duration_limit_grace=GRACE_SECONDS).__enter__()
+    except (ImportError, OSError, RuntimeError) as error:
+        fix = "pip install --force-reinstall pydantic-monty"
+        raise SandboxError(f"the monty sandbox cannot start ({error}); {fix}") from error
+
+
+class _Session:
+    """One state of the interpreter, and what the host knows of it.
+
+    Attributes:
+        bridge: What the programs are told and have said.
+        value: The text of what the last program returned.
+        used: True once a program ran.
+        broken: True once it can take no further program.
+    """
+
+    def __init__(self, pool: Monty, limits: ExecutionLimits) -> None:
+        self._limits = limits
+        self._session: MontySession = pool.checkout(
+            limits={
+                "max_feed_duration_secs": limits.seconds,
+                "max_memory": limits.memory_mb << 20,
+                "max_suspensions": MOST_SUSPENSIONS,
+            },
+            os_policy={"datetime": "call_host", "sleep": "call_host", "random_start": {"seed": 0}},
+        )
+        self._crossing = Crossing(limits)
+        self._programs = Programs()
+        self.bridge = Bridge(limits, self._unheld)
+        self.value = ""
+        self.used = self.broken = False
+        try:
+            self._session.__enter__()
+            self._session.feed_run(prelude.SESSION, inputs={"Image": self._crossing.image_type})
+        except (OSError, RuntimeError) as error:
+            raise SandboxError(f"the interpreter does not start: {error}") from error
+        self._programs.fed()
+
+    def begin(self, host: Host, number: int, seed: int) -> bool:
+        """Makes everything ready for a program; returns whether the interpreter still works."""
+        self.bridge.begin("", host, number, seed, "")
+        self._number = number
+        self._dialogue = Dialogue(self.bridge, self._crossing, host, number, seed)
+        self._system = self._crossing.proxy(System)
+        self._tools = self._crossing.proxy(Tools)
+        self._programs.fed()
+        from pydantic_monty import MontyError
+
+        try:
+            self._dialogue.run(self._session, prelude.before(), {"_maia_seed": seed, "_maia_system": self._system})
+        except (MontyError, Overdue, Violation, RuntimeError):
+            return False
+        return True
+
+    def run(self, program: str) -> str:
+        """Runs one program and returns its error."""
+        from pydantic_monty import MontyError
+
+        self.used = True
+        dialogue = self._dialogue
+        text = values.text(program)
+        self._programs.fed(self._number, text)
+        inputs = dict.fromkeys(prelude.ENTRIES) | {"_maia_system": self._system, "_maia_tools": self._tools}
+        error = ""
+        try:
+            dialogue.run(self._session, text + prelude.after(self._limits.output_chars), inputs)
+            if dialogue.value is None:
+                error = "SyntaxError: 'return' outside function"
+        except MontyError as failure:
+            error = self._explain(failure)
+        except Overdue:
+            error = self._overdue()
+        except Violation as violation:
+            error = self._stop(f"SandboxViolation: the experiment broke the sandbox's protocol ({violation})")
+        except Exception as failure:
+            if failure is dialogue.failure:
+                raise
+            error = self._stop(f"SandboxViolation: the experiment gave what cannot leave the sandbox ({failure})")
+        dialogue.printed.send()
+        self.bridge.cut = dialogue.printed.cut
+        self.value = dialogue.value or ""
+        return error
+
+    def close(self) -> None:
+        """Ends the interpreter's process."""
+        with contextlib.suppress(Exception):  # It may be gone already.
+            self._session.__exit__(None, None, None)
+
+    def _unheld(self) -> list[int]:
+        return list(self._crossing.unheld(self._dialogue.heap(), self._system.id))
+
+    def _explain(self, error: MontyError) -> str:
+        from pydantic_monty import MontyCrashedError, MontyRuntimeError, MontySyntaxError
+
+        dialogue = self._dialogue
+        if dialogue.printed.cut:
+            return f"OutputLimitError: more than {self._limits.output_chars:,} characters printed in one experiment"
+        if isinstance(error, MontyCrashedError):
+            late = error.timed_out or "limit" in str(error)
+            return self._overdue() if late else self._stop(f"WorkerDied: {error}")
+        if not isinstance(error, MontyRuntimeError | MontySyntaxError):
+            return self._stop(f"SandboxViolation: {error}")
+        text, located = self._programs.report(error, dialogue.wordings)
+        if not located and text.startswith("TimeoutError: "):
+            return self._stop(f"TimeLimit: experiment exceeded its time limit{self._place()}")
+        if not located and isinstance(error, MontyRuntimeError) and not error.traceback():
+            return self._stop(text)  # The interpreter itself gave up.
+        if any(f"\nTypeError: {entry}()" in text for entry in prelude.ENTRIES):
+            return f"{text}; it is called with (system, tools)"
+        return text
+
+    def _overdue(self) -> str:
+        most = self._limits.seconds + GRACE_SECONDS
+        return self._stop(f"TimeLimitError: experiment still running after {most:g} s{self._place()}; it was stopped")
+
+    def _place(self) -> str:
+        line = self._programs.line(*self._dialogue.position)
+        return f" (its last call of a tool, the system or the clock was in {line})" if line else ""
+
+    def _stop(self, error: str) -> str:
+        self.broken = True
+        return values.text(error)

@@ -1,0 +1,79 @@
+"""The words of a failed program's error: its own lines only, with what it may have meant."""
+
+from __future__ import annotations
+
+import builtins
+import re
+from collections.abc import Mapping
+from traceback import FrameSummary, StackSummary
+from typing import TYPE_CHECKING, Any
+
+from maia_core.sandbox import values
+from maia_core.sandbox.worker import ERROR_CHARS, near
+
+if TYPE_CHECKING:
+    from pydantic_monty import MontyRuntimeError, MontySyntaxError
+
+COMMON = (bool, bytes, dict, float, frozenset, int, list, set, str, tuple)
+
+
+class Programs:
+    """The programs that one session of the interpreter was fed, by the names that it gives them."""
+
+    def __init__(self) -> None:
+        self._fed = 0
+        self._texts: dict[str, tuple[int, list[str]]] = {}
+
+    def fed(self, number: int = 0, text: str = "") -> None:
+        """Counts what was fed: a program, or without a number something of the sandbox's own."""
+        if number:
+            self._texts[f"<python-input-{self._fed}>"] = number, text.split("\n")
+        self._fed += 1
+
+    def report(self, error: MontyRuntimeError | MontySyntaxError, wordings: Mapping[str, str]) -> tuple[str, bool]:
+        """Returns the traceback, and whether any line of a program is in it.
+
+        Args:
+            error: What ended the program.
+            wordings: Messages of exceptions, to better last lines of their tracebacks.
+        """
+        syntax = type(error).__name__ == "MontySyntaxError"
+        frames = [
+            shown for frame in error.traceback() for shown in self._own(frame, syntax or frame.function_name is None)
+        ]
+        text = values.text(error.display("msg"))
+        said = wordings.get(text) or values.text(error.display("type-msg"))
+        said += self._meant(said)
+        if len(said) > ERROR_CHARS:
+            said = f"{said[: ERROR_CHARS // 2]}\n[...]\n{said[-ERROR_CHARS // 2 :]}"
+        stack = "".join(StackSummary.from_list(frames).format())
+        return (f"Traceback (most recent call last):\n{stack}{said}" if frames else said), bool(frames)
+
+    def line(self, name: str, start: int) -> str:
+        """Returns "line 7: <its text>" for a place (in bytes) of a program, an empty string for any other place."""
+        _, lines = self._texts.get(name, (0, []))
+        text = "\n".join(lines).encode("utf-8", "replace")
+        if not text or start >= len(text):
+            return ""
+        at = text[:start].count(b"\n")
+        return f"line {at + 1}: {lines[at].strip()[:200]}"
+
+    def _own(self, frame: Any, syntax: bool) -> list[FrameSummary]:
+        number, lines = self._texts.get(frame.filename, (0, []))
+        # What follows the program is the sandbox's own; but a program that is not complete is found wrong only there.
+        line = min(frame.line, len(lines)) if syntax else frame.line
+        if not 0 < line <= len(lines):
+            return []
+        name = frame.function_name or "<module>"
+        return [FrameSummary(f"experiment {number}", line, name, lookup_line=False, line=lines[line - 1].strip())]
+
+    def _meant(self, said: str) -> str:
+        """Returns "Did you mean ...?" for a last line of which the interpreter alone knows no better."""
+        meant = ""
+        if found := re.match(r"NameError: name '(\w+)' is not defined\Z", said):
+            texts = "\n".join(line for _, lines in self._texts.values() for line in lines)
+            known = set(re.findall(r"\b[A-Za-z_]\w*", texts)) - {found[1]}
+            meant = near(found[1], sorted(known | set(vars(builtins))))
+        elif found := re.match(r"AttributeError: '(\w+)' object has no attribute '(\w+)'\Z", said):
+            meant = next((near(found[2], dir(kind)) for kind in COMMON if kind.__name__ == found[1]), "")
+        return f".{meant}" if meant else ""
