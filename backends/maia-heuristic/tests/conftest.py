@@ -11,12 +11,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from maia_heuristic.backbone import HeuristicBackbone
-from maia_standard.describe import DescribeImages, SummarizeImages
-from maia_standard.exemplars import DatasetExemplars
-from maia_standard.images import EditImages, Text2Image
-from maia_standard.log import Display, LogExperiment, Results
-from maia_standard.tasks import NeuronDescription
 
 from maia_core.agent import Session, run
 from maia_core.config import PluginConfig, RunConfig
@@ -24,11 +18,17 @@ from maia_core.context import Context
 from maia_core.registry import Registry
 from maia_core.sandbox.unsafe import InProcessSandbox
 from maia_core.types import GeneratedImages, Image, UnitInfo
+from maia_heuristic.backbone import HeuristicBackbone
+from maia_standard.describe import DescribeImages, SummarizeImages
+from maia_standard.exemplars import DatasetExemplars
+from maia_standard.images import EditImages, Text2Image
+from maia_standard.log import Display, LogExperiment, Results
+from maia_standard.tasks import NeuronDescription
 
 SIDE = 40
 THING, GROUND = 200, 100
-COLOURS = "red orange yellow green blue purple pink brown black white grey".split()
-PATTERNS = "stripes dots checks".split()
+COLOURS = ["red", "orange", "yellow", "green", "blue", "purple", "pink", "brown", "black", "white", "grey"]
+PATTERNS = ["stripes", "dots", "checks"]
 PLACES = {"vegetation": "grass leaves", "water": "lake waves", "": "snow sand brick wood clouds asphalt"}
 TREE = {
     "animal": {
@@ -49,7 +49,11 @@ TREE = {
         "vegetable": "carrot tomato potato onion",
         "": "bread cake cheese pizza",
     },
-    "vehicle": {"road vehicle": "car bus truck tractor", "aircraft": "airplane helicopter", "": "boat train bicycle rocket"},
+    "vehicle": {
+        "road vehicle": "car bus truck tractor",
+        "aircraft": "airplane helicopter",
+        "": "boat train bicycle rocket",
+    },
     "instrument": "guitar violin trumpet drum piano flute",
     "tool": "hammer saw wrench drill",
     "clothing": "hat shoe shirt glove",
@@ -71,7 +75,7 @@ def paths(tree: Any, above: tuple[str, ...] = ()) -> list[tuple[str, tuple[str, 
 
 KINDS = dict(paths(TREE))
 NAMES = [n for n in KINDS if not any(n in kinds for kinds in KINDS.values())]
-BACKGROUND_KINDS = dict(paths(PLACES)) | {"plain background": (), "pattern": ()} | {p: ("pattern",) for p in PATTERNS}
+BACKGROUND_KINDS = dict(paths(PLACES)) | {"plain background": (), "pattern": ()} | dict.fromkeys(PATTERNS, ("pattern",))
 GROUNDS = [n for n in BACKGROUND_KINDS if n not in ("vegetation", "water", "pattern")]
 
 
@@ -300,11 +304,13 @@ class FakeUnit:
         aspect, wanted = concept
         mask = np.zeros((SIDE, SIDE), bool)
         for name, colour, (top, left, bottom, right) in scene.things:
-            if aspect in ("colour", "tint") and colour == wanted or aspect == "thing" and (name == wanted or wanted in KINDS[name]):
+            if (aspect in ("colour", "tint") and colour == wanted) or (
+                aspect == "thing" and (name == wanted or wanted in KINDS[name])
+            ):
                 mask[max(0, top - 1) : bottom + 1, max(0, left - 1) : right + 1] = True
-        if (
-            aspect == "background" and (scene.ground == wanted or wanted in BACKGROUND_KINDS[scene.ground])
-        ) or (aspect == "tint" and scene.ground_colour == wanted):
+        if (aspect == "background" and (scene.ground == wanted or wanted in BACKGROUND_KINDS[scene.ground])) or (
+            aspect == "tint" and scene.ground_colour == wanted
+        ):
             ground = np.ones((SIDE, SIDE), bool)
             for _, _, (top, left, bottom, right) in scene.things:
                 ground[top:bottom, left:right] = False
@@ -336,7 +342,12 @@ def make_session(unit: Any, seed: int = 0, leave_out: Sequence[str] = (), turns:
     }
     context = Context(config, Registry([]), parts=world | parts)
     tools = {name: make(context) for name, make in TOOLS.items() if name not in leave_out}
-    return Session(context, task=NeuronDescription(PluginConfig(), context), tools=tools, sandbox=InProcessSandbox(PluginConfig(), context))
+    return Session(
+        context,
+        task=NeuronDescription(PluginConfig(), context),
+        tools=tools,
+        sandbox=InProcessSandbox(PluginConfig(), context),
+    )
 
 
 def study(unit: Any, seed: int = 0, **options: Any) -> Session:
@@ -350,7 +361,9 @@ def draw_truth(kind: str, seed: int) -> Truth:
     """Draws what a unit stands for, at a random level."""
     rng = noise("truth", kind, seed)
     things = [("thing", name) for name in KINDS if name not in ("animal",)]
-    grounds = [("background", name) for name in BACKGROUND_KINDS if name not in ("plain background", *PATTERNS, "pattern")]
+    grounds = [
+        ("background", name) for name in BACKGROUND_KINDS if name not in ("plain background", *PATTERNS, "pattern")
+    ]
     colours = [("colour", name) for name in COLOURS]
 
     def one() -> tuple[str, str]:
@@ -363,9 +376,9 @@ def draw_truth(kind: str, seed: int) -> Truth:
         a, b = one(), one()
         if kind == "given" and a[0] == b[0] != "thing":
             continue
-        if not a[0] == b[0] == "thing" or not ({a[1], *KINDS[a[1]]} & {b[1], *KINDS[b[1]]} - {"animal", "food"}):
-            if a != b and (kind == "or" or common(a) * common(b) > 0.01):
-                return (a, b)
+        alike = a[0] == b[0] == "thing" and {a[1], *KINDS[a[1]]} & {b[1], *KINDS[b[1]]} - {"animal", "food"}
+        if a != b and not alike and (kind == "or" or common(a) * common(b) > 0.01):
+            return (a, b)
     raise AssertionError
 
 

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from maia_core.config import PluginConfig
 from maia_core.context import Context
 from maia_core.types import BackboneInfo, CallLimits, Message, Reply
-
 from maia_heuristic.reading import read_conversation
 from maia_heuristic.strategy import Step, next_step
 

@@ -41,12 +41,15 @@ def conclude(evidence: Evidence, seed: int) -> tuple[str, str]:
     basis = "fresh images made from the claim" if fresh else "all images measured"
     lines = ["The unit responds to " + "; OR to ".join(parts) + f". Measured on {basis}."]
     if strength < 0.5:
-        lines.append(f"These images reach only {max(strength, 0):.0%} of an exemplar's activation: part of the cause is missing.")
+        share = max(strength, 0.0)
+        lines.append(f"These images reach only {share:.0%} of an exemplar's activation: part of the cause is missing.")
     if not all(passed) or any(c.low < 0.5 for c in kept.values()):
         lines.append("The evidence is weak: take this as a best guess, not as a finding.")
     lines += _edit_effects(evidence)
-    lines.append(f"Over all {len(evidence.data.trials)} images the rule explains {max(evidence.best.r2, 0):.0%} of the variance.")
-    return "The experiments agree as far as they can; I conclude.", _sections(" ".join(lines), [label(term) for term in kept])
+    explained = max(evidence.best.r2, 0.0)
+    lines.append(f"Over all {len(evidence.data.trials)} images the rule explains {explained:.0%} of the variance.")
+    labels = [label(term) for term in kept]
+    return "The experiments agree as far as they can; I conclude.", _sections(" ".join(lines), labels)
 
 
 def oriented(term: Term, trials: list[Trial], evidence: Evidence) -> Term:
@@ -98,9 +101,10 @@ def _edit_effects(evidence: Evidence) -> list[str]:
     """Sums up what single changes did: the mean change of the response by what was changed."""
     changes: dict[str, list[float]] = {}
     for trial in evidence.notebook.of("edits"):
-        if trial.before is None or trial.prompt in evidence.notebook.notes:
+        if trial.before is None or not evidence.notebook.notes.keys().isdisjoint((trial.prompt, trial.original)):
             continue
-        kind = "object" if trial.prompt.startswith("replace") else trial.prompt.split(" to ")[0].split(" of ")[0].split()[-1]
+        # "replace the ...", "change the colour of ... to ...", "change the background to ..."
+        kind = "object" if trial.prompt.startswith("replace") else trial.prompt.split()[2]
         after, before = evidence.respond([trial.activation, trial.before])
         changes.setdefault(kind, []).append(float(after - before))
     if not changes:
@@ -111,26 +115,24 @@ def _edit_effects(evidence: Evidence) -> list[str]:
 
 def _from_exemplars(evidence: Evidence) -> tuple[str, str]:
     exemplars = evidence.notebook.exemplars
-    seen = [
-        (concept, weight) for concept, weight in evidence.support.items() if concept.aspect in ("thing", "background", "pattern")
-    ]
+    seen = [(concept, weight) for concept, weight in evidence.support.items() if concept.aspect != "colour"]
     enough = [(c, w) for c, w in seen if exemplars and w >= 0.6 * len(exemplars)]
     # Of the concepts that most exemplars share the most specific one says most: it has the least support.
     ranked = sorted(enough or seen, key=lambda item: (item[1] if enough else -item[1], item[0]))
     if not ranked:
-        text = "No experiment could be made and the exemplars could not be described: I do not know what drives the unit."
+        text = "No experiment could be made and no exemplar described: I do not know what drives the unit."
         return "There is nothing to conclude from.", _sections(text, ["unknown"])
     concept, weight = ranked[0]
     text = (
-        f"A guess from the exemplars alone, with no experiment: {weight:.1f} of {len(exemplars)} show {label((concept,))}. What "
-        "they have in common need not be the cause."
+        f"A guess from the exemplars alone, with no experiment: {weight:.1f} of {len(exemplars)} show "
+        f"{label((concept,))}. What they have in common need not be the cause."
     )
     return "No images can be made here, so the exemplars alone must do.", _sections(text, [label((concept,))])
 
 
 def _nothing(evidence: Evidence) -> tuple[str, str]:
     fits: list[Fit] = sorted((evidence.data.fit((term,)) for term in evidence.terms), key=lambda fit: -fit.score)
-    named = designs_best(evidence)
+    named = most_suggested(evidence)
     guess = fits[0].rule[0] if fits and fits[0].r2 > 0 else named
     if guess is None:
         text = "No hypothesis predicts the activation of the unit, and nothing stands out."
@@ -138,13 +140,13 @@ def _nothing(evidence: Evidence) -> tuple[str, str]:
     r2 = max(0.0, evidence.data.fit((guess,)).r2)
     text = (
         f"No hypothesis predicts this unit: none of the {len(evidence.terms)} concepts and pairs that I tested on "
-        f"{len(evidence.data.trials)} images separates high from low activations. The best guess is {phrase(guess)}, which explains "
-        f"{r2:.0%} of the variance."
+        f"{len(evidence.data.trials)} images separates high from low activations. The best guess is {phrase(guess)}, "
+        f"which explains {r2:.0%} of the variance."
     )
     return "Nothing that I tried predicts this unit; I say so.", _sections(text, [label(guess)])
 
 
-def designs_best(evidence: Evidence) -> Term | None:
+def most_suggested(evidence: Evidence) -> Term | None:
     """Returns the concept that the exemplars suggest most, as a term."""
     things: list[tuple[float, Concept]] = [(-w, c) for c, w in evidence.support.items()]
     return (min(things)[1],) if things else None

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from maia_heuristic.evidence import Evidence, alternatives
-from maia_heuristic.hypotheses import PLAIN_KIND, Concept, Rule, Term, concept_degree, term_degree
+from maia_heuristic.hypotheses import PLAIN_KIND, Concept, Rule, Term, term_degree
 from maia_heuristic.knowledge import Knowledge
 from maia_heuristic.programs import Condition
 from maia_heuristic.scenes import ANYTHING, PLAIN, Scene, thing, together, with_article
@@ -62,7 +62,8 @@ def survey_looks(evidence: Evidence, rng: Random) -> list[Condition]:
         plan += [Condition(thing(ANYTHING, colour, behind)), Condition(Scene(background=f"plain {colour}"))]
     seen = strongest(evidence.support, "background", 8) + strongest(evidence.around, "background", 8)
     inner = {kind for name in knowledge.backgrounds for kind in knowledge.above(name)}
-    for place, name in enumerate([n for n in dict.fromkeys([*seen, *sorted(knowledge.backgrounds - inner)]) if n != PLAIN_KIND]):
+    places = [name for name in dict.fromkeys([*seen, *sorted(knowledge.backgrounds - inner)]) if name != PLAIN_KIND]
+    for place, name in enumerate(places):
         plan += [Condition(thing(neutral[place % len(neutral)], "", name)), Condition(Scene(background=name))]
     patterns = sorted({*knowledge.patterns, *strongest(evidence.support, "pattern", 3)})
     for place, name in enumerate(patterns):
@@ -129,8 +130,8 @@ def _pool(rules: Sequence[Rule], evidence: Evidence) -> Iterable[Scene]:
     colours = sorted({c.name for term in terms for c in term if c.aspect in ("colour", "tint")})
     for term in terms:
         # An object that has the colour by nature is told from the colour by painting it.
-        others = [colour for colour in knowledge.colours if colour not in colours][:2]
-        for paint in [*colours, *others] if colours else ():
+        unlike = [colour for colour in knowledge.colours if colour not in colours][:2]
+        for paint in [*colours, *unlike] if colours else ():
             scene = compose(term)
             for spot, (name, before) in enumerate(scene.things):
                 if not before:
@@ -193,7 +194,7 @@ def examples(term: Term, evidence: Evidence, most: int) -> list[tuple[Concept, .
         tried = [name for name in members if name in heights]
         if len(term) == 1:
             tried.sort(key=lambda name: (-float(np.mean(heights[name])), name))
-        return [Concept(concept.aspect, name) for name in (tried or members)[:most]]
+        return [Concept(concept.aspect, name) for name in (tried or [concept.name])[:most]]
 
     options = [[c for c in cases(concept) if c.name not in evidence.missing] or [concept] for concept in term]
     count = max(len(option) for option in options)
@@ -212,9 +213,10 @@ def edits(evidence: Evidence) -> list[Condition]:
             original = scene.prompt
             for spot, (name, paint) in enumerate(scene.things):
                 called = f"{paint} {name}".strip()
-                stand_in = next(n for n in knowledge.neutral if n not in evidence.missing and not _alike(n, case, knowledge))
+                strangers = [n for n in knowledge.neutral if n not in evidence.missing]
+                strangers = [n for n in strangers if not _alike(n, case, knowledge)]
                 near = [n for n in sample_neighbours(name, knowledge) if n not in evidence.missing]
-                for other in (stand_in, *near[:1]):
+                for other in strangers[:1] + near[:1]:
                     things = (*scene.things[:spot], (other, ""), *scene.things[spot + 1 :])
                     say = f"replace the {called} with {with_article(other)}"
                     plan.append(Condition(Scene(things, scene.background), 2, say, original))
@@ -259,9 +261,10 @@ def confirm(evidence: Evidence, rng: Random) -> list[Condition]:
     near: list[Scene] = []
     for term in rule:
         for spot, concept in enumerate(term):
-            others = [v for v in variants(concept, knowledge) if concept_degree(concept, compose([v]), None, knowledge) == 0]
+            others = [v for v in variants(concept, knowledge) if not _holds(((concept,),), compose([v]), knowledge)]
             picked = [others[i] for i in rng.permutation(len(others))[:4]]
             near += [compose((*term[:spot], other, *term[spot + 1 :])) for other in picked]
-    far = [thing(n, "", PLACES[i % len(PLACES)]) for i, n in enumerate(sample_widely(knowledge, 24, set(evidence.missing), rng))]
+    strangers = sample_widely(knowledge, 24, set(evidence.missing), rng)
+    far = [thing(name, "", PLACES[i % len(PLACES)]) for i, name in enumerate(strangers)]
     controls = [s for s in dict.fromkeys([*near, *far]) if _holds(rule, s, knowledge) < 0.05 and possible(s, evidence)]
     return plan + [Condition(scene) for scene in controls[:24]]

@@ -73,9 +73,11 @@ _INSTEAD = re.compile(r"'([^']+)'[^;']*;\s*(?:drew|showing|shows?|used|using)\s+
 
 
 def usable(notebook: Notebook) -> list[Trial]:
-    """Takes the trials as what they really show: a stand-in that a note names counts, other noted trials are left out."""
+    """Takes the trials as what they show: a stand-in that a note names counts, other noted trials are left out."""
     kept = []
     for trial in notebook.trials:
+        if trial.original in notebook.notes:
+            continue
         note = notebook.notes.get(trial.prompt)
         scene = trial.scene if note is None else stand_in(trial.scene, note)
         if scene is not None:
@@ -162,12 +164,13 @@ def alternatives(evidence: Evidence, most: int = 12, within: float = 18.0) -> li
     if len(evidence.best.rule) < 3:
         rules |= {(*evidence.best.rule, term) for term in evidence.terms if term not in evidence.best.rule}
     fits = sorted((data.fit(rule) for rule in rules - doubts), key=lambda fit: (-fit.score, fit.rule))
-    near = [fit for fit in fits if fit.score > evidence.best.score - within][:most]
-    return near + sorted((data.fit(rule) for rule in doubts if len(rule) > 0), key=lambda fit: (-fit.score, fit.rule))
+    close = [fit for fit in fits if fit.score > evidence.best.score - within][:most]
+    shorter = sorted((data.fit(rule) for rule in doubts if rule), key=lambda fit: (-fit.score, fit.rule))
+    return close + shorter
 
 
 def related(concept: Concept, terms: Iterable[Term], knowledge: Knowledge) -> list[Concept]:
-    """Returns the broader and narrower concepts of one, as far as they were fitted, and its broader ones in any case."""
+    """Returns the broader concepts of one, and the narrower ones as far as they were fitted."""
     fitted = {c for term in terms for c in term if c.aspect == concept.aspect}
     near = {c for c in fitted if knowledge.is_a(c.name, concept.name) or knowledge.is_a(concept.name, c.name)}
     if concept.aspect in ("thing", "background"):

@@ -62,7 +62,9 @@ class Fit(NamedTuple):
 class Data:
     """The trials as numbers: normalised activations, and to what degree each concept is in each scene."""
 
-    def __init__(self, trials: Sequence[Trial], response: Vector, knowledge: Knowledge, support: dict[Concept, float]) -> None:
+    def __init__(
+        self, trials: Sequence[Trial], response: Vector, knowledge: Knowledge, support: dict[Concept, float]
+    ) -> None:
         """Takes the trials.
 
         Args:

@@ -98,7 +98,9 @@ class Knowledge:
         above = {name: set(kinds) for name, kinds in self._above.items()}
         for kind in sorted({kind for kinds in taught.values() for kind in kinds} - self.nouns):
             inside = {name for name, kinds in taught.items() if kind in kinds and name in self.nouns}
-            rivals = sorted({k for name in inside for k in above[name] if k in self.nouns})
+            # The narrowest first: everything that was called a cat family may be called an animal too.
+            size = {k: sum(k in above.get(noun, ()) for noun in self.nouns) for name in inside for k in above[name]}
+            rivals = sorted((k for k in size if k in self.nouns), key=lambda k: (size[k], k))
             for rival in rivals if len(inside) > 1 else ():
                 if inside == {name for name in taught if rival in above.get(name, ())}:
                     for name in self.nouns:
@@ -133,7 +135,7 @@ class Knowledge:
         return sorted(name for name in self._above if name not in inner and name not in surfaces)
 
     def share(self, kind: str, concept: str) -> float:
-        """Returns how likely an unspecified `kind` is a `concept`: 1 for a kind of it, else the share of its members."""
+        """Returns how likely an unspecified `kind` is a `concept`: 1 for a kind of it, else its members' share."""
         if self.is_a(kind, concept):
             return 1.0
         if not self.is_a(concept, kind):

@@ -37,7 +37,7 @@ class Condition(NamedTuple):
         return plain | {"times": self.times}
 
 
-_EXEMPLARS = '''\
+_EXEMPLARS = """\
 def run_experiment(system, tools):
     activations, images = tools.dataset_exemplars(system)
     result = {{"activations": activations, "cover": [], "border": []}}
@@ -56,15 +56,15 @@ def run_experiment(system, tools):
 {describe}\
     print("{mark}" + json.dumps(result))
     tools.log_experiment(activations, images, [image.title for image in images])
-'''
+"""
 
-_DESCRIBE = '''\
+_DESCRIBE = """\
     numbers = [f"#{n}" for n in range(len(images))]
     result["regions"] = tools.describe_images(images, numbers)
     result["rest"] = tools.describe_images(rest, numbers)
-'''
+"""
 
-_MEASURE = '''\
+_MEASURE = """\
 def run_experiment(system, tools):
     prompts = [row["prompt"] for row in PLAN for _ in range(row["times"])]
     images = tools.text2image(prompts)
@@ -72,20 +72,22 @@ def run_experiment(system, tools):
     result = {{"activations": activations, "border": [lit_border(*pair) for pair in zip(masked, images)]}}
 {seen}\
     print("{mark}" + json.dumps(result))
-{log}'''
+{log}"""
 
-_SEEN = '''\
+_SEEN = """\
     # One image of each prompt that leaves something open, such as the colour of an animal, is looked at.
     open_ones = [prompts.index(row["prompt"]) for row in PLAN if row.get("look")]
-    result["seen"] = tools.describe_images([images[n] for n in open_ones], [f"#{n}" for n in open_ones]) if open_ones else ""
-'''
+    if open_ones:
+        result["seen"] = tools.describe_images([images[n] for n in open_ones], [f"#{n}" for n in open_ones])
+"""
 
-_REGIONS = '''\
+_REGIONS = """\
     active = [n for n in range(len(images)) if activations[n] > np.median(activations)][:16]
-    result["regions"] = tools.describe_images([masked[n] for n in active], [f"#{n}" for n in active]) if active else ""
-'''
+    if active:
+        result["regions"] = tools.describe_images([masked[n] for n in active], [f"#{n}" for n in active])
+"""
 
-_CAREFUL = '''\
+_CAREFUL = """\
 def run_experiment(system, tools):
     activations, titles, kept, measured = [], [], [], []
     for row in PLAN:
@@ -103,9 +105,9 @@ def run_experiment(system, tools):
             titles.append(row["prompt"])
     print("{mark}" + json.dumps({{"activations": activations}}))
     tools.log_experiment(measured[:{shown}], kept[:{shown}], titles[:{shown}])
-'''
+"""
 
-_EDIT = '''\
+_EDIT = """\
 def run_experiment(system, tools):
     originals = [row["original"] for row in PLAN for _ in range(row["times"])]
     instructions = [row["prompt"] for row in PLAN for _ in range(row["times"])]
@@ -113,16 +115,16 @@ def run_experiment(system, tools):
     activations, masked = system.neuron(images)
     print("{mark}" + json.dumps({{"before": activations[::2], "activations": activations[1::2]}}))
     tools.log_experiment(activations[:{shown}], masked[:{shown}], titles[:{shown}])
-'''
+"""
 
-_LOG = '''\
+_LOG = """\
     # People look at the strongest images and at one of each other condition.
     order = sorted(range(len(images)), key=lambda n: -activations[n])[:{half}]
     firsts = [prompts.index(prompt) for prompt in dict.fromkeys(prompts)]
     order += [n for n in firsts if n not in order][:: max(1, len(firsts) // {half})]
     order = order[:{shown}]
     tools.log_experiment([activations[n] for n in order], [masked[n] for n in order], [prompts[n] for n in order])
-'''
+"""
 
 _BORDER = '''\
 def lit_border(masked, image):

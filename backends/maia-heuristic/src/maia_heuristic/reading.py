@@ -15,7 +15,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from maia_core.types import Message
-
 from maia_heuristic.describing import Description, read_description
 from maia_heuristic.knowledge import Knowledge
 from maia_heuristic.scenes import Scene
@@ -62,6 +61,7 @@ class Trial:
         region: What it saw in the active region; None where it was not asked.
         border: Share of the picture's border where the unit is active.
         before: For an edited image the activation of its original.
+        original: For an edited image the prompt of its original.
     """
 
     experiment: str
@@ -72,6 +72,7 @@ class Trial:
     region: Description | None = None
     border: float = 0.0
     before: float | None = None
+    original: str = ""
 
 
 @dataclass
@@ -89,7 +90,6 @@ class Notebook:
         failed: Those of them that printed no result.
         final: True once a final answer is demanded.
         turns_left: Replies that are left, this one included; None if unknown.
-        complaint: The last message, where it is about a malformed reply.
     """
 
     knowledge: Knowledge
@@ -114,7 +114,8 @@ def read_conversation(messages: Sequence[Message]) -> Notebook:
     knowledge = Knowledge()
     notebook = Notebook(knowledge)
     results: list[tuple[str, list[Any], list[dict[str, Any]]]] = []
-    experiment, plan = "", []
+    experiment = ""
+    plan: list[Any] = []
     for message in messages:
         if message.role == "system":
             notebook.tools = frozenset(_TOOL.findall(message.text))
@@ -132,8 +133,8 @@ def read_conversation(messages: Sequence[Message]) -> Notebook:
     for _, _, rows in results:
         _teach(rows, knowledge)
     knowledge.learn()
-    for experiment, plan, rows in results:
-        _take(experiment, plan, rows, notebook)
+    for name, conditions, rows in results:
+        _take(name, conditions, rows, notebook)
     knowledge.missing = missing_names(notebook)
     for trial in notebook.trials:
         plain = trial.scene.background.startswith("plain ") and trial.prompt not in notebook.notes
@@ -155,7 +156,10 @@ def missing_names(notebook: Notebook) -> frozenset[str]:
 def object_colours(trial: Trial) -> dict[str, float]:
     """Returns how likely each colour is the main one of a trial's object, from what a describer saw; sums to 1."""
     behind = trial.scene.background.removeprefix("plain ")
-    shares = {name: share**3 for name, share in (trial.seen.colours if trial.seen else ()) if name != behind}
+    shares: dict[str, float] = {}
+    for name, share in trial.seen.colours if trial.seen else ():
+        # Some describers count the background in; only where nothing else is seen is the object itself of its colour.
+        shares[name] = shares.get(name, 0.0) + share**3 * (0.3 if name == behind else 1.0)
     total = sum(shares.values())
     return {name: share / total for name, share in shares.items()} if total else {}
 
@@ -266,6 +270,7 @@ def _take(experiment: str, plan: list[Any], rows: list[dict[str, Any]], notebook
                         look("regions", number) if number in seen["regions"] else None,
                         at(borders, number),
                         before[number] if number < len(before) and math.isfinite(before[number]) else None,
+                        str(entry.get("original", "")),
                     )
                 )
             number += 1

@@ -19,7 +19,7 @@ class Scene:
     """One condition of an experiment.
 
     Attributes:
-        things: Name and colour of each object, "" where its colour is left open. The name "thing" stands for any object.
+        things: Name and colour of each object, the colour "" where it is left open; "thing" stands for any object.
         background: What lies behind them, "" where that is left open. Plain ones are called "plain red" and so on.
         pattern: A surface that fills the picture ("stripes"); such a scene has no things.
         tint: The colour of the pattern.

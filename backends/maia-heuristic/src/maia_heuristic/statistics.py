@@ -66,7 +66,15 @@ def contrast(positives: Sequence[float], controls: Sequence[float], seed: int, d
     p = (1 + np.count_nonzero(differences >= difference - 1e-12)) / (draws + 1)
 
     return Contrast(
-        a.size, b.size, float(a.mean()), float(b.mean()), cohens_d(a, b), float(above.mean()), float(low), float(high), float(p)
+        a.size,
+        b.size,
+        float(a.mean()),
+        float(b.mean()),
+        cohens_d(a, b),
+        float(above.mean()),
+        float(low),
+        float(high),
+        float(p),
     )
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from maia_heuristic import designs, programs
 from maia_heuristic.conclusion import conclude
 from maia_heuristic.evidence import Evidence, alternatives, weigh
+from maia_heuristic.hypotheses import Concept
 from maia_heuristic.programs import Condition
 from maia_heuristic.reading import Notebook
 from maia_heuristic.wording import label, short
@@ -60,7 +61,9 @@ def _exemplars(evidence: Evidence, seed: int) -> Step | None:
     notebook = evidence.notebook
     if "dataset_exemplars" not in notebook.tools or notebook.exemplars:
         return None
-    open_minded = ["The unit responds to an object, a kind of objects, a colour, a texture, a background, or two of them."]
+    open_minded = [
+        "The unit responds to an object, a kind of objects, a colour, a texture, a background, or two of them."
+    ]
     if "exemplars" not in notebook.done:
         say = "I begin with the exemplars: what is in their active regions, and what surrounds these."
         return Step(say, open_minded, programs.exemplars_program("exemplars", notebook.tools))
@@ -72,18 +75,22 @@ def _exemplars(evidence: Evidence, seed: int) -> Step | None:
 
 def _survey_things(evidence: Evidence, seed: int) -> Step | None:
     say = (
-        "The exemplars suggest these things, but what they show most need not be the cause. I measure each of them alone on "
-        "plain grey, at several levels of abstraction, beside a broad sample of unrelated things as controls."
+        "The exemplars suggest these things, but what they show most need not be the cause. I measure each of them "
+        "alone on plain grey, at several levels of abstraction, beside a broad sample of unrelated things as controls."
     )
-    return _experiment(evidence, "things", say, lambda: designs.survey_things(evidence, _rng(seed, "things")), describe=True)
+    return _experiment(
+        evidence, "things", say, lambda: designs.survey_things(evidence, _rng(seed, "things")), describe=True
+    )
 
 
 def _survey_looks(evidence: Evidence, seed: int) -> Step | None:
     say = (
-        "Objects come with colours, textures and backgrounds. I measure these apart: the same things in every colour, the "
-        "same things before every background, and plain colours, scenes and patterns with nothing on them."
+        "Objects come with colours, textures and backgrounds. I measure these apart: the same things in every colour, "
+        "the same things before every background, and plain colours, scenes and patterns with nothing on them."
     )
-    return _experiment(evidence, "looks", say, lambda: designs.survey_looks(evidence, _rng(seed, "looks")), describe=True)
+    return _experiment(
+        evidence, "looks", say, lambda: designs.survey_looks(evidence, _rng(seed, "looks")), describe=True
+    )
 
 
 def _separate(evidence: Evidence, seed: int) -> Step | None:
@@ -91,7 +98,9 @@ def _separate(evidence: Evidence, seed: int) -> Step | None:
 
 
 def _together(evidence: Evidence, seed: int) -> Step | None:
-    if not evidence.notebook.exemplars or (evidence.best.rule and not _weak(evidence) and not _late(evidence, "together")):
+    if not evidence.notebook.exemplars or (
+        evidence.best.rule and not _weak(evidence) and not _late(evidence, "together")
+    ):
         return None
     say = (
         "Nothing that I showed alone comes near the exemplars. The unit may need two things at once, so I rebuild the "
@@ -108,11 +117,10 @@ def _edit(evidence: Evidence, seed: int) -> Step | None:
     if not evidence.best.rule or "edit_images" not in evidence.notebook.tools:
         return None
     say = (
-        f"So far {short(evidence.best.rule)} explains the activations best. I take scenes that show it and change one factor "
-        "at a time (the object, its colour, the background): only the cause may matter."
+        f"So far {short(evidence.best.rule)} explains the activations best. I take scenes that show it and change one "
+        "factor at a time (the object, its colour, the background): only the cause may matter."
     )
-    plan = lambda: designs.edits(evidence)  # noqa: E731
-    return _experiment(evidence, "edits", say, plan, edit=True)
+    return _experiment(evidence, "edits", say, lambda: designs.edits(evidence), edit=True)
 
 
 def _separate_again(evidence: Evidence, seed: int) -> Step | None:
@@ -123,10 +131,12 @@ def _confirm(evidence: Evidence, seed: int) -> Step | None:
     if not evidence.best.rule:
         return None
     say = (
-        f"Before I conclude, I try to refute {short(evidence.best.rule)} with fresh images made from the claim alone: it must "
-        "hold in surroundings that I have not used, and near misses and strangers must stay low."
+        f"Before I conclude, I try to refute {short(evidence.best.rule)} with fresh images made from the claim alone: "
+        "it must hold in surroundings that I have not used, and near misses and strangers must stay low."
     )
-    return _experiment(evidence, "confirmation", say, lambda: designs.confirm(evidence, _rng(seed, "confirm")), regions=True)
+    return _experiment(
+        evidence, "confirmation", say, lambda: designs.confirm(evidence, _rng(seed, "confirm")), regions=True
+    )
 
 
 _STAGES: tuple[Callable[[Evidence, int], Step | None], ...] = (
@@ -152,8 +162,8 @@ def _rounds(evidence: Evidence, name: str, rounds: int = ROUNDS) -> Step | None:
         return None
     rivals = ", ".join(short(fit.rule) for fit in alternatives(evidence)[1:4]) or "with fewer terms"
     say = (
-        f"{short(evidence.best.rule)} explains the activations best so far (R2 = {evidence.best.r2:.2f}), but other rules come "
-        f"close ({rivals}). I measure the scenes about which they disagree most."
+        f"{short(evidence.best.rule)} explains the activations best so far (R2 = {evidence.best.r2:.2f}), but other "
+        f"rules come close ({rivals}). I measure the scenes about which they disagree most."
     )
     return _experiment(evidence, f"{name} {done + 1}", say, lambda: plan, describe=True)
 
@@ -214,16 +224,19 @@ def standing(evidence: Evidence) -> list[str]:
     if not notebook.trials:
         aspects = {"thing": 3, "colour": 1, "background": 1, "pattern": 1}
         return [
-            f"{label((designs.Concept(aspect, name),))} (suggested by the exemplars, not tested)"
+            f"{label((Concept(aspect, name),))} (suggested by the exemplars, not tested)"
             for aspect, most in aspects.items()
             for name in designs.strongest(evidence.support, aspect, most)
         ] or ["none yet; a broad survey comes first"]
     fits = alternatives(evidence, most=4, within=40.0)
     best = evidence.best
     lines = []
+    images = len(evidence.data.trials)
     for fit in fits:
         if not fit.rule:
             continue
-        verdict = "leading" if fit.rule == best.rule else "not excluded" if fit.score > best.score - 5 else "less likely"
-        lines.append(f"{short(fit.rule)} ({verdict}; explains {max(fit.r2, 0):.0%} of the variance of {len(evidence.data.trials)} images)")
+        verdict = (
+            "leading" if fit.rule == best.rule else "not excluded" if fit.score > best.score - 5 else "less likely"
+        )
+        lines.append(f"{short(fit.rule)} ({verdict}; explains {max(fit.r2, 0):.0%} of the variance of {images} images)")
     return lines or ["nothing that was tried predicts the activation"]
