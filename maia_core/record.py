@@ -14,6 +14,7 @@ import os
 import re
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -271,13 +272,24 @@ class RunWriter:
             for image in images_of(event):
                 self.images.save(image)
             line = json.dumps({"time": round(time.time(), 3)} | event.model_dump(mode="json")) + "\n"
-            self._journal.write(line.encode())
+            self._write(line.encode())
         except OSError as error:
             raise RecordError(
                 f"cannot write the record {self.folder}: {error.strerror}; it is complete up to the last event"
             ) from error
         finally:
             self.seconds += time.perf_counter() - started
+
+    def _write(self, line: bytes) -> None:
+        """Writes a whole line or nothing: a disk that fills up takes the first part of it."""
+        whole = os.fstat(self._journal.fileno()).st_size
+        try:
+            while line:
+                line = line[self._journal.write(line) :]
+        except OSError:
+            with suppress(OSError):
+                os.ftruncate(self._journal.fileno(), whole)
+            raise
 
     def close(self) -> None:
         """Closes the journal."""

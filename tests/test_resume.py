@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -220,7 +221,9 @@ from pathlib import Path
 sys.path.insert(0, {tests!r})
 from test_resume import _run, RunReader
 folder = Path({folder!r})
-_run(folder, RunReader(folder).events if (folder / "journal.jsonl").exists() else ())
+recorded = RunReader(folder) if (folder / "journal.jsonl").exists() else None
+if recorded is None or recorded.outcome is None:
+    _run(folder, recorded.events if recorded else ())
 """
 
 
@@ -230,21 +233,52 @@ def test_a_process_killed_at_random_moments_reaches_the_same_record(tmp_path):
     expected = _essence(tmp_path / "whole")
     rng = random.Random(7)
     kills = 0
-    for attempt in range(12):
+    for attempt in range(20):
         folder = tmp_path / f"run{attempt}"
         code = KILLED.format(tests=os.path.dirname(__file__), folder=str(folder))
-        for _ in range(60):
+        for _ in range(4):
             process = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE)
-            try:
-                process.wait(rng.uniform(0.6, 2.0))
-            except subprocess.TimeoutExpired:
-                process.send_signal(signal.SIGKILL)
-                kills += 1
+            lines, delay = rng.randrange(len(expected)), rng.uniform(0, 0.03)
+            while process.poll() is None and _written(folder) <= lines:
+                time.sleep(0.002)
+            time.sleep(delay)
+            process.kill()
             error = process.communicate()[1].decode()
+            assert process.returncode in (0, -signal.SIGKILL), error
+            kills += process.returncode != 0
+            if not (folder / "journal.jsonl").exists():
+                shutil.rmtree(folder, ignore_errors=True)  # Killed before anything was paid for.
             if process.returncode == 0:
                 break
-            assert process.returncode == -signal.SIGKILL, error
-            if folder.exists() and not (folder / "journal.jsonl").exists():
-                __import__("shutil").rmtree(folder)
+        else:
+            subprocess.run([sys.executable, "-c", code], check=True)
         assert _essence(folder) == expected, f"attempt {attempt}"
-    assert kills >= 12
+    print(f"killed {kills} times, every record equal to the uninterrupted one")
+    assert kills >= 30
+
+
+def _written(folder):
+    journal = folder / "journal.jsonl"
+    return journal.read_bytes().count(b"\n") if journal.exists() else 0
+
+
+@pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("mount"), reason="mounting a small disk takes root")
+def test_full_disk_ends_with_one_line_and_the_run_goes_on_when_there_is_room(tmp_path):
+    _run(tmp_path / "whole")
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", disk], capture_output=True).returncode:
+        pytest.skip("mounting is not permitted here")
+    try:
+        outcome, _, _ = _run(disk / "run")
+        assert outcome.status == "failed"
+        assert "No space left" in outcome.reason
+        recorded = RunReader(disk / "run").events
+        assert recorded
+        subprocess.run(["mount", "-o", "remount,size=64m", disk], check=True)
+        outcome, _, _ = _run(disk / "run", recorded)
+        assert outcome.status == "answered"
+        kept = [event for event in _essence(disk / "run") if event.get("status") != "failed"]
+        assert kept == _essence(tmp_path / "whole")
+    finally:
+        subprocess.run(["umount", disk], check=True)
