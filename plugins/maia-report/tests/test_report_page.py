@@ -45,7 +45,7 @@ def test_everything_of_a_run_is_on_its_page(html: str, parse: Callable[[str], An
         "I wonder.", "script-1",  # reasoning, the backbone's model
         "You are a scientist", "Describe the visual concept",  # the prompt
         "maia-core", "0.1.0", "3.11.2", "d1", "limits.turns",  # versions, fingerprints, configuration
-        "6,750", "$0.02",  # tokens, cost
+        "6,750 of 1,000,000", "$0.02 of $10.00",  # tokens, cost, and what was allowed
     ):  # fmt: skip
         assert text in page.text, text
     assert "secret-file" not in html
@@ -254,6 +254,7 @@ class OneRun:
     def __init__(self, events: list[Any]) -> None:
         self.events = events
         self.exemplars: list[Any] = []
+        self.outcome = None
         self.manifest = Manifest(id="x", created=0.0, config={}, seed=0, system=UnitInfo(model="m"), versions={})
 
     def of_type(self, kind: type) -> list[Any]:

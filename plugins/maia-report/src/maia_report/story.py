@@ -192,8 +192,7 @@ class Story:
     @cached_property
     def outcome(self) -> RunOutcome | None:
         """How the run ended; None for one that was killed, still runs or goes on after it was interrupted."""
-        last = next((event for event in reversed(self.run.events) if not isinstance(event, Noted)), None)
-        return last if isinstance(last, RunOutcome) else None
+        return self.run.outcome
 
     @cached_property
     def usage(self) -> Usage:
@@ -206,9 +205,15 @@ class Story:
         return sum(step.kind == "experiment" for step in self.steps)
 
     @property
-    def measured(self) -> int:
-        """How many images the programs measured."""
-        return sum(step.measured for step in self.steps)
+    def generated(self) -> int:
+        """How many images were generated or edited."""
+        return sum(call.generated for step in self.steps for call in step.calls)
+
+    def allowed(self, limit: str) -> float | None:
+        """Returns what the run might use of something, by the name of the limit; None where the record does not say."""
+        limits = self.run.manifest.config.get("limits")
+        value = limits.get(limit) if isinstance(limits, dict) else None
+        return float(value) if isinstance(value, int | float) else None
 
     @property
     def seconds(self) -> float:
