@@ -409,6 +409,16 @@ _PROGRAMS: dict[str, dict[str, str]] = {
         "cyclic return": "def run_experiment(system, tools):\n    x = {}; x['x'] = x\n    return x",
         "deep": "def run_experiment(system, tools):\n    x = []\n    for _ in range(10**5): x = [x]\n    tools.echo(x)",
         "deep return": "def run_experiment(system, tools):\n    x = []\n    for _ in range(10**5): x = [x]\n    return x",
+        "numbers of one hash": "def run_experiment(system, tools): tools.echo({i * (2**61 - 1): None for i in range(10**6)})",
+        "one text in many places": "def run_experiment(system, tools): tools.echo(['x' * 10**6] * 10**5)",
+        "one list in many places": """
+            def run_experiment(system, tools):
+                x = [1]
+                for _ in range(60): x = [x, x]
+                try: tools.echo(x)
+                except Exception: pass
+                return x
+        """,
         "numbers": "def run_experiment(system, tools):\n    for x in (10**5000, 10**30, float('nan'), -0.0): tools.echo(x)",
         "number return": "def run_experiment(system, tools): return 10**5000",
         "surrogates": "def run_experiment(system, tools):\n    print('\\ud800')\n    tools.echo('\\udfff')\n    return '\\ud800'",

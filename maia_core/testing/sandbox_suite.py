@@ -14,6 +14,7 @@ A plugin runs it by subclassing, with one fixture:
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -53,6 +54,9 @@ class SandboxSuite:
     @pytest.fixture
     def trap(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Trap]:
         """What hostile programs try to reach; in a folder that every user can enter."""
+        for parent in (tmp_path, *tmp_path.parents):
+            if parent.stat().st_uid == os.geteuid() and parent != Path("/"):
+                parent.chmod(parent.stat().st_mode | 0o755)
         monkeypatch.setenv("MAIA_HOSTILE_SECRET", suite_secret)
         trap = Trap(tmp_path)
         yield trap

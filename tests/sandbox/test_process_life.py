@@ -13,8 +13,7 @@ import pytest
 from maia_core.config import RunConfig
 from maia_core.context import Context
 from maia_core.errors import SandboxError
-from maia_core.sandbox import lockdown, process
-from maia_core.sandbox.auto import auto
+from maia_core.sandbox import process
 from maia_core.sandbox.process import ProcessSandbox
 from maia_core.sandbox.unsafe import InProcessSandbox
 from maia_core.testing.sandbox_suite import SandboxSuite, SuiteHost, children
@@ -152,12 +151,6 @@ def run_experiment(system, tools):
     assert "ImportError" in done.error
     assert str(Path(np.__file__).parents[2]) not in done.stdout + done.error
     assert sys.prefix not in done.stdout
-
-
-def test_auto_refuses_rather_than_run_unconfined(monkeypatch):
-    monkeypatch.setattr(lockdown, "missing", lambda: "this kernel has no seccomp filters")
-    with pytest.raises(SandboxError, match=r"no seccomp filters.*maia-sandbox-monty"):
-        auto(None, Context(RunConfig()))
 
 
 HOST = """
