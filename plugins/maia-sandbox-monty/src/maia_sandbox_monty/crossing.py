@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
-
-from maia_core.sandbox import values
-from maia_core.types import ExecutionLimits
 
 if TYPE_CHECKING:
     from pydantic_monty import ClassInstance, ClassType
@@ -18,9 +14,6 @@ UNSEEN = (
     "width and height"
 )
 ATTRIBUTES = "Available: clean, height, id, size, title, width"
-
-_AS_TEXT = re.compile(r"(?P<kind>dict_keys|dict_values|dict_items|range|slice)\(|<(?P<other>function|\w+) .*>\Z", re.S)
-"""Monty sends a value that it cannot send as the text of its representation; these are the kinds met in programs."""
 
 
 class Image:
@@ -50,11 +43,10 @@ Tools = type("tools", (Proxy,), {})
 class Crossing:
     """The proxies of one session of the interpreter."""
 
-    def __init__(self, limits: ExecutionLimits) -> None:
+    def __init__(self) -> None:
         import pydantic_monty
 
         self._monty = pydantic_monty
-        self._limits = limits
         self._objects: dict[UUID, Any] = {}
         self._images: dict[int, ClassInstance] = {}
         self._image_type = pydantic_monty.ClassType(Image)
@@ -77,14 +69,12 @@ class Crossing:
         self._objects[wrapper.id] = value
         return wrapper
 
-    # Host to program.
-
     def receive(self, tag: str, content: Sequence[Any]) -> ClassInstance:
         """Makes the image that a reply names; to be called by a `values.Decoder`."""
         handle = content[0]
         if handle not in self._images:
             self._images[handle] = self._wrapped(
-                Image(*content), eager_attrs=("title", "width", "height", "id"), class_type=self._image_type
+                Image(*content), eager_attrs=("title", "width", "height", "handle"), class_type=self._image_type
             )
         return self._images[handle]
 
@@ -102,45 +92,3 @@ class Crossing:
             if wrapper.id.bytes not in heap:
                 del self._images[handle], self._objects[wrapper.id]
                 yield handle
-
-    # Program to host.
-
-    def request(self, method: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
-        """Returns the call as the bridge takes it.
-
-        Raises:
-            Unfit: something in it cannot cross; the text says what.
-        """
-        self._measure([*args, *kwargs, *kwargs.values()])
-        encode = values.Encoder(self._other, self._limits.depth)
-        request = {"op": "call", "n": 0, "method": method, "args": [encode(value) for value in args]}
-        request["kwargs"] = {values.text(key): encode(value) for key, value in kwargs.items()}
-        return request
-
-    def _measure(self, given: Iterable[Any]) -> None:
-        """Refuses what is too large before anything is copied: one text may stand in a thousand places."""
-        waiting = list(given)
-        for value in waiting:
-            if isinstance(value, str) and (found := _AS_TEXT.match(value[:200])):
-                raise values.Unfit(f"a value of type {found['kind'] or found['other']}; make a list of it")
-        items = characters = 0
-        while waiting:
-            value = waiting.pop()
-            items += 1
-            if isinstance(value, str):
-                characters += len(value)
-            elif isinstance(value, list | tuple | dict):
-                items += len(value)
-                if items <= values.MOST_VALUES:
-                    waiting += [*value, *value.values()] if isinstance(value, dict) else value
-            if characters > self._limits.frame_mb << 20:
-                raise values.Unfit(f"more than {self._limits.frame_mb} million characters in one call")
-            if items > values.MOST_VALUES:
-                raise values.TooMuch(f"more than {values.MOST_VALUES:,} values at once")
-
-    def _other(self, value: Any, level: int) -> Any:
-        if isinstance(value, Image):
-            return {"i": value.handle}
-        if isinstance(value, System):
-            return {"s": None}
-        raise values.Unfit(f"a value of type {getattr(value, 'name', type(value).__name__)}")

@@ -3,27 +3,25 @@
 from __future__ import annotations
 
 import datetime
-import random
+import json
+import secrets
 import time
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from maia_core.protocols import Host
 from maia_core.sandbox import frames, values
 from maia_core.sandbox.bridge import Bridge
-from maia_core.sandbox.frames import Violation
+from maia_core.sandbox.frames import HEADER_LIMIT, Violation
 from maia_core.sandbox.stage import Clock
 from maia_core.sandbox.worker import Printed, near
+from maia_sandbox_monty import prelude
 from maia_sandbox_monty.crossing import ATTRIBUTES, UNSEEN, Crossing, Image, Proxy
-from maia_sandbox_monty.prelude import AVAILABLE, END, OFFER
 
 if TYPE_CHECKING:
     from pydantic_monty import FunctionSnapshot, MontySession, NameLookupSnapshot, SyncSnapshot
 
 GRACE_SECONDS = 1.0
 """From the interpreter's own time limit to the end of its process."""
-MOST_RANDOM = 1 << 16
-"""Most bytes of `os.urandom` at once."""
 PIXELS = frozenset(["to_pil", "__array__", "convert", "resize", "crop", "save", "getpixel", "numpy", "pixels"])
 
 
@@ -36,10 +34,9 @@ class Dialogue:
 
     Attributes:
         value: The text of what the program returned; None until it did.
-        host_seconds: How long the host's calls took.
+        printed: Takes what the program prints.
         wordings: Messages of exceptions that the program may have seen, to better last lines of their tracebacks.
         failure: What the host's call raised, if the program cannot mend it.
-        position: Where the program last asked something: name of the source, place in bytes.
     """
 
     def __init__(self, bridge: Bridge, crossing: Crossing, host: Host, number: int, seed: int) -> None:
@@ -47,36 +44,49 @@ class Dialogue:
         self._crossing = crossing
         self._offered = host.methods | host.properties
         self._properties = host.properties
+        self._seed = seed
         self._clock = Clock()
         self._clock.begin(number)
-        self._entropy = random.Random(seed)
         self._snapshot: FunctionSnapshot | NameLookupSnapshot | None = None
         self._shims: dict[str, Any] = {}
+        self._prepared = False
+        self._token = f"\0{secrets.token_hex(8)} "
+        self._message = self._errors = ""
+        self._most_waiting = 2 * HEADER_LIMIT + 12 * bridge.limits.output_chars
+        self._host_seconds = 0.0
         self.printed = Printed(self._tell, bridge.limits.output_chars)
         self.value: str | None = None
-        self.host_seconds = 0.0
         self.wordings: dict[str, str] = {}
         self.failure: BaseException | None = None
-        self.position: tuple[str, int] = ("", 0)
+
+    def prepare(self, session: MontySession, inputs: dict[str, Any]) -> None:
+        """Makes everything ready for the program; `inputs` are its system and tools. Raises what `run` raises."""
+        methods = sorted(self._offered - self._properties)
+        code = prelude.before(methods)
+        self._run(session, code, inputs | {"_maia_seed": self._seed, "_maia_token": self._token})
 
     def run(self, session: MontySession, code: str, inputs: dict[str, Any]) -> None:
-        """Feeds code to the interpreter and answers it until it has ended.
+        """Feeds the program to the interpreter and answers it until it has ended.
 
         Raises:
-            MontyError: the code failed, or the interpreter did.
+            MontyError: the program failed, or the interpreter did.
             Overdue: it takes too long.
             Violation: it sent what cannot come from an honest program.
             Exception: whatever `Host.call` raised that the program cannot mend.
         """
+        self._prepared = True
+        self._run(session, code, inputs)
+        self.printed.write(self._errors)
+
+    def _run(self, session: MontySession, code: str, inputs: dict[str, Any]) -> None:
         from pydantic_monty import FunctionSnapshot, MontyComplete, NameLookupSnapshot
 
-        started, waited = time.monotonic(), self.host_seconds
+        started = time.monotonic()
         most = self._bridge.limits.seconds + GRACE_SECONDS
         snapshot: SyncSnapshot = session.feed_start(code, inputs=inputs, print_callback=self._print)
         while isinstance(snapshot, FunctionSnapshot | NameLookupSnapshot):
             self._snapshot = snapshot
-            self.position = (snapshot.position.filename, snapshot.position.start)
-            if time.monotonic() - started - (self.host_seconds - waited) > most:
+            if time.monotonic() - started - self._host_seconds > most:
                 raise Overdue
             if isinstance(snapshot, NameLookupSnapshot):
                 snapshot = self._look_up(snapshot)
@@ -93,57 +103,67 @@ class Dialogue:
         return self._snapshot.dump() if self._snapshot is not None else b""
 
     def _print(self, stream: str, text: str) -> None:
-        self.printed.write(text)
+        if stream == "stdout":
+            self.printed.write(text)
+            return
+        self._errors += text
+        while "\n" in self._errors:
+            line, _, self._errors = self._errors.partition("\n")
+            if line.startswith(self._token):
+                self._message = line[len(self._token) :]
+            else:
+                self.printed.write(f"{line}\n")
+        if len(self._errors) > self._most_waiting:
+            raise Violation("a line without end")
 
     def _tell(self, header: dict[str, Any], blob: bytes = b"") -> None:
         self._bridge.answer(header, blob)
 
-    # Calls and attributes of what the program was given.
+    def _sent(self) -> Any:
+        """Returns what the program sent before it called the host."""
+        message, self._message = self._message, ""
+        try:
+            return json.loads(message)
+        except (ValueError, RecursionError) as error:
+            raise Violation("a message that is no JSON") from error
+
+    # Attributes and calls. The arguments of a call are not looked at, see `prelude`.
 
     def _look_up(self, snapshot: NameLookupSnapshot) -> SyncSnapshot:
-        receiver, name = snapshot.object_id and self._crossing.find(snapshot.object_id), snapshot.variable_name
-        if isinstance(receiver, Image):
-            if name in ("id", "size"):
-                return snapshot.resume(value=getattr(receiver, name))
-            if name == "clean":
-                value, error = self._ask({"op": "clean", "n": 0, "image": receiver.handle})
-                return snapshot.resume() if error else snapshot.resume(value=value)
-        method = f"{type(receiver).__name__}.{name}"
-        if not isinstance(receiver, Proxy) or method not in self._offered:
-            if receiver is not None:  # Monty words the error itself.
-                text = f"'{type(receiver).__name__}' object has no attribute '{name}'"
-                self.wordings[text] = f"AttributeError: {self._missing(receiver, name)}"
+        name = snapshot.variable_name
+        receiver = self._crossing.find(snapshot.object_id) if snapshot.object_id else None
+        if receiver is None:
             return snapshot.resume()
-        if method not in self._properties:
-            return snapshot.resume(value=_function(method))
-        value, error = self._ask(self._crossing.request(method, [], {}))
-        return snapshot.resume() if error else snapshot.resume(value=value)
+        missing = f"'{type(receiver).__name__}' object has no attribute '{name}'"  # As Monty words it.
+        method = f"{type(receiver).__name__}.{name}"
+        if isinstance(receiver, Image) and name in ("id", "size"):
+            return snapshot.resume(value=getattr(receiver, name))
+        if isinstance(receiver, Image) and name == "clean":
+            value, error = self._ask({"op": "clean", "n": 0, "image": receiver.handle})
+        elif isinstance(receiver, Proxy) and method in self._properties:
+            value, error = self._ask({"op": "call", "n": 0, "method": method, "args": [], "kwargs": {}})
+        else:
+            value, error = None, ["AttributeError", self._missing(receiver, name)]
+        if error is None:
+            return snapshot.resume(value=value)
+        self.wordings[missing] = ": ".join(error)
+        return snapshot.resume()
 
     def _call(self, snapshot: FunctionSnapshot) -> SyncSnapshot:
-        name, args, kwargs = snapshot.function_name, snapshot.args, snapshot.kwargs
+        name = snapshot.function_name
         if snapshot.object_id is not None:
-            receiver = self._crossing.find(snapshot.object_id)
-            method = f"{type(receiver).__name__}.{name}"
-            if not isinstance(receiver, Proxy) or method not in self._offered or method in self._properties:
-                return self._fail(snapshot, "AttributeError", self._missing(receiver, name))
-        elif name == END:
-            self.value = _shortened(args, self._bridge.limits.output_chars)
+            return self._fail(snapshot, "AttributeError", self._missing(self._crossing.find(snapshot.object_id), name))
+        if name == prelude.OFFER and not self._prepared:
+            self._shims[snapshot.args[0]] = snapshot.args[1]
             return snapshot.resume({"return_value": None})
-        elif name == OFFER:
-            self._shims[args[0]] = args[1]
+        if name == prelude.END:
+            self.value = _shortened(self._sent(), self._bridge.limits.output_chars)
             return snapshot.resume({"return_value": None})
-        elif name in self._offered:  # A method that the program keeps under a name of its own.
-            method = name
-        else:
+        if name != prelude.CALL:
             return self._fail(snapshot, "NameError", f"name '{name}' is not defined")
-        try:
-            request = self._crossing.request(method, args, kwargs)
-        except values.Unfit as unfit:
-            text = (
-                f"{method} cannot be given {unfit}. Arguments are None, bool, int, float, str, list, tuple, dict and "
-                "images"
-            )
-            return self._fail(snapshot, "RuntimeError", text, "ToolError")
+        request = self._sent()
+        if not isinstance(request, dict) or request.get("op") != "call":
+            raise Violation("a request that is no call")
         value, error = self._ask(request)
         if error is None:
             return snapshot.resume({"return_value": value})
@@ -160,7 +180,7 @@ class Dialogue:
             self.failure = error
             raise
         finally:
-            self.host_seconds += time.monotonic() - started
+            self._host_seconds += time.monotonic() - started
         assert reply is not None
         header, _ = frames.unpack(reply)
         if "error" in header:
@@ -183,52 +203,37 @@ class Dialogue:
         offered = sorted(method.partition(".")[2] for method in self._offered if method.startswith(f"{kind}."))
         return f"{text}{near(name, offered)} Available: {', '.join(offered)}"
 
-    # Modules, the clock, entropy. Files, the environment and everything else are left to Monty, which refuses.
+    # Modules and the clock. Files, the environment and everything else are left to Monty, which refuses.
 
     def _os(self, snapshot: FunctionSnapshot) -> SyncSnapshot:
-        name, args = snapshot.function_name, snapshot.args
+        name = snapshot.function_name
         if name == "import":
-            if args[0] in self._shims:
-                return snapshot.resume({"return_value": self._shims[args[0]]})
-            return self._fail(snapshot, "ModuleNotFoundError", _no_module(str(args[0])))
+            module = str(snapshot.args[0])
+            if module in self._shims:
+                return snapshot.resume({"return_value": self._shims[module]})
+            return self._fail(snapshot, "ModuleNotFoundError", _no_module(module))
         if name == "time.time":
             return snapshot.resume({"return_value": self._clock.seconds()})
         if name == "datetime.now":
-            zone = args[0] if args and isinstance(args[0], datetime.tzinfo) else None
+            zone = snapshot.args[0]  # None or a time zone: Monty refuses anything else.
             now = datetime.datetime.fromtimestamp(self._clock.seconds(), zone or datetime.UTC)
             return snapshot.resume({"return_value": now if zone else now.replace(tzinfo=None)})
         if name == "date.today":
             now = datetime.datetime.fromtimestamp(self._clock.seconds(), datetime.UTC)
             return snapshot.resume({"return_value": now.date()})
-        if name in ("time.sleep", "asyncio.sleep"):
-            seconds = args[0] if args and isinstance(args[0], int | float) else 0
-            if not 0 <= seconds < 1e9:
-                return self._fail(snapshot, "ValueError", "sleep length must be non-negative and finite")
-            self._clock.sleep(seconds)
-            return snapshot.resume({"return_value": None})
-        if name == "os.urandom" and args and isinstance(args[0], int) and 0 <= args[0] <= MOST_RANDOM:
-            return snapshot.resume({"return_value": self._entropy.randbytes(args[0])})
         return snapshot.resume_not_handled()
 
 
 def _no_module(name: str) -> str:
-    text = f"No module named '{name}' in the experiment sandbox (available: {', '.join(AVAILABLE)})"
+    text = f"No module named '{name}' in the experiment sandbox (available: {', '.join(prelude.AVAILABLE)})"
     if name.partition(".")[0] in ("numpy", "PIL"):
         return f"{text}. {name} is only in the sandbox `process`; here use plain Python, and tools to look at images"
     return text
 
 
-def _function(method: str) -> Any:
-    def function() -> None:
-        """Stands for a method that the program keeps; only its name crosses."""
-
-    function.__name__ = method
-    return function
-
-
-def _shortened(args: Sequence[Any], most: int) -> str:
-    text, length = args
-    if not isinstance(text, str) or not isinstance(length, int):
+def _shortened(message: Any, most: int) -> str:
+    if type(message) is not list or [type(part) for part in message] != [str, int]:
         raise Violation("a result that is no text")
+    text, length = message
     more = max(length, len(text)) - most
     return values.text(text[:most]) + (f" [{more:,} more characters]" if more > 0 else "")

@@ -1,6 +1,10 @@
 """What Monty runs around a program.
 
 Names that begin with `_maia_` are the sandbox's; a program that changes them spoils its own experiment alone.
+
+The host never decodes what a program gives it into Python objects: a dict of numbers that all have the same hash keeps
+Python busy for hours. Calls and results cross as text instead: JSON as in `maia_core.sandbox.values`, printed to the
+standard error behind a token.
 """
 
 from __future__ import annotations
@@ -18,35 +22,91 @@ os pathlib random re sys time tomllib typing
 """Modules that Monty itself has."""
 AVAILABLE = sorted([*BUILT_IN.split(), *SHIMS])
 
-SESSION = """
-from typing import Any, Callable, Dict, Iterable, List, Optional, Sequence, Set, Tuple, Union
-ToolError = RuntimeError
-"""
-"""Names that a program finds without importing them; Monty cannot make new exceptions, so `ToolError` is one it has."""
-
-OFFER, END = "_maia_offer", "_maia_end"
-"""Functions of the host: takes the name and the value of a shim; takes the text of the result and its whole length."""
-
-RUN = """
-def _maia_run(first, second, system, tools, most, type=type, isinstance=isinstance, str=str, repr=repr, len=len):
-    entry = second if first is None else first
-    if entry is None:
-        raise NameError("the program defines no function run_experiment(system, tools)")
-    value = entry(system, tools)
-    if type(value).__name__ in ("coroutine", "generator"):
-        raise TypeError("run_experiment must be an ordinary function: no async, no yield")
-    text = "" if value is None else value if isinstance(value, str) else repr(value)
-    return text[:most], len(text)
-"""
-"""Calls the program's function; names that the program may have given another meaning are kept as defaults."""
+OFFER, CALL, END = "_maia_offer", "_maia_call", "_maia_end"
+"""Functions of the host: takes name and value of a shim; answers the request just sent; takes the result just sent."""
 
 ENTRIES = ("run_experiment", "execute_command")
 
+SESSION = f"""
+from typing import Any, Callable, Dict, Iterable, List, Optional, Sequence, Set, Tuple, Union
+ToolError = RuntimeError
+import json as _maia_json, sys as _maia_sys
+
+def _maia_make(depth, most, limit, dumps, out, bool=bool, dict=dict, float=float, int=int, isinstance=isinstance,
+               len=len, list=list, print=print, repr=repr, str=str, tuple=tuple, type=type,
+               NameError=NameError, RuntimeError=RuntimeError, TypeError=TypeError):
+    texts = []
+
+    def unfit(method, value):
+        raise RuntimeError(
+            f"{{method}} cannot be given {{value}}. "
+            "Arguments are None, bool, int, float, str, list, tuple, dict and images"
+        )
+
+    def encode(method, value, level):
+        if value is None or isinstance(value, (bool, str)):
+            return value
+        if isinstance(value, int):
+            return value if -(2**63) < value < 2**63 else unfit(method, "an integer of more than 64 bits")
+        if isinstance(value, float):
+            return value if value - value == 0 else {{"f": repr(value)}}
+        if isinstance(value, (list, tuple, dict)):
+            if level >= depth:
+                unfit(method, f"values nested more than {{depth}} levels deep (or a container that holds itself)")
+            if isinstance(value, dict):
+                for key in value:
+                    if not isinstance(key, str):
+                        unfit(method, f"a dict with a key of type {{type(key).__name__}}; keys must be str")
+                return {{"d": {{key: encode(method, item, level + 1) for key, item in value.items()}}}}
+            items = [encode(method, item, level + 1) for item in value]
+            return items if isinstance(value, list) else {{"t": items}}
+        kind = type(value).__name__
+        if kind == "Image":
+            return {{"i": value.handle}}
+        if kind == "system":
+            return {{"s": None}}
+        lazy = kind.startswith("dict_") or kind in ("range", "generator", "map", "filter", "zip", "set")
+        unfit(method, f"a value of type {{kind}}" + ("; make a list of it" if lazy else ""))
+
+    def send(token, message):
+        print(token + dumps(message), file=out)
+
+    def method(token, name):
+        def call(*args, **kwargs):
+            args = [encode(name, value, 0) for value in args]
+            kwargs = {{key: encode(name, value, 0) for key, value in kwargs.items()}}
+            text = dumps({{"op": "call", "n": 0, "method": name, "args": args, "kwargs": kwargs}})
+            if len(text) > limit:
+                unfit(name, "more than 4 MB of text and numbers at once")
+            print(token + text, file=out)
+            return {CALL}()
+        return call
+
+    def run(token, first, second, system, tools):
+        entry = second if first is None else first
+        if entry is None:
+            raise NameError("the program defines no function run_experiment(system, tools)")
+        value = entry(system, tools)
+        if type(value).__name__ in ("coroutine", "generator"):
+            raise TypeError("run_experiment must be an ordinary function: no async, no yield")
+        text = "" if value is None else value if isinstance(value, str) else repr(value)
+        send(token, [text[:most], len(text)])
+        {END}()
+
+    return method, run
+_maia_method, _maia_run = _maia_make(_maia_depth, _maia_most, _maia_limit, _maia_json.dumps, _maia_sys.stderr)
+"""
+"""Runs once: names that a program finds without importing them, and how it calls.
+
+Monty cannot make new exceptions, so `ToolError` is one that it has. Functions that a program may give another meaning
+are kept as defaults.
+"""
+
 
 @cache
-def before() -> str:
-    """Returns what runs before each program: it seeds `random` and makes the shims anew."""
-    lines = ["import random as _maia_random", "_maia_random.seed(_maia_seed)", RUN]
+def shims() -> str:
+    """Returns what makes the shims anew, before each program."""
+    lines = []
     for name in SHIMS:
         text = resources.files(f"{__package__}.shims").joinpath(f"{name}.py").read_text(encoding="utf-8")
         public = re.findall(r"^(?:def )?([A-Za-z]\w*)(?: =|\()", text, re.MULTILINE)
@@ -63,10 +123,15 @@ def before() -> str:
     return "\n".join(lines)
 
 
-def after(most: int) -> str:
-    """Returns what runs after each program, as further lines of it: the entry, and the text of what it returned.
+def before(methods: list[str]) -> str:
+    """Returns what runs before each program: makes the shims, seeds `random`, gives `system` and `tools` their methods.
 
     Args:
-        most: Most characters of the text.
+        methods: Their full names, such as `tools.text2image`.
     """
-    return f"\n\n{END}(*_maia_run({', '.join(ENTRIES)}, _maia_system, _maia_tools, {most}))\n"
+    given = [f"_maia_{name} = _maia_method(_maia_token, {name!r})" for name in methods]
+    return "\n".join([shims(), "import random as _maia_random", "_maia_random.seed(_maia_seed)", *given])
+
+
+AFTER = f"\n\n_maia_run(_maia_token, {', '.join(ENTRIES)}, _maia_system, _maia_tools)\n"
+"""What runs after each program, as further lines of it."""

@@ -13,7 +13,7 @@ from maia_core.errors import SandboxError
 from maia_core.protocols import Host
 from maia_core.sandbox import values
 from maia_core.sandbox.bridge import Bridge
-from maia_core.sandbox.frames import Violation
+from maia_core.sandbox.frames import HEADER_LIMIT, Violation
 from maia_core.types import Execution, ExecutionLimits
 from maia_sandbox_monty import prelude
 from maia_sandbox_monty.crossing import Crossing, System, Tools
@@ -135,16 +135,22 @@ class _Session:
                 "max_memory": limits.memory_mb << 20,
                 "max_suspensions": MOST_SUSPENSIONS,
             },
-            os_policy={"datetime": "call_host", "sleep": "call_host", "random_start": {"seed": 0}},
+            os_policy={"datetime": "call_host", "sleep": "zero", "random_start": {"seed": 0}},
         )
-        self._crossing = Crossing(limits)
+        self._crossing = Crossing()
         self._programs = Programs()
         self.bridge = Bridge(limits, self._unheld)
         self.value = ""
         self.used = self.broken = False
         try:
             self._session.__enter__()
-            self._session.feed_run(prelude.SESSION, inputs={"Image": self._crossing.image_type})
+            given = {
+                "Image": self._crossing.image_type,
+                "_maia_depth": limits.depth,
+                "_maia_most": limits.output_chars,
+                "_maia_limit": HEADER_LIMIT,
+            }
+            self._session.feed_run(prelude.SESSION, inputs=given)
         except (OSError, RuntimeError) as error:
             raise SandboxError(f"the interpreter does not start: {error}") from error
         self._programs.fed()
@@ -160,7 +166,7 @@ class _Session:
         from pydantic_monty import MontyError
 
         try:
-            self._dialogue.run(self._session, prelude.before(), {"_maia_seed": seed, "_maia_system": self._system})
+            self._dialogue.prepare(self._session, {"_maia_system": self._system, "_maia_tools": self._tools})
         except (MontyError, Overdue, Violation, RuntimeError):
             return False
         return True
@@ -173,10 +179,10 @@ class _Session:
         dialogue = self._dialogue
         text = values.text(program)
         self._programs.fed(self._number, text)
-        inputs = dict.fromkeys(prelude.ENTRIES) | {"_maia_system": self._system, "_maia_tools": self._tools}
+        inputs = dict.fromkeys(prelude.ENTRIES)
         error = ""
         try:
-            dialogue.run(self._session, text + prelude.after(self._limits.output_chars), inputs)
+            dialogue.run(self._session, text + prelude.AFTER, inputs)
             if dialogue.value is None:
                 error = "SyntaxError: 'return' outside function"
         except MontyError as failure:
@@ -215,7 +221,7 @@ class _Session:
             return self._stop(f"SandboxViolation: {error}")
         text, located = self._programs.report(error, dialogue.wordings)
         if not located and text.startswith("TimeoutError: "):
-            return self._stop(f"TimeLimit: experiment exceeded its time limit{self._place()}")
+            return self._stop("TimeLimit: experiment exceeded its time limit")
         if not located and isinstance(error, MontyRuntimeError) and not error.traceback():
             return self._stop(text)  # The interpreter itself gave up.
         if any(f"\nTypeError: {entry}()" in text for entry in prelude.ENTRIES):
@@ -224,11 +230,7 @@ class _Session:
 
     def _overdue(self) -> str:
         most = self._limits.seconds + GRACE_SECONDS
-        return self._stop(f"TimeLimitError: experiment still running after {most:g} s{self._place()}; it was stopped")
-
-    def _place(self) -> str:
-        line = self._programs.line(*self._dialogue.position)
-        return f" (its last call of a tool, the system or the clock was in {line})" if line else ""
+        return self._stop(f"TimeLimitError: experiment still running after {most:g} s; it was stopped")
 
     def _stop(self, error: str) -> str:
         self.broken = True

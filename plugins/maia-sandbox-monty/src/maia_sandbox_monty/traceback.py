@@ -43,20 +43,13 @@ class Programs:
         ]
         text = values.text(error.display("msg"))
         said = wordings.get(text) or values.text(error.display("type-msg"))
+        if " cannot be given " in text:  # Raised on the program's side, which knows no such kind of error.
+            said = said.replace("RuntimeError", "ToolError", 1)
         said += self._meant(said)
         if len(said) > ERROR_CHARS:
             said = f"{said[: ERROR_CHARS // 2]}\n[...]\n{said[-ERROR_CHARS // 2 :]}"
         stack = "".join(StackSummary.from_list(frames).format())
         return (f"Traceback (most recent call last):\n{stack}{said}" if frames else said), bool(frames)
-
-    def line(self, name: str, start: int) -> str:
-        """Returns "line 7: <its text>" for a place (in bytes) of a program, an empty string for any other place."""
-        _, lines = self._texts.get(name, (0, []))
-        text = "\n".join(lines).encode("utf-8", "replace")
-        if not text or start >= len(text):
-            return ""
-        at = text[:start].count(b"\n")
-        return f"line {at + 1}: {lines[at].strip()[:200]}"
 
     def _own(self, frame: Any, syntax: bool) -> list[FrameSummary]:
         number, lines = self._texts.get(frame.filename, (0, []))
