@@ -24,6 +24,7 @@ from PIL import Image as PILImage
 from pydantic import BaseModel, Field, JsonValue, TypeAdapter, ValidationError
 
 from maia_core.errors import RecordError
+from maia_core.files import write_atomically
 from maia_core.types import Data, Execution, Explanation, Image, Message, Part, Reply, SystemRef, UnitInfo, Usage
 
 E = TypeVar("E")
@@ -376,17 +377,6 @@ def _read_plain(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise RecordError(f"{path.parent} is no run folder: cannot read {path.name}: {error.strerror}") from error
-
-
-def write_atomically(path: Path, data: bytes) -> None:
-    """Writes a file so that it is there whole or not at all."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        temporary.write_bytes(data)
-        temporary.replace(path)
-    except OSError:
-        temporary.unlink(missing_ok=True)
-        raise
 
 
 def images_of(value: Any) -> Iterator[Image]:

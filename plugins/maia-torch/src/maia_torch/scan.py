@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
-import os
-import tempfile
 import zipfile
 import zlib
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +17,7 @@ from numpy.typing import NDArray
 
 from maia_core.context import Context
 from maia_core.errors import UnreadableImage, UsageError
+from maia_core.files import write_atomically
 from maia_core.protocols import Dataset
 from maia_core.types import content_id
 from maia_torch.layers import Layer
@@ -161,7 +160,6 @@ def save(path: Path, found: Scan, source: dict[str, object]) -> None:
     Raises:
         OSError: the folder cannot be written.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     meta = json.dumps({"source": source, "skipped": found.skipped}).encode()
     arrays: dict[str, NDArray[Any]] = {
         "indices": found.indices,
@@ -170,15 +168,9 @@ def save(path: Path, found: Scan, source: dict[str, object]) -> None:
     }
     if found.thresholds is not None:
         arrays["thresholds"] = found.thresholds
-    handle, name = tempfile.mkstemp(dir=path.parent, suffix=".part")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            np.savez(file, allow_pickle=False, **arrays)
-        os.replace(name, path)
-    except BaseException:
-        with suppress(OSError):
-            os.unlink(name)
-        raise
+    buffer = io.BytesIO()
+    np.savez(buffer, allow_pickle=False, **arrays)
+    write_atomically(path, buffer.getvalue())
 
 
 def load(path: Path, source: dict[str, object]) -> Scan | None:
