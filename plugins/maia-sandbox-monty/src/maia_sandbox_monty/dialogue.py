@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime
 import json
-import secrets
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -39,7 +38,8 @@ class Dialogue:
         failure: What the host's call raised, if the program cannot mend it.
     """
 
-    def __init__(self, bridge: Bridge, crossing: Crossing, host: Host, number: int, seed: int) -> None:
+    def __init__(self, bridge: Bridge, crossing: Crossing, host: Host, number: int, seed: int, token: str) -> None:
+        """Makes the dialogue of one program; `token` stands before each message of the session."""
         self._bridge = bridge
         self._crossing = crossing
         self._offered = host.methods | host.properties
@@ -50,7 +50,7 @@ class Dialogue:
         self._snapshot: FunctionSnapshot | NameLookupSnapshot | None = None
         self._shims: dict[str, Any] = {}
         self._prepared = False
-        self._token = f"\0{secrets.token_hex(8)} "
+        self._token = token
         self._message = self._errors = ""
         self._most_waiting = 2 * HEADER_LIMIT + 12 * bridge.limits.output_chars
         self._host_seconds = 0.0
@@ -106,13 +106,12 @@ class Dialogue:
         if stream == "stdout":
             self.printed.write(text)
             return
-        self._errors += text
-        while "\n" in self._errors:
-            line, _, self._errors = self._errors.partition("\n")
-            if line.startswith(self._token):
-                self._message = line[len(self._token) :]
-            else:
-                self.printed.write(f"{line}\n")
+        *lines, self._errors = (self._errors + text).split("\n")
+        for line in lines:
+            said, token, message = line.partition(self._token)
+            if token:
+                self._message = message
+            self.printed.write(said if token else f"{line}\n")
         if len(self._errors) > self._most_waiting:
             raise Violation("a line without end")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import secrets
 import time
 import weakref
 from typing import TYPE_CHECKING
@@ -139,6 +140,7 @@ class _Session:
         )
         self._crossing = Crossing()
         self._programs = Programs()
+        self._token = f"\0{secrets.token_hex(8)} "
         self.bridge = Bridge(limits, self._unheld)
         self.value = ""
         self.used = self.broken = False
@@ -159,7 +161,7 @@ class _Session:
         """Makes everything ready for a program; returns whether the interpreter still works."""
         self.bridge.begin("", host, number, seed, "")
         self._number = number
-        self._dialogue = Dialogue(self.bridge, self._crossing, host, number, seed)
+        self._dialogue = Dialogue(self.bridge, self._crossing, host, number, seed, self._token)
         self._system = self._crossing.proxy(System)
         self._tools = self._crossing.proxy(Tools)
         self._programs.fed()

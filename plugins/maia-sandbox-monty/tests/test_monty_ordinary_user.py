@@ -1,0 +1,29 @@
+"""The suite and the attacks again without root, where the tests themselves are run by root."""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.geteuid() != 0, reason="the suite has just run as an ordinary user; its root half was not run")
+@pytest.mark.skipif(shutil.which("setpriv") is None, reason="setpriv is not installed")
+def test_suite_and_attacks_pass_as_nobody():
+    # Only the right to read files stays: the interpreter may lie in root's own folder.
+    keep = "-all,+dac_read_search"
+    user = ["--reuid=65534", "--regid=65534", "--clear-groups", f"--inh-caps={keep}", f"--ambient-caps={keep}"]
+    tests = [str(Path(__file__).with_name(f"test_monty_{name}.py")) for name in ("conformance", "attacks")]
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o777)
+        done = subprocess.run(
+            ["setpriv", *user, sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--basetemp",
+             f"{folder}/pytest", *tests],
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+    assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-2000:]
+    assert "passed" in done.stdout
