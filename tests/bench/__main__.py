@@ -14,6 +14,7 @@ def main() -> None:
         if name not in known:
             sys.exit(f"there is no benchmark '{name}'; there are {', '.join(known)}")
         print(f"\n== {name}", flush=True)
+        sys.argv = [name]  # A benchmark may have options of its own when it is run alone.
         importlib.import_module(f"bench_{name}").main()
 
 
