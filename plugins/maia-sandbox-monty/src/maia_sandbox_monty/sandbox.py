@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
+import os
 import secrets
+import sys
 import time
 import weakref
 from typing import TYPE_CHECKING
@@ -26,6 +29,7 @@ if TYPE_CHECKING:
 
 MOST_SUSPENSIONS = 2**31
 """Calls and looks at the clock in one session; what one program may do is limited by its time and its calls."""
+FIX = "pip install --force-reinstall pydantic-monty"
 
 
 class MontySandbox:
@@ -44,8 +48,9 @@ class MontySandbox:
         self._seed = context.seed
         self._number = 0
         self._pool = _start()
-        self._close = weakref.finalize(self, self._pool.__exit__, None, None, None)
-        self._session: _Session | None = None
+        self._sessions = [_Session(self._pool, self._limits)]
+        """The present session, or none."""
+        self._close = weakref.finalize(self, _end, self._pool, self._sessions)
         self._lost = False
 
     def run(self, program: str, host: Host) -> Execution:
@@ -75,20 +80,20 @@ class MontySandbox:
         if not self._close.alive:
             raise SandboxError("the sandbox is closed")
         seed = self._seed + self._number
-        if self._session is not None:
-            if self._session.begin(host, self._number, seed):
-                return self._session
+        for session in self._sessions[:]:
+            if session.begin(host, self._number, seed):
+                return session
             self._discard()
-        self._session = _Session(self._pool, self._limits)
-        if not self._session.begin(host, self._number, seed):
+        self._sessions.append(_Session(self._pool, self._limits))
+        if not self._sessions[0].begin(host, self._number, seed):
             raise SandboxError("a new interpreter does not answer; is this machine out of memory?")
-        return self._session
+        return self._sessions[0]
 
     def _discard(self) -> None:
-        if self._session is not None:
-            self._lost = self._lost or self._session.used
-            self._session.close()
-            self._session = None
+        while self._sessions:
+            session = self._sessions.pop()
+            self._lost = self._lost or session.used
+            session.close()
 
     def describe(self) -> list[tuple[str, str]]:
         """Returns what is in force: pairs of measure and state."""
@@ -104,18 +109,38 @@ class MontySandbox:
 
     def close(self) -> None:
         """Ends the interpreter. Closing twice is allowed."""
-        self._discard()
         self._close()
 
 
 def _start() -> Monty:
+    if importlib.util.find_spec("opentelemetry") is None:
+        # The client tries to import it at every answer; to be told at once halves the time of a call.
+        sys.modules.setdefault("opentelemetry", None)  # type: ignore[arg-type]
     try:
         from pydantic_monty import Monty
 
-        return Monty(max_processes=2, max_checkouts_per_worker=1, feed_duration_limit_grace=GRACE_SECONDS).__enter__()
+        return Monty(
+            min_processes=0, max_processes=2, max_checkouts_per_worker=1, feed_duration_limit_grace=GRACE_SECONDS
+        ).__enter__()
     except (ImportError, OSError, RuntimeError) as error:
-        fix = "pip install --force-reinstall pydantic-monty"
-        raise SandboxError(f"the monty sandbox cannot start ({error}); {fix}") from error
+        raise SandboxError(f"the monty sandbox cannot start ({error}); {FIX}") from error
+
+
+def _end(pool: Monty, sessions: list[_Session]) -> None:
+    pool.__exit__(None, None, None)  # First: it would replace the process of a session that has ended.
+    while sessions:
+        session = sessions.pop()
+        session.close()
+        _wait_for(session.pid)
+
+
+def _wait_for(pid: int | None) -> None:
+    """Waits until a process that was killed is off the system's list: the client does not always."""
+    with contextlib.suppress(ChildProcessError):
+        for _ in range(100 if pid and hasattr(os, "WNOHANG") else 0):
+            if os.waitpid(pid or 0, os.WNOHANG)[0]:
+                return
+            time.sleep(0.01)
 
 
 class _Session:
@@ -126,9 +151,12 @@ class _Session:
         value: The text of what the last program returned.
         used: True once a program ran.
         broken: True once it can take no further program.
+        pid: The interpreter's process.
     """
 
     def __init__(self, pool: Monty, limits: ExecutionLimits) -> None:
+        from pydantic_monty import MontyError
+
         self._limits = limits
         self._session: MontySession = pool.checkout(
             limits={
@@ -153,9 +181,10 @@ class _Session:
                 "_maia_limit": HEADER_LIMIT,
             }
             self._session.feed_run(prelude.SESSION, inputs=given)
-        except (OSError, RuntimeError) as error:
-            raise SandboxError(f"the interpreter does not start: {error}") from error
+        except (MontyError, OSError, RuntimeError) as error:
+            raise SandboxError(f"the monty sandbox cannot start ({error}); {FIX}") from error
         self._programs.fed()
+        self.pid = self._session.worker_pid
 
     def begin(self, host: Host, number: int, seed: int) -> bool:
         """Makes everything ready for a program; returns whether the interpreter still works."""
