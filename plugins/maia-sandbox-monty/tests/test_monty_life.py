@@ -95,6 +95,8 @@ def test_memory_that_a_program_keeps_does_not_stop_the_next_ones(host):
         ("import numpy", "No module named 'numpy' in the experiment sandbox (available: asyncio"),
         ("import numpy", "numpy is only in the sandbox `process`"),
         ("activations = [1]; return activatons", "name 'activatons' is not defined. Did you mean 'activations'?"),
+        ("callable(1)", "the monty sandbox has no such function"),
+        ("f = [].append", "can only call it"),
         ("[].apend(1)", "Did you mean 'append'?"),
         ("tools.echo({'a': 1}.values())", "ToolError: tools.echo cannot be given a value of type dict_values; make"),
         ("tools.echo([{1: 2}])", "ToolError: tools.echo cannot be given a dict with a key of type int"),

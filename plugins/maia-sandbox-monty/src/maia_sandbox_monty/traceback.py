@@ -64,9 +64,14 @@ class Programs:
         """Returns "Did you mean ...?" for a last line of which the interpreter alone knows no better."""
         meant = ""
         if found := re.match(r"NameError: name '(\w+)' is not defined\Z", said):
+            if found[1] in vars(builtins):
+                return "; the monty sandbox has no such function"
             texts = "\n".join(line for _, lines in self._texts.values() for line in lines)
             known = set(re.findall(r"\b[A-Za-z_]\w*", texts)) - {found[1]}
             meant = near(found[1], sorted(known | set(vars(builtins))))
         elif found := re.match(r"AttributeError: '(\w+)' object has no attribute '(\w+)'\Z", said):
-            meant = next((near(found[2], dir(kind)) for kind in COMMON if kind.__name__ == found[1]), "")
+            known = {name for kind in COMMON if kind.__name__ == found[1] for name in dir(kind)}
+            if found[2] in known:
+                return "; the monty sandbox lacks it, or can only call it, as in lambda x: values.append(x)"
+            meant = near(found[2], sorted(known))
         return f".{meant}" if meant else ""
