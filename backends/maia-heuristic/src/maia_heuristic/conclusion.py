@@ -13,6 +13,9 @@ from maia_heuristic.wording import effect, label, phrase
 HOLDS = 0.4
 """A term is kept if its mean response in the confirmation is this share of the strongest term's."""
 
+PARTIAL = 0.5
+"""Below this share of the variance the answer says that it is partial."""
+
 DOUBLE = 0.7
 """Of two terms the weaker is left out if it shares this part of its positives with the other."""
 
@@ -48,6 +51,8 @@ def conclude(evidence: Evidence, seed: int) -> tuple[str, str]:
     lines += _edit_effects(evidence)
     explained = max(evidence.best.r2, 0.0)
     lines.append(f"Over all {len(evidence.data.trials)} images the rule explains {explained:.0%} of the variance.")
+    if explained < PARTIAL:
+        lines.append("That is a part of what drives the unit; the rest is none of the concepts that I tested.")
     labels = [label(term) for term in kept]
     return "The experiments agree as far as they can; I conclude.", _sections(" ".join(lines), labels)
 
@@ -77,7 +82,7 @@ def without_doubles(contrasts: dict[Term, Contrast], evidence: Evidence) -> dict
     """Leaves out a term that holds where another holds anyway, such as two words for one kind."""
     weight = {term: sum(evidence.support.get(c, 0.0) for c in term) for term in contrasts}
     kept: list[Term] = []
-    for term in sorted(contrasts, key=lambda term: (-weight[term], term)):
+    for term in sorted(contrasts, key=lambda term: (len(term), -weight[term], term)):
         degree = evidence.data.degree(term)
         shared = [float(np.minimum(degree, evidence.data.degree(other)).sum()) for other in kept]
         if not any(s > DOUBLE * float(degree.sum()) for s in shared):
