@@ -1,5 +1,6 @@
 """The offline laboratory end to end: the real command, network, images, sandbox, backbone, record and report."""
 
+import functools
 import json
 import os
 import signal
@@ -82,7 +83,10 @@ def test_killed_three_times_and_resumed_it_reaches_the_same_record(finished, tmp
 
 def test_interrupt_leaves_a_record_that_is_complete_so_far(tmp_path):
     folder = tmp_path / "interrupted"
-    process = subprocess.Popen([*MAIA, *RUN, "--out", folder], stderr=subprocess.PIPE, text=True)
+    # A shell starts what it runs in the background with SIGINT ignored, and children inherit that.
+    listen = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    command = [*MAIA, *RUN, "--out", folder]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, preexec_fn=listen)
     journal = folder / "journal.jsonl"
     while not journal.exists() or b'"event": "call"' not in journal.read_bytes():
         assert process.poll() is None

@@ -1,5 +1,6 @@
 """Worker processes: what is left when programs, hosts or the kernel's measures fail."""
 
+import functools
 import os
 import signal
 import subprocess
@@ -168,7 +169,10 @@ sandbox.run("def run_experiment(system, tools):\\n    tools.echo(1)\\n    while 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
 def test_worker_dies_with_its_host(number):
-    host = subprocess.Popen([sys.executable, "-c", HOST], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    # A shell starts what it runs in the background with SIGINT ignored, and children inherit that.
+    listen = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    host = subprocess.Popen([sys.executable, "-c", HOST], preexec_fn=listen, **pipes)
     worker = int(host.stdout.readline())
     os.kill(host.pid, number)
     assert host.wait(20) == -number
