@@ -216,6 +216,7 @@ def run(config: RunConfig, out: Path | None, as_json: bool, resumed: Path | None
     if resumed is None:
         finished = explain(config, out=out, observers=[progress])
     else:
+        _refuse_beside_resume()
         finished = resume(resumed, observers=[progress])
     outcome = finished.outcome
     page = _report(finished.folder) if report else None
@@ -226,6 +227,18 @@ def run(config: RunConfig, out: Path | None, as_json: bool, resumed: Path | None
         click.echo(f"\nrecord: {finished.folder}")
         click.echo(f"report: {page}" if page else "report: pip install maia-report, then `maia report RUN`")
     return 0 if outcome.status == "answered" else 1
+
+
+def _refuse_beside_resume() -> None:
+    """A run goes on with the configuration that it began with; an option that would be ignored is refused."""
+    context = click.get_current_context()
+    source = click.core.ParameterSource.COMMANDLINE
+    given = [name for name in context.params if context.get_parameter_source(name) is source]
+    beside = [name for name in given if name not in ("resumed", "as_json", "report")]
+    if beside:
+        raise click.UsageError(
+            f"--resume goes on with the configuration that the run began with; leave out {', '.join(beside)}"
+        )
 
 
 def _report(folder: Path) -> Path | None:

@@ -65,6 +65,8 @@ def test_options_of_run_are_those_of_the_configuration():
         (["run", "--system", "nothing:x:1"], "no system 'nothing'"),
         (["plugins", "show", "text2imag"], "Did you mean 'text2image'"),
         (["prompt", "--seed", "x"], "not a valid integer"),
+        (["run", "--resume", "x", "--seed", "3"], "leave out seed"),
+        (["run", "--resume", "x", "--json"], "no run folder"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_2(arguments, says, tmp_path):
