@@ -13,7 +13,7 @@ from pathlib import Path
 
 DOCS = Path(__file__).resolve().parent
 MAIA = [sys.executable, "-c", "from maia_core.cli import main; main()"]
-COMMANDS = ([], ["run"], ["prompt"], ["report"], ["plugins"], ["collage"], ["collage", "fetch"], ["sandbox"])
+COMMANDS = ([], ["run"], ["sweep"], ["prompt"], ["report"], ["plugins"], ["collage"], ["collage", "fetch"], ["sandbox"])
 
 
 def output(*arguments: str) -> str:

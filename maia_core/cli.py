@@ -252,13 +252,40 @@ def _report(folder: Path) -> Path | None:
 
 
 @click.command()
+@click.argument("units", nargs=-1, required=True, metavar="MODEL:LAYER:UNIT...")
+@run_options
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder in which every unit gets its run.")
+def sweep(config: RunConfig, units: tuple[str, ...], out: Path) -> int:
+    """Explain several units; again with the same --out, go on where it stopped."""
+    from maia_core import launch
+    from maia_core.progress import Progress
+
+    if config.system is not None:
+        raise click.UsageError("name the units as arguments of `maia sweep`, not as 'system'")
+    failed = 0
+    for unit, result in launch.sweep(config, units, out, observers=[Progress(live=sys.stderr.isatty())]):
+        if isinstance(result, MaiaError):
+            line = f"not run: {one_line(result)}"
+        else:
+            _report(result.folder)
+            explanation = result.outcome.explanation
+            line = (
+                " OR ".join(explanation.labels) if explanation else f"{result.outcome.status}: {result.outcome.reason}"
+            )
+        failed += isinstance(result, MaiaError) or result.outcome.status != "answered"
+        click.echo(f"{_clean(unit)}  {_clean(line)}")
+    click.echo(f"{len(units) - failed} of {len(units)} answered; runs and reports in {out}")
+    return 1 if failed else 0
+
+
+@click.command()
 @run_options
 def prompt(config: RunConfig) -> None:
     """Print exactly what the backbone sees first."""
     from maia_core.context import Context
     from maia_core.launch import make_session
 
-    session = make_session(Context(config), registry=installed())
+    session = make_session(Context(config))
     session.close()
     for message in session.state.messages:
         click.echo(f"--- {message.role} ---\n{message.text}")

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from maia_core.config import RunConfig, cache_dir
+from maia_core.config import Choice, RunConfig, cache_dir
 from maia_core.errors import ToolError, UsageError
 from maia_core.record import ImageStore, Logged
 from maia_core.types import Image, ImagePart, TextPart, as_part, content_id
@@ -15,6 +15,10 @@ from maia_core.types import Image, ImagePart, TextPart, as_part, content_id
 if TYPE_CHECKING:
     from maia_core.protocols import Dataset, Describer, ExemplarSource, ImageEditor, ImageGenerator, Model, System
     from maia_core.registry import Registry
+
+
+ONE_RUN = ("system", "backbone", "task", "sandbox")
+"""Kinds of parts that are made anew for every run."""
 
 
 class Context:
@@ -55,14 +59,26 @@ class Context:
         self.registry = registry
         self.seed = self.config.seed
         self.cache = cache or cache_dir()
+        self._parts: dict[str, Any] = dict(parts or {})
+        self._lock = threading.RLock()
+        self._begin()
+
+    def _begin(self) -> None:
         self.logged: list[Logged] = []
         self.exemplar_floor: float | None = None
         self.generated = 0
         self.images: ImageStore | None = None
         self.warn: Callable[[str], None] = lambda line: None
         self._shown: list[TextPart | ImagePart] = []
-        self._parts: dict[str, Any] = dict(parts or {})
-        self._lock = threading.RLock()
+
+    def restart(self, system: Choice) -> None:
+        """Begins the run of another unit; models, data set and engines are kept, all that belongs to one run is not."""
+        with self._lock:
+            self.config = self.config.model_copy(update={"system": system})
+            self._parts = {
+                key: part for key, part in self._parts.items() if key not in ONE_RUN and not key.startswith("tool/")
+            }
+            self._begin()
 
     # The run's parts, typed.
 

@@ -5,20 +5,23 @@ from __future__ import annotations
 import platform
 import re
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
 from maia_core.agent import Session, run
-from maia_core.config import RunConfig, validated
+from maia_core.config import Choice, RunConfig, validated
 from maia_core.context import Context
-from maia_core.errors import RecordError
+from maia_core.errors import MaiaError, RecordError
 from maia_core.observers import Observers
 from maia_core.protocols import Backbone
-from maia_core.record import Event, Manifest, RunOutcome, RunReader, RunWriter, new_run_id
-from maia_core.registry import Registry, installed
+from maia_core.record import MANIFEST, Event, Manifest, RunOutcome, RunReader, RunWriter, new_run_id
+from maia_core.registry import Registry
 from maia_core.replay import Journal
+
+ENDED = ("answered", "stopped")
+"""How a run ends for good; others can go on."""
 
 PARTS = ("system", "dataset", "generator", "editor", "describer")
 
@@ -51,13 +54,8 @@ def explain(
             the outcome's status.
         KeyboardInterrupt: the user interrupted; the record is complete up to the last event.
     """
-    registry = registry or installed()
     context = Context(config, registry)
-    backbone = _build(context)
-    run_id = new_run_id()
-    folder = out or Path(config.runs) / f"{run_id}-{re.sub(r'[^A-Za-z0-9.]+', '-', context.system.info.ref)[:80]}"
-    writer = RunWriter.create(folder, _manifest(run_id, context, registry))
-    return _drive(context, backbone, writer, (), observers, registry)
+    return _begin(context, out, observers)
 
 
 def resume(folder: Path, *, observers: Iterable[object] = (), registry: Registry | None = None) -> FinishedRun:
@@ -72,20 +70,78 @@ def resume(folder: Path, *, observers: Iterable[object] = (), registry: Registry
         RecordError: this is no run folder, the run has ended, or what it was made from has changed since.
         MaiaError: as for `explain`.
     """
-    registry = registry or installed()
     reader = RunReader(folder)
-    if reader.outcome is not None and reader.outcome.status in ("answered", "stopped"):
+    if reader.outcome is not None and reader.outcome.status in ENDED:
         raise RecordError(f"the run {folder} has ended ({reader.outcome.status}); start a new one")
     context = Context(validated(RunConfig, reader.manifest.config, str(folder)), registry)
+    return _go_on(context, reader, observers)
+
+
+def sweep(
+    config: RunConfig,
+    units: Iterable[str],
+    out: Path,
+    *,
+    observers: Iterable[object] = (),
+    registry: Registry | None = None,
+) -> Iterator[tuple[str, FinishedRun | MaiaError]]:
+    """Explains several units one after another, with one copy of model, data set and engines.
+
+    A run that fails does not end the sweep. The same sweep again skips the units that have ended and goes on with those
+    that have not.
+
+    Args:
+        config: What to run, but for the unit.
+        units: References such as `MODEL:LAYER:UNIT`.
+        out: Folder in which every unit gets its run folder.
+        observers: As for `explain`.
+        registry: As for `explain`.
+
+    Yields:
+        Each unit, and its run or why there is none.
+    """
+    context = Context(config, registry)
+    observers = list(observers)
+    for unit in units:
+        folder = out / _slug(unit)
+        context.restart(Choice(name=unit, **(config.system.options if config.system else {})))
+        try:
+            if not (folder / MANIFEST).exists():
+                yield unit, _begin(context, folder, observers)
+                continue
+            reader = RunReader(folder)
+            if reader.outcome is not None and reader.outcome.status in ENDED:
+                yield unit, FinishedRun(folder, reader.outcome)
+                continue
+            if reader.manifest.config != context.config.model_dump(mode="json"):
+                raise RecordError(f"the run {folder} was begun with another configuration; choose another --out")
+            yield unit, _go_on(context, reader, observers)
+        except MaiaError as error:
+            yield unit, error
+
+
+def _begin(context: Context, out: Path | None, observers: Iterable[object]) -> FinishedRun:
     backbone = _build(context)
-    changed = {
-        name: value for name, value in context.fingerprints().items() if reader.manifest.fingerprints.get(name) != value
-    }
+    run_id = new_run_id()
+    folder = out or Path(context.config.runs) / f"{run_id}-{_slug(context.system.info.ref)}"
+    writer = RunWriter.create(folder, _manifest(run_id, context))
+    return _drive(context, backbone, writer, (), observers)
+
+
+def _go_on(context: Context, reader: RunReader, observers: Iterable[object]) -> FinishedRun:
+    backbone = _build(context)
+    before, folder = reader.manifest.fingerprints, reader.folder
+    changed = [name for name, value in context.fingerprints().items() if before.get(name, value) != value]
     if changed:
         raise RecordError(
             f"the run {folder} cannot go on: since it began, {', '.join(changed)} changed; start a new one"
         )
-    return _drive(context, backbone, RunWriter.reopen(folder), reader.events, observers, registry)
+    return _drive(context, backbone, RunWriter.reopen(folder), reader.events, observers)
+
+
+def _slug(ref: str) -> str:
+    """Returns a unit's reference as the name of a folder."""
+    return re.sub(r"[^A-Za-z0-9.]+", "-", ref)[:80]
 
 
 def _build(context: Context) -> Backbone:
@@ -102,11 +158,10 @@ def _drive(
     writer: RunWriter,
     recorded: Sequence[Event],
     observers: Iterable[object],
-    registry: Registry,
 ) -> FinishedRun:
     context.images = writer.images
     try:
-        session = make_session(context, Journal(writer.append, recorded), observers, registry)
+        session = make_session(context, Journal(writer.append, recorded), observers)
         try:
             return FinishedRun(writer.folder, run(session, backbone))
         finally:
@@ -119,7 +174,6 @@ def make_session(
     context: Context,
     journal: Journal | None = None,
     observers: Iterable[object] = (),
-    registry: Registry | None = None,
 ) -> Session:
     """Builds the tools, the task and the sandbox that the context's configuration chooses, and a session of them."""
     config = context.config
@@ -130,11 +184,11 @@ def make_session(
         tools=tools,
         sandbox=context.part("sandbox"),
         journal=journal,
-        observers=Observers(registry, observers),
+        observers=Observers(context.registry, observers),
     )
 
 
-def _manifest(run_id: str, context: Context, registry: Registry) -> Manifest:
+def _manifest(run_id: str, context: Context) -> Manifest:
     config = context.config
     return Manifest(
         id=run_id,
@@ -142,7 +196,7 @@ def _manifest(run_id: str, context: Context, registry: Registry) -> Manifest:
         config=config.model_dump(mode="json"),
         seed=config.seed,
         system=context.system.info,
-        versions=_versions(registry),
+        versions=_versions(context.registry),
         fingerprints=context.fingerprints(),
     )
 

@@ -1,0 +1,98 @@
+import pytest
+
+from maia_core.config import RunConfig
+from maia_core.errors import MaiaError, RecordError
+from maia_core.launch import sweep
+from maia_core.record import RunReader
+from maia_core.registry import Registry
+from maia_core.testing import fakes
+from maia_core.types import BackboneInfo
+
+REPLIES = list(fakes.FAKE_RUN)
+
+
+class _Backbone:
+    """Answers by the number of turns in the conversation; fails for green units while `broken`."""
+
+    info = BackboneInfo(name="by-turn")
+    broken = True
+    asked = 0
+
+    def __init__(self, config=None, context=None):
+        pass
+
+    def complete(self, messages, limits):
+        type(self).asked += 1
+        if self.broken and "unit green" in messages[1].text and len(messages) > 2:
+            raise RuntimeError("out of luck")
+        turn = sum(message.role == "assistant" for message in messages)
+        return fakes.ScriptedBackbone(REPLIES[turn:]).complete(messages, limits)
+
+
+class _World(Registry):
+    """The installed registry, with fakes for model, data set, engines and backbone."""
+
+    made = 0
+
+    def find(self, kind, name):
+        return object() if (kind, name) == ("model", "discs") else super().find(kind, name)
+
+    def build(self, kind, name, options, context):
+        if kind == "model":
+            _World.made += 1
+            return fakes.FakeModel()
+        if kind == "backbone":
+            return _Backbone()
+        parts = fakes.fake_parts()
+        return parts[kind] if kind in parts and kind != "system" else super().build(kind, name, options, context)
+
+
+@pytest.fixture
+def world(monkeypatch):
+    monkeypatch.setattr(_Backbone, "broken", True)
+    monkeypatch.setattr(_Backbone, "asked", 0)
+    monkeypatch.setattr(_World, "made", 0)
+    return _World()
+
+
+UNITS = ["discs:colours:red", "discs:colours:green", "nothing:x:1", "discs:colours:blue"]
+
+
+def _statuses(results):
+    return [
+        r if isinstance(r, str) else type(r).__name__ if isinstance(r, MaiaError) else r.outcome.status
+        for _, r in results
+    ]
+
+
+def test_a_unit_that_fails_does_not_end_the_sweep(world, tmp_path):
+    results = list(sweep(RunConfig(), UNITS, tmp_path, registry=world))
+    assert _statuses(results) == ["answered", "failed", "PluginError", "answered"]
+    assert "out of luck" in results[1][1].outcome.reason
+    assert world.made == 1, "each unit made its own copy of the model"
+
+
+def test_runs_of_a_sweep_do_not_see_each_other(world, tmp_path):
+    results = list(sweep(RunConfig(), ["discs:colours:red", "discs:colours:blue"], tmp_path, registry=world))
+    for unit, finished in results:
+        reader = RunReader(finished.folder)
+        assert reader.manifest.system.ref == unit
+        assert reader.exemplars[0][0] > 0
+    first, second = (RunReader(finished.folder) for _, finished in results)
+    assert first.exemplars[0][1].id != second.exemplars[0][1].id
+
+
+def test_the_same_sweep_again_goes_on_where_it_failed_and_repeats_nothing(world, tmp_path, monkeypatch):
+    list(sweep(RunConfig(), UNITS, tmp_path, registry=world))
+    asked = _Backbone.asked
+    monkeypatch.setattr(_Backbone, "broken", False)
+    results = list(sweep(RunConfig(), UNITS, tmp_path, registry=world))
+    assert _statuses(results) == ["answered", "answered", "PluginError", "answered"]
+    assert _Backbone.asked - asked == 2, "turns that the record holds were asked again"
+
+
+def test_a_sweep_with_another_configuration_does_not_touch_the_runs(world, tmp_path):
+    list(sweep(RunConfig(), UNITS[1:2], tmp_path, registry=world))
+    [(_, result)] = sweep(RunConfig(seed=5), UNITS[1:2], tmp_path, registry=world)
+    assert isinstance(result, RecordError)
+    assert "another configuration" in str(result)
