@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import random
 import time
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,7 +17,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from maia_core.context import Context
-from maia_core.errors import BackboneBusy, BackboneError, MaiaError, ReplyError, one_line
+from maia_core.errors import BackboneBusy, BackboneError, MaiaError, RecordError, ReplyError, one_line
 from maia_core.host import ToolHost
 from maia_core.observers import Observers
 from maia_core.prompt import render_system_prompt
@@ -32,7 +33,7 @@ from maia_core.record import (
 )
 from maia_core.replay import Journal
 from maia_core.replies import parse_reply
-from maia_core.types import CallLimits, Execution, Message, Part, Reply, TextPart, Usage, as_part
+from maia_core.types import CallLimits, Execution, ImagePart, Message, Part, Reply, TextPart, Usage, as_part
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,8 @@ class SessionState:
     seconds: float = 0.0
     """Time of the replies and the experiments."""
     experiments: int = 0
+    cost: float = 0.0
+    """US dollars, of the replies whose price is known."""
     mistakes: int = 0
     """Malformed replies in a row."""
     final: bool = False
@@ -100,7 +103,7 @@ class Session:
         self._sandbox = sandbox
         self._observers = observers or Observers()
         self._host = ToolHost(context, tools, self.journal, on_call=lambda call: self._tell("tool_called", call=call))
-        context.warn = self.note
+        context.warn_to(self.note)
         self._tell("run_started")
         sections = [str(section) for section in self._tell("prompt_sections")]
         system_prompt = render_system_prompt(context.system, tools, context.config.experiment)
@@ -129,18 +132,19 @@ class Session:
     def submit(self, reply: Reply, seconds: float = 0.0) -> Turn:
         """Takes one reply: runs its program, or validates its answer, or says what is wrong with it."""
         number = len(self.state.turns) + 1
-        replaying = self.journal.replaying
         self.journal.append(Replied(turn=number, reply=reply, seconds=seconds))
         self._add(Message.of("assistant", reply.text))
         self.state.usage += reply.usage
+        self.state.cost += reply.usage.cost or 0.0
         turn = self._take(number, reply)
         self.state.turns.append(turn)
         self.state.mistakes = self.state.mistakes + 1 if turn.mistake else 0
         self.state.experiments += turn.execution is not None
         self.state.seconds += seconds + (turn.execution.seconds if turn.execution else 0.0)
+        repeated = self.journal.replaying  # Then the observers were told before.
         if self.state.answer is None:
             self._say(self._feedback(turn))
-        if not replaying:
+        if not repeated:
             self._tell("turn_finished", turn=turn)
         return turn
 
@@ -164,7 +168,7 @@ class Session:
             "experiments": (state.experiments, limits.experiments),
             "seconds": (state.seconds, limits.seconds),
             "tokens": (state.usage.tokens, limits.tokens),
-            "cost": (state.usage.cost or 0.0, limits.cost),
+            "cost": (state.cost, limits.cost),
             "images": (self.context.generated, limits.images),
         }
 
@@ -173,6 +177,9 @@ class Session:
         for name, (used, allowed) in self.budget().items():
             if used >= allowed:
                 return f"the run's budget of {allowed:g} {name} is used (limits.{name})"
+        if self.journal.replaying:
+            asked = self.journal.recorded(MessageAdded)
+            return "the run was told to stop" if asked else ""
         reasons = self._tell("should_stop")
         return str(reasons[0]) if reasons else ""
 
@@ -273,12 +280,17 @@ def _loop(session: Session, backbone: Backbone) -> RunOutcome:
         return session.outcome("answered" if state.answer is not None else "stopped", reason)
     except MaiaError as error:
         return session.outcome("failed", one_line(error))
+    except Exception as error:
+        session.note(f"the run failed: {traceback.format_exc()}")
+        return session.outcome("failed", one_line(error))
 
 
 def _turn(session: Session, backbone: Backbone) -> Turn:
     recorded = session.journal.recorded(Replied)
     if recorded is not None:
         return session.submit(recorded.reply, recorded.seconds)
+    if session.journal.replaying:
+        raise RecordError("the run does not repeat as recorded: the record holds no reply here. Start a new run")
     started = time.perf_counter()
     reply = _ask(session, backbone)
     return session.submit(reply, time.perf_counter() - started)
@@ -288,14 +300,15 @@ def _ask(session: Session, backbone: Backbone) -> Reply:
     """Calls the backbone, again after passing failures: with back-off, jitter, and bounds on number and time."""
     limits = session.limits
     call = CallLimits(max_output_tokens=limits.reply_tokens, seconds=limits.reply_seconds, seed=session.context.seed)
+    messages = [_without_origin(message) for message in session.state.messages]
     waited = 0.0
     for attempt in itertools.count():
         try:
-            return backbone.complete(session.state.messages, call)
+            return backbone.complete(messages, call)
         except (BackboneBusy, TimeoutError, ConnectionError) as error:
             asked = getattr(error, "retry_after", None)
             # Jitter, so that the runs of a sweep do not come back together.
-            delay = asked if asked is not None else min(60.0, 2.0**attempt) * random.uniform(0.5, 1.0)
+            delay = max(0.0, asked) if asked is not None else min(60.0, 2.0**attempt) * random.uniform(0.5, 1.0)
             if attempt >= limits.retries or waited + delay > limits.retry_seconds:
                 raise BackboneError(
                     f"backbone '{backbone.info.name}' failed {attempt + 1} times, the last time with: {one_line(error)}"
@@ -308,6 +321,15 @@ def _ask(session: Session, backbone: Backbone) -> Reply:
         except Exception as error:
             raise BackboneError(f"backbone '{backbone.info.name}' failed: {one_line(error)}") from error
     raise AssertionError("unreachable")
+
+
+def _without_origin(message: Message) -> Message:
+    """Returns a message whose images keep their titles but not where they come from."""
+    parts = [
+        ImagePart(image=p.image.anonymous().retitled(p.image.title)) if isinstance(p, ImagePart) else p
+        for p in message.parts
+    ]
+    return Message(role=message.role, parts=tuple(parts))
 
 
 def execution_parts(execution: Execution) -> list[Part]:

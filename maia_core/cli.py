@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -37,7 +38,7 @@ class Commands(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Refuses an unknown command with the nearest ones."""
         known = self.list_commands(ctx)
-        if args and args[0] not in known:
+        if args and args[0].partition("@")[0] not in known:
             ctx.fail(f"there is no command '{args[0]}'.{did_you_mean(args[0], known)}")
         return super().resolve_command(ctx, args)
 
@@ -110,6 +111,8 @@ def run_options(command: F) -> F:
     @functools.wraps(command)
     def with_config(config_file: Path | None, options: tuple[str, ...], seed: int | None, **arguments: Any) -> Any:
         chosen = {key: arguments.pop(key) for key in CHOICES}
+        if chosen["system"] is None and "units" in arguments:
+            chosen["system"] = arguments["units"][0]  # Options of the model are set as those of the system.
         return command(config=_config(config_file, options, seed, chosen), **arguments)
 
     decorated: Any = with_config
@@ -196,7 +199,7 @@ def _owner(config: RunConfig, option: str) -> str:
 @click.command()
 @run_options
 @click.option(
-    "--out", type=click.Path(path_type=Path), help="Run folder; it must not exist [default: a new one in runs/]."
+    "--out", type=click.Path(path_type=Path), help="Run folder, new or empty [default: a new one in runs/]."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line instead of text.")
 @click.option(
@@ -220,7 +223,11 @@ def run(config: RunConfig, out: Path | None, as_json: bool, resumed: Path | None
         finished = resume(resumed, observers=[progress])
     outcome = finished.outcome
     page = _report(finished.folder) if report else None
-    if not as_json:
+    if as_json:
+        click.echo(
+            json.dumps({"event": "record", "folder": str(finished.folder), "report": str(page) if page else None})
+        )
+    else:
         if outcome.explanation is not None:
             click.echo(f"\n{' OR '.join(map(_clean, outcome.explanation.labels))}")
             click.echo(_clean(outcome.explanation.description))
@@ -243,11 +250,16 @@ def _refuse_beside_resume() -> None:
 
 def _report(folder: Path) -> Path | None:
     """Writes the report where a distribution that makes reports is installed."""
-    plugin = installed().find("command", "report")
+    plugin = next((plugin for plugin in installed().of_kind("command") if plugin.name == "report"), None)
     if plugin is None:
         return None
     page = folder / "report.html"
-    plugin.load().main([str(folder), "--out", str(page), "--quiet"], standalone_mode=False)
+    try:
+        plugin.load().main([str(folder), "--out", str(page), "--quiet"], standalone_mode=False)
+    except Exception as error:
+        # The answer must not be lost over it.
+        click.echo(f"maia: no report was made: {_clean(one_line(error))}", err=True)
+        return None
     return page
 
 
@@ -260,8 +272,9 @@ def sweep(config: RunConfig, units: tuple[str, ...], out: Path) -> int:
     from maia_core import launch
     from maia_core.progress import Progress
 
-    if config.system is not None:
-        raise click.UsageError("name the units as arguments of `maia sweep`, not as 'system'")
+    context = click.get_current_context()
+    if context.get_parameter_source("system") is click.core.ParameterSource.COMMANDLINE:
+        raise click.UsageError("name the units as arguments of `maia sweep`, not with --system")
     failed = 0
     for unit, result in launch.sweep(config, units, out, observers=[Progress(live=sys.stderr.isatty())]):
         if isinstance(result, MaiaError):

@@ -48,23 +48,23 @@ class Limits(Data):
     """What one run may use; reaching a limit asks the backbone for its final answer with what it has."""
 
     turns: int = Field(30, gt=0)
-    seconds: float = Field(3600, gt=0)
+    seconds: float = Field(3600, gt=0, allow_inf_nan=False)
     """Time of replies and experiments, resumed parts included."""
     tokens: int = Field(1_000_000, gt=0)
-    cost: float = Field(10.0, gt=0)
+    cost: float = Field(10.0, gt=0, allow_inf_nan=False)
     """US dollars, as far as the backbone knows its price."""
     experiments: int = Field(30, gt=0)
     images: int = Field(2_000, gt=0)
     """Images generated or edited."""
     reply_tokens: int = Field(4096, gt=0)
-    reply_seconds: float = Field(120, gt=0)
-    call_seconds: float = Field(1800, gt=0)
+    reply_seconds: float = Field(120, gt=0, allow_inf_nan=False)
+    call_seconds: float = Field(1800, gt=0, allow_inf_nan=False)
     """Longest single call of a tool (the first may measure a whole data set); one that hangs ends the run as failed."""
     malformed: int = Field(5, gt=0)
     """Malformed replies in a row before the run ends as failed."""
     retries: int = Field(6, ge=0)
     """How often one call of the backbone is tried again after a passing failure."""
-    retry_seconds: float = Field(300, ge=0)
+    retry_seconds: float = Field(300, ge=0, allow_inf_nan=False)
     """Longest time that the retries of one call wait together."""
 
 
@@ -131,6 +131,8 @@ def _set(data: dict[str, Any], key: str, value: Any) -> None:
         child = data.get(parent)
         if isinstance(child, str):
             child = {"name": child}
+        elif child is not None and not isinstance(child, dict):
+            raise UsageError(f"'{key}' cannot be set: '{parent}' is no table")
         elif child is None and parent in CHOICES:
             child = {"name": CHOICES[parent]}
         data[parent] = child = dict(child or {})

@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from maia_core.config import Choice, RunConfig, cache_dir
-from maia_core.errors import ToolError, UsageError
+from maia_core.config import CHOICES, Choice, RunConfig, cache_dir
+from maia_core.errors import PluginError, ToolError, UsageError, did_you_mean
 from maia_core.record import ImageStore, Logged
 from maia_core.types import Image, ImagePart, TextPart, as_part, content_id
 
@@ -32,7 +32,6 @@ class Context:
         exemplar_floor: The lowest exemplar activation, once a tool has found the exemplars.
         generated: Images that were generated or edited so far.
         images: The pixels of the run's record.
-        warn: Takes a line that the record and the report should show (skipped files, fallbacks).
     """
 
     def __init__(
@@ -68,7 +67,8 @@ class Context:
         self.exemplar_floor: float | None = None
         self.generated = 0
         self.images: ImageStore | None = None
-        self.warn: Callable[[str], None] = lambda line: None
+        self._warnings: list[str] = []
+        self._warn_to: Callable[[str], None] = self._warnings.append
         self._shown: list[TextPart | ImagePart] = []
 
     def restart(self, system: Choice) -> None:
@@ -123,13 +123,15 @@ class Context:
             if kind not in self._parts:
                 choice = getattr(self.config, kind, None)
                 if choice is None:
+                    if kind not in CHOICES:
+                        raise UsageError(f"a run has no {kind} of its own; build one by name with context.build")
                     example = "MODEL:LAYER:UNIT" if kind == "system" else "NAME"
                     raise UsageError(f"no {kind} is chosen; pass --{kind} {example} or set '{kind}' in maia.toml")
                 build = self._build_system if kind == "system" else self.registry.build
                 self._parts[kind] = build(kind, choice.name, choice.options, self)
             return self._parts[kind]
 
-    def build(self, kind: str, name: str, **options: Any) -> Any:
+    def build(self, kind: str, name: str, /, **options: Any) -> Any:
         """Returns a part beside the run's own, such as a model that a describer looks with; shared by equal options."""
         key = f"{kind}/{name}/{sorted(options.items())!r}"
         with self._lock:
@@ -146,6 +148,10 @@ class Context:
                 raise UsageError(f"'{name}' is a model; choose one of its units, {name}:LAYER:UNIT, of {layers}")
             return model.unit(ref)
         extra = {"ref": ref} if ref else {}
+        if self.registry.find(kind, plugin) is None:
+            known = [p.name for part in ("model", "system") for p in self.registry.of_kind(part)]
+            hint = did_you_mean(plugin, known) or f" Installed: {', '.join(known) or 'none'}."
+            raise PluginError(f"there is no model or system '{plugin}'.{hint}")
         return self.registry.build(kind, plugin, {**options, **extra}, context)
 
     def exemplar_source(self, system: System) -> ExemplarSource:
@@ -168,6 +174,16 @@ class Context:
     def show(self, *items: str | Image | TextPart | ImagePart) -> None:
         """Shows texts and images to the backbone when the present program has ended."""
         self._shown.extend(map(as_part, items))
+
+    def warn(self, line: str) -> None:
+        """Takes a line that the record and the report should show: skipped files, a fallback."""
+        self._warn_to(line)
+
+    def warn_to(self, listener: Callable[[str], None]) -> None:
+        """Sets where warnings go, and hands over those that came before."""
+        self._warn_to = listener
+        for line in self._warnings:
+            listener(line)
 
     def take_shown(self) -> list[TextPart | ImagePart]:
         """Returns and forgets what was shown since the last call."""

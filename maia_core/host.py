@@ -11,10 +11,10 @@ from concurrent.futures import Future
 from threading import Thread
 from typing import Any
 
-from pydantic import ConfigDict, ValidationError, validate_call
+from pydantic import ConfigDict, JsonValue, ValidationError, validate_call
 
 from maia_core.context import Context
-from maia_core.errors import MaiaError, MendableError, RunError, ToolError, did_you_mean, one_line
+from maia_core.errors import MaiaError, MendableError, PluginError, RunError, ToolError, did_you_mean, one_line
 from maia_core.record import HostCall, Noted, from_json, images_of, to_json
 from maia_core.replay import Journal
 from maia_core.types import SystemRef, content_id
@@ -48,7 +48,7 @@ class ToolHost:
         self._journal = journal or Journal()
         self._on_call = on_call
         self._raw = {"system.neuron": context.system.neuron} | {f"tools.{name}": tool for name, tool in tools.items()}
-        self._functions = {name: _validated(function) for name, function in self._raw.items()}
+        self._functions = {name: _validated(name, function) for name, function in self._raw.items()}
         self._functions["system.info"] = lambda: context.system.info.model_dump(mode="json")
         self.methods = frozenset(self._functions)
         self.properties = frozenset(
@@ -92,8 +92,10 @@ class ToolHost:
         logged, generated, shown_before = len(context.logged), context.generated, context.take_shown()
         started = time.perf_counter()
         result: Any = None
+        plain: JsonValue = None
         try:
             result = self._in_time(method, list(map(self._real, args)), {k: self._real(v) for k, v in kwargs.items()})
+            plain = to_json(result)
         except ValidationError as mistake:
             error = _argument_error(method, self._raw[method], mistake)
         except MendableError as mistake:
@@ -101,14 +103,14 @@ class ToolHost:
         except MaiaError:
             raise
         except Exception as failure:
-            # A tool's own fault: the backbone may try another way, the record keeps the traceback.
+            # A tool's own fault: the backbone may try another way. Its text may name files, so only the record has it.
             self._journal.append(Noted(text=f"{method} failed: {traceback.format_exc()}"))
-            error = f"{method} failed: {one_line(failure)}"
+            error = f"{method} failed ({type(failure).__name__}); it may work with other arguments"
         shown = context.take_shown()
         context.show(*shown_before, *shown)
         done = call.model_copy(
             update={
-                "result": to_json(result),
+                "result": plain,
                 "images": tuple(images_of([args, kwargs, result])),
                 "error": error,
                 "shown": tuple(shown),
@@ -131,6 +133,8 @@ class ToolHost:
         def work() -> None:
             try:
                 outcome.set_result(self._functions[method](*args, **kwargs))
+            except SystemExit:
+                outcome.set_exception(RuntimeError("the tool tried to end the process"))
             except BaseException as error:
                 outcome.set_exception(error)
 
@@ -147,10 +151,15 @@ class ToolHost:
         return self._context.system if isinstance(value, SystemRef) else value
 
 
-def _validated(function: Callable[..., Any]) -> Callable[..., Any]:
+def _validated(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
     """Wraps a tool so that its arguments are checked against its annotations."""
     target = function if inspect.isroutine(function) else type(function).__call__.__get__(function)
-    return validate_call(config=ConfigDict(arbitrary_types_allowed=True))(target)
+    try:
+        return validate_call(config=ConfigDict(arbitrary_types_allowed=True))(target)
+    except Exception as error:
+        raise PluginError(
+            f"{name} has annotations that cannot be read: {one_line(error)}; import their types at run time"
+        ) from error
 
 
 def _argument_error(method: str, function: Callable[..., Any], error: ValidationError) -> str:

@@ -13,12 +13,13 @@ from pathlib import Path
 from maia_core.agent import Session, run
 from maia_core.config import Choice, RunConfig, validated
 from maia_core.context import Context
-from maia_core.errors import MaiaError, RecordError
+from maia_core.errors import MaiaError, RecordError, RunError, one_line
 from maia_core.observers import Observers
 from maia_core.protocols import Backbone
 from maia_core.record import MANIFEST, Event, Manifest, RunOutcome, RunReader, RunWriter, new_run_id
 from maia_core.registry import Registry
 from maia_core.replay import Journal
+from maia_core.types import content_id
 
 ENDED = ("answered", "stopped")
 """How a run ends for good; others can go on."""
@@ -67,7 +68,8 @@ def resume(folder: Path, *, observers: Iterable[object] = (), registry: Registry
         registry: As for `explain`.
 
     Raises:
-        RecordError: this is no run folder, the run has ended, or what it was made from has changed since.
+        RecordError: this is no run folder, the run has ended, or a part that it was made from has changed since. (A run
+            that does not repeat for another reason ends as failed and says where.)
         MaiaError: as for `explain`.
     """
     reader = RunReader(folder)
@@ -110,14 +112,16 @@ def sweep(
                 yield unit, _begin(context, folder, observers)
                 continue
             reader = RunReader(folder)
+            if reader.manifest.config != context.config.model_dump(mode="json"):
+                raise RecordError(f"the run {folder} was begun with another configuration; choose another --out")
             if reader.outcome is not None and reader.outcome.status in ENDED:
                 yield unit, FinishedRun(folder, reader.outcome)
                 continue
-            if reader.manifest.config != context.config.model_dump(mode="json"):
-                raise RecordError(f"the run {folder} was begun with another configuration; choose another --out")
             yield unit, _go_on(context, reader, observers)
         except MaiaError as error:
             yield unit, error
+        except Exception as error:
+            yield unit, RunError(one_line(error))
 
 
 def _begin(context: Context, out: Path | None, observers: Iterable[object]) -> FinishedRun:
@@ -140,8 +144,9 @@ def _go_on(context: Context, reader: RunReader, observers: Iterable[object]) -> 
 
 
 def _slug(ref: str) -> str:
-    """Returns a unit's reference as the name of a folder."""
-    return re.sub(r"[^A-Za-z0-9.]+", "-", ref)[:80]
+    """Returns a unit's reference as the name of a folder; what the name cannot hold is told apart by a hash."""
+    name = re.sub(r"[^A-Za-z0-9.:]+", "-", ref)[:80]
+    return name.replace(":", "-") + ("" if name == ref else f"-{content_id(ref.encode())[:8]}")
 
 
 def _build(context: Context) -> Backbone:

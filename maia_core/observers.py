@@ -32,8 +32,8 @@ class Observers:
         self._manager.add_hookspecs(hookspecs)
         for plugin in registry.of_kind("observer") if registry else ():
             self._register(plugin.load, f"observer '{plugin.name}' of {plugin.origin}")
-        for observer in extra:
-            self._register(functools.partial(_itself, observer), type(observer).__name__)
+        for number, observer in enumerate(extra, 1):
+            self._register(functools.partial(_itself, observer), f"observer {number}, {type(observer).__name__}")
 
     def _register(self, load: Callable[[], Any], label: str) -> None:
         try:

@@ -241,7 +241,8 @@ class Backbone(Protocol):
         """Answers a conversation: a system message first, then user and assistant messages in turn.
 
         Raises:
-            BackboneError: no usable reply, after the backbone's own retries.
+            BackboneBusy: a passing failure; the loop waits and asks again, so a backbone does not retry by itself.
+            BackboneError: no usable reply, and the same call would not get one later.
         """
 
 

@@ -30,6 +30,8 @@ from maia_core.types import Data, Execution, Explanation, Image, Message, Part, 
 E = TypeVar("E")
 
 FORMAT = 1
+MAX_BYTES = 1 << 30
+"""Largest journal that is read."""
 MANIFEST, JOURNAL, IMAGES = "run.json", "journal.jsonl", "images"
 
 
@@ -184,19 +186,19 @@ class ImageStore:
             write_atomically(path, buffer.getvalue())
         self._saved.add(image.id)
 
-    def load(self, image_id: str, masked: bool) -> NDArray[Any]:
+    def load(self, image_id: str, masked: bool, width: int, height: int) -> NDArray[Any]:
         """Reads pixels, uint8 (height, width, 3), or a mask, bool (height, width).
 
         Raises:
-            RecordError: the file is missing, is a link, is too large or is no PNG.
+            RecordError: the file is missing, is a link, is no PNG or has not the size that the record says.
         """
         path = self._path(image_id, masked)
         try:
-            if path.is_symlink() or path.parent.is_symlink():
-                raise RecordError(f"{path} is a link; a run folder holds plain files only")
+            if path.is_symlink() or path.parent.is_symlink() or (path.exists() and not path.is_file()):
+                raise RecordError(f"{path} is a link or no file; a run folder holds plain files only")
             with PILImage.open(path, formats=["PNG"]) as file:
-                if max(file.size) > self.MAX_SIDE:
-                    raise RecordError(f"{path} is larger than {self.MAX_SIDE} pixels a side")
+                if file.size != (width, height) or max(file.size) > self.MAX_SIDE:
+                    raise RecordError(f"{path} is {file.width}x{file.height} pixels, its record says {width}x{height}")
                 return np.asarray(file.convert("1" if masked else "RGB"))
         except (OSError, ValueError, SyntaxError, PILImage.DecompressionBombError) as error:
             raise RecordError(f"image {image_id} of the run cannot be read: {error}") from error
@@ -237,11 +239,13 @@ class RunWriter:
             RecordError: it exists and is not empty, or cannot be written.
         """
         try:
-            if folder.is_dir() and any(folder.iterdir()):
+            if folder.is_dir() and not all(map(_begun_only, folder.iterdir())):
                 raise RecordError(f"the run folder {folder} exists already; choose another with --out")
-            (folder / IMAGES).mkdir(parents=True)
+            (folder / IMAGES).mkdir(parents=True, exist_ok=True)
+            writer = cls(folder)
+            # Last, so that a folder with a manifest is a run that can go on.
             write_atomically(folder / MANIFEST, manifest.model_dump_json(indent=1).encode())
-            return cls(folder)
+            return writer
         except OSError as error:
             raise RecordError(
                 f"cannot write the run folder {folder}: {error.strerror}; make room or choose another with --out"
@@ -309,8 +313,6 @@ class RunReader:
         events: The journal; a torn last line is left out.
     """
 
-    MAX_LINE = 64 << 20
-
     def __init__(self, folder: Path) -> None:
         """Reads the manifest and the journal.
 
@@ -358,7 +360,10 @@ class RunReader:
 
     def value(self, data: JsonValue) -> Any:
         """Turns the recorded arguments or result of a host call back into values, images bound to this folder."""
-        return from_json(data, self.images)
+        try:
+            return from_json(data, self.images)
+        except ValueError as error:
+            raise RecordError(f"{self.folder}: a recorded value is damaged: {str(error)[:200]}") from error
 
     @staticmethod
     def _parse(model: type[Any], data: bytes, name: str) -> Any:
@@ -368,12 +373,21 @@ class RunReader:
             raise RecordError(f"{name} is not what a run folder holds: {error.errors()[0]['msg']}") from error
 
 
+def _begun_only(path: Path) -> bool:
+    """Tells whether this is what a kill leaves of a run folder that was just being made."""
+    if path.name == IMAGES:
+        return path.is_dir() and not any(path.iterdir())
+    return (path.name == JOURNAL and path.stat().st_size == 0) or path.name.startswith(f".{MANIFEST}.")
+
+
 def _read_plain(path: Path) -> bytes:
     try:
         if path.is_symlink():
             raise RecordError(f"{path} is a link; a run folder holds plain files only")
-        if path.stat().st_size > 4 << 30:
-            raise RecordError(f"{path} is larger than 4 GiB")
+        if path.exists() and not path.is_file():
+            raise RecordError(f"{path} is no plain file")
+        if path.stat().st_size > MAX_BYTES:
+            raise RecordError(f"{path} is larger than {MAX_BYTES >> 20} MiB")
         return path.read_bytes()
     except OSError as error:
         raise RecordError(f"{path.parent} is no run folder: cannot read {path.name}: {error.strerror}") from error
@@ -407,7 +421,9 @@ def to_json(value: Any) -> JsonValue:
     if isinstance(value, list):
         return [to_json(item) for item in value]
     if isinstance(value, Mapping):
-        return {"$" + key if key.startswith("$") else key: to_json(item) for key, item in value.items()}
+        return {"$" + key if str(key).startswith("$") else str(key): to_json(item) for key, item in value.items()}
+    if isinstance(value, np.generic):
+        return to_json(value.item())
     if value is None or isinstance(value, bool | int | float | str):
         return value
     return {"$text": str(value)}

@@ -182,7 +182,10 @@ def _scan(distributions: Iterable[metadata.Distribution]) -> Iterator[Plugin]:
         if not name or name.lower() in seen:
             continue
         seen.add(name.lower())
-        entry_points = [e for e in distribution.entry_points if e.group in GROUPS]
+        try:
+            entry_points = [e for e in distribution.entry_points if e.group in GROUPS]
+        except Exception:
+            continue  # A distribution whose metadata cannot be read has no plugins that could be named.
         if not entry_points:
             continue
         summary = distribution.metadata["Summary"] or ""

@@ -31,7 +31,9 @@ class Journal:
         self._write = write
         self._recorded = deque(event for event in events if not isinstance(event, Noted | RunOutcome))
         self._notes = {event.text for event in events if isinstance(event, Noted)}
-        lost = [e.turn for e in events if isinstance(e, Executed) and e.execution.variables_lost]
+        # A program that lost the variables by its own end is not run again; one that began in a new worker is.
+        ended = [event for event in events if isinstance(event, Executed) and event.execution.variables_lost]
+        lost = [event.turn if event.execution.error else event.turn - 1 for event in ended]
         self._lost_until = max(lost, default=0)
 
     @property
@@ -53,11 +55,14 @@ class Journal:
         if turn > self._lost_until:
             return None
         calls = []
-        while (event := self._recorded.popleft()) and isinstance(event, HostCall):
-            calls.append(event)
-        if not isinstance(event, Executed):
+        while (call := self.recorded(HostCall)) is not None:
+            calls.append(call)
+            self._recorded.popleft()
+        ended = self.recorded(Executed)
+        if ended is None:
             raise RecordError(f"turn {turn} of the record has no end; start a new run")
-        return calls, event.execution
+        self._recorded.popleft()
+        return calls, ended.execution
 
     def append(self, event: Event) -> None:
         """Writes an event, or holds it against the recorded one.
@@ -66,7 +71,7 @@ class Journal:
             RecordError: the run does not repeat as recorded.
         """
         if isinstance(event, Noted):
-            if event.text not in self._notes:
+            if not (self._recorded and event.text in self._notes):
                 self._write(event)
             return
         if not self._recorded or isinstance(event, RunOutcome):

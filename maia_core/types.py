@@ -41,7 +41,7 @@ def content_id(*chunks: bytes) -> str:
 class Image(Data):
     """A handle to one RGB image: cheap to copy, hash and record; its pixels are loaded when asked for.
 
-    Make one with `from_pixels`, `from_pil` or, where loading is expensive, `from_loader`. A masked image is a clean
+    Make one with `from_pixels` or `from_pil`. A masked image is a clean
     image with a mask beside it (`masked`): nothing is baked in, so the clean one is always at hand.
 
     Attributes:
@@ -149,7 +149,7 @@ class Image(Data):
         """Binds a handle that was read from a record to the pixel store passed as validation context."""
         if isinstance(context, Mapping) and "images" in context:
             store, image_id, masked = context["images"], self.id, self.clean is not None
-            self._load = lambda: store.load(image_id, masked)
+            self._load = lambda: store.load(image_id, masked, self.width, self.height)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Image) and (self.id, self.title) == (other.id, other.title)
@@ -341,7 +341,7 @@ class Reply(Data):
 class ExecutionLimits(Data):
     """What one experiment may use. Every limit has a default and a name in the record."""
 
-    seconds: float = Field(60.0, gt=0)
+    seconds: float = Field(60.0, gt=0, allow_inf_nan=False)
     """Wall time of the program, not counting the time that host calls take."""
     memory_mb: int = Field(1024, gt=0)
     """Address space of the child process beyond what it starts with."""

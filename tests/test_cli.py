@@ -62,7 +62,7 @@ def test_options_of_run_are_those_of_the_configuration():
         (["run", "--config", "nowhere.toml"], "nowhere.toml"),
         (["run", "-o", "limits.turn=3"], "Did you mean 'turns'"),
         (["run", "-o", "limits.turns"], "KEY=VALUE"),
-        (["run", "--system", "nothing:x:1"], "no system 'nothing'"),
+        (["run", "--system", "nothing:x:1"], "no model or system 'nothing'"),
         (["plugins", "show", "text2imag"], "Did you mean 'text2image'"),
         (["prompt", "--seed", "x"], "not a valid integer"),
         (["run", "--resume", "x", "--seed", "3"], "leave out seed"),

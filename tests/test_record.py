@@ -171,3 +171,28 @@ _VALUES = st.recursive(
 @given(_VALUES)
 def test_values_survive_the_journal(value):
     assert from_json(json.loads(json.dumps(to_json(value))), ImageStore("nowhere")) == value
+
+
+def test_pipe_in_the_place_of_a_file_is_refused_instead_of_waited_for(folder):
+    _write(folder)
+    (folder / "run.json").unlink()
+    os.mkfifo(folder / "run.json")
+    with pytest.raises(RecordError, match="no plain file"):
+        RunReader(folder)
+
+
+def test_what_a_kill_left_of_a_folder_in_the_making_is_taken_over(folder):
+    (folder / "images").mkdir(parents=True)
+    (folder / "journal.jsonl").touch()
+    (folder / ".run.json.abc").write_text("{")
+    _write(folder, Noted(text="one"))
+    assert [event.text for event in RunReader(folder).events] == ["one"]
+
+
+def test_pixels_of_another_size_than_recorded_are_refused(folder):
+    image = disc("red")
+    _write(folder, MessageAdded(message=Message.of("user", image)))
+    disc("red", size=16).pil().save(folder / "images" / f"{image.id}.png")
+    [back] = RunReader(folder).events[0].message.images
+    with pytest.raises(RecordError, match="16x16"):
+        back.pixels()

@@ -15,11 +15,13 @@ from maia_core.agent import run
 from maia_core.config import RunConfig, validated
 from maia_core.context import Context
 from maia_core.errors import BackboneBusy, RecordError
+from maia_core.hookspecs import hookimpl
 from maia_core.launch import make_session
-from maia_core.record import Executed, HostCall, Manifest, Replied, RunReader, RunWriter
+from maia_core.record import Executed, HostCall, Manifest, Replied, RunReader, RunWriter, images_of
 from maia_core.registry import installed
 from maia_core.replay import Journal
 from maia_core.testing.fakes import FAKE_RUN, FakeGenerator, ScriptedBackbone, fake_parts
+from maia_core.types import Execution
 
 STATEFUL = [
     FAKE_RUN[0],
@@ -282,3 +284,41 @@ def test_full_disk_ends_with_one_line_and_the_run_goes_on_when_there_is_room(tmp
         assert kept == _essence(tmp_path / "whole")
     finally:
         subprocess.run(["umount", disk], check=True)
+
+
+def test_a_program_that_began_in_a_new_worker_runs_again_and_one_that_broke_it_does_not():
+    began = Executed(turn=2, execution=Execution(variables_lost=True))
+    broke = Executed(turn=2, execution=Execution(variables_lost=True, error="WorkerDied: signal SIGSEGV"))
+    assert Journal(recorded=[began]).skip(2) is None
+    assert Journal(recorded=[broke]).skip(2) == ([], broke.execution)
+
+
+def test_a_run_that_an_observer_stopped_goes_on_to_its_answer(tmp_path, make_fake_session):
+    class Enough:
+        @hookimpl
+        def should_stop(self, session):
+            return "enough" if session.state.turns else None
+
+    events = []
+    run(
+        make_fake_session(record=events.append, observers=[Enough()]),
+        ScriptedBackbone([STATEFUL[0], ValueError("gone")]),
+    )
+    assert events[-1].status == "failed"
+    context = Context(parts=fake_parts(), cache=tmp_path)
+    context.images = _Pixels(events)
+    session = make_session(context, Journal(recorded=events))
+    outcome = run(session, ScriptedBackbone([FAKE_RUN[-1]]))
+    session.close()
+    assert outcome.status == "answered"
+
+
+class _Pixels:
+    """Stands for the images of a record that was kept in memory."""
+
+    def __init__(self, events):
+        self.images = {image.id: image for image in images_of(events)}
+
+    def load(self, image_id, masked, width, height):
+        image = self.images[image_id]
+        return image.mask() if masked else image.pixels()

@@ -3,10 +3,11 @@ import inspect
 import pytest
 
 from maia_core.agent import run
+from maia_core.context import Context
 from maia_core.errors import BackboneError, UsageError
 from maia_core.hookspecs import hookimpl
 from maia_core.record import HostCall, MessageAdded, Noted, Replied, RunOutcome
-from maia_core.testing.fakes import FAKE_RUN, FakeDataset, FakeGenerator, ScriptedBackbone
+from maia_core.testing.fakes import FAKE_RUN, FakeDataset, FakeGenerator, ScriptedBackbone, fake_parts
 from maia_core.types import Reply, Usage
 
 ANSWER = FAKE_RUN[-1]
@@ -164,7 +165,8 @@ def test_fault_inside_a_tool_is_told_without_a_host_traceback_and_noted(make_fak
     events = []
     session = make_fake_session(record=events.append, parts={"generator": Faulty()})
     execution = session.execute("def run_experiment(system, tools):\n    tools.text2image(['red'])\n")
-    assert "ZeroDivisionError: deep inside" in execution.error
+    assert "tools.text2image failed (ZeroDivisionError)" in execution.error
+    assert "deep inside" not in execution.error
     assert "test_session.py" not in execution.error
     assert any("test_session.py" in event.text for event in events if isinstance(event, Noted))
 
@@ -320,3 +322,41 @@ def test_every_hook_is_documented():
         *("prompt_sections", "report_sections"),
     }
     assert all(inspect.getdoc(function) for function in hooks.values())
+
+
+def test_where_images_come_from_stays_from_the_backbone(make_fake_session):
+    backbone = ScriptedBackbone(FAKE_RUN)
+    run(make_fake_session(), backbone)
+    shown = [image for message in backbone.seen[-1] for image in message.images]
+    assert shown[0].title == "exemplar 1"
+    assert all(not image.provenance and not (image.clean and image.clean.provenance) for image in shown)
+
+
+def test_unknown_price_of_one_reply_does_not_lift_the_limit_on_the_others(make_fake_session):
+    replies = [Reply(text=_program("pass"), usage=Usage(cost=cost)) for cost in (0.6, None, 0.6)]
+    outcome = run(make_fake_session(limits={"cost": 1.0}), ScriptedBackbone([*replies, ANSWER]))
+    assert "limits.cost" in outcome.reason
+
+
+def test_observers_of_one_class_are_all_told(make_fake_session):
+    watchers = [_Watcher(), _Watcher()]
+    run(make_fake_session(observers=watchers), ScriptedBackbone([ANSWER]))
+    assert watchers[0].heard == watchers[1].heard == ["started", 1, "answered"]
+
+
+def test_warnings_from_before_the_run_are_in_its_record(make_fake_session):
+    heard = []
+    context = Context(parts=fake_parts())
+    context.warn("drawings are used instead of photographs")
+    context.warn_to(heard.append)
+    context.warn("later")
+    assert heard == ["drawings are used instead of photographs", "later"]
+
+
+def test_fault_of_a_task_ends_the_run_as_failed_and_is_noted(make_fake_session):
+    events = []
+    session = make_fake_session(record=events.append)
+    session.task.parse = lambda sections: 1 / 0
+    outcome = run(session, ScriptedBackbone([ANSWER]))
+    assert (outcome.status, outcome.reason) == ("failed", "ZeroDivisionError: division by zero")
+    assert any("Traceback" in event.text for event in events if isinstance(event, Noted))

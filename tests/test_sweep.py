@@ -92,7 +92,13 @@ def test_the_same_sweep_again_goes_on_where_it_failed_and_repeats_nothing(world,
 
 
 def test_a_sweep_with_another_configuration_does_not_touch_the_runs(world, tmp_path):
-    list(sweep(RunConfig(), UNITS[1:2], tmp_path, registry=world))
-    [(_, result)] = sweep(RunConfig(seed=5), UNITS[1:2], tmp_path, registry=world)
-    assert isinstance(result, RecordError)
-    assert "another configuration" in str(result)
+    list(sweep(RunConfig(), UNITS[:2], tmp_path, registry=world))
+    for _, result in sweep(RunConfig(seed=5), UNITS[:2], tmp_path, registry=world):
+        assert isinstance(result, RecordError)
+        assert "another configuration" in str(result)
+
+
+def test_units_whose_names_look_alike_get_folders_of_their_own():
+    from maia_core.launch import _slug
+
+    assert len({_slug(ref) for ref in ("m:l:tiger cat", "m:l:tiger-cat", "m:l:tiger_cat", "m" * 90, "m" * 91)}) == 5

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from maia_core.types import Message
-from maia_heuristic.describing import read_description
+from maia_heuristic.describing import Description, read_description
 from maia_heuristic.evidence import scale, stand_in
 from maia_heuristic.hypotheses import Concept, Data, candidate_terms, term_degree
 from maia_heuristic.knowledge import Knowledge
@@ -126,3 +126,7 @@ def test_false_discoveries_are_held_down() -> None:
     assert significant([0.01, 0.04, 0.03, 0.005]) == [True, True, True, True]
     assert significant([0.04, 0.2, 0.9, 0.6]) == [False, False, False, False]
     assert significant([]) == []
+
+
+def test_a_region_that_shows_nothing_names_no_thing(knowledge):
+    assert read_description("nothing is unmasked", knowledge) == Description()

@@ -32,6 +32,8 @@ class Description:
 
 def read_description(text: str, knowledge: Knowledge) -> Description:
     """Reads one description leniently: any text gives a `Description`, perhaps an empty one."""
+    if text.strip().lower().startswith("nothing"):
+        return Description()  # "nothing is unmasked" names no thing.
     fields: dict[str, str] = {}
     head = ""
     for segment in text.split(";"):
