@@ -122,8 +122,8 @@ def run_options(command: F) -> F:
         "options",
         multiple=True,
         metavar="KEY=VALUE",
-        help="Set any key of the configuration: limits.turns=10, generator.size=256. A plugin's option may stand "
-        "alone where only one chosen plugin has it.",
+        help="Set any key of the configuration: limits.turns=10, generator.size=256. An option of a table may stand "
+        "alone (turns=10) where only one has it.",
     )(decorated)
     for key in reversed(CHOICES):
         metavar = "MODEL:LAYER:UNIT" if key == "system" else "NAME"
@@ -173,11 +173,13 @@ def _literal(text: str) -> Any:
 
 
 def _owner(config: RunConfig, option: str) -> str:
-    """Returns the key of the one chosen plugin that has an option of this name."""
+    """Returns the key of the one chosen plugin, or table of limits, that has an option of this name."""
     from maia_core.config import CHOICES as keys
     from maia_core.config import PluginConfig
 
-    owners, offered = [], []
+    tables = {"limits": config.limits, "experiment": config.experiment}
+    offered = [f"{name}.{field}" for name, table in tables.items() for field in type(table).model_fields]
+    owners = [key for key in offered if key.partition(".")[2] == option]
     for key in keys:
         choice = getattr(config, key)
         if choice is None:
@@ -198,9 +200,7 @@ def _owner(config: RunConfig, option: str) -> str:
 
 @click.command()
 @run_options
-@click.option(
-    "--out", type=click.Path(path_type=Path), help="Run folder, new or empty [default: a new one in runs/]."
-)
+@click.option("--out", type=click.Path(path_type=Path), help="Run folder, new or empty [default: a new one in runs/].")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line instead of text.")
 @click.option(
     "--resume",
@@ -243,9 +243,8 @@ def _refuse_beside_resume() -> None:
     given = [name for name in context.params if context.get_parameter_source(name) is source]
     beside = [name for name in given if name not in ("resumed", "as_json", "report")]
     if beside:
-        raise click.UsageError(
-            f"--resume goes on with the configuration that the run began with; leave out {', '.join(beside)}"
-        )
+        options = ", ".join(option.opts[0] for option in context.command.params if option.name in beside)
+        raise click.UsageError(f"--resume goes on with the configuration that the run began with; leave out {options}")
 
 
 def _report(folder: Path) -> Path | None:

@@ -62,10 +62,12 @@ def test_options_of_run_are_those_of_the_configuration():
         (["run", "--config", "nowhere.toml"], "nowhere.toml"),
         (["run", "-o", "limits.turn=3"], "Did you mean 'turns'"),
         (["run", "-o", "limits.turns"], "KEY=VALUE"),
+        (["run", "-o", "seconds=3"], "choose limits.seconds or experiment.seconds"),
+        (["run", "-o", "turns=0"], "'limits.turns'"),
         (["run", "--system", "nothing:x:1"], "no model or system 'nothing'"),
         (["plugins", "show", "text2imag"], "Did you mean 'text2image'"),
         (["prompt", "--seed", "x"], "not a valid integer"),
-        (["run", "--resume", "x", "--seed", "3"], "leave out seed"),
+        (["run", "--resume", "x", "--seed", "3"], "leave out --seed"),
         (["run", "--resume", "x", "--json"], "no run folder"),
     ],
 )
