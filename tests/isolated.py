@@ -25,14 +25,14 @@ def siblings() -> dict[str, Path]:
 
 
 def required(folder: Path, known: dict[str, Path]) -> list[Path]:
-    """Returns the folders of this checkout that a distribution declares, directly or not, itself last."""
+    """Returns the folders of this checkout that a distribution and its tests declare, directly or not, itself last."""
     project = tomllib.loads((folder / "pyproject.toml").read_text())["project"]
     found: list[Path] = []
-    for line in project.get("dependencies", []):
+    for line in project.get("dependencies", []) + project.get("optional-dependencies", {}).get("test", []):
         name = line.split("[")[0].split(">")[0].split("=")[0].split("<")[0].strip()
-        if name in known:
+        if name in known and known[name] not in (ROOT, folder):
             found += [f for f in required(known[name], known) if f not in found]
-    return [*found, folder]
+    return [ROOT, *(f for f in found if f != ROOT), folder]
 
 
 def check(folder: Path) -> bool:
