@@ -105,23 +105,26 @@ def sweep(
     context = Context(config, registry)
     observers = list(observers)
     for unit in units:
-        folder = out / _slug(unit)
         context.restart(Choice(name=unit, **(config.system.options if config.system else {})))
+        result: FinishedRun | MaiaError
         try:
-            if not (folder / MANIFEST).exists():
-                yield unit, _begin(context, folder, observers)
-                continue
-            reader = RunReader(folder)
-            if reader.manifest.config != context.config.model_dump(mode="json"):
-                raise RecordError(f"the run {folder} was begun with another configuration; choose another --out")
-            if reader.outcome is not None and reader.outcome.status in ENDED:
-                yield unit, FinishedRun(folder, reader.outcome)
-                continue
-            yield unit, _go_on(context, reader, observers)
+            result = _one_of_sweep(context, out / _slug(unit), observers)
         except MaiaError as error:
-            yield unit, error
+            result = error
         except Exception as error:
-            yield unit, RunError(one_line(error))
+            result = RunError(one_line(error))
+        yield unit, result
+
+
+def _one_of_sweep(context: Context, folder: Path, observers: Iterable[object]) -> FinishedRun:
+    if not (folder / MANIFEST).exists():
+        return _begin(context, folder, observers)
+    reader = RunReader(folder)
+    if reader.manifest.config != context.config.model_dump(mode="json"):
+        raise RecordError(f"the run {folder} was begun with another configuration; choose another --out")
+    if reader.outcome is not None and reader.outcome.status in ENDED:
+        return FinishedRun(folder, reader.outcome)
+    return _go_on(context, reader, observers)
 
 
 def _begin(context: Context, out: Path | None, observers: Iterable[object]) -> FinishedRun:

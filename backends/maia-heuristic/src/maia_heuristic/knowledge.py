@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from importlib import resources
 from typing import Any
@@ -150,8 +150,3 @@ def _paths(tree: Mapping[str, Any], above: tuple[str, ...] = ()) -> Iterator[tup
     for name, below in tree.items():
         yield (*above, name)
         yield from _paths(below, (*above, name))
-
-
-def most_common(names: Iterable[str], most: int) -> list[str]:
-    """Returns the most frequent names, ties in alphabetical order."""
-    return [name for name, _ in sorted(Counter(names).items(), key=lambda item: (-item[1], item[0]))[:most]]
