@@ -1,7 +1,6 @@
 """The offline laboratory end to end: the real command, network, images, sandbox, backbone, record and report."""
 
 import functools
-import json
 import os
 import signal
 import subprocess
@@ -12,6 +11,7 @@ import pytest
 
 from maia_core.config import cache_dir
 from maia_core.record import HostCall, Replied, RunReader
+from maia_core.testing.records import timeless
 
 MAIA = [sys.executable, "-c", "from maia_core.cli import main; main()"]
 UNIT = "efficientnet-lite0:stem:5"
@@ -33,15 +33,6 @@ def finished(tmp_path_factory):
     return done, folder
 
 
-def _essence(folder):
-    def timeless(data):
-        if isinstance(data, dict):
-            return {k: timeless(v) for k, v in data.items() if k not in ("seconds", "time")}
-        return [timeless(item) for item in data] if isinstance(data, list) else data
-
-    return [timeless(json.loads(line)) for line in (folder / "journal.jsonl").read_text().splitlines()]
-
-
 def test_it_ends_with_a_label_its_evidence_and_a_report(finished):
     done, folder = finished
     outcome = RunReader(folder).outcome
@@ -60,12 +51,12 @@ def test_the_claim_rests_on_experiments(finished):
 
 def test_same_seed_same_record(finished, tmp_path):
     subprocess.run([*MAIA, *RUN, "--out", tmp_path / "again"], capture_output=True, check=True, timeout=600)
-    assert _essence(tmp_path / "again") == _essence(finished[1])
+    assert timeless(tmp_path / "again") == timeless(finished[1])
 
 
 def test_killed_three_times_and_resumed_it_reaches_the_same_record(finished, tmp_path):
     folder = tmp_path / "killed"
-    expected = _essence(finished[1])
+    expected = timeless(finished[1])
     for share in (0.2, 0.5, 0.8):
         command = [*RUN, "--out", folder] if not folder.exists() else ["run", "--resume", folder]
         process = subprocess.Popen([*MAIA, *command], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -76,7 +67,7 @@ def test_killed_three_times_and_resumed_it_reaches_the_same_record(finished, tmp
         process.kill()
         process.wait()
     subprocess.run([*MAIA, "run", "--resume", folder], capture_output=True, check=True, timeout=600)
-    assert _essence(folder) == expected
+    assert timeless(folder) == expected
     again = subprocess.run([*MAIA, "run", "--resume", folder], capture_output=True, text=True, timeout=60)
     assert (again.returncode, "has ended" in again.stderr) == (2, True)
 

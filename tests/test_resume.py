@@ -1,6 +1,5 @@
 """A run that is killed goes on to the same end, and does nothing twice."""
 
-import json
 import os
 import random
 import shutil
@@ -21,6 +20,7 @@ from maia_core.record import Executed, HostCall, Manifest, Replied, RunReader, R
 from maia_core.registry import installed
 from maia_core.replay import Journal
 from maia_core.testing.fakes import FAKE_RUN, FakeGenerator, ScriptedBackbone, fake_parts
+from maia_core.testing.records import timeless
 from maia_core.types import Execution
 
 STATEFUL = [
@@ -90,18 +90,6 @@ def _run(folder, recorded=(), cut_at=None, generator=None, replies=STATEFUL, **c
     return outcome, backbone, generator
 
 
-def _essence(folder):
-    """What must be equal between an uninterrupted and a resumed run: everything but times."""
-
-    def timeless(data):
-        if isinstance(data, dict):
-            return {k: timeless(v) for k, v in data.items() if k not in ("seconds", "time")}
-        return [timeless(item) for item in data] if isinstance(data, list) else data
-
-    lines = (folder / "journal.jsonl").read_text().splitlines()
-    return [timeless(json.loads(line)) for line in lines]
-
-
 def test_a_run_cut_after_any_event_goes_on_to_the_same_record(tmp_path):
     whole, _, generator = _run(tmp_path / "whole")
     assert whole.status == "answered"
@@ -114,7 +102,7 @@ def test_a_run_cut_after_any_event_goes_on_to_the_same_record(tmp_path):
         outcome, backbone, resumed = _run(folder, recorded) if recorded else _run(tmp_path / f"again{cut}")
         assert outcome.explanation == whole.explanation
         if recorded:
-            assert _essence(folder) == _essence(tmp_path / "whole"), f"cut after {cut} events"
+            assert timeless(folder) == timeless(tmp_path / "whole"), f"cut after {cut} events"
             assert backbone.asked == list(range(sum(isinstance(e, Replied) for e in recorded), 4))
             drawn = sum(isinstance(e, HostCall) and e.method == "tools.text2image" for e in recorded)
             assert resumed.calls == generator.calls - drawn
@@ -126,7 +114,7 @@ def test_a_torn_line_is_taken_off_and_its_event_done_again(tmp_path):
     with open(tmp_path / "cut" / "journal.jsonl", "ab") as journal:
         journal.write(b'{"time": 1, "event": "call", "tu')
     _run(tmp_path / "cut", RunReader(tmp_path / "cut").events)
-    assert _essence(tmp_path / "cut") == _essence(tmp_path / "whole")
+    assert timeless(tmp_path / "cut") == timeless(tmp_path / "whole")
 
 
 def test_programs_before_lost_variables_are_not_run_again(tmp_path):
@@ -139,7 +127,7 @@ def test_programs_before_lost_variables_are_not_run_again(tmp_path):
     _run(tmp_path / "cut", cut_at=len(RunReader(tmp_path / "whole").events) - 3, replies=replies)
     outcome, _, _ = _run(tmp_path / "cut", RunReader(tmp_path / "cut").events, replies=replies)
     assert outcome.status == "answered"
-    assert _essence(tmp_path / "cut") == _essence(tmp_path / "whole")
+    assert timeless(tmp_path / "cut") == timeless(tmp_path / "whole")
 
 
 def test_a_run_that_does_not_repeat_stops_and_is_named(tmp_path):
@@ -232,7 +220,7 @@ if recorded is None or recorded.outcome is None:
 @pytest.mark.slow
 def test_a_process_killed_at_random_moments_reaches_the_same_record(tmp_path):
     _run(tmp_path / "whole")
-    expected = _essence(tmp_path / "whole")
+    expected = timeless(tmp_path / "whole")
     rng = random.Random(7)
     kills = 0
     for attempt in range(20):
@@ -254,7 +242,7 @@ def test_a_process_killed_at_random_moments_reaches_the_same_record(tmp_path):
                 break
         else:
             subprocess.run([sys.executable, "-c", code], check=True)
-        assert _essence(folder) == expected, f"attempt {attempt}"
+        assert timeless(folder) == expected, f"attempt {attempt}"
     print(f"killed {kills} times, every record equal to the uninterrupted one")
     assert kills >= 30
 
@@ -280,8 +268,8 @@ def test_full_disk_ends_with_one_line_and_the_run_goes_on_when_there_is_room(tmp
         subprocess.run(["mount", "-o", "remount,size=64m", disk], check=True)
         outcome, _, _ = _run(disk / "run", recorded)
         assert outcome.status == "answered"
-        kept = [event for event in _essence(disk / "run") if event.get("status") != "failed"]
-        assert kept == _essence(tmp_path / "whole")
+        kept = [event for event in timeless(disk / "run") if event.get("status") != "failed"]
+        assert kept == timeless(tmp_path / "whole")
     finally:
         subprocess.run(["umount", disk], check=True)
 
