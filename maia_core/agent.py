@@ -67,8 +67,6 @@ class SessionState:
     seconds: float = 0.0
     """Time of the replies and the experiments."""
     experiments: int = 0
-    cost: float = 0.0
-    """US dollars, of the replies whose price is known."""
     mistakes: int = 0
     """Malformed replies in a row."""
     final: bool = False
@@ -135,7 +133,6 @@ class Session:
         self.journal.append(Replied(turn=number, reply=reply, seconds=seconds))
         self._add(Message.of("assistant", reply.text))
         self.state.usage += reply.usage
-        self.state.cost += reply.usage.cost or 0.0
         turn = self._take(number, reply)
         self.state.turns.append(turn)
         self.state.mistakes = self.state.mistakes + 1 if turn.mistake else 0
@@ -160,15 +157,21 @@ class Session:
             )
         )
 
+    @property
+    def usage(self) -> Usage:
+        """What the backbone and the engines have used."""
+        return self.state.usage + self.context.spent
+
     def budget(self) -> dict[str, tuple[float, float]]:
         """Returns what the run has used and may use, by the name of the limit."""
         state, limits = self.state, self.limits
+        usage = self.usage
         return {
             "turns": (len(state.turns), limits.turns),
             "experiments": (state.experiments, limits.experiments),
             "seconds": (state.seconds, limits.seconds),
-            "tokens": (state.usage.tokens, limits.tokens),
-            "cost": (state.cost, limits.cost),
+            "tokens": (usage.tokens, limits.tokens),
+            "cost": (usage.cost, limits.cost),
             "images": (self.context.generated, limits.images),
         }
 
@@ -198,7 +201,7 @@ class Session:
             answer=answer.model_dump(mode="json") if answer else {},
             explanation=self.task.explanation(answer) if answer else None,
             turns=len(self.state.turns),
-            usage=self.state.usage,
+            usage=self.usage,
             seconds=self.state.seconds,
         )
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from maia_core.config import CHOICES, Choice, RunConfig, cache_dir
 from maia_core.errors import PluginError, ToolError, UsageError, did_you_mean
 from maia_core.record import ImageStore, Logged
-from maia_core.types import Image, ImagePart, TextPart, as_part, content_id
+from maia_core.types import Image, ImagePart, TextPart, Usage, as_part, content_id
 
 if TYPE_CHECKING:
     from maia_core.protocols import Dataset, Describer, ExemplarSource, ImageEditor, ImageGenerator, Model, System
@@ -31,6 +31,7 @@ class Context:
         logged: What was logged so far, oldest first.
         exemplar_floor: The lowest exemplar activation, once a tool has found the exemplars.
         generated: Images that were generated or edited so far.
+        spent: Tokens and money that engines used so far: a describer or a generator behind a paid service.
         images: The pixels of the run's record.
     """
 
@@ -66,6 +67,7 @@ class Context:
         self.logged: list[Logged] = []
         self.exemplar_floor: float | None = None
         self.generated = 0
+        self.spent = Usage()
         self.images: ImageStore | None = None
         self._warnings: list[str] = []
         self._warn_to: Callable[[str], None] = self._warnings.append
@@ -202,6 +204,11 @@ class Context:
                 f"{count} images are asked for, but the run's budget has {max(left, 0)} left (limits.images)"
             )
         self.generated += count
+
+    def spend(self, usage: Usage) -> None:
+        """Counts what an engine used, so that the run's budget of tokens and money holds for engines too."""
+        with self._lock:
+            self.spent += usage
 
     def seeds(self, prompts: Sequence[str]) -> list[int]:
         """Derives one seed a prompt from (run, prompt, occurrence in `prompts`): replicates differ, repeats agree.

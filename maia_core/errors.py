@@ -54,6 +54,10 @@ class BackboneBusy(BackboneError):
         self.retry_after = retry_after
 
 
+class ContextTooLong(BackboneError):
+    """The conversation does not fit the model's window: the loop sends a shorter one, see `maia_core.window`."""
+
+
 class SandboxError(RunError):
     """No sandbox can run programs here, or the sandbox itself failed."""
 

@@ -17,7 +17,7 @@ from maia_core.context import Context
 from maia_core.errors import MaiaError, MendableError, PluginError, RunError, ToolError, did_you_mean, one_line
 from maia_core.record import HostCall, Noted, from_json, images_of, to_json
 from maia_core.replay import Journal
-from maia_core.types import SystemRef, content_id
+from maia_core.types import SystemRef, Usage, content_id
 
 
 class ToolHost:
@@ -86,10 +86,12 @@ class ToolHost:
         context.logged.extend(call.logged)
         context.exemplar_floor = call.exemplar_floor
         context.generated += call.generated
+        context.spend(call.usage)
 
     def _carry_out(self, call: HostCall, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         context, method, error = self._context, call.method, ""
         logged, generated, shown_before = len(context.logged), context.generated, context.take_shown()
+        spent, context.spent = context.spent, Usage()
         started = time.perf_counter()
         result: Any = None
         plain: JsonValue = None
@@ -108,6 +110,7 @@ class ToolHost:
             error = f"{method} failed ({type(failure).__name__}); it may work with other arguments"
         shown = context.take_shown()
         context.show(*shown_before, *shown)
+        used, context.spent = context.spent, spent + context.spent
         done = call.model_copy(
             update={
                 "result": plain,
@@ -116,6 +119,7 @@ class ToolHost:
                 "shown": tuple(shown),
                 "logged": tuple(context.logged[logged:]),
                 "generated": context.generated - generated,
+                "usage": used,
                 "exemplar_floor": context.exemplar_floor,
                 "seconds": time.perf_counter() - started,
             }

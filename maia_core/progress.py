@@ -94,7 +94,7 @@ class JsonProgress:
             error=execution.error if execution else "",
             host_calls=execution.host_calls if execution else 0,
             seconds=round(session.state.seconds, 3),
-            tokens=session.state.usage.tokens,
+            tokens=session.usage.tokens,
         )
 
     @hookimpl

@@ -31,6 +31,7 @@ from maia_core.types import (
     Image,
     LayerInfo,
     Message,
+    ModelSheet,
     Reply,
     UnitInfo,
     UnitStatistics,
@@ -242,8 +243,17 @@ class Backbone(Protocol):
 
         Raises:
             BackboneBusy: a passing failure; the loop waits and asks again, so a backbone does not retry by itself.
+            ContextTooLong: the conversation does not fit the model's window; the loop sends a shorter one.
             BackboneError: no usable reply, and the same call would not get one later.
         """
+
+
+@runtime_checkable
+class ListsModels(Protocol):
+    """The factory of a backbone that can be several models, or needs a key: what `maia backbones` shows of it."""
+
+    def models(self) -> list[ModelSheet]:
+        """Lists what the backbone could be, without a network access; a static method of the factory."""
 
 
 @runtime_checkable

@@ -99,6 +99,7 @@ class HostCall(Data):
         logged: Results that the call logged.
         exemplar_floor: The lowest exemplar activation, once a call has found it.
         generated: Images that the call generated or edited.
+        usage: What engines behind the call used: a describer that is a paid service.
         images: The handles behind the references in `arguments` and `result`; not written, their pixels are.
         seconds: How long it took.
     """
@@ -115,6 +116,7 @@ class HostCall(Data):
     logged: tuple[Logged, ...] = ()
     exemplar_floor: float | None = None
     generated: int = 0
+    usage: Usage = Usage()
     seconds: float = 0.0
     images: tuple[Image, ...] = Field(default=(), exclude=True, repr=False)
 

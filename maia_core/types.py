@@ -287,25 +287,36 @@ def as_part(item: str | Image | TextPart | ImagePart) -> TextPart | ImagePart:
 
 
 class Usage(Data):
-    """Tokens of one call, or of several added up; `cost` in US dollars, None where the price is not known."""
+    """What one call used, or several added up.
+
+    Attributes:
+        input_tokens: Tokens read, cached ones among them.
+        output_tokens: Tokens written, reasoning among them.
+        cached_tokens: Those of the input that the provider had cached.
+        cost: US dollars, of what has a known price.
+        unpriced_tokens: Tokens whose price is not known: `cost` leaves them out.
+    """
 
     input_tokens: int = 0
     output_tokens: int = 0
     cached_tokens: int = 0
-    cost: float | None = 0.0
+    cost: float = 0.0
+    unpriced_tokens: int = 0
 
     def __add__(self, other: Usage) -> Usage:
-        return Usage(
-            input_tokens=self.input_tokens + other.input_tokens,
-            output_tokens=self.output_tokens + other.output_tokens,
-            cached_tokens=self.cached_tokens + other.cached_tokens,
-            cost=None if self.cost is None or other.cost is None else self.cost + other.cost,
-        )
+        return Usage(**{name: getattr(self, name) + getattr(other, name) for name in Usage.model_fields})
 
     @property
     def tokens(self) -> int:
         """Input and output tokens together."""
         return self.input_tokens + self.output_tokens
+
+    @property
+    def price(self) -> str:
+        """The cost in words: what is not known is never shown as nothing."""
+        if not self.unpriced_tokens:
+            return f"${self.cost:,.2f}"
+        return f"over ${self.cost:,.2f}" if self.cost else "unknown"
 
 
 class CallLimits(Data):
@@ -322,10 +333,36 @@ class BackboneInfo(Data):
     name: str
     model: str = ""
     images: bool = True
+    """False: it sees text only; images reach it as descriptions."""
     max_images: int | None = None
-    """Most images in one call; None: no limit known."""
+    """Most images that `complete` takes in one call, tiled ones counted one by one; None: no limit known."""
     context_tokens: int | None = None
+    """The model's window, input and output together; None: not known."""
+    image_tokens: int = 800
+    """About how many tokens one image takes; an estimate until the backbone has reported what it counts."""
     system_role: bool = True
+
+
+class ModelSheet(Data):
+    """One line of `maia backbones`: a model that a backbone could be, known without asking it anything.
+
+    Attributes:
+        model: What `-o backbone.model=` takes; empty where the backbone is one thing.
+        key: The environment variable of its key; empty where it needs none.
+        ready: True if the key is set, and whatever else it needs is there.
+        info: What it can do.
+        input_price: US dollars for a million input tokens; None where that is not known, 0 for local ones.
+        output_price: Likewise for output tokens.
+        note: What else a person who chooses must know, such as how to install what is missing.
+    """
+
+    model: str = ""
+    key: str = ""
+    ready: bool = True
+    info: BackboneInfo
+    input_price: float | None = None
+    output_price: float | None = None
+    note: str = ""
 
 
 class Reply(Data):

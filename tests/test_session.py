@@ -333,7 +333,10 @@ def test_where_images_come_from_stays_from_the_backbone(make_fake_session):
 
 
 def test_unknown_price_of_one_reply_does_not_lift_the_limit_on_the_others(make_fake_session):
-    replies = [Reply(text=_program("pass"), usage=Usage(cost=cost)) for cost in (0.6, None, 0.6)]
+    replies = [
+        Reply(text=_program("pass"), usage=usage)
+        for usage in (Usage(cost=0.6), Usage(unpriced_tokens=9), Usage(cost=0.6))
+    ]
     outcome = run(make_fake_session(limits={"cost": 1.0}), ScriptedBackbone([*replies, ANSWER]))
     assert "limits.cost" in outcome.reason
 

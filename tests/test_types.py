@@ -58,6 +58,11 @@ def test_message_text_names_images_by_title():
     assert Message.of("user", "look", _image(title="a dog")).text == "look\n[image: a dog]"
 
 
-def test_unknown_cost_stays_unknown_when_added():
-    assert (Usage(input_tokens=1, cost=None) + Usage(input_tokens=2, cost=1.0)).cost is None
-    assert (Usage(output_tokens=1) + Usage(input_tokens=2)).tokens == 3
+def test_unknown_price_is_never_shown_as_nothing():
+    unknown, paid = Usage(input_tokens=3, unpriced_tokens=3), Usage(cost=1.5)
+    assert [usage.price for usage in (Usage(), paid, unknown, unknown + paid)] == [
+        "$0.00",
+        "$1.50",
+        "unknown",
+        "over $1.50",
+    ]

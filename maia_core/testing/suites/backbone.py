@@ -126,5 +126,6 @@ class BackboneSuite:
     def assert_counted(self, usage: Usage) -> None:
         """Asserts that the counts of a call are possible ones."""
         assert min(usage.input_tokens, usage.output_tokens, usage.cached_tokens) >= 0
-        assert usage.cost is None or usage.cost >= 0
+        assert usage.cost >= 0
+        assert 0 <= usage.unpriced_tokens <= usage.tokens
         assert usage.cached_tokens <= usage.input_tokens, "cached tokens are part of the input tokens"

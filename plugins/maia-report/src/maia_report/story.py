@@ -196,8 +196,9 @@ class Story:
 
     @cached_property
     def usage(self) -> Usage:
-        """Tokens and cost of all replies."""
-        return sum((step.reply.reply.usage for step in self.steps if step.reply), Usage())
+        """Tokens and cost of all replies, and of engines that are paid services."""
+        replies = [step.reply.reply.usage for step in self.steps if step.reply]
+        return sum((*replies, *(call.usage for step in self.steps for call in step.calls)), Usage())
 
     @property
     def experiments(self) -> int:
