@@ -1,0 +1,86 @@
+"""A describer made of anything that answers conversations: each image in a fresh one, blind to the hypotheses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from maia_core.types import Image, Message, Reply, content_id
+
+Ask = Callable[[Sequence[Sequence[Message]]], Sequence[Reply]]
+"""Answers several conversations, in their order: a backend batches them or asks in parallel."""
+
+WHOLE = "Say in one short sentence what this image shows: the things, their parts, colours, textures and surroundings."
+MASKED = (
+    "A part of this image is bright, the rest is darkened. Say in one short sentence what the bright part shows: the "
+    "thing or the part of a thing, its colour and texture. Do not describe the dark part, do not mention the darkening."
+)
+COMMON = (
+    "What do these {count} images have in common? Where a part of an image is darkened, only the bright part counts. "
+    "Name in one or two short sentences what most of them share, the most specific first; if there are several groups, "
+    "name each."
+)
+DESCRIBED = (
+    "These are descriptions of {count} images, one a line. What do the images have in common? Name in one or two short "
+    "sentences what most of them share, the most specific first; if there are several groups, name each.\n{lines}"
+)
+NOTHING = "nothing that could be described"
+"""What stands for an empty or refused answer."""
+LONGEST = 500
+"""Characters of one description; models that cannot stop are cut."""
+
+
+class ChatDescriber:
+    """Describes images by asking a vision-language model, one fresh conversation an image.
+
+    What it has described it remembers by content, so that the same image is described alike and paid for once.
+
+    Attributes:
+        fingerprint: Changes with the model that is asked and with the questions.
+    """
+
+    def __init__(self, ask: Ask, model: str, max_images: int | None = None) -> None:
+        """Makes a describer.
+
+        Args:
+            ask: Answers conversations; it may refuse none of them by raising, see `Reply.stop`.
+            model: What identifies the model and its settings.
+            max_images: Most images that one conversation may hold; a summary of more is made of their descriptions.
+        """
+        self._ask = ask
+        self._max_images = max_images
+        self._known: dict[str, str] = {}
+        self.fingerprint = content_id(*(part.encode() for part in (model, WHOLE, MASKED, COMMON, DESCRIBED)))
+
+    def describe(self, images: Sequence[Image]) -> list[str]:
+        """See `maia_core.protocols.Describer`."""
+        unknown = {image.id: image for image in images if image.id not in self._known}
+        questions = [
+            Message.of("user", image.anonymous(), MASKED if image.clean else WHOLE) for image in unknown.values()
+        ]
+        replies = self._ask([[question] for question in questions]) if questions else []
+        for name, reply in zip(unknown, replies, strict=True):
+            self._known[name] = _line(reply)
+        return [self._known[image.id] for image in images]
+
+    def summarize(self, images: Sequence[Image]) -> str:
+        """See `maia_core.protocols.Describer`."""
+        if not images:
+            return NOTHING
+        key = "+".join(image.id for image in images)
+        if key not in self._known:
+            if self._max_images is not None and len(images) > self._max_images:
+                lines = "\n".join(f"- {line}" for line in self.describe(images))
+                question = Message.of("user", DESCRIBED.format(count=len(images), lines=lines))
+            else:
+                shown = [image.anonymous() for image in images]
+                question = Message.of("user", *shown, COMMON.format(count=len(images)))
+            [reply] = self._ask([[question]])
+            self._known[key] = _line(reply)
+        return self._known[key]
+
+
+def _line(reply: Reply) -> str:
+    text = " ".join(reply.text.split())
+    if not text or reply.stop == "refusal":
+        return NOTHING
+    return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"

@@ -1,0 +1,70 @@
+"""A describer that asks a model: here one that really looks at the pixels it is handed."""
+
+import numpy as np
+import pytest
+
+from maia_core.testing.fakes import disc
+from maia_core.testing.suites import DescriberSuite
+from maia_core.types import Message, Reply
+from maia_vlm import ChatDescriber, with_descriptions
+
+
+class Eye:
+    """Answers with the mean colour of what it is shown, and keeps what it was asked."""
+
+    def __init__(self):
+        self.asked = []
+
+    def __call__(self, conversations):
+        self.asked += conversations
+        return [Reply(text=self.answer(conversation)) for conversation in conversations]
+
+    def answer(self, conversation):
+        images = [image for message in conversation for image in message.images]
+        means = [np.round(image.pixels().mean(axis=(0, 1))).astype(int).tolist() for image in images]
+        return f"mean colours\n{means} " + conversation[-1].text[-200:] * (not images)
+
+
+class TestChatDescriber(DescriberSuite):
+    @pytest.fixture
+    def describer(self):
+        return ChatDescriber(Eye(), "eye")
+
+
+class TestChatDescriberOfSingleImages(DescriberSuite):
+    @pytest.fixture
+    def describer(self):
+        return ChatDescriber(Eye(), "eye", max_images=1)
+
+
+def test_each_image_is_asked_about_alone_and_once():
+    eye = Eye()
+    describer = ChatDescriber(eye, "eye")
+    red, blue = disc("red", 1).retitled("a red hypothesis"), disc("blue", 2)
+    describer.describe([red, blue, red])
+    describer.describe([blue])
+    assert [[len(message.images) for message in conversation] for conversation in eye.asked] == [[1], [1]]
+    assert "hypothesis" not in "".join(message.model_dump_json() for asked in eye.asked for message in asked)
+
+
+@pytest.mark.parametrize("reply", [Reply(text=""), Reply(text="No.", stop="refusal"), Reply(text="very " * 999)])
+def test_empty_refused_and_endless_answers_become_a_line(reply):
+    [text] = ChatDescriber(lambda conversations: [reply] * len(conversations), "m").describe([disc("red")])
+    assert 0 < len(text) <= 500
+    assert "No." not in text
+
+
+def test_summary_of_more_images_than_fit_is_made_of_their_descriptions():
+    eye = Eye()
+    ChatDescriber(eye, "eye", max_images=2).summarize([disc("red", n) for n in range(3)])
+    assert [sum(len(message.images) for message in asked) for asked in eye.asked] == [1, 1, 1, 0]
+    assert eye.asked[-1][0].text.count("- mean colours") == 3
+
+
+def test_model_that_sees_nothing_reads_descriptions():
+    image = disc("red").retitled("exemplar 1")
+    describer = ChatDescriber(Eye(), "eye")
+    [message] = with_descriptions([Message.of("user", "Displayed:", image, image)], describer)
+    assert not message.images
+    assert message.text.count("you cannot see it") == 2
+    assert describer.describe([image])[0] in message.text
