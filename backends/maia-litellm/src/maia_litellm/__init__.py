@@ -1,0 +1,1 @@
+"""Vision-language and image models behind an API, through LiteLLM."""
