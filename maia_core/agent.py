@@ -17,13 +17,23 @@ from typing import Any
 from pydantic import BaseModel
 
 from maia_core.context import Context
-from maia_core.errors import BackboneBusy, BackboneError, MaiaError, RecordError, ReplyError, one_line
+from maia_core.errors import (
+    BackboneBusy,
+    BackboneError,
+    ContextTooLong,
+    MaiaError,
+    RecordError,
+    ReplyError,
+    one_line,
+)
 from maia_core.host import ToolHost
 from maia_core.observers import Observers
 from maia_core.prompt import render_system_prompt
 from maia_core.protocols import Backbone, Sandbox, Task
 from maia_core.record import (
+    Asked,
     Executed,
+    HostCall,
     MessageAdded,
     Noted,
     ProgramStarted,
@@ -33,7 +43,8 @@ from maia_core.record import (
 )
 from maia_core.replay import Journal
 from maia_core.replies import parse_reply
-from maia_core.types import CallLimits, Execution, ImagePart, Message, Part, Reply, TextPart, Usage, as_part
+from maia_core.types import BackboneInfo, CallLimits, Execution, Message, Part, Reply, TextPart, Usage, as_part
+from maia_core.window import Conversation
 
 
 @dataclass(frozen=True)
@@ -61,7 +72,6 @@ class Turn:
 class SessionState:
     """What has happened so far; derived from the events alone."""
 
-    messages: list[Message] = field(default_factory=list)
     turns: list[Turn] = field(default_factory=list)
     usage: Usage = field(default_factory=Usage)
     seconds: float = 0.0
@@ -81,6 +91,7 @@ class Session:
         context: The parts of the run.
         task: The question.
         state: What has happened so far.
+        conversation: The messages, and which of them a backbone is sent.
     """
 
     def __init__(
@@ -96,11 +107,12 @@ class Session:
         self.context = context
         self.task = task
         self.state = SessionState()
+        self.conversation = Conversation()
         self.limits = context.config.limits
         self.journal = journal or Journal()
         self._sandbox = sandbox
         self._observers = observers or Observers()
-        self._host = ToolHost(context, tools, self.journal, on_call=lambda call: self._tell("tool_called", call=call))
+        self._host = ToolHost(context, tools, self.journal, on_call=self._called)
         context.warn_to(self.note)
         self._tell("run_started")
         sections = [str(section) for section in self._tell("prompt_sections")]
@@ -127,11 +139,20 @@ class Session:
         self.journal.append(Executed(turn=number, execution=execution))
         return recorded.execution if recorded else execution
 
+    def ask(self, info: BackboneInfo, because: str = "") -> Asked:
+        """Records what of the conversation a backbone is sent next; `conversation.sent` has the messages."""
+        turn, policy, reply_tokens = len(self.state.turns) + 1, self.context.config.window, self.limits.reply_tokens
+        asked = self.journal.recorded(Asked) or self.conversation.ask(turn, policy, info, reply_tokens, because)
+        self.journal.append(asked)
+        self.conversation.take(asked)
+        return asked
+
     def submit(self, reply: Reply, seconds: float = 0.0) -> Turn:
         """Takes one reply: runs its program, or validates its answer, or says what is wrong with it."""
         number = len(self.state.turns) + 1
-        self.journal.append(Replied(turn=number, reply=reply, seconds=seconds))
-        self._add(Message.of("assistant", reply.text))
+        replied = Replied(turn=number, reply=reply, seconds=seconds)
+        self.journal.append(replied)
+        self.conversation.take(replied)
         self.state.usage += reply.usage
         turn = self._take(number, reply)
         self.state.turns.append(turn)
@@ -240,15 +261,14 @@ class Session:
 
     def _say(self, message: Message) -> None:
         recorded = self.journal.recorded(MessageAdded)
-        self.journal.append(MessageAdded(message=message))
-        self._add(recorded.message if recorded else message)
+        said = MessageAdded(message=message)
+        self.journal.append(said)
+        self.conversation.take(recorded or said)
 
-    def _add(self, message: Message) -> None:
-        """Adds a message; two user messages in a row become one, as some providers demand."""
-        messages = self.state.messages
-        if messages and messages[-1].role == message.role:
-            message = Message(role=message.role, parts=messages.pop().parts + message.parts)
-        messages.append(message)
+    def _called(self, call: HostCall, repeated: bool) -> None:
+        self.conversation.take(call)
+        if not repeated:
+            self._tell("tool_called", call=call)
 
     def _tell(self, hook: str, **arguments: Any) -> list[Any]:
         results = self._observers.tell(hook, session=self, **arguments)
@@ -289,21 +309,34 @@ def _loop(session: Session, backbone: Backbone) -> RunOutcome:
 
 
 def _turn(session: Session, backbone: Backbone) -> Turn:
+    asked = session.ask(backbone.info)
+    while session.journal.recorded(Asked):  # The recorded run asked again, or was killed while it waited.
+        asked = session.ask(backbone.info)
     recorded = session.journal.recorded(Replied)
     if recorded is not None:
         return session.submit(recorded.reply, recorded.seconds)
     if session.journal.replaying:
         raise RecordError("the run does not repeat as recorded: the record holds no reply here. Start a new run")
     started = time.perf_counter()
-    reply = _ask(session, backbone)
+    reply = _reply(session, backbone, asked)
     return session.submit(reply, time.perf_counter() - started)
 
 
-def _ask(session: Session, backbone: Backbone) -> Reply:
+def _reply(session: Session, backbone: Backbone, asked: Asked) -> Reply:
+    """Calls the backbone; a conversation that is too long for it is shortened."""
+    while True:
+        try:
+            return _call(session, backbone, session.conversation.sent(asked))
+        except ContextTooLong as error:
+            if not session.conversation.shorter(asked):
+                raise
+            asked = session.ask(backbone.info, because=one_line(error))
+
+
+def _call(session: Session, backbone: Backbone, messages: Sequence[Message]) -> Reply:
     """Calls the backbone, again after passing failures: with back-off, jitter, and bounds on number and time."""
     limits = session.limits
     call = CallLimits(max_output_tokens=limits.reply_tokens, seconds=limits.reply_seconds, seed=session.context.seed)
-    messages = [_without_origin(message) for message in session.state.messages]
     waited = 0.0
     for attempt in itertools.count():
         try:
@@ -324,15 +357,6 @@ def _ask(session: Session, backbone: Backbone) -> Reply:
         except Exception as error:
             raise BackboneError(f"backbone '{backbone.info.name}' failed: {one_line(error)}") from error
     raise AssertionError("unreachable")
-
-
-def _without_origin(message: Message) -> Message:
-    """Returns a message whose images keep their titles but not where they come from."""
-    parts = [
-        ImagePart(image=p.image.anonymous().retitled(p.image.title)) if isinstance(p, ImagePart) else p
-        for p in message.parts
-    ]
-    return Message(role=message.role, parts=tuple(parts))
 
 
 def execution_parts(execution: Execution) -> list[Part]:

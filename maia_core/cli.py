@@ -88,7 +88,9 @@ def _fail(error: Exception, show: bool, code: int) -> None:
     if show:
         import traceback
 
-        traceback.print_exception(error)
+        from maia_core.text import redacted
+
+        click.echo(redacted("".join(traceback.format_exception(error))), err=True, nl=False)
     hint = "" if show or code == 2 else " (--traceback shows where)"
     click.echo(f"maia: {_clean(one_line(error))}{hint}", err=True)
     sys.exit(code)
@@ -299,7 +301,7 @@ def prompt(config: RunConfig) -> None:
 
     session = make_session(Context(config))
     session.close()
-    for message in session.state.messages:
+    for message in session.conversation.messages:
         click.echo(f"--- {message.role} ---\n{message.text}")
 
 

@@ -68,6 +68,19 @@ class Limits(Data):
     """Longest time that the retries of one call wait together."""
 
 
+class Window(Data):
+    """What of a conversation the backbone is sent: see `maia_core.window`."""
+
+    images: int = Field(60, gt=0)
+    """Most images in one request, or as many as the backbone takes. Older ones leave a line with their activation."""
+    block: int = Field(20, gt=0)
+    """Images leave in blocks of this many, so that a provider's prompt cache breaks once a block."""
+    exemplars: int = Field(15, ge=0)
+    """This many of the highest exemplars stay."""
+    tokens: int | None = Field(None, gt=0)
+    """Most tokens of one request, estimated; the backbone's own window where it is not set."""
+
+
 class RunConfig(Data):
     """Everything that a run is made from. The defaults are the offline laboratory."""
 
@@ -97,6 +110,7 @@ class RunConfig(Data):
     runs: str = "runs"
     """Folder in which a run makes its own folder."""
     limits: Limits = Limits()
+    window: Window = Window()
     experiment: ExecutionLimits = ExecutionLimits()
 
 

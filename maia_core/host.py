@@ -17,6 +17,7 @@ from maia_core.context import Context
 from maia_core.errors import MaiaError, MendableError, PluginError, RunError, ToolError, did_you_mean, one_line
 from maia_core.record import HostCall, Noted, from_json, images_of, to_json
 from maia_core.replay import Journal
+from maia_core.text import redacted
 from maia_core.types import SystemRef, Usage, content_id
 
 
@@ -34,7 +35,7 @@ class ToolHost:
         context: Context,
         tools: Mapping[str, Callable[..., Any]],
         journal: Journal | None = None,
-        on_call: Callable[[HostCall], object] = lambda call: None,
+        on_call: Callable[[HostCall, bool], object] = lambda call, repeated: None,
     ) -> None:
         """Makes the host of a run.
 
@@ -42,7 +43,7 @@ class ToolHost:
             context: The run's parts.
             tools: The tools by the names under which programs call them.
             journal: Where calls are recorded; recorded ones are answered from it. None: nowhere.
-            on_call: Told of every call that was carried out, when it has ended.
+            on_call: Told of every call when it has ended, and whether it was repeated from the record.
         """
         self._context = context
         self._journal = journal or Journal()
@@ -87,6 +88,7 @@ class ToolHost:
         context.exemplar_floor = call.exemplar_floor
         context.generated += call.generated
         context.spend(call.usage)
+        self._on_call(call, True)
 
     def _carry_out(self, call: HostCall, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         context, method, error = self._context, call.method, ""
@@ -101,7 +103,7 @@ class ToolHost:
         except ValidationError as mistake:
             error = _argument_error(method, self._raw[method], mistake)
         except MendableError as mistake:
-            error = str(mistake)
+            error = redacted(str(mistake))
         except MaiaError:
             raise
         except Exception as failure:
@@ -125,7 +127,7 @@ class ToolHost:
             }
         )
         self._journal.append(done)
-        self._on_call(done)
+        self._on_call(done, False)
         if error:
             raise ToolError(error)
         return result

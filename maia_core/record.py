@@ -25,6 +25,7 @@ from pydantic import BaseModel, Field, JsonValue, TypeAdapter, ValidationError
 
 from maia_core.errors import RecordError
 from maia_core.files import write_atomically
+from maia_core.text import redacted
 from maia_core.types import Data, Execution, Explanation, Image, Message, Part, Reply, SystemRef, UnitInfo, Usage
 
 E = TypeVar("E")
@@ -56,6 +57,32 @@ class MessageAdded(Data):
 
     event: Literal["message"] = "message"
     message: Message
+
+
+class Asked(Data):
+    """The backbone is asked for a reply: what of the conversation it is sent, see `maia_core.window`.
+
+    Attributes:
+        images: How many images are sent.
+        tokens: About how many tokens, corrected by what the backbone reported of the call before.
+        images_left_out: Which images of the conversation are not, by their number in it, from 0.
+        messages_left_out: How many messages after the task are not.
+        max_images: Most images that the policy and the backbone allow.
+        max_tokens: Most tokens; None where no limit is known.
+        image_tokens: What one image was taken to count.
+        because: Why it is asked again with less; empty at first.
+    """
+
+    event: Literal["asked"] = "asked"
+    turn: int
+    images: int = 0
+    tokens: int = 0
+    images_left_out: tuple[int, ...] = ()
+    messages_left_out: int = 0
+    max_images: int
+    max_tokens: int | None = None
+    image_tokens: int = 0
+    because: str = ""
 
 
 class Replied(Data):
@@ -159,7 +186,7 @@ class RunOutcome(Data):
     seconds: float = 0.0
 
 
-Event = MessageAdded | Replied | ProgramStarted | HostCall | Executed | Noted | RunOutcome
+Event = MessageAdded | Asked | Replied | ProgramStarted | HostCall | Executed | Noted | RunOutcome
 _EVENT: TypeAdapter[Event] = TypeAdapter(Annotated[Event, Field(discriminator="event")])
 
 
@@ -279,7 +306,7 @@ class RunWriter:
             for image in images_of(event):
                 self.images.save(image)
             line = json.dumps({"time": round(time.time(), 3)} | event.model_dump(mode="json")) + "\n"
-            self._write(line.encode())
+            self._write(redacted(line).encode())
         except OSError as error:
             raise RecordError(
                 f"cannot write the record {self.folder}: {error.strerror}; it is complete up to the last event"

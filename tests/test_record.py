@@ -196,3 +196,19 @@ def test_pixels_of_another_size_than_recorded_are_refused(folder):
     [back] = RunReader(folder).events[0].message.images
     with pytest.raises(RecordError, match="16x16"):
         back.pixels()
+
+
+def test_a_secret_of_the_environment_never_reaches_the_record(make_fake_session, tmp_path, monkeypatch):
+    """Providers repeat a wrong key in their error messages."""
+    secret = "sk-proj-0123456789abcdef"
+    monkeypatch.setenv("ACME_API_KEY", secret)
+    monkeypatch.setenv("OTHER_TOKEN", "execution")  # A plain word would be found everywhere.
+    session = make_fake_session()
+    writer = RunWriter.create(tmp_path / "run", _manifest())
+    writer.append(Noted(text=f'wrong key: {secret}, see the "docs"'))
+    writer.append(session.outcome("failed", f"401: {secret}"))
+    writer.close()
+    run = RunReader(tmp_path / "run")
+    assert secret not in (tmp_path / "run" / "journal.jsonl").read_text()
+    assert run.of_type(Noted)[0].text == 'wrong key: [ACME_API_KEY], see the "docs"'
+    assert run.outcome.status == "failed"

@@ -13,7 +13,7 @@ import pytest
 from maia_core.agent import run
 from maia_core.config import RunConfig, validated
 from maia_core.context import Context
-from maia_core.errors import BackboneBusy, RecordError
+from maia_core.errors import BackboneBusy, ContextTooLong, RecordError
 from maia_core.hookspecs import hookimpl
 from maia_core.launch import make_session
 from maia_core.record import Executed, HostCall, Manifest, Replied, RunReader, RunWriter, images_of
@@ -40,12 +40,15 @@ STATEFUL = [
 class _CountingBackbone(ScriptedBackbone):
     """Answers by the number of turns in the conversation, so that it can join at any place."""
 
-    def __init__(self, replies):
+    def __init__(self, replies, longest=None):
         super().__init__(replies)
         self.all = list(replies)
         self.asked = []
+        self.longest = longest
 
     def complete(self, messages, limits):
+        if self.longest is not None and sum(len(message.images) for message in messages) > self.longest:
+            raise ContextTooLong("too many images")
         turn = sum(m.role == "assistant" for m in messages)
         self.asked.append(turn)
         self._replies = [self.all[turn]]
@@ -56,7 +59,7 @@ class _Cut(BaseException):
     """Stands for a kill: nothing catches it."""
 
 
-def _run(folder, recorded=(), cut_at=None, generator=None, replies=STATEFUL, **config):
+def _run(folder, recorded=(), cut_at=None, generator=None, replies=STATEFUL, longest=None, **config):
     context = Context(
         validated(RunConfig, config, "the test"), installed(), parts=fake_parts(), cache=folder.parent / "cache"
     )
@@ -76,7 +79,7 @@ def _run(folder, recorded=(), cut_at=None, generator=None, replies=STATEFUL, **c
         written += 1
         writer.append(event)
 
-    backbone = _CountingBackbone(replies)
+    backbone = _CountingBackbone(replies, longest)
     session = None
     try:
         session = make_session(context, Journal(write, recorded))
@@ -90,22 +93,24 @@ def _run(folder, recorded=(), cut_at=None, generator=None, replies=STATEFUL, **c
     return outcome, backbone, generator
 
 
-def test_a_run_cut_after_any_event_goes_on_to_the_same_record(tmp_path):
-    whole, _, generator = _run(tmp_path / "whole")
+@pytest.mark.parametrize("longest", [None, 8], ids=["", "conversation had to be shortened"])
+def test_a_run_cut_after_any_event_goes_on_to_the_same_record(tmp_path, longest):
+    whole, _, generator = _run(tmp_path / "whole", longest=longest)
     assert whole.status == "answered"
     events = len(RunReader(tmp_path / "whole").events)
     for cut in range(events):
         folder = tmp_path / f"cut{cut}"
-        assert _run(folder, cut_at=cut)[0] is None
+        assert _run(folder, cut_at=cut, longest=longest)[0] is None
         recorded = RunReader(folder).events
         assert len(recorded) == cut
-        outcome, backbone, resumed = _run(folder, recorded) if recorded else _run(tmp_path / f"again{cut}")
+        if not recorded:
+            continue
+        outcome, backbone, resumed = _run(folder, recorded, longest=longest)
         assert outcome.explanation == whole.explanation
-        if recorded:
-            assert timeless(folder) == timeless(tmp_path / "whole"), f"cut after {cut} events"
-            assert backbone.asked == list(range(sum(isinstance(e, Replied) for e in recorded), 4))
-            drawn = sum(isinstance(e, HostCall) and e.method == "tools.text2image" for e in recorded)
-            assert resumed.calls == generator.calls - drawn
+        assert timeless(folder) == timeless(tmp_path / "whole"), f"cut after {cut} events"
+        assert sorted(set(backbone.asked)) == list(range(sum(isinstance(e, Replied) for e in recorded), 4))
+        drawn = sum(isinstance(e, HostCall) and e.method == "tools.text2image" for e in recorded)
+        assert resumed.calls == generator.calls - drawn
 
 
 def test_a_torn_line_is_taken_off_and_its_event_done_again(tmp_path):

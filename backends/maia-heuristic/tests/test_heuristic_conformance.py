@@ -33,7 +33,7 @@ class TestHeuristic(BackboneSuite):
     def messages(self, tmp_path: Path) -> list[Message]:
         """How a run with the standard tools begins."""
         context = Context(registry=installed(), parts=fake_parts() | {"sandbox": FakeSandbox()}, cache=tmp_path)
-        return make_session(context).state.messages
+        return make_session(context).conversation.messages
 
 
 class TestDistribution(DistributionSuite):

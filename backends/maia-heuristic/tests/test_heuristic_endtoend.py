@@ -60,7 +60,7 @@ def test_the_same_run_gives_the_same_replies(world: Any) -> None:
 def test_a_reply_depends_on_the_conversation_alone(world: Any) -> None:
     """So a run that is resumed by another process goes on as it would have."""
     session = world.study(world.FakeUnit("one", (("thing", "owl"),)), seed=5)
-    messages = session.state.messages
+    messages = session.conversation.messages
     for number, message in enumerate(messages):
         if message.role == "assistant":
             fresh = HeuristicBackbone(PluginConfig(), session.context)
@@ -77,9 +77,9 @@ def test_answers_at_once_when_asked_in_the_middle(world: Any) -> None:
     session = world.make_session(world.FakeUnit("one", (("thing", "owl"),)))
     backbone = HeuristicBackbone(PluginConfig(), session.context)
     for _ in range(2):
-        session.submit(backbone.complete(session.state.messages, CallLimits()))
+        session.submit(backbone.complete(session.conversation.messages, CallLimits()))
     session.ask_for_answer("the time is up")
-    session.submit(backbone.complete(session.state.messages, CallLimits()))
+    session.submit(backbone.complete(session.conversation.messages, CallLimits()))
     assert labels(session) == {"owl"}
 
 
@@ -129,7 +129,7 @@ def test_a_generator_that_fails_on_some_prompts_is_worked_around(world: Any) -> 
 def test_garbage_in_the_conversation_is_no_error(world: Any, feedback: str) -> None:
     session = world.make_session(world.FakeUnit("one", (("thing", "owl"),)))
     backbone = HeuristicBackbone(PluginConfig(), session.context)
-    messages = list(session.state.messages)
+    messages = list(session.conversation.messages)
     for _ in range(16):
         reply = backbone.complete(messages, CallLimits())
         messages += [Message.of("assistant", reply.text), Message.of("user", feedback)]

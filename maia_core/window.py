@@ -1,0 +1,205 @@
+"""What of a conversation a backbone is sent: old images leave it by a stated policy, a block at a time.
+
+`Conversation` is a fold over the events of the record: the same events always give the same messages. A run drives one
+event by event; `views` makes one from a record, and yields what the backbone saw at every turn.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from itertools import chain
+
+from maia_core.config import Window
+from maia_core.record import Asked, Event, HostCall, MessageAdded, Replied
+from maia_core.types import BackboneInfo, Image, ImagePart, Message, Part, TextPart
+
+BYTES_PER_TOKEN = 3.5
+"""Of English text and Python, roughly; corrected by what the backbone reports of its own counts."""
+
+SLACK = 0.75
+"""Where tokens are too many, this part of what is allowed is filled again, so that the next block is not due soon."""
+
+BEGINNING = 2
+"""The system message and the task: they never change, so that a provider's prompt cache holds."""
+
+
+class Conversation:
+    """The messages of a run, and which of them are sent.
+
+    Attributes:
+        messages: All messages so far; roles take turns.
+    """
+
+    def __init__(self) -> None:
+        self.messages: list[Message] = []
+        self._activations: dict[str, float] = {}
+        self._exemplars: dict[str, int] = {}  # Image id to rank; a masked image and its clean one share theirs.
+        self._asked: Asked | None = None
+        self._correction = 1.0
+
+    def take(self, event: Event) -> None:
+        """Takes the next event of the run; those that are no part of the conversation change nothing."""
+        match event:
+            case MessageAdded():
+                self._add(event.message)
+            case Replied():
+                if self._asked is not None and event.reply.usage.input_tokens:
+                    counted = event.reply.usage.input_tokens / max(1.0, self._tokens(self._asked))
+                    self._correction = min(4.0, max(0.25, counted))
+                self._add(Message.of("assistant", event.reply.text))
+            case HostCall():
+                for rank, (activation, names) in enumerate(_measured(event)):
+                    self._activations.update(dict.fromkeys(names, activation))
+                    if event.method == "tools.dataset_exemplars":
+                        self._exemplars.update(dict.fromkeys(names, rank))
+            case Asked():
+                self._asked = event
+
+    def ask(self, turn: int, policy: Window, info: BackboneInfo, reply_tokens: int, because: str = "") -> Asked:
+        """Says what is to be sent to a backbone at a turn, so that it fits and a block leaves at a time.
+
+        The oldest images leave first, then the exemplars, then images of the newest message; where that is not enough,
+        the oldest turns as a whole.
+        """
+        room = info.context_tokens - reply_tokens if info.context_tokens else None
+        allowed = [tokens for tokens in (policy.tokens, room, self._asked and self._asked.max_tokens) if tokens]
+        asked = Asked(
+            turn=turn,
+            images_left_out=self._asked.images_left_out if self._asked else (),
+            messages_left_out=self._asked.messages_left_out if self._asked else 0,
+            max_images=policy.images if info.max_images is None else min(policy.images, info.max_images),
+            max_tokens=min(allowed, default=None),
+            image_tokens=info.image_tokens,
+            because=because,
+        )
+        asked = self._without_turns(self._without_images(asked, policy))
+        return asked.model_copy(
+            update={"images": len(self._kept(asked)), "tokens": round(self._tokens(asked) * self._correction)}
+        )
+
+    def shorter(self, asked: Asked) -> bool:
+        """Allows the next request fewer tokens than `asked` had; False if nothing more can leave."""
+        if asked.messages_left_out >= self._most_left_out and not asked.images:
+            return False
+        self._asked = asked.model_copy(update={"max_tokens": max(1, asked.tokens // 2)})
+        return True
+
+    def sent(self, asked: Asked) -> list[Message]:
+        """Returns the messages as the backbone sees them: images keep their titles, but not where they come from."""
+        first, left_out = BEGINNING + asked.messages_left_out, set(asked.images_left_out)
+        number, sent = -1, []
+        for place, message in enumerate(self.messages):
+            parts: list[Part] = []
+            if place == first + 1 and asked.messages_left_out:
+                turns = asked.messages_left_out // 2
+                parts.append(TextPart(text=f"[the first {turns} turns are left out, to fit into your window]"))
+            for part in message.parts:
+                if isinstance(part, ImagePart):
+                    number += 1
+                    part = self._stand_in(part.image) if number in left_out else _without_origin(part.image)
+                parts.append(part)
+            if not BEGINNING <= place < first:
+                sent.append(Message(role=message.role, parts=tuple(parts)))
+        return sent
+
+    # How it works inside.
+
+    def _add(self, message: Message) -> None:
+        """Adds a message; two user messages in a row become one, as some providers demand."""
+        if self.messages and self.messages[-1].role == message.role:
+            message = Message(role=message.role, parts=self.messages.pop().parts + message.parts)
+        self.messages.append(message)
+
+    def _images(self) -> list[tuple[int, Image]]:
+        """All images in order, each with the place of its message."""
+        return [(place, image) for place, message in enumerate(self.messages) for image in message.images]
+
+    def _kept(self, asked: Asked) -> list[int]:
+        """The numbers of the images that are sent."""
+        left_out, first = set(asked.images_left_out), BEGINNING + asked.messages_left_out
+        return [
+            number
+            for number, (place, _) in enumerate(self._images())
+            if number not in left_out and not BEGINNING <= place < first
+        ]
+
+    def _tokens(self, asked: Asked) -> float:
+        """Estimates what is sent, before the correction."""
+        first = BEGINNING + asked.messages_left_out
+        messages = chain(self.messages[:BEGINNING], self.messages[first:])
+        text = sum(len(part.text.encode()) for m in messages for part in m.parts if isinstance(part, TextPart))
+        return text / BYTES_PER_TOKEN + len(self._kept(asked)) * asked.image_tokens
+
+    def _excess(self, asked: Asked, images: int, share: float) -> tuple[int, float]:
+        """By how many images, and by how many tokens, a request is beyond `images` and `share` of its tokens."""
+        tokens = self._tokens(asked) * self._correction - asked.max_tokens * share if asked.max_tokens else 0.0
+        return len(self._kept(asked)) - images, tokens
+
+    def _without_images(self, asked: Asked, policy: Window) -> Asked:
+        if max(self._excess(asked, asked.max_images, 1.0)) <= 0:
+            return asked
+        pictures, kept = self._images(), self._kept(asked)
+        newest = len(self.messages) - 1
+        shown: dict[int, int] = {}  # Rank of an exemplar to where it was shown first.
+        for number in kept:
+            if (place := self._exemplars.get(pictures[number][1].id)) is not None:
+                shown.setdefault(place, number)
+        exemplars = {shown.get(place) for place in range(min(policy.exemplars, asked.max_images // 2))}
+
+        def rank(number: int) -> tuple[int, int]:
+            return (2 if pictures[number][0] == newest else 1 if number in exemplars else 0, number)
+
+        block = min(policy.block, asked.max_images // 2)
+        too_many, too_long = self._excess(asked, asked.max_images - block, SLACK)
+        must = self._excess(asked, asked.max_images, 1.0)
+        each = asked.image_tokens * self._correction
+        leaving: list[int] = []
+        for number in sorted(kept, key=rank):
+            gone = len(leaving)
+            # A block of old images makes room for the turns to come; exemplars and new images leave only if they must.
+            images, tokens = (too_many, too_long) if rank(number)[0] == 0 else must
+            if images - gone <= 0 and tokens - gone * each <= 0:
+                break
+            leaving.append(number)
+        return asked.model_copy(update={"images_left_out": tuple(sorted({*asked.images_left_out, *leaving}))})
+
+    def _without_turns(self, asked: Asked) -> Asked:
+        if self._excess(asked, asked.max_images, 1.0)[1] <= 0:
+            return asked
+        while asked.messages_left_out < self._most_left_out and self._excess(asked, asked.max_images, SLACK)[1] > 0:
+            asked = asked.model_copy(update={"messages_left_out": asked.messages_left_out + 2})
+        return asked
+
+    @property
+    def _most_left_out(self) -> int:
+        """How many messages may be left out: pairs, so that roles take turns, and never the newest."""
+        return max(0, (len(self.messages) - BEGINNING) // 2 * 2 - 2)
+
+    def _stand_in(self, image: Image) -> TextPart:
+        activation = self._activations.get(image.id)
+        measured = "" if activation is None else f", activation {activation:.4g}"
+        return TextPart(text=f"[image left out: {image.title or 'untitled'}{measured}]")
+
+
+def views(policy: Window, events: Iterable[Event]) -> Iterator[tuple[Asked, list[Message]]]:
+    """Yields, for every request that a record holds, what the backbone was sent."""
+    conversation = Conversation()
+    for event in events:
+        conversation.take(event)
+        if isinstance(event, Asked):
+            yield event, conversation.sent(event)
+
+
+def _measured(call: HostCall) -> Iterator[tuple[float, list[str]]]:
+    """Yields activation and ids (a masked image's own and its clean one's) of a call that returned both, in order."""
+    match call.result:
+        case {"$tuple": [list(activations), list(images)]}:
+            for activation, image in zip(activations, images, strict=False):
+                match activation, image:
+                    case int() | float(), {"$image": {"id": str(name), **rest}}:
+                        clean = rest.get("clean")
+                        yield activation, [name, *([str(clean["id"])] if isinstance(clean, dict) else [])]
+
+
+def _without_origin(image: Image) -> ImagePart:
+    return ImagePart(image=image.anonymous().retitled(image.title))
