@@ -139,45 +139,39 @@ def run_options(command: F) -> F:
 
 
 def _config(file: Path | None, options: tuple[str, ...], seed: int | None, chosen: dict[str, str | None]) -> RunConfig:
-    from maia_core.config import load
+    from maia_core.config import RunConfig, load
 
     overrides: list[tuple[str, Any]] = [(key, value) for key, value in chosen.items() if value is not None]
     if seed is not None:
         overrides.append(("seed", seed))
     dotted: list[tuple[str, Any]] = []
     bare: list[tuple[str, Any]] = []
-    for option in options:
-        key, equals, value = option.partition("=")
-        if not equals or not key.strip():
-            raise click.UsageError(f"-o needs KEY=VALUE, not '{option}'")
-        whole = "." in key or key in _keys()
-        (dotted if whole else bare).append((key.strip(), _literal(value)))
+    for key, value in map(option_value, options):
+        whole = "." in key or key in RunConfig.model_fields
+        (dotted if whole else bare).append((key, value))
     config = load(file, overrides + dotted)
     if bare:
         config = load(file, overrides + dotted + [(f"{_owner(config, key)}.{key}", value) for key, value in bare])
     return config
 
 
-def _keys() -> set[str]:
-    from maia_core.config import RunConfig
-
-    return set(RunConfig.model_fields)
-
-
-def _literal(text: str) -> Any:
-    """Reads a value as TOML (numbers, booleans, lists), or as a plain string."""
+def option_value(option: str) -> tuple[str, Any]:
+    """Splits what -o was given; the value is read as TOML (numbers, booleans, lists), or as a plain string."""
     import tomllib
 
+    key, equals, value = option.partition("=")
+    if not equals or not key.strip():
+        raise click.UsageError(f"-o needs KEY=VALUE, not '{option}'")
     try:
-        return tomllib.loads(f"value = {text}")["value"]
+        return key.strip(), tomllib.loads(f"value = {value}")["value"]
     except tomllib.TOMLDecodeError:
-        return text
+        return key.strip(), value
 
 
 def _owner(config: RunConfig, option: str) -> str:
     """Returns the key of the one chosen plugin, or table of limits, that has an option of this name."""
     from maia_core.config import CHOICES as keys
-    from maia_core.config import PluginConfig
+    from maia_core.config import PluginConfig, RunConfig
 
     tables = {"limits": config.limits, "experiment": config.experiment}
     offered = [f"{name}.{field}" for name, table in tables.items() for field in type(table).model_fields]
@@ -196,7 +190,7 @@ def _owner(config: RunConfig, option: str) -> str:
         return owners[0].partition(".")[0]
     if owners:
         raise click.UsageError(f"-o {option}: several plugins have it; choose {' or '.join(owners)}")
-    near = did_you_mean(option, [*_keys(), *offered, *(o.partition(".")[2] for o in offered)])
+    near = did_you_mean(option, [*RunConfig.model_fields, *offered, *(o.partition(".")[2] for o in offered)])
     raise click.UsageError(f"-o {option}: no chosen plugin has this option.{near}")
 
 

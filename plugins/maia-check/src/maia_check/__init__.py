@@ -1,0 +1,1 @@
+"""Checks the parts of a run before one is paid for."""

@@ -1,0 +1,141 @@
+"""`maia backbones`: what is installed, which keys are found, what each can do, and whether one really works."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from maia_core.config import RunConfig
+    from maia_core.types import ModelSheet
+
+    Row = tuple[str, ModelSheet]
+
+COLUMNS = ("backbone", "model", "key", "images", "window", "$ in / out", "")
+
+
+@click.group(invoke_without_command=True)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line instead of a table.")
+@click.pass_context
+def backbones(context: click.Context, as_json: bool) -> None:
+    """List the installed backbones: which keys are found, and what each can do.
+
+    Prices are US dollars for a million tokens, read and written. A network is not used.
+    """
+    if context.invoked_subcommand is not None:
+        return
+    rows = _rows()
+    if as_json:
+        for name, sheet in rows:
+            click.echo(json.dumps({"backbone": name} | sheet.model_dump(mode="json")))
+        return
+    if not rows:
+        click.echo(
+            "no backbone is installed; `pip install maia-heuristic` needs no key, `maia-litellm` reaches most models"
+        )
+        return
+    _table([COLUMNS, *(_cells(name, sheet) for name, sheet in rows)])
+
+
+def _rows() -> list[Row]:
+    from maia_core.errors import MaiaError, one_line
+    from maia_core.registry import installed
+    from maia_core.types import BackboneInfo, ModelSheet
+
+    rows = []
+    for plugin in installed().of_kind("backbone"):
+        try:
+            factory = plugin.load()
+            models = getattr(factory, "models", None)
+            sheets = (
+                models() if models else [ModelSheet(info=_info(factory, plugin.name), input_price=0, output_price=0)]
+            )
+        except MaiaError as error:
+            sheets = [ModelSheet(info=BackboneInfo(name=plugin.name), ready=False, note=one_line(error))]
+        rows += [(plugin.name, sheet) for sheet in sheets]
+    return rows
+
+
+def _info(factory: Any, name: str) -> Any:
+    """What a backbone that is one thing says of itself, where its class does."""
+    from maia_core.types import BackboneInfo
+
+    info = getattr(factory, "info", None)
+    return info if isinstance(info, BackboneInfo) else BackboneInfo(name=name)
+
+
+def _cells(name: str, sheet: ModelSheet) -> tuple[str, ...]:
+    if not sheet.ready and not sheet.key:
+        return (name, sheet.model, *[""] * 4, sheet.note)
+    key = f"{sheet.key}: {'found' if sheet.ready else 'not set'}" if sheet.key else "none needed"
+    info = sheet.info
+    images = "no" if not info.images else "yes" if info.max_images is None else f"up to {info.max_images}"
+    window = "" if info.context_tokens is None else f"{info.context_tokens:,}"
+    return (name, sheet.model, key, images, window, _price(sheet), sheet.note)
+
+
+def _price(sheet: ModelSheet) -> str:
+    prices = (sheet.input_price, sheet.output_price)
+    if prices == (0, 0):
+        return "none"
+    return " / ".join("unknown" if price is None else f"{price:.4g}" for price in prices)
+
+
+def _table(rows: list[tuple[str, ...]]) -> None:
+    from maia_core.text import printable
+
+    clean = [[printable(" ".join(cell.split())) for cell in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*clean, strict=True)]
+    for number, row in enumerate(clean):
+        line = "  ".join(f"{cell:{width}}" for cell, width in zip(row, widths, strict=True)).rstrip()
+        click.echo(click.style(line, bold=number == 0))
+
+
+@backbones.command()
+@click.argument("name")
+@click.option(
+    "-o", "options", multiple=True, metavar="KEY=VALUE", help="An option of the backbone: model=openai/gpt-4o."
+)
+@click.option(
+    "--config", "config_file", type=click.Path(path_type=Path), help="Configuration file [default: maia.toml]."
+)
+def check(name: str, options: tuple[str, ...], config_file: Path | None) -> int:
+    """Ask the backbone NAME two small real questions: one with an image, one with a program to write.
+
+    Says what failed, and what it cost. The program is run in the sandbox, on a toy unit. Exit code 1 if one failed.
+    """
+    from maia_check.probes import probes
+    from maia_core.context import Context
+
+    context = Context(_config(name, options, config_file))
+    context.warn_to(lambda line: click.echo(f"note: {_clean(line)}"))
+    backbone = context.part("backbone")
+    info = backbone.info
+    click.echo(f"{_clean(info.name)} {_clean(info.model)}".rstrip())
+    failed = 0
+    for probe in probes(context, backbone):
+        failed += not probe.passed
+        mark = click.style("ok", fg="green") if probe.passed else click.style("failed", fg="red")
+        used = f"{probe.usage.input_tokens:,} + {probe.usage.output_tokens:,} tokens, {probe.usage.price}"
+        click.echo(f"{probe.name}: {mark}, {probe.seconds:.1f} s, {used}")
+        click.echo(f"  {_clean(probe.says)}")
+    return 1 if failed else 0
+
+
+def _config(name: str, options: tuple[str, ...], file: Path | None) -> RunConfig:
+    """Reads the configuration with another backbone; options stand alone, or as `backbone.KEY`."""
+    from maia_core.cli import option_value
+    from maia_core.config import load
+
+    given = [option_value(option) for option in options]
+    overrides = [(key if "." in key else f"backbone.{key}", value) for key, value in given]
+    return load(file, [("backbone", name), *overrides])
+
+
+def _clean(text: str) -> str:
+    from maia_core.text import printable
+
+    return printable(" ".join(text.split()))

@@ -1,0 +1,5 @@
+from maia_core.testing.suites import DistributionSuite
+
+
+class TestDistribution(DistributionSuite):
+    distribution = "maia-check"
