@@ -16,6 +16,8 @@ import numpy as np
 import pytest
 from PIL import Image as PILImage
 
+from maia_core.config import Window
+from maia_core.errors import ContextTooLong
 from maia_core.record import Manifest, RunReader
 from maia_core.types import MASK_DARKENING, Image, UnitInfo
 from maia_report import write_report
@@ -239,6 +241,19 @@ def test_missing_and_broken_images_are_boxes_that_say_so(
     assert parse(html).of_class("missing")
     assert "missing from the record" in html
     assert str(tmp_path) not in html
+
+
+def test_page_says_what_the_backbone_was_not_sent(
+    make_run: Callable[..., Path], scripts: dict[str, str], parse: Callable[[str], Any]
+) -> None:
+    too_long = ContextTooLong("the window of this model is 8,192 tokens")
+    run = make_run(
+        scripts["exemplars"], scripts["coloured"], too_long, scripts["answer"], window=Window(images=20, block=5)
+    )
+    text = parse(render_run(run)).text
+    assert "images sent, " in text
+    assert " left out" in text
+    assert "turn 3 was asked again with less: the window of this model is 8,192 tokens" in text
 
 
 def test_sections_of_observers_and_their_failures_are_shown_as_text(whole_run: Path) -> None:

@@ -11,6 +11,7 @@ from functools import cached_property
 
 from maia_core.errors import MaiaError
 from maia_core.record import (
+    Asked,
     Executed,
     HostCall,
     Logged,
@@ -84,6 +85,7 @@ class Step:
 
     Attributes:
         number: From 1.
+        asked: What of the conversation the backbone was sent.
         reply: What the backbone wrote; None for a program that a person ran.
         program: The program.
         calls: The program's calls of the system and the tools.
@@ -93,6 +95,7 @@ class Step:
     """
 
     number: int
+    asked: Asked | None = None
     reply: Replied | None = None
     program: ProgramStarted | None = None
     calls: list[HostCall] = field(default_factory=list)
@@ -156,9 +159,15 @@ class Story:
 
     def __init__(self, run: RunReader) -> None:
         self.run = run
+        self._asked: Asked | None = None
         self.prompt: list[Message] = []
         self.steps: list[Step] = []
         self.notes: list[str] = [note.text for note in run.of_type(Noted)]
+        self.notes += [
+            f"turn {asked.turn} was asked again with less: {asked.because}"
+            for asked in run.of_type(Asked)
+            if asked.because
+        ]
         for event in run.events:
             self._take(event)
         if self.steps and self.outcome is not None and self.outcome.status == "answered":
@@ -170,8 +179,11 @@ class Story:
                 self.prompt.append(message)
             case MessageAdded(message=message):
                 self.steps[-1].feedback.append(message)
+            case Asked():
+                self._asked = event
             case Replied():
-                self._next().reply = event
+                step = self._next()
+                step.asked, step.reply = self._asked, event
             case ProgramStarted():
                 fresh = not self.steps or self.steps[-1].program or self.steps[-1].feedback
                 (self._next() if fresh else self.steps[-1]).program = event
