@@ -180,7 +180,7 @@ def _owner(config: RunConfig, option: str) -> str:
         choice = getattr(config, key)
         if choice is None:
             continue
-        name = choice.name.partition(":")[0] if key == "system" else choice.name
+        name = choice.name.partition(":")[0].partition("/")[0] if key == "system" else choice.name
         kind = "model" if key == "system" and installed().find("model", name) else key
         fields = getattr(installed().get(kind, name).load(), "Config", PluginConfig).model_fields
         offered += [f"{key}.{field}" for field in fields]

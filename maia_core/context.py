@@ -141,10 +141,22 @@ class Context:
                 self._parts[key] = self.registry.build(kind, name, options, self)
             return self._parts[key]
 
+    def model(self, name: str, **options: Any) -> Model:
+        """Returns a model by name; `PLUGIN/MODEL` chooses one of the many that a plugin offers, as its option `model`.
+
+        Raises:
+            PluginError: there is no such plugin, or it is broken.
+            UsageError: the plugin has no such model or option.
+        """
+        plugin, slash, variant = name.partition("/")
+        model: Model = self.build("model", plugin, **({**options, "model": variant} if slash else options))
+        return model
+
     def _build_system(self, kind: str, name: str, options: Mapping[str, Any], context: Context) -> Any:
-        plugin, _, ref = name.partition(":")
+        made_by, _, ref = name.partition(":")
+        plugin = made_by.partition("/")[0]
         if self.registry.find("model", plugin) is not None:
-            model: Model = self.build("model", plugin, **options)
+            model = self.model(made_by, **options)
             if not ref:
                 layers = ", ".join(layer.name for layer in model.layers() if layer.kind != "inner")
                 raise UsageError(f"'{name}' is a model; choose one of its units, {name}:LAYER:UNIT, of {layers}")
@@ -154,7 +166,7 @@ class Context:
             known = [p.name for part in ("model", "system") for p in self.registry.of_kind(part)]
             hint = did_you_mean(plugin, known) or f" Installed: {', '.join(known) or 'none'}."
             raise PluginError(f"there is no model or system '{plugin}'.{hint}")
-        return self.registry.build(kind, plugin, {**options, **extra}, context)
+        return self.registry.build(kind, made_by, {**options, **extra}, context)
 
     def exemplar_source(self, system: System) -> ExemplarSource:
         """Returns the fastest way to a system's exemplars on the run's data set: its own, or brute force."""
