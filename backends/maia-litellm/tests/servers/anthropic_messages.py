@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import uuid
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +17,14 @@ from servers.script import Answer, FailureKind, Script
 from servers.tokens import Block, of_text
 
 KEY = "sk-ant-api03-localanthropic0123456789"
-MODELS = ("claude-sonnet-4-6", "claude-haiku-4-5", "claude-opus-4-5", "claude-sonnet-5", "claude-opus-5")
+MODELS = (
+    "claude-haiku-4-5",
+    "claude-opus-4-5",
+    "claude-sonnet-4-6",
+    "claude-opus-4-7",
+    "claude-sonnet-5",
+    "claude-opus-5",
+)
 OLD = "2023-06-01"
 VERSIONS = (OLD, "2026-10-21")
 """The SDK's types are those of the newer version, which takes no sampling parameters and the key as a bearer token too
@@ -32,12 +40,23 @@ class OldMessageCreateParams(MessageCreateParamsNonStreaming, total=False):
     top_k: int
 
 
+def since(model: str, version: tuple[int, int]) -> bool:
+    """Tells whether a model is of a version or a later one: `claude-opus-4-7` is of (4, 7), `claude-opus-5` of (5, 0).
+
+    From 4.6 on there is no prefill and the window is a million tokens; from 4.7 on there are no sampling parameters and
+    no thinking by budget (release notes of 2026, and the errors that users report).
+    """
+    match = re.match(r"claude-[a-z]+-(\d+)(?:-(\d{1,2})(?!\d))?", model)
+    return match is not None and (int(match[1]), int(match[2] or 0)) >= version
+
+
 @dataclass(frozen=True)
 class Limits:
     """Anthropic's page "Vision" (general limits) and "Errors" (request size), as stored in 2026.
 
     Attributes:
-        images: 100 for models with a window of 200,000 tokens (600 for others).
+        images: Images in a request to a model with a window of 200,000 tokens.
+        images_long: Images in a request to a model with a longer window.
         image_base64: Length of one image's base64 text. The service's errors of 2025 and 2026 name 5 MB; 10 MB is
             reported since September 2026. The stricter one holds here.
         side: Largest side of an image in pixels.
@@ -48,6 +67,7 @@ class Limits:
     """
 
     images: int = 100
+    images_long: int = 600
     image_base64: int = 5 * 2**20
     side: int = 8000
     many: int = 20
@@ -134,22 +154,28 @@ class AnthropicServer(ProviderServer):
         )
 
     def _check_parameters(self, body: dict[str, Any]) -> None:
-        limit, most = body["max_tokens"], self.limits.output_tokens
+        model, limit, most = body["model"], body["max_tokens"], self.limits.output_tokens
         if limit < 1:
             raise invalid("max_tokens: Input should be greater than or equal to 1")
         if most is not None and limit > most:
             raise invalid(
-                f"max_tokens: {limit} > {most}, which is the maximum allowed number of output tokens for {body['model']}"
+                f"max_tokens: {limit} > {most}, which is the maximum allowed number of output tokens for {model}"
             )
+        for name in ("temperature", "top_p", "top_k"):
+            if name in body and since(model, (4, 7)):
+                raise invalid(f"`{name}` is deprecated for this model.")
         for name in ("temperature", "top_p"):
             if not 0 <= body.get(name, 1) <= 1:
                 raise invalid(f"{name}: range: 0..1")
         if "temperature" in body and "top_p" in body:
-            raise invalid(
-                f"`temperature` and `top_p` cannot both be specified for this model: {body['model']}. Please use only one."
-            )
+            raise invalid("`temperature` and `top_p` cannot both be specified for this model. Please use only one.")
         thinking = body.get("thinking", {})
         if thinking.get("type") == "enabled":
+            if since(model, (4, 7)):
+                raise invalid(
+                    '"thinking.type.enabled" is not supported for this model. Use "thinking.type.adaptive" and '
+                    '"output_config.effort" to control thinking behavior.'
+                )
             if thinking["budget_tokens"] < 1024:
                 raise invalid("thinking.enabled.budget_tokens: Input should be greater than or equal to 1024")
             if thinking["budget_tokens"] >= limit:
@@ -174,7 +200,8 @@ class AnthropicServer(ProviderServer):
             content, last = message["content"], n == len(messages) - 1
             if not content and not (last and message["role"] == "assistant"):
                 raise invalid(
-                    f"messages.{n}: all messages must have non-empty content except for the optional final assistant message"
+                    f"messages.{n}: all messages must have non-empty content except for the optional final assistant "
+                    "message"
                 )
             for m, block in enumerate(_list(content)):
                 where = f"messages.{n}.content.{m}"
@@ -191,6 +218,11 @@ class AnthropicServer(ProviderServer):
                         raise invalid(f"{where}: `image` blocks are not permitted in assistant messages")
                     request.images.append(self._image(block["source"], f"{where}.image.source"))
             if last and message["role"] == "assistant":
+                if since(body["model"], (4, 6)):
+                    raise invalid(
+                        "This model does not support assistant message prefill. The conversation must end with a user "
+                        "message."
+                    )
                 text = "".join(block.get("text", "") for block in _list(content))
                 if text != text.rstrip():
                     raise invalid("messages: final assistant content cannot end with trailing whitespace")
@@ -198,8 +230,9 @@ class AnthropicServer(ProviderServer):
             raise invalid(
                 f"A maximum of {limits.breakpoints} blocks with cache_control may be provided. Found {marks}."
             )
-        if len(request.images) > limits.images:
-            raise invalid(f"messages: too many images and documents: {len(request.images)} + 0 > {limits.images}")
+        most_images = limits.images_long if since(body["model"], (4, 6)) else limits.images
+        if len(request.images) > most_images:
+            raise invalid(f"messages: too many images and documents: {len(request.images)} + 0 > {most_images}")
         many = len(request.images) > limits.many
         most = limits.many_side if many else limits.side
         if any(max(media.size) > most for media in request.images):
@@ -223,8 +256,8 @@ class AnthropicServer(ProviderServer):
         except BadImage as error:
             if "declared" in str(error):
                 raise invalid(
-                    f"{where}.base64: The image was specified using the {source['media_type']} media type, but does not "
-                    f"appear to be one ({error})"
+                    f"{where}.base64: The image was specified using the {source['media_type']} media type, but does "
+                    f"not appear to be one ({error})"
                 ) from None
             raise invalid(f"{where}.base64: Could not process image ({error})") from None
 
@@ -274,12 +307,12 @@ class AnthropicServer(ProviderServer):
         model = request.body.get("model") if isinstance(request.body, dict) else ""
         status, name, message = {
             "unauthorized": (401, "authentication_error", "invalid x-api-key"),
-            "forbidden": (403, "permission_error", "Your API key does not have permission to use the specified resource."),
+            "forbidden": (403, "permission_error", "Your API key does not have permission to use the resource."),
             "unknown-model": (404, "not_found_error", f"model: {model}"),
             "rate-limit": (429, "rate_limit_error", "This request would exceed your organization's rate limit of 50 "
                            "requests per minute."),
-            "quota": (400, "invalid_request_error", "Your credit balance is too low to access the Anthropic API. Please "
-                      "go to Plans & Billing to upgrade or purchase credits."),
+            "quota": (400, "invalid_request_error", "Your credit balance is too low to access the Anthropic API. "
+                      "Please go to Plans & Billing to upgrade or purchase credits."),
             "server-error": (500, "api_error", "Internal server error"),
             "bad-gateway": (502, "api_error", "Bad gateway"),
             "unavailable": (503, "api_error", "Service unavailable"),

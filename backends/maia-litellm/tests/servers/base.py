@@ -288,6 +288,9 @@ def _handler(server: ProviderServer) -> type[BaseHTTPRequestHandler]:
             self._serve()
 
         def _serve(self) -> None:
+            if "transfer-encoding" in self.headers:
+                self.send_error(411)
+                return
             raw = self.rfile.read(int(self.headers.get("content-length") or 0))
             parts = urlsplit(self.path)
             headers = {name.lower(): value for name, value in self.headers.items()}

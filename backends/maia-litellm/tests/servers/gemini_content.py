@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 import uuid
@@ -9,7 +10,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from google.genai import types
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict
+from pydantic.alias_generators import to_camel
 
 from servers import schema
 from servers.base import ProviderServer, Received, Refused, Response
@@ -22,27 +24,22 @@ MODELS = ("gemini-2.5-flash", "gemini-2.5-pro", "gemini-2.0-flash", "gemini-3-pr
 MEDIA_TYPES = ("image/png", "image/jpeg", "image/webp", "image/heic", "image/heif")
 PATH = re.compile(r"/v1beta/models/(?P<model>[^/:]+):generateContent")
 IMAGE_TOKENS = 258
-"""Of an image of at most 384 pixels a side; larger ones have as many for each tile of 768 (page "Image understanding")."""
+"""Of an image of at most 384 pixels a side; larger ones have as many for each tile of 768 pixels (page "Image
+understanding")."""
 
 
 class GenerateContentRequest(BaseModel):
     """The body of a request: the SDK's types under the names of the REST API, camel case or snake case."""
 
-    model_config = ConfigDict(extra="forbid", populate_by_name=True)
+    model_config = ConfigDict(extra="forbid", alias_generator=to_camel, populate_by_name=True)
 
     contents: list[types.Content]
-    system_instruction: types.Content | None = Field(
-        None, validation_alias=AliasChoices("system_instruction", "systemInstruction")
-    )
-    generation_config: types.GenerationConfig | None = Field(
-        None, validation_alias=AliasChoices("generation_config", "generationConfig")
-    )
-    safety_settings: list[types.SafetySetting] | None = Field(
-        None, validation_alias=AliasChoices("safety_settings", "safetySettings")
-    )
+    system_instruction: types.Content | None = None
+    generation_config: types.GenerationConfig | None = None
+    safety_settings: list[types.SafetySetting] | None = None
     tools: list[types.Tool] | None = None
-    tool_config: types.ToolConfig | None = Field(None, validation_alias=AliasChoices("tool_config", "toolConfig"))
-    cached_content: str | None = Field(None, validation_alias=AliasChoices("cached_content", "cachedContent"))
+    tool_config: types.ToolConfig | None = None
+    cached_content: str | None = None
     labels: dict[str, str] | None = None
 
 
@@ -135,8 +132,8 @@ class GeminiServer(ProviderServer):
         limit, most = _get(config, "max_output_tokens"), self.limits.output_tokens
         if limit is not None and (limit < 1 or (most is not None and limit > most)):
             raise invalid(
-                f"Unable to submit request because it has a maxOutputTokens value of {limit} but the supported range is "
-                f"from 1 (inclusive) to {(most or limit) + 1} (exclusive). Update the value and try again."
+                f"Unable to submit request because it has a maxOutputTokens value of {limit} but the supported range "
+                f"is from 1 (inclusive) to {(most or limit) + 1} (exclusive). Update the value and try again."
             )
         if not 0 <= (_get(config, "temperature") or 0) <= 2:
             raise invalid(
@@ -152,7 +149,7 @@ class GeminiServer(ProviderServer):
         roles = [content.get("role") or "user" for content in contents]
         if not set(roles) <= {"user", "model"}:
             raise invalid("Please use a valid role: user, model.")
-        if any(a == b for a, b in zip(roles, roles[1:], strict=False)):
+        if any(a == b for a, b in itertools.pairwise(roles)):
             raise invalid("Please ensure that multiturn requests alternate between user and model.")
         if roles[0] != "user":
             raise invalid("Please ensure that the first message is from the user.")
@@ -172,7 +169,8 @@ class GeminiServer(ProviderServer):
                     _get(part, name) for name in ("function_call", "function_response")
                 ):
                     raise invalid(
-                        f"* GenerateContentRequest.{where}.data: required oneof field 'data' must have one initialized field"
+                        f"* GenerateContentRequest.{where}.data: required oneof field 'data' must have one initialized "
+                        "field"
                     )
         if len(request.images) > self.limits.images:
             raise invalid(f"Please use fewer than {self.limits.images} images in your request.")
@@ -227,7 +225,7 @@ class GeminiServer(ProviderServer):
             # Not an error: the prompt is answered with the reason why it was blocked.
             return 200, self._response(request, {"promptFeedback": {"blockReason": "PROHIBITED_CONTENT"}}, 0, 0)
         retry = [{"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": "21s"}]
-        status, name, message, *details = {
+        known: dict[FailureKind, tuple[Any, ...]] = {
             "unauthorized": _BAD_KEY,
             "forbidden": (403, "PERMISSION_DENIED", "The caller does not have permission"),
             "unknown-model": _unknown_model(_model(request)),
@@ -241,7 +239,8 @@ class GeminiServer(ProviderServer):
             "overloaded": (503, "UNAVAILABLE", "The model is overloaded. Please try again later."),
             "context": (400, "INVALID_ARGUMENT", _too_long(1_200_123, 1_048_576)),
             "too-large": (400, "INVALID_ARGUMENT", "Request payload size exceeds the limit: 20971520 bytes."),
-        }[kind]  # fmt: skip
+        }  # fmt: skip
+        status, name, message, *details = known[kind]
         return status, _body(status, name, message, *details)
 
 

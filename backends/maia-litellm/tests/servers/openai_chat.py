@@ -19,7 +19,7 @@ from servers.tokens import Block, of_text
 
 KEY = "sk-proj-localopenai0123456789"
 MODELS = ("gpt-4o", "gpt-4o-mini", "gpt-4.1", "gpt-5", "gpt-5-mini", "o3", "o4-mini", *openai_images.MODELS)
-REASONING = re.compile(r"^(o\d|gpt-5(?!-chat))")
+REASONING = re.compile(r"^(o\d|gpt-([5-9]|\d\d)(?!.*chat))")
 
 DATA_URL = re.compile(r"data:(?P<type>[^;,]*);base64,(?P<data>.*)", re.DOTALL)
 MEDIA_TYPES = ("image/png", "image/jpeg", "image/webp", "image/gif")
@@ -105,7 +105,7 @@ class OpenAIServer(ProviderServer):
     def _check_parameters(self, body: dict[str, Any]) -> None:
         if body.get("n", 1) not in (1, None):
             raise refused(400, "this server gives one choice", "n", "invalid_value")
-        if "max_tokens" in body and "max_completion_tokens" in body:
+        if body.get("max_tokens") is not None and body.get("max_completion_tokens") is not None:
             raise refused(400, "Setting 'max_tokens' and 'max_completion_tokens' at the same time is not supported.")
         for name in ("max_tokens", "max_completion_tokens"):
             limit, most = body.get(name), self.limits.output_tokens
@@ -218,7 +218,7 @@ class OpenAIServer(ProviderServer):
         images = request.path in openai_images.PATHS
         if kind == "policy":
             return openai_images.policy(str(model)) if images else _POLICY
-        status, message, *more = {
+        known: dict[FailureKind, tuple[Any, ...]] = {
             "unauthorized": (401, "Incorrect API key provided.", None, "invalid_api_key"),
             "forbidden": (403, f"Project `proj_1` does not have access to model `{model}`", None, "model_not_found"),
             "unknown-model": _unknown_model(str(model)),
@@ -232,7 +232,8 @@ class OpenAIServer(ProviderServer):
             "overloaded": (503, "The engine is currently overloaded, please try again later."),
             "context": _too_long(128_000, 130_123),
             "too-large": (413, "Maximum content size limit exceeded", None, "request_too_large"),
-        }[kind]  # fmt: skip
+        }  # fmt: skip
+        status, message, *more = known[kind]
         types = {"quota": "insufficient_quota", "rate-limit": "requests"}
         default = "server_error" if status >= 500 else "invalid_request_error"
         return status, _body(message, *more, type=types.get(kind, default))

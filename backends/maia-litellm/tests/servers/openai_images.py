@@ -120,7 +120,10 @@ def _edit(request: Received, kind: str) -> dict[str, Any]:
         raise _unfit(error) from None
     for declared, data in [*body.get("image", ()), *body.get("image[]", ())]:
         if declared not in ("image/png", "image/jpeg", "image/webp"):
-            message = f"Invalid file 'image': unsupported mimetype ('{declared}'). Supported file formats are 'image/jpeg', 'image/png', and 'image/webp'."
+            message = (
+                f"Invalid file 'image': unsupported mimetype ('{declared}'). Supported file formats are 'image/jpeg', "
+                "'image/png', and 'image/webp'."
+            )
             raise _refused(400, message, "image", "unsupported_file_mimetype")
         request.images.append(_opened(data, declared))
     if "mask" in body:
@@ -262,13 +265,13 @@ def policy(model: str) -> tuple[int, dict[str, Any]]:
     """Returns the refusal of a prompt on content."""
     if family(model) == "gpt":
         message = (
-            "Your request was rejected by the safety system. If you believe this is an error, contact us and include the "
-            "request ID req_1. safety_violations=[violence]."
+            "Your request was rejected by the safety system. If you believe this is an error, contact us and include "
+            "the request ID req_1. safety_violations=[violence]."
         )
         return 400, _error(message, None, "moderation_blocked", "image_generation_user_error")
     message = (
-        "Your request was rejected as a result of our safety system. Your prompt may contain text that is not allowed by "
-        "our safety system."
+        "Your request was rejected as a result of our safety system. Your prompt may contain text that is not allowed "
+        "by our safety system."
     )
     return 400, _error(message, None, "content_policy_violation", "invalid_request_error")
 
