@@ -1,0 +1,134 @@
+"""Calls a function of LiteLLM: at one address, with one key, in bounded time, once; what fails is one clear line."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from maia_litellm.loading import litellm
+from maia_litellm.providers import Endpoint
+
+PLACEHOLDER = "set-by-maia"
+"""What LiteLLM is given as a key, so that it takes none from the environment; the wire puts the real one there."""
+
+
+class Api:
+    """One provider at one address. Threads may share it."""
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        *,
+        headers: Mapping[str, str] | None = None,
+        api_version: str = "",
+        limit: str = "limits.reply_seconds",
+    ) -> None:
+        """Makes an API; nothing is loaded and nothing is sent before the first call.
+
+        Args:
+            endpoint: The model, its address and its key.
+            headers: Further header fields of every request.
+            api_version: Azure's; LiteLLM's default where it is empty.
+            limit: The setting that bounds the time of a call, for messages.
+        """
+        self.endpoint = endpoint
+        self._headers = dict(headers or {})
+        self._api_version = api_version
+        self._limit = limit
+        self._answered = False
+        self._lock = threading.Lock()
+        self._clients: dict[str, Any] = {}
+
+    def call(
+        self, function: str, seconds: float, *, client: Literal["openai", "azure", "http", ""] = "", **arguments: Any
+    ) -> Any:
+        """Calls `litellm.<function>` and returns its response.
+
+        Args:
+            function: Such as `completion`.
+            seconds: The whole call ends by then, whatever the server does.
+            client: What LiteLLM needs as its client for this function, where that is not the provider's usual one.
+            arguments: The function's own, but for model, key, address, client, time-out and retries.
+
+        Raises:
+            BackboneBusy: a passing failure.
+            ContextTooLong: the request does not fit.
+            BackboneError: any other failure.
+        """
+        call = getattr(litellm(), function)
+        from maia_litellm.failures import failure
+        from maia_litellm.wire import Exchange
+
+        kind = client or self.endpoint.provider.client
+        wire, library_client = self._client(kind)
+        exchange = Exchange(time.monotonic() + seconds)
+        if kind == "azure" and self._api_version:
+            arguments["api_version"] = self._api_version
+        outcome: list[Any] = []
+
+        def work() -> None:
+            try:
+                with wire.exchange(exchange):
+                    result = call(
+                        model=self.endpoint.model,
+                        custom_llm_provider=self.endpoint.provider.name,
+                        api_key=PLACEHOLDER,
+                        api_base=self.endpoint.base,
+                        client=library_client,
+                        timeout=float(seconds),
+                        max_retries=0,
+                        num_retries=0,
+                        **arguments,
+                    )
+                outcome.extend((result, None))
+            except BaseException as error:
+                outcome.extend((None, error))
+
+        # In a thread of its own: a name server that hangs, or headers that come a byte at a time, are bounded too.
+        worker = threading.Thread(target=work, name="maia-litellm", daemon=True)
+        worker.start()
+        worker.join(seconds + 0.5)
+        if not outcome:
+            from maia_core.errors import BackboneBusy
+
+            raise BackboneBusy(f"{self.endpoint.name}: no reply in time ({self._limit})")
+        result, error = outcome
+        self._answered = self._answered or exchange.status > 0
+        if error is None:
+            return result
+        if not isinstance(error, Exception):
+            raise error
+        # From None: LiteLLM's own errors repeat what the provider said, a part of the key among it.
+        raise failure(self.endpoint, exchange, error, answered=self._answered, limit=self._limit) from None
+
+    def _client(self, kind: str) -> tuple[Any, Any]:
+        """Returns the wire, and the library's client around it that a kind of provider is called with."""
+        with self._lock:
+            if not self._clients:
+                from maia_litellm.wire import Wire
+
+                self._clients["wire"] = Wire(self.endpoint, self._headers)
+            wire = self._clients["wire"]
+            if kind not in self._clients:
+                self._clients[kind] = self._made(kind, wire)
+            return wire, self._clients[kind]
+
+    def _made(self, kind: str, wire: Any) -> Any:
+        if kind == "http":
+            from litellm.llms.custom_httpx.http_handler import HTTPHandler
+
+            return HTTPHandler(client=wire)
+        import openai
+
+        if kind == "openai":
+            return openai.OpenAI(api_key=PLACEHOLDER, base_url=self.endpoint.base, http_client=wire, max_retries=0)
+        version = self._api_version or litellm().AZURE_DEFAULT_API_VERSION
+        return openai.AzureOpenAI(
+            api_key=PLACEHOLDER,
+            azure_endpoint=self.endpoint.base,
+            api_version=version,
+            http_client=wire,
+            max_retries=0,
+        )

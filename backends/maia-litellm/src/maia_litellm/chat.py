@@ -1,0 +1,232 @@
+"""A model that answers conversations, behind any provider: what backbone and describer are both made of."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from maia_core.types import BackboneInfo, CallLimits, Message, Reply, Usage
+from maia_litellm import prices, wording
+from maia_litellm.api import Api
+from maia_litellm.limits import Takes, takes
+from maia_litellm.loading import litellm
+from maia_litellm.options import ModelConfig
+from maia_litellm.providers import Endpoint
+from maia_vlm import ImageLimits, pack
+from maia_vlm.packing import TILES
+
+OLLAMA_WINDOW = 16_384
+"""Ollama's own default is 4,096 tokens, and what does not fit it drops without a word."""
+
+REFUSALS = ("content_filter", "refusal", "safety", "blocked")
+"""Reasons to stop that mean: the model, or a filter around it, did not want to answer."""
+
+
+class ChatModel:
+    """Answers conversations. Threads may share it.
+
+    Attributes:
+        endpoint: The model, its address and its key.
+        info: What it is and can do.
+    """
+
+    def __init__(self, config: ModelConfig, part: str, warn: Callable[[str], None] = lambda line: None) -> None:
+        """Finds out what the model can do; nothing is loaded and nothing is sent.
+
+        Args:
+            config: The options.
+            part: What of the run's configuration they are, for messages.
+            warn: Takes lines that the record should show.
+
+        Raises:
+            UsageError: an option cannot be used, or the key is missing.
+        """
+        self.endpoint = Endpoint.find(config.model, config.api_base, config.key_env, part)
+        self._config = config
+        self._warn = warn
+        self._known = prices.entry(self.endpoint.provider.name, self.endpoint.model)
+        provider_takes = takes(self.endpoint)
+        self._limits = self._image_limits(provider_takes)
+        params = dict(config.params)
+        self._api = Api(
+            self.endpoint, headers=params.pop("extra_headers", {}), api_version=str(params.pop("api_version", ""))
+        )
+        self._params = params
+        self._supported: frozenset[str] | None = None
+        self.info = self._info(provider_takes)
+
+    def reply(self, messages: Sequence[Message], limits: CallLimits) -> Reply:
+        """Answers a conversation, see `maia_core.protocols.Backbone.complete`; its images must be visible to the model.
+
+        A request that the provider's filter refuses gives a reply that stops by "refusal".
+        """
+        from maia_litellm.failures import Refused
+
+        # Packed and loaded before the clock of the call begins.
+        content = wording.messages(
+            pack(messages, self._limits),
+            system_role=self.info.system_role,
+            detail=self._config.detail,
+            breakpoints=self._marks_cache,
+            ordered=self.endpoint.provider.name != "ollama_chat",
+        )
+        arguments = self._arguments(limits)
+        try:
+            response = self._api.call("completion", limits.seconds, messages=content, **arguments)
+        except Refused as refused:
+            self._warn(f"{refused}; if that goes on, choose another {self.endpoint.part}.model")
+            return Reply(text="", stop="refusal", model=self.endpoint.name)
+        return self._read(response)
+
+    # What is asked.
+
+    def _arguments(self, limits: CallLimits) -> dict[str, Any]:
+        config, known = self._config, self._known
+        tokens = limits.max_output_tokens + (config.reasoning_tokens if self._reasons else 0)
+        if isinstance(most := known.get("max_output_tokens"), int):
+            tokens = min(tokens, most)
+        arguments: dict[str, Any] = {"max_tokens": tokens, **self._params}
+        if config.temperature is not None:
+            arguments["temperature"] = config.temperature
+        if config.reasoning_effort is not None:
+            arguments["reasoning_effort"] = config.reasoning_effort
+        if "seed" in self._parameters():
+            arguments["seed"] = limits.seed
+        if self.endpoint.provider.name == "ollama_chat":
+            arguments.setdefault("num_ctx", self.info.context_tokens)
+        return arguments
+
+    def _parameters(self) -> frozenset[str]:
+        """The parameters that LiteLLM knows the model to take."""
+        if self._supported is None:
+            names = litellm().get_supported_openai_params(
+                model=self.endpoint.model, custom_llm_provider=self.endpoint.provider.name
+            )
+            self._supported = frozenset(names or ())
+        return self._supported
+
+    @property
+    def _claude(self) -> bool:
+        provider, model = self.endpoint.provider.name, self.endpoint.model
+        return provider == "anthropic" or (provider == "openrouter" and model.startswith("anthropic/"))
+
+    @property
+    def _marks_cache(self) -> bool:
+        """Whether prefixes to cache are marked; other providers find them by themselves."""
+        return self._claude
+
+    @property
+    def _reasons(self) -> bool:
+        """Whether the reply comes after reasoning that counts as output too. Claude reasons when it is asked to."""
+        effort = self._config.reasoning_effort
+        if effort is not None:
+            return effort not in ("none", "disable")
+        return bool(self._known.get("supports_reasoning")) and not self._claude
+
+    # What comes back.
+
+    def _read(self, response: Any) -> Reply:
+        choice = response.choices[0] if response.choices else None
+        message = getattr(choice, "message", None)
+        extra = getattr(message, "provider_specific_fields", None) or {}
+        refusal = getattr(message, "refusal", None) or extra.get("refusal") or ""
+        text = getattr(message, "content", None) or ""
+        reason = str(getattr(choice, "finish_reason", "") or "").lower()
+        stop = "end"
+        if choice is None or (refusal and not text) or any(word in reason for word in REFUSALS):
+            stop = "refusal"
+            self._warn(
+                f"{self.endpoint.name} refused to answer{f': {refusal}' if refusal else ''}; if that goes on, choose "
+                f"another {self.endpoint.part}.model"
+            )
+        elif reason in ("length", "max_tokens"):
+            stop = "length"
+        return Reply(
+            text=self._own(text or refusal),
+            stop=stop,
+            model=self._own(str(getattr(response, "model", "") or self.endpoint.model)),
+            usage=self._usage(response),
+            reasoning=self._own(getattr(message, "reasoning_content", None) or ""),
+        )
+
+    def _own(self, text: str) -> str:
+        """Returns text of the server without the key, which a server may repeat."""
+        return text.replace(self.endpoint.key, "[key]") if self.endpoint.key else text
+
+    def _usage(self, response: Any) -> Usage:
+        counted = getattr(response, "usage", None)
+        read, written = _count(counted, "prompt_tokens"), _count(counted, "completion_tokens")
+        cached = min(read, _count(getattr(counted, "prompt_tokens_details", None), "cached_tokens"))
+        cost = self._cost(response, counted)
+        return Usage(
+            input_tokens=read,
+            output_tokens=written,
+            cached_tokens=cached,
+            cost=cost or 0.0,
+            unpriced_tokens=read + written if cost is None else 0,
+        )
+
+    def _cost(self, response: Any, counted: Any) -> float | None:
+        """Returns US dollars; None where the price is not known."""
+        if self.endpoint.provider.name == "openrouter" and self.endpoint.own:
+            charged = getattr(counted, "cost", None)
+            if isinstance(charged, int | float):
+                return float(charged)
+        price = self._known.get("input_cost_per_token")
+        if price is None or not (self.endpoint.own or (price == 0 and self.endpoint.local)):
+            return None
+        try:
+            cost = litellm().completion_cost(
+                completion_response=response,
+                model=self.endpoint.model,
+                custom_llm_provider=self.endpoint.provider.name,
+            )
+        except Exception:
+            return None  # A price that LiteLLM cannot work out is not known.
+        return max(0.0, float(cost))
+
+    # What the model can do.
+
+    def _image_limits(self, provider_takes: Takes) -> ImageLimits:
+        config = self._config
+        own = {"count": config.max_images, "max_side": config.max_side}
+        return provider_takes.images.model_copy(update={k: v for k, v in own.items() if v is not None})
+
+    def _info(self, provider_takes: Takes) -> BackboneInfo:
+        config, known = self._config, self._known
+        sees = config.images
+        if sees is None:
+            # What is in LiteLLM's table without the mark does not see; what is not in it may well.
+            sees = bool(known.get("supports_vision")) if known else True
+        window = config.context_tokens or _positive(known.get("max_input_tokens") if self.endpoint.own else None)
+        if window is None and self.endpoint.provider.name == "ollama_chat":
+            window = OLLAMA_WINDOW
+        role = config.system_role
+        if role is None:
+            role = known.get("supports_system_messages") is not False
+        count = self._limits.count
+        return BackboneInfo(
+            name="litellm",
+            model=self.endpoint.name,
+            images=sees,
+            max_images=count * TILES[-1] if count is not None else None,
+            context_tokens=window,
+            image_tokens=85 if config.detail == "low" else provider_takes.tokens,
+            system_role=role,
+        )
+
+    @property
+    def identity(self) -> str:
+        """What its answers depend on: the model, where it is, and how it is asked."""
+        config = self._config.model_dump(mode="json", exclude={"key_env", "context_tokens", "model", "api_base"})
+        return json.dumps([self.endpoint.name, self.endpoint.base, config], sort_keys=True)
+
+
+def _count(counted: Any, name: str) -> int:
+    value = counted.get(name) if isinstance(counted, Mapping) else getattr(counted, name, None)
+    return max(0, int(value)) if isinstance(value, int | float) else 0
+
+
+def _positive(value: Any) -> int | None:
+    return int(value) if isinstance(value, int | float) and value > 0 else None

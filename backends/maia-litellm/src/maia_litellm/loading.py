@@ -1,0 +1,39 @@
+"""Loads LiteLLM when it is first needed: in silence, without a network access, and without anything of its own on."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import os
+from typing import Any
+
+
+@functools.cache
+def litellm() -> Any:
+    """Returns the module `litellm`; the first call takes two to three seconds.
+
+    Its price table is the one that it was installed with (otherwise its import fetches one), it prints nothing, reports
+    nothing to anybody, caches nothing and retries nothing.
+    """
+    os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
+    import litellm as module
+
+    settings: Any = module
+    settings.suppress_debug_info = True
+    settings.set_verbose = False
+    settings.telemetry = False
+    settings.turn_off_message_logging = True
+    settings.num_retries = None
+    settings.cache = None
+    settings.modify_params = False
+    for name in ("callbacks", "input_callback", "success_callback", "failure_callback", "service_callback"):
+        setattr(settings, name, [])
+    # What a library of the same process may have set as its own default must not reach ours.
+    for name in ("api_key", "api_base", "headers", "proxy_auth", "organization"):
+        setattr(settings, name, None)
+    for name in ("LiteLLM", "LiteLLM Router", "LiteLLM Proxy"):
+        logger = logging.getLogger(name)
+        logger.handlers.clear()
+        logger.propagate = False
+        logger.disabled = True
+    return module

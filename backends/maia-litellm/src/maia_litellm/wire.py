@@ -1,0 +1,150 @@
+"""The one way out of this package: an HTTP client that speaks to one address, with the one key that belongs there.
+
+LiteLLM and the providers' SDKs look for keys, addresses and accounts in the environment by themselves, follow redirects
+and try again. None of that gets past this client: it sends to its own host alone, sets the key itself (LiteLLM never
+has it), passes only the header fields that a request needs, follows no redirect, and sends one request a call.
+"""
+
+from __future__ import annotations
+
+import datetime
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+
+from maia_litellm.providers import Endpoint
+
+PASSED = frozenset(
+    {
+        *("accept", "accept-encoding", "connection", "content-encoding", "content-length", "content-type", "host"),
+        *("anthropic-beta", "anthropic-version"),
+    }
+)
+"""Header fields that are sent as LiteLLM makes them; all others are left out."""
+
+ACCOUNT = frozenset(["openai-organization", "openai-project"])
+"""Fields that go to OpenAI alone: the SDK takes them from the environment and would send them to any server."""
+
+CONNECT_SECONDS = 15.0
+"""Longest time that a connection may take to come about."""
+
+UNPACKED = ("content-encoding", "content-length", "transfer-encoding")
+"""Header fields that do not hold any more once the body was read."""
+
+MOST_BYTES = 256 * 2**20
+"""Longest reply that is read."""
+
+
+@dataclass
+class Exchange:
+    """One call: what was asked and what came back, however LiteLLM reports it.
+
+    Attributes:
+        deadline: When it must have ended, on the clock of `time.monotonic`.
+        sent: Whether the request was sent.
+        status: HTTP status of the reply; 0 if there was none.
+        headers: Header fields of the reply.
+        body: The reply's body.
+        error: Why there was no reply.
+    """
+
+    deadline: float
+    sent: bool = False
+    status: int = 0
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = b""
+    error: Exception | None = None
+
+    @property
+    def left(self) -> float:
+        """Seconds that are left; at least a moment, so that it is a valid time-out."""
+        return max(0.001, self.deadline - time.monotonic())
+
+
+class Wire(httpx.Client):
+    """An HTTP client for one endpoint. Threads may share it; each has its own exchange."""
+
+    def __init__(self, endpoint: Endpoint, headers: Mapping[str, str] | None = None) -> None:
+        """Makes a client.
+
+        Args:
+            endpoint: Where it sends to, and the key.
+            headers: Further header fields of every request.
+        """
+        # A server on this machine is not asked for through a proxy.
+        super().__init__(
+            follow_redirects=False,
+            trust_env=not endpoint.local,
+            verify=httpx.create_ssl_context(trust_env=True) if endpoint.address.scheme == "https" else True,
+            limits=httpx.Limits(max_connections=64, max_keepalive_connections=16),
+        )
+        self.endpoint = endpoint
+        self._origin = _origin(httpx.URL(endpoint.base))
+        self._extra = {"user-agent": "maia-litellm", **(headers or {})}
+        if endpoint.key:
+            self._extra[endpoint.provider.header] = endpoint.provider.prefix + endpoint.key
+        self._passed = PASSED | ACCOUNT if endpoint.own and endpoint.provider.name == "openai" else PASSED
+        self._present = threading.local()
+
+    @contextmanager
+    def exchange(self, exchange: Exchange) -> Iterator[None]:
+        """Makes `exchange` the present one of this thread."""
+        self._present.exchange = exchange
+        try:
+            yield
+        finally:
+            self._present.exchange = None
+
+    def send(self, request: httpx.Request, **options: Any) -> httpx.Response:
+        """Sends a request, reads the whole reply, and keeps both in the present exchange."""
+        exchange: Exchange | None = getattr(self._present, "exchange", None)
+        if exchange is None:
+            raise httpx.UnsupportedProtocol("a request outside of a call", request=request)
+        if exchange.sent:
+            # A retry of a library: the run's loop owns retries, and what failed is in the exchange.
+            raise httpx.UnsupportedProtocol("a second request in one call", request=request)
+        if _origin(request.url) != self._origin:
+            exchange.error = httpx.UnsupportedProtocol(f"a request to {request.url.host}", request=request)
+            raise exchange.error
+        exchange.sent = True
+        kept = {name: value for name, value in request.headers.items() if name in self._passed}
+        request.headers = httpx.Headers(kept | self._extra)
+        seconds = exchange.left
+        request.extensions["timeout"] = {
+            "connect": min(CONNECT_SECONDS, seconds),
+            "read": seconds,
+            "write": seconds,
+            "pool": seconds,
+        }
+        try:
+            return self._read(super().send(request, stream=True, follow_redirects=False, auth=None), exchange)
+        except (httpx.HTTPError, OSError) as error:
+            exchange.error = error
+            raise
+
+    def _read(self, response: httpx.Response, exchange: Exchange) -> httpx.Response:
+        """Reads a reply as far as its time and its size allow."""
+        started, content = time.monotonic(), bytearray()
+        try:
+            for chunk in response.iter_bytes():
+                content += chunk
+                if time.monotonic() > exchange.deadline:
+                    raise httpx.ReadTimeout("the reply takes too long", request=response.request)
+                if len(content) > MOST_BYTES:
+                    raise httpx.DecodingError("the reply is too long", request=response.request)
+        finally:
+            response.close()
+        headers = {k: v for k, v in response.headers.items() if k not in UNPACKED}
+        exchange.status, exchange.headers, exchange.body = response.status_code, headers, bytes(content)
+        whole = httpx.Response(response.status_code, headers=headers, content=exchange.body, request=response.request)
+        whole.elapsed = datetime.timedelta(seconds=time.monotonic() - started)
+        return whole
+
+
+def _origin(url: httpx.URL) -> tuple[str, str, int | None]:
+    return url.scheme, url.host, url.port
