@@ -73,9 +73,8 @@ class Conversation:
             because=because,
         )
         asked = self._without_turns(self._without_images(asked, policy))
-        return asked.model_copy(
-            update={"images": len(self._kept(asked)), "tokens": round(self._tokens(asked) * self._correction)}
-        )
+        tokens = round(self._tokens(asked) * self._correction)
+        return asked.model_copy(update={"images": len(self._kept(asked)), "tokens": tokens})
 
     def shorter(self, asked: Asked) -> bool:
         """Allows the next request fewer tokens than `asked` had; False if nothing more can leave."""
@@ -91,8 +90,8 @@ class Conversation:
         for place, message in enumerate(self.messages):
             parts: list[Part] = []
             if place == first + 1 and asked.messages_left_out:
-                turns = asked.messages_left_out // 2
-                parts.append(TextPart(text=f"[the first {turns} turns are left out, to fit into your window]"))
+                left = f"[the first {asked.messages_left_out // 2} turns are left out, to fit into your window]"
+                parts.append(TextPart(text=left))
             for part in message.parts:
                 if isinstance(part, ImagePart):
                     number += 1
@@ -116,12 +115,8 @@ class Conversation:
 
     def _kept(self, asked: Asked) -> list[int]:
         """The numbers of the images that are sent."""
-        left_out, first = set(asked.images_left_out), BEGINNING + asked.messages_left_out
-        return [
-            number
-            for number, (place, _) in enumerate(self._images())
-            if number not in left_out and not BEGINNING <= place < first
-        ]
+        unseen, gone = set(asked.images_left_out), range(BEGINNING, BEGINNING + asked.messages_left_out)
+        return [n for n, (place, _) in enumerate(self._images()) if n not in unseen and place not in gone]
 
     def _tokens(self, asked: Asked) -> float:
         """Estimates what is sent, before the correction."""
@@ -153,15 +148,14 @@ class Conversation:
         too_many, too_long = self._excess(asked, asked.max_images - block, SLACK)
         must = self._excess(asked, asked.max_images, 1.0)
         each = asked.image_tokens * self._correction
-        leaving: list[int] = []
-        for number in sorted(kept, key=rank):
-            gone = len(leaving)
+        leaving = set(asked.images_left_out)
+        for gone, number in enumerate(sorted(kept, key=rank)):
             # A block of old images makes room for the turns to come; exemplars and new images leave only if they must.
             images, tokens = (too_many, too_long) if rank(number)[0] == 0 else must
-            if images - gone <= 0 and tokens - gone * each <= 0:
+            if images <= gone and tokens <= gone * each:
                 break
-            leaving.append(number)
-        return asked.model_copy(update={"images_left_out": tuple(sorted({*asked.images_left_out, *leaving}))})
+            leaving.add(number)
+        return asked.model_copy(update={"images_left_out": tuple(sorted(leaving))})
 
     def _without_turns(self, asked: Asked) -> Asked:
         if self._excess(asked, asked.max_images, 1.0)[1] <= 0:
