@@ -1,0 +1,175 @@
+"""The backbone: a person, at a terminal or in a notebook."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Literal, TextIO
+
+from maia_core.config import PluginConfig
+from maia_core.context import Context
+from maia_core.errors import BackboneError
+from maia_core.types import BackboneInfo, CallLimits, Message, ModelSheet, Reply
+from maia_human.desk import Desk
+from maia_human.gallery import Gallery, Picture
+from maia_human.inline import GAP, Drawer, drawer
+from maia_human.layout import blocks
+from maia_human.meeting import MEETING
+from maia_human.page import write_page
+from maia_human.terminal import Terminal
+
+MOST_DRAWN = 24
+"""Most images of one message that are drawn in the terminal; the page has all."""
+
+LAST_CALL = "Do not write another program"
+"""What the session says when it asks for the final answer."""
+
+
+class Human:
+    """A person who sees what any backbone sees and writes the experiments."""
+
+    class Config(PluginConfig):
+        """Options of the human backbone."""
+
+        person: str = ""
+        """Who it is, for the record; a code such as P3 in a study."""
+        pictures: Literal["auto", "off"] = "auto"
+        """Whether images are drawn in the terminal, where it can show them; their files are listed in any case."""
+        folder: Path | None = None
+        """Where conversation.html and the images beside it are kept; a temporary folder that goes with the run if not
+        set."""
+
+    def __init__(
+        self, config: Config, context: Context, *, source: TextIO | None = None, out: TextIO | None = None
+    ) -> None:
+        """Makes the backbone.
+
+        Args:
+            config: Its options.
+            context: The run's parts; the task says what an answer is.
+            source: Where the person's lines come from; standard input where it is None.
+            out: Where text goes; standard error where it is None.
+        """
+        self.info = BackboneInfo(name="human", model=config.person or "human", images=True, context_tokens=None)
+        self._config = config
+        self._context = context
+        self._meeting = MEETING.get()
+        self._terminal = Terminal(source, out)
+        self._desk: Desk | None = None
+
+    @staticmethod
+    def models() -> list[ModelSheet]:
+        """See `maia_core.protocols.ListsModels`."""
+        note = "you, in this terminal; in a notebook: from maia_human import study"
+        return [ModelSheet(info=BackboneInfo(name="human"), input_price=0.0, output_price=0.0, note=note)]
+
+    def complete(self, messages: Sequence[Message], limits: CallLimits) -> Reply:
+        """See `maia_core.protocols.Backbone`. A person is not hurried: of `limits` nothing is used.
+
+        Raises:
+            BackboneError: the input has ended, or the images cannot be written.
+            KeyboardInterrupt: the person wants to stop.
+        """
+        if self._meeting is not None:
+            reply: Reply = self._meeting.offer("asking")
+            return reply
+        try:
+            desk = self._show(messages)
+        except OSError as error:
+            raise BackboneError(
+                f"cannot write the images to {self._gallery.folder}: {error.strerror}; choose another folder with "
+                "-o backbone.folder=FOLDER"
+            ) from error
+        try:
+            text = desk.reply(final=LAST_CALL in messages[-1].text)
+        except EOFError:
+            raise BackboneError(f"the input has ended; go on with maia run --resume {self._run}") from None
+        return Reply(text=text, model=self.info.model)
+
+    @cached_property
+    def _temporary(self) -> tempfile.TemporaryDirectory[str]:
+        return tempfile.TemporaryDirectory(prefix="maia-human-")
+
+    @cached_property
+    def _gallery(self) -> Gallery:
+        folder = self._config.folder or Path(self._temporary.name)
+        folder.mkdir(parents=True, exist_ok=True)
+        return Gallery(folder)
+
+    @cached_property
+    def _drawer(self) -> Drawer | None:
+        return drawer() if self._config.pictures == "auto" and self._terminal.interactive else None
+
+    @property
+    def _run(self) -> str:
+        return str(self._context.images.folder.parent) if self._context.images else "RUN"
+
+    def _show(self, messages: Sequence[Message]) -> Desk:
+        """Shows what is new: at first the task, later what came back since the last reply."""
+        terminal = self._terminal
+        terminal.clear_line()
+        page = self._gallery.folder / "conversation.html"
+        write_page(page, messages, self._gallery)
+        replied = max((place for place, message in enumerate(messages) if message.role == "assistant"), default=-1)
+        if self._desk is None:
+            system = [message for message in messages if message.role == "system"]
+            library = "\n".join(message.text for message in system)
+            self._desk = Desk(terminal, self._context.part("task"), library, self._files)
+            self._welcome(messages, page)
+            replied = max(replied, len(system))
+        for message in messages[replied + 1 :]:
+            terminal.heading("what came back")
+            self._show_parts(message)
+        terminal.heading(
+            'your turn: Python, then a line with "."; or: answer, hypothesis TEXT, edit, api, images, help'
+        )
+        return self._desk
+
+    def _welcome(self, messages: Sequence[Message], page: Path) -> None:
+        terminal = self._terminal
+        terminal.heading("the task")
+        task = next((message for message in messages if message.role == "user"), None)
+        if task is not None:
+            self._show_parts(task)
+        allowed = self._context.config.limits
+        terminal.heading("how to work")
+        terminal.say(
+            "You need not write the form above: type Python that uses `system` and `tools`, or `answer`.\n"
+            f"You have {allowed.turns} turns (limits.turns) and {allowed.seconds / 60:.0f} minutes of thinking and "
+            "measuring (limits.seconds); then you are asked for your answer.\n"
+            f"This conversation, with its images: {page}"
+        )
+        earlier = sum(message.role == "assistant" for message in messages)
+        if earlier:
+            terminal.say(f"The {earlier} turns before this one are in it.")
+
+    def _show_parts(self, message: Message) -> None:
+        for block in blocks(message.parts):
+            if isinstance(block, str):
+                self._terminal.say(block)
+                continue
+            pictures = self._gallery.add(figure.image for figure in block)
+            for figure, picture in zip(block, pictures, strict=True):
+                self._terminal.say(f"[{picture.number}] {figure.caption}  {picture.path}")
+            self._draw(pictures[:MOST_DRAWN])
+
+    def _draw(self, pictures: Sequence[Picture]) -> None:
+        if self._drawer is None:
+            return
+        wide = self._drawer.columns + GAP
+        count = max(1, (_columns() + GAP) // wide)
+        for start in range(0, len(pictures), count):
+            row = pictures[start : start + count]
+            self._terminal.write("".join(f"[{picture.number}]".ljust(wide) for picture in row).rstrip())
+            self._terminal.write(self._drawer.row([picture.image.pil() for picture in row]))
+
+    def _files(self) -> str:
+        lines = [f"[{picture.number}] {picture.image.title}  {picture.path}" for picture in self._gallery.pictures]
+        return "\n".join(lines) or "There are no images yet."
+
+
+def _columns() -> int:
+    return shutil.get_terminal_size((80, 24)).columns
