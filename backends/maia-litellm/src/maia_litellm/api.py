@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+import weakref
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -109,7 +110,8 @@ class Api:
             if not self._clients:
                 from maia_litellm.wire import Wire
 
-                self._clients["wire"] = Wire(self.endpoint, self._headers)
+                self._clients["wire"] = opened = Wire(self.endpoint, self._headers)
+                weakref.finalize(self, opened.close)
             wire = self._clients["wire"]
             if kind not in self._clients:
                 self._clients[kind] = self._made(kind, wire)

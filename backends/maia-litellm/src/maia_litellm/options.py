@@ -1,10 +1,10 @@
-"""The options that backbone and describer share, and what must never be one."""
+"""The options that the parts share, and what must never be one."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import Field, model_validator
@@ -30,8 +30,8 @@ OURS = frozenset(
 """Parameters of LiteLLM that MAIA sets, or that would take a call past its limits."""
 
 
-class ModelConfig(PluginConfig):
-    """Which model, where, and how it is asked."""
+class ServiceConfig(PluginConfig):
+    """Which model, and where."""
 
     model: str = ""
     """Provider and model, as LiteLLM names them: `openai/gpt-4o`, `anthropic/claude-opus-4-5`, `gemini/gemini-2.5-pro`,
@@ -41,6 +41,30 @@ class ModelConfig(PluginConfig):
     """The server's address, where it is not the provider's own. Only the key that `key_env` names is sent there."""
     key_env: str = ""
     """Name of the environment variable that holds the key, where it is not the provider's usual one."""
+    params: dict[str, Any] = Field(default_factory=dict)
+    """Further parameters of LiteLLM's call, such as `top_p`, `api_version` or `extra_headers`; never a key."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_secrets(cls, data: Any) -> Any:
+        """Refuses keys before anything else looks at the options, so that no error message repeats one."""
+        if isinstance(data, Mapping):
+            _refuse_secrets(data, "")
+        return data
+
+    @model_validator(mode="after")
+    def _without_ours(self) -> Self:
+        own = set(type(self).model_fields)
+        taken = sorted((OURS | own) & set(self.params))
+        if taken:
+            hint = f"it is the option {taken[0]}" if taken[0] in own else "MAIA sets it"
+            raise UsageError(f"params.{taken[0]} cannot be set: {hint}")
+        return self
+
+
+class ModelConfig(ServiceConfig):
+    """Which model, where, and how it is asked."""
+
     temperature: float | None = Field(None, ge=0, allow_inf_nan=False)
     """How freely words are chosen; the provider's default where it is not set."""
     reasoning_effort: str | None = None
@@ -60,25 +84,6 @@ class ModelConfig(PluginConfig):
     context_tokens: int | None = Field(None, gt=0)
     """The model's window in tokens, where LiteLLM's table does not know it. Ollama is told to use this much (16,384
     where it is not set): its own default is so small that it would silently forget the task."""
-    params: dict[str, Any] = Field(default_factory=dict)
-    """Further parameters of LiteLLM's `completion`, such as `top_p`, `api_version` or `extra_headers`; never a key."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _without_secrets(cls, data: Any) -> Any:
-        """Refuses keys before anything else looks at the options, so that no error message repeats one."""
-        if isinstance(data, Mapping):
-            _refuse_secrets(data, "")
-        return data
-
-    @model_validator(mode="after")
-    def _without_ours(self) -> ModelConfig:
-        own = set(type(self).model_fields)
-        taken = sorted((OURS | own) & set(self.params))
-        if taken:
-            hint = f"it is the option {taken[0]}" if taken[0] in own else "MAIA sets it"
-            raise UsageError(f"params.{taken[0]} cannot be set: {hint}")
-        return self
 
 
 def _refuse_secrets(data: Mapping[Any, Any], where: str) -> None:

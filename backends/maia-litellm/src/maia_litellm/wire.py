@@ -113,35 +113,38 @@ class Wire(httpx.Client):
             raise exchange.error
         exchange.sent = True
         kept = {name: value for name, value in request.headers.items() if name in self._passed}
-        request.headers = httpx.Headers(kept | self._extra)
         seconds = exchange.left
-        request.extensions["timeout"] = {
-            "connect": min(CONNECT_SECONDS, seconds),
-            "read": seconds,
-            "write": seconds,
-            "pool": seconds,
-        }
+        timeout = httpx.Timeout(seconds, connect=min(CONNECT_SECONDS, seconds)).as_dict()
+        sent = httpx.Request(
+            request.method,
+            request.url,
+            headers=kept | self._extra,
+            stream=request.stream,
+            extensions={**request.extensions, "timeout": timeout},
+        )
         try:
-            return self._read(super().send(request, stream=True, follow_redirects=False, auth=None), exchange)
+            received = super().send(sent, stream=True, follow_redirects=False, auth=None)
+            # The SDK finds its own marks in the headers of its own request.
+            return self._read(received, request, exchange)
         except (httpx.HTTPError, OSError) as error:
             exchange.error = error
             raise
 
-    def _read(self, response: httpx.Response, exchange: Exchange) -> httpx.Response:
+    def _read(self, response: httpx.Response, request: httpx.Request, exchange: Exchange) -> httpx.Response:
         """Reads a reply as far as its time and its size allow."""
         started, content = time.monotonic(), bytearray()
         try:
             for chunk in response.iter_bytes():
                 content += chunk
                 if time.monotonic() > exchange.deadline:
-                    raise httpx.ReadTimeout("the reply takes too long", request=response.request)
+                    raise httpx.ReadTimeout("the reply takes too long", request=request)
                 if len(content) > MOST_BYTES:
-                    raise httpx.DecodingError("the reply is too long", request=response.request)
+                    raise httpx.DecodingError("the reply is too long", request=request)
         finally:
             response.close()
         headers = {k: v for k, v in response.headers.items() if k not in UNPACKED}
         exchange.status, exchange.headers, exchange.body = response.status_code, headers, bytes(content)
-        whole = httpx.Response(response.status_code, headers=headers, content=exchange.body, request=response.request)
+        whole = httpx.Response(response.status_code, headers=headers, content=exchange.body, request=request)
         whole.elapsed = datetime.timedelta(seconds=time.monotonic() - started)
         return whole
 
