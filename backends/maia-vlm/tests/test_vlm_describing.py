@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from maia_core.errors import ContextTooLong
 from maia_core.testing.fakes import disc
 from maia_core.testing.suites import DescriberSuite
 from maia_core.types import Message, Reply
@@ -58,6 +59,20 @@ def test_summary_of_more_images_than_fit_is_made_of_their_descriptions():
     eye = Eye()
     ChatDescriber(eye, "eye", max_images=2).summarize([disc("red", n) for n in range(3)])
     assert [sum(len(message.images) for message in asked) for asked in eye.asked] == [1, 1, 1, 0]
+    assert eye.asked[-1][0].text.count("- mean colours") == 3
+
+
+def test_summary_that_does_not_fit_the_window_is_made_of_descriptions():
+    """Fifteen exemplars are more than a model with a window of 4096 tokens sees at once."""
+    eye = Eye()
+
+    def ask(conversations):
+        if sum(len(message.images) for message in conversations[0]) > 2:
+            raise ContextTooLong("too many images")
+        return eye(conversations)
+
+    images = [disc("red", n) for n in range(3)]
+    assert ChatDescriber(ask, "eye").summarize(images)
     assert eye.asked[-1][0].text.count("- mean colours") == 3
 
 

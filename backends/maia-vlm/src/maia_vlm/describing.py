@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
+from maia_core.errors import ContextTooLong
 from maia_core.types import Image, Message, Reply, content_id
 
 Ask = Callable[[Sequence[Sequence[Message]]], Sequence[Reply]]
@@ -44,7 +46,8 @@ class ChatDescriber:
         Args:
             ask: Answers conversations; it may refuse none of them by raising, see `Reply.stop`.
             model: What identifies the model and its settings.
-            max_images: Most images that one conversation may hold; a summary of more is made of their descriptions.
+            max_images: Most images that one conversation may hold; a summary of more, or of more than fit the model's
+                window, is made of their descriptions.
         """
         self._ask = ask
         self._max_images = max_images
@@ -68,15 +71,19 @@ class ChatDescriber:
             return NOTHING
         key = "+".join(image.id for image in images)
         if key not in self._known:
-            if self._max_images is not None and len(images) > self._max_images:
-                lines = "\n".join(f"- {line}" for line in self.describe(images))
-                question = Message.of("user", DESCRIBED.format(count=len(images), lines=lines))
-            else:
-                shown = [image.anonymous() for image in images]
-                question = Message.of("user", *shown, COMMON.format(count=len(images)))
-            [reply] = self._ask([[question]])
-            self._known[key] = _line(reply)
+            self._known[key] = _line(self._summary(images))
         return self._known[key]
+
+    def _summary(self, images: Sequence[Image]) -> Reply:
+        """Shows all images at once; where that is too much for the model, it reads their descriptions."""
+        if self._max_images is None or len(images) <= self._max_images:
+            shown = [image.anonymous() for image in images]
+            with suppress(ContextTooLong):
+                [reply] = self._ask([[Message.of("user", *shown, COMMON.format(count=len(images)))]])
+                return reply
+        lines = "\n".join(f"- {line}" for line in self.describe(images))
+        [reply] = self._ask([[Message.of("user", DESCRIBED.format(count=len(images), lines=lines))]])
+        return reply
 
 
 def _line(reply: Reply) -> str:
