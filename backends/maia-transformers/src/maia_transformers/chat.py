@@ -1,0 +1,250 @@
+"""Puts conversations into a model, several at once, and takes its replies out."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from typing import Any
+
+import numpy as np
+import torch
+import transformers
+
+from maia_core.errors import BackboneError, ContextTooLong, MaiaError, UsageError, one_line
+from maia_core.types import Image, Message, Reply, Usage
+from maia_transformers.device import free
+from maia_transformers.options import SMALLEST_SIDE, ModelOptions
+from maia_transformers.template import THINKING
+from maia_transformers.weights import Weights, acquire, leave, release
+from maia_vlm import ImageLimits, PackedMessage, Picture, pack
+
+LEAST_REPLY = 256
+"""Tokens: a conversation that leaves less room for the reply is too long."""
+
+UNLIMITED = 10**8
+"""Tokenizers that know no longest input name a number beyond this one."""
+
+SAID_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
+"""Of errors without a class of their own, those of the processor and of MPS."""
+
+
+class OutOfMemory(BackboneError):
+    """The memory of the device did not suffice for this batch."""
+
+
+class Chat:
+    """A model that answers conversations, with one user's limits of pictures and tokens.
+
+    Attributes:
+        name: The model, as the user wrote it.
+        images: Whether it sees images.
+        system_role: Whether its template has a system role.
+        window: Tokens of a conversation and its reply; None: not known.
+        image_tokens: Tokens that a picture of 224 x 224 pixels takes.
+        fingerprint: Changes with the model's files, the type of its numbers and what is done to pictures.
+    """
+
+    def __init__(self, options: ModelOptions, warn: Callable[[str], None]) -> None:
+        """Loads the model, or shares what is loaded.
+
+        Raises:
+            MaiaError: it cannot be loaded; see `weights.acquire`.
+        """
+        self.name = options.model
+        self._limits = ImageLimits(count=options.max_pictures, min_side=SMALLEST_SIDE, max_side=options.max_image_side)
+        weights = acquire(options, warn)
+        self._weights: Weights | None = weights
+        self._leave = weakref.finalize(self, leave, weights)
+        self.images = weights.images
+        self.system_role = weights.template.system_role
+        self.window = options.context_tokens or _window(weights)
+        self.fingerprint = f"{weights.fingerprint} {self._limits.model_dump_json()}"
+        self.image_tokens = self._tokens_of_a_picture(weights) if self.images else 0
+
+    def close(self) -> None:
+        """Lets go of the model; its memory is freed when nobody else uses it. Closing twice is allowed."""
+        if self._weights is not None:
+            weights, self._weights = self._weights, None
+            self._leave()
+            release(weights)
+
+    def answer(
+        self,
+        conversations: Sequence[Sequence[Message]],
+        *,
+        tokens: int,
+        seconds: float | None = None,
+        temperature: float | None = 0,
+        seed: int = 0,
+    ) -> list[Reply]:
+        """Answers conversations together; either each of them holds images, or none does.
+
+        Padding and batching change the model's numbers by rounding only (relative to 1: about 1e-6 in float32, 1e-2 in
+        bfloat16), so a reply in a batch is the reply alone unless the likeliest tokens are that close to each other.
+
+        Args:
+            conversations: At least one.
+            tokens: Most tokens of a reply.
+            seconds: When to stop writing; None: never.
+            temperature: 0: always the likeliest token; None: as the model's own settings say.
+            seed: Of what is drawn at random; torch's own generators are left as they were.
+
+        Raises:
+            ContextTooLong: a conversation does not fit the window.
+            OutOfMemory: fewer conversations at once may work.
+            BackboneError: the model cannot take a conversation, or failed.
+        """
+        packed = [pack(conversation, self._limits) for conversation in conversations]
+        weights = self._weights
+        if weights is None:
+            raise UsageError(f"{self.name} was closed; make a new one")
+        with weights.lock:
+            try:
+                return self._answer(weights, packed, tokens, seconds, temperature, seed)
+            except MaiaError:
+                raise
+            except Exception as error:  # What a model raises on input that it cannot take has no common class.
+                if not _of_memory(error):
+                    raise BackboneError(f"{self.name} failed: {one_line(error)[:300]}") from error
+        # Here the exception is gone, and with it the tensors that its frames held.
+        free(weights.device)
+        raise OutOfMemory(
+            f"{self.name} ran out of memory; set window.images, max_image_side or the describer's batch lower, "
+            "dtype=bfloat16 or offload=true"
+        )
+
+    def _answer(
+        self,
+        weights: Weights,
+        packed: Sequence[Sequence[PackedMessage]],
+        tokens: int,
+        seconds: float | None,
+        temperature: float | None,
+        seed: int,
+    ) -> list[Reply]:
+        prompts = [self._prompt(weights, messages) for messages in packed]
+        inputs = _inputs(weights, prompts, packed)
+        longest = inputs["input_ids"].shape[1]
+        room = self._room(longest, tokens)
+        drawn = _drawn(weights, temperature)
+        config: Any = transformers.GenerationConfig(  # type: ignore[no-untyped-call]
+            max_new_tokens=room, max_time=seconds, do_sample=bool(drawn), **drawn
+        )
+        with torch.inference_mode(), _seeded(seed) if drawn else nullcontext():
+            written = weights.model.generate(**inputs, generation_config=config)[:, longest:].tolist()
+        counts = inputs["attention_mask"].sum(1).tolist()
+        replies = []
+        for prompt, count, ids in zip(prompts, counts, written, strict=True):
+            end = next((place for place, token in enumerate(ids) if token in weights.ends), None)
+            text = weights.tokenizer.decode(ids[:end], skip_special_tokens=True)
+            reasoning, text = _split_thought(text, weights.template.opens_thought(prompt))
+            if end is None and len(ids) < room and not text:
+                raise BackboneError(
+                    f"{self.name} wrote nothing in {seconds:g} s; set limits.reply_seconds higher, or choose a smaller "
+                    "model or a faster device"
+                )
+            replies.append(
+                Reply(
+                    text=text,
+                    stop="length" if end is None else "end",
+                    model=self.name,
+                    usage=Usage(input_tokens=count, output_tokens=len(ids) if end is None else end + 1),
+                    reasoning=reasoning,
+                )
+            )
+        return replies
+
+    def _prompt(self, weights: Weights, messages: Sequence[PackedMessage]) -> str:
+        try:
+            return weights.template.render(messages)
+        except UsageError as error:
+            raise BackboneError(f"{self.name} cannot take this conversation: {one_line(error)[:300]}") from error
+
+    def _room(self, used: int, wanted: int) -> int:
+        """Returns how many tokens the reply may have."""
+        if self.window is None:
+            return wanted
+        room = self.window - used
+        if room < min(wanted, LEAST_REPLY):
+            raise ContextTooLong(
+                f"the conversation has {used} tokens, which leaves no room for a reply in the {self.window} of "
+                f"{self.name}; set window.tokens or window.images lower, or context_tokens if the model takes more"
+            )
+        return min(wanted, room)
+
+    def _tokens_of_a_picture(self, weights: Weights) -> int:
+        grey = Image.from_pixels(np.full((224, 224, 3), 128, np.uint8))
+        counts = []
+        for parts in (("?",), (grey, "?")):
+            packed = pack([Message.of("user", *parts)], self._limits)
+            with weights.lock:
+                try:
+                    counts.append(_inputs(weights, [weights.template.render(packed)], [packed])["input_ids"].shape[1])
+                except MaiaError:
+                    raise
+                except Exception as error:
+                    raise UsageError(f"{self.name} cannot take a picture: {one_line(error)[:300]}") from error
+        return max(1, int(counts[1] - counts[0]))
+
+
+def _inputs(weights: Weights, prompts: list[str], packed: Sequence[Sequence[PackedMessage]]) -> Any:
+    """Makes the model's tensors of prompts, padded on the left, and their pictures."""
+    start = weights.tokenizer.bos_token
+    options: dict[str, Any] = {
+        "padding": True,
+        "return_tensors": "pt",
+        # Most templates write the first token themselves; the tokenizer must not write it again.
+        "add_special_tokens": not (start and prompts[0].startswith(start)),
+    }
+    if not weights.images:
+        inputs = weights.tokenizer(prompts, **options).to(weights.device)
+        return {name: inputs[name] for name in ("input_ids", "attention_mask")}
+    pictures = [
+        [part.pil() for message in messages for part in message.parts if isinstance(part, Picture)]
+        for messages in packed
+    ]
+    inputs = weights.processor(text=prompts, images=pictures if any(pictures) else None, **options)
+    return inputs.to(weights.device, dtype=weights.model.dtype)
+
+
+def _drawn(weights: Weights, temperature: float | None) -> dict[str, Any]:
+    """Returns the settings of drawing tokens at random; none, where the likeliest is taken."""
+    if temperature is None:
+        return weights.sampling if weights.samples else {}
+    return {**weights.sampling, "temperature": temperature} if temperature else {}
+
+
+@contextmanager
+def _seeded(seed: int) -> Iterator[None]:
+    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
+        torch.manual_seed(seed % 2**63)
+        yield
+
+
+def _split_thought(text: str, thinking: bool) -> tuple[str, str]:
+    """Returns what a model thought, and what it then said.
+
+    Args:
+        text: What it wrote.
+        thinking: Whether its prompt ended with the beginning of a thought.
+    """
+    text = text.strip()
+    if not thinking and not text.startswith(THINKING):
+        return "", text
+    thought, _, said = text.removeprefix(THINKING).partition(THINKING.replace("<", "</"))
+    return thought.strip(), said.strip()
+
+
+def _window(weights: Weights) -> int | None:
+    text = weights.model.config.get_text_config()
+    for limit in (getattr(text, "max_position_embeddings", None), weights.tokenizer.model_max_length):
+        if isinstance(limit, int) and 0 < limit < UNLIMITED:
+            return limit
+    return None
+
+
+def _of_memory(error: Exception) -> bool:
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    return isinstance(error, RuntimeError) and any(words in str(error).lower() for words in SAID_OF_MEMORY)

@@ -1,0 +1,98 @@
+"""A local Hugging Face vision-language model as a describer, several images at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from pydantic import Field
+
+from maia_core.context import Context
+from maia_core.errors import UsageError
+from maia_core.types import Message, Reply
+from maia_transformers.options import ModelOptions, require
+from maia_vlm import ChatDescriber
+
+if TYPE_CHECKING:
+    from maia_transformers.chat import Chat
+
+
+class TransformersDescriber(ChatDescriber):
+    """Asks a vision-language model what images show: each image in a fresh conversation, many of these in a batch.
+
+    It always takes the likeliest token, so that the same image is described alike.
+    """
+
+    class Config(ModelOptions):
+        """Options of the describer."""
+
+        batch: int = Field(8, gt=0)
+        """Images that are described at once; halved where memory does not suffice."""
+        tokens: int = Field(128, gt=0)
+        """Longest description."""
+
+    def __init__(self, config: Config, context: Context) -> None:
+        """Loads the model, or shares what is loaded.
+
+        Raises:
+            PluginError: a package is missing.
+            UsageError: there is no such model or device, it cannot be loaded, or sees no images.
+            RunError: the hub cannot be reached, or memory does not suffice.
+        """
+        require("describer")
+        from maia_transformers.chat import Chat
+
+        self._chat = Chat(config, context.warn)
+        if not self._chat.images:
+            self._chat.close()
+            raise UsageError(f"{config.model} sees no images; choose a vision-language model as the describer")
+        super().__init__(
+            Batches(self._chat, config.batch, config.tokens, context.warn),
+            f"{self._chat.fingerprint} {config.tokens}",
+            config.max_pictures,
+        )
+
+    def close(self) -> None:
+        """Frees the weights, unless a backbone still uses them."""
+        self._chat.close()
+
+
+class Batches:
+    """Answers any number of conversations, as many at once as memory allows."""
+
+    def __init__(self, chat: Chat, size: int, tokens: int, warn: Callable[[str], None]) -> None:
+        """Takes the model, the largest batch and the longest reply."""
+        self._chat = chat
+        self._size = size
+        self._tokens = tokens
+        self._warn = warn
+
+    def __call__(self, conversations: Sequence[Sequence[Message]]) -> list[Reply]:
+        """Returns the replies in the order of the conversations.
+
+        Raises:
+            BackboneError: memory does not suffice for a single one, or the model failed.
+        """
+        from maia_transformers.chat import OutOfMemory
+
+        # Conversations of about one length together: what is short need not be padded to what is long.
+        waiting = sorted(range(len(conversations)), key=lambda place: _length(conversations[place]))
+        replies: dict[int, Reply] = {}
+        while waiting:
+            batch = waiting[: self._size]
+            try:
+                answers = self._chat.answer([conversations[place] for place in batch], tokens=self._tokens)
+            except OutOfMemory:
+                if len(batch) == 1:
+                    raise
+                self._size = len(batch) // 2
+                self._warn(f"memory does not suffice to describe {len(batch)} images at once; now {self._size}")
+                continue
+            replies.update(zip(batch, answers, strict=True))
+            waiting = waiting[len(batch) :]
+        return [replies[place] for place in range(len(conversations))]
+
+
+def _length(conversation: Sequence[Message]) -> tuple[int, int]:
+    pixels = sum(image.width * image.height for message in conversation for image in message.images)
+    return pixels, sum(len(message.text) for message in conversation)
