@@ -208,15 +208,21 @@ def _owner(config: RunConfig, option: str) -> str:
 @click.option("--report/--no-report", default=True, help="Write the HTML report at the end.")
 def run(config: RunConfig, out: Path | None, as_json: bool, resumed: Path | None, report: bool) -> int:
     """Explain a unit by experiment."""
+    if resumed is not None:
+        _refuse_beside_resume()
+    return carry_out(config, out=out, resumed=resumed, as_json=as_json, report=report)
+
+
+def carry_out(
+    config: RunConfig, *, out: Path | None, resumed: Path | None = None, as_json: bool = False, report: bool = True
+) -> int:
+    """Makes one run (or goes on with the one in `resumed`), shows how it gets on and ends; returns the exit code."""
     from maia_core.launch import explain, resume
     from maia_core.progress import JsonProgress, Progress
 
     progress = JsonProgress() if as_json else Progress(live=sys.stderr.isatty())
-    if resumed is None:
-        finished = explain(config, out=out, observers=[progress])
-    else:
-        _refuse_beside_resume()
-        finished = resume(resumed, observers=[progress])
+    observers = [progress]
+    finished = resume(resumed, observers=observers) if resumed else explain(config, out=out, observers=observers)
     outcome = finished.outcome
     page = _report(finished.folder) if report else None
     if as_json:

@@ -15,6 +15,7 @@ from pydantic import ConfigDict, JsonValue, ValidationError, validate_call
 
 from maia_core.context import Context
 from maia_core.errors import MaiaError, MendableError, PluginError, RunError, ToolError, did_you_mean, one_line
+from maia_core.protocols import system_methods
 from maia_core.record import HostCall, Noted, from_json, images_of, to_json
 from maia_core.replay import Journal
 from maia_core.text import redacted
@@ -48,7 +49,8 @@ class ToolHost:
         self._context = context
         self._journal = journal or Journal()
         self._on_call = on_call
-        self._raw = {"system.neuron": context.system.neuron} | {f"tools.{name}": tool for name, tool in tools.items()}
+        offered = {f"system.{name}": getattr(context.system, name) for name in system_methods(context.system)}
+        self._raw = offered | {f"tools.{name}": tool for name, tool in tools.items()}
         self._functions = {name: _validated(name, function) for name, function in self._raw.items()}
         self._functions["system.info"] = lambda: context.system.info.model_dump(mode="json")
         self.methods = frozenset(self._functions)

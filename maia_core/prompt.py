@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from maia_core.errors import PluginError
-from maia_core.protocols import System
+from maia_core.protocols import System, system_methods
 from maia_core.types import ExecutionLimits
 
 INTRODUCTION = """\
@@ -72,11 +72,13 @@ def render_api(system: System, tools: Mapping[str, Callable[..., Any]]) -> str:
     """
     image = [_attribute(name, kind) for name, kind in Image.__annotations__.items()]
     image += [_method("clean", vars(Image)["clean"].fget, prop=True), _method("to_pil", Image.to_pil)]
-    neuron = _method("neuron", system.neuron, fallback=System.neuron.__doc__)
+    neuron = {"neuron": System.neuron.__doc__}
+    calls = [_method(name, getattr(system, name), fallback=neuron.get(name)) for name in system_methods(system)]
     info = _method("info", vars(Unit)["info"].fget, prop=True)
+    about = type(system) if hasattr(system, "methods") else Unit
     sections = [
         _class("Image", inspect.getdoc(Image) or "", image),
-        _class("System", inspect.getdoc(Unit) or "", [info, neuron]),
+        _class("System", inspect.getdoc(about) or "", [info, *calls]),
         _class(
             "Tools",
             "What you experiment with.",

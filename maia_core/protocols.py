@@ -47,6 +47,9 @@ if TYPE_CHECKING:
 class System(Protocol):
     """One unit, as the backbone sees it. Usually made by a `Model`; a synthetic neuron is one by itself.
 
+    A system that is more than a unit, such as a whole layer, names the methods that programs may call in an attribute
+    `methods` and says what it is in its docstring; both are rendered into the prompt.
+
     Attributes:
         info: Model, layer and unit.
     """
@@ -62,6 +65,11 @@ class System(Protocol):
             returns the images as they are and says so in `info`. The result of one image does not depend on the rest
             of the batch. An image that is masked already is measured on its clean pixels.
         """
+
+
+def system_methods(system: System) -> tuple[str, ...]:
+    """Names what programs may call of a system."""
+    return getattr(system, "methods", ("neuron",))
 
 
 @runtime_checkable

@@ -109,10 +109,12 @@ class FakeModel:
         return np.array(columns, np.float32).T.reshape(len(images), len(COLOURS))
 
     def unit(self, ref: str) -> FakeSystem:
-        """Returns the unit for `colours:red`."""
+        """Returns the unit for `colours:red`, or by its number."""
         layer, _, unit = ref.partition(":")
         if layer != "colours":
             raise UsageError(f"{self.name} has no layer '{layer}'; it has 'colours'")
+        if unit.isdigit() and int(unit) < len(COLOURS):
+            unit = list(COLOURS)[int(unit)]
         if unit not in COLOURS:
             raise UsageError(f"layer '{layer}' of {self.name} has no unit '{unit}'; its units are {', '.join(COLOURS)}")
         return FakeSystem(FakeSystem.Config(ref=unit))

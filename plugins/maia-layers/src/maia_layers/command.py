@@ -1,0 +1,39 @@
+"""`maia ask`: a question over all units of a layer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from maia_core.cli import carry_out, run_options
+
+if TYPE_CHECKING:
+    from maia_core.config import RunConfig
+
+TOOLS = (
+    *("text2image", "edit_images", "score_units", "unit_exemplars", "describe_images", "summarize_images"),
+    *("log_experiment", "results", "display"),
+)
+
+
+@click.command()
+@click.argument("layer", metavar="MODEL:LAYER")
+@click.argument("question")
+@run_options
+@click.option("--out", type=click.Path(path_type=Path), help="Run folder, new or empty [default: a new one in runs/].")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line instead of text.")
+@click.option("--report/--no-report", default=True, help="Write the HTML report at the end.")
+def ask(config: RunConfig, layer: str, question: str, out: Path | None, as_json: bool, report: bool) -> int:
+    """Ask a QUESTION over all units of a layer: "which units are selective for forests?"."""
+    from maia_core.config import Choice
+
+    asked = config.model_copy(
+        update={
+            "system": Choice(name=f"layer:{layer}"),
+            "task": Choice.model_validate({"name": "layer-question", "question": question}),
+            "tools": tuple(Choice(name=name) for name in TOOLS),
+        }
+    )
+    return carry_out(asked, out=out, as_json=as_json, report=report)

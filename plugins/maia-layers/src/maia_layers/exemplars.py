@@ -1,0 +1,48 @@
+"""`tools.unit_exemplars`: what one unit of the layer responds to most in a large set of real images."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from maia_core.config import PluginConfig
+from maia_core.context import Context
+from maia_core.types import Image
+from maia_layers.system import layer_of
+
+
+class UnitExemplars:
+    """Finds the exemplars of any unit of the layer; the first call measures the layer, later ones look them up."""
+
+    class Config(PluginConfig):
+        """Options of `unit_exemplars`."""
+
+        count: int = Field(15, gt=0, le=1000)
+        """How many exemplars are shown."""
+
+    def __init__(self, config: Config, context: Context) -> None:
+        self._count = config.count
+        self._context = context
+
+    def __call__(self, unit: int) -> tuple[list[float], list[Image]]:
+        """Finds the real images that activate one unit of the layer most.
+
+        Args:
+            unit: The unit's number.
+
+        Returns:
+            Activations, highest first, and the images, masked to where the unit is active, titled "unit 3, exemplar 1".
+
+        Example:
+            >>> def run_experiment(system, tools):
+            ...     activations, images = tools.unit_exemplars(3)
+            ...     tools.log_experiment(activations, images, [image.title for image in images])
+        """
+        system = layer_of(self._context.system).unit(unit)
+        exemplars, statistics = self._context.exemplar_source(system).exemplars(system, self._count)
+        self._context.show(
+            f"Unit {unit} over {statistics.count} real images: mean {statistics.mean:.4g}, standard deviation "
+            f"{statistics.std:.4g}, highest {statistics.quantiles[-1]:.4g}."
+        )
+        # Ids, file names and captions of the data set stay on this side.
+        images = [exemplar.image.retitled(f"unit {unit}, exemplar {n}") for n, exemplar in enumerate(exemplars, 1)]
+        return [exemplar.activation for exemplar in exemplars], images

@@ -1,0 +1,141 @@
+"""`tools.score_units`: which units of the layer tell one set of images from another."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from maia_core.config import PluginConfig
+from maia_core.context import Context
+from maia_core.errors import ToolError
+from maia_core.types import Image
+from maia_layers.system import LayerSystem, layer_of
+
+Matrix = NDArray[np.float32]
+"""Activations: float32 of shape (images, units)."""
+
+
+class ScoreUnits:
+    """Ranks the units of a layer by how well they separate two sets of images."""
+
+    class Config(PluginConfig):
+        """Options of `score_units`."""
+
+        shuffles: int = Field(200, ge=20, le=10_000)
+        """How often the two sets are mixed anew to see what the best of all units reaches by chance."""
+
+    def __init__(self, config: Config, context: Context) -> None:
+        self._shuffles = config.shuffles
+        self._context = context
+
+    def __call__(self, images: list[Image], controls: list[Image], top: int = 20) -> list[dict[str, float]]:
+        """Measures all units of the layer on two sets of images at once, and ranks the units that tell them apart.
+
+        With many units and few images some unit separates any two sets by chance: what the best unit reaches when the
+        two sets are mixed at random is displayed beside the ranking. Believe a unit only when it also separates fresh
+        images that did not choose it.
+
+        Args:
+            images: Images that show what a selective unit should respond to; at least 2, better 10 or more.
+            controls: Images that do not, as like the others as can be; at least 2.
+            top: How many units to return.
+
+        Returns:
+            The best units, best first: `{"unit": number, "auc": area under the ROC curve (1: every image above every
+            control), "effect": difference of the means in standard deviations of the controls, "mean": mean activation
+            on the images, "control_mean": on the controls}`.
+
+        Example:
+            >>> def run_experiment(system, tools):
+            ...     images = tools.text2image(["a dog on grass", "a dog on snow", "a dog on sand"] * 3)
+            ...     controls = tools.text2image(["a cat on grass", "a car on snow", "an empty beach"] * 3)
+            ...     return tools.score_units(images, controls, top=5)
+        """
+        if min(len(images), len(controls)) < 2:
+            raise ToolError(
+                f"score_units needs at least 2 images and 2 controls, not {len(images)} and {len(controls)}: one image "
+                "says nothing about a unit"
+            )
+        if top < 1:
+            raise ToolError(f"top is a number of units from 1, not {top}")
+        layer: LayerSystem = layer_of(self._context.system)
+        activations = np.asarray(layer.layer([*images, *controls]), np.float32)
+        shown, other = activations[: len(images)], activations[len(images) :]
+        area, effect = auc(shown, other), effects(shown, other)
+        # Ties of the area (many units separate a few images perfectly) go by the effect.
+        best = np.lexsort((-effect, -area))[:top]
+        chance = by_chance(activations, len(images), self._shuffles, self._context.seed)
+        self._context.show(
+            f"{len(images)} images against {len(controls)} controls, {activations.shape[1]} units. With the two sets "
+            f"mixed at random, the best of all units reaches an AUC of {np.median(chance):.2f} (in 95 of 100 mixtures "
+            f"at most {np.quantile(chance, 0.95):.2f})."
+        )
+        return [_row(int(unit), area, effect, shown, other) for unit in best]
+
+
+def _row(unit: int, area: Matrix, effect: Matrix, shown: Matrix, other: Matrix) -> dict[str, Any]:
+    numbers = {
+        "auc": area[unit],
+        "effect": effect[unit],
+        "mean": shown[:, unit].mean(),
+        "control_mean": other[:, unit].mean(),
+    }
+    return {"unit": unit} | {name: round(float(value), 4) for name, value in numbers.items()}
+
+
+def auc(shown: Matrix, other: Matrix) -> Matrix:
+    """Returns each unit's area under the ROC curve: the share of pairs in which the image is above the control.
+
+    Equal values count one half (Mann and Whitney's U divided by the number of pairs).
+
+    Args:
+        shown: Activations on the images, of shape (images, units).
+        other: Activations on the controls, of shape (controls, units).
+
+    Returns:
+        float32 of shape (units,), in [0, 1].
+    """
+    return _areas(_ranks(np.concatenate([shown, other])), np.arange(len(shown)))
+
+
+def effects(shown: Matrix, other: Matrix) -> Matrix:
+    """Returns each unit's difference of means in standard deviations of the controls (the MAD of CoSy).
+
+    A unit that never changes has none; one whose controls do not change at all is measured by all images' deviation.
+    """
+    difference = shown.mean(axis=0) - other.mean(axis=0)
+    spread = other.std(axis=0)
+    spread = np.where(spread > 0, spread, np.concatenate([shown, other]).std(axis=0))
+    sizes: Matrix = np.divide(difference, spread, out=np.zeros_like(difference), where=spread > 0)
+    return sizes
+
+
+def by_chance(activations: Matrix, count: int, shuffles: int, seed: int) -> NDArray[np.float32]:
+    """Returns the best unit's area for each of several random choices of `count` images: what many units reach by luck.
+
+    This is the distribution of the maximum over all units (Westfall and Young's permutation test), so that it corrects
+    for their number.
+    """
+    random = np.random.default_rng(seed)
+    ranks = _ranks(activations)
+    return np.asarray(
+        [_areas(ranks, random.permutation(len(ranks))[:count]).max() for _ in range(shuffles)], np.float32
+    )
+
+
+def _ranks(activations: Matrix) -> Matrix:
+    """Ranks every unit's activations from 1, equal ones by their mean rank: float32 of shape (images, units)."""
+    order = np.sort(activations, axis=0)
+    units = range(activations.shape[1])
+    below = [np.searchsorted(order[:, unit], activations[:, unit], "left") for unit in units]
+    until = [np.searchsorted(order[:, unit], activations[:, unit], "right") for unit in units]
+    return ((np.stack(below, axis=1) + np.stack(until, axis=1) + 1) / 2).astype(np.float32)
+
+
+def _areas(ranks: Matrix, chosen: NDArray[np.intp]) -> Matrix:
+    count, rest = len(chosen), len(ranks) - len(chosen)
+    areas: Matrix = (ranks[chosen].sum(axis=0) - count * (count + 1) / 2) / (count * rest)
+    return areas
