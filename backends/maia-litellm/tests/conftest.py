@@ -13,11 +13,12 @@ import pytest
 os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
 sys.path.insert(0, str(Path(__file__).parent))
 
-from maia_core.context import Context  # noqa: E402
-from maia_litellm.backbone import LitellmBackbone  # noqa: E402
-from maia_litellm.describer import LitellmDescriber  # noqa: E402
-from maia_litellm.providers import PROVIDERS, Provider  # noqa: E402
-from servers import AnthropicServer, GeminiServer, OpenAIServer, ProviderServer  # noqa: E402
+from servers import AnthropicServer, GeminiServer, OpenAIServer, ProviderServer
+
+from maia_core.context import Context
+from maia_litellm.backbone import LitellmBackbone
+from maia_litellm.describer import LitellmDescriber
+from maia_litellm.providers import PROVIDERS, Provider
 
 SERVICES: dict[str, tuple[type[ProviderServer], str]] = {
     "openai": (OpenAIServer, "openai/gpt-4o"),

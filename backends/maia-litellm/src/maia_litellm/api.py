@@ -8,7 +8,7 @@ import weakref
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from maia_litellm.loading import litellm
+from maia_litellm.loading import know, litellm
 from maia_litellm.providers import Endpoint
 
 PLACEHOLDER = "set-by-maia"
@@ -108,6 +108,7 @@ class Api:
         """Returns the wire, and the library's client around it that a kind of provider is called with."""
         with self._lock:
             if not self._clients:
+                know(self.endpoint.provider.name, self.endpoint.model)
                 from maia_litellm.wire import Wire
 
                 self._clients["wire"] = opened = Wire(self.endpoint, self._headers)

@@ -134,7 +134,7 @@ class ChatModel:
         text = getattr(message, "content", None) or ""
         reason = str(getattr(choice, "finish_reason", "") or "").lower()
         stop = "end"
-        if choice is None or (refusal and not text) or any(word in reason for word in REFUSALS):
+        if (refusal and not text) or any(word in reason for word in REFUSALS):
             stop = "refusal"
             self._warn(
                 f"{self.endpoint.name} refused to answer{f': {refusal}' if refusal else ''}; if that goes on, choose "

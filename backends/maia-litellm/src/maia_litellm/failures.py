@@ -25,10 +25,12 @@ LONGEST = 300
 SECRETS = re.compile(r"\b(?:sk|pk|rk|gsk|xai|AIza)[-_]?[\w*.-]{8,}|(?i:bearer)\s+\S+|[A-Za-z0-9+/=_-]{64,}")
 """What looks like a key, or is data: never passed on."""
 
+WORD = re.compile(r"[\w-]{6,}")
+
 TOO_LONG = re.compile(
     r"context.{0,3}(length|window|size|limit)|maximum.{0,20}(context|input length)|(prompt|input) is too long"
     r"|(input|prompt|token)s?.{0,40}exceeds? (the|its|this) (maximum|limit|configured)|exceeds the maximum number of "
-    r"tokens|too many tokens|request (is )?too large|request_too_large|reduce the length",
+    r"tokens|payload size exceeds|too many tokens|request (is )?too large|request_too_large|reduce the length",
     re.IGNORECASE,
 )
 REFUSED = re.compile(
@@ -40,6 +42,9 @@ EXHAUSTED = re.compile(
     r"|insufficient.{0,10}(credit|balance|fund)",
     re.IGNORECASE,
 )
+LASTING = re.compile(r"insufficient_quota|PerDay")
+"""Codes of a quota that is not filled again while a run waits."""
+
 NO_IMAGES = re.compile(
     r"(does not|doesn't|not) support(ed)?.{0,30}(image|vision|multimodal)|(image|vision).{0,40}not (supported|allowed)"
     r"|image input is not|not a multimodal model|cannot (see|process) images",
@@ -92,9 +97,9 @@ def failure(endpoint: Endpoint, exchange: Exchange, error: Exception, *, answere
 
 def clean(text: str, endpoint: Endpoint) -> str:
     """Returns text from elsewhere on one short line, without keys and data."""
-    if endpoint.key:
-        text = text.replace(endpoint.key, "[key]")
     text = SECRETS.sub("[…]", " ".join(text.split()))
+    # Parts of the key that a provider repeats are taken out, too.
+    text = WORD.sub(lambda word: "[…]" if word[0] in endpoint.key else word[0], text)
     return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
 
 
@@ -109,11 +114,11 @@ def _status(endpoint: Endpoint, exchange: Exchange, error: Exception) -> MaiaErr
         return BackboneError(f"{endpoint.host} redirects (status {status}), which is not followed; set {part}.api_base")
     if status == 401 or BAD_KEY.search(everything):
         if endpoint.key_name:
-            return BackboneError(
-                f"{endpoint.host} does not take the key in {endpoint.key_name} ({named}); export a valid one"
-            )
+            return BackboneError(f"{endpoint.host} does not take the key in {endpoint.key_name}; export a valid one")
         return BackboneError(f"{endpoint.host} wants a key: put it into a variable and name that in {part}.key_env")
-    if status == 402 or EXHAUSTED.search(everything):
+    # Gemini words a rate limit like an exhausted quota, but says when to come back.
+    passing = said.delay is not None and not LASTING.search(said.codes)
+    if status == 402 or (EXHAUSTED.search(everything) and not passing):
         return BackboneError(f"the account of {endpoint.key_name or endpoint.host} has no money or quota left{told}")
     if status == 403:
         key = f"the key in {endpoint.key_name}" if endpoint.key_name else f"a request without {part}.key_env"
@@ -141,12 +146,13 @@ def _status(endpoint: Endpoint, exchange: Exchange, error: Exception) -> MaiaErr
 def _not_found(endpoint: Endpoint, said: Said) -> MaiaError:
     if endpoint.provider.name == "ollama_chat":
         return BackboneError(f"{endpoint.host} has no model {endpoint.model}; run `ollama pull {endpoint.model}`")
-    near = did_you_mean(endpoint.model, prices.names(endpoint.provider.name)) if endpoint.own else ""
-    told = f" ({said.text})" if said.text else ""
+    if endpoint.own:
+        near = did_you_mean(endpoint.model, prices.names(endpoint.provider.name))
+        told = f" ({said.text})" if said.text and not near else ""
+        return BackboneError(f"{endpoint.host} has no model '{endpoint.model}'; set {endpoint.part}.model{told}.{near}")
     return BackboneError(
-        f"{endpoint.host} has no model '{endpoint.model}'; set {endpoint.part}.model.{near}"
-        + (told if not near else "")
-        + ("" if endpoint.own else f" Or {endpoint.part}.api_base is not its address: {endpoint.base}")
+        f"{endpoint.base} has no model '{endpoint.model}'; set {endpoint.part}.model, or {endpoint.part}.api_base if "
+        f"that is not its address{f' ({said.text})' if said.text else ''}"
     )
 
 
@@ -191,14 +197,16 @@ def _said(endpoint: Endpoint, exchange: Exchange) -> Said:
         text = f"{text} {metadata['raw']}"
     details = inner.get("details")
     listed = [d for d in details if isinstance(d, dict)] if isinstance(details, list) else []
-    codes = [inner.get(name) for name in ("code", "type", "status")] + [d.get("reason") for d in listed]
+    violations = [v for d in listed for v in d.get("violations", ()) if isinstance(v, dict)]
+    codes = [inner.get(name) for name in ("code", "type", "status")]
+    codes += [d.get("reason") for d in listed] + [v.get("quotaId") for v in violations]
     delays = [str(d["retryDelay"]) for d in listed if "retryDelay" in d]  # Gemini: "37s".
     delay = next((float(d[:-1]) for d in delays if re.fullmatch(r"\d+(\.\d+)?s", d)), None)
-    parameter = inner.get("param")
+    parameter = str(inner.get("param") or "")
     return Said(
         clean(str(text), endpoint),
-        " ".join(str(code) for code in codes if code),
-        parameter if isinstance(parameter, str) else "",
+        clean(" ".join(str(code) for code in codes if code), endpoint),
+        parameter if re.fullmatch(r"[\w.\[\]]{1,40}", parameter) and clean(parameter, endpoint) == parameter else "",
         delay,
     )
 

@@ -8,6 +8,18 @@ import os
 from typing import Any
 
 
+def know(provider: str, model: str) -> None:
+    """Puts a model into LiteLLM's table, if it is not there.
+
+    LiteLLM asks an Ollama server about every model that it does not know: the server of the environment, with the key
+    of the environment, whatever address a call has.
+    """
+    table = litellm().model_cost
+    if provider == "ollama_chat" and f"{provider}/{model}" not in table:
+        prices = {"input_cost_per_token": 0.0, "output_cost_per_token": 0.0}
+        table[f"{provider}/{model}"] = {"litellm_provider": provider, "mode": "chat", **prices}
+
+
 @functools.cache
 def litellm() -> Any:
     """Returns the module `litellm`; the first call takes two to three seconds.

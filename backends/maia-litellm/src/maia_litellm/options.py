@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from typing import Any, Literal, Self
-from urllib.parse import urlsplit
 
 from pydantic import Field, model_validator
 
@@ -99,7 +98,7 @@ def _refuse_secrets(data: Mapping[Any, Any], where: str) -> None:
                 "OPENAI_API_KEY=..., or another one that key_env names)"
             )
     base = data.get("api_base")
-    if isinstance(base, str) and not where and "@" in urlsplit(base).netloc:
+    if isinstance(base, str) and "@" in base.partition("//")[2].partition("/")[0]:
         raise UsageError(
             "'api_base' must not hold a password: put the key into an environment variable and name it in key_env"
         )
