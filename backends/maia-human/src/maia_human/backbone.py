@@ -11,13 +11,13 @@ from typing import Literal, TextIO
 
 from maia_core.config import PluginConfig
 from maia_core.context import Context
-from maia_core.errors import BackboneError
+from maia_core.errors import BackboneError, SandboxError
 from maia_core.types import BackboneInfo, CallLimits, Message, ModelSheet, Reply
 from maia_human.desk import Desk
 from maia_human.gallery import Gallery, Picture
 from maia_human.inline import GAP, Drawer, drawer
 from maia_human.layout import blocks
-from maia_human.meeting import MEETING
+from maia_human.meeting import MEETING, NOTEBOOK_ONLY
 from maia_human.page import write_page
 from maia_human.terminal import Terminal
 
@@ -52,11 +52,16 @@ class Human:
             context: The run's parts; the task says what an answer is.
             source: Where the person's lines come from; standard input where it is None.
             out: Where text goes; standard error where it is None.
+
+        Raises:
+            SandboxError: this is the run of a notebook, and no notebook is here.
         """
         self.info = BackboneInfo(name="human", model=config.person or "human", images=True, context_tokens=None)
         self._config = config
         self._context = context
         self._meeting = MEETING.get()
+        if self._meeting is None and context.config.sandbox.name.partition("@")[0] == "notebook":
+            raise SandboxError(NOTEBOOK_ONLY)
         self._terminal = Terminal(source, out)
         self._desk: Desk | None = None
 
@@ -80,7 +85,7 @@ class Human:
             desk = self._show(messages)
         except OSError as error:
             raise BackboneError(
-                f"cannot write the images to {self._gallery.folder}: {error.strerror}; choose another folder with "
+                f"cannot write the images to {self._folder}: {error.strerror}; choose another folder with "
                 "-o backbone.folder=FOLDER"
             ) from error
         try:
@@ -93,11 +98,14 @@ class Human:
     def _temporary(self) -> tempfile.TemporaryDirectory[str]:
         return tempfile.TemporaryDirectory(prefix="maia-human-")
 
+    @property
+    def _folder(self) -> Path:
+        return self._config.folder or Path(self._temporary.name)
+
     @cached_property
     def _gallery(self) -> Gallery:
-        folder = self._config.folder or Path(self._temporary.name)
-        folder.mkdir(parents=True, exist_ok=True)
-        return Gallery(folder)
+        self._folder.mkdir(parents=True, exist_ok=True)
+        return Gallery(self._folder)
 
     @cached_property
     def _drawer(self) -> Drawer | None:
@@ -144,7 +152,7 @@ class Human:
         )
         earlier = sum(message.role == "assistant" for message in messages)
         if earlier:
-            terminal.say(f"The {earlier} turns before this one are in it.")
+            terminal.say(f"What came before ({earlier} turn{'s' * (earlier != 1)}) is in it.")
 
     def _show_parts(self, message: Message) -> None:
         for block in blocks(message.parts):
@@ -153,7 +161,7 @@ class Human:
                 continue
             pictures = self._gallery.add(figure.image for figure in block)
             for figure, picture in zip(block, pictures, strict=True):
-                self._terminal.say(f"[{picture.number}] {figure.caption}  {picture.path}")
+                self._terminal.say(_listed(picture, figure.caption))
             self._draw(pictures[:MOST_DRAWN])
 
     def _draw(self, pictures: Sequence[Picture]) -> None:
@@ -164,11 +172,15 @@ class Human:
         for start in range(0, len(pictures), count):
             row = pictures[start : start + count]
             self._terminal.write("".join(f"[{picture.number}]".ljust(wide) for picture in row).rstrip())
-            self._terminal.write(self._drawer.row([picture.image.pil() for picture in row]))
+            self._terminal.write(self._drawer.row([picture.image.pil() for picture in row]), end="")
 
     def _files(self) -> str:
-        lines = [f"[{picture.number}] {picture.image.title}  {picture.path}" for picture in self._gallery.pictures]
+        lines = [_listed(picture, picture.image.title) for picture in self._gallery.pictures]
         return "\n".join(lines) or "There are no images yet."
+
+
+def _listed(picture: Picture, caption: str) -> str:
+    return "  ".join(filter(None, [f"[{picture.number}]", caption.strip(), str(picture.path)]))
 
 
 def _columns() -> int:

@@ -145,8 +145,8 @@ class Cells:
             self.piece = None
 
     def is_study(self, name: str) -> bool:
-        """Tells whether a name of the notebook stands for the study, or for its system or tools."""
-        return isinstance(getattr(self._shell.user_ns.get(name), "_maia_name", None), str)
+        """Tells whether a name of the notebook stands for the listener itself."""
+        return self._shell.user_ns.get(name) is self._listener
 
     def _present_source(self) -> str:
         """Returns the source of the cell that runs now, in the middle of it."""

@@ -30,7 +30,7 @@ def blocks(parts: Sequence[Part]) -> list[str | list[Figure]]:
             else:
                 found.append([figure])
         elif _is_caption(part.text) and place + 1 < len(parts) and not isinstance(parts[place + 1], TextPart):
-            caption = part.text
+            caption = part.text.strip().removesuffix(":")
         else:
             found.append(part.text)
     return found

@@ -27,6 +27,12 @@ Phase = Literal["busy", "asking", "running", "ended"]
 CUT_OFF = "KernelDied: the kernel ended during this cell; what it had measured so far is kept"
 
 
+NOTEBOOK_ONLY = (
+    "the sandbox 'notebook' serves a notebook alone: begin with maia_human.study(...), go on with "
+    "maia_human.study(resume=FOLDER); a terminal takes --sandbox auto"
+)
+
+
 class Meeting:
     """Hands things from a person's thread to the run's, which works while the person's waits."""
 
@@ -154,10 +160,7 @@ class NotebookSandbox:
     def __init__(self, config: PluginConfig, context: Context) -> None:
         meeting = MEETING.get()
         if meeting is None:
-            raise SandboxError(
-                "the sandbox 'notebook' serves a notebook alone: begin with maia_human.study(...), go on with "
-                "maia_human.study(resume=FOLDER); a terminal takes --sandbox auto"
-            )
+            raise SandboxError(NOTEBOOK_ONLY)
         self._meeting = meeting
         self._context = context
 

@@ -12,6 +12,8 @@ from maia_core.errors import UsageError
 from maia_core.sandbox.worker import ENTRIES
 
 HEAD = "def run_experiment(system, tools):"
+SILENT = ("print", "display", "log_experiment")
+"""Calls without a value: there is no use in returning it."""
 
 
 class NotPython(UsageError):
@@ -60,27 +62,37 @@ def calls_something(source: str) -> bool:
     return any(isinstance(node, ast.Call) for node in ast.walk(_parsed(source)))
 
 
-def definitions(source: str, is_own: Callable[[str], bool]) -> str:
-    """Returns those statements of a cell that later cells may need: definitions, imports and assignments.
+def definitions(source: str) -> str:
+    """Returns those statements of a cell that later cells may need: definitions, imports and assignments."""
+    kept = (ast.FunctionDef, ast.ClassDef, ast.Import, ast.ImportFrom, ast.Assign, ast.AnnAssign, ast.AugAssign)
+    return _without(source, lambda node: not isinstance(node, kept))
+
+
+def without_study(source: str, is_study: Callable[[str], bool]) -> str:
+    """Returns a cell without the statements that deal with the study itself, which a program does not have.
 
     Args:
-        source: A cell that made no call.
-        is_own: Tells of a name whether it stands for the study itself, which a program does not have.
+        source: A cell.
+        is_study: Tells of a name whether it stands for the study.
     """
+
+    def deals_with_it(node: ast.stmt) -> bool:
+        names = (part.id for part in ast.walk(node) if isinstance(part, ast.Name))
+        return _imports_study(node) or (isinstance(node, ast.Expr | ast.Assign) and any(map(is_study, names)))
+
+    return _without(source, deals_with_it)
+
+
+def _without(source: str, drops: Callable[[ast.stmt], bool]) -> str:
+    """Returns source without some of its top-level statements, by whole lines; what is no Python as it is."""
     try:
         tree = _parsed(source)
     except NotPython:
-        return ""
+        return source
     lines = source.split("\n")
-    kept = (ast.FunctionDef, ast.ClassDef, ast.Import, ast.ImportFrom, ast.Assign, ast.AnnAssign, ast.AugAssign)
-    return "".join(
-        "\n".join(lines[_first_line(node) - 1 : node.end_lineno]) + "\n"
-        for node in tree.body
-        if isinstance(node, kept)
-        and node.col_offset == 0
-        and not _imports_study(node)
-        and not any(isinstance(part, ast.Name) and is_own(part.id) for part in ast.walk(node))
-    )
+    dropped = {row for node in tree.body if drops(node) for row in _rows(node)}
+    dropped -= {row for node in tree.body if not drops(node) for row in _rows(node)}
+    return "\n".join(line for row, line in enumerate(lines, 1) if row not in dropped)
 
 
 def _imports_study(node: ast.stmt) -> bool:
@@ -90,9 +102,10 @@ def _imports_study(node: ast.stmt) -> bool:
     return False
 
 
-def _first_line(node: ast.stmt) -> int:
+def _rows(node: ast.stmt) -> range:
     decorators: list[ast.expr] = getattr(node, "decorator_list", [])
-    return min([node.lineno, *(decorator.lineno for decorator in decorators)])
+    first = min([node.lineno, *(decorator.lineno for decorator in decorators)])
+    return range(first, (node.end_lineno or first) + 1)
 
 
 def _parsed(source: str) -> ast.Module:
@@ -134,14 +147,17 @@ def _calls_entry(node: ast.expr) -> bool:
     return False
 
 
-def _prints(node: ast.expr) -> bool:
-    return isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "print"
+def _is_silent(node: ast.expr) -> bool:
+    match node:
+        case ast.Call(func=ast.Name(id=name)) | ast.Call(func=ast.Attribute(attr=name)):
+            return name in SILENT
+    return False
 
 
 def _wrapped(source: str, tree: ast.Module) -> str:
     lines = source.rstrip("\n").split("\n")
     last = tree.body[-1]
-    if isinstance(last, ast.Expr) and last.col_offset == 0 and not _prints(last.value):
+    if isinstance(last, ast.Expr) and last.col_offset == 0 and not _is_silent(last.value):
         lines[last.lineno - 1] = f"return {lines[last.lineno - 1]}"
     inside = _rows_inside_strings(source)
     body = [line if row in inside or not line.strip() else f"    {line}" for row, line in enumerate(lines, 1)]

@@ -95,8 +95,6 @@ class Study:
         outcome: How the run ended; None while it goes on.
     """
 
-    _maia_name = "study"
-
     def __init__(self, drive: Callable[[object], FinishedRun], meeting: Meeting | None = None) -> None:
         """Starts the run in a thread of its own, and waits until it asks for the first experiment.
 
@@ -239,7 +237,7 @@ class Study:
         how = (
             "Every cell that calls `system` or `tools` is one experiment; it is recorded with what it prints, shows "
             'and returns. Note what it tests with s.hypotheses("...") before it. End with '
-            f"s.{self._answer_form}. `tools.text2image?` shows how a tool is called.\n"
+            f"{self._answer_form}. `tools.text2image?` shows how a tool is called.\n"
         )
         if self._resumed:
             count = self._session.state.experiments
@@ -254,7 +252,7 @@ class Study:
     @property
     def _answer_form(self) -> str:
         parts = ", ".join(f'{name}="..."' for name in self._fields)
-        return f"answer({parts})"
+        return f"s.answer({parts})"
 
     @property
     def _fields(self) -> dict[str, str]:
@@ -296,7 +294,7 @@ class Study:
             raise StudyError(f"the run takes no more experiments; give your answer with {self._answer_form}")
         if piece is None:
             raise StudyError("calls belong to an experiment: make them in a notebook's cell, or `with s.experiment():`")
-        program = programs.as_recorded("".join([*self._definitions, piece.source]))
+        program = programs.as_recorded("\n".join([*filter(str.strip, self._definitions), self._own(piece.source)]))
         hypotheses, self._hypotheses = self._hypotheses, []
         self._definitions, self._open, self._ending = [], piece, None
         if self._meeting.hand(self._reply(replies.program_reply(program, hypotheses))) != "running":
@@ -311,7 +309,7 @@ class Study:
                 if self._meeting.settle() == "running":
                     self._finish(execution)
             elif self._cells is not None and not execution.error:
-                self._definitions.append(programs.definitions(piece.source, self._cells.is_study))
+                self._definitions.append(programs.definitions(self._own(piece.source)))
 
     def _finish(self, execution: Execution) -> None:
         """Ends the experiment that is under way, and says where the run stands."""
@@ -323,7 +321,7 @@ class Study:
             line += f" {one_line(self._why_it_ended())}"
         elif state.final:
             reason = self._session.conversation.messages[-1].parts[-1]
-            line += f" {getattr(reason, 'text', '')} In this notebook: {self._answer_form}"
+            line += f" {getattr(reason, 'text', '')} Here: {self._answer_form}"
         self._present(Card(f'<div style="opacity:.6;font-size:12px">{escape(clean(line))}</div>', clean(line)))
 
     @property
@@ -331,6 +329,9 @@ class Study:
         if self._block is not None:
             return self._block.piece
         return self._cells.piece if self._cells else None
+
+    def _own(self, source: str) -> str:
+        return programs.without_study(source, self._cells.is_study) if self._cells else source
 
     @contextmanager
     def _following(self, block: Block) -> Iterator[None]:
@@ -365,7 +366,7 @@ class Study:
             text = replies.answer_reply(texts)
             task.parse(parse_reply(text, task.tags).sections)
         except ReplyError as mistake:
-            raise StudyError(f"{one_line(mistake)} In this notebook: {self._answer_form}") from None
+            raise StudyError(f"{one_line(mistake)} Here: {self._answer_form}") from None
         return replies.answer_reply(texts, self._hypotheses)
 
     def _reply(self, text: str) -> Reply:

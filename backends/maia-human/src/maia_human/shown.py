@@ -18,7 +18,7 @@ SIDE = 224
 MOST_CHARACTERS = 100_000
 ROW = "display:flex;flex-wrap:wrap;gap:12px;margin:6px 0"
 FIGURE = "margin:0;width:150px;font-size:12px;line-height:1.35;overflow-wrap:anywhere"
-TEXT = "white-space:pre-wrap;overflow-wrap:anywhere;margin:4px 0"
+TEXT = "white-space:pre-wrap;overflow-wrap:break-word;margin:4px 0"
 
 
 class Card:
@@ -51,12 +51,13 @@ def card(parts: Sequence[Part]) -> Card:
 
 def paragraph(text: str) -> str:
     """Returns text as HTML, lines and spaces kept."""
-    return f'<pre style="{TEXT}">{escape(clean(text))}</pre>'
+    return f'<div style="{TEXT}">{escape(clean(text))}</div>'
 
 
 def folded(title: str, text: str) -> str:
-    """Returns HTML of a text that opens at a click."""
-    return f'<details><summary style="cursor:pointer">{escape(title)}</summary>{paragraph(text)}</details>'
+    """Returns HTML of source code that opens at a click."""
+    summary = f'<summary style="cursor:pointer">{escape(title)}</summary>'
+    return f'<details>{summary}<div style="{TEXT};font-family:monospace">{escape(clean(text))}</div></details>'
 
 
 def clean(text: str) -> str:
