@@ -126,7 +126,12 @@ class Api:
         import openai
 
         if kind == "openai":
-            return openai.OpenAI(api_key=PLACEHOLDER, base_url=self.endpoint.base, http_client=wire, max_retries=0)
+
+            class Once(openai.OpenAI):
+                # LiteLLM's image API raises the number of the client that it is given, whatever its arguments say.
+                max_retries = property(lambda self: 0, lambda self, value: None)
+
+            return Once(api_key=PLACEHOLDER, base_url=self.endpoint.base, http_client=wire)
         version = self._api_version or litellm().AZURE_DEFAULT_API_VERSION
         return openai.AzureOpenAI(
             api_key=PLACEHOLDER,

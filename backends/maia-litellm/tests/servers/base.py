@@ -198,8 +198,7 @@ class ProviderServer(ABC):
             if request.method == "GET" and (found := self.get(request)) is not None:
                 return found
             self.validate(request)
-            with self._lock:
-                step = request.step = self._play(request)
+            step = request.step = self._play(request)
         except Refused as refused:
             request.refused = (refused.status, json.dumps(refused.body))
             return _json(refused.status, refused.body)

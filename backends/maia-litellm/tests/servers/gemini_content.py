@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import itertools
 import json
 import re
@@ -16,16 +17,23 @@ from pydantic.alias_generators import to_camel
 from servers import schema
 from servers.base import ProviderServer, Received, Refused, Response
 from servers.media import BadImage, Media, decoded
-from servers.script import Answer, FailureKind, Script
+from servers.openai_images import draw
+from servers.script import Answer, Drawing, FailureKind, Script
 from servers.tokens import Block, of_text
 
 KEY = "AIzaLocalGemini0123456789"
-MODELS = ("gemini-2.5-flash", "gemini-2.5-pro", "gemini-2.0-flash", "gemini-3-pro-preview")
+MODELS = ("gemini-2.5-flash", "gemini-2.5-pro", "gemini-2.0-flash", "gemini-3-pro-preview", "gemini-2.5-flash-image")
 MEDIA_TYPES = ("image/png", "image/jpeg", "image/webp", "image/heic", "image/heif")
 PATH = re.compile(r"/v1beta/models/(?P<model>[^/:]+):generateContent")
 IMAGE_TOKENS = 258
 """Of an image of at most 384 pixels a side; larger ones have as many for each tile of 768 pixels (page "Image
 understanding")."""
+
+
+class GenerationConfig(types.GenerationConfig):
+    """The SDK's type and the field that the REST API has for image models (page "Image generation")."""
+
+    image_config: types.ImageConfig | None = None
 
 
 class GenerateContentRequest(BaseModel):
@@ -35,7 +43,7 @@ class GenerateContentRequest(BaseModel):
 
     contents: list[types.Content]
     system_instruction: types.Content | None = None
-    generation_config: types.GenerationConfig | None = None
+    generation_config: GenerationConfig | None = None
     safety_settings: list[types.SafetySetting] | None = None
     tools: list[types.Tool] | None = None
     tool_config: types.ToolConfig | None = None
@@ -57,6 +65,9 @@ class Limits:
     request_bytes: int = 20 * 2**20
     output_tokens: int | None = 65_536
 
+
+DRAWN_TOKENS = 1290
+"""Output tokens of a picture of 1024 x 1024 (page "Image generation")."""
 
 CACHE_LEAST = 1024
 """Gemini's page "Context caching": implicit caching of 2.5 Flash begins here."""
@@ -178,6 +189,8 @@ class GeminiServer(ProviderServer):
     def reply(self, request: Received, step: Answer | Any) -> dict[str, Any]:
         """See `ProviderServer.reply`."""
         limit = _get(_get(request.body, "generation_config") or {}, "max_output_tokens")
+        if isinstance(step, Drawing):
+            return self._drawing(request, step)
         thought = of_text(step.reasoning)
         text, stop = step.text, step.stop
         if limit is not None and text is not None and thought + of_text(text) > limit:
@@ -194,6 +207,14 @@ class GeminiServer(ProviderServer):
         if stop != "refusal":
             candidate["content"] = {"role": "model", **({"parts": parts} if parts else {})}
         return self._response(request, {"candidates": [candidate]}, of_text(text or ""), thought)
+
+    def _drawing(self, request: Received, step: Drawing) -> dict[str, Any]:
+        """Answers as the image models do: with a picture among the parts."""
+        text = " ".join(part.get("text") or "" for part in request.body["contents"][-1]["parts"])
+        data = step.data or draw(text, request.images[0].image if request.images else None, (1024, 1024))
+        part = {"inlineData": {"mimeType": "image/png", "data": base64.b64encode(data).decode()}}
+        candidate = {"content": {"role": "model", "parts": [part]}, "finishReason": "STOP", "index": 0}
+        return self._response(request, {"candidates": [candidate]}, DRAWN_TOKENS, 0)
 
     def empty(self, request: Received) -> dict[str, Any]:
         """See `ProviderServer.empty`."""

@@ -37,10 +37,10 @@ SIZES = {
     "gpt": ("auto", "1024x1024", "1536x1024", "1024x1536"),
 }
 QUALITIES = {"dall-e-2": ("standard",), "dall-e-3": ("standard", "hd"), "gpt": ("auto", "low", "medium", "high")}
-LONGEST_PROMPT = {"dall-e-2": 1000, "dall-e-3": 4000, "gpt": 32_000}
+LONGEST_PROMPT = {"dall-e-2": 1000, "dall-e-3": 4000, "gpt": 32_000, "other": 32_000}
 GPT_ONLY = ("background", "moderation", "output_compression", "output_format", "partial_images", "input_fidelity")
-EDIT_BYTES = {"dall-e-2": 4 * 2**20, "gpt": 50 * 2**20}
-EDIT_IMAGES = {"dall-e-2": 1, "gpt": 16}
+EDIT_BYTES = {"dall-e-2": 4 * 2**20, "gpt": 50 * 2**20, "other": 50 * 2**20}
+EDIT_IMAGES = {"dall-e-2": 1, "gpt": 16, "other": 1}
 OUTPUT_TOKENS = {"low": 272, "medium": 1056, "high": 4160}
 """Tokens of a square image by quality (guide "Image generation", cost and latency)."""
 
@@ -86,8 +86,8 @@ def validate(request: Received, models: tuple[str, ...]) -> None:
 
 
 def family(model: str) -> str:
-    """Returns the row of the tables that a model has; own models of compatible servers take what GPT models do."""
-    return model if model in ("dall-e-2", "dall-e-3") else "gpt"
+    """Returns the row of the tables that a model has: its own name, `gpt`, or `other` of compatible servers."""
+    return "gpt" if GPT.match(model) else model if model in SIZES else "other"
 
 
 def _generation(request: Received) -> dict[str, Any]:
@@ -169,9 +169,15 @@ def _check_values(body: dict[str, Any], kind: str) -> None:
     n = body.get("n") or 1
     if not 1 <= n <= (1 if kind == "dall-e-3" else 10):
         raise _refused(400, f"Invalid value for 'n': {n}. You must provide n=1 for this model.", "n", "invalid_value")
-    for name, allowed in (("size", SIZES[kind]), ("quality", QUALITIES[kind])):
+    for name, allowed_of in (("size", SIZES), ("quality", QUALITIES)):
         value = body.get(name)
-        if value is not None and value not in allowed and not (name == "size" and _free_size(body["model"], value)):
+        allowed = allowed_of.get(kind)
+        if (
+            value is not None
+            and allowed is not None
+            and value not in allowed
+            and not (name == "size" and _free_size(body["model"], value))
+        ):
             listed = ", ".join(f"'{item}'" for item in allowed)
             raise _refused(400, f"Invalid value: '{value}'. Supported values are: {listed}.", name, "invalid_value")
     foreign = ("response_format", "style") if kind == "gpt" else GPT_ONLY

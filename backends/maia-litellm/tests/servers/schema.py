@@ -45,7 +45,8 @@ def check(kind: Any, body: bytes) -> None:
         # A union names the failures of all its branches: the one that got furthest is the one that was meant.
         errors = error.errors(include_url=False, include_input=False)
         best = max(errors, key=lambda e: (len(e["loc"]), e["type"] == "extra_forbidden"))
-        steps = [str(s) for s in best["loc"] if isinstance(s, int) or (s.islower() and s.isidentifier())]
+        # Fields and indices are kept, the names of the types in between are not.
+        steps = [str(s) for s in best["loc"] if isinstance(s, int) or (s[:1].islower() and s.isidentifier())]
         raise Unfit(".".join(steps), best["msg"], best["type"] == "extra_forbidden") from None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias
@@ -99,16 +100,21 @@ class EndOfScript(Exception):
 
 
 def player(script: Script) -> Callable[[Received], Step]:
-    """Returns what gives the next step: a single step is given always, those of a list once each."""
+    """Returns what gives the next step: a single step is given always, those of a list once each.
+
+    A function is called from several threads at once where several requests are under way.
+    """
     if isinstance(script, str | Answer | Drawing | Failure | Trouble):
         return lambda request: script
     if callable(script):
         return script
     steps: Iterator[Step] = iter(script)
+    lock = threading.Lock()
 
     def play(request: Received) -> Step:
         try:
-            return next(steps)
+            with lock:
+                return next(steps)
         except StopIteration:
             raise EndOfScript("the script of this server has no further step") from None
 

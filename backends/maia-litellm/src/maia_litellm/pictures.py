@@ -1,0 +1,83 @@
+"""Images made and edited by a service: DALL-E, gpt-image, Gemini, or any server that speaks OpenAI's image API."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from maia_core.context import Context
+from maia_core.errors import UsageError
+from maia_core.types import GeneratedImages, Image
+from maia_litellm.studio import Order, PictureConfig, Studio
+
+
+class LitellmGenerator:
+    """Makes images from prompts by a service that LiteLLM reaches.
+
+    Attributes:
+        fingerprint: Changes with the model, its address and how it is asked.
+    """
+
+    class Config(PictureConfig):
+        """The options of the generator."""
+
+        size: str = "1024x1024"
+        """Width and height, as the model takes them; empty: the model's default."""
+
+    def __init__(self, config: Config, context: Context) -> None:
+        self._studio = Studio(config, config.size, context, "generator")
+        self.fingerprint = self._studio.fingerprint
+
+    def generate(self, prompts: Sequence[str], seeds: Sequence[int]) -> GeneratedImages:
+        """Makes one image a prompt; the same prompt and seed give the picture that was drawn the first time.
+
+        Raises:
+            UsageError: there are not as many seeds as prompts.
+            ToolError: the service does not take some of the prompts.
+            RunError: the service fails.
+        """
+        if len(prompts) != len(seeds):
+            raise UsageError(f"{len(prompts)} prompts need as many seeds, not {len(seeds)}")
+        orders = [Order(_recordable(prompt), seed) for prompt, seed in zip(prompts, seeds, strict=True)]
+        return self._studio.draw(orders)
+
+
+class LitellmEditor:
+    """Changes images as instructed by a service that LiteLLM reaches.
+
+    Attributes:
+        fingerprint: Changes with the model, its address and how it is asked.
+    """
+
+    class Config(PictureConfig):
+        """The options of the editor."""
+
+        size: str = ""
+        """Width and height of the edited image, as the model takes them; empty: the model's default, which for
+        gpt-image models is the shape of the original."""
+
+    def __init__(self, config: Config, context: Context) -> None:
+        self._studio = Studio(config, config.size, context, "editor")
+        self.fingerprint = self._studio.fingerprint
+
+    def edit(self, images: Sequence[Image], instructions: Sequence[str], seeds: Sequence[int]) -> GeneratedImages:
+        """Edits each image by its instruction, on its clean pixels; the size is the service's.
+
+        Raises:
+            UsageError: images, instructions and seeds are not equally many.
+            ToolError: the service does not take some of the instructions or images.
+            RunError: the service fails.
+        """
+        if not len(images) == len(instructions) == len(seeds):
+            raise UsageError(
+                f"{len(images)} images need as many instructions and seeds, not {len(instructions)} and {len(seeds)}"
+            )
+        orders = [
+            Order(_recordable(instruction), seed, image.clean or image)
+            for image, instruction, seed in zip(images, instructions, seeds, strict=True)
+        ]
+        return self._studio.draw(orders)
+
+
+def _recordable(text: str) -> str:
+    """Returns a text without lone surrogates, which neither a record nor a request can hold."""
+    return text.encode("utf-8", "replace").decode("utf-8")

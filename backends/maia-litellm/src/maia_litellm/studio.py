@@ -1,0 +1,265 @@
+"""Has pictures drawn by a service, each one once."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import io
+import json
+import threading
+from collections.abc import Sequence
+from concurrent.futures import CancelledError, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from pydantic import Field, JsonValue
+
+from maia_core.context import Context
+from maia_core.errors import BackboneError, ToolError, UsageError
+from maia_core.types import GeneratedImages, Image, Usage, content_id
+from maia_litellm.album import Album, Drawn, opened
+from maia_litellm.api import Api
+from maia_litellm.options import ServiceConfig
+from maia_litellm.providers import Endpoint
+from maia_litellm.retrying import retrying
+
+VERSION = 1
+"""Raised whenever a picture that is kept must not be used any more."""
+
+LONGEST_PROMPT = {"dall-e-2": 1000, "dall-e-3": 4000}
+"""Characters, as OpenAI's reference states them; every other model takes what its gpt-image models take."""
+LONGEST_OTHER_PROMPT = 32_000
+
+SENDS_BASE64 = ("gpt-image", "chatgpt-image")
+"""Models that send pictures as base64 and refuse to be asked for it."""
+
+DRAWS = {
+    "generator": ("openai", "gemini", "openrouter", "xai", "hosted_vllm"),
+    "editor": ("openai", "gemini", "openrouter", "hosted_vllm"),
+}
+"""Providers whose image API LiteLLM speaks, of those that MAIA knows the address and the key of."""
+
+OVER_HTTP = ("gemini", "openrouter")
+"""Those that LiteLLM calls without OpenAI's library; they always send base64."""
+
+SHOWN = 300
+"""Characters of a prompt, or of what the service says it drew, in a message."""
+
+
+class PictureConfig(ServiceConfig):
+    """Which image model, where, and how it is asked."""
+
+    quality: str = ""
+    """As the model names it (`low`, `medium`, `high`; `standard`, `hd`): a high one costs many times a low one. The
+    model's default where it is not set."""
+    seconds: float = Field(180, gt=0, allow_inf_nan=False)
+    """Longest time that one picture may take."""
+    parallel: int = Field(4, gt=0, le=64)
+    """How many pictures are asked for at the same time."""
+
+
+@dataclass(frozen=True)
+class Order:
+    """One picture that is wanted.
+
+    Attributes:
+        text: Prompt or instruction.
+        seed: Which of the prompt's pictures.
+        image: The image to edit; None: a new one is made.
+    """
+
+    text: str
+    seed: int
+    image: Image | None = None
+
+
+class Studio:
+    """Draws by a service, each picture once. What it has drawn it keeps, so that the same order gives the same pixels.
+
+    Attributes:
+        fingerprint: Changes with the model, its address and how it is asked.
+    """
+
+    def __init__(
+        self, config: PictureConfig, size: str, context: Context, part: Literal["generator", "editor"]
+    ) -> None:
+        """Finds the service and its key; nothing is loaded and nothing is sent.
+
+        Raises:
+            UsageError: an option cannot be used, or the key is missing.
+        """
+        self._endpoint = Endpoint.find(config.model, config.api_base, config.key_env, part)
+        provider = self._endpoint.provider.name
+        if provider == "azure":
+            raise UsageError(
+                f"{part}.model: Azure's image models are reached through its newer address: {part}.model="
+                f"openai/{self._endpoint.model}, {part}.api_base=https://RESOURCE.openai.azure.com/openai/v1, "
+                f"{part}.key_env=AZURE_API_KEY"
+            )
+        if provider not in DRAWS[part]:
+            raise UsageError(
+                f"{part}.model: {provider} has no image API for this; {', '.join(DRAWS[part])} have, and "
+                "any server that speaks OpenAI's (openai/MODEL with api_base)"
+            )
+        params = dict(config.params)
+        self._part = part
+        self._context = context
+        self._api = Api(self._endpoint, headers=params.pop("extra_headers", {}), limit=f"{part}.seconds")
+        self._function, self._client = _route(part, self._endpoint)
+        self._seconds, self._parallel = config.seconds, config.parallel
+        self._arguments = _arguments(self._endpoint, size, config.quality, params)
+        self._identity = json.dumps([VERSION, part, self._endpoint.name, self._endpoint.base, self._arguments])
+        self._album = Album(context.cache / "litellm" / "pictures")
+        self.fingerprint = content_id(self._identity.encode())
+
+    def draw(self, orders: Sequence[Order]) -> GeneratedImages:
+        """Draws what was not drawn before, several pictures at a time.
+
+        Raises:
+            ToolError: the service refuses some of the prompts; the other pictures are kept.
+            RunError: the service fails.
+        """
+        names = [self._name(order) for order in orders]
+        wanted = dict(zip(names, orders, strict=True))
+        drawn: dict[str, Drawn] = {}
+        refused: list[str] = []
+        failed = threading.Event()
+
+        def work(name: str, order: Order) -> Drawn:
+            if failed.is_set():
+                raise CancelledError  # What failed comes before in the order, so that this is never seen.
+            try:
+                return self._one(name, order)
+            except ToolError:
+                raise
+            except BaseException:
+                failed.set()
+                raise
+
+        with ThreadPoolExecutor(min(self._parallel, max(1, len(wanted)))) as pool:
+            futures = {name: pool.submit(work, name, order) for name, order in wanted.items()}
+            try:
+                for name, future in futures.items():
+                    try:
+                        drawn[name] = future.result()
+                    except ToolError as error:
+                        refused.append(str(error))
+            except BaseException:
+                failed.set()
+                raise
+        if refused:
+            kept = f". The other {len(drawn)} pictures are kept: asking for them again costs nothing" if drawn else ""
+            raise ToolError("; ".join(refused) + kept)
+        finished = [self._finished(order, drawn[name]) for name, order in zip(names, orders, strict=True)]
+        return GeneratedImages([image for image, _ in finished], [warning for _, warning in finished])
+
+    def _name(self, order: Order) -> str:
+        edited = order.image.id if order.image else ""
+        return content_id(self._identity.encode(), order.text.encode(), str(order.seed).encode(), edited.encode())
+
+    def _one(self, name: str, order: Order) -> Drawn:
+        if (found := self._album.find(name)) is not None:
+            return found
+        self._check(order.text)
+        limits = self._context.config.limits
+        drawn = retrying(lambda: self._ask(order), retries=limits.retries, seconds=limits.retry_seconds)
+        try:
+            return self._album.keep(name, drawn)
+        except OSError as error:
+            self._context.warn(
+                f"a picture cannot be kept in the cache ({error.strerror}): asked for again, it is drawn and paid again"
+            )
+            return drawn
+
+    def _check(self, text: str) -> None:
+        longest = LONGEST_PROMPT.get(self._endpoint.model, LONGEST_OTHER_PROMPT)
+        if not text.strip():
+            raise ToolError("a prompt is empty; say what the image should show")
+        if len(text) > longest:
+            raise ToolError(f"a prompt has {len(text)} characters; {self._endpoint.name} takes {longest}")
+
+    def _ask(self, order: Order) -> Drawn:
+        from maia_litellm.failures import Refused
+
+        arguments = dict(self._arguments)
+        if order.image is not None:
+            arguments["image"] = _png(order.image)
+        try:
+            response = self._api.call(
+                self._function, self._seconds, client=self._client, prompt=order.text, **arguments
+            )
+        except Refused as error:
+            raise ToolError(f"'{_short(order.text)}' is not drawn, use other words: {error}") from None
+        self._context.spend(self._usage(response))
+        if not response.data:
+            raise ToolError(
+                f"'{_short(order.text)}' is not drawn, use other words: {self._endpoint.name} sent no picture"
+            )
+        item = response.data[0]
+        if not item.b64_json:
+            raise BackboneError(
+                f"{self._endpoint.host} sent an address in place of the picture, and nothing is fetched from there; "
+                f"set {self._part}.params.response_format=b64_json, or have the server send base64"
+            )
+        try:
+            data = base64.b64decode(item.b64_json, validate=True)
+        except (binascii.Error, ValueError):
+            raise BackboneError(f"{self._endpoint.name} sent a picture that is no base64") from None
+        return Drawn(opened(data), self._revised(str(item.revised_prompt or ""), order.text))
+
+    def _revised(self, said: str, asked: str) -> str:
+        """Returns what the service says that it drew, if that is not what was asked for."""
+        said = " ".join(said.split())
+        if self._endpoint.key:
+            said = said.replace(self._endpoint.key, "[key]")
+        return "" if said == " ".join(asked.split()) else said
+
+    def _usage(self, response: Any) -> Usage:
+        """Counts a picture. Of unknown price, it is one unpriced token at least: many services count no tokens."""
+        counted = getattr(response, "usage", None)
+        read, written = (max(0, int(getattr(counted, f"{way}_tokens", None) or 0)) for way in ("input", "output"))
+        cost = (getattr(response, "_hidden_params", None) or {}).get("response_cost")
+        if not self._endpoint.own or not cost or cost < 0:
+            return Usage(input_tokens=read, output_tokens=written, unpriced_tokens=max(1, read + written))
+        return Usage(input_tokens=read, output_tokens=written, cost=float(cost))
+
+    def _finished(self, order: Order, drawn: Drawn) -> tuple[Image, str]:
+        origin: dict[str, JsonValue] = {"model": self._endpoint.name, "seed": order.seed}
+        if drawn.revised:
+            origin["revised_prompt"] = drawn.revised
+        if order.image is None:
+            image = Image.from_pil(drawn.picture, order.text, prompt=order.text, **origin)
+        else:
+            title = f"{order.image.title}, {order.text}" if order.image.title else order.text
+            image = Image.from_pil(drawn.picture, title, instruction=order.text, edited_from=order.image.id, **origin)
+        return image, f"the service drew: {_short(drawn.revised)}" if drawn.revised else ""
+
+
+def _route(part: str, endpoint: Endpoint) -> tuple[str, Literal["openai", "http"]]:
+    """Returns LiteLLM's function, and the client that it needs for it."""
+    if part == "editor":
+        return "image_edit", "http"
+    return "image_generation", "http" if endpoint.provider.name in OVER_HTTP else "openai"
+
+
+def _arguments(endpoint: Endpoint, size: str, quality: str, params: dict[str, Any]) -> dict[str, Any]:
+    """Returns what is asked beside the prompt. A picture is wanted as base64: addresses of pictures are not fetched."""
+    arguments = {**params, **({"size": size} if size else {}), **({"quality": quality} if quality else {})}
+    form = arguments.pop("response_format", None)
+    if form is None:
+        unasked = endpoint.provider.name in OVER_HTTP or endpoint.model.startswith(SENDS_BASE64)
+        form = "" if unasked else "b64_json"
+    if form:
+        # Past LiteLLM, which knows the parameter for DALL-E alone.
+        arguments["extra_body"] = {**arguments.get("extra_body", {}), "response_format": form}
+    return arguments
+
+
+def _png(image: Image) -> bytes:
+    file = io.BytesIO()
+    image.pil().save(file, "PNG", compress_level=3)
+    return file.getvalue()
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= SHOWN else text[: SHOWN - 1] + "…"
