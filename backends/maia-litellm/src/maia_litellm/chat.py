@@ -86,7 +86,11 @@ class ChatModel:
         tokens = limits.max_output_tokens + (config.reasoning_tokens if self._reasons else 0)
         if isinstance(most := known.get("max_output_tokens"), int):
             tokens = min(tokens, most)
-        arguments: dict[str, Any] = {"max_tokens": tokens, **self._params}
+        # OpenAI's newer models refuse the older name, other servers do not know the newer one.
+        length = (
+            "max_completion_tokens" if self.endpoint.own and self.endpoint.provider.name == "openai" else "max_tokens"
+        )
+        arguments: dict[str, Any] = {length: tokens, **self._params}
         if config.temperature is not None:
             arguments["temperature"] = config.temperature
         if config.reasoning_effort is not None:
