@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from maia_core.config import PluginConfig
 from maia_core.context import Context
 from maia_core.types import BackboneInfo, CallLimits, Message, Reply
+from maia_heuristic.layers import layer_step
 from maia_heuristic.reading import read_conversation
 from maia_heuristic.strategy import Step, next_step
 
@@ -21,7 +22,11 @@ class HeuristicBackbone:
 
     def complete(self, messages: Sequence[Message], limits: CallLimits) -> Reply:
         """See `maia_core.protocols.Backbone`."""
-        step = next_step(read_conversation(messages), limits.seed)
+        notebook = read_conversation(messages)
+        if "score_units" in notebook.tools:
+            step = layer_step(messages, notebook, limits.seed)
+        else:
+            step = next_step(notebook, limits.seed)
         return Reply(text=reply_text(step), model="heuristic")
 
 

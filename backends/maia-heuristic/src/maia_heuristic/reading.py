@@ -86,6 +86,7 @@ class Notebook:
         quantiles: Activation at shares of the data set.
         trials: Every generated image.
         notes: Prompt to what the generator said about it.
+        results: Every experiment that was tried: its name, its plan, and the rows that it printed.
         done: Experiments that were tried, in order.
         failed: Those of them that printed no result.
         final: True once a final answer is demanded.
@@ -99,6 +100,7 @@ class Notebook:
     quantiles: dict[float, float] = field(default_factory=dict)
     trials: list[Trial] = field(default_factory=list)
     notes: dict[str, str] = field(default_factory=dict)
+    results: list[tuple[str, list[Any], list[dict[str, Any]]]] = field(default_factory=list)
     done: list[str] = field(default_factory=list)
     failed: list[str] = field(default_factory=list)
     final: bool = False
@@ -113,7 +115,6 @@ def read_conversation(messages: Sequence[Message]) -> Notebook:
     """Reads the whole conversation. Garbage in it is passed over, never an error."""
     knowledge = Knowledge()
     notebook = Notebook(knowledge)
-    results: list[tuple[str, list[Any], list[dict[str, Any]]]] = []
     experiment = ""
     plan: list[Any] = []
     for message in messages:
@@ -128,12 +129,12 @@ def read_conversation(messages: Sequence[Message]) -> Notebook:
                 notebook.done.append(experiment)
                 if not rows:
                     notebook.failed.append(experiment)
-                results.append((experiment, plan, rows))
+                notebook.results.append((experiment, plan, rows))
                 experiment, plan = "", []
-    for _, _, rows in results:
+    for _, _, rows in notebook.results:
         _teach(rows, knowledge)
     knowledge.learn()
-    for name, conditions, rows in results:
+    for name, conditions, rows in notebook.results:
         _take(name, conditions, rows, notebook)
     knowledge.missing = missing_names(notebook)
     for trial in notebook.trials:
