@@ -1,0 +1,342 @@
+"""One copy of a model's weights, and what it reads and writes with them: shared by all who use the same files."""
+
+from __future__ import annotations
+
+import ctypes
+import re
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from maia_core.errors import BackboneError, ContextTooLong, MaiaError, UsageError, one_line
+from maia_core.types import CallLimits, Usage
+from maia_llama_cpp.native import LOG, complaint, llama
+from maia_llama_cpp.projector import Projector
+from maia_llama_cpp.prompt import Block, ImageBlock, TextBlock, shared, text_blocks
+from maia_vlm import Picture
+
+BATCH = 512
+"""Tokens that a graphics processor reads at once."""
+
+CPU_BATCH = 128
+"""Tokens that a processor reads at once: no slower than more, and time limits are looked at in between."""
+
+ROOM = 8
+"""A conversation must leave this part of the window (one 8th) for the reply, or what the call may write if that is
+less."""
+
+MOST_PARKED_BYTES = 2 << 30
+"""A conversation that takes more memory than this is read anew after another one had its turn."""
+
+PIECE_BYTES = 512
+"""Longest text of one token."""
+
+
+@dataclass(frozen=True)
+class Files:
+    """What weights are shared by: the same values, the same copy.
+
+    Attributes:
+        model: The GGUF file.
+        projector: The projector's file, or None.
+        context: Tokens of the window.
+        gpu_layers: Layers on a graphics processor; negative: all.
+        threads: Threads that compute.
+        options: Where the options are set (`backbone`, `describer`), for messages.
+    """
+
+    model: Path
+    projector: Path | None
+    context: int
+    gpu_layers: int
+    threads: int
+    options: str = field(compare=False)
+
+
+@dataclass
+class Talk:
+    """What the model has read of one conversation, so that its next turn reads only what is new.
+
+    Attributes:
+        keep: Whether it is kept when another conversation has its turn.
+        blocks: What is in the model's memory, in order.
+        parked: The memory's content while another conversation has its turn.
+    """
+
+    keep: bool = True
+    blocks: list[Block] = field(default_factory=list)
+    parked: ctypes.Array[ctypes.c_uint8] | None = None
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the model wrote.
+
+    Attributes:
+        text: Decoded; bytes that are no UTF-8 are replaced.
+        stop: "end" where it stopped by itself, "length" where a limit stopped it.
+        usage: Tokens, counted by the model.
+    """
+
+    text: str
+    stop: Literal["end", "length"]
+    usage: Usage
+
+
+class Engine:
+    """A loaded model. Safe to call from several threads: one is served at a time.
+
+    Attributes:
+        context: Tokens of the window.
+        marker: What stands in a text where a picture belongs; empty for a model that sees none.
+        bos: Text of the token that begins a text; empty if there is none.
+        eos: Text of the token that ends a text; empty if there is none.
+    """
+
+    def __init__(self, files: Files) -> None:
+        """Loads the weights.
+
+        Raises:
+            PluginError: llama-cpp-python is missing or broken.
+            UsageError: a file cannot be loaded.
+        """
+        self._lib = lib = llama()
+        self._lock = threading.RLock()
+        self._talk: Talk | None = None
+        self._projector: Projector | None = None
+        self.context = files.context
+        LOG.clear()
+        try:
+            self._model: Any = lib.Llama(
+                str(files.model),
+                n_ctx=files.context,
+                n_batch=BATCH,
+                n_gpu_layers=files.gpu_layers,
+                n_threads=files.threads,
+                n_threads_batch=files.threads,
+                verbose=False,
+            )
+        except Exception as error:  # Also of the chat template, which it compiles.
+            why = complaint(one_line(error))
+            raise UsageError(f"{files.options}.model: llama.cpp cannot load {files.model}: {why}") from error
+        on_gpu = files.gpu_layers != 0 and bool(lib.llama_supports_gpu_offload())
+        self._batch = BATCH if on_gpu else CPU_BATCH
+        try:
+            if files.projector is not None:
+                self._projector = Projector(
+                    str(files.projector),
+                    self._model,
+                    gpu=on_gpu,
+                    threads=files.threads,
+                    option=f"{files.options}.projector",
+                )
+        except BaseException:
+            self._model.close()
+            raise
+        self.marker = self._projector.marker if self._projector else ""
+        self._vocabulary = lib.llama_model_get_vocab(self._model.model)
+        self.bos = self._special(lib.llama_vocab_bos(self._vocabulary))
+        self.eos = self._special(lib.llama_vocab_eos(self._vocabulary))
+        self._reserved = self._reserved_texts()
+
+    def neutral(self, text: str) -> str:
+        """Returns a text without anything that the model would take for a control token or a picture.
+
+        Such as the end of a turn in what a program printed: a space is put in front of its last character.
+        """
+        return self._reserved.sub(lambda found: f"{found[0][:-1]} {found[0][-1]}", text)
+
+    def count(self, text: str, pictures: Sequence[Picture] = ()) -> int:
+        """Counts the tokens of a prompt."""
+        with self._lock, self._prompt(text, pictures) as prompt:
+            return sum(block.size for block in prompt)
+
+    def answer(
+        self,
+        talk: Talk,
+        text: str,
+        pictures: Sequence[Picture],
+        limits: CallLimits,
+        *,
+        temperature: float,
+        stops: Sequence[str] = (),
+    ) -> Answer:
+        """Reads a prompt and writes what follows.
+
+        Args:
+            talk: The conversation that the prompt is the next turn of.
+            text: The whole prompt, with `marker` where a picture belongs.
+            pictures: In their order.
+            limits: Of tokens and time; the time while another thread is served does not count.
+            temperature: Of the sampling; 0 takes the likeliest token.
+            stops: Texts that end the reply and are no part of it.
+
+        Raises:
+            ContextTooLong: the prompt leaves too little of the window.
+            BackboneError: the prompt could not be read in time, or llama.cpp failed.
+        """
+        with self._lock:
+            deadline = time.monotonic() + limits.seconds
+            try:
+                with self._prompt(text, pictures) as prompt:
+                    size = sum(block.size for block in prompt)
+                    self._check_room(size, limits)
+                    self._turn_to(talk)
+                    known = self._read(talk, prompt, deadline, limits)
+                    stop, raw, count = self._write(prompt[-1], size, deadline, limits, temperature, stops)
+            except MaiaError:
+                raise
+            except (RuntimeError, ValueError, AssertionError) as error:
+                self._talk = None
+                talk.blocks.clear()
+                raise BackboneError(f"llama.cpp failed: {complaint(one_line(error))}") from error
+            usage = Usage(input_tokens=size, output_tokens=count, cached_tokens=known)
+            return Answer(raw.decode("utf-8", "replace"), stop, usage)
+
+    def close(self) -> None:
+        """Frees the weights. Closing twice is allowed; the engine cannot be used afterwards."""
+        with self._lock:
+            if self._projector:
+                self._projector.close()
+            self._model.close()
+            self._talk = None
+            self._closed = True
+
+    _closed = False
+
+    # How it works inside.
+
+    @contextmanager
+    def _prompt(self, text: str, pictures: Sequence[Picture]) -> Iterator[list[Block]]:
+        """Makes the blocks of a prompt; the last is text, which writing begins with."""
+        if self._closed:
+            raise BackboneError("the model was closed")
+        LOG.clear()
+        add_special = not (self.bos and text.startswith(self.bos))
+        if self._projector and pictures:
+            if text.endswith(self.marker):
+                text += "\n"
+            with self._projector.blocks(text, pictures, self._batch, add_special=add_special) as blocks:
+                yield blocks
+        else:
+            data = text.encode("utf-8", "replace")
+            yield list(text_blocks(self._model.tokenize(data, add_bos=add_special, special=True), self._batch))
+
+    def _check_room(self, size: int, limits: CallLimits) -> None:
+        room = min(limits.max_output_tokens, max(1, self.context // ROOM))
+        if size == 0:
+            raise BackboneError("the conversation is empty")
+        if size + room > self.context:
+            raise ContextTooLong(
+                f"the conversation takes {size} tokens and {room} must be left for the reply, but the window has "
+                f"{self.context}; set context_tokens higher, or window.images or window.tokens lower"
+            )
+
+    def _turn_to(self, talk: Talk) -> None:
+        """Brings a conversation into the model's memory, and parks the one that is there."""
+        if self._talk is talk:
+            return
+        if self._talk is not None:
+            self._park(self._talk)
+        lib, self._talk = self._lib, talk
+        lib.llama_memory_clear(self._memory, True)
+        saved, talk.parked = talk.parked, None
+        if saved is None or not lib.llama_state_seq_set_data(self._model.ctx, saved, len(saved), 0):
+            talk.blocks.clear()
+
+    def _park(self, talk: Talk) -> None:
+        lib, context = self._lib, self._model.ctx
+        if not talk.keep:
+            return
+        self._forget(talk, len(talk.blocks))  # What was written after them.
+        size = lib.llama_state_seq_get_size(context, 0)
+        if talk.blocks and size <= MOST_PARKED_BYTES:
+            saved = (ctypes.c_uint8 * size)()
+            if lib.llama_state_seq_get_data(context, saved, size, 0) == size:
+                talk.parked = saved
+
+    def _forget(self, talk: Talk, keep: int) -> None:
+        """Cuts the model's memory down to the first blocks of a conversation, or to none where it cannot be cut."""
+        position = sum(block.positions for block in talk.blocks[:keep])
+        if not self._lib.llama_memory_seq_rm(self._memory, 0, position, -1):
+            self._lib.llama_memory_clear(self._memory, True)
+            position = keep = 0
+        del talk.blocks[keep:]
+        self._model.n_tokens = position
+
+    def _read(self, talk: Talk, prompt: Sequence[Block], deadline: float, limits: CallLimits) -> int:
+        """Reads all blocks but the last; returns how many tokens were known from before."""
+        self._forget(talk, shared(talk.blocks, prompt))
+        known = sum(block.size for block in talk.blocks)
+        for block in prompt[len(talk.blocks) : -1]:
+            if time.monotonic() > deadline:
+                read = sum(block.size for block in talk.blocks)
+                raise BackboneError(
+                    f"reading the conversation took longer than {limits.seconds:g} s: {read} of "
+                    f"{sum(block.size for block in prompt)} tokens were read; set limits.reply_seconds higher, or "
+                    "window.tokens lower, or use a graphics processor (gpu_layers)"
+                )
+            if isinstance(block, ImageBlock):
+                assert self._projector is not None
+                self._projector.read(block, self._model.n_tokens)
+                self._model.n_tokens += block.positions
+            else:
+                self._model.eval(block.tokens)
+            talk.blocks.append(block)
+        return known
+
+    def _write(
+        self,
+        last: Block,
+        size: int,
+        deadline: float,
+        limits: CallLimits,
+        temperature: float,
+        stops: Sequence[str],
+    ) -> tuple[Literal["end", "length"], bytes, int]:
+        """Reads the last block and writes the reply; returns why it stopped, its bytes and how many tokens they are."""
+        assert isinstance(last, TextBlock)
+        room = min(limits.max_output_tokens, self.context - size)
+        ends = [stop.encode() for stop in stops if stop]
+        raw, count = bytearray(), 0
+        self._model.set_seed(limits.seed & 0x7FFFFFFF)
+        for token in self._model.generate(last.tokens, reset=False, temp=temperature, top_k=40, top_p=0.95, min_p=0.05):
+            count += 1
+            if self._lib.llama_vocab_is_eog(self._vocabulary, token):
+                return "end", bytes(raw), count
+            piece = self._piece(token)
+            raw += piece
+            for end in ends:
+                place = raw.find(end, max(0, len(raw) - len(piece) - len(end)))
+                if place >= 0:
+                    return "end", bytes(raw[:place]), count
+            if count >= room or time.monotonic() > deadline:
+                break
+        return "length", bytes(raw), count
+
+    @property
+    def _memory(self) -> Any:
+        return self._lib.llama_get_memory(self._model.ctx)
+
+    def _piece(self, token: int) -> bytes:
+        """Returns the text of a token; control tokens have none."""
+        buffer = ctypes.create_string_buffer(PIECE_BYTES)
+        length = self._lib.llama_token_to_piece(self._vocabulary, token, buffer, PIECE_BYTES, 0, False)
+        return buffer.raw[: max(0, length)]
+
+    def _special(self, token: int) -> str:
+        return self._lib.llama_vocab_get_text(self._vocabulary, token).decode() if token >= 0 else ""
+
+    def _reserved_texts(self) -> re.Pattern[str]:
+        lib = self._lib
+        texts = {self.marker} if self.marker else set()
+        for token in range(lib.llama_vocab_n_tokens(self._vocabulary)):
+            if lib.llama_vocab_is_control(self._vocabulary, token):
+                texts.add(self._special(token))
+        # Longest first: one may be the beginning of another.
+        ordered = sorted(filter(None, texts), key=len, reverse=True)
+        return re.compile("|".join(map(re.escape, ordered)) or r"(?!)")

@@ -1,0 +1,105 @@
+"""Tries new files in a child process first: what crashes llama.cpp there ends in a message, and not this process.
+
+It also finds a llama.cpp that was built for another processor, which crashes at the first token.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import platform
+import signal
+import subprocess
+import sys
+from importlib import metadata
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+from PIL import Image as PILImage
+
+from maia_core.errors import MaiaError, PluginError, UsageError, one_line
+from maia_core.types import CallLimits, content_id
+from maia_llama_cpp.engine import Engine, Files, Talk
+from maia_llama_cpp.files import fingerprint
+from maia_llama_cpp.native import install_command, llama
+from maia_vlm import Picture
+
+SECONDS = 1800
+"""Longest trial: large files are read from a slow disk."""
+
+
+def try_out(files: Files, cache: Path) -> None:
+    """Loads the files in a child process and has one token written, with an image where there is a projector.
+
+    Once for each pair of files, llama-cpp-python and machine: success is noted in the cache.
+
+    Raises:
+        PluginError: llama-cpp-python is missing or broken, or crashes.
+        UsageError: a file cannot be loaded.
+    """
+    llama()
+    note = cache / f"tried-{_name(files)}"
+    if note.exists():
+        return
+    given = dataclasses.asdict(files)
+    command = [sys.executable, "-m", __name__, json.dumps(given, default=str)]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=False)
+    except subprocess.TimeoutExpired as error:
+        raise UsageError(f"{files.options}.model: {files.model} was not loaded within {SECONDS} s") from error
+    if done.returncode == 1:
+        raise UsageError(done.stdout.strip() or f"llama.cpp could not be tried: {done.stderr.strip()[-300:]}")
+    if done.returncode != 0:
+        raise PluginError(_crash(files, -done.returncode))
+    cache.mkdir(parents=True, exist_ok=True)
+    note.touch()
+
+
+def _name(files: Files) -> str:
+    """Returns what names a trial: it is done again when anything of this changes."""
+    prints = [fingerprint(path) for path in (files.model, files.projector) if path]
+    place = [platform.node(), metadata.version("llama-cpp-python"), str(files.gpu_layers)]
+    return content_id(*(text.encode() for text in (*prints, *place)))
+
+
+def _crash(files: Files, number: int) -> str:
+    try:
+        name = signal.Signals(number).name
+    except ValueError:
+        name = f"exit code {-number}"
+    which = f"{files.options}.model: {files.model}"
+    if name == "SIGKILL":
+        return f"{which} needs more memory than there is; take a smaller file, or set context_tokens lower"
+    which += f" and {files.projector}" if files.projector else ""
+    return (
+        f"llama.cpp crashes ({name}) with {which}. If it does with every file, it was built for another processor: "
+        f"{install_command()} --force-reinstall --no-cache-dir. Else fetch the files again"
+    )
+
+
+def _grey() -> Picture:
+    data = BytesIO()
+    PILImage.new("RGB", (224, 224), "grey").save(data, "png")
+    return Picture(data.getvalue(), "png", 224, 224)
+
+
+def main(given: str) -> int:
+    """What the child process does; prints why it failed."""
+    fields: dict[str, Any] = json.loads(given)
+    paths = {name: Path(fields[name]) for name in ("model", "projector") if fields[name]}
+    files = Files(**(fields | paths))
+    try:
+        engine = Engine(files)
+        pictures = [_grey()] if files.projector else []
+        limits = CallLimits(max_output_tokens=1, seconds=SECONDS)
+        engine.answer(Talk(), f"{engine.marker}\nThis is", pictures, limits, temperature=0)
+    except MaiaError as error:
+        print(one_line(error))
+        return 1
+    engine.close()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))
