@@ -413,6 +413,21 @@ def test_text_that_is_no_base64(generate: Connect, monkeypatch: pytest.MonkeyPat
         generate(server).generate(["a dog"], [1])
 
 
+@pytest.mark.parametrize(
+    ("options", "setting"),
+    [
+        ({"size": "huge"}, "see generator.size"),
+        ({"size": "1024x1024", "quality": "hd"}, "see generator.quality"),
+        ({"size": "1024x1024", "params": {"background": "green"}}, "see generator.params.background"),
+        ({"size": "1024x1024", "params": {"style": "vivid"}}, "leave out generator.params.style"),
+    ],
+)
+def test_option_that_the_model_does_not_take_is_named(generate: Connect, options: dict[str, Any], setting: str) -> None:
+    with serving() as server, pytest.raises(BackboneError) as error:
+        generate(server, "openai/gpt-image-1", **options).generate(["a dog"], [1])
+    assert setting in str(error.value)
+
+
 # --- keys and options ---
 
 

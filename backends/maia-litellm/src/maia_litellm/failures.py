@@ -22,6 +22,9 @@ from maia_litellm.wire import Exchange
 LONGEST = 300
 """Characters of a provider's message that are passed on."""
 
+NO_PARAMETER = re.compile(r"does not support (?:parameters: \[?'?|parameter )(\w+)|Setting `(\w+)` is not supported")
+"""How LiteLLM says that a model does not take a parameter."""
+
 SECRETS = re.compile(r"\b(?:sk|pk|rk|gsk|xai|AIza)[-_]?[\w*.-]{8,}|(?i:bearer)\s+\S+|[A-Za-z0-9+/=_-]{64,}")
 """What looks like a key, or is data: never passed on."""
 
@@ -90,8 +93,9 @@ def failure(endpoint: Endpoint, exchange: Exchange, error: Exception, *, answere
     if exchange.error is not None:
         return _silence(endpoint, exchange.error, answered, limit)
     text = clean(str(error), endpoint)
-    if parameter := re.search(r"does not support (?:parameters: \[?'?|parameter )(\w+)", text):
-        return BackboneError(f"{endpoint.name} has no '{parameter[1]}'; leave out {_setting(endpoint, parameter[1])}")
+    if parameter := NO_PARAMETER.search(text):
+        name = parameter[1] or parameter[2]
+        return BackboneError(f"{endpoint.name} has no '{name}'; leave out {_setting(endpoint, name)}")
     return BackboneError(f"{endpoint.name} cannot be asked: {text or type(error).__name__}")
 
 
@@ -227,7 +231,7 @@ def _retry_after(exchange: Exchange, said: Said) -> float | None:
 
 def _setting(endpoint: Endpoint, parameter: str) -> str:
     own = {"max_tokens": "limits.reply_tokens", "max_completion_tokens": "limits.reply_tokens"}
-    named = ("model", "temperature", "reasoning_effort")
+    named = ("model", "temperature", "reasoning_effort", "size", "quality")
     parameter = parameter.partition("[")[0].partition(".")[0]
     if parameter in own:
         return own[parameter]
