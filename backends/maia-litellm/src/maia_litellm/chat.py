@@ -223,7 +223,8 @@ class ChatModel:
     @property
     def identity(self) -> str:
         """What its answers depend on: the model, where it is, and how it is asked."""
-        config = self._config.model_dump(mode="json", exclude={"key_env", "context_tokens", "model", "api_base"})
+        beside = {"key_env", "context_tokens", "model", "api_base", "parallel"}
+        config = self._config.model_dump(mode="json", exclude=beside)
         return json.dumps([self.endpoint.name, self.endpoint.base, config], sort_keys=True)
 
 
