@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Callable, Iterator
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -35,9 +34,10 @@ def site(tmp_path_factory) -> Path:
 
 
 @pytest.fixture
-def registry(site) -> Registry:
+def registry(site, monkeypatch) -> Registry:
     """The installed plugins and the discs."""
-    return Registry([*metadata.distributions(), *metadata.distributions(path=[str(site)])])
+    monkeypatch.syspath_prepend(str(site))
+    return Registry()
 
 
 @pytest.fixture

@@ -109,7 +109,7 @@ class Human:
 
     @cached_property
     def _drawer(self) -> Drawer | None:
-        return drawer() if self._config.pictures == "auto" and self._terminal.interactive else None
+        return drawer() if self._config.pictures == "auto" and self._terminal.seen else None
 
     @property
     def _run(self) -> str:

@@ -12,6 +12,7 @@ from PIL import Image as PILImage
 
 from maia_core import types
 from maia_core.sandbox import worker
+from maia_core.sandbox.values import Unfit
 from maia_core.sandbox.worker import ToolError
 
 DEEPEST = 50
@@ -51,42 +52,52 @@ def _answer(request: Mapping[str, Any]) -> Any:
     return {}, image.pixels().tobytes()
 
 
-def inward(value: Any, method: str, level: int = 0) -> Any:
+def inward(value: Any, method: str) -> Any:
     """Returns an argument of a cell as a value that a host takes.
 
     Raises:
         ToolError: it cannot be one; the text says what can.
     """
-    if level > DEEPEST:
-        raise ToolError(f"{method} cannot be given values nested more than {DEEPEST} levels deep. {ACCEPTED}")
+    try:
+        return _inward(value, 0)
+    except Unfit as error:
+        raise ToolError(f"{method} cannot be given {error}. {ACCEPTED}") from None
+
+
+def _inward(value: Any, level: int) -> Any:
     match value:
         case None | bool() | types.Image():
             return value
         case Image():
             return value._handle
-        case Proxy():
-            return types.SystemRef() if value._maia_name == "system" else _refuse(value, method)
+        case Proxy() if value._maia_name == "system":
+            return types.SystemRef()
         case np.generic():
-            return inward(value.item(), method, level)
+            return _inward(value.item(), level)
         case str() | int() | float():
             return next(kind(value) for kind in (str, int, float) if isinstance(value, kind))
         case PILImage.Image():
             return types.Image.from_pil(value, source="program")
+        case np.ndarray() if value.dtype == np.uint8 and value.ndim == 3 and value.shape[2] == 3 and value.size:
+            return types.Image.from_pixels(value.copy(), source="program")
+        case np.ndarray() if value.dtype.kind in "biuf":
+            return _inward(value.tolist(), level)
         case np.ndarray():
-            if value.dtype == np.uint8 and value.ndim == 3 and value.shape[2] == 3 and value.size:
-                return types.Image.from_pixels(value.copy(), source="program")
-            return inward(value.tolist(), method, level) if value.dtype.kind in "biuf" else _refuse(value, method)
-        case list():
-            return [inward(item, method, level + 1) for item in value]
-        case tuple():
-            return tuple(inward(item, method, level + 1) for item in value)
-        case dict() if all(isinstance(key, str) for key in value):
-            return {key: inward(item, method, level + 1) for key, item in value.items()}
-    return _refuse(value, method)
+            raise Unfit(f"an array of {value.size:,} values of type {value.dtype}")
+        case list() | tuple() | dict():
+            if level >= DEEPEST:
+                raise Unfit(f"nested more than {DEEPEST} levels deep (or a container that holds itself)")
+            if isinstance(value, dict):
+                return {_key(key): _inward(item, level + 1) for key, item in value.items()}
+            items = [_inward(item, level + 1) for item in value]
+            return items if isinstance(value, list) else tuple(items)
+    raise Unfit(f"a value of type {type(value).__name__}")
 
 
-def _refuse(value: Any, method: str) -> Any:
-    raise ToolError(f"{method} cannot be given a value of type {type(value).__name__}. {ACCEPTED}")
+def _key(key: Any) -> str:
+    if not isinstance(key, str):
+        raise Unfit(f"a dict with a key of type {type(key).__name__}; keys must be str")
+    return key
 
 
 def outward(value: Any) -> Any:

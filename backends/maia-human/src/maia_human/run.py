@@ -359,9 +359,10 @@ class Study:
             if name not in fields:
                 hint = did_you_mean(name, fields) or f" Its parts: {', '.join(fields)}."
                 raise StudyError(f"the answer has no part '{name}'.{hint}")
-            texts[fields[name]] = [value] if isinstance(value, str) else list(value)
-            if not all(isinstance(text, str) for text in texts[fields[name]]):
+            several = list(value) if isinstance(value, list | tuple) else [value]
+            if not all(isinstance(text, str) for text in several):
                 raise StudyError(f"{name} must be a text or a list of texts")
+            texts[fields[name]] = several
         try:
             text = replies.answer_reply(texts)
             task.parse(parse_reply(text, task.tags).sections)

@@ -37,6 +37,11 @@ class Terminal:
         return bool(self._input and self._input.isatty())
 
     @property
+    def seen(self) -> bool:
+        """True if a person reads it on a terminal too."""
+        return self.interactive and (self._out or sys.stderr).isatty()
+
+    @property
     def _input(self) -> TextIO | None:
         return self._source or sys.stdin
 
