@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -28,12 +29,26 @@ def width(request: Received) -> str:
     return f"{request.images[0].size[0]} pixels wide"
 
 
-def test_descriptions_come_in_the_order_of_the_images(connect: Connect) -> None:
-    def slower_first(request: Received) -> str:
-        time.sleep(max(0, 0.2 - request.images[0].size[0] * 0.005))
-        return width(request)
+class Busy(OpenAIServer):
+    """Takes its time, the longer the smaller the image, and counts how many requests are there at once."""
 
-    with OpenAIServer(slower_first) as server:
+    def __init__(self) -> None:
+        super().__init__(width)
+        self.present = self.most = 0
+        self.counting = threading.Lock()
+
+    def respond(self, request: Received) -> Any:
+        with self.counting:
+            self.present += 1
+            self.most = max(self.most, self.present)
+        time.sleep(8000 / len(request.raw) / 50)
+        with self.counting:
+            self.present -= 1
+        return super().respond(request)
+
+
+def test_descriptions_come_in_the_order_of_the_images(connect: Connect) -> None:
+    with Busy() as server:
         described = connect(server, MODEL, factory=LitellmDescriber).describe(discs(8))
     assert described == [f"{32 + n} pixels wide" for n in range(8)]
     assert all(len(request.images) == 1 for request in server.requests)
@@ -42,20 +57,10 @@ def test_descriptions_come_in_the_order_of_the_images(connect: Connect) -> None:
 
 @pytest.mark.parametrize("parallel", [1, 4])
 def test_as_many_images_at_once_as_allowed(connect: Connect, parallel: int) -> None:
-    most, done = 0, [0]
-
-    def watch(request: Received) -> str:
-        nonlocal most
-        # Called under the server's lock: the requests that wait for it are those at the same time.
-        most = max(most, len(server.requests) - done[0])
-        done[0] += 1
-        time.sleep(0.02)
-        return width(request)
-
-    with OpenAIServer(watch) as server:
-        connect(server, MODEL, factory=LitellmDescriber, parallel=parallel).describe(discs(12))
-    assert most <= parallel
-    assert most > 1 or parallel == 1
+    with Busy() as server:
+        connect(server, MODEL, factory=LitellmDescriber, parallel=parallel).describe(discs(8))
+    assert server.most <= parallel
+    assert server.most > 1 or parallel == 1
 
 
 def test_what_it_used_counts_in_the_budget_of_the_run(connect: Connect) -> None:
