@@ -145,6 +145,19 @@ class Tags(HTMLParser):
         self.sources += [value for name, value in attrs if name == "src"]
 
 
+def test_images_that_left_the_context_stay_on_the_page(make_human, tmp_path):
+    human, _ = make_human("print(1)\n.\n" * 2, folder=tmp_path)
+    begun = [*START, Message.of("assistant", "FIRST")]
+    _reply(human, [*begun, Message.of("user", disc("red").retitled("a red disc"))])
+    _reply(
+        human, [*begun, Message.of("user", "[left out]"), Message.of("assistant", "SECOND"), Message.of("user", "NEW")]
+    )
+    page = (tmp_path / "conversation.html").read_text()
+    assert "001-a-red-disc.png" in page
+    assert "[left out]" not in page
+    assert [page.count(text) for text in ("THE TASK", "FIRST", "SECOND", "NEW")] == [1, 1, 1, 1]
+
+
 EVIL = '../../\x1b[31m<script>alert(1)</script>"><img src=x onerror=alert(1)>\u202e\n[LABEL]: x'
 
 

@@ -64,6 +64,7 @@ class Human:
             raise SandboxError(NOTEBOOK_ONLY)
         self._terminal = Terminal(source, out)
         self._desk: Desk | None = None
+        self._seen: list[Message] = []
 
     @staticmethod
     def models() -> list[ModelSheet]:
@@ -119,9 +120,11 @@ class Human:
         """Shows what is new: at first the task, later what came back since the last reply."""
         terminal = self._terminal
         terminal.clear_line()
-        page = self._gallery.folder / "conversation.html"
-        write_page(page, messages, self._gallery)
         replied = max((place for place, message in enumerate(messages) if message.role == "assistant"), default=-1)
+        # Old images may have left what is sent; a person keeps what was seen.
+        self._seen += messages[max(replied, 0) :] if self._seen else messages
+        page = self._gallery.folder / "conversation.html"
+        write_page(page, self._seen, self._gallery)
         if self._desk is None:
             system = [message for message in messages if message.role == "system"]
             library = "\n".join(message.text for message in system)

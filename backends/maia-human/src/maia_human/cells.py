@@ -9,9 +9,9 @@ import sys
 import textwrap
 import traceback
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from types import FrameType
-from typing import Any, Protocol
+from typing import Any
 
 from maia_core.sandbox import values
 from maia_core.types import Execution
@@ -20,22 +20,20 @@ MOST_ERROR = 20_000
 """Longest traceback that is recorded."""
 
 
-class Listener(Protocol):
-    """Who is told when a piece of the person's code ends."""
-
-    def ended(self, piece: Piece, execution: Execution) -> None:
-        """Takes a piece that has ended, and what came of it."""
+ECHO = "IPython.core.displayhook"
+"""What writes the value of a cell to a terminal; it is recorded as the value and not as printed text."""
 
 
 class Printed:
     """Standard output that shows what is written and keeps a copy, up to a limit; put in the place of `sys.stdout`."""
+
+    paused = False
 
     def __init__(self, most: int) -> None:
         self.most = most
         self._shown = sys.stdout
         self._kept = io.StringIO()
         self._cut = 0
-        self._paused = False
         sys.stdout = self
 
     def __getattr__(self, name: str) -> Any:
@@ -44,7 +42,7 @@ class Printed:
     def write(self, text: str) -> int:
         """Shows and keeps text."""
         self._shown.write(text)
-        if not self._paused:
+        if not Printed.paused and _author() != ECHO:
             fits = text[: max(0, self.most - self._kept.tell())]
             self._kept.write(fits)
             self._cut += len(text) - len(fits)
@@ -65,20 +63,29 @@ class Printed:
                 above._shown = self._shown
             above = above._shown
 
-    @contextmanager
-    def paused(self) -> Iterator[None]:
-        """What is written meanwhile is shown and not kept."""
-        before, self._paused = self._paused, True
-        try:
-            yield
-        finally:
-            self._paused = before
-
     @property
     def text(self) -> str:
         """What was written, with a note where it was cut."""
         note = f"\n[{self._cut:,} more characters were printed and cut]" if self._cut else ""
         return values.text(self._kept.getvalue()) + note
+
+
+@contextmanager
+def unrecorded() -> Iterator[None]:
+    """What is written meanwhile is shown, but not part of what the person's code printed."""
+    before, Printed.paused = Printed.paused, True
+    try:
+        yield
+    finally:
+        Printed.paused = before
+
+
+def _author() -> str:
+    """Returns the name of the module that writes."""
+    frame = sys._getframe(1)
+    while frame.f_back is not None and frame.f_globals.get("__name__") == __name__:
+        frame = frame.f_back
+    return str(frame.f_globals.get("__name__"))
 
 
 class Piece:
@@ -111,10 +118,9 @@ class Piece:
         """Returns what has come of the code until now."""
         return Execution(stdout=self._printed.text)
 
-    def paused(self) -> AbstractContextManager[None]:
-        """A context in which what is printed is not part of what the code printed."""
-        return self._printed.paused()
 
+Ended = Callable[[Piece, Execution], None]
+"""Takes a piece that has ended, and what came of it."""
 
 Label = Callable[[str], str | None]
 """Returns what a file of the person's code is called, None for a file that is not theirs."""
@@ -127,9 +133,10 @@ class Cells:
         piece: The cell that runs; None between cells.
     """
 
-    def __init__(self, shell: Any, listener: Listener, most_printed: int) -> None:
+    def __init__(self, shell: Any, study: object, ended: Ended, most_printed: int) -> None:
         self._shell = shell
-        self._listener = listener
+        self._study = study
+        self._ended = ended
         self._most = most_printed
         self.piece: Piece | None = Piece(self._present_source(), most_printed)
         shell.events.register("pre_run_cell", self._before)
@@ -145,8 +152,8 @@ class Cells:
             self.piece = None
 
     def is_study(self, name: str) -> bool:
-        """Tells whether a name of the notebook stands for the listener itself."""
-        return self._shell.user_ns.get(name) is self._listener
+        """Tells whether a name of the notebook stands for the study itself."""
+        return self._shell.user_ns.get(name) is self._study
 
     def _present_source(self) -> str:
         """Returns the source of the cell that runs now, in the middle of it."""
@@ -167,7 +174,7 @@ class Cells:
     def _end(self, execution: Execution) -> None:
         piece, self.piece = self.piece, None
         if piece is not None:
-            self._listener.ended(piece, execution)
+            self._ended(piece, execution)
 
     def _label(self, name: str) -> str | None:
         found = self._shell.compile.format_code_name(name)
@@ -177,10 +184,10 @@ class Cells:
 class Block:
     """`with study.experiment():` of a script: one experiment."""
 
-    def __init__(self, frame: FrameType, listener: Listener, most_printed: int) -> None:
+    def __init__(self, frame: FrameType, ended: Ended, most_printed: int) -> None:
         self._file = frame.f_code.co_filename
         self._source = block_source(self._file, frame.f_lineno, frame.f_globals)
-        self._listener = listener
+        self._ended = ended
         self._most = most_printed
         self.piece: Piece | None = None
 
@@ -193,7 +200,7 @@ class Block:
         """Ends the experiment."""
         piece, self.piece = self.piece, None
         if piece is not None:
-            self._listener.ended(piece, piece.end(None, error, self._label))
+            self._ended(piece, piece.end(None, error, self._label))
 
     def _label(self, name: str) -> str | None:
         return name.replace("\\", "/").rpartition("/")[2] if name == self._file else None

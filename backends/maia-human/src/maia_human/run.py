@@ -6,7 +6,7 @@ import sys
 import threading
 import typing
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from maia_core.replies import parse_reply
 from maia_core.sandbox.worker import ToolError
 from maia_core.types import Execution, Part, Reply
 from maia_human import programs, replies
-from maia_human.cells import Block, Cells, Piece
+from maia_human.cells import Block, Cells, Piece, unrecorded
 from maia_human.crossing import Image, inward, outward, proxy
 from maia_human.meeting import MEETING, Call, Meeting
 from maia_human.shown import Card, card, clean, folded, paragraph
@@ -160,7 +160,7 @@ class Study:
         with s.experiment():
             activations, images = tools.dataset_exemplars(system)
         """
-        return self._following(Block(sys._getframe(1), self, self._most_printed))
+        return self._following(Block(sys._getframe(1), self._ended, self._most_printed))
 
     def answer(self, **sections: str | list[str]) -> Finished:
         """Gives the final answer, ends the run and writes its report.
@@ -230,7 +230,7 @@ class Study:
         if self._shell is not None:
             for name, value in NAMES.items():
                 self._shell.user_ns.setdefault(name, value)
-            self._cells = Cells(self._shell, self, self._most_printed)
+            self._cells = Cells(self._shell, self, self._ended, self._most_printed)
             self._present(self._welcome())
 
     def _welcome(self) -> Card:
@@ -301,8 +301,8 @@ class Study:
             mistake = self._watch.turn.mistake if self._watch.turn else ""
             raise StudyError(mistake or one_line(self._why_it_ended()))
 
-    def ended(self, piece: Piece, execution: Execution) -> None:
-        """Takes the end of a cell or block; see `maia_human.cells.Listener`."""
+    def _ended(self, piece: Piece, execution: Execution) -> None:
+        """Takes the end of a cell or block; see `maia_human.cells.Ended`."""
         with self._lock:
             if self._open is piece:
                 self._ending = execution
@@ -389,8 +389,7 @@ class Study:
 
     def _present(self, thing: Card) -> None:
         """Shows something, without making it part of what the code printed."""
-        piece = self._piece
-        with piece.paused() if piece else nullcontext():
+        with unrecorded():
             if self._shell is not None:
                 from IPython.display import display
 
