@@ -256,6 +256,20 @@ def test_a_run_goes_on_after_its_kernel_died_and_nothing_is_done_again(begin, mo
     assert RunReader(s.folder).of_type(Executed)[2].execution.stdout == "True\n"
 
 
+def test_no_recorded_program_is_executed(begin, tmp_path):
+    s = begin()
+    with s.experiment():
+        (tmp_path / "canary").write_text("")
+        s.tools.text2image(["a red disc"])
+    assert "canary" in RunReader(s.folder).of_type(ProgramStarted)[0].program
+    s.close()
+    (tmp_path / "canary").unlink()
+    s = begin(resume=s.folder)
+    with s.experiment():
+        s.tools.text2image(["a red disc"])
+    assert not (tmp_path / "canary").exists()
+
+
 @pytest.mark.parametrize("kept", range(19))
 def test_a_run_can_be_killed_anywhere(begin, kept):
     first = begin()
