@@ -1,26 +1,49 @@
-"""Forward passes of a torch module that read a layer's output: the one file that imports torch."""
+"""Forward passes of a torch module that read layers' outputs."""
 
 from __future__ import annotations
 
 import hashlib
 import threading
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from maia_core.errors import RunError, UsageError
-from maia_core.types import LayerInfo
+from maia_core.errors import RunError, UsageError, one_line
 from maia_torch.allocator import keep_freed_memory
-from maia_torch.layers import LOGIT, PROB, Layer
+from maia_torch.discovery import Layouts, discover, regions
+from maia_torch.layers import Layer
+from maia_torch.outputs import tensor
 from maia_torch.preprocess import Preprocessing
 
 Take = Callable[[Tensor], Sequence[Tensor]]
-"""What is kept of a layer's output, (images, units, rows, columns) or (images, units), float32."""
+"""What is kept of a layer's values, (images, units, rows, columns) or (images, units): tensors with images first."""
+
+READOUT = 1 << 25
+"""Most values that a readout (directions, latents) computes at once: 128 MB."""
+
+LUMA = (0.299, 0.587, 0.114)
+"""Red, green and blue in the grey that Pillow makes of them (ITU-R BT.601)."""
+
+
+class Maxima(NamedTuple):
+    """What `Engine.maxima_of` measures of one layer.
+
+    Attributes:
+        maxima: Spatial maximum of every unit's map, float32 of shape (images, units).
+        where: Where in the flattened map it lies (the first place, where several are equal), int32 of the same shape;
+            None if it was not asked for.
+        values: The chosen values of every unit's map, float32 of shape (units, images * chosen); None likewise.
+    """
+
+    maxima: NDArray[np.float32]
+    where: NDArray[np.int32] | None
+    values: NDArray[np.float32] | None
 
 
 class _Reached(BaseException):
@@ -35,28 +58,56 @@ class Engine:
     """
 
     def __init__(
-        self, module: nn.Module, preprocess: Preprocessing, main: Collection[str] | None, *, channels_last: bool
+        self,
+        module: nn.Module,
+        preprocess: Preprocessing,
+        main: Collection[str] | None = None,
+        *,
+        channels_last: bool = False,
+        device: str | torch.device | None = None,
+        dtype: str | torch.dtype | None = None,
+        compiled: bool = False,
+        layouts: Layouts | None = None,
+        classes: int | None = None,
     ) -> None:
-        """Takes over a module: sets it to evaluation.
+        """Takes over a module: sets it to evaluation, and moves it where a device or a type is given.
 
         Args:
-            module: Takes float tensors of shape (images, 3, size, size).
+            module: Takes float tensors of shape (images, 3, height, width), or 1 instead of 3 for a network of grey.
+                One that `torch.compile` or a data parallel wrapper made is taken out of it; the former sets `compiled`.
             preprocess: Says how pixels become these tensors.
             main: Names of the layers of kind "main"; None: the outer modules and the items of outer lists.
             channels_last: Whether the weights and the input get that memory format.
+            device: Where it runs; None: where it is.
+            dtype: Floating point type of weights and input, such as `bfloat16`; None: that of the weights.
+            compiled: Whether `torch.compile` compiles the network's blocks, each when it first runs. A block that
+                holds a layer that is read runs as it is, for the time of the pass: a compiled one has no inner layers.
+            layouts: See `maia_torch.discovery.discover`.
+            classes: Likewise.
+
+        Raises:
+            UsageError: the module cannot take such images, or an argument is out of range.
         """
         keep_freed_memory()
-        self._module: nn.Module | None = module.eval()
+        if isinstance(module, torch._dynamo.OptimizedModule):
+            module, compiled = module._orig_mod, True
+        if isinstance(module, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
+            module = module.module
+        self._module: nn.Module | None = _moved(module.eval(), device, dtype)
         self._preprocess = preprocess
         self._format = torch.channels_last if channels_last else torch.contiguous_format
         if channels_last:
             module.to(memory_format=torch.channels_last)
-        parameter = next(module.parameters(), torch.zeros(()))
-        self._device, self._dtype = parameter.device, parameter.dtype
-        self._mean = torch.tensor(preprocess.mean, device=self._device).view(1, 3, 1, 1) * 255
-        self._scale = 1 / (torch.tensor(preprocess.std, device=self._device).view(1, 3, 1, 1) * 255)
+        like = next((p for p in module.parameters() if p.is_floating_point()), torch.zeros(()))
+        self._device, self._dtype = like.device, like.dtype
+        channels = len(preprocess.mean)
+        self._mean = torch.tensor(preprocess.mean, device=self._device).view(1, channels, 1, 1) * 255
+        self._scale = 1 / (torch.tensor(preprocess.std, device=self._device).view(1, channels, 1, 1) * 255)
         self._lock = threading.RLock()
-        self.layers = self._discover(main)
+        self.layers = self._discover(main, layouts, classes)
+        if compiled:
+            _compile(module)
+        self._compiled = any(_is_compiled(part) for part in module.modules())
 
     def close(self) -> None:
         """Lets go of the module."""
@@ -65,11 +116,11 @@ class Engine:
 
     def maxima(self, pixels: NDArray[np.uint8], layer: Layer) -> NDArray[np.float32]:
         """Returns the spatial maximum of every unit: float32 of shape (images, units)."""
-        return self._run(pixels, {layer: lambda output: [_maximum(output)]})[layer][0]
+        return self.maxima_of(pixels, [layer])[layer].maxima
 
     def unit(self, pixels: NDArray[np.uint8], layer: Layer, unit: int) -> NDArray[np.float32]:
         """Returns one unit's maps, float32 of shape (images, rows, columns), or its values, (images,)."""
-        return self._run(pixels, {layer: lambda output: [output[:, unit]]})[layer][0]
+        return self._run(pixels, {layer: lambda raw: [_one(raw, layer, unit)]})[layer][0]
 
     def maxima_and_maps(
         self, pixels: NDArray[np.uint8], layer: Layer, positions: NDArray[np.int64] | None
@@ -77,31 +128,64 @@ class Engine:
         """Returns every unit's maximum and its map's values, all or some of them.
 
         Args:
-            pixels: uint8 of shape (images, size, size, 3).
+            pixels: uint8 of shape (images, height, width, 3).
             layer: A layer with maps.
             positions: Which positions of each image's map to keep, of shape (images, kept); None: all.
 
         Returns:
             Maxima, float32 of shape (images, units), and values, float32 of shape (units, images * kept).
         """
+        found = self.maxima_of(pixels, [layer], values={layer: positions})[layer]
+        assert found.values is not None
+        return found.maxima, found.values
 
-        def take(output: Tensor) -> list[Tensor]:
-            flat = output.flatten(2)
-            if positions is not None:
-                index = torch.from_numpy(positions).to(flat.device)[:, None].expand(-1, flat.shape[1], -1)
-                return [flat.amax(2), flat.gather(2, index).transpose(0, 1).flatten(1)]
-            return [flat.amax(2), flat.transpose(0, 1).flatten(1)]
+    def maxima_of(
+        self,
+        pixels: NDArray[np.uint8],
+        layers: Sequence[Layer],
+        *,
+        where: bool = False,
+        values: Mapping[Layer, NDArray[np.int64] | None] | None = None,
+    ) -> dict[Layer, Maxima]:
+        """Measures all units of several layers in one pass; of each map only what is asked for leaves the device.
 
-        maxima, values = self._run(pixels, {layer: take})[layer]
-        return maxima, values
+        Args:
+            pixels: uint8 of shape (images, height, width, 3).
+            layers: The layers, in any order.
+            where: Whether to find the place of each maximum.
+            values: For which layers to keep values of the maps, and at which positions of each image's flattened map:
+                of shape (images, chosen); None: at all. A layer without maps has one position.
+        """
+        chosen = values or {}
+        wanted = {layer: _maxima(layer, where, layer in chosen, chosen.get(layer)) for layer in layers}
+        result = {}
+        for layer, arrays in self._run(pixels, wanted).items():
+            parts = iter(arrays)
+            maxima = next(parts)
+            place = next(parts).astype(np.int32) if where else None
+            kept = np.moveaxis(next(parts), 1, 0).reshape(layer.info.units, -1) if layer in chosen else None
+            result[layer] = Maxima(maxima, place, kept)
+        return result
+
+    def read(self, pixels: NDArray[np.uint8], wanted: Mapping[Layer, Take]) -> dict[Layer, list[NDArray[Any]]]:
+        """Makes one pass and keeps of each layer what a function takes of its values, as arrays.
+
+        The function gets the values of all units, a view of the layer's output in the network's floating point type; a
+        readout's come some images at a time. Floats come back as float32.
+
+        Raises:
+            RunError: the network gave values that are not finite.
+        """
+        return self._run(pixels, {layer: _each(layer, take) for layer, take in wanted.items()})
 
     def fingerprint(self) -> str:
         """Returns a hash of the architecture, the weights and the preprocessing: 32 hexadecimal digits."""
         module = self._alive()
         digest = hashlib.blake2b(f"{type(module).__qualname__}\n{module}\n{self._preprocess}".encode(), digest_size=16)
         for name, value in module.state_dict().items():
-            digest.update(f"\n{name} {value.dtype} {tuple(value.shape)}\n".encode())
-            digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+            if isinstance(value, Tensor):
+                digest.update(f"\n{name} {value.dtype} {tuple(value.shape)}\n".encode())
+                digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
         return digest.hexdigest()
 
     def _alive(self) -> nn.Module:
@@ -110,13 +194,15 @@ class Engine:
         return self._module
 
     def _input(self, pixels: NDArray[np.uint8]) -> Tensor:
-        # (images, size, size, 3) seen as (images, 3, size, size) is channels_last already: no copy for that format.
+        # (images, height, width, 3) seen as (images, 3, height, width) is channels_last already: no copy for that.
         batch = torch.from_numpy(pixels).to(self._device).permute(0, 3, 1, 2).to(torch.float32)
+        if self._mean.shape[1] == 1:
+            batch = torch.einsum("nchw,c->nhw", batch, torch.tensor(LUMA, device=self._device))[:, None]
         batch.sub_(self._mean).mul_(self._scale)
         return batch.to(self._dtype).contiguous(memory_format=self._format)
 
-    def _run(self, pixels: NDArray[np.uint8], wanted: Mapping[Layer, Take]) -> dict[Layer, list[NDArray[np.float32]]]:
-        """One forward pass that keeps what is wanted of each layer.
+    def _run(self, pixels: NDArray[np.uint8], wanted: Mapping[Layer, Take]) -> dict[Layer, list[NDArray[Any]]]:
+        """One forward pass; the functions get a layer's output in order (images, units, ...), before any readout.
 
         Raises:
             RunError: the network gave values that are not finite.
@@ -131,9 +217,9 @@ class Engine:
             def read(module: nn.Module, args: Any, output: Any) -> None:
                 calls[name] += 1
                 for layer in by_module[name]:
-                    if layer.call == calls[name]:
-                        parts = wanted[layer](_values(output, layer.softmax))
-                        taken[layer] = [_own(part, output) for part in parts]
+                    found = tensor(output, layer.part)
+                    if layer.call == calls[name] and found is not None:
+                        taken[layer] = [_own(part, found) for part in wanted[layer](layer.layout.values(found))]
                 if len(taken) == len(wanted):
                     raise _Reached
 
@@ -141,86 +227,79 @@ class Engine:
 
         with self._lock, torch.inference_mode():
             module = self._alive()
-            handles = [module.get_submodule(name).register_forward_hook(hook(name)) for name in by_module]
-            try:
-                module(self._input(pixels))
-            except _Reached:
-                pass
-            finally:
-                for handle in handles:
-                    handle.remove()
+            with _readable(module, by_module) if self._compiled else nullcontext():
+                handles = [module.get_submodule(name).register_forward_hook(hook(name)) for name in by_module]
+                try:
+                    module(self._input(pixels))
+                except _Reached:
+                    pass
+                finally:
+                    for handle in handles:
+                        handle.remove()
         if missing := [layer.name for layer in wanted if layer not in taken]:
             raise RunError(f"layer {missing[0]} was not computed for these images, though it was for a black one")
-        arrays = {layer: [part.cpu().numpy() for part in parts] for layer, parts in taken.items()}
+        arrays = {layer: [_array(part) for part in parts] for layer, parts in taken.items()}
         for layer, parts in arrays.items():
             if not all(np.isfinite(part).all() for part in parts):
                 raise RunError(f"layer {layer.name} gave values that are not finite: check the weights and the images")
         return arrays
 
-    def _discover(self, main: Collection[str] | None) -> list[Layer]:
-        """Finds the layers with units by one pass over two black images (two, to tell the batch from the units)."""
+    def _discover(self, main: Collection[str] | None, layouts: Layouts | None, classes: int | None) -> list[Layer]:
         module = self._alive()
-        shapes: list[tuple[str, tuple[int, ...]]] = []
+        height, width = self._preprocess.input
 
-        def hook(name: str) -> Callable[[nn.Module, Any, Any], None]:
-            def read(module: nn.Module, args: Any, output: Any) -> None:
-                shape = tuple(output.shape) if isinstance(output, Tensor) else ()
-                shapes.append((name, _unit_shape(shape)))
+        def run(images: int) -> None:
+            try:
+                module(self._input(np.zeros((images, height, width, 3), np.uint8)))
+            except Exception as error:
+                shape = f"({len(self._preprocess.mean)}, {height}, {width})"
+                raise UsageError(f"the module cannot take images of shape {shape}: {one_line(error)}") from error
 
-            return read
-
-        size = self._preprocess.size
-        handles = [part.register_forward_hook(hook(name)) for name, part in module.named_modules()]
-        try:
-            with torch.inference_mode():
-                module(self._input(np.zeros((2, size, size, 3), np.uint8)))
-        except RuntimeError as error:
-            raise UsageError(f"the module cannot take images of shape (3, {size}, {size}): {error}") from error
-        finally:
-            for handle in handles:
-                handle.remove()
-        return _layers(shapes, main)
+        with torch.inference_mode(), _readable(module, dict(module.named_modules())):
+            return discover(module, run, (height, width), main, layouts, classes)
 
 
-def _layers(shapes: Sequence[tuple[str, tuple[int, ...]]], main: Collection[str] | None) -> list[Layer]:
-    """Names each call of a module that has units, in the order of computation, then the classes."""
-    total = Counter(name for name, _ in shapes)
-    calls: Counter[str] = Counter()
-    layers: list[Layer] = []
-    for module, shape in shapes:
-        calls[module] += 1
-        if module and shape:
-            name = module if total[module] == 1 else f"{module}@{calls[module]}"
-            kind = "main" if (_is_outer(module) if main is None else name in main) else "inner"
-            layers.append(Layer(LayerInfo(name=name, units=shape[0], shape=shape, kind=kind), module, calls[module]))
-    output = shapes[-1][1]
-    if len(output) == 1:
-        taken = {layer.name for layer in layers}
-        for name in (LOGIT, PROB):
-            if name not in taken:
-                info = LayerInfo(name=name, units=output[0], shape=output, kind="classes")
-                layers.append(Layer(info, "", 1, softmax=name == PROB))
-    return layers
+def _maxima(layer: Layer, where: bool, with_values: bool, positions: NDArray[np.int64] | None) -> Take:
+    """What `maxima_of` takes: maxima, places, values of shape (images, units, chosen)."""
+    done = 0
+
+    def take(values: Tensor) -> list[Tensor]:
+        nonlocal done
+        flat = values.flatten(2) if values.ndim == 4 else values[:, :, None]
+        first, done = done, done + len(flat)
+        parts = list(flat.max(2)) if where else [flat.amax(2)]
+        if with_values and positions is not None:
+            index = torch.from_numpy(positions[first:done]).to(flat.device)[:, None].expand(-1, flat.shape[1], -1)
+            parts.append(flat.gather(2, index))
+        elif with_values:
+            parts.append(flat)
+        return parts
+
+    return _each(layer, take)
 
 
-def _is_outer(module: str) -> bool:
-    _, _, rest = module.partition(".")
-    return not rest or rest.isdigit()
+def _each(layer: Layer, take: Take) -> Take:
+    """Takes from all units of a layer; from those of a readout, which may be very many, some images at a time."""
+
+    def all_units(raw: Tensor) -> Sequence[Tensor]:
+        step = len(raw)
+        if layer.readout is not None:
+            step = max(1, READOUT // (layer.info.units * layer.positions))
+        parts = [take(_all(raw[first : first + step], layer)) for first in range(0, len(raw), step)]
+        return parts[0] if len(parts) == 1 else [torch.cat(column) for column in zip(*parts, strict=True)]
+
+    return all_units
 
 
-def _unit_shape(output: tuple[int, ...]) -> tuple[int, ...]:
-    """Returns the shape of one image's units, or () for an output that has none."""
-    if len(output) not in (2, 4) or output[0] != 2:
-        return ()
-    # One position is no map: there is nowhere else to look.
-    return output[1:2] if len(output) == 2 or output[2:] == (1, 1) else output[1:]
+def _all(raw: Tensor, layer: Layer) -> Tensor:
+    values = raw if layer.readout is None else layer.readout.all(raw.float())
+    return values.float().softmax(1) if layer.softmax else values
 
 
-def _values(output: Tensor, softmax: bool) -> Tensor:
-    values = output.float()
-    if values.ndim == 4 and values.shape[2:] == (1, 1):
-        values = values.flatten(1)
-    return values.softmax(1) if softmax else values
+def _one(raw: Tensor, layer: Layer, unit: int) -> Tensor:
+    if layer.readout is not None and not layer.softmax:
+        return layer.readout.one(raw.float(), unit)
+    return _all(raw, layer)[:, unit]
 
 
 def _own(part: Tensor, output: Tensor) -> Tensor:
@@ -229,5 +308,52 @@ def _own(part: Tensor, output: Tensor) -> Tensor:
     return part.clone() if shared else part
 
 
-def _maximum(output: Tensor) -> Tensor:
-    return output.flatten(2).amax(2) if output.ndim == 4 else output
+def _array(part: Tensor) -> NDArray[Any]:
+    array: NDArray[Any] = (part.float() if part.is_floating_point() else part).cpu().numpy()
+    return array
+
+
+def _moved(module: nn.Module, device: str | torch.device | None, dtype: str | torch.dtype | None) -> nn.Module:
+    if isinstance(dtype, str):
+        named = getattr(torch, dtype, None)
+        if not (isinstance(named, torch.dtype) and named.is_floating_point):
+            raise UsageError(f"dtype is float32, bfloat16 or float16, not '{dtype}'")
+        dtype = named
+    try:
+        return module.to(device=device, dtype=dtype)
+    except (RuntimeError, AssertionError) as error:
+        raise UsageError(f"device '{device}' cannot be used: {str(error).splitlines()[0]}") from error
+
+
+def _compile(module: nn.Module) -> None:
+    """Marks the blocks for compilation (of a network without blocks, itself)."""
+    config = torch._dynamo.config
+    # All blocks of one class share one program; each shape of weights counts as a recompilation of it.
+    config.recompile_limit = max(config.recompile_limit, 64)
+    for block in list(regions(module)) or [module]:
+        block.compile()
+
+
+def _is_compiled(part: nn.Module) -> bool:
+    return part._compiled_call_impl is not None or isinstance(part, torch._dynamo.OptimizedModule)
+
+
+@contextmanager
+def _readable(module: nn.Module, names: Collection[str]) -> Iterator[None]:
+    """Lets hooks on modules of these names run: what was compiled with them inside runs as it was written meanwhile."""
+    parts = dict(module.named_modules())
+    outer = {".".join(path[:length]) for name in names for path in [name.split(".")] for length in range(len(path) + 1)}
+    around = [parts[name] for name in outer if name in parts]
+    compiled = [(part, part._compiled_call_impl) for part in around if part._compiled_call_impl is not None]
+    wrapped = any(isinstance(part, torch._dynamo.OptimizedModule) for part in around)
+    for part, _ in compiled:
+        part._compiled_call_impl = None
+    try:
+        if wrapped:
+            with torch.compiler.set_stance("force_eager"):
+                yield
+        else:
+            yield
+    finally:
+        for part, implementation in compiled:
+            part._compiled_call_impl = implementation

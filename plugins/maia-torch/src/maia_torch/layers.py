@@ -5,14 +5,16 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from maia_core.errors import UsageError, did_you_mean
 from maia_core.types import LayerInfo
+from maia_torch.layouts import CHANNELS_FIRST, Layout
+from maia_torch.readouts import Readout
 
-LOGIT, PROB = "logit", "prob"
-"""Layers that are no modules: the network's output, and its softmax."""
+LOGIT, PROB, OUTPUT = "logit", "prob", "output"
+"""Layers that are no modules: a classifier's output and its softmax, any other network's output."""
 
 SHOWN = 40
 """Most names that an error lists."""
@@ -27,17 +29,28 @@ class Layer:
         module: Name of the module whose output it is; "" is the whole network.
         call: Which call of the module in one forward pass, counted from 1.
         softmax: True if the values are the softmax of that output.
+        layout: How the output's axes are ordered.
+        part: Which tensor of an output that is a tuple or a dict: keys, joined by dots; "" where it is a tensor.
+        readout: What is computed from the output's units: directions, or the latents of a sparse autoencoder.
     """
 
     info: LayerInfo
     module: str
     call: int
     softmax: bool = False
+    layout: Layout = CHANNELS_FIRST
+    part: str = ""
+    readout: Readout | None = None
 
     @property
     def name(self) -> str:
         """The name in references."""
         return self.info.name
+
+    @property
+    def key(self) -> str:
+        """What tells its values from those of any other layer of the same model, in caches and indexes."""
+        return f"{self.name} {self.readout.fingerprint}" if self.readout else self.name
 
     @property
     def has_map(self) -> bool:
@@ -53,16 +66,20 @@ class Layer:
 def find_layer(name: str, layers: Sequence[Layer], model: str) -> Layer:
     """Returns the layer of that name.
 
-    The name of a module that runs several times in a pass stands for its last call, `name@1` for the first. Case, and
-    underscores around the parts of a name, do not matter as long as only one layer is meant.
+    The name of a module that runs several times in a pass stands for its last call, `name@1` for the first; that of
+    one with several outputs stands for the first of them, `name#key` for another. Case, and underscores around the
+    parts of a name, do not matter as long as only one layer is meant.
 
     Raises:
         UsageError: there is none; the message lists what exists, the nearest names first.
     """
     by_name = {layer.name: layer for layer in layers}
-    last_calls = {layer.module: layer for layer in layers if layer.module}
-    if layer := by_name.get(name) or last_calls.get(name):
-        return layer
+    last_calls: dict[str, Layer] = {}
+    for layer in layers:
+        if layer.module and (layer.module not in last_calls or layer.call > last_calls[layer.module].call):
+            last_calls[layer.module] = layer
+    if found := by_name.get(name) or last_calls.get(name):
+        return found
     meant = {id(layer): layer for known, layer in (last_calls | by_name).items() if _bare(known) == _bare(name)}
     if len(meant) == 1:
         return meant.popitem()[1]
@@ -96,6 +113,13 @@ def find_unit(text: str, layer: Layer, classes: Sequence[str]) -> int:
     part = [index for index, name in enumerate(classes) if f" {wanted} " in f" {_words(name)} "]
     hint = f" Classes with this word: {_numbered(part, classes)}." if part else did_you_mean(text, classes)
     raise UsageError(f"no class '{text}' in layer {layer.name}.{hint or f' It has units 0 to {units - 1}.'}")
+
+
+def derived(layer: Layer, kind: str, where: str, readout: Readout) -> Layer:
+    """Returns the layer of what a readout computes from another: `LAYER:KIND=WHERE`, with its own units."""
+    shape = (readout.units, *layer.info.shape[1:])
+    info = LayerInfo(name=f"{layer.name}:{kind}={where}", units=readout.units, shape=shape, kind="inner")
+    return replace(layer, info=info, readout=readout)
 
 
 def unit_label(unit: int, layer: Layer, classes: Sequence[str]) -> str:

@@ -59,7 +59,7 @@ def scan(model: TorchModel, layer: Layer, dataset: Dataset, context: Context | N
     source = {
         "version": VERSION,
         "model": model.fingerprint,
-        "layer": layer.name,
+        "layer": layer.key,
         "dataset": dataset.fingerprint,
         "images": len(dataset),
         "units": layer.info.units,

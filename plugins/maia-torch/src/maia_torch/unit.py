@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from maia_core.errors import UsageError
 from maia_core.protocols import Dataset
 from maia_core.types import Image, UnitInfo, UnitStatistics
-from maia_torch.layers import LOGIT, PROB, Layer, unit_label
+from maia_torch.layers import Layer, unit_label
 from maia_torch.masks import active
 
 if TYPE_CHECKING:
@@ -34,10 +34,13 @@ class TorchUnit:
         self.model = model
         self.layer = layer
         self.index = index
+        name, _, readout = layer.name.partition(":")
+        label = unit_label(index, layer, model.classes)
+        alone = readout.startswith("direction=") and layer.info.units == 1
         self.info = UnitInfo(
             model=model.name,
-            layer=layer.name,
-            unit=unit_label(index, layer, model.classes),
+            layer=name,
+            unit=readout if alone else f"{readout}:{label}" if readout else label,
             has_map=layer.has_map,
             note=self._note(),
         )
@@ -86,12 +89,18 @@ class TorchUnit:
         return image.masked(active(unit_map, threshold, image.width, image.height, box))
 
     def _note(self) -> str:
-        if self.layer.name == PROB and self.layer.softmax:
-            return "a class probability between 0 and 1; it has no map, so images come back without a mask"
-        if self.layer.name == LOGIT and self.layer.info.kind == "classes":
-            return "a class score before the softmax, of any sign; it has no map, so images come back without a mask"
+        what = ""
+        if self.layer.readout is not None:
+            what = self.layer.readout.note
+        elif self.layer.info.kind == "classes":
+            what = (
+                "a class probability between 0 and 1"
+                if self.layer.softmax
+                else "a class score before the softmax, of any sign"
+            )
         if not self.layer.has_map:
-            return "one value an image; it has no map, so images come back without a mask"
+            return f"{what or 'one value an image'}; it has no map, so images come back without a mask"
         over = "of the image's own map" if self.model.context is None else "over the data set"
         quantile = f"{self.model.quantile:g} quantile {over}"
-        return f"the spatial maximum of the unit's map; masks keep what exceeds its {quantile}"
+        maximum = f"the spatial maximum of the unit's map; masks keep what exceeds its {quantile}"
+        return f"{what}; {maximum}" if what else maximum

@@ -1,0 +1,211 @@
+"""Finds the layers of a module: which outputs have units, and how they are laid out."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Any
+
+from torch import nn
+
+from maia_core.errors import UsageError, did_you_mean
+from maia_core.types import LayerInfo
+from maia_torch.layers import LOGIT, OUTPUT, PROB, Layer, LayerKind
+from maia_torch.layouts import Features, Grid, Layout, find_layout, token_grid
+from maia_torch.outputs import tensors
+
+Layouts = Mapping[str, Layout | str]
+"""Pattern of layer names (as in file names: `blocks.*`) to their layout: a `Layout`, its axes, or `none`."""
+
+IMAGES = 2
+"""Images of the first pass: two, to tell the images from the units."""
+
+UNITS_FIRST = (
+    *(nn.modules.conv._ConvNd, nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.PixelShuffle),
+    *(nn.modules.pooling._MaxPoolNd, nn.modules.pooling._AvgPoolNd, nn.modules.pooling._AdaptiveAvgPoolNd),
+)
+"""Modules whose units come right after the images."""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """One tensor that a module returned.
+
+    Attributes:
+        module: The module's name; "" is the whole network.
+        call: Which call of the module in the pass, from 1.
+        part: The tensor's name in the output.
+        shape: Its shape for `IMAGES` images.
+        images: The axis that counts images; None if there is none.
+        features: Where this kind of module puts its units.
+    """
+
+    module: str
+    call: int
+    part: str
+    shape: tuple[int, ...]
+    images: int | None
+    features: Features
+
+
+def discover(
+    module: nn.Module,
+    run: Callable[[int], object],
+    size: Grid,
+    main: Collection[str] | None = None,
+    layouts: Layouts | None = None,
+    classes: int | None = None,
+) -> list[Layer]:
+    """Finds the layers that have units, in the order of computation, then those of the network's own output.
+
+    Args:
+        module: The network.
+        run: Makes one pass over as many black images as it is told.
+        size: Height and width of the input.
+        main: Names of the layers of kind "main"; None: the outer modules and the items of outer lists.
+        layouts: What shapes do not tell; the first pattern that fits counts.
+        classes: How many classes there are; 0: the network's output is none; None: not known, and then an output
+            without a map is one.
+
+    Raises:
+        UsageError: a layout fits no module, or not the output of one.
+    """
+    seen = _look(module, run)
+    attention = {shape[1] for shape in (one.shape for one in seen if one.images == 0) if len(shape) == 3}
+    grids: list[Grid] = []
+    found: list[tuple[Seen, Layout]] = []
+    unused = set(layouts or ())
+    for one in seen:
+        pattern = next((pattern for pattern in layouts or () if fnmatchcase(one.module, pattern)), None)
+        unused.discard(str(pattern))
+        if pattern is not None:
+            layout = _told((layouts or {})[pattern], one, grids, size)
+        elif len(one.shape) == 4 and one.shape[2] == one.shape[3] and one.shape[2] in attention and not one.features:
+            layout = None  # how much each token attends to each other one
+        else:
+            layout = find_layout(one.shape, one.images, one.features, grids, size)
+        if layout is not None:
+            found.append((one, layout))
+            if layout.grid is None and len(shape := layout.shape(one.shape)) == 3:
+                grids.append((shape[1], shape[2]))
+    if unused:
+        hint = did_you_mean(min(unused), [one.module for one in seen])
+        raise UsageError(f"layouts: no module of the network is named '{min(unused)}'.{hint}")
+    return _named([item for item in found if item[0].module], main) + _of_network(
+        [item for item in found if not item[0].module], classes
+    )
+
+
+def _look(module: nn.Module, run: Callable[[int], object]) -> list[Seen]:
+    """Passes over two images and, where tokens could be taken for images, over three: that axis is the images'."""
+    features = {name: _features(part) for name, part in module.named_modules()}
+    first = _shapes(module, run, IMAGES)
+    again = _shapes(module, run, IMAGES + 1) if any(len(shape) == 3 for *_, shape in first) else first
+    # The order of computation may depend on the images: then only the first axis can be theirs.
+    same = [one[:3] for one in first] == [other[:3] for other in again]
+    return [
+        Seen(name, call, part, shape, _images_axis(shape, other if same else shape), features[name])
+        for (name, call, part, shape), (*_, other) in zip(first, again if same else first, strict=True)
+    ]
+
+
+def _shapes(
+    module: nn.Module, run: Callable[[int], object], images: int
+) -> list[tuple[str, int, str, tuple[int, ...]]]:
+    """Returns module, call, part and shape of all tensors that come out of a module, in order."""
+    shapes: list[tuple[str, int, str, tuple[int, ...]]] = []
+    calls: Counter[str] = Counter()
+
+    def hook(name: str) -> Callable[[nn.Module, Any, Any], None]:
+        def read(module: nn.Module, args: Any, output: Any) -> None:
+            calls[name] += 1
+            shapes.extend((name, calls[name], part, tuple(found.shape)) for part, found in tensors(output))
+
+        return read
+
+    handles = [part.register_forward_hook(hook(name)) for name, part in module.named_modules()]
+    try:
+        run(images)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return shapes
+
+
+def _images_axis(shape: tuple[int, ...], other: tuple[int, ...]) -> int | None:
+    if shape == other:
+        return 0 if shape[:1] == (IMAGES,) else None
+    axes = [axis for axis, (a, b) in enumerate(zip(shape, other, strict=False)) if a != b]
+    return axes[0] if len(axes) == 1 and shape[axes[0]] == IMAGES else None
+
+
+def _features(module: nn.Module) -> Features:
+    if isinstance(module, UNITS_FIRST):
+        return "first"
+    # LayerNorm itself only: its subclasses in the libraries also norm maps whose units come first.
+    return "last" if isinstance(module, nn.Linear) or type(module) is nn.LayerNorm else ""
+
+
+def _told(told: Layout | str, one: Seen, grids: Sequence[Grid], size: Grid) -> Layout | None:
+    if told == "none":
+        return None
+    layout = Layout(told) if isinstance(told, str) else told
+    if len(layout.axes) != len(one.shape):
+        raise UsageError(f"layouts: the output of {one.module} has the shape {one.shape}, which is not {layout.axes}")
+    if "L" not in layout.axes:
+        return layout
+    tokens = one.shape[layout.axes.index("L")]
+    grid = layout.grid or token_grid(tokens, grids, size)
+    if grid is None or (layout.grid and tokens != layout.prefix + grid[0] * grid[1]):
+        raise UsageError(f"layouts: the {tokens} tokens of {one.module} fit no grid; give its rows and columns")
+    return Layout(layout.axes, tokens - grid[0] * grid[1], grid)
+
+
+def _named(found: Sequence[tuple[Seen, Layout]], main: Collection[str] | None) -> list[Layer]:
+    calls: Counter[str] = Counter()
+    for one, _ in found:
+        calls[one.module] = max(calls[one.module], one.call)
+    parts = Counter((one.module, one.call) for one, _ in found)
+    layers = []
+    for one, layout in found:
+        name = one.module if calls[one.module] == 1 else f"{one.module}@{one.call}"
+        if parts[one.module, one.call] > 1:
+            name += f"#{one.part}"
+        kind: LayerKind = "main" if (_is_outer(one.module) if main is None else name in main) else "inner"
+        layers.append(_layer(name, one, layout, kind))
+    return layers
+
+
+def _of_network(found: Sequence[tuple[Seen, Layout]], classes: int | None) -> list[Layer]:
+    """The output of the network itself: a classifier's classes (of segmentation: in each place), or whatever it is."""
+    preferred = next((item for item in found if item[0].part in ("logits", "out")), found[0] if found else None)
+    if preferred is not None:
+        one, layout = preferred
+        shape = layout.shape(one.shape)
+        if classes != 0 and (len(shape) == 1 or shape[0] == classes):
+            return [_layer(name, one, layout, "classes", softmax=name == PROB) for name in (LOGIT, PROB)]
+    several = len(found) > 1
+    return [_layer(f"{OUTPUT}#{one.part}" if several else OUTPUT, one, layout, "main") for one, layout in found]
+
+
+def _layer(name: str, one: Seen, layout: Layout, kind: LayerKind, softmax: bool = False) -> Layer:
+    shape = layout.shape(one.shape)
+    info = LayerInfo(name=name, units=shape[0], shape=shape, kind=kind)
+    return Layer(info, one.module, one.call, softmax, layout, one.part)
+
+
+def _is_outer(module: str) -> bool:
+    _, _, rest = module.partition(".")
+    return not rest or rest.isdigit()
+
+
+def regions(module: nn.Module) -> Iterator[nn.Module]:
+    """Yields the blocks of a network, the outermost items of lists that have parts: what is compiled each by itself."""
+    lists = (nn.Sequential, nn.ModuleList)
+    for child in module.children():
+        if isinstance(module, lists) and not isinstance(child, lists) and any(child.children()):
+            yield child
+        else:
+            yield from regions(child)
