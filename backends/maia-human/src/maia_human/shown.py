@@ -18,7 +18,7 @@ SIDE = 224
 MOST_CHARACTERS = 100_000
 ROW = "display:flex;flex-wrap:wrap;gap:12px;margin:6px 0"
 FIGURE = "margin:0;width:150px;font-size:12px;line-height:1.35;overflow-wrap:anywhere"
-TEXT = "white-space:pre-wrap;overflow-wrap:break-word;margin:4px 0"
+TEXT = "white-space:pre-wrap;word-break:normal;overflow-wrap:break-word;margin:4px 0"
 
 
 class Card:
