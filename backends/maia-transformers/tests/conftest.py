@@ -5,12 +5,16 @@ import os
 os.environ["HF_HUB_OFFLINE"] = "1"
 
 import functools
-import gc
+import inspect
 
 import pytest
 
+import maia_core.prompt
+from maia_core.config import RunConfig
 from maia_core.context import Context
-from maia_core.testing.fakes import fake_parts
+from maia_core.launch import make_session
+from maia_core.testing.fakes import FAKE_RUN, ScriptedBackbone, fake_parts
+from maia_vlm import describing
 
 TEXT = {
     "hidden_size": 32,
@@ -37,8 +41,8 @@ NO_SYSTEM = (
     "{{ bos_token }}{% for m in messages %}"
     "{% if (m['role'] == 'user') != (loop.index0 % 2 == 0) %}{{ raise_exception('roles must alternate') }}{% endif %}"
     "<start_of_turn>{{ 'model' if m['role'] == 'assistant' else m['role'] }}\n"
-    "{% for c in m['content'] %}{% if c['type'] == 'image' %}<start_of_image>{% else %}{{ c['text'] | trim }}{% endif %}"
-    "{% endfor %}<end_of_turn>\n{% endfor %}{% if add_generation_prompt %}<start_of_turn>model\n{% endif %}"
+    "{% for c in m['content'] %}{% if c['type'] == 'image' %}<start_of_image>{% else %}{{ c['text'] | trim }}"
+    "{% endif %}{% endfor %}<end_of_turn>\n{% endfor %}{% if add_generation_prompt %}<start_of_turn>model\n{% endif %}"
 )
 TEXT_ONLY = (
     "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] | trim }}<|im_end|>\n{% endfor %}"
@@ -56,9 +60,9 @@ def tokenizer(tokens, **named):
     words.decoder = decoders.ByteLevel()
     alphabet = pre_tokenizers.ByteLevel.alphabet()
     trainer = trainers.BpeTrainer(
-        vocab_size=300 + len(tokens), initial_alphabet=alphabet, special_tokens=list(tokens), show_progress=False
+        vocab_size=1000, initial_alphabet=alphabet, special_tokens=list(tokens), show_progress=False
     )
-    words.train_from_iterator(["the bright part of the image shows a red disc, what do the images have in common"], trainer)
+    words.train_from_iterator(map(inspect.getsource, (maia_core.prompt, describing)), trainer)
     return PreTrainedTokenizerFast(tokenizer_object=words, **named)
 
 
@@ -166,11 +170,13 @@ def gemma():
         extra_special_tokens=extra,
     )
     text = hf.Gemma3TextConfig(
-        **TEXT, vocab_size=len(words), head_dim=8, sliding_window=64, tie_word_embeddings=False, pad_token_id=0, eos_token_id=1, bos_token_id=2
+        **TEXT, vocab_size=len(words), head_dim=8, sliding_window=64, pad_token_id=0, eos_token_id=1, bos_token_id=2
     )
     vision = hf.SiglipVisionConfig(**VISION, image_size=56, patch_size=14)
     ids = {"boi_token_index": 5, "eoi_token_index": 6, "image_token_id": 7, "eos_token_id": [1, 4]}
-    config = hf.Gemma3Config(text_config=text, vision_config=vision, mm_tokens_per_image=4, **ids)
+    config = hf.Gemma3Config(
+        text_config=text, vision_config=vision, mm_tokens_per_image=4, tie_word_embeddings=False, **ids
+    )
     images = hf.Gemma3ImageProcessor(size={"height": 56, "width": 56})
     processor = hf.Gemma3Processor(images, words, image_seq_length=4, chat_template=NO_SYSTEM)
     return hf.Gemma3ForConditionalGeneration, config, processor
@@ -253,6 +259,7 @@ RECIPES = {
 def tiny(tmp_path_factory):
     """Returns the folder of a tiny model by its name, made when it is first asked for."""
     import torch
+
     from maia_transformers.weights import quiet
 
     @functools.cache
@@ -277,11 +284,45 @@ def context():
     return Context(parts=fake_parts())
 
 
+@pytest.fixture
+def warned(context):
+    """The lines that the context's run was warned with."""
+    lines = []
+    context.warn_to(lines.append)
+    return lines
+
+
+@pytest.fixture(scope="session")
+def recorded(tmp_path_factory):
+    """The messages of a run of the real loop and sandbox on fake parts: 21 images, programs and what they printed."""
+    from maia_core.agent import run
+
+    context = Context(RunConfig(), parts=fake_parts(), cache=tmp_path_factory.mktemp("cache"))
+    session = make_session(context)
+    backbone = ScriptedBackbone(FAKE_RUN)
+    try:
+        assert run(session, backbone).status == "answered"
+    finally:
+        session.close()
+    return backbone.seen[-1]
+
+
 @pytest.fixture(autouse=True)
-def _nothing_stays():
-    """Weights that a test loaded are not the next one's."""
+def _one_thread():
+    """Tiny models gain nothing from several threads, and on a busy machine these wait for each other."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
     yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
+def fresh():
+    """For a test that changes or counts weights: it finds none loaded and leaves none behind."""
     import maia_transformers.weights as weights
 
-    gc.collect()
+    weights._open.clear()
+    yield
     weights._open.clear()

@@ -80,7 +80,7 @@ def _cached(model: str, revision: str | None) -> Path | None:
             model, revision=revision, local_files_only=True, allow_patterns=PATTERNS, ignore_patterns=LEFT_OUT
         )
         check(Path(found), model)
-    except (LocalEntryNotFoundError, UsageError, OSError):
+    except (UsageError, OSError):
         return None
     return Path(found)
 

@@ -27,6 +27,9 @@ SAMPLING = ("temperature", "top_k", "top_p", "min_p")
 """The settings of drawing tokens at random that are taken from a model."""
 
 
+PROCESSOR = ("processor_config.json", "preprocessor_config.json")
+"""The files that say how pictures become tensors."""
+
 SILENT = 50
 """The level of Python's logging that only fatal messages reach."""
 
@@ -95,9 +98,8 @@ def acquire(options: ModelOptions, warn: Callable[[str], None]) -> Weights:
         device = choose_device(options.device)
         key = Key(folder.resolve(), str(device), choose_dtype(options.dtype, device), options.offload)
         if key not in _open:
-            for idle in [key for key, weights in _open.items() if not weights.users]:
-                free(_open.pop(idle).device)
-            gc.collect()
+            for idle in [weights for weights in _open.values() if not weights.users]:
+                release(idle)
             _open[key] = _load(options.model, key, device)
         _open[key].users += 1
         return _open[key]
@@ -186,13 +188,11 @@ def _loaded(key: Key, device: torch.device) -> Weights:
 
 
 def _processor(folder: Path, images: bool, local: dict[str, Any]) -> tuple[Any, Any]:
+    if images and not any((folder / name).is_file() for name in PROCESSOR):
+        raise UsageError(f"its folder lacks the file of its processor, {' or '.join(PROCESSOR)}")
     family = transformers.AutoProcessor if images else transformers.AutoTokenizer
     processor = family.from_pretrained(folder, **local)
-    tokenizer = getattr(processor, "tokenizer", None) if images else processor
-    if tokenizer is None or (images and getattr(processor, "image_processor", None) is None):
-        raise UsageError(
-            "its folder lacks the files of a processor (processor_config.json or preprocessor_config.json)"
-        )
+    tokenizer = processor.tokenizer if images else processor
     tokenizer.padding_side = "left"
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
