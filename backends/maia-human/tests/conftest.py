@@ -44,7 +44,12 @@ def registry(site, monkeypatch) -> Registry:
 def environment(site, tmp_path) -> dict[str, str]:
     """The environment of a process that finds the discs, and nothing of this machine's terminal."""
     kept = {key: value for key, value in os.environ.items() if key not in ("COLORTERM", "NO_COLOR", "EDITOR", "VISUAL")}
-    return kept | {"PYTHONPATH": str(site), "MAIA_CACHE": str(tmp_path / "cache"), "TERM": "xterm"}
+    return kept | {
+        "PYTHONPATH": str(site),
+        "MAIA_CACHE": str(tmp_path / "cache"),
+        "TERM": "xterm",
+        "TMPDIR": str(tmp_path),
+    }
 
 
 @pytest.fixture
