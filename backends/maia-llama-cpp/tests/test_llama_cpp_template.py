@@ -1,0 +1,104 @@
+"""Chat templates differ in what they take; every message must reach the model, pictures in their places."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from maia_core.errors import BackboneError, UsageError
+from maia_llama_cpp.template import NAMES, Template, Turn, choose_template
+
+pytestmark = pytest.mark.usefixtures("llama")
+
+STRINGS = "{% for m in messages %}<{{ m['role'] }}>{{ m['content'] + '\n' }}{% endfor %}{{ '<assistant>' }}"
+LISTS = """\
+{% for m in messages %}<{{ m.role }}>{% for part in m.content | selectattr('type', 'equalto', 'text') %}\
+{{ part.text }}{% endfor %}{% endfor %}<assistant>"""
+NO_SYSTEM = """\
+{% if messages[0].role == 'system' %}{{ raise_exception('System role not supported') }}{% endif %}\
+{% for m in messages %}{% if (m.role == 'user') != (loop.index0 % 2 == 0) %}\
+{{ raise_exception('Conversation roles must alternate') }}{% endif %}\
+<{{ 'model' if m.role == 'assistant' else m.role }}>{{ m.content | trim }}{% endfor %}<model>"""
+SILENT_ON_SYSTEM = "{% for m in messages if m.role != 'system' %}<{{ m.role }}>{{ m.content }}{% endfor %}"
+DEAF = "{{ messages[-1].content }}"
+
+TALK = [Turn("system", "Rules."), Turn("user", "See [P1] and [P2]."), Turn("assistant", "Seen."), Turn("user", "Now?")]
+
+
+def template(own: str, chat_format: str = "auto", sees: bool = True) -> Template:
+    return choose_template(chat_format, own, bos="<s>", eos="</s>", sees=sees, option="backbone.chat_format")
+
+
+@pytest.mark.parametrize("source", [STRINGS, LISTS])
+def test_texts_are_given_as_the_template_takes_them(source: str) -> None:
+    made = template(source)
+    assert made.system_role
+    assert made.render(TALK).replace("\n", "") == (
+        "<system>Rules.<user>See [P1] and [P2].<assistant>Seen.<user>Now?<assistant>"
+    )
+
+
+@pytest.mark.parametrize("source", [NO_SYSTEM, SILENT_ON_SYSTEM])
+def test_system_text_goes_before_the_first_user_text_where_it_has_no_place(source: str) -> None:
+    """One such template refuses, another drops the message without a word."""
+    made = template(source)
+    assert not made.system_role
+    assert made.render(TALK).startswith("<user>Rules.\n\nSee [P1] and [P2].<")
+    assert made.render([Turn("system", "Alone.")]).startswith("<user>Alone.")
+
+
+@pytest.mark.parametrize("name", sorted(set(NAMES) - {"auto"}))
+def test_every_named_format_keeps_the_conversation(name: str) -> None:
+    """Also with an empty reply in it, which some formats take for no message at all."""
+    made = template("", name)
+    prompt = made.render(TALK)
+    places = [prompt.index(text) for text in ("Rules.", "[P1]", "[P2]", "Seen.", "Now?")]
+    assert places == sorted(places)
+    broken_off = [*TALK[:2], Turn("assistant", ""), TALK[3]]
+    emptied = made.render(broken_off)
+    assert [emptied.count(text) for text in ("Rules.", "[P1]", "Now?")] == [1, 1, 1]
+    assert len(emptied) > len(prompt) - len("Seen.") - 3
+
+
+def test_llava_files_without_a_template_are_taken_for_vicuna() -> None:
+    prompt = template("").render(TALK)
+    assert prompt == "Rules. USER: See [P1] and [P2]. ASSISTANT: Seen.</s>USER: Now? ASSISTANT:"
+
+
+def test_line_ends_of_llama_cpp_pythons_own_templates_survive() -> None:
+    """Its formatter drops a line end behind a block, and the last one: turns would run into each other."""
+    assert template("", "llava-1-5").render(TALK) == (
+        "Rules.\nUSER: See [P1] and [P2].\nASSISTANT: Seen.\nUSER: Now?\nASSISTANT: "
+    )
+    assert template("", "qwen2.5-vl").render(TALK).endswith("<|im_start|>assistant\n")
+
+
+def test_handler_brings_a_system_message_where_there_is_none() -> None:
+    assert template("", "qwen2.5-vl").render([Turn("user", "?")]).startswith("<|im_start|>system\nYou are")
+
+
+@pytest.mark.parametrize(
+    ("own", "chat_format", "sees", "says"),
+    [
+        (STRINGS, "lava-1-5", True, "Did you mean 'llava-1-5'"),
+        ("", "auto", False, "the model's file has no chat template; set it to one of"),
+        (DEAF, "auto", True, "the model's chat template loses messages; set chat_format to one of"),
+    ],
+)
+def test_what_cannot_work_is_said(own: str, chat_format: str, sees: bool, says: str) -> None:
+    with pytest.raises(UsageError, match=says):
+        template(own, chat_format, sees)
+
+
+def test_a_conversation_that_the_template_refuses_is_said() -> None:
+    made = template(NO_SYSTEM)
+    with pytest.raises(BackboneError, match="must alternate"):
+        made.render([Turn("user", "one"), Turn("user", "two")])
+
+
+def test_stops_are_texts() -> None:
+    """An end token without text would be found in everything."""
+    assert template(STRINGS).stops == ("</s>",)
+    made: Any = choose_template("auto", STRINGS, bos="", eos="", sees=True, option="x")
+    assert made.stops == ()
