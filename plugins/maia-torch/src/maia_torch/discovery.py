@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -17,7 +17,7 @@ from maia_torch.layouts import Features, Grid, Layout, find_layout, token_grid
 from maia_torch.outputs import tensors
 
 Layouts = Mapping[str, Layout | str]
-"""Pattern of layer names (as in file names: `blocks.*`) to their layout: a `Layout`, its axes, or `none`."""
+"""Pattern of module names (as in file names: `blocks.*`) to their layout: a `Layout`, its axes, or `none`."""
 
 IMAGES = 2
 """Images of the first pass: two, to tell the images from the units."""
@@ -154,13 +154,13 @@ def _told(told: Layout | str, one: Seen, grids: Sequence[Grid], size: Grid) -> L
     layout = Layout(told) if isinstance(told, str) else told
     if len(layout.axes) != len(one.shape):
         raise UsageError(f"layouts: the output of {one.module} has the shape {one.shape}, which is not {layout.axes}")
-    if "L" not in layout.axes:
+    if "L" not in layout.axes or not layout.placed:
         return layout
     tokens = one.shape[layout.axes.index("L")]
     grid = layout.grid or token_grid(tokens, grids, size)
     if grid is None or (layout.grid and tokens != layout.prefix + grid[0] * grid[1]):
         raise UsageError(f"layouts: the {tokens} tokens of {one.module} fit no grid; give its rows and columns")
-    return Layout(layout.axes, tokens - grid[0] * grid[1], grid)
+    return replace(layout, prefix=tokens - grid[0] * grid[1], grid=grid)
 
 
 def _named(found: Sequence[tuple[Seen, Layout]], main: Collection[str] | None) -> list[Layer]:

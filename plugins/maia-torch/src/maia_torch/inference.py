@@ -18,11 +18,12 @@ NAMES = ("image_size", "img_size", "input_size")
 """Attributes under which networks and their configurations keep the size of their input."""
 
 
-def inferred(module: nn.Module) -> Preprocessing:
+def inferred(module: nn.Module, size: int | tuple[int, int] | None = None) -> Preprocessing:
     """Returns a preprocessing that the module can take.
 
-    The size is what the module or its configuration states, else the first of `SIZES` that it can take. The channels
-    are those of its first convolution. Mean and standard deviation are ImageNet's (for grey images 0.5 and 0.5).
+    The size, where it is not given, is what the module or its configuration states, else the first of `SIZES` that it
+    can take. The channels are those of its first convolution. Mean and standard deviation are ImageNet's (of grey
+    images 0.5 and 0.5).
 
     Raises:
         UsageError: it takes none; the message is what it said of the last.
@@ -30,6 +31,8 @@ def inferred(module: nn.Module) -> Preprocessing:
     first = next((part for part in module.modules() if isinstance(part, nn.Conv2d)), None)
     grey = first is not None and first.in_channels == 1
     mean, std = ((0.5,), (0.5,)) if grey else (IMAGENET_MEAN, IMAGENET_STD)
+    if size is not None:
+        return Preprocessing(size, mean=mean, std=std)
     like = next((p for p in module.parameters() if p.is_floating_point()), torch.zeros(()))
     module.eval()
     said = ""

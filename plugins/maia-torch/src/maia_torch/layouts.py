@@ -33,11 +33,14 @@ class Layout:
         axes: One of `AXES`.
         prefix: Tokens before those of the patches; they have no place in the image and are dropped.
         grid: Rows and columns that the other tokens make, row by row.
+        placed: False for tokens whose places are not known (queries, shuffled patches): a unit has no map then, its
+            value is the maximum over the tokens.
     """
 
     axes: str = "NCHW"
     prefix: int = 0
     grid: Grid | None = None
+    placed: bool = True
 
     def __post_init__(self) -> None:
         if self.axes not in AXES:
@@ -46,19 +49,21 @@ class Layout:
     def shape(self, output: Sequence[int]) -> tuple[int, ...]:
         """Returns the shape of one image's units: (units, rows, columns), or (units,) where there is no map."""
         units = output[self.axes.index("C")]
-        if self.axes == "NC":
+        if self.axes == "NC" or not self.placed:
             return (units,)
         rows, columns = self.grid or (output[self.axes.index("H")], output[self.axes.index("W")])
         # One position is no map: there is nowhere else to look.
         return (units,) if rows == columns == 1 else (units, rows, columns)
 
     def values(self, output: Tensor) -> Tensor:
-        """Returns a view of a module's output, of shape (images, units, rows, columns) or (images, units)."""
+        """Returns a module's output as (images, units, rows, columns) or (images, units): a view where it is placed."""
         if self.axes == "NC":
             return output
-        if self.grid is not None:
-            ordered = output.permute(*(self.axes.index(axis) for axis in "NCL"))
-            output = ordered[:, :, self.prefix :].reshape(*ordered.shape[:2], *self.grid)
+        if "L" in self.axes:
+            tokens = output.permute(*(self.axes.index(axis) for axis in "NCL"))[:, :, self.prefix :]
+            if self.grid is None:
+                return tokens.amax(2)
+            output = tokens.reshape(*tokens.shape[:2], *self.grid)
         elif self.axes == "NHWC":
             output = output.permute(0, 3, 1, 2)
         return output.flatten(1) if tuple(output.shape[2:]) == (1, 1) else output

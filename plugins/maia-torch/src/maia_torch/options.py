@@ -1,0 +1,36 @@
+"""The options that all torch models share."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import Field
+
+from maia_core.config import PluginConfig
+
+
+class TorchOptions(PluginConfig):
+    """How a torch model runs, whatever it is."""
+
+    quantile: float = Field(0.99, ge=0, le=1)
+    """Masks keep what exceeds this quantile of the unit's map over the data set."""
+    device: str = "cpu"
+    """Where it runs, in torch's words: `cpu`, `cuda`, `cuda:1`, `mps`."""
+    dtype: str | None = None
+    """Floating point type of weights and input: `float32`, `bfloat16`, `float16`; that of the weights if not set."""
+    channels_last: bool = True
+    """The memory format in which most convolutional networks are faster."""
+    compile: bool = False
+    """Whether torch.compile compiles the network's blocks: pays on a GPU; a block with a layer that is read runs as
+    it is."""
+
+    @property
+    def running(self) -> dict[str, Any]:
+        """The arguments of `TorchModel` that these options set."""
+        return {
+            "quantile": self.quantile,
+            "device": self.device,
+            "dtype": self.dtype,
+            "channels_last": self.channels_last,
+            "compiled": self.compile,
+        }

@@ -1,0 +1,161 @@
+"""The model plugin `module`: a user's own network, by the path that Python imports it from."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from functools import cached_property
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, Literal
+
+from maia_core.context import Context
+from maia_core.errors import UsageError, did_you_mean, one_line
+from maia_core.types import content_id
+from maia_torch.model import TorchModel
+from maia_torch.options import TorchOptions
+from maia_torch.preprocess import Fit, Interpolation, Preprocessing
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+class OwnModel(TorchModel):
+    """A network of your own: `module/package.module.attribute`.
+
+    The attribute is a `torch.nn.Module`, or a class or function that makes one when it is called without arguments.
+    This plugin, and no other, runs code that the reference names: it imports the package as `python -m` would, with
+    the working directory first on the path.
+    """
+
+    class Config(TorchOptions):
+        """What the network is, and what it is shown."""
+
+        model: str
+        """Where Python finds it: `package.module.attribute`."""
+        weights: str | None = None
+        """A file of weights, `.pth` (a state dict) or `.safetensors`; as the module is made if not set."""
+        size: int | tuple[int, int] | None = None
+        """Input in pixels, a side or [height, width]; the first of the usual ones that it can take if not set."""
+        resize: int | tuple[int, int] | None = None
+        """Shorter side, or [height, width], before the centre of `size` is taken; `size` if not set."""
+        fit: Fit = "crop"
+        """How an image of other proportions is fitted: `crop`, `squash` or `letterbox`."""
+        interpolation: Interpolation = "bilinear"
+        """How pixels are resampled: `nearest`, `bilinear`, `bicubic`, `lanczos`."""
+        mean: tuple[float, ...] | None = None
+        """Subtracted from values in [0, 1]: three numbers, or one for grey; ImageNet's if not set."""
+        std: tuple[float, ...] | None = None
+        """What the difference is divided by; ImageNet's if not set."""
+        classes: str | None = None
+        """A text file with the names of the outputs, one a line."""
+        classifier: bool | None = None
+        """Whether the outputs are classes; if they have no map, where it is not set."""
+        layouts: dict[str, Literal["NC", "NCHW", "NHWC", "NLC", "LNC", "NCL", "none"]] | None = None
+        """Order of axes of outputs where shapes do not tell it, by pattern of names: N images, C units, L tokens."""
+
+    def __init__(self, config: Config, context: Context | None) -> None:
+        name = f"module/{config.model}"
+        module = imported(config.model)
+        if config.weights is not None:
+            from maia_torch.weights import load_weights
+
+            load_weights(module, config.weights)
+        preprocess, guessed = preprocessing(module, config)
+        super().__init__(
+            module,
+            preprocess,
+            name,
+            classes=() if config.classes is None else class_names(config.classes),
+            classifier=config.classifier,
+            context=context,
+            layouts=config.layouts,
+            **config.running,
+        )
+        if guessed:
+            self.warn(f"{name}: {' and '.join(guessed)} not given; taken to be {preprocess}")
+        self._code = own_code(module)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Hash of architecture, weights, preprocessing and of the source files that compute with them."""
+        return content_id(self.engine.fingerprint().encode(), *self._code)
+
+
+def imported(path: str) -> nn.Module:
+    """Imports the network that a dotted path names.
+
+    Raises:
+        UsageError: there is no such module or attribute, its own code failed, or it makes no `torch.nn.Module`.
+    """
+    from torch import nn
+
+    if "" in path.split(".") or "." not in path:
+        raise UsageError(f"write module/package.module.attribute, not module/{path}")
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.insert(0, here)
+    found: Any = _module_of(path)
+    for name in path.split(".")[found.__name__.count(".") + 1 :]:
+        if not hasattr(found, name):
+            where = getattr(found, "__name__", type(found).__name__)
+            raise UsageError(f"{where} has no '{name}'.{did_you_mean(name, dir(found))}")
+        found = getattr(found, name)
+    if not isinstance(found, nn.Module) and callable(found):
+        try:
+            found = found()
+        except Exception as error:
+            raise UsageError(f"{path}() failed: {one_line(error)}; it is called without arguments") from error
+    if not isinstance(found, nn.Module):
+        raise UsageError(f"{path} is no torch.nn.Module and makes none, but a {type(found).__name__}")
+    return found
+
+
+def _module_of(path: str) -> ModuleType:
+    """Imports the longest beginning of a dotted path that is a module."""
+    parts = path.split(".")
+    for length in range(len(parts) - 1, 0, -1):
+        name = ".".join(parts[:length])
+        try:
+            return importlib.import_module(name)
+        except ModuleNotFoundError as error:
+            if error.name is None or not f"{name}.".startswith(f"{error.name}."):
+                raise UsageError(f"importing {name} failed: {one_line(error)}") from error
+        except (Exception, SystemExit) as error:
+            raise UsageError(f"importing {name} failed: {one_line(error)}") from error
+    raise UsageError(f"there is no Python module '{parts[0]}': run maia where python -m would find it, or install it")
+
+
+def preprocessing(module: nn.Module, config: OwnModel.Config) -> tuple[Preprocessing, list[str]]:
+    """Returns the preprocessing that the options give, and which of them were guessed."""
+    from maia_torch.inference import inferred
+
+    wanted = {"size": config.size, "mean": config.mean, "std": config.std}
+    guessed = [name for name, value in wanted.items() if value is None]
+    if config.size is None or config.mean is None or config.std is None:
+        guess = inferred(module, config.size)
+        wanted |= {name: getattr(guess, name) for name in guessed}
+    fit = {"resize": config.resize, "fit": config.fit, "interpolation": config.interpolation}
+    return Preprocessing(**wanted, **fit), guessed  # type: ignore[arg-type]
+
+
+def class_names(path: str) -> list[str]:
+    """Reads names, one a line.
+
+    Raises:
+        UsageError: the file cannot be read.
+    """
+    try:
+        return Path(path).expanduser().read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"the class names in {path} cannot be read: {error}") from error
+
+
+def own_code(module: nn.Module) -> list[bytes]:
+    """Returns the source files of a network's classes, but for those of installed packages: they too decide."""
+    files = set()
+    for kind in {type(part) for part in module.modules()}:
+        source = getattr(sys.modules.get(kind.__module__), "__file__", None)
+        if source and "site-packages" not in source and Path(source).is_file():
+            files.add(Path(source))
+    return [file.read_bytes() for file in sorted(files)]
