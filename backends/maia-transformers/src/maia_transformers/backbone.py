@@ -73,9 +73,10 @@ class TransformersBackbone:
     def models() -> list[ModelSheet]:
         """See `maia_core.protocols.ListsModels`."""
         lacking = missing()
-        note = "a folder or a name on the hub: -o backbone.model=..."
+        note = "any vision-language or text model of the hub, or a folder: -o backbone.model=..."
         return [
             ModelSheet(
+                model="OWNER/NAME",
                 ready=not lacking,
                 info=BackboneInfo(name="transformers"),
                 input_price=0,

@@ -13,10 +13,10 @@ import transformers
 
 from maia_core.errors import BackboneError, ContextTooLong, MaiaError, UsageError, one_line
 from maia_core.types import Image, Message, Reply, Usage
-from maia_transformers.device import free
+from maia_transformers.device import free, no_memory
 from maia_transformers.options import SMALLEST_SIDE, ModelOptions
 from maia_transformers.template import THINKING
-from maia_transformers.weights import Weights, acquire, leave, release
+from maia_transformers.weights import Weights, acquire, forget_idle, leave
 from maia_vlm import ImageLimits, PackedMessage, Picture, pack
 
 LEAST_REPLY = 256
@@ -24,9 +24,6 @@ LEAST_REPLY = 256
 
 UNLIMITED = 10**8
 """Tokenizers that know no longest input name a number beyond this one."""
-
-SAID_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
-"""Of errors without a class of their own, those of the processor and of MPS."""
 
 
 class OutOfMemory(BackboneError):
@@ -64,10 +61,9 @@ class Chat:
 
     def close(self) -> None:
         """Lets go of the model; its memory is freed when nobody else uses it. Closing twice is allowed."""
-        if self._weights is not None:
-            weights, self._weights = self._weights, None
-            self._leave()
-            release(weights)
+        self._weights = None
+        self._leave()
+        forget_idle()
 
     def answer(
         self,
@@ -105,7 +101,7 @@ class Chat:
             except MaiaError:
                 raise
             except Exception as error:  # What a model raises on input that it cannot take has no common class.
-                if not _of_memory(error):
+                if not no_memory(error):
                     raise BackboneError(f"{self.name} failed: {one_line(error)[:300]}") from error
         # Here the exception is gone, and with it the tensors that its frames held.
         free(weights.device)
@@ -129,9 +125,9 @@ class Chat:
         room = self._room(longest, tokens)
         drawn = _drawn(weights, temperature)
         config: Any = transformers.GenerationConfig(  # type: ignore[no-untyped-call]
-            max_new_tokens=room, max_time=seconds, do_sample=bool(drawn), **drawn
+            max_new_tokens=room, max_time=seconds, **drawn
         )
-        with torch.inference_mode(), _seeded(seed) if drawn else nullcontext():
+        with torch.inference_mode(), _seeded(seed) if drawn["do_sample"] else nullcontext():
             written = weights.model.generate(**inputs, generation_config=config)[:, longest:].tolist()
         counts = inputs["attention_mask"].sum(1).tolist()
         replies = []
@@ -174,18 +170,16 @@ class Chat:
         return min(wanted, room)
 
     def _tokens_of_a_picture(self, weights: Weights) -> int:
-        grey = Image.from_pixels(np.full((224, 224, 3), 128, np.uint8))
-        counts = []
-        for parts in (("?",), (grey, "?")):
-            packed = pack([Message.of("user", *parts)], self._limits)
-            with weights.lock:
-                try:
-                    counts.append(_inputs(weights, [weights.template.render(packed)], [packed])["input_ids"].shape[1])
-                except MaiaError:
-                    raise
-                except Exception as error:
-                    raise UsageError(f"{self.name} cannot take a picture: {one_line(error)[:300]}") from error
-        return max(1, int(counts[1] - counts[0]))
+        picture = Image.from_pixels(np.full((224, 224, 3), 128, np.uint8))
+        conversations = [[Message.of("user", "?")], [Message.of("user", picture, "?")]]
+        with weights.lock:
+            try:
+                packed = [pack(conversation, self._limits) for conversation in conversations]
+                inputs = [_inputs(weights, [self._prompt(weights, messages)], [messages]) for messages in packed]
+            except Exception as error:  # See `answer`.
+                raise UsageError(f"{self.name} cannot take a picture: {one_line(error)[:300]}") from error
+        without, one = (int(tensors["input_ids"].shape[1]) for tensors in inputs)
+        return max(1, one - without)
 
 
 def _inputs(weights: Weights, prompts: list[str], packed: Sequence[Sequence[PackedMessage]]) -> Any:
@@ -209,15 +203,16 @@ def _inputs(weights: Weights, prompts: list[str], packed: Sequence[Sequence[Pack
 
 
 def _drawn(weights: Weights, temperature: float | None) -> dict[str, Any]:
-    """Returns the settings of drawing tokens at random; none, where the likeliest is taken."""
-    if temperature is None:
-        return weights.sampling if weights.samples else {}
-    return {**weights.sampling, "temperature": temperature} if temperature else {}
+    """Returns how tokens are drawn; `temperature` as in `Chat.answer`."""
+    if not (weights.samples if temperature is None else temperature):
+        return {"do_sample": False}
+    return {"do_sample": True, **weights.sampling, **({} if temperature is None else {"temperature": temperature})}
 
 
 @contextmanager
 def _seeded(seed: int) -> Iterator[None]:
-    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
+    cards = torch.cuda.device_count() if torch.cuda.is_initialized() else 0  # type: ignore[no-untyped-call]
+    with torch.random.fork_rng(devices=range(cards)):
         torch.manual_seed(seed % 2**63)
         yield
 
@@ -242,9 +237,3 @@ def _window(weights: Weights) -> int | None:
         if isinstance(limit, int) and 0 < limit < UNLIMITED:
             return limit
     return None
-
-
-def _of_memory(error: Exception) -> bool:
-    if isinstance(error, torch.OutOfMemoryError | MemoryError):
-        return True
-    return isinstance(error, RuntimeError) and any(words in str(error).lower() for words in SAID_OF_MEMORY)

@@ -12,6 +12,9 @@ ACCELERATORS = ("cuda", "xpu", "mps")
 FAST_BFLOAT16 = ("avx512_bf16", "amx_bf16", "bf16")
 """Names of processors' instructions that multiply bfloat16 numbers (x86, x86, ARM)."""
 
+SAID_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
+"""What errors say that have no class of their own: those of the processor and of MPS."""
+
 
 def choose_device(wanted: str) -> torch.device:
     """Returns the device that `wanted` names; `auto`: an accelerator if there is one, else the processor.
@@ -22,13 +25,12 @@ def choose_device(wanted: str) -> torch.device:
     if wanted == "auto":
         wanted = next((name for name in ACCELERATORS if _available(name)), "cpu")
     try:
-        device = torch.device(wanted)
-        torch.zeros(1, device=device).cpu()
+        # The tensor's device has its number, where the name has none.
+        return (torch.zeros(1, device=wanted) + 1).device
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         here = ", ".join([name for name in ACCELERATORS if _available(name)] + ["cpu"])
         cause = one_line(error).split(". ")[0][:120]
         raise UsageError(f"device '{wanted}' cannot be used ({cause}); here: auto, {here}") from error
-    return device
 
 
 def choose_dtype(wanted: str, device: torch.device) -> torch.dtype:
@@ -50,6 +52,13 @@ def free(device: torch.device) -> None:
     """Hands memory that torch keeps for later back to an accelerator."""
     if device.type in ACCELERATORS:
         getattr(torch, device.type).empty_cache()
+
+
+def no_memory(error: BaseException) -> bool:
+    """Returns whether an error says that memory does not suffice."""
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    return isinstance(error, RuntimeError) and any(words in str(error).lower() for words in SAID_OF_MEMORY)
 
 
 def _available(name: str) -> bool:

@@ -86,6 +86,10 @@ class ChatTemplate:
             raise UsageError(f"its chat template wrote {written} placeholders for {pictures} pictures")
         return prompt
 
+    def opens_thought(self, prompt: str) -> bool:
+        """Returns whether a prompt ends in the middle of the model's thoughts."""
+        return prompt.rstrip().endswith(THINKING)
+
     def _rendered(self, messages: Sequence[PackedMessage], form: Form, interleaved: bool) -> str:
         conversation = [
             {"role": message.role, "content": self._content(message, getattr(form, message.role), interleaved)}
@@ -138,10 +142,6 @@ class ChatTemplate:
                 return form, written[0], prompt.index(PROBE[1]) < place < prompt.index(PROBE[2])
             cause = cause or "its chat template writes no placeholder for a picture"
         raise UsageError(cause)
-
-    def opens_thought(self, prompt: str) -> bool:
-        """Returns whether a prompt ends in the middle of the model's thoughts."""
-        return prompt.rstrip().endswith(THINKING)
 
 
 def _without_system(messages: Sequence[PackedMessage]) -> list[PackedMessage]:

@@ -17,7 +17,7 @@ import transformers
 from transformers.utils import logging
 
 from maia_core.errors import MaiaError, PluginError, RunError, UsageError, one_line
-from maia_transformers.device import choose_device, choose_dtype, free
+from maia_transformers.device import choose_device, choose_dtype, free, no_memory
 from maia_transformers.folder import fingerprint
 from maia_transformers.hub import locate
 from maia_transformers.options import ModelOptions
@@ -25,7 +25,6 @@ from maia_transformers.template import ChatTemplate
 
 SAMPLING = ("temperature", "top_k", "top_p", "min_p")
 """The settings of drawing tokens at random that are taken from a model."""
-
 
 PROCESSOR = ("processor_config.json", "preprocessor_config.json")
 """The files that say how pictures become tensors."""
@@ -98,8 +97,7 @@ def acquire(options: ModelOptions, warn: Callable[[str], None]) -> Weights:
         device = choose_device(options.device)
         key = Key(folder.resolve(), str(device), choose_dtype(options.dtype, device), options.offload)
         if key not in _open:
-            for idle in [weights for weights in _open.values() if not weights.users]:
-                release(idle)
+            forget_idle()
             _open[key] = _load(options.model, key, device)
         _open[key].users += 1
         return _open[key]
@@ -111,17 +109,13 @@ def leave(weights: Weights) -> None:
         weights.users -= 1
 
 
-def release(weights: Weights) -> None:
-    """Forgets weights that nobody uses any more."""
+def forget_idle() -> None:
+    """Frees the weights that nobody uses."""
     with _lock:
-        if weights.users:
-            return
-        for key in [key for key, held in _open.items() if held is weights]:
-            del _open[key]
-    device = weights.device
-    del weights
-    gc.collect()
-    free(device)
+        for key in [key for key, weights in _open.items() if not weights.users]:
+            device = _open.pop(key).device
+            gc.collect()
+            free(device)
 
 
 def _load(name: str, key: Key, device: torch.device) -> Weights:
@@ -130,16 +124,16 @@ def _load(name: str, key: Key, device: torch.device) -> Weights:
     try:
         with quiet():
             return _loaded(key, device)
-    except (torch.OutOfMemoryError, MemoryError) as error:
-        raise RunError(
-            f"the weights of {name} do not fit into the memory of {device}: set dtype=bfloat16, offload=true or "
-            "device=cpu"
-        ) from error
     except MaiaError as error:
         raise UsageError(f"{name} cannot be used: {one_line(error)}") from error
     except ImportError as error:
         raise PluginError(f"{name} needs a package that is not installed: {one_line(error)[:300]}") from error
     except Exception as error:  # The library has no root of its own errors; a broken file raises almost anything.
+        if no_memory(error):
+            raise RunError(
+                f"the weights of {name} do not fit into the memory of {device}: set dtype=bfloat16, offload=true or "
+                "device=cpu"
+            ) from error
         raise UsageError(f"{name} cannot be loaded: {one_line(error)[:300]}") from error
 
 
@@ -151,6 +145,7 @@ def _loaded(key: Key, device: torch.device) -> Weights:
     if (not images and type(config) not in transformers.MODEL_FOR_CAUSAL_LM_MAPPING) or config.is_encoder_decoder:
         raise UsageError(f"it is a model of type '{config.model_type}', which holds no conversations")
     processor, tokenizer = _processor(key.folder, images, local)
+    template = ChatTemplate(processor, tokenizer, images=images)
     family: Any = transformers.AutoModelForImageTextToText if images else transformers.AutoModelForCausalLM
     model, found = family.from_pretrained(
         key.folder,
@@ -166,7 +161,7 @@ def _loaded(key: Key, device: torch.device) -> Weights:
     if not key.offload:
         model.to(device)
     own = model.generation_config
-    ends = _ends(own.eos_token_id, model.config.get_text_config().eos_token_id, tokenizer.eos_token_id)
+    ends = _ends(own.eos_token_id, tokenizer.eos_token_id)
     # What is not asked for is taken from here; without the rest of the model's own settings nothing surprises.
     model.generation_config = transformers.GenerationConfig(  # type: ignore[no-untyped-call]
         eos_token_id=sorted(ends) or None,
@@ -177,11 +172,11 @@ def _loaded(key: Key, device: torch.device) -> Weights:
         model=model.eval().requires_grad_(False),
         processor=processor,
         tokenizer=tokenizer,
-        template=ChatTemplate(processor, tokenizer, images=images),
+        template=template,
         images=images,
         ends=ends,
         samples=bool(own.do_sample),
-        sampling={name: value for name in SAMPLING if (value := getattr(own, name, None)) is not None},
+        sampling={name: getattr(own, name) for name in SAMPLING if getattr(own, name, None) is not None},
         device=model.device if key.offload else device,
         fingerprint=f"{fingerprint(key.folder)}-{key.dtype}",
     )
