@@ -116,11 +116,11 @@ def _of_tokens(
     orders = ["NLC", "NCL"] if images == 0 else ["LNC"]
     if features:
         orders = [axes for axes in orders if axes.endswith("C") == (features == "last")]
-    for axes in orders:
-        grid = token_grid(shape[axes.index("L")], grids, size)
-        if grid is not None:
-            return Layout(axes, shape[axes.index("L")] - math.prod(grid), grid)
-    return None
+    fits = [(axes, token_grid(shape[axes.index("L")], grids, size)) for axes in orders]
+    # A grid that a map of the network has tells more than half of one.
+    fits.sort(key=lambda fit: (fit[1] is None, fit[1] not in grids))
+    axes, grid = fits[0] if fits else ("", None)
+    return None if grid is None else Layout(axes, shape[axes.index("L")] - math.prod(grid), grid)
 
 
 def token_grid(tokens: int, grids: Iterable[Grid], size: Grid) -> Grid | None:

@@ -1,0 +1,181 @@
+"""Outputs of every layout become the same (images, units, rows, columns)."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from maia_core.errors import UsageError
+from maia_core.types import Image
+from maia_torch import Layout, Preprocessing, TorchModel
+from maia_torch.layouts import find_layout, token_grid
+
+
+class Cells(nn.Module):
+    """How bright each 8 x 8 cell is, and how dark: two units, in an order of axes of its own."""
+
+    def __init__(self, give: str) -> None:
+        super().__init__()
+        self.give = give
+        self.conv = nn.Conv2d(3, 2, 8, stride=8)
+        with torch.no_grad():
+            self.conv.weight[0], self.conv.weight[1] = 1 / 192, -1 / 192
+            self.conv.bias[0], self.conv.bias[1] = 0, 1
+        self.told = Told(give)
+
+    def forward(self, x: torch.Tensor) -> object:
+        return self.told(self.conv(x))
+
+
+class Told(nn.Module):
+    def __init__(self, give: str) -> None:
+        super().__init__()
+        self.give = give
+
+    def forward(self, x: torch.Tensor) -> object:
+        tokens = x.flatten(2).transpose(1, 2)
+        extra = torch.full((len(x), 5, 2), 99.0)  # a class token and four registers, louder than any patch
+        return {
+            "NCHW": lambda: x,
+            "NHWC": lambda: x.permute(0, 2, 3, 1),
+            "NLC": lambda: torch.cat([extra, tokens], 1),
+            "LNC": lambda: torch.cat([extra, tokens], 1).transpose(0, 1),
+            "NCL": lambda: tokens.transpose(1, 2),
+            "dict": lambda: {"aux": x.mean((2, 3)), "out": x},
+            "tuple": lambda: (torch.cat([extra, tokens], 1), None),
+        }[self.give]()
+
+
+def cell(row: int, column: int, rows: int = 4, columns: int = 6) -> Image:
+    pixels = np.zeros((rows * 8, columns * 8, 3), np.uint8)
+    pixels[row * 8 : row * 8 + 8, column * 8 : column * 8 + 8] = 255
+    return Image.from_pixels(pixels)
+
+
+@pytest.mark.parametrize("give", ["NCHW", "NHWC", "NLC", "LNC", "NCL", "dict", "tuple"])
+@pytest.mark.parametrize(("rows", "columns"), [(4, 4), (4, 6), (6, 3)])
+def test_units_are_found_at_their_place_whatever_the_order_of_axes(give, rows, columns):
+    preprocess = Preprocessing((rows * 8, columns * 8), mean=(0,) * 3, std=(1,) * 3)
+    model = TorchModel(Cells(give), preprocess, "m", quantile=0.95)
+    layer = model.layer("told#out" if give == "dict" else "told")
+    assert layer.info.shape == (2, rows, columns)
+    for row, column in [(0, 0), (1, 2), (3, 1)]:
+        image = cell(row, column, rows, columns)
+        [maps] = model.engine.unit(np.stack([model.preprocess.crop(image)]), layer, 0)
+        expected = np.zeros((rows, columns))
+        expected[row, column] = 1
+        np.testing.assert_allclose(maps, expected, atol=1e-5)
+        [activation], [masked] = model.unit(f"{layer.name}:0").neuron([image])
+        assert activation == pytest.approx(1, abs=1e-5), "class token and registers are no patches"
+        assert masked.mask()[row * 8 : row * 8 + 8, column * 8 : column * 8 + 8].mean() > 0.2
+        assert masked.mask().mean() < 0.25
+
+
+def test_several_outputs_are_told_apart_and_the_plain_name_is_the_first():
+    model = TorchModel(Cells("dict"), Preprocessing((32, 48)), "m")
+    names = [layer.name for layer in model.layers()]
+    assert names == ["conv", "told#aux", "told#out", "output#aux", "output#out"]
+    assert model.layer("told").name == "told#aux"
+    assert model.unit("told#out:1").info.ref == "m:told#out:1"
+
+
+def test_pixels_of_a_segmentation_network_have_classes_by_name():
+    model = TorchModel(Cells("dict"), Preprocessing((32, 48), mean=(0,) * 3, std=(1,) * 3), "m", classes=["sky", "sea"])
+    unit = model.unit("prob:sky")
+    assert unit.info.has_map
+    [activation], [masked] = unit.neuron([cell(1, 2)])
+    assert activation == pytest.approx(1 / (1 + np.exp(-1)), abs=1e-4)
+    assert masked.mask()[8:16, 16:24].any()
+    plain = TorchModel(Cells("NCHW"), Preprocessing((32, 48)), "m")
+    assert [layer.name for layer in plain.layers()] == ["conv", "told", "output"]
+
+
+def test_what_an_adapter_tells_is_believed():
+    tokens = Layout("NLC", placed=False)
+    model = TorchModel(Cells("NLC"), Preprocessing((32, 48)), "m", layouts={"told": tokens, "con*": "none"})
+    assert [layer.name for layer in model.layers()] == ["told", "output"]
+    assert model.layer("told").info.shape == (2,)
+    assert model.activations([cell(1, 1)], "told").tolist() == [[99, 99]]
+    with pytest.raises(UsageError, match="no module of the network is named 'tol'. Did you mean 'told'"):
+        TorchModel(Cells("NLC"), Preprocessing((32, 48)), "m", layouts={"tol": "NLC"})
+    with pytest.raises(UsageError, match=r"the output of conv has the shape \(2, 2, 4, 6\), which is not NLC"):
+        TorchModel(Cells("NLC"), Preprocessing((32, 48)), "m", layouts={"conv": "NLC"})
+    with pytest.raises(UsageError, match="29 tokens of told fit no grid"):
+        TorchModel(Cells("NLC"), Preprocessing((32, 48)), "m", layouts={"told": Layout("NLC", grid=(5, 5))})
+    with pytest.raises(UsageError, match="a layout is one of"):
+        Layout("CHWN")
+
+
+class Attending(nn.Module):
+    """What is no map, though it has four axes or a strange first one: attention, heads, windows."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.patch = nn.Conv2d(3, 8, 8, stride=8)
+        self.heads, self.attention, self.windows = nn.Identity(), nn.Identity(), nn.Identity()
+        self.attend = nn.MultiheadAttention(8, 2, batch_first=True)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        tokens = self.patch(x).flatten(2).transpose(1, 2)
+        heads = self.heads(tokens.unflatten(2, (2, 4)).transpose(1, 2))
+        self.attention(heads @ heads.transpose(2, 3))
+        self.windows(tokens.reshape(len(x) * 4, 4, 8))
+        return self.attend(tokens, tokens, tokens)[0]
+
+
+def test_attention_heads_and_windows_have_no_units():
+    model = TorchModel(Attending(), Preprocessing(32), "m")
+    assert [layer.name for layer in model.layers()] == ["patch", "attend", "output"]
+    assert model.layer("attend").info.shape == (8, 4, 4)
+
+
+@pytest.mark.parametrize(
+    ("tokens", "grids", "size", "grid"),
+    [
+        (785, [], (224, 224), (28, 28)),
+        (198, [], (224, 224), (14, 14)),
+        (261, [(16, 16)], (224, 224), (16, 16)),
+        (61, [], (96, 160), (6, 10)),
+        (100, [(7, 7), (56, 56)], (224, 224), None),
+        (784, [(56, 56)], (224, 224), (28, 28)),
+        (730, [(27, 27)], (224, 224), (27, 27)),
+        (1, [], (224, 224), None),
+    ],
+)
+def test_patches_fit_a_grid_that_the_network_has(tokens, grids, size, grid):
+    assert token_grid(tokens, grids, size) == grid
+
+
+@pytest.mark.parametrize(
+    ("shape", "features", "axes"),
+    [
+        ((2, 96, 56, 56), "", "NCHW"),
+        ((2, 56, 56, 96), "", "NHWC"),
+        ((2, 56, 56, 56), "", "NCHW"),
+        ((2, 56, 56, 56), "last", "NHWC"),
+        ((2, 3, 28, 56), "first", "NCHW"),
+        ((2, 6, 197, 64), "", None),
+        ((2, 6, 197, 64), "last", None),
+        ((2, 512, 1, 1), "", "NCHW"),
+    ],
+)
+def test_a_map_has_the_proportions_of_the_input(shape, features, axes):
+    layout = find_layout(shape, 0, features, [], (224, 224))
+    assert (layout and layout.axes) == axes
+
+
+def test_a_pass_measures_several_layers_and_says_where():
+    model = TorchModel(Cells("NLC"), Preprocessing((32, 48), mean=(0,) * 3, std=(1,) * 3), "m")
+    pixels = np.stack([model.preprocess.crop(cell(row, column)) for row, column in [(0, 5), (2, 3)]])
+    conv, told = model.layer("conv"), model.layer("told")
+    found = model.engine.maxima_of(pixels, [conv, told], where=True, values={told: np.array([[5, 0], [15, 1]])})
+    for layer in (conv, told):
+        assert found[layer].maxima[:, 0].tolist() == pytest.approx([1, 1], abs=1e-5)
+        assert found[layer].where[:, 0].tolist() == [5, 15]
+    assert found[conv].values is None
+    np.testing.assert_allclose(found[told].values, [[1, 0, 1, 0], [0, 1, 0, 1]], atol=1e-5)
+    whole = model.engine.maxima_of(pixels, [told], values={told: None})[told].values
+    assert whole.shape == (2, 2 * 24)
+    assert model.engine.read(pixels, {told: lambda values: [values.mean((2, 3))]})[told][0].shape == (2, 2)

@@ -1,0 +1,206 @@
+"""Directions and latents of sparse autoencoders are units like any other."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from maia_core.context import Context
+from maia_core.errors import UsageError
+from maia_core.exemplars import BruteForce
+from maia_torch import Encoder, TorchModel
+
+UNITS, LATENTS = 5, 7
+
+
+@pytest.fixture
+def weights():
+    noise = np.random.default_rng(0)
+    return {
+        "W_enc": noise.normal(size=(UNITS, LATENTS)).astype(np.float32),
+        "b_enc": noise.normal(size=LATENTS).astype(np.float32),
+        "b_dec": noise.normal(size=UNITS).astype(np.float32),
+    }
+
+
+@pytest.fixture
+def saved(tmp_path, monkeypatch):
+    """Saves tensors as sae.safetensors in the working directory, with metadata."""
+    monkeypatch.chdir(tmp_path)
+
+    def save(tensors, **metadata):
+        save_file({k: torch.as_tensor(v).contiguous() for k, v in tensors.items()}, "sae.safetensors", metadata)
+        return "sae.safetensors"
+
+    return save
+
+
+def maps(model, images):
+    """All of layer mix, float64 of shape (images, units, rows, columns)."""
+    layer = model.layer("mix")
+    parts = [model.engine.read(pixels, {layer: lambda values: [values]})[layer][0] for _, pixels in model.batches(images)]
+    return np.concatenate(parts).astype(np.float64)
+
+
+def test_a_direction_is_an_inner_product_at_each_place(model, images):
+    vector = np.arange(UNITS, dtype=np.float32) - 2
+    unit = model.direction("mix", vector, "sweet")
+    activations, masked = unit.neuron(images)
+    expected = np.einsum("u,nuhw->nhw", vector, maps(model, images))
+    assert activations == pytest.approx(expected.max((1, 2)), abs=1e-4)
+    assert unit.info.ref == "net:mix:direction=sweet"
+    assert model.unit("mix:direction=sweet").neuron(images)[0] == activations
+    assert "inner product" in unit.info.note
+    assert masked[0].mask() is not None
+
+
+def test_a_direction_is_read_from_a_file_by_row_and_the_reference_leads_back(model, images, saved):
+    vectors = np.random.default_rng(1).normal(size=(3, UNITS)).astype(np.float32)
+    np.save("three.npy", vectors)
+    np.save("one.npy", vectors[1])
+    saved({"a": vectors, "b": vectors[:1]})
+    expected = model.direction("mix", vectors[1], "x").neuron(images)[0]
+    for ref in ("three.npy:1", "one.npy", "one.npy:0", "sae.safetensors#a:1"):
+        unit = model.unit(f"mix:direction={ref}")
+        assert unit.neuron(images)[0] == pytest.approx(expected)
+        assert unit.info.layer == "mix"
+        assert model.unit(unit.info.ref.removeprefix("net:")).info == unit.info
+    assert model.activations(images, "mix:direction=three.npy")[:, 1] == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("activation", ["relu", "topk", "jumprelu"])
+def test_latents_follow_the_published_formulas(model, images, saved, weights, activation):
+    metadata = {"architecture": activation, "k": "2", "apply_b_dec_to_input": "true"}
+    threshold = np.linspace(0, 2, LATENTS, dtype=np.float32)
+    file = saved(weights | ({"threshold": threshold} if activation == "jumprelu" else {}), **metadata)
+    x = np.moveaxis(maps(model, images), 1, -1)
+    z = (x - weights["b_dec"]) @ weights["W_enc"] + weights["b_enc"]
+    if activation == "relu":
+        expected = z.clip(min=0)
+    elif activation == "topk":
+        expected = np.where(z >= np.sort(z, -1)[..., -2:-1], z.clip(min=0), 0)
+    else:
+        expected = np.where(z > threshold, z, 0)
+    found = model.activations(images, f"mix:sae={file}")
+    np.testing.assert_allclose(found, expected.max((1, 2)), atol=1e-4)
+    for latent in range(LATENTS):
+        unit = model.unit(f"mix:sae={file}:{latent}")
+        assert unit.neuron(images)[0] == pytest.approx(found[:, latent], abs=1e-5)
+    assert unit.info.ref == f"net:mix:sae={file}:{LATENTS - 1}"
+
+
+def test_weights_are_read_however_they_were_saved(model, images, saved, weights, tmp_path):
+    expected = model.activations(images, f"mix:sae={saved(weights)}")
+    other = {
+        "encoder.weight": weights["W_enc"].T,
+        "encoder.bias": weights["b_enc"],
+        "decoder.bias": weights["b_dec"],
+    }
+    again = TorchModel(model.engine._module, model.preprocess, "again")
+    np.testing.assert_allclose(again.activations(images, f"mix:sae={saved(other)}"), expected, atol=1e-5)
+    (tmp_path / "cfg.json").write_text(json.dumps({"architecture": "standard", "apply_b_dec_to_input": False}))
+    not_centred = TorchModel(model.engine._module, model.preprocess, "again")
+    assert abs(not_centred.activations(images, f"mix:sae={saved(weights)}") - expected).max() > 0.1
+
+
+def test_a_module_or_weights_in_memory_serve_as_well(model, images, weights, saved):
+    class Autoencoder(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.encoder = nn.Linear(UNITS, LATENTS)
+            with torch.no_grad():
+                self.encoder.weight.copy_(torch.from_numpy(weights["W_enc"].T))
+                self.encoder.bias.copy_(torch.from_numpy(weights["b_enc"]))
+
+        def encode(self, x):
+            return torch.relu(self.encoder(x)), "and something else"
+
+    layer = model.latents("mix", Autoencoder(), "mine")
+    encoder = Encoder(weights["W_enc"].T.copy(), weights["b_enc"], np.zeros(UNITS, np.float32))
+    given = model.latents("mix", encoder, "given")
+    assert layer.name == "mix:sae=mine"
+    np.testing.assert_allclose(
+        model.activations(images, layer.name), model.activations(images, given.name), atol=1e-5
+    )
+    assert model.unit("mix:sae=mine:3").neuron(images)[0] == pytest.approx(model.activations(images, given.name)[:, 3])
+
+
+def test_latents_have_exemplars_and_a_cache_of_their_own(model, net, preprocess, folder, images, saved, weights):
+    unit = model.unit(f"mix:sae={saved(weights)}:1")
+    ours, statistics = unit.exemplar_source(folder).exemplars(unit, 5)
+    brute, _ = BruteForce(folder).exemplars(unit, 5)
+    assert [e.image.id for e in ours] == [e.image.id for e in brute]
+    assert statistics.threshold is not None
+    cache = Context(parts={"dataset": folder}, cache=model.context.cache)
+    saved(weights | {"b_enc": weights["b_enc"] + 1})  # another autoencoder under the same name
+    other = TorchModel(net, preprocess, "net", context=cache).unit("mix:sae=sae.safetensors:1")
+    assert other.statistics.mean > statistics.mean + 0.5
+
+
+def test_very_many_latents_are_computed_some_images_at_a_time(model, images, weights, monkeypatch):
+    encoder = Encoder(weights["W_enc"].T.copy(), weights["b_enc"], weights["b_dec"])
+    whole = model.activations(images, model.latents("mix", encoder, "a").name)
+    pixels = next(pixels for _, pixels in model.batches(images))
+    positions = {model.latents("mix", encoder, "a"): np.tile(np.arange(16)[:, None], 3)}
+    expected = model.engine.maxima_of(pixels, list(positions), where=True, values=positions)
+    monkeypatch.setattr("maia_torch.engine.READOUT", 3 * LATENTS * 64)
+    np.testing.assert_allclose(model.activations(images, "mix:sae=a"), whole, atol=1e-6)
+    found = model.engine.maxima_of(pixels, list(positions), where=True, values=positions)
+    for one, other in zip(found.values(), expected.values(), strict=True):
+        np.testing.assert_allclose(one.values, other.values, atol=1e-6)
+        np.testing.assert_array_equal(one.where, other.where)
+
+
+@pytest.mark.parametrize(
+    ("ref", "says"),
+    [
+        ("mix:direction=none.npy", "there is no file none.npy"),
+        ("mix:direction=three.npy", r"Write mix:direction=three.npy:0 to mix:direction=three.npy:2"),
+        ("mix:direction=three.npy:3", "it has units 0 to 2"),
+        ("mix:direction=three.npy:-1", "it has units 0 to 2"),
+        ("fc:direction=three.npy:0", "the layer needs vectors of 4 numbers"),
+        ("mix:direction=pickle.npy:0", "is no .npy file of numbers"),
+        ("mix:direction=text.npy:0", "is no .npy file of numbers"),
+        ("mix:direction=sae.safetensors:0", "which tensor of sae.safetensors.*W_enc, b_dec"),
+        ("mix:direction=three.txt:0", "neither a .npy nor a .safetensors file"),
+        ("mix:direction=nan.npy", "values that are not finite"),
+        ("mix:sae=sae.safetensors", "which unit of layer mix:sae=sae.safetensors"),
+        ("mix:sae=sae.safetensors:7", "it has units 0 to 6"),
+        ("fc:sae=sae.safetensors:0", "was made for another layer"),
+        ("mix:sae=broken.safetensors:0", "is no safetensors file"),
+        ("mix:sae=three.npy:0", "is no .safetensors file"),
+        ("mix:probe=three.npy:0", "after a layer comes a number, direction=FILE or sae=FILE:NUMBER"),
+        ("mixx:sae=sae.safetensors:0", "no layer 'mixx' in net; nearest: mix"),
+    ],
+)
+def test_what_cannot_be_read_says_why(model, saved, weights, ref, says):
+    saved(weights)
+    np.save("three.npy", np.zeros((3, UNITS), np.float32))
+    np.save("pickle.npy", np.array([{"a": 1}], dtype=object), allow_pickle=True)
+    np.save("nan.npy", np.full(UNITS, np.nan))
+    for name in ("text.npy", "broken.safetensors"):
+        with open(name, "w") as file:
+            file.write("no numbers")
+    with pytest.raises(UsageError, match=says):
+        model.unit(ref)
+
+
+def test_encoders_that_do_not_fit_are_refused(model, weights, saved):
+    enc, bias, centre = weights["W_enc"].T.copy(), weights["b_enc"], weights["b_dec"]
+    with pytest.raises(UsageError, match="takes 5 units, but fc has 4"):
+        model.latents("fc", Encoder(enc, bias, centre), "x")
+    with pytest.raises(UsageError, match="cannot take vectors of 4 units"):
+        model.latents("fc", nn.Linear(5, 3), "x")
+    with pytest.raises(UsageError, match="topk keeps 1 to 7 latents, not 0"):
+        Encoder(enc, bias, centre, "topk")
+    with pytest.raises(UsageError, match=r"b_enc of the sparse autoencoder has the shape \(5,\)"):
+        Encoder(enc, centre, centre)
+    with pytest.raises(UsageError, match="not the shape"):
+        model.direction("mix", [1, 2], "x")
+    with pytest.raises(UsageError, match=r"sae.safetensors: the activation .* not gated"):
+        model.unit(f"mix:sae={saved(weights, architecture='gated')}:0")
