@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image as PILImage
 
-from maia_core.errors import BackboneError, ContextTooLong
+from maia_core.errors import BackboneBusy, BackboneError, ContextTooLong
 from maia_core.types import CallLimits
 from maia_llama_cpp import engine as module
 from maia_llama_cpp.engine import Answer, Engine, Files, Talk
@@ -165,11 +165,18 @@ def test_reply_that_takes_too_long_ends_where_it_is(blind: Engine, monkeypatch: 
     assert answer.usage.output_tokens == 1
 
 
-def test_prompt_that_takes_too_long_names_the_limit_and_goes_on_where_it_was(blind: Engine) -> None:
+def test_conversation_that_takes_too_long_to_read_is_read_on_by_the_next_call(blind: Engine) -> None:
+    """On a slow machine the loop's retries come through: every call reads on where the last one stopped."""
+    text, hurry = "x" * 390, CallLimits(max_output_tokens=24, seed=3, seconds=0)
+    expected = blind.answer(Talk(), text, [], LIMITS, temperature=0.8)
     talk = Talk()
-    with pytest.raises(BackboneError, match=r"longer than 0 s: 0 of 800 tokens .*limits\.reply_seconds"):
-        blind.answer(talk, "x" * 800, [], CallLimits(seconds=0), temperature=0)
-    assert blind.answer(talk, "x" * 800, [], LIMITS, temperature=0).usage.input_tokens == 800
+    for read in (128, 256, 384):
+        with pytest.raises(BackboneBusy, match=rf"{read} of 390 tokens .*limits\.reply_seconds") as caught:
+            blind.answer(talk, text, [], hurry, temperature=0.8)
+        assert caught.value.retry_after == 0
+    answer = blind.answer(talk, text, [], LIMITS, temperature=0.8)
+    assert answer.usage.cached_tokens == 384
+    assert answer.text == expected.text
 
 
 def test_failure_of_the_library_is_a_line_and_the_next_call_works(

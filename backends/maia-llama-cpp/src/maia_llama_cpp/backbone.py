@@ -23,8 +23,8 @@ class LlamaCppBackbone:
     """A model in a GGUF file, in this process: LLaVA and its kin with a projector, any chat model without.
 
     A model without a projector sees no images: the run's describer describes them. Replies repeat for the same
-    conversation and seed. A reply that takes longer than it may ends where it is, with stop "length"; where the time is
-    over before it begins, the call fails and names the limit.
+    conversation and seed. Half of a call's time may go into reading the conversation; what was read is kept, and the
+    loop's next try reads on. A reply that takes longer than it may ends where it is, with stop "length".
 
     Attributes:
         info: What the model is and can do.

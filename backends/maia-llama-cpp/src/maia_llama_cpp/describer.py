@@ -8,7 +8,7 @@ from pydantic import Field
 
 from maia_core.config import validated
 from maia_core.context import Context
-from maia_core.errors import ContextTooLong, ToolError, UsageError
+from maia_core.errors import BackboneBusy, BackboneError, ContextTooLong, ToolError, UsageError
 from maia_core.types import CallLimits, Message, Reply
 from maia_llama_cpp.engine import Talk
 from maia_llama_cpp.local import LocalModel
@@ -40,9 +40,7 @@ class LlamaCppDescriber(ChatDescriber):
         if options.model and not options.projector:
             raise UsageError(f"describer 'llama-cpp' needs a model that sees: set {where}.projector to its projector")
         self._model = LocalModel(options, context, where)
-        self._limits = CallLimits(
-            max_output_tokens=config.answer_tokens, seconds=context.config.limits.reply_seconds, seed=0
-        )
+        self._limits = CallLimits(max_output_tokens=config.answer_tokens, seconds=context.config.limits.call_seconds)
         super().__init__(
             self._answers, f"{self._model.fingerprint} {self._limits.max_output_tokens}", self._model.most_pictures
         )
@@ -55,6 +53,11 @@ class LlamaCppDescriber(ChatDescriber):
         talk = Talk(keep=False)
         try:
             return [self._model.reply(talk, messages, self._limits, temperature=0) for messages in conversations]
+        except BackboneBusy as error:
+            raise BackboneError(
+                "the describer reads images too slowly for limits.call_seconds; take a smaller model, or a graphics "
+                "processor (gpu_layers)"
+            ) from error
         except ContextTooLong as error:
             raise ToolError("so many images do not fit into the describer's window; give it fewer at once") from error
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from maia_core.errors import BackboneError, ContextTooLong, MaiaError, UsageError, one_line
+from maia_core.errors import BackboneBusy, BackboneError, ContextTooLong, MaiaError, UsageError, one_line
 from maia_core.types import CallLimits, Usage
 from maia_llama_cpp.native import LOG, complaint, llama
 from maia_llama_cpp.projector import Projector
@@ -28,6 +28,10 @@ CPU_BATCH = 128
 ROOM = 8
 """A conversation must leave this part of the window (one 8th) for the reply, or what the call may write if that is
 less."""
+
+READING_SHARE = 0.5
+"""Reading may take this part of a call's time, so that there is time to write. What was read is kept: the next call
+goes on from there, and has all of its time to write once everything is read."""
 
 MOST_PARKED_BYTES = 2 << 30
 """A conversation that takes more memory than this is read anew after another one had its turn."""
@@ -177,16 +181,18 @@ class Engine:
 
         Raises:
             ContextTooLong: the prompt leaves too little of the window.
-            BackboneError: the prompt could not be read in time, or llama.cpp failed.
+            BackboneBusy: there was no time to read all of it; the next call goes on from there.
+            BackboneError: llama.cpp failed.
         """
         with self._lock:
-            deadline = time.monotonic() + limits.seconds
+            started = time.monotonic()
             try:
                 with self._prompt(text, pictures) as prompt:
                     size = sum(block.size for block in prompt)
                     self._check_room(size, limits)
                     self._turn_to(talk)
-                    known = self._read(talk, prompt, deadline, limits)
+                    known = self._read(talk, prompt, started + READING_SHARE * limits.seconds)
+                    deadline = started + limits.seconds
                     stop, raw, count = self._write(prompt[-1], size, deadline, limits, temperature, stops)
             except MaiaError:
                 raise
@@ -268,18 +274,11 @@ class Engine:
         del talk.blocks[keep:]
         self._model.n_tokens = position
 
-    def _read(self, talk: Talk, prompt: Sequence[Block], deadline: float, limits: CallLimits) -> int:
-        """Reads all blocks but the last; returns how many tokens were known from before."""
+    def _read(self, talk: Talk, prompt: Sequence[Block], deadline: float) -> int:
+        """Reads all blocks but the last, one at least; returns how many tokens were known from before."""
         self._forget(talk, shared(talk.blocks, prompt))
         known = sum(block.size for block in talk.blocks)
         for block in prompt[len(talk.blocks) : -1]:
-            if time.monotonic() > deadline:
-                read = sum(block.size for block in talk.blocks)
-                raise BackboneError(
-                    f"reading the conversation took longer than {limits.seconds:g} s: {read} of "
-                    f"{sum(block.size for block in prompt)} tokens were read; set limits.reply_seconds higher, or "
-                    "window.tokens lower, or use a graphics processor (gpu_layers)"
-                )
             if isinstance(block, ImageBlock):
                 assert self._projector is not None
                 self._projector.read(block, self._model.n_tokens)
@@ -287,6 +286,13 @@ class Engine:
             else:
                 self._model.eval(block.tokens)
             talk.blocks.append(block)
+            if time.monotonic() > deadline:
+                read, size = (sum(block.size for block in blocks) for blocks in (talk.blocks, prompt))
+                raise BackboneBusy(
+                    f"the conversation takes long to read, {read} of {size} tokens so far; set limits.reply_seconds "
+                    "higher or window.tokens lower, or use a graphics processor (gpu_layers)",
+                    retry_after=0,
+                )
         return known
 
     def _write(
