@@ -46,6 +46,9 @@ from maia_core.replies import parse_reply
 from maia_core.types import BackboneInfo, CallLimits, Execution, Message, Part, Reply, TextPart, Usage, as_part
 from maia_core.window import Conversation
 
+LAST_CALL = "Do not write another program"
+"""What the backbone is told when the run ends, so that one with a screen can tell."""
+
 
 @dataclass(frozen=True)
 class Turn:
@@ -108,6 +111,7 @@ class Session:
         self.task = task
         self.state = SessionState()
         self.conversation = Conversation()
+        self._timed = True
         self.limits = context.config.limits
         self.journal = journal or Journal()
         self._sandbox = sandbox
@@ -141,6 +145,7 @@ class Session:
 
     def ask(self, info: BackboneInfo, because: str = "") -> Asked:
         """Records what of the conversation a backbone is sent next; `conversation.sent` has the messages."""
+        self._timed = info.timed
         turn, policy, reply_tokens = len(self.state.turns) + 1, self.context.config.window, self.limits.reply_tokens
         asked = self.journal.recorded(Asked) or self.conversation.ask(turn, policy, info, reply_tokens, because)
         self.journal.append(asked)
@@ -158,7 +163,7 @@ class Session:
         self.state.turns.append(turn)
         self.state.mistakes = self.state.mistakes + 1 if turn.mistake else 0
         self.state.experiments += turn.execution is not None
-        self.state.seconds += seconds + (turn.execution.seconds if turn.execution else 0.0)
+        self.state.seconds += seconds * self._timed + (turn.execution.seconds if turn.execution else 0.0)
         repeated = self.journal.replaying  # Then the observers were told before.
         if self.state.answer is None:
             self._say(self._feedback(turn))
@@ -173,7 +178,7 @@ class Session:
         self._say(
             Message.of(
                 "user",
-                f"The run ends here: {reason}. Do not write another program. Give your final answer now, from what "
+                f"The run ends here: {reason}. {LAST_CALL}. Give your final answer now, from what "
                 f"your experiments have shown so far, under {tags}.",
             )
         )

@@ -234,7 +234,8 @@ def carry_out(
             click.echo(f"\n{' OR '.join(map(_clean, outcome.explanation.labels))}")
             click.echo(_clean(outcome.explanation.description))
         click.echo(f"\nrecord: {finished.folder}")
-        click.echo(f"report: {page}" if page else "report: pip install maia-report, then `maia report RUN`")
+        if page:
+            click.echo(f"report: {page}")
     return 0 if outcome.status == "answered" else 1
 
 
@@ -253,6 +254,7 @@ def _report(folder: Path) -> Path | None:
     """Writes the report where a distribution that makes reports is installed."""
     plugin = next((plugin for plugin in installed().of_kind("command") if plugin.name == "report"), None)
     if plugin is None:
+        click.echo("no report: pip install maia-report, then `maia report RUN`", err=True)
         return None
     page = folder / "report.html"
     try:

@@ -341,6 +341,8 @@ class BackboneInfo(Data):
     image_tokens: int = 800
     """About how many tokens one image takes; an estimate until the backbone has reported what it counts."""
     system_role: bool = True
+    timed: bool = True
+    """False: the time of its replies is not counted, as a person's."""
 
 
 class ModelSheet(Data):

@@ -42,7 +42,8 @@ def check(folder: Path) -> bool:
         venv.create(place, with_pip=True)
         python = Path(place) / "bin" / "python"
         install = [python, "-m", "pip", "install", "--quiet"]
-        subprocess.run([*install, "pytest", "hypothesis", *required(folder, known)], check=True)
+        *siblings_first, own = map(str, required(folder, known))
+        subprocess.run([*install, "pytest", "hypothesis", *siblings_first, f"{own}[test]"], check=True)
         tests = [python, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", ROOT, folder / "tests"]
         return subprocess.run(tests, cwd=place).returncode == 0
 

@@ -16,7 +16,7 @@ from maia_core.context import Context
 from maia_core.errors import SandboxError
 from maia_core.sandbox import process
 from maia_core.sandbox.process import ProcessSandbox
-from maia_core.sandbox.unsafe import InProcessSandbox
+from maia_core.testing.inprocess import InProcessSandbox
 from maia_core.testing.sandbox_suite import SandboxSuite, SuiteHost, children
 from maia_core.types import ExecutionLimits, Image
 

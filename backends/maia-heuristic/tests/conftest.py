@@ -16,7 +16,7 @@ from maia_core.agent import Session, run
 from maia_core.config import PluginConfig, RunConfig
 from maia_core.context import Context
 from maia_core.registry import Registry
-from maia_core.sandbox.unsafe import InProcessSandbox
+from maia_core.testing.inprocess import InProcessSandbox
 from maia_core.types import GeneratedImages, Image, UnitInfo
 from maia_heuristic.backbone import HeuristicBackbone
 from maia_standard.describe import DescribeImages, SummarizeImages

@@ -3,6 +3,7 @@
 import json
 import re
 import threading
+import time
 from contextlib import suppress
 
 import numpy as np
@@ -139,8 +140,14 @@ def test_a_limit_is_said_clearly_and_the_answer_is_still_taken(begin, capsys):
 
 
 def test_time_to_think_does_not_end_a_run(begin):
-    assert begin()._session.limits.seconds > 7 * 24 * 3600
-    assert begin(out=None, limits={"seconds": 60})._session.limits.seconds == 60
+    study = begin(limits={"seconds": 0.5})
+    with study.experiment():
+        study.tools.text2image(["a red disc"])
+    time.sleep(0.6)
+    with study.experiment():
+        study.tools.text2image(["a blue disc"])
+    assert study._session.state.seconds < 0.5
+    assert len(study._session.state.turns) == 2
 
 
 @pytest.mark.parametrize(

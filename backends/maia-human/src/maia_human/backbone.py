@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Literal, TextIO
 
+from maia_core.agent import LAST_CALL
 from maia_core.config import PluginConfig
 from maia_core.context import Context
 from maia_core.errors import BackboneError, SandboxError
@@ -23,9 +24,6 @@ from maia_human.terminal import Terminal
 
 MOST_DRAWN = 24
 """Most images of one message that are drawn in the terminal; the page has all."""
-
-LAST_CALL = "Do not write another program"
-"""What the session says when it asks for the final answer."""
 
 
 class Human:
@@ -56,7 +54,7 @@ class Human:
         Raises:
             SandboxError: this is the run of a notebook, and no notebook is here.
         """
-        self.info = BackboneInfo(name="human", model=config.person or "human", images=True, context_tokens=None)
+        self.info = BackboneInfo(name="human", model=config.person or "human", timed=False)
         self._config = config
         self._context = context
         self._meeting = MEETING.get()
@@ -149,8 +147,8 @@ class Human:
         terminal.heading("how to work")
         terminal.say(
             "You need not write the form above: type Python that uses `system` and `tools`, or `answer`.\n"
-            f"You have {allowed.turns} turns (limits.turns) and {allowed.seconds / 60:.0f} minutes of thinking and "
-            "measuring (limits.seconds); then you are asked for your answer.\n"
+            f"You have {allowed.turns} turns (limits.turns); then you are asked for your answer. Take your time: only "
+            f"experiments count, {allowed.seconds / 60:.0f} minutes together (limits.seconds).\n"
             f"This conversation, with its images: {page}"
         )
         earlier = sum(message.role == "assistant" for message in messages)

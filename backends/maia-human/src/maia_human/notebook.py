@@ -14,9 +14,6 @@ from maia_core.registry import Registry
 from maia_human.meeting import Meeting, recorded_turns
 from maia_human.run import Study, StudyError
 
-SECONDS = 30 * 24 * 3600.0
-"""Time that a notebook's run may take where the configuration does not say: a person pauses and comes back."""
-
 
 def study(
     unit: str | RunConfig | None = None,
@@ -70,11 +67,8 @@ def _configuration(
         chosen = unit
     else:
         chosen = load(file, [*([("system", unit)] if unit is not None else []), *_dotted(options)])
-    limits = chosen.limits
-    if "seconds" not in limits.model_fields_set:
-        limits = limits.model_copy(update={"seconds": SECONDS})
     person = chosen.backbone if chosen.backbone.name.partition("@")[0] == "human" else Choice(name="human")
-    update: dict[str, Any] = {"backbone": person, "sandbox": Choice(name="notebook"), "limits": limits}
+    update: dict[str, Any] = {"backbone": person, "sandbox": Choice(name="notebook")}
     return chosen.model_copy(update=update if seed is None else update | {"seed": seed})
 
 

@@ -52,8 +52,8 @@ def _try(made: Sandbox, context: Context) -> int:
     from unittest import mock
 
     from maia_core.errors import UsageError
-    from maia_core.sandbox.unsafe import InProcessSandbox
     from maia_core.testing.hostile import programs
+    from maia_core.testing.inprocess import InProcessSandbox
     from maia_core.testing.trial import SuiteHost, Trap, fault, suite_secret
 
     if isinstance(made, InProcessSandbox):
