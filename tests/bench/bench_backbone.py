@@ -90,9 +90,8 @@ def window() -> None:
             f"{name:8} the policy: {total / 1e6:7.1f} MB and {spent:9,} tokens in all; the largest request "
             f"{largest / 1e6:5.1f} MB, {most:7,} tokens, {images} images"
         )
-    print(
-        f"saved: {1 - sums['with'][0] / sums['without'][0]:.0%} of the bytes, {1 - sums['with'][2] / sums['without'][2]:.0%} of the tokens"
-    )
+    bytes_saved, _, tokens_saved, *_ = (1 - a / b for a, b in zip(sums["with"], sums["without"], strict=True))
+    print(f"saved: {bytes_saved:.0%} of the bytes, {tokens_saved:.0%} of the tokens")
 
 
 def main() -> None:
