@@ -1,0 +1,1 @@
+"""Data sets of real images: ImageNet, Hugging Face `datasets`, WebDataset shards."""

@@ -1,0 +1,97 @@
+"""Encoded bytes, which nobody has checked, to an image: upright, eight bits, RGB; or `UnreadableImage`."""
+
+from __future__ import annotations
+
+import io
+import warnings
+
+from PIL import ExifTags, UnidentifiedImageError
+from PIL import Image as PILImage
+from pydantic import Field
+
+from maia_core.config import PluginConfig
+from maia_core.errors import UnreadableImage, one_line
+from maia_core.types import Image
+
+DECODING = 1
+"""Counts the changes of the pixels that a file is decoded to."""
+
+FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
+"""What is decoded; other decoders see few files and many attacks."""
+
+MAX_BYTES = 512 << 20
+"""A larger file is not read into memory."""
+
+_TURNS = {
+    2: PILImage.Transpose.FLIP_LEFT_RIGHT,
+    3: PILImage.Transpose.ROTATE_180,
+    4: PILImage.Transpose.FLIP_TOP_BOTTOM,
+    5: PILImage.Transpose.TRANSPOSE,
+    6: PILImage.Transpose.ROTATE_270,
+    7: PILImage.Transpose.TRANSVERSE,
+    8: PILImage.Transpose.ROTATE_90,
+}
+"""What makes an image upright, by the orientation in its EXIF data."""
+
+
+class ImageOptions(PluginConfig):
+    """Options of every data set of encoded images."""
+
+    max_megapixels: float = Field(64.0, gt=0, le=178)
+    """Larger images are not decoded: a small file can unpack to any size. (178 is where Pillow refuses.)"""
+    jpeg_side: int = Field(0, ge=0)
+    """Decode JPEGs at 1/2, 1/4 or 1/8 of their size where no side gets shorter than this; 0: at full size. Large
+    photographs are read several times faster, with slightly other pixels than a full decoding has after a resize."""
+
+
+def decode(encoded: bytes, name: str, options: ImageOptions) -> Image:
+    """Decodes one file: its first frame, turned as its EXIF data says, 16 bits cut to 8, transparency on white.
+
+    Args:
+        encoded: The file's bytes.
+        name: The image's id, for its provenance and for errors.
+        options: What is refused and what is reduced.
+
+    Raises:
+        UnreadableImage: no image of a known format, broken or too large.
+    """
+    try:
+        with PILImage.open(io.BytesIO(encoded), formats=FORMATS) as file:
+            if file.width * file.height > options.max_megapixels * 1e6:
+                size = f"{file.width}x{file.height}"
+                raise UnreadableImage(f"{name}: {size} pixels are more than dataset.max_megapixels allows")
+            if options.jpeg_side:
+                file.draft(None, (options.jpeg_side, options.jpeg_side))  # Only the JPEG decoder heeds it.
+            file.load()
+            return Image.from_pil(_eight_bits(_upright(file), name), id=name)
+    except UnreadableImage:
+        raise
+    except UnidentifiedImageError:
+        raise UnreadableImage(f"{name} is no image of a known format ({', '.join(FORMATS)})") from None
+    except Exception as error:  # Decoders raise whatever they stumble over in a broken file, IndexError among it.
+        raise UnreadableImage(f"{name}: {one_line(error)}") from error
+
+
+def keep_quiet() -> None:
+    """Hushes Pillow's remarks about odd files, which say nothing of which file.
+
+    Done once, not around each call: `warnings.catch_warnings` is not safe in threads.
+    """
+    warnings.filterwarnings("ignore", module=r"PIL\.")
+
+
+def _upright(image: PILImage.Image) -> PILImage.Image:
+    try:
+        turn = _TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
+    except Exception:  # Broken EXIF data says nothing about the pixels. (`ImageOps.exif_transpose` would fail.)
+        return image
+    return image if turn is None else image.transpose(turn)
+
+
+def _eight_bits(image: PILImage.Image, name: str) -> PILImage.Image:
+    """Takes the upper byte of 16-bit grey, as Pillow does of 16-bit colours; converting would clip it to white."""
+    if image.mode == "F" or (image.mode == "I" and image.format == "TIFF"):
+        raise UnreadableImage(f"{name}: its pixels have 32 bits and no known range; save it with 8 or 16 bits")
+    if image.mode == "I" or image.mode.startswith("I;16"):
+        return image.convert("I").point(lambda value: value * (1 / 256)).convert("L")
+    return image

@@ -1,0 +1,96 @@
+"""Where the files in a tar archive lie: found once by reading its headers, then kept in the cache.
+
+Nothing is ever unpacked, so names in an archive (`../x`, `/etc/x`) are names only.
+"""
+
+from __future__ import annotations
+
+import json
+import tarfile
+from io import FileIO
+from pathlib import Path
+from typing import NamedTuple
+
+from pydantic import TypeAdapter, ValidationError
+
+from maia_core.context import Context
+from maia_core.errors import UsageError, one_line
+from maia_core.files import write_atomically
+from maia_core.types import content_id
+from maia_datasets.encoded import printable
+from maia_datasets.stored import Place
+
+VERSION = 1
+"""Counts the changes of the cache file's form."""
+
+MAX_HEADER = 1 << 20
+"""Bytes that one header may ask to read: a long name and other remarks. An archive that asks for more is refused."""
+
+
+class Member(NamedTuple):
+    """A regular file in an archive; its name is made `printable`."""
+
+    name: str
+    offset: int
+    size: int
+
+
+_MEMBERS = TypeAdapter(list[Member])
+
+
+def members(archive: Path, context: Context) -> list[tuple[str, Place]]:
+    """Returns the names and places of the regular files in a tar archive, in its order.
+
+    A file that reaches beyond the archive's end (the archive was cut off) is listed; reading it fails.
+
+    Raises:
+        UsageError: it is no plain tar archive, or a broken one.
+    """
+    stat = archive.stat()
+    source = f"{VERSION} {archive.resolve()} {stat.st_size} {stat.st_mtime_ns}"
+    kept = context.cache / "datasets" / f"tar-{content_id(source.encode('utf-8', 'surrogateescape'))}.json"
+    found = _load(kept, context)
+    if found is None:
+        found = _read_headers(archive)
+        try:
+            write_atomically(kept, json.dumps(found).encode())
+        except OSError as error:
+            context.warn(f"the index of {archive.name} cannot be kept in {kept.parent}: {error.strerror}")
+    return [(member.name, Place(archive, member.offset, member.size)) for member in found]
+
+
+def _load(kept: Path, context: Context) -> list[Member] | None:
+    try:
+        return _MEMBERS.validate_json(kept.read_bytes()) if kept.exists() else None
+    except (OSError, ValidationError) as error:
+        context.warn(f"the cache file {kept} is broken and is made again ({type(error).__name__})")
+        return None
+
+
+class _Headers(FileIO):
+    """A file of which `tarfile` may read headers only: a forged size cannot make it read gigabytes."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        if size is None or not 0 <= size <= MAX_HEADER:
+            raise tarfile.ReadError("a header is longer than any honest one")
+        return super().read(size)
+
+
+def _read_headers(archive: Path) -> list[Member]:
+    found = []
+    try:
+        with _Headers(archive) as file, tarfile.open(fileobj=file, mode="r:") as tar:
+            before, end = -1, archive.stat().st_size
+            while before < end and (member := tar.next()) is not None:
+                if tar.offset <= before or member.size < 0:
+                    raise tarfile.ReadError("a header points backwards")
+                before = tar.offset
+                if member.isreg() and not member.issparse():
+                    found.append(Member(printable(member.name), member.offset_data, member.size))
+                tar.members.clear()  # type: ignore[attr-defined]  # Else it keeps them all.
+    except Exception as error:  # A forged header makes `tarfile` raise more than its own errors.
+        raise UsageError(
+            f"{archive} is no sound tar archive without compression ({one_line(error)}); "
+            "unpack .tar.gz to .tar first, or fetch it anew"
+        ) from error
+    return found
