@@ -98,7 +98,7 @@ def test_what_an_adapter_tells_is_believed():
     assert [layer.name for layer in model.layers()] == ["told", "output"]
     assert model.layer("told").info.shape == (2,)
     assert model.activations([cell(1, 1)], "told").tolist() == [[99, 99]]
-    with pytest.raises(UsageError, match="no module of the network is named 'tol'. Did you mean 'told'"):
+    with pytest.raises(UsageError, match=r"no module of the network is named 'tol'\. Did you mean 'told'"):
         TorchModel(Cells("NLC"), Preprocessing((32, 48)), "m", layouts={"tol": "NLC"})
     with pytest.raises(UsageError, match=r"the output of conv has the shape \(2, 2, 4, 6\), which is not NLC"):
         TorchModel(Cells("NLC"), Preprocessing((32, 48)), "m", layouts={"conv": "NLC"})

@@ -65,14 +65,3 @@ def test_a_unit_without_a_map_masks_nothing_and_says_so(model, images):
 def test_the_note_says_which_threshold_masks_use(model, net, preprocess):
     assert "0.99 quantile over the data set" in model.unit("cells:0").info.note
     assert "0.99 quantile of the image's own map" in TorchModel(net, preprocess, "m").unit("cells:0").info.note
-
-
-def test_the_network_sees_what_torchvision_would_show_it():
-    torchvision = pytest.importorskip("torchvision.transforms")
-    noise = np.random.default_rng(0)
-    for width, height in [(300, 200), (201, 333), (90, 100)]:
-        small = noise.integers(0, 256, (height // 9, width // 9, 3), dtype=np.uint8)
-        image = Image.from_pil(Image.from_pixels(small).pil().resize((width, height)))
-        seen = Preprocessing(56, 64).crop(image).astype(int)
-        expected = np.asarray(torchvision.CenterCrop(56)(torchvision.Resize(64)(image.pil())))
-        assert abs(seen - expected).max() <= 3

@@ -43,7 +43,9 @@ def saved(tmp_path, monkeypatch):
 def maps(model, images):
     """All of layer mix, float64 of shape (images, units, rows, columns)."""
     layer = model.layer("mix")
-    parts = [model.engine.read(pixels, {layer: lambda values: [values]})[layer][0] for _, pixels in model.batches(images)]
+    parts = [
+        model.engine.read(pixels, {layer: lambda values: [values]})[layer][0] for _, pixels in model.batches(images)
+    ]
     return np.concatenate(parts).astype(np.float64)
 
 
@@ -124,9 +126,7 @@ def test_a_module_or_weights_in_memory_serve_as_well(model, images, weights, sav
     encoder = Encoder(weights["W_enc"].T.copy(), weights["b_enc"], np.zeros(UNITS, np.float32))
     given = model.latents("mix", encoder, "given")
     assert layer.name == "mix:sae=mine"
-    np.testing.assert_allclose(
-        model.activations(images, layer.name), model.activations(images, given.name), atol=1e-5
-    )
+    np.testing.assert_allclose(model.activations(images, layer.name), model.activations(images, given.name), atol=1e-5)
     assert model.unit("mix:sae=mine:3").neuron(images)[0] == pytest.approx(model.activations(images, given.name)[:, 3])
 
 

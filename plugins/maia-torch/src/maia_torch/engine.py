@@ -181,7 +181,9 @@ class Engine:
     def fingerprint(self) -> str:
         """Returns a hash of the architecture, the weights and the preprocessing: 32 hexadecimal digits."""
         module = self._alive()
-        digest = hashlib.blake2b(f"{type(module).__qualname__}\n{module}\n{self._preprocess}".encode(), digest_size=16)
+        digest = hashlib.blake2b(
+            f"{type(module).__qualname__}\n{module}\n{self._preprocess!r}".encode(), digest_size=16
+        )
         for name, value in module.state_dict().items():
             if isinstance(value, Tensor):
                 digest.update(f"\n{name} {value.dtype} {tuple(value.shape)}\n".encode())

@@ -108,7 +108,7 @@ class TorchModel:
         self.context = context
         if preprocess is None:
             preprocess = inferred(module)
-            self.warn(f"{name}: preprocessing was not given and is taken to be {preprocess}")
+            self.warn(f"{name}: preprocessing was not given and is taken to be: {preprocess}")
         self.preprocess = preprocess
         self.engine = Engine(
             module,

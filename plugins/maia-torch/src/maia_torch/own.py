@@ -73,7 +73,7 @@ class OwnModel(TorchModel):
             **config.running,
         )
         if guessed:
-            self.warn(f"{name}: {' and '.join(guessed)} not given; taken to be {preprocess}")
+            self.warn(f"{name}: {' and '.join(guessed)} not given; the preprocessing is taken to be: {preprocess}")
         self._code = own_code(module)
 
     @cached_property

@@ -77,6 +77,12 @@ class Preprocessing:
         target = self.resize or self.size
         return (target, target) if isinstance(target, int) else target
 
+    def __str__(self) -> str:
+        height, width = self.input
+        first = f"resize to {self.target[0]} x {self.target[1]}, " if self.resize else ""
+        mean, std = (", ".join(f"{value:g}" for value in values) for values in (self.mean, self.std))
+        return f"{first}{self.fit} to {height} x {width} ({self.interpolation}), minus {mean}, over {std}"
+
     def resized(self, width: int, height: int) -> tuple[int, int]:
         """Returns width and height of an image after the resize.
 

@@ -1,0 +1,161 @@
+"""A user's own network by import path."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image as PILImage
+
+from maia_core.context import Context
+from maia_core.errors import PluginError, UsageError
+from maia_core.types import Image
+from maia_torch.own import OwnModel
+
+CODE = """
+import torch
+from torch import nn
+
+class Net(nn.Sequential):
+    def __init__(self, wide=4):
+        torch.manual_seed(0)
+        super().__init__(nn.Conv2d(3, wide, 3, stride=2), nn.ReLU(), nn.Flatten(), nn.Linear(wide * 15 * 15, 2))
+
+net = Net()
+def needs(wide): return Net(wide)
+def nothing(): return 3
+class Holder: inside = net
+"""
+
+
+@pytest.fixture
+def package(tmp_path, monkeypatch):
+    """A package in the working directory that only this test can import."""
+    name = f"ours_{tmp_path.name.replace('-', '_')}"
+    (tmp_path / name).mkdir()
+    (tmp_path / name / "__init__.py").touch()
+    (tmp_path / name / "nets.py").write_text(CODE)
+    (tmp_path / name / "broken.py").write_text("import not_installed_anywhere")
+    (tmp_path / name / "exits.py").write_text("raise SystemExit(3)")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    yield name
+    for known in [known for known in sys.modules if known.startswith(name)]:
+        del sys.modules[known]
+
+
+def own(path: str, context: Context | None = None, **options: object) -> OwnModel:
+    given = {"size": 32, "mean": (0.5,) * 3, "std": (0.5,) * 3} | options
+    return OwnModel(OwnModel.Config(model=path, **given), context)
+
+
+@pytest.mark.parametrize("attribute", ["net", "Net", "Holder.inside"])
+def test_an_instance_a_class_or_an_attribute_of_one_is_a_model(package, attribute):
+    model = own(f"{package}.nets.{attribute}")
+    unit = model.unit("0:3")
+    assert unit.info.ref == f"module/{package}.nets.{attribute}:0:3"
+    assert unit.neuron([Image.from_pixels(np.zeros((50, 70, 3), np.uint8))])[1][0].mask().shape == (50, 70)
+
+
+def test_the_context_finds_it_by_the_reference_and_shares_one_copy(package, tmp_path):
+    context = Context(cache=tmp_path)
+    options = {"size": 32, "mean": [0.5] * 3, "std": [0.5] * 3}
+    model = context.model(f"module/{package}.nets.net", **options)
+    assert context.model(f"module/{package}.nets.net", **options) is model
+
+
+def test_what_is_not_given_is_inferred_and_said(package, tmp_path):
+    context = Context(cache=tmp_path)
+    lines: list[str] = []
+    context.warn_to(lines.append)
+    OwnModel(OwnModel.Config(model=f"{package}.nets.net"), context)
+    assert lines == [
+        f"module/{package}.nets.net: size and mean and std not given; the preprocessing is taken to be: crop to 32 x 32 "
+        "(bilinear), minus 0.485, 0.456, 0.406, over 0.229, 0.224, 0.225"
+    ]
+
+
+def test_weights_and_class_names_come_from_files(package, tmp_path):
+    model = own(f"{package}.nets.Net")
+    state = {f"module.{name}": value * 2 for name, value in model.engine._module.state_dict().items()}
+    torch.save({"state_dict": state, "epoch": 3}, "weights.pth")
+    Path("names.txt").write_text("cat\ndog\n")
+    other = own(f"{package}.nets.Net", weights="weights.pth", classes="names.txt")
+    image = [Image.from_pixels(np.full((32, 32, 3), 99, np.uint8))]
+    assert other.activations(image, "0") == pytest.approx(2 * model.activations(image, "0"), abs=1e-5)
+    assert other.unit("prob:dog").index == 1
+    assert other.fingerprint != model.fingerprint
+
+
+def test_other_code_is_another_model(package):
+    before = own(f"{package}.nets.net").fingerprint
+    assert own(f"{package}.nets.net").fingerprint == before
+    with open(f"{package}/nets.py", "a") as file:
+        file.write("# forward works in another way now\n")
+    assert own(f"{package}.nets.net").fingerprint != before
+
+
+@pytest.mark.parametrize(
+    ("path", "says"),
+    [
+        ("nets", "write module/package.module.attribute"),
+        ("no_such_package.nets.net", "there is no Python module 'no_such_package'"),
+        ("{}.nets.ned", r"has no 'ned'\. Did you mean .*'net'"),
+        ("{}.nets.net.feature", "Net has no 'feature'"),
+        ("{}.nets.nothing", "makes none, but a int"),
+        ("{}.nets.needs", r"needs\(\) failed: TypeError.*called without arguments"),
+        ("{}.broken.net", "importing .*broken failed: ModuleNotFoundError: No module named 'not_installed_anywhere'"),
+        ("{}.exits.net", "importing .*exits failed: SystemExit: 3"),
+        ("{}..net", "write module/package.module.attribute"),
+    ],
+)
+def test_what_cannot_be_imported_says_why(package, path, says):
+    with pytest.raises(UsageError, match=says):
+        own(path.format(package))
+
+
+def test_wrong_options_are_refused_in_one_line(package):
+    for options, says in [
+        ({"size": 20}, r"cannot take images of shape \(3, 20, 20\): RuntimeError"),
+        ({"classes": "none.txt"}, "class names in none.txt cannot be read"),
+        ({"layouts": {"5": "NLC"}}, "no module of the network is named '5'"),
+    ]:
+        with pytest.raises(UsageError, match=says):
+            own(f"{package}.nets.net", **options)
+    with pytest.raises((UsageError, PluginError), match="layouts"):
+        Context().model(f"module/{package}.nets.net", size=32, layouts={"0": "HWC"})
+
+
+@pytest.mark.slow
+def test_the_command_line_explains_it_as_from_python(package, tmp_path):
+    """Another process, in that directory: the package is found as `python -m` would find it."""
+    done = subprocess.run(
+        [str(Path(sys.executable).with_name("maia")), "systems", "show", f"module/{package}.nets.Net", "-o", "size=32"],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=tmp_path,
+    )
+    assert "0-1      4 units   15 x 15" in done.stdout
+    assert "mean and std not given" in done.stderr
+
+
+def test_three_lines_of_python(package, tmp_path):
+    PILImage.fromarray(np.full((40, 40, 3), 200, np.uint8)).save("a.png")
+    code = f"""
+import {package}.nets as nets
+from maia_core.types import Image
+from PIL import Image as PILImage
+image = Image.from_pil(PILImage.open("a.png"))
+
+from maia_torch import Preprocessing, TorchModel
+model = TorchModel(nets.net, Preprocessing(size=32), name="mine")
+activations, masked = model.unit("0:3").neuron([image])
+print(activations[0], masked[0].width)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path)
+    assert done.stdout.split()[1] == "40"

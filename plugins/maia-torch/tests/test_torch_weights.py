@@ -1,0 +1,85 @@
+"""Weights come from files that hold numbers; nothing of a file is run."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from maia_core.errors import UsageError
+from maia_torch.weights import load_weights, read_weights
+
+
+class Bomb:
+    def __reduce__(self):
+        return Path.touch, (Path("exploded"),)
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def module():
+    return nn.Sequential(nn.Conv2d(3, 2, 1), nn.BatchNorm2d(2))
+
+
+@pytest.mark.parametrize(
+    ("file", "wrap"),
+    [
+        ("w.pth", lambda state: state),
+        ("w.pt", lambda state: {"epoch": 3, "model": state}),
+        ("w.ckpt", lambda state: {"state_dict": {f"model.{k}": v for k, v in state.items()}, "lr": 0.1}),
+        ("w.bin", lambda state: {"module." + k: v for k, v in state.items()}),
+        ("w.safetensors", lambda state: {"_orig_mod." + k: v for k, v in state.items()}),
+    ],
+)
+def test_weights_are_found_in_whatever_they_were_wrapped(module, file, wrap):
+    other = nn.Sequential(nn.Conv2d(3, 2, 1), nn.BatchNorm2d(2))
+    save = save_file if file.endswith("safetensors") else torch.save
+    save(wrap(other.state_dict()), file)
+    load_weights(module, file)
+    assert all((a == b).all() for a, b in zip(module.state_dict().values(), other.state_dict().values(), strict=True))
+
+
+@pytest.mark.parametrize("file", ["w.pth", "w.pt", "w.safetensors"])
+def test_a_pickle_is_never_run(file):
+    torch.save({"state_dict": Bomb()}, "w.pth")
+    Path("w.pt").write_bytes(pickle.dumps({"a": Bomb()}))
+    Path("w.safetensors").write_bytes(pickle.dumps(Bomb()))
+    with pytest.raises(UsageError, match=r"is not run|cannot be read"):
+        read_weights(file)
+    assert not Path("exploded").exists()
+
+
+def test_weights_of_another_network_are_refused_by_name(module):
+    state = module.state_dict()
+    for wrong, says in [
+        ({k: v for k, v in state.items() if k != "0.bias"}, "they lack 0.bias"),
+        (state | {"head.weight": torch.zeros(1)}, "they hold an unknown head.weight"),
+        ({k.replace("0.w", "0.v"): v for k, v in state.items()}, r"they lack 0.weight \(nearest: 0.veight\)"),
+        (state | {"0.bias": torch.zeros(3)}, r"0.bias has the shape \(3,\), not \(2,\)"),
+    ]:
+        torch.save(dict(wrong), "w.pth")
+        with pytest.raises(UsageError, match=says):
+            load_weights(module, "w.pth")
+
+
+def test_what_is_no_file_of_weights_says_so(module):
+    Path("empty.pth").touch()
+    Path("text.safetensors").write_text("hello")
+    torch.save([1, 2], "list.pth")
+    for file, says in [
+        ("none.pth", "no file of weights"),
+        ("empty.pth", "cannot be read"),
+        ("text.safetensors", "cannot be read"),
+        ("list.pth", "holds no weights by name"),
+    ]:
+        with pytest.raises(UsageError, match=says):
+            load_weights(module, file)
