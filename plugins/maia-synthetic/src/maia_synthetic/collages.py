@@ -1,0 +1,65 @@
+"""What is in the collages of a data set, from their scenes: nothing is drawn."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from maia_core.protocols import Dataset, Detector
+from maia_synthetic.expression import Vector
+
+if TYPE_CHECKING:
+    from maia_collage.dataset import CollageDataset
+    from maia_collage.scene import Scene
+
+
+def known_scores(detector: Detector, dataset: Dataset, text: str) -> Vector | None:
+    """Returns what the ground-truth detector of collages would find in each image of a data set, without drawing any.
+
+    Returns:
+        Its best score by image, 1 or 0; None for another detector or data set.
+
+    Raises:
+        UsageError: the detector does not know the text.
+    """
+    # A detector of the laboratory has been built by its package, so that this import costs nothing.
+    if type(detector).__module__ != "maia_collage.detector":
+        return None
+    from maia_collage.dataset import CollageDataset
+    from maia_collage.detector import CollageDetector
+
+    assert isinstance(detector, CollageDetector)
+    if not isinstance(dataset, CollageDataset) or dataset.pack.fingerprint != detector.pack.fingerprint:
+        return None
+    return presence(dataset, text)
+
+
+def presence(dataset: CollageDataset, text: str) -> Vector:
+    """Returns in which collages there is what a text names: float64 of shape (images,), 1 or 0.
+
+    Raises:
+        UsageError: the text names nothing that a pack may hold.
+    """
+    from maia_collage import select
+    from maia_collage.detector import query
+    from maia_collage.prompt import Phrase
+
+    phrase = behind = query(text)
+    named = phrase.entry or phrase.generic or phrase.wildcard
+    if not named:  # A colour alone is one of an object, or of the background.
+        behind = Phrase(colours=phrase.colours, generic=True)
+    objects = not named or phrase.wildcard or (phrase.entry is not None and not phrase.entry.background)
+
+    def there(scene: Scene) -> bool:
+        return (objects and bool(select.objects(phrase, scene, dataset.pack))) or (
+            not phrase.wildcard and select.is_background(behind, scene)
+        )
+
+    return np.array([there(scene) for scene in _scenes(dataset)], dtype=np.float64)
+
+
+@lru_cache(maxsize=4)
+def _scenes(dataset: CollageDataset) -> tuple[Scene, ...]:
+    return tuple(dataset.scene(index) for index in range(len(dataset)))

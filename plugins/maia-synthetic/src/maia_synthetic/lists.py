@@ -1,0 +1,73 @@
+"""Named lists of synthetic neurons: the paper's, and the offline benchmark's."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from functools import cache
+from importlib import resources
+from typing import Any
+
+from maia_core.context import Context
+from maia_core.errors import UsageError, did_you_mean
+from maia_synthetic.expression import Concept, Expression, Given, Or
+from maia_synthetic.parser import parse
+
+LISTS = {
+    "paper": "the paper's 88 (Table A6), for photographs and a detector with weights",
+    "collage": "64 over what the collage laboratory holds; collage@SEED draws others by the same rules",
+}
+"""The lists by name, and what each is."""
+
+_PLACE = re.compile(r"(?P<list>[\w-]+)(?:@(?P<seed>\d{1,9}))?/(?P<number>\d{1,6})")
+
+
+def resolve(ref: str, context: Context) -> Expression:
+    """Returns the expression that a reference stands for: a place in a list (`paper/12`), or the expression itself.
+
+    Raises:
+        UsageError: there is no such list or place, or the expression is malformed.
+    """
+    found = _PLACE.fullmatch(ref.strip())
+    if not found:
+        return parse(ref)
+    name = found["list"] + (f"@{found['seed']}" if found["seed"] else "")
+    neurons = neurons_of(name, context)
+    number = int(found["number"])
+    if not 1 <= number <= len(neurons):
+        raise UsageError(f"the list '{name}' holds the neurons {name}/1 to {name}/{len(neurons)}, not {name}/{number}")
+    return neurons[number - 1]
+
+
+def neurons_of(name: str, context: Context) -> Sequence[Expression]:
+    """Returns the neurons of a list: `paper`, `collage`, or `collage@SEED` for one that is drawn anew.
+
+    Raises:
+        UsageError: there is no such list, or it cannot be drawn for lack of a collage pack.
+    """
+    base, _, seed = name.partition("@")
+    if base not in LISTS or (seed and (base != "collage" or not seed.isdecimal())):
+        hint = did_you_mean(base, LISTS) or f" There are {', '.join(LISTS)} and collage@SEED."
+        raise UsageError(f"there is no list of synthetic neurons '{name}'.{hint}")
+    if not seed:
+        return shipped(base)
+    from maia_synthetic.draw import draw
+
+    return read(draw(int(seed), context))
+
+
+@cache
+def shipped(name: str) -> Sequence[Expression]:
+    """Returns the neurons of a list that is a data file of this package."""
+    text = resources.files("maia_synthetic").joinpath("data", f"{name}.json").read_text(encoding="utf-8")
+    return read(json.loads(text))
+
+
+def read(listed: Mapping[str, Any]) -> Sequence[Expression]:
+    """Returns the neurons of a list in the form of the data files, in order."""
+    return (
+        *map(Concept, listed["monosemantic"]),
+        *(Or((Concept(a), Concept(b))) for a, b in listed["polysemantic_or"]),
+        *(Given(Concept(a), Concept(b)) for a, b in listed["conditional_a_given_b"]),
+    )
