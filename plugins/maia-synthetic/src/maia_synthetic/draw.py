@@ -4,10 +4,10 @@ The rules, all of them; none looks at whether a neuron is easy to explain:
 
 1. The pool is every concept of the laboratory at every level: *things* (tiger), *kinds* of things (cat family, mammal,
    animal), *colours* (red thing), *backgrounds* and their kinds (snow, water).
-2. A concept stays if it is in at least `LEAST` of the 1,200 collages of the default data set and not in at least as many
-   others, and if it is not in exactly the same collages as a narrower one: no experiment tells these apart.
-3. Half of the neurons have one concept, a quarter is A OR B, a quarter A given B, as in the paper. A concept is drawn by
-   the share of its group (`SHARES`), within the group evenly.
+2. A concept stays if it is in at least `LEAST` of the 1,200 collages of the default data set and missing in at least
+   `LEAST`, and if it is not in exactly the same collages as a narrower one: no experiment tells these apart.
+3. Half of the neurons have one concept, a quarter is A OR B, a quarter A given B, as in the paper. A group of concepts
+   is drawn by its share (`SHARES`), a concept of it evenly.
 4. Of a pair each concept must be without the other in at least `LEAST` collages, so that none goes without saying; of A
    given B both must be together in at least `LEAST`.
 5. A given B takes no colours: a colour is no second thing in the picture, but mostly a property of the first.

@@ -3,12 +3,11 @@
 One concept responds to an image by the score of its detector (0 where it is not found) and the mask of what was found.
 From these every expression has a value in [0, 1] and a place; it is *there* where its value is above 0.
 
-| expression | value | place |
-| --- | --- | --- |
-| `A OR B` | mean of those that are there, 0 if none is | theirs together |
-| `A \\| B` (A given B) | that of A if B is there, else 0 | that of A |
-| `A AND B` | the smallest, 0 unless all are there | theirs together |
-| `NOT A` | 1 if A is not there, else 0 | nothing in particular |
+    expression          value                                          place
+    A OR B              mean of those that are there, 0 if none is     theirs together
+    A | B (A given B)   that of A if B is there, else 0                that of A
+    A AND B             the smallest, 0 unless all are there           theirs together
+    NOT A               1 if A is not there, else 0                    nothing in particular
 
 OR and given are the paper's (appendix C4). AND is the smallest value because the image is no surer to show all of them
 than to show the least sure one; this leaves `A AND NOT B` ("A but not B") the value and the place of A, as given does.
@@ -130,7 +129,7 @@ def values(expression: Expression, scores: Mapping[str, Vector]) -> Vector:
             inner = values(part, scores)
             return np.where(np.isnan(inner), inner, inner == 0)
         case And(parts):
-            return np.min([values(part, scores) for part in parts], axis=0)
+            return np.asarray(np.min([values(part, scores) for part in parts], axis=0))
         case Or(parts):
             stacked = np.array([values(part, scores) for part in parts])
             return np.asarray(stacked.sum(axis=0) / np.maximum((stacked != 0).sum(axis=0), 1))

@@ -7,7 +7,7 @@
     concept    = words without quotes | one quoted text
 
 Operators are words in any case ("or", "Or"); `GIVEN` may stand for `|`. A concept of several words needs no quotes
-("red fruit OR fire truck") unless a word of it is an operator ("\\"salt and pepper\\"").
+("red fruit OR fire truck") unless a word of it is an operator: `"salt and pepper" OR dog`.
 """
 
 from __future__ import annotations

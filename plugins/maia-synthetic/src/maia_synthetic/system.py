@@ -40,7 +40,7 @@ class SyntheticNeuron:
         """Options of a synthetic neuron."""
 
         ref: str = ""
-        """The expression (`dog | leash`), or its place in a list (`paper/12`, `collage/7`); what follows `synthetic:`."""
+        """What follows `synthetic:`: an expression (`dog | leash`), or a place in a list (`paper/12`, `collage/7`)."""
         detector: Chosen = Choice(name="collage")
         """What finds the concepts in images: a detector by name, with its options."""
         dilation: int = Field(9, ge=0, le=100)
