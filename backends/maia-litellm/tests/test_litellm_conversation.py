@@ -11,6 +11,7 @@ import pytest
 from servers import Answer, AnthropicServer, Bystander, GeminiServer, OpenAIServer, ProviderServer, Received
 
 from maia_core.context import Context
+from maia_core.errors import UsageError
 from maia_core.testing.fakes import FakeDescriber, disc
 from maia_core.types import CallLimits, Image, Message
 from maia_litellm.backbone import LitellmBackbone
@@ -152,7 +153,7 @@ def test_table_says_which_models_have_no_system_role(connect: Connect) -> None:
         ("gpt-4o", False, "max_tokens", 500),
         # A model that reasons gets room for that beyond the reply.
         ("gpt-5", True, "max_completion_tokens", 500 + 8192),
-        ("gpt-99", True, "max_completion_tokens", 500),
+        ("gpt-99", True, "max_completion_tokens", 500 + 8192),
     ],
 )
 def test_length_and_seed_are_asked_for(connect: Connect, model: str, own: bool, field: str, tokens: int) -> None:
@@ -275,12 +276,24 @@ class Somebody(Bystander):
         request.body = json.loads(request.raw)
         counts = {"prompt_tokens": 120, "completion_tokens": 7, "total_tokens": 127, "cost": 0.00042}
         message = {"role": "assistant", "content": "An answer."}
+        if request.path.endswith("/responses"):
+            return responses_reply(request)
         if request.path == "/api/chat":
             ended = {"done": True, "done_reason": "stop", "prompt_eval_count": 120, "eval_count": 7}
             return {"model": "llava", "created_at": "2026-01-01T00:00:00Z", "message": message, **ended}
         choice = {"index": 0, "message": message, "finish_reason": "stop"}
         body = {"id": "1", "object": "chat.completion", "created": 1, "model": request.body["model"]}
         return {**body, "choices": [choice], "usage": counts}
+
+
+def responses_reply(request: Received) -> dict[str, Any]:
+    part = {"type": "output_text", "text": "An answer.", "annotations": []}
+    message = {"type": "message", "id": "m", "role": "assistant", "status": "completed", "content": [part]}
+    details = {"input_tokens_details": {"cached_tokens": 20}, "output_tokens_details": {"reasoning_tokens": 3}}
+    usage = {"input_tokens": 120, "output_tokens": 7, "total_tokens": 127, **details}
+    body = {"id": "r", "object": "response", "created_at": 1, "model": "gpt-5-pro", "status": "completed"}
+    common = {"error": None, "incomplete_details": None, "instructions": None, "tools": [], "parallel_tool_calls": True}
+    return {**body, **common, "tool_choice": "auto", "metadata": {}, "output": [message], "usage": usage}
 
 
 MIXED = [SYSTEM, Message.of("user", "first", disc("red"), "second", disc("blue"), "third")]
@@ -351,3 +364,23 @@ def test_openrouter_passes_marks_on_to_claude(connect: Connect) -> None:
     with Somebody() as server:
         connect(server, "openrouter/anthropic/claude-sonnet-4.5", own=True).complete(MIXED, LIMITS)
     assert texts(server.requests[0].body).count("cache_control") == 2
+
+
+def test_models_of_the_responses_api_are_asked_through_the_same_wire(connect: Connect) -> None:
+    pytest.importorskip("mcp")
+    with Somebody() as server:
+        backbone = connect(server, "openai/gpt-5-pro", own=True, api_base=f"{server.url}/v1")
+        reply = backbone.complete(MIXED, LIMITS)
+    [request] = server.requests
+    assert request.path == "/v1/responses"
+    assert request.headers["authorization"] == f"Bearer {server.key}"
+    assert texts(request.body).count("data:image/png;base64,") == 2
+    assert (reply.text, reply.stop) == ("An answer.", "end")
+    assert (reply.usage.input_tokens, reply.usage.cached_tokens, reply.usage.output_tokens) == (120, 20, 7)
+    assert reply.usage.cost > 0
+
+
+def test_models_of_the_responses_api_say_what_they_need(connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with Somebody() as server, pytest.raises(UsageError, match=r"pip install mcp.*backbone\.model"):
+        connect(server, "openai/gpt-5-pro", own=True)

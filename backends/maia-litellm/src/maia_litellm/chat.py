@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
+import threading
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
+from maia_core.errors import UsageError
 from maia_core.types import BackboneInfo, CallLimits, Message, Reply, Usage
 from maia_litellm import prices, wording
 from maia_litellm.api import Api
@@ -44,8 +47,13 @@ class ChatModel:
         """
         self.endpoint = Endpoint.find(config.model, config.api_base, config.key_env, part)
         self._config = config
-        self._warn = warn
+        self._warn_to, self._warning = warn, threading.Lock()
         self._known = prices.entry(self.endpoint.provider.name, self.endpoint.model)
+        if self._responses and importlib.util.find_spec("mcp") is None:
+            raise UsageError(
+                f"{self.endpoint.name} speaks OpenAI's Responses API alone, for which LiteLLM needs another package: "
+                f"pip install mcp, or set another {part}.model"
+            )
         provider_takes = takes(self.endpoint)
         self._limits = self._image_limits(provider_takes)
         params = dict(config.params)
@@ -73,11 +81,17 @@ class ChatModel:
         )
         arguments = self._arguments(limits)
         try:
-            response = self._api.call("completion", limits.seconds, messages=content, **arguments)
+            # The Responses API is asked without OpenAI's library.
+            client: Literal["http", ""] = "http" if self._responses else ""
+            response = self._api.call("completion", limits.seconds, client=client, messages=content, **arguments)
         except Refused as refused:
             self._warn(f"{refused}; if that goes on, choose another {self.endpoint.part}.model")
             return Reply(text="", stop="refusal", model=self.endpoint.name)
         return self._read(response)
+
+    def _warn(self, line: str) -> None:
+        with self._warning:  # A describer asks from several threads.
+            self._warn_to(line)
 
     # What is asked.
 
@@ -111,6 +125,11 @@ class ChatModel:
         return self._supported
 
     @property
+    def _responses(self) -> bool:
+        """Whether it is one of the models that speak OpenAI's Responses API alone (the "pro" ones)."""
+        return self._known.get("mode") == "responses" or self.endpoint.model.startswith("responses/")
+
+    @property
     def _claude(self) -> bool:
         provider, model = self.endpoint.provider.name, self.endpoint.model
         return provider == "anthropic" or (provider == "openrouter" and model.startswith("anthropic/"))
@@ -122,11 +141,12 @@ class ChatModel:
 
     @property
     def _reasons(self) -> bool:
-        """Whether the reply comes after reasoning that counts as output too. Claude reasons when it is asked to."""
+        """Whether the reply may come after reasoning, which counts as output too."""
         effort = self._config.reasoning_effort
         if effort is not None:
             return effort not in ("none", "disable")
-        return bool(self._known.get("supports_reasoning")) and not self._claude
+        # A model of a provider that the table does not know is taken for a new one, and new ones reason.
+        return bool(self._known.get("supports_reasoning")) if self._known else self.endpoint.own
 
     # What comes back.
 

@@ -22,7 +22,10 @@ from maia_litellm.wire import Exchange
 LONGEST = 300
 """Characters of a provider's message that are passed on."""
 
-NO_PARAMETER = re.compile(r"does not support (?:parameters: \[?'?|parameter )(\w+)|Setting `(\w+)` is not supported")
+NO_PARAMETER = re.compile(
+    r"does not support (?:parameters: \[?'?|parameter )(\w+)|Setting `(\w+)` is not supported"
+    r"|(\w+)=\S+ is not supported"
+)
 """How LiteLLM says that a model does not take a parameter."""
 
 SECRETS = re.compile(r"\b(?:sk|pk|rk|gsk|xai|AIza)[-_]?[\w*.-]{8,}|(?i:bearer)\s+\S+|[A-Za-z0-9+/=_-]{64,}")
@@ -94,7 +97,7 @@ def failure(endpoint: Endpoint, exchange: Exchange, error: Exception, *, answere
         return _silence(endpoint, exchange.error, answered, limit)
     text = clean(str(error), endpoint)
     if parameter := NO_PARAMETER.search(text):
-        name = parameter[1] or parameter[2]
+        name = parameter[parameter.lastindex or 1]
         return BackboneError(f"{endpoint.name} has no '{name}'; leave out {_setting(endpoint, name)}")
     return BackboneError(f"{endpoint.name} cannot be asked: {text or type(error).__name__}")
 
