@@ -1,0 +1,118 @@
+"""What is kept, and how it is written: pictures as PNG files, texts as JSON; each tells its key, and is checked."""
+
+from __future__ import annotations
+
+import io
+import json
+import warnings
+from typing import NamedTuple, Protocol, TypeVar
+
+import numpy as np
+from PIL import Image as PILImage
+from PIL import PngImagePlugin
+
+from maia_core.types import Image, content_id
+
+T = TypeVar("T")
+
+MOST_BYTES = 256_000_000
+"""Largest file that is read."""
+
+MOST_PIXELS = 50_000_000
+"""Largest picture that is kept or decoded, in pixels: a damaged or hostile file may claim any size."""
+
+NOTE = "maia"
+"""The text field of a PNG file that holds what belongs to the picture."""
+
+
+class Picture(NamedTuple):
+    """An image that an engine made, and its warning (empty: none). The image's title is not kept."""
+
+    image: Image
+    warning: str = ""
+
+
+class Form(Protocol[T]):
+    """How one kind of value becomes a file.
+
+    Attributes:
+        suffix: Of the file's name.
+    """
+
+    suffix: str
+
+    def encode(self, key: str, value: T) -> bytes:
+        """Returns the file's content.
+
+        Raises:
+            ValueError: the value is too large to be kept.
+        """
+
+    def decode(self, key: str, data: bytes) -> T:
+        """Returns the value that was kept under `key`, checked against the hash beside it.
+
+        Raises:
+            Exception: the file is broken, or belongs to another key; a decoder raises what the damage leads to.
+        """
+
+
+class PictureForm:
+    """A PNG file that any viewer opens; key, hash, warning and provenance are in a text field of it."""
+
+    suffix = ".png"
+
+    def encode(self, key: str, value: Picture) -> bytes:
+        """See `Form`."""
+        image = value.image
+        if image.width * image.height > MOST_PIXELS:
+            raise ValueError(f"{image.width} x {image.height} pixels")
+        note = {"key": key, "id": image.id, "warning": value.warning, "provenance": image.provenance}
+        texts = PngImagePlugin.PngInfo()
+        texts.add_itxt(NOTE, json.dumps(note))
+        file = io.BytesIO()
+        image.pil().save(file, "PNG", pnginfo=texts, compress_level=3)
+        return file.getvalue()
+
+    def decode(self, key: str, data: bytes) -> Picture:
+        """See `Form`."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Pillow warns of large pictures; they are refused below.
+            picture = PILImage.open(io.BytesIO(data), formats=["PNG"])
+        if picture.mode != "RGB" or picture.width * picture.height > MOST_PIXELS:
+            raise ValueError(f"{picture.mode} {picture.size}")
+        picture.load()
+        note = json.loads(picture.info[NOTE])
+        image = Image.from_pixels(np.asarray(picture))
+        if (note["key"], note["id"]) != (key, image.id) or not isinstance(note["warning"], str):
+            raise ValueError("it was kept under another key, or has changed since")
+        return Picture(
+            image.model_copy(update={"provenance": dict(note["provenance"])}).bind(image.pixels), note["warning"]
+        )
+
+
+class TextForm:
+    """A JSON file with the text, its key and its hash."""
+
+    suffix = ".json"
+
+    def encode(self, key: str, value: str) -> bytes:
+        """See `Form`."""
+        return json.dumps({"key": key, "id": _hash(value), "text": value}).encode()
+
+    def decode(self, key: str, data: bytes) -> str:
+        """See `Form`."""
+        note = json.loads(data)
+        text = note["text"]
+        if not isinstance(text, str) or (note["key"], note["id"]) != (key, _hash(text)):
+            raise ValueError("it was kept under another key, or has changed since")
+        return text
+
+
+def _hash(text: str) -> str:
+    return content_id(text.encode("utf-8", "surrogatepass"))
+
+
+PICTURE = PictureForm()
+TEXT = TextForm()
+FORMS: dict[str, Form[object]] = {form.suffix: form for form in (PICTURE, TEXT)}  # type: ignore[misc]
+"""Every form by its suffix."""
