@@ -74,8 +74,8 @@ def test_what_is_not_given_is_inferred_and_said(package, tmp_path):
     context.warn_to(lines.append)
     OwnModel(OwnModel.Config(model=f"{package}.nets.net"), context)
     assert lines == [
-        f"module/{package}.nets.net: size and mean and std not given; the preprocessing is taken to be: crop to 32 x 32 "
-        "(bilinear), minus 0.485, 0.456, 0.406, over 0.229, 0.224, 0.225"
+        f"module/{package}.nets.net: size and mean and std not given; the preprocessing is taken to be: "
+        "crop to 32 x 32 (bilinear), minus 0.485, 0.456, 0.406, over 0.229, 0.224, 0.225"
     ]
 
 

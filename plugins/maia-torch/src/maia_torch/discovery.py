@@ -64,7 +64,7 @@ def discover(
         module: The network.
         run: Makes one pass over as many black images as it is told.
         size: Height and width of the input.
-        main: Names of the layers of kind "main"; None: the outer modules and the items of outer lists.
+        main: Names of the layers of kind "main"; None: the outer modules, the items of outer lists, and the blocks.
         layouts: What shapes do not tell; the first pattern that fits counts.
         classes: How many classes there are; 0: the network's output is none; None: not known, and then an output
             without a map is one.
@@ -93,6 +93,9 @@ def discover(
     if unused:
         hint = did_you_mean(min(unused), [one.module for one in seen])
         raise UsageError(f"layouts: no module of the network is named '{min(unused)}'.{hint}")
+    if main is None:
+        blocks = set(map(id, regions(module)))
+        main = {name for name, part in module.named_modules() if _is_outer(name) or id(part) in blocks}
     return _named([item for item in found if item[0].module], main) + _of_network(
         [item for item in found if not item[0].module], classes
     )
@@ -165,7 +168,7 @@ def _told(told: Layout | str, one: Seen, grids: Sequence[Grid], size: Grid) -> L
     return replace(layout, prefix=tokens - grid[0] * grid[1], grid=grid)
 
 
-def _named(found: Sequence[tuple[Seen, Layout]], main: Collection[str] | None) -> list[Layer]:
+def _named(found: Sequence[tuple[Seen, Layout]], main: Collection[str]) -> list[Layer]:
     calls: Counter[str] = Counter()
     for one, _ in found:
         calls[one.module] = max(calls[one.module], one.call)
@@ -175,7 +178,7 @@ def _named(found: Sequence[tuple[Seen, Layout]], main: Collection[str] | None) -
         name = one.module if calls[one.module] == 1 else f"{one.module}@{one.call}"
         if parts[one.module, one.call] > 1:
             name += f"#{one.part}"
-        kind: LayerKind = "main" if (_is_outer(one.module) if main is None else name in main) else "inner"
+        kind: LayerKind = "main" if name in main or one.module in main else "inner"
         layers.append(_layer(name, one, layout, kind))
     return layers
 

@@ -76,14 +76,14 @@ class Engine:
             module: Takes float tensors of shape (images, 3, height, width), or 1 instead of 3 for a network of grey.
                 One that `torch.compile` or a data parallel wrapper made is taken out of it; the former sets `compiled`.
             preprocess: Says how pixels become these tensors.
-            main: Names of the layers of kind "main"; None: the outer modules and the items of outer lists.
+            main: See `maia_torch.discovery.discover`, as for `layouts` and `classes`.
             channels_last: Whether the weights and the input get that memory format.
             device: Where it runs; None: where it is.
             dtype: Floating point type of weights and input, such as `bfloat16`; None: that of the weights.
             compiled: Whether `torch.compile` compiles the network's blocks, each when it first runs. A block that
                 holds a layer that is read runs as it is, for the time of the pass: a compiled one has no inner layers.
-            layouts: See `maia_torch.discovery.discover`.
-            classes: Likewise.
+            layouts: See there.
+            classes: See there.
 
         Raises:
             UsageError: the module cannot take such images, or an argument is out of range.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +59,14 @@ def read_weights(path: str) -> dict[str, Tensor]:
     return tensors
 
 
+def unwrapped(found: dict[str, Tensor], expected: Container[str]) -> dict[str, Tensor]:
+    """Returns weights under the names that a network expects, where only a wrapper's prefix differs."""
+    for prefix in PREFIXES:
+        if not any(name in expected for name in found) and all(name.startswith(prefix) for name in found):
+            found = {name.removeprefix(prefix): value for name, value in found.items()}
+    return found
+
+
 def load_weights(module: nn.Module, path: str) -> None:
     """Reads a file of weights into a module, all of them.
 
@@ -66,10 +74,7 @@ def load_weights(module: nn.Module, path: str) -> None:
         UsageError: the file cannot be read, or its weights are not this module's; the message names the first.
     """
     expected = module.state_dict()
-    found = read_weights(path)
-    for prefix in PREFIXES:
-        if not expected.keys() & found.keys() and all(name.startswith(prefix) for name in found):
-            found = {name.removeprefix(prefix): value for name, value in found.items()}
+    found = unwrapped(read_weights(path), expected)
     missing = [name for name in expected if name not in found]
     unknown = [name for name in found if name not in expected]
     for names, said in ((missing, "lack"), (unknown, "hold an unknown")):

@@ -1,0 +1,72 @@
+"""Weights that a library fetches: within seconds, or one line that says what to do instead; numbers only."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from maia_core.errors import MaiaError, RunError, one_line
+
+SECONDS = 10.0
+"""How long a server may be silent."""
+
+FILES = ("model.safetensors", "open_clip_model.safetensors", "pytorch_model.bin", "open_clip_pytorch_model.bin")
+"""Names under which models keep their weights on the Hugging Face hub."""
+
+
+@contextmanager
+def fetching(what: str, repository: str | None = None) -> Iterator[None]:
+    """While it lasts, a library may fetch weights and read them; what goes wrong becomes one line.
+
+    A server that does not answer ends it after `SECONDS`, and torch refuses whatever in a file is no number, whoever
+    reads it. `HF_HUB_OFFLINE` forbids every request, also where the library would not ask the hub.
+
+    Args:
+        what: The weights, for messages.
+        repository: The repository on the Hugging Face hub that the library will ask. It is asked once beforehand, if
+            the cache does not have it: the hub's library tries again for minutes where there is no network.
+
+    Raises:
+        RunError: the weights cannot be had.
+    """
+    silence, pickles = socket.getdefaulttimeout(), os.environ.get("TORCH_FORCE_WEIGHTS_ONLY_LOAD")
+    socket.setdefaulttimeout(SECONDS)
+    os.environ["TORCH_FORCE_WEIGHTS_ONLY_LOAD"] = "1"
+    try:
+        if repository is not None and not is_offline():
+            _ask(repository)
+        yield
+    except MaiaError:
+        raise
+    except Exception as error:
+        raise RunError(
+            f"the weights {what} cannot be had ({one_line(error)[:200]}): give a file, -o weights=FILE, "
+            "or try things out with -o weights=random"
+        ) from error
+    finally:
+        socket.setdefaulttimeout(silence)
+        if pickles is None:
+            del os.environ["TORCH_FORCE_WEIGHTS_ONLY_LOAD"]
+        else:
+            os.environ["TORCH_FORCE_WEIGHTS_ONLY_LOAD"] = pickles
+
+
+def is_offline() -> bool:
+    """Says whether the user forbids requests, in the words that the Hugging Face libraries know."""
+    return os.environ.get("HF_HUB_OFFLINE", "").strip().upper() in ("1", "ON", "YES", "TRUE")
+
+
+def show_progress() -> bool:
+    """Says whether a download may draw a bar: to a person at a terminal."""
+    return sys.stderr is not None and sys.stderr.isatty()
+
+
+def _ask(repository: str) -> None:
+    import huggingface_hub
+
+    if any(isinstance(huggingface_hub.try_to_load_from_cache(repository, name), str) for name in FILES):
+        return
+    huggingface_hub.HfApi().model_info(repository, timeout=SECONDS)

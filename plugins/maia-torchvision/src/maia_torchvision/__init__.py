@@ -1,0 +1,55 @@
+"""torchvision's models as MAIA models. Importing this package imports neither torch nor torchvision."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from maia_core.context import Context
+from maia_torch import TorchModel
+from maia_torch.options import TorchOptions
+from maia_torch.own import class_names
+
+
+class TorchvisionModel(TorchModel):
+    """A model of torchvision by its name: `torchvision/resnet152`.
+
+    Classifiers have classes (`logit`, `prob`), segmentation networks have them at each place; of a detector only the
+    backbone is run. Images are preprocessed as the weights were evaluated.
+    """
+
+    class Config(TorchOptions):
+        """Which model, with which weights."""
+
+        model: str
+        """Its name in torchvision: `resnet152`, `vit_b_16`, `fcn_resnet50`, `fasterrcnn_resnet50_fpn`."""
+        weights: str = "DEFAULT"
+        """Weights by torchvision's name (`IMAGENET1K_V1`), a file (`.pth` or `.safetensors`), or `random`."""
+        size: int | tuple[int, int] | None = Field(None)
+        """Input in pixels, a side or [height, width]; as the weights were evaluated if not set."""
+        classes: str | None = None
+        """A text file with the names of the outputs, one a line, for weights of your own; the weights' own if not
+        set."""
+
+    def __init__(self, config: Config, context: Context | None) -> None:
+        from maia_torchvision.zoo import build
+
+        names = None if config.classes is None else class_names(config.classes)
+        built = build(config.model, config.weights, config.size, names)
+        super().__init__(
+            built.module,
+            built.preprocess,
+            f"torchvision/{config.model}",
+            classes=built.classes,
+            classifier=built.classifier,
+            context=context,
+            **config.running,
+        )
+        if built.note:
+            self.warn(f"{self.name}: {built.note}")
+
+    @staticmethod
+    def models() -> list[str]:
+        """Returns the names of the models."""
+        from maia_torchvision.zoo import names
+
+        return names()

@@ -1,0 +1,175 @@
+"""torchvision's models: the module, its weights, what they were evaluated on and the names of their classes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import nn
+from torchvision import models  # type: ignore[import-untyped]
+from torchvision.models.detection.transform import GeneralizedRCNNTransform  # type: ignore[import-untyped]
+
+from maia_core.errors import UsageError, did_you_mean, one_line
+from maia_torch import Preprocessing
+from maia_torch.hub import fetching, is_offline, show_progress
+from maia_torch.weights import is_file, load_weights, read_weights, unwrapped
+
+CLASSIFICATION = "torchvision.models"
+SEGMENTATION = "torchvision.models.segmentation"
+DETECTION = "torchvision.models.detection"
+"""Packages of the models that take single images; video, optical flow and quantised ones are left out."""
+
+RANDOM = "random"
+"""The name of weights that nobody trained; they are the same ones every time."""
+
+
+class Built(NamedTuple):
+    """A network that is ready to run.
+
+    Attributes:
+        module: The network, or a detector's backbone.
+        preprocess: What it is shown.
+        classes: Names of its outputs.
+        classifier: False where the outputs are no classes.
+        note: What the user must know.
+    """
+
+    module: nn.Module
+    preprocess: Preprocessing
+    classes: Sequence[str]
+    classifier: bool | None
+    note: str
+
+
+def names() -> list[str]:
+    """Returns the names of all models that take single images."""
+    return [name for name in models.list_models() if _package(name) in (CLASSIFICATION, SEGMENTATION, DETECTION)]
+
+
+def build(name: str, weights: str, size: int | tuple[int, int] | None, classes: Sequence[str] | None) -> Built:
+    """Builds a model.
+
+    Args:
+        name: One of `names()`.
+        weights: torchvision's name of weights, a file, or `random`.
+        size: Input in pixels; None: as the weights were evaluated.
+        classes: Names of the outputs; None: the weights' own.
+
+    Raises:
+        UsageError: there is no such model, or no such weights, or a file is not of this model.
+        RunError: the weights cannot be fetched.
+    """
+    known = names()
+    if name not in known:
+        raise UsageError(
+            f"torchvision has no model '{name}' for single images."
+            f"{did_you_mean(name, known) or ' `maia systems list torchvision` lists them.'}"
+        )
+    offered = models.get_model_weights(name)
+    note = ""
+    if weights == RANDOM:
+        module = _random(name, len(classes) if classes else None)
+        note = "its weights are random: what its units respond to is an accident"
+    elif is_file(weights):
+        module = _from_file(name, weights, classes)
+    else:
+        module = _fetched(name, _member(offered, name, weights))
+    chosen = offered[weights] if weights in offered.__members__ else getattr(offered, "DEFAULT", None)
+    if classes is None:
+        classes = _classes(name, module, [] if chosen is None else chosen.meta.get("categories", []))
+    detects = _package(name) == DETECTION
+    preprocess = _detector_input(module.transform, size) if detects else _input(chosen, size)
+    return Built(
+        module.backbone if detects else module, preprocess, () if detects else classes, False if detects else None, note
+    )
+
+
+def _package(name: str) -> str:
+    return str(models.get_model_builder(name).__module__).rpartition(".")[0]
+
+
+def _member(offered: Any, name: str, weights: str) -> Any:
+    members = offered.__members__
+    if weights not in members:
+        hint = did_you_mean(weights, members) or f" It has {', '.join(members) or 'none'}."
+        raise UsageError(f"{name} has no weights '{weights}'.{hint} A file or 'random' will do, too.")
+    return offered[weights]
+
+
+def _fetched(name: str, weights: Any) -> Any:
+    """Builds a model with torchvision's weights: from its cache, or fetched now."""
+    cached = Path(torch.hub.get_dir(), "checkpoints", weights.url.rpartition("/")[2])
+    with fetching(f"{weights.name} of torchvision/{name}"):
+        if is_offline() and not cached.is_file():
+            raise OSError("they are not in the cache, and HF_HUB_OFFLINE forbids fetching them")
+        # The builder knows what the weights need beside the arrays, such as inputs scaled in another way.
+        return models.get_model(name, weights=weights, progress=show_progress())
+
+
+def _random(name: str, outputs: int | None) -> Any:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return _empty(name, outputs)
+
+
+def _empty(name: str, outputs: int | None) -> Any:
+    """Builds a model without any published weights."""
+    options: dict[str, Any] = {} if _package(name) == CLASSIFICATION else {"weights_backbone": None}
+    if name in ("googlenet", "inception_v3"):
+        options["init_weights"] = True
+    if outputs is not None:
+        options["num_classes"] = outputs
+    try:
+        return models.get_model(name, weights=None, **options)
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"{name} cannot be built: {one_line(error)}") from error
+
+
+def _from_file(name: str, path: str, classes: Sequence[str] | None) -> Any:
+    """Builds a model with as many outputs as the file's weights have."""
+    outputs = None
+    if _package(name) != DETECTION:
+        with torch.device("meta"):  # names and shapes alone
+            expected = _empty(name, None).state_dict()
+        last = unwrapped(read_weights(path), expected).get(next(reversed(expected)))  # the bias of the last layer
+        outputs = None if last is None or last.ndim != 1 else len(last)
+    if None not in (classes, outputs) and outputs != len(classes or ()):
+        raise UsageError(f"{path} has {outputs} outputs, but {len(classes or ())} names of classes were given")
+    module = _random(name, outputs)
+    load_weights(module, path)
+    return module
+
+
+def _classes(name: str, module: nn.Module, categories: Sequence[str]) -> Sequence[str]:
+    """Returns the published names, as far as the model has that many outputs."""
+    last = [value for value in module.state_dict().values() if value.ndim == 1][-1]
+    return categories if len(last) == len(categories) else ()
+
+
+def _input(weights: Any, size: int | tuple[int, int] | None) -> Preprocessing:
+    """Returns the evaluation of weights; with another size, in the same proportions."""
+    if weights is None:
+        return Preprocessing(size or 224)
+    shown = weights.transforms()
+    crop = getattr(shown, "crop_size", shown.resize_size)[0]
+    resize = shown.resize_size[0]
+    if isinstance(size, int):
+        crop, resize = size, round(size * resize / crop)
+    wide = size if isinstance(size, tuple) else None
+    return Preprocessing(
+        wide or crop,
+        None if wide else resize,
+        mean=tuple(shown.mean),
+        std=tuple(shown.std),
+        interpolation=shown.interpolation.value,
+    )
+
+
+def _detector_input(transform: GeneralizedRCNNTransform, size: int | tuple[int, int] | None) -> Preprocessing:
+    """A detector resizes images by itself; its backbone is shown their centre at the same scale."""
+    fixed = transform.fixed_size
+    side = fixed[::-1] if fixed else min(transform.min_size)
+    mean, std = tuple(transform.image_mean), tuple(transform.image_std)
+    return Preprocessing(size or side, mean=mean, std=std, fit="squash" if fixed else "crop")
