@@ -17,8 +17,8 @@ from maia_core.agent import run
 from maia_core.config import PluginConfig
 from maia_core.errors import ContextTooLong, UsageError
 from maia_core.launch import make_session
-from maia_core.sandbox.unsafe import InProcessSandbox
 from maia_core.testing.fakes import FAKE_RUN, FakeDescriber, ScriptedBackbone, disc
+from maia_core.testing.inprocess import InProcessSandbox
 from maia_core.types import CallLimits, Image, Message
 from maia_llama_cpp import shared
 

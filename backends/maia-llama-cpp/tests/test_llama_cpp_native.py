@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -79,6 +80,17 @@ def test_old_version_is_named(llama: None, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(llama_cpp, "__version__", "0.2.90")
     with pytest.raises(PluginError, match=r"0\.2\.90 is too old"):
         native.llama.__wrapped__()
+
+
+def test_settings_of_other_libraries_are_left_alone(llama: None) -> None:
+    """How llama.cpp's threads wait is set while its libraries are loaded; PyTorch's have their own mind."""
+    code = (
+        "import os, maia_llama_cpp.native as n; before = dict(os.environ); n.mtmd(); print(dict(os.environ) == before)"
+    )
+    for given in ({}, {"OMP_WAIT_POLICY": "active"}):
+        environment = os.environ | given
+        run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
+        assert run.stdout.strip() == "True"
 
 
 def test_sheet_says_what_is_missing_without_an_import(monkeypatch: pytest.MonkeyPatch) -> None:
