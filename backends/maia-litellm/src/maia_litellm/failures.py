@@ -43,6 +43,9 @@ REFUSED = re.compile(
     r"content[_ ](policy|filter|management)|responsible ?ai|safety system|usage policy|invalid_prompt|flagged",
     re.IGNORECASE,
 )
+MODERATED = re.compile(r"flagged|moderation", re.IGNORECASE)
+"""How OpenRouter says that a vendor's filter did not take the content."""
+
 EXHAUSTED = re.compile(
     r"insufficient_quota|exceeded your current quota|credit balance|billing|payment|out of credits"
     r"|insufficient.{0,10}(credit|balance|fund)",
@@ -127,6 +130,8 @@ def _status(endpoint: Endpoint, exchange: Exchange, error: Exception) -> MaiaErr
     passing = said.delay is not None and not LASTING.search(said.codes)
     if status == 402 or (EXHAUSTED.search(everything) and not passing):
         return BackboneError(f"the account of {endpoint.key_name or endpoint.host} has no money or quota left{told}")
+    if status == 403 and MODERATED.search(everything):
+        return Refused(f"the filter of {endpoint.name} does not take the content{told}")
     if status == 403:
         key = f"the key in {endpoint.key_name}" if endpoint.key_name else f"a request without {part}.key_env"
         return BackboneError(f"{endpoint.host} does not allow {endpoint.name} for {key}{told}")
