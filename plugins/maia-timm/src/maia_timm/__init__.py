@@ -1,0 +1,54 @@
+"""timm's models as MAIA models. Importing this package imports neither torch nor timm."""
+
+from __future__ import annotations
+
+from maia_core.context import Context
+from maia_torch import TorchModel
+from maia_torch.options import TorchOptions
+from maia_torch.own import class_names
+
+
+class TimmModel(TorchModel):
+    """A model of timm by its name, with or without the tag of its weights: `timm/vit_small_patch8_224.dino`.
+
+    Of a transformer the patches' tokens are laid out as a map; class, distillation and register tokens are left out.
+    Images are preprocessed as the weights were evaluated.
+    """
+
+    class Config(TorchOptions):
+        """Which model, with which weights."""
+
+        model: str
+        """Its name in timm: `resnet50.a1_in1k`, `vit_small_patch8_224.dino`; without a tag, with its default one."""
+        weights: str = "default"
+        """timm's weights for that name (`default`), another tag of it, a file (`.pth` or `.safetensors`), `random`."""
+        size: int | tuple[int, int] | None = None
+        """Input in pixels, a side or [height, width]; as the weights were evaluated if not set."""
+        classes: str | None = None
+        """A text file with the names of the outputs, one a line, for weights of your own; ImageNet's where they are
+        its, if not set."""
+
+    def __init__(self, config: Config, context: Context | None) -> None:
+        from maia_timm.zoo import build
+
+        names = None if config.classes is None else class_names(config.classes)
+        built = build(config.model, config.weights, config.size, names)
+        super().__init__(
+            built.module,
+            built.preprocess,
+            f"timm/{config.model}",
+            classes=built.classes,
+            classifier=built.classifier,
+            context=context,
+            layouts=built.layouts,
+            **config.running,
+        )
+        if built.note:
+            self.warn(f"{self.name}: {built.note}")
+
+    @staticmethod
+    def models() -> list[str]:
+        """Returns the names of the models, with and without tags."""
+        from maia_timm.zoo import names
+
+        return names()

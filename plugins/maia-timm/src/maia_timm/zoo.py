@@ -1,0 +1,198 @@
+"""timm's models: the module, its weights, what they were evaluated on and the names of their classes."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from contextlib import contextmanager
+from math import floor
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import timm
+import torch
+from timm.data.config import resolve_model_data_config
+from timm.data.imagenet_info import ImageNetInfo, infer_imagenet_subset
+from torch import nn
+
+from maia_core.errors import UsageError, did_you_mean, one_line
+from maia_torch import Layout, Preprocessing
+from maia_torch.hub import fetching
+from maia_torch.preprocess import Fit
+from maia_torch.weights import is_file, load_weights, read_weights, unwrapped
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+DEFAULT, RANDOM = "default", "random"
+"""Names of weights: timm's own, and those that nobody trained; they are the same ones every time."""
+
+FITS: dict[str, Fit] = {"center": "crop", "squash": "squash", "border": "letterbox"}
+"""timm's ways to fit an image, in ours."""
+
+
+class Built(NamedTuple):
+    """A network that is ready to run.
+
+    Attributes:
+        module: The network.
+        preprocess: What it is shown.
+        classes: Names of its outputs.
+        classifier: False where the outputs are no classes.
+        layouts: How outputs are laid out that shapes do not tell.
+        note: What the user must know.
+    """
+
+    module: nn.Module
+    preprocess: Preprocessing
+    classes: Sequence[str]
+    classifier: bool | None
+    layouts: Mapping[str, Layout]
+    note: str
+
+
+def names() -> list[str]:
+    """Returns the names of all models, with and without the tags of their weights."""
+    return sorted({*timm.list_models(), *timm.list_pretrained()})
+
+
+def build(name: str, weights: str, size: int | tuple[int, int] | None, classes: Sequence[str] | None) -> Built:
+    """Builds a model.
+
+    Args:
+        name: One of `names()`.
+        weights: `default`, a tag, a file or `random`.
+        size: Input in pixels; None: as the weights were evaluated.
+        classes: Names of the outputs; None: ImageNet's, where they are its.
+
+    Raises:
+        UsageError: there is no such model, or no such weights, or a file is not of this model.
+        RunError: the weights cannot be fetched.
+    """
+    architecture, _, tag = name.partition(".")
+    if not timm.is_model(architecture) or (tag and name not in timm.list_pretrained()):
+        near = did_you_mean(name, names()) or " `maia systems list timm PATTERN` lists them."
+        raise UsageError(f"timm has no model '{name}'.{near}")
+    note = ""
+    if weights == RANDOM:
+        module = _random(name, size, len(classes) if classes else None)
+        note = "its weights are random: what its units respond to is an accident"
+    elif is_file(weights):
+        module = _from_file(name, weights, size, classes)
+    else:
+        module = _fetched(name if weights == DEFAULT else _tagged(architecture, weights), size)
+    outputs = module.num_classes
+    if classes is None:
+        classes = _imagenet(module)
+    return Built(module, _input(module, size), classes, None if outputs else False, _layouts(module, name), note)
+
+
+def _tagged(architecture: str, tag: str) -> str:
+    tags = [name.partition(".")[2] for name in timm.list_pretrained(f"{architecture}.*")]
+    if tag not in tags:
+        hint = did_you_mean(tag, tags) or f" It has {', '.join(tags) or 'none'}."
+        raise UsageError(f"{architecture} has no weights '{tag}'.{hint} A file or 'random' will do, too.")
+    return f"{architecture}.{tag}"
+
+
+def _fetched(name: str, size: int | tuple[int, int] | None) -> Any:
+    """Builds a model with timm's weights: from the cache, or fetched now."""
+    published = timm.models.get_pretrained_cfg(name)
+    if published is None or not published.has_weights:
+        raise UsageError(f"timm has no weights for {name}: give a file, -o weights=FILE, or -o weights=random")
+    with fetching(f"of timm/{name}", published.hf_hub_id), _quiet():
+        return _made(name, size, pretrained=True)
+
+
+def _random(name: str, size: int | tuple[int, int] | None, outputs: int | None) -> Any:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return _made(name, size, **({} if outputs is None else {"num_classes": outputs}))
+
+
+def _made(name: str, size: int | tuple[int, int] | None, **options: Any) -> Any:
+    """Calls timm; the input's size is an argument of those networks only that have one size."""
+    published = timm.models.get_pretrained_cfg(name)
+    if size is not None and (published is None or published.fixed_input_size):
+        try:
+            return timm.create_model(name, img_size=size, **options)
+        except TypeError as error:
+            if "img_size" not in str(error):
+                raise
+    try:
+        return timm.create_model(name, **options)
+    except (TypeError, ValueError, AssertionError) as error:
+        raise UsageError(f"timm cannot build {name}: {one_line(error)}") from error
+
+
+def _from_file(name: str, path: str, size: int | tuple[int, int] | None, classes: Sequence[str] | None) -> Any:
+    """Builds a model with as many outputs as the file's weights have.
+
+    Weights under the names of the model are taken as they are; others as timm takes a published file, whose names it
+    translates.
+    """
+    with torch.device("meta"):  # names and shapes alone
+        model = _made(name, size)
+    expected = model.state_dict()
+    found = unwrapped(read_weights(path), expected)
+    published = timm.models.get_pretrained_cfg(name)
+    last = found.get(f"{published.classifier}.bias") if published and isinstance(published.classifier, str) else None
+    outputs = None if last is None else len(last)
+    if None not in (classes, outputs) and outputs != len(classes or ()):
+        raise UsageError(f"{path} has {outputs} outputs, but {len(classes or ())} names of classes were given")
+    if found.keys() & expected.keys():
+        module = _random(name, size, outputs)
+        load_weights(module, path)
+        return module
+    try:
+        with _quiet():
+            return _made(name, size, pretrained=True, pretrained_cfg_overlay={"file": path})
+    except Exception as error:
+        raise UsageError(f"the weights of {path} are not those of {name}: {one_line(error)[:300]}") from error
+
+
+def _imagenet(module: Any) -> Sequence[str]:
+    """Returns the classes' names where the weights' own description tells that they are ImageNet's."""
+    subset = infer_imagenet_subset(module) if module.num_classes else None
+    if subset is None:
+        return ()
+    info: Any = ImageNetInfo(subset)
+    if info.num_classes() != module.num_classes:
+        return ()
+    return [info.index_to_description(number).partition(",")[0] for number in range(module.num_classes)]
+
+
+def _input(module: Any, size: int | tuple[int, int] | None) -> Preprocessing:
+    """Returns the evaluation of the weights; with another size, in the same proportions."""
+    shown: dict[str, Any] = resolve_model_data_config(module)  # type: ignore[no-untyped-call]
+    height, width = (size, size) if isinstance(size, int) else size or shown["input_size"][1:]
+    part, mean = shown["crop_pct"], tuple(shown["mean"])
+    return Preprocessing(
+        (height, width),
+        (floor(height / part), floor(width / part)),
+        mean=mean,
+        std=tuple(shown["std"]),
+        interpolation=shown["interpolation"],
+        fit=FITS.get(shown["crop_mode"], "crop"),
+        fill=tuple(round(255 * value) for value in mean),
+    )
+
+
+def _layouts(module: Any, name: str) -> dict[str, Layout]:
+    """Hiera keeps its tokens in the order in which they will be pooled, until the last stage."""
+    if not name.startswith("hiera_"):
+        return {}
+    shuffled = Layout("NLC", placed=False)
+    blocks = range(module.stage_ends[-2] + 2)
+    return {"unroll": shuffled} | {f"blocks.{block}{below}": shuffled for block in blocks for below in ("", ".*")}
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Silences what timm logs while it loads: what matters of it is in the error."""
+    logger = logging.getLogger("timm")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
