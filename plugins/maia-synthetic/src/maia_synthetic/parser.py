@@ -137,7 +137,8 @@ class _Reader:
         found, at = [], 0
         while match := _TOKEN.match(self.text, at):
             kind = str(match.lastgroup)
-            found.append(self._token(kind, match[kind], match.start(kind)))
+            quoted = kind in ("quoted", "curly")
+            found.append(self._token("quoted" if quoted else kind, match[kind], match.start(kind) - quoted))
             at = match.end()
         found = [self._but(token, *found[n + 1 : n + 2]) for n, token in enumerate(found)]
         return [*found, Token("end", "", len(self.text))]
@@ -145,8 +146,8 @@ class _Reader:
     def _token(self, kind: str, text: str, at: int) -> Token:
         if kind == "odd":
             raise self._error("a quote is opened and not closed", Token("odd", text, at))
-        if kind in ("quoted", "curly"):
-            return Token("quoted", text, at)
+        if kind == "quoted":
+            return Token(kind, text, at)
         if kind == "sign":
             return Token("GIVEN" if text == "|" else text, text, at)
         if text.upper() in OPERATORS:

@@ -1,0 +1,37 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import ClassVar
+
+import pytest
+
+from maia_core.context import Context
+from maia_core.testing.suites import DistributionSuite
+
+
+class TestDistribution(DistributionSuite):
+    distribution: ClassVar[str] = "maia-synthetic"
+
+
+@pytest.mark.pack
+@pytest.mark.slow
+def test_neuron_is_explained_end_to_end_offline(laboratory: Context, tmp_path: Path) -> None:
+    maia = [sys.executable, "-c", "from maia_core.cli import main; main()"]
+    out = tmp_path / "runs" / "a"
+    command = ["run", "--system", "synthetic:stripes", "--out", str(out), "--no-report"]
+    done = subprocess.run([*maia, *command], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "\nstripes\n" in done.stdout
+    score = subprocess.run([*maia, "synthetic", "score", str(out)], capture_output=True, text=True)
+    assert "100% right" in score.stdout
+
+
+def test_malformed_expression_is_one_line() -> None:
+    maia = [sys.executable, "-c", "from maia_core.cli import main; main()"]
+    done = subprocess.run([*maia, "run", "--system", "synthetic:dog OR | leash"], capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr == (
+        "maia: malformed expression, at character 8: a concept is missing before '|': dog OR >>>| leash\n"
+    )
