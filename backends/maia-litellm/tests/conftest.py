@@ -37,6 +37,12 @@ def no_keys(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
 
 
+@pytest.fixture(autouse=True)
+def own_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No test finds what another one, or this machine's user, had drawn or described."""
+    monkeypatch.setenv("MAIA_CACHE", str(tmp_path / "cache"))
+
+
 @pytest.fixture(params=SERVICES)
 def service(request: pytest.FixtureRequest) -> tuple[type[ProviderServer], str]:
     """One provider after the other: its server's class and a model's name."""

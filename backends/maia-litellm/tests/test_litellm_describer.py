@@ -152,3 +152,12 @@ def test_does_not_wait_beyond_what_is_allowed() -> None:
     with pytest.raises(RunError, match="come back"):
         retrying(call, seconds=300, sleep=waits.append)
     assert waits == []
+
+
+def test_a_later_run_asks_nothing_again(connect: Connect) -> None:
+    with OpenAIServer(width) as server:
+        first = connect(server, MODEL, factory=LitellmDescriber).describe(discs(3))
+        assert connect(server, MODEL, factory=LitellmDescriber).describe(discs(3)[::-1]) == first[::-1]
+        assert len(server.requests) == 3
+        connect(server, "openai/gpt-4.1", factory=LitellmDescriber).describe(discs(1))
+        assert len(server.requests) == 4, "another model is asked"

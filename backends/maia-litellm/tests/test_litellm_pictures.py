@@ -21,7 +21,6 @@ from maia_core.errors import BackboneError, RunError, ToolError, UsageError
 from maia_core.testing.fakes import disc
 from maia_core.testing.suites import EditorSuite, GeneratorSuite
 from maia_core.types import Image
-from maia_litellm.album import Album, Drawn
 from maia_litellm.pictures import LitellmEditor, LitellmGenerator
 from maia_standard.images import Text2Image
 
@@ -220,19 +219,11 @@ def test_what_the_service_said_is_kept_too(generate: Connect) -> None:
 def test_broken_file_is_drawn_anew(generate: Connect, context: Context, damage: Callable[[bytes], bytes]) -> None:
     with serving() as server:
         generate(server).generate(["a dog"], [1])
-        [file] = (context.cache / "litellm" / "pictures").glob("*.png")
+        [file] = (context.cache / "content").rglob("*.png")
         file.write_bytes(damage(file.read_bytes()))
         redrawn = generate(server).generate(["a dog"], [1]).images
         assert generate(server).generate(["a dog"], [1]).images == redrawn
     assert len(server.requests) == 2
-
-
-def test_the_first_picture_of_two_runs_stays(tmp_path: Path) -> None:
-    album = Album(tmp_path)
-    first = album.keep("a", Drawn(PILImage.new("RGB", (4, 4), "red"), "red"))
-    second = album.keep("a", Drawn(PILImage.new("RGB", (4, 4), "blue"), "blue"))
-    assert second.revised == first.revised == "red"
-    assert second.picture.getpixel((0, 0)) == (255, 0, 0)
 
 
 def test_full_disk_costs_no_picture(connect: Connect, tmp_path: Path) -> None:
@@ -244,7 +235,7 @@ def test_full_disk_costs_no_picture(connect: Connect, tmp_path: Path) -> None:
     with serving() as server:
         generator = connect(server, COMPATIBLE, factory=LitellmGenerator, size="64x64", context=context)
         assert len(generator.generate(["a dog"], [1]).images) == 1
-    assert "cannot be kept" in warnings[0]
+    assert "nothing can be kept" in warnings[0]
 
 
 # --- money ---

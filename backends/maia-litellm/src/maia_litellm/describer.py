@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from pydantic import Field
 
+from maia_cache import CachedDescriber, shared
 from maia_core.context import Context
 from maia_core.errors import UsageError
 from maia_core.types import CallLimits, Message, Reply
@@ -16,8 +17,8 @@ from maia_litellm.retrying import retrying
 from maia_vlm import ChatDescriber
 
 
-class LitellmDescriber(ChatDescriber):
-    """Describes images by asking a model, several images at a time.
+class LitellmDescriber(CachedDescriber):
+    """Describes images by asking a model, several images at a time and each image once over all runs.
 
     Attributes:
         fingerprint: Changes with the model that is asked, with how it is asked and with the questions.
@@ -45,7 +46,10 @@ class LitellmDescriber(ChatDescriber):
                 f"{self._model.info.model} sees no images, so it cannot describe any: set another describer.model "
                 "(or describer.images=true if it does see them)"
             )
-        super().__init__(self._answer, self._model.identity, self._model.info.max_images)
+        asking = ChatDescriber(self._answer, self._model.identity, self._model.info.max_images)
+        name = f"litellm-describer-{self._model.info.model}"
+        # What was described before a failure is kept, so the images are not all asked about in one go.
+        super().__init__(asking, shared(context), name, step=4 * config.parallel)
 
     def _answer(self, conversations: Sequence[Sequence[Message]]) -> list[Reply]:
         with ThreadPoolExecutor(min(self._parallel, max(1, len(conversations)))) as pool:

@@ -12,13 +12,15 @@ from concurrent.futures import CancelledError, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from PIL import Image as PILImage
 from pydantic import Field, JsonValue
 
+from maia_cache import PICTURE, Picture, shared
 from maia_core.context import Context
 from maia_core.errors import BackboneError, ToolError, UsageError
 from maia_core.types import GeneratedImages, Image, Usage, content_id
-from maia_litellm.album import Album, Drawn, opened
 from maia_litellm.api import Api
+from maia_litellm.decoding import opened
 from maia_litellm.options import ServiceConfig
 from maia_litellm.providers import Endpoint
 from maia_litellm.retrying import retrying
@@ -72,6 +74,11 @@ class Order:
     seed: int
     image: Image | None = None
 
+    @property
+    def title(self) -> str:
+        """What the picture is called: by its prompt, or by its original and the instruction."""
+        return f"{self.image.title}, {self.text}" if self.image and self.image.title else self.text
+
 
 class Studio:
     """Draws by a service, each picture once. What it has drawn it keeps, so that the same order gives the same pixels.
@@ -109,7 +116,8 @@ class Studio:
         self._seconds, self._parallel = config.seconds, config.parallel
         self._arguments = _arguments(self._endpoint, size, config.quality, params)
         self._identity = json.dumps([VERSION, part, self._endpoint.name, self._endpoint.base, self._arguments])
-        self._album = Album(context.cache / "litellm" / "pictures")
+        self._cache = shared(context)
+        self._shelf = f"litellm-{part}-{self._endpoint.name}"
         self.fingerprint = content_id(self._identity.encode())
 
     def draw(self, orders: Sequence[Order]) -> GeneratedImages:
@@ -121,11 +129,11 @@ class Studio:
         """
         names = [self._name(order) for order in orders]
         wanted = dict(zip(names, orders, strict=True))
-        drawn: dict[str, Drawn] = {}
+        drawn: dict[str, Picture] = {}
         refused: list[str] = []
         failed = threading.Event()
 
-        def work(name: str, order: Order) -> Drawn:
+        def work(name: str, order: Order) -> Picture:
             if failed.is_set():
                 raise CancelledError  # What failed comes before in the order, so that this is never seen.
             try:
@@ -150,26 +158,21 @@ class Studio:
         if refused:
             kept = f". The other {len(drawn)} pictures are kept: asking for them again costs nothing" if drawn else ""
             raise ToolError("; ".join(refused) + kept)
-        finished = [self._finished(order, drawn[name]) for name, order in zip(names, orders, strict=True)]
-        return GeneratedImages([image for image, _ in finished], [warning for _, warning in finished])
+        pictures = [(order, drawn[name]) for name, order in zip(names, orders, strict=True)]
+        images = [picture.image.retitled(order.title) for order, picture in pictures]
+        return GeneratedImages(images, [picture.warning for _, picture in pictures])
 
     def _name(self, order: Order) -> str:
         edited = order.image.id if order.image else ""
         return content_id(self._identity.encode(), order.text.encode(), str(order.seed).encode(), edited.encode())
 
-    def _one(self, name: str, order: Order) -> Drawn:
-        if (found := self._album.find(name)) is not None:
+    def _one(self, name: str, order: Order) -> Picture:
+        if (found := self._cache.find(self._shelf, name, PICTURE)) is not None:
             return found
         self._check(order.text)
         limits = self._context.config.limits
         drawn = retrying(lambda: self._ask(order), retries=limits.retries, seconds=limits.retry_seconds)
-        try:
-            return self._album.keep(name, drawn)
-        except OSError as error:
-            self._context.warn(
-                f"a picture cannot be kept in the cache ({error.strerror}): asked for again, it is drawn and paid again"
-            )
-            return drawn
+        return self._cache.keep(self._shelf, name, drawn, PICTURE)
 
     def _check(self, text: str) -> None:
         longest = LONGEST_PROMPT.get(self._endpoint.model, LONGEST_OTHER_PROMPT)
@@ -178,7 +181,7 @@ class Studio:
         if len(text) > longest:
             raise ToolError(f"a prompt has {len(text)} characters; {self._endpoint.name} takes {longest}")
 
-    def _ask(self, order: Order) -> Drawn:
+    def _ask(self, order: Order) -> Picture:
         from maia_litellm.failures import Refused
 
         arguments = dict(self._arguments)
@@ -205,7 +208,7 @@ class Studio:
             data = base64.b64decode(item.b64_json, validate=True)
         except (binascii.Error, ValueError):
             raise BackboneError(f"{self._endpoint.name} sent a picture that is no base64") from None
-        return Drawn(opened(data), self._revised(str(item.revised_prompt or ""), order.text))
+        return self._finished(order, opened(data), self._revised(str(item.revised_prompt or ""), order.text))
 
     def _revised(self, said: str, asked: str) -> str:
         """Returns what the service says that it drew, if that is not what was asked for."""
@@ -223,16 +226,16 @@ class Studio:
             return Usage(input_tokens=read, output_tokens=written, unpriced_tokens=max(1, read + written))
         return Usage(input_tokens=read, output_tokens=written, cost=float(cost))
 
-    def _finished(self, order: Order, drawn: Drawn) -> tuple[Image, str]:
+    def _finished(self, order: Order, picture: PILImage.Image, revised: str) -> Picture:
         origin: dict[str, JsonValue] = {"model": self._endpoint.name, "seed": order.seed}
-        if drawn.revised:
-            origin["revised_prompt"] = drawn.revised
         if order.image is None:
-            image = Image.from_pil(drawn.picture, order.text, prompt=order.text, **origin)
+            origin["prompt"] = order.text
         else:
-            title = f"{order.image.title}, {order.text}" if order.image.title else order.text
-            image = Image.from_pil(drawn.picture, title, instruction=order.text, edited_from=order.image.id, **origin)
-        return image, f"the service drew: {_short(drawn.revised)}" if drawn.revised else ""
+            origin |= {"instruction": order.text, "edited_from": order.image.id}
+        if revised:
+            origin["revised_prompt"] = revised
+        warning = f"the service drew: {_short(revised)}" if revised else ""
+        return Picture(Image.from_pil(picture, order.title, **origin), warning)
 
 
 def _route(part: str, endpoint: Endpoint) -> tuple[str, Literal["openai", "http"]]:
