@@ -67,14 +67,24 @@ def unwrapped(found: dict[str, Tensor], expected: Container[str]) -> dict[str, T
     return found
 
 
-def load_weights(module: nn.Module, path: str) -> None:
+def load_weights(module: nn.Module, path: str, inside: str = "") -> None:
     """Reads a file of weights into a module, all of them.
+
+    Args:
+        module: Gets the weights.
+        path: The file.
+        inside: Where the module may lie in a larger one that the file was saved from (`visual.`): if names of the file
+            begin so, those alone are taken.
 
     Raises:
         UsageError: the file cannot be read, or its weights are not this module's; the message names the first.
     """
     expected = module.state_dict()
-    found = unwrapped(read_weights(path), expected)
+    found = read_weights(path)
+    if inside:
+        outer = unwrapped(found, {inside + name for name in expected})
+        found = {name.removeprefix(inside): value for name, value in outer.items() if name.startswith(inside)} or found
+    found = unwrapped(found, expected)
     missing = [name for name in expected if name not in found]
     unknown = [name for name in found if name not in expected]
     for names, said in ((missing, "lack"), (unknown, "hold an unknown")):

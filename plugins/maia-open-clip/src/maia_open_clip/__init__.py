@@ -1,0 +1,48 @@
+"""CLIP's image encoders as MAIA models. Importing this package imports neither torch nor open_clip."""
+
+from __future__ import annotations
+
+from maia_core.context import Context
+from maia_torch import TorchModel
+from maia_torch.options import TorchOptions
+
+
+class OpenClipModel(TorchModel):
+    """The image encoder of a model of open_clip by its name: `open-clip/RN50`, `open-clip/ViT-B-32`.
+
+    Layers are named as in the encoder: `layer1` to `layer4` of a ResNet, `transformer.resblocks.N` of a transformer;
+    `output` is the image's embedding. The text encoder is not run.
+    """
+
+    class Config(TorchOptions):
+        """Which model, with which weights."""
+
+        model: str
+        """Its name in open_clip: `RN50`, `ViT-B-32`."""
+        weights: str = "default"
+        """A tag of open_clip's (`openai`, `laion2b_s34b_b79k`), a file (`.pt` or `.safetensors`), or `random`; the
+        default is `openai` where there is one, else the first tag."""
+        size: int | tuple[int, int] | None = None
+        """Input in pixels, a side or [height, width]; as the weights were trained if not set."""
+
+    def __init__(self, config: Config, context: Context | None) -> None:
+        from maia_open_clip.zoo import build
+
+        built = build(config.model, config.weights, config.size)
+        super().__init__(
+            built.module,
+            built.preprocess,
+            f"open-clip/{config.model}",
+            classifier=False,
+            context=context,
+            **config.running,
+        )
+        if built.note:
+            self.warn(f"{self.name}: {built.note}")
+
+    @staticmethod
+    def models() -> list[str]:
+        """Returns the names of the models."""
+        from maia_open_clip.zoo import names
+
+        return names()

@@ -1,0 +1,137 @@
+"""open_clip's image encoders: the module, its weights and what it is shown."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import open_clip  # type: ignore[import-untyped]
+import torch
+from torch import nn
+
+from maia_core.errors import UsageError, did_you_mean, one_line
+from maia_torch import Preprocessing
+from maia_torch.hub import fetching
+from maia_torch.preprocess import Fit
+from maia_torch.weights import is_file, load_weights
+
+DEFAULT, RANDOM = "default", "random"
+"""Names of weights: open_clip's first, and those that nobody trained; they are the same ones every time."""
+
+FITS: dict[str, Fit] = {"shortest": "crop", "squash": "squash", "longest": "letterbox"}
+"""open_clip's ways to fit an image, in ours."""
+
+SMALL_TEXT = {"width": 8, "layers": 1, "heads": 1, "vocab_size": 8, "context_length": 8}
+"""A text encoder that is made because CLIP has one, and thrown away."""
+
+
+class Built(NamedTuple):
+    """An encoder that is ready to run.
+
+    Attributes:
+        module: The image encoder.
+        preprocess: What it is shown.
+        note: What the user must know.
+    """
+
+    module: nn.Module
+    preprocess: Preprocessing
+    note: str
+
+
+def names() -> list[str]:
+    """Returns the names of all models."""
+    return list(open_clip.list_models())
+
+
+def build(name: str, weights: str, size: int | tuple[int, int] | None) -> Built:
+    """Builds an image encoder.
+
+    Args:
+        name: One of `names()`.
+        weights: `default`, a tag, a file or `random`.
+        size: Input in pixels; None: as the weights were trained.
+
+    Raises:
+        UsageError: there is no such model, or no such weights, or a file is not of this model.
+        RunError: the weights cannot be fetched.
+    """
+    if name not in open_clip.list_models():
+        near = did_you_mean(name, names()) or " `maia systems list open-clip` lists them."
+        raise UsageError(f"open_clip has no model '{name}'.{near}")
+    tags = open_clip.list_pretrained_tags_by_model(name)
+    default = "openai" if "openai" in tags else next(iter(tags), "")
+    note = ""
+    if weights == RANDOM or is_file(weights):
+        tag = default
+        module = _empty(name, tag, size)
+        if weights == RANDOM:
+            note = "its weights are random: what its units respond to is an accident"
+        else:
+            load_weights(module, weights, inside="visual.")
+    else:
+        tag = default if weights == DEFAULT else weights
+        if tag not in tags:
+            hint = did_you_mean(weights, tags) or f" It has {', '.join(tags) or 'none'}."
+            raise UsageError(f"{name} has no weights '{weights}'.{hint} A file or 'random' will do, too.")
+        module = _fetched(name, tag, size)
+    return Built(module, _input(module, _published(name, tag)), note)
+
+
+def _published(name: str, tag: str) -> Mapping[str, Any]:
+    found: Mapping[str, Any] = open_clip.get_pretrained_cfg(name, tag) if tag else {}
+    return found
+
+
+def _fetched(name: str, tag: str, size: int | tuple[int, int] | None) -> nn.Module:
+    """Builds an encoder with open_clip's weights: from the cache, or fetched now."""
+    published = _published(name, tag)
+    repository = str(published.get("hf_hub", "")).rstrip("/")
+    with fetching(f"{tag} of open-clip/{name}", repository or None), _quiet():
+        model = open_clip.create_model(
+            name, pretrained=tag, force_image_size=size, force_quick_gelu=bool(published.get("quick_gelu"))
+        )
+    visual: nn.Module = model.visual
+    return visual
+
+
+def _empty(name: str, tag: str, size: int | tuple[int, int] | None) -> Any:
+    """Builds an encoder with random weights, the same ones every time."""
+    config = open_clip.get_model_config(name)
+    vision = config["vision_cfg"] | {"timm_model_pretrained": False} | ({"image_size": size} if size else {})
+    if "timm_model_name" not in vision:
+        del vision["timm_model_pretrained"]
+    quick = bool(config.get("quick_gelu") or _published(name, tag).get("quick_gelu"))
+    try:
+        with torch.random.fork_rng(devices=[]), _quiet():
+            torch.manual_seed(0)
+            return open_clip.CLIP(config["embed_dim"], vision, SMALL_TEXT, quick_gelu=quick).visual
+    except (TypeError, ValueError, RuntimeError, AssertionError) as error:
+        raise UsageError(f"open_clip cannot build {name}: {one_line(error)}") from error
+
+
+def _input(module: Any, published: Mapping[str, Any]) -> Preprocessing:
+    """Returns what the weights were trained on, at the encoder's own size."""
+    shown = vars(open_clip.transform.PreprocessCfg()) | dict(getattr(module, "preprocess_cfg", published))
+    size = module.image_size
+    return Preprocessing(
+        tuple(size) if isinstance(size, (tuple, list)) else size,
+        mean=tuple(shown["mean"]),
+        std=tuple(shown["std"]),
+        interpolation=shown["interpolation"],
+        fit=FITS[shown["resize_mode"]],
+        fill=shown["fill_color"],
+    )
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Silences what open_clip logs, by way of the root logger, while it builds: what matters of it is in the error."""
+    before = logging.root.manager.disable
+    logging.disable(logging.ERROR)
+    try:
+        yield
+    finally:
+        logging.disable(before)
