@@ -6,14 +6,16 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 
 import functools
 import inspect
+import warnings
 
 import pytest
 
 import maia_core.prompt
+from maia_core.agent import run
 from maia_core.config import RunConfig
 from maia_core.context import Context
 from maia_core.launch import make_session
-from maia_core.testing.fakes import FAKE_RUN, ScriptedBackbone, fake_parts
+from maia_core.testing.fakes import fake_parts
 from maia_vlm import describing
 
 TEXT = {
@@ -22,7 +24,7 @@ TEXT = {
     "num_hidden_layers": 2,
     "num_attention_heads": 4,
     "num_key_value_heads": 2,
-    "max_position_embeddings": 16384,
+    "max_position_embeddings": 32768,
 }
 VISION = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
 
@@ -294,17 +296,19 @@ def warned(context):
 
 @pytest.fixture(scope="session")
 def recorded(tmp_path_factory):
-    """The messages of a run of the real loop and sandbox on fake parts: 21 images, programs and what they printed."""
-    from maia_core.agent import run
-
+    """What the offline backbone was sent, turn by turn, in a run of the real loop, tools and sandbox on fake parts."""
     context = Context(RunConfig(), parts=fake_parts(), cache=tmp_path_factory.mktemp("cache"))
-    session = make_session(context)
-    backbone = ScriptedBackbone(FAKE_RUN)
+    session, backbone = make_session(context), context.part("backbone")
+    sent, complete = [], backbone.complete
+    backbone.complete = lambda messages, limits: sent.append(messages) or complete(messages, limits)
     try:
-        assert run(session, backbone).status == "answered"
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)  # Statistics of very few images.
+            assert run(session, backbone).status == "answered"
     finally:
         session.close()
-    return backbone.seen[-1]
+    assert max(sum(len(message.images) for message in messages) for messages in sent) > 40
+    return sent
 
 
 @pytest.fixture(autouse=True)
