@@ -63,6 +63,8 @@ def test_a_file_without_language_or_eyes_is_refused(tmp_path: Path) -> None:
         assert lacking in refusal(check_model, tiny_gguf.language_model(model, without=[lacking]))
     tiny_gguf.projector(projector, without=["clip.has_vision_encoder"])
     assert "not for images" in refusal(check_projector, projector, "backbone.projector")
+    tiny_gguf.projector(projector, without=["clip.projector_type"])
+    assert "newer conversion" in refusal(check_projector, projector, "backbone.projector")
 
 
 @pytest.mark.parametrize(

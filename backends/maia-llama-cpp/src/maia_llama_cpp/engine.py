@@ -6,6 +6,7 @@ import ctypes
 import re
 import threading
 import time
+import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -61,7 +62,7 @@ class Files:
     options: str = field(compare=False)
 
 
-@dataclass
+@dataclass(eq=False)
 class Talk:
     """What the model has read of one conversation, so that its next turn reads only what is new.
 
@@ -110,7 +111,8 @@ class Engine:
         """
         self._lib = lib = llama()
         self._lock = threading.RLock()
-        self._talk: Talk | None = None
+        self._closed = False
+        self._talk: weakref.ref[Talk] | None = None
         self._projector: Projector | None = None
         self.context = files.context
         LOG.clear()
@@ -212,8 +214,6 @@ class Engine:
             self._talk = None
             self._closed = True
 
-    _closed = False
-
     # How it works inside.
 
     @contextmanager
@@ -244,11 +244,12 @@ class Engine:
 
     def _turn_to(self, talk: Talk) -> None:
         """Brings a conversation into the model's memory, and parks the one that is there."""
-        if self._talk is talk:
+        present = self._talk() if self._talk else None
+        if present is talk:
             return
-        if self._talk is not None:
-            self._park(self._talk)
-        lib, self._talk = self._lib, talk
+        if present is not None and present.keep:
+            self._park(present)
+        lib, self._talk = self._lib, weakref.ref(talk)
         lib.llama_memory_clear(self._memory, True)
         saved, talk.parked = talk.parked, None
         if saved is None or not lib.llama_state_seq_set_data(self._model.ctx, saved, len(saved), 0):
@@ -256,8 +257,6 @@ class Engine:
 
     def _park(self, talk: Talk) -> None:
         lib, context = self._lib, self._model.ctx
-        if not talk.keep:
-            return
         self._forget(talk, len(talk.blocks))  # What was written after them.
         size = lib.llama_state_seq_get_size(context, 0)
         if talk.blocks and size <= MOST_PARKED_BYTES:

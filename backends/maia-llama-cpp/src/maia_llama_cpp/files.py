@@ -80,6 +80,8 @@ def check_projector(path: Path, option: str) -> None:
         )
     if header.values.get("clip.has_vision_encoder") is not True:
         raise UsageError(f"{option}: {path} is a projector, but not for images")
+    if not (header.text("clip.projector_type") or header.text("clip.vision.projector_type")):
+        raise UsageError(f"{option}: {path} does not say what type of projector it is; fetch a newer conversion")
     if missing := _missing_tensors(header):
         raise UsageError(f"{option}: {path} lacks {', '.join(missing[:3])}; fetch it again, or another conversion")
 
