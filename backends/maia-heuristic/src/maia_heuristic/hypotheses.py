@@ -100,6 +100,8 @@ class Data:
     def _fits(self, rules: Sequence[Rule], holds: Vector) -> list[Fit]:
         """Fits many rules at once; `holds` has shape (rules, n)."""
         n = len(self.response)
+        if not n:
+            return [Fit(rule, -self._price(rule), 0.0, 0.0, 0.0) for rule in rules]
         y = self.response
         x_mean, y_mean = holds.mean(axis=1), y.mean()
         x_var = holds.var(axis=1)
