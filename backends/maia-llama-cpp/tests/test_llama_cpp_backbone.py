@@ -38,6 +38,7 @@ def conversation(context: Callable[..., Any]) -> list[Message]:
     return session.conversation.messages
 
 
+@pytest.mark.slow
 def test_real_words_come_from_a_real_model(backbone_of: Callable[..., Any], smollm: Path) -> None:
     made = backbone_of(smollm)
     talk = [Message.of("system", "Answer in one word."), Message.of("user", "What is the capital of France?")]
@@ -51,6 +52,7 @@ def test_real_words_come_from_a_real_model(backbone_of: Callable[..., Any], smol
     assert not made.info.images
 
 
+@pytest.mark.slow
 def test_next_turn_reads_only_what_is_new(backbone_of: Callable[..., Any], smollm: Path) -> None:
     made = backbone_of(smollm)
     talk = [Message.of("system", "You are brief. " * 36), Message.of("user", "Name a bird.")]
@@ -62,6 +64,7 @@ def test_next_turn_reads_only_what_is_new(backbone_of: Callable[..., Any], smoll
     assert backbone_of(smollm).complete(talk, SHORT).text == second.text
 
 
+@pytest.mark.slow
 def test_model_without_eyes_is_told_what_images_show_and_says_so_once(
     backbone_of: Callable[..., Any], smollm: Path, context: Callable[..., Any]
 ) -> None:
@@ -89,6 +92,7 @@ def test_model_without_eyes_is_told_what_images_show_and_says_so_once(
     assert len(seen) == 2
 
 
+@pytest.mark.slow
 def test_whole_run_goes_through(backbone_of: Callable[..., Any], families: Any, conversation: list[Message]) -> None:
     """With eyes and without."""
     assert sum(len(message.images) for message in conversation) > 15
@@ -203,6 +207,7 @@ print(ascii(reply.text))
 """
 
 
+@pytest.mark.slow
 def test_processes_share_files_and_end_quietly(llava: Any, cache: Path, backbone_of: Callable[..., Any]) -> None:
     """Two at once; nothing is printed when they end with the weights still loaded."""
     expected = backbone_of(llava).complete([Message.of("user", "hi", disc("red"))], CallLimits(max_output_tokens=30))
