@@ -73,7 +73,7 @@ def test_whatever_a_decoder_raises_is_an_unreadable_image(encoded):
 def test_file_of_gigabytes_is_not_read(tmp_path):
     """A sparse file says that it has a terabyte."""
     (tmp_path / "huge.png").touch()
-    huge = StoredImages("x", ["huge"], [Place(tmp_path / "huge.png", 0, MAX_BYTES + 1)], ImageOptions())
+    huge = StoredImages("x", ["huge"], [Place(str(tmp_path / "huge.png"), 0, MAX_BYTES + 1)], ImageOptions())
     with pytest.raises(UnreadableImage, match="more than an image may have"):
         huge[0]
 

@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import datasets  # type: ignore[import-untyped]
-import httpx
 import huggingface_hub
 from datasets.packaged_modules.cache.cache import Cache  # type: ignore[import-untyped]
 from huggingface_hub import constants
@@ -93,11 +92,11 @@ def _from_hub(name: str, subset: str | None, revision: str | None, warn: Callabl
     with _progress():
         if revision is None and (cached := _cached(name, subset)):
             return cached
-        with _plainly(name, revision):
+        with _plainly(name, revision, Exception):  # Of the HTTP library, which is another in each generation.
             info = huggingface_hub.HfApi().dataset_info(name, revision=revision, timeout=SECONDS, files_metadata=True)
         total = sum(file.size or 0 for file in info.siblings or [])
         warn(f"fetching {name} from the hub: up to {total / 1e9:.1f} GB")
-        with _readable(name), _plainly(name, revision):
+        with _readable(name), _plainly(name, revision, ConnectionError):
             return _splits(datasets.load_dataset(name, name=subset, revision=revision))
 
 
@@ -123,8 +122,8 @@ def _readable(path: str) -> Iterator[None]:
 
 
 @contextmanager
-def _plainly(name: str, revision: str | None) -> Iterator[None]:
-    """Turns what the hub's library raises into one line."""
+def _plainly(name: str, revision: str | None, unreachable: type[Exception]) -> Iterator[None]:
+    """Turns what the hub's library raises into one line; `unreachable` too says that the hub cannot be reached."""
     try:
         yield
     except OfflineModeIsEnabled:
@@ -142,7 +141,7 @@ def _plainly(name: str, revision: str | None) -> Iterator[None]:
         raise UsageError(
             f"there is no folder '{name}', and no such data set on the hub (or it is private: set HF_TOKEN)"
         ) from None
-    except (HfHubHTTPError, LocalEntryNotFoundError, httpx.HTTPError, ConnectionError) as error:
+    except (HfHubHTTPError, LocalEntryNotFoundError, unreachable) as error:
         raise RunError(
             f"there is no folder '{name}', and fetching it from the hub ({constants.ENDPOINT}) failed: "
             f"{one_line(error)[:200]}"

@@ -74,4 +74,4 @@ class HuggingFaceDataset(EncodedImages):
         if path is None or size < 0:
             missing = f": there is no file {printable(path)}" if path else " is empty"
             raise UnreadableImage(f"{self.ids[index]}{missing}")
-        return Place(Path(path), 0, size).read()
+        return Place(path, 0, size).read()

@@ -80,16 +80,16 @@ def _in_folder(folder: Path) -> Iterator[Found]:
     with os.scandir(folder) as entries:
         for entry in entries:
             if WNID.fullmatch(entry.name) and entry.is_dir():
-                yield from _files(Path(entry.path), entry.name)
+                yield from _files(entry.path, entry.name)
     yield from _files(folder, "")
 
 
-def _files(folder: Path, wnid: str) -> Iterator[Found]:
+def _files(folder: Path | str, wnid: str) -> Iterator[Found]:
     with os.scandir(folder) as entries:
         for entry in entries:
             stem, suffix = os.path.splitext(entry.name)
             if suffix.lower() in SUFFIXES and entry.is_file():
-                yield Found(stem, Place(Path(entry.path), 0, entry.stat().st_size), wnid)
+                yield Found(stem, Place(entry.path, 0, entry.stat().st_size), wnid)
 
 
 def _in_archive(archive: Path, context: Context) -> Iterator[Found]:

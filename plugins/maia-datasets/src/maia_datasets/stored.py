@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 from maia_datasets.decode import ImageOptions
@@ -13,7 +12,7 @@ from maia_datasets.encoded import EncodedImages
 class Place(NamedTuple):
     """Where some bytes lie: `size` bytes of a file, from `offset` on."""
 
-    file: Path
+    file: str
     offset: int
     size: int
 
@@ -27,7 +26,7 @@ class Place(NamedTuple):
             file.seek(self.offset)
             found = file.read(self.size)
         if len(found) < self.size:
-            raise OSError(f"{self.file.name} ends before it")
+            raise OSError("the file ends before it")
         return found
 
 

@@ -56,7 +56,7 @@ def members(archive: Path, context: Context) -> list[tuple[str, Place]]:
             write_atomically(kept, json.dumps(found).encode())
         except OSError as error:
             context.warn(f"the index of {archive.name} cannot be kept in {kept.parent}: {error.strerror}")
-    return [(member.name, Place(archive, member.offset, member.size)) for member in found]
+    return [(member.name, Place(str(archive), member.offset, member.size)) for member in found]
 
 
 def _load(kept: Path, context: Context) -> list[Member] | None:
