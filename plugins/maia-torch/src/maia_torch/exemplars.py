@@ -1,22 +1,27 @@
-"""Exemplars, thresholds and statistics of all units of a layer, from one pass over a data set."""
+"""Exemplars, thresholds and statistics of a layer's units, from the index of the layer, which is built if need be."""
 
 from __future__ import annotations
 
+import tempfile
 import threading
+import weakref
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from maia_core.errors import UsageError
-from maia_core.exemplars import statistics
+from maia_core.errors import RunError, UsageError
 from maia_core.protocols import Dataset, System
-from maia_core.types import Exemplar, UnitStatistics
+from maia_core.types import Exemplar, Image, UnitStatistics, content_id
+from maia_torch.index.folder import cache_folder, folders
+from maia_torch.index.layer import LayerIndex, Unit, folder_name
 from maia_torch.layers import Layer
-from maia_torch.scan import Scan, scan
+from maia_torch.masks import active
 from maia_torch.unit import TorchUnit
 
 if TYPE_CHECKING:
     from maia_torch.model import TorchModel
+
+FEWEST = 15
+"""Exemplars that an index is built with at least; those that ask for more get the next power of two."""
 
 NAMED = 5
 """Unreadable images that a warning names."""
@@ -25,56 +30,126 @@ NAMED = 5
 class LayerExemplars:
     """The `maia_core.protocols.ExemplarSource` of a layer's units on one data set.
 
-    The pass runs when a unit first needs it, is kept on disk where the model has a run's context, and serves all units
-    of the layer from then on.
+    Reads the index that `maia exemplars build` made; where there is none, the layer's is built when a unit first needs
+    it, and kept in the cache of the model's run. Without a run it lasts as long as the object.
     """
 
     def __init__(self, model: TorchModel, layer: Layer, dataset: Dataset) -> None:
         self._model = model
         self._layer = layer
         self._dataset = dataset
-        self._scan: Scan | None = None
+        self._index: LayerIndex | None = None
         self._lock = threading.Lock()
 
     def exemplars(self, system: System, k: int) -> tuple[list[Exemplar], UnitStatistics]:
         """See `maia_core.protocols.ExemplarSource`; `system` is a unit of this layer."""
         unit = self._unit(system)
-        found = self._measured()
-        values = found.maxima[:, unit.index]
-        # Stable: equal values stay in the order of the data set.
-        best = np.argsort(-values, kind="stable")[: max(k, 0)]
-        images = [self._dataset[int(found.indices[row])] for row in best]
-        _, masked = unit.neuron(images)
-        return [Exemplar(float(values[row]), image) for row, image in zip(best, masked, strict=True)], self.statistics(
-            unit
-        )
+        found = self._opened(k).unit(unit.index)
+        images = [self._dataset[int(place)] for place in found.places[: max(k, 0)]]
+        masked = self._masked(found, unit, images)
+        exemplars = [Exemplar(float(value), image) for value, image in zip(found.values, masked, strict=False)]
+        return exemplars, found.statistics(self._model.quantile)
 
     def statistics(self, unit: TorchUnit) -> UnitStatistics:
         """Returns a unit's statistics over the data set, its masks' threshold among them."""
-        found = self._measured()
-        values = found.maxima[:, unit.index].tolist()
-        threshold, quantile = None, None
-        if found.thresholds is not None:
-            threshold, quantile = float(found.thresholds[unit.index]), self._model.quantile
-        return statistics(self._dataset.name, values, len(found.skipped), threshold, quantile)
+        return self._opened(1).unit(unit.index).statistics(self._model.quantile)
+
+    def _masked(self, found: Unit, unit: TorchUnit, images: list[Image]) -> list[Image]:
+        threshold = found.threshold(self._model.quantile)
+        maps = [found.map(rank) for rank in range(len(images))]
+        masked = []
+        for image, unit_map in zip(images, maps, strict=True):
+            if unit_map is None or threshold is None:
+                return unit.neuron(images)[1]
+            box = self._model.preprocess.box(image.width, image.height)
+            masked.append(image.masked(active(unit_map, threshold, image.width, image.height, box)))
+        return masked
 
     def _unit(self, system: System) -> TorchUnit:
-        if isinstance(system, TorchUnit) and system.model is self._model and system.layer == self._layer:
+        if isinstance(system, TorchUnit) and system.model is self._model and system.layer.key == self._layer.key:
             return system
         raise UsageError(
             f"these are exemplars of units of {self._model.name}:{self._layer.name}, not of {system.info.ref}"
         )
 
-    def _measured(self) -> Scan:
+    # --- the index ---
+
+    def _opened(self, k: int) -> LayerIndex:
+        """Returns an index with at least `k` exemplars."""
         with self._lock:
-            if self._scan is None:
-                context = self._model.context
-                self._scan = scan(self._model, self._layer, self._dataset, context)
-                if self._scan.skipped and context is not None:
-                    context.warn(_skipped(self._dataset.name, self._scan.skipped))
-            return self._scan
+            if self._index is None or self._index.sheet.k < min(k, len(self._dataset)):
+                first = self._index is None
+                self._index = self._known(k) or self._built(FEWEST if k <= FEWEST else 1 << (k - 1).bit_length())
+                if first and self._index.sheet.skipped:
+                    self._model.warn(_skipped(self._index))
+            return self._index
+
+    def _known(self, k: int, *, silent: bool = False) -> LayerIndex | None:
+        """Returns an index that is there already; None where there is none that can be used."""
+        if self._model.context is None:
+            return None
+        for folder in folders(self._model.context.cache, self._model.fingerprint, self._dataset.fingerprint):
+            found = folder / folder_name(self._layer.name)
+            if not found.exists():
+                continue
+            try:
+                index = LayerIndex(found)
+                if self._fits(index, k):
+                    index.check()
+                    return index
+            except UsageError as error:
+                if not silent:
+                    self._model.warn(f"{error} (this is done now)")
+        return None
+
+    def _fits(self, index: LayerIndex, k: int) -> bool:
+        sheet = index.sheet
+        return (
+            sheet.complete
+            and sheet.k >= min(k, sheet.images)
+            and (sheet.model_fingerprint, sheet.key) == (self._model.fingerprint, self._layer.key)
+            and (sheet.dataset_fingerprint, sheet.images) == (self._dataset.fingerprint, len(self._dataset))
+        )
+
+    def _built(self, k: int) -> LayerIndex:
+        context = self._model.context
+        if context is not None:
+            folder = cache_folder(context.cache, self._model.fingerprint, self._dataset.fingerprint)
+            try:
+                return self._built_in(folder, k)
+            except (OSError, RunError) as error:
+                if isinstance(error, RunError) and not isinstance(error.__cause__, OSError):
+                    raise
+                context.warn(f"the exemplars of layer {self._layer.name} cannot be kept: {error}")
+        folder = Path(tempfile.mkdtemp(prefix="maia-exemplars-"))
+        weakref.finalize(self, _remove, folder)
+        return self._built_in(folder, k)
+
+    def _built_in(self, folder: Path, k: int) -> LayerIndex:
+        from maia_torch.index.build import build
+        from maia_torch.index.options import Options
+
+        work = folder / f".building-{content_id(f'{self._layer.key} {k}'.encode())[:12]}"
+        build(
+            self._model,
+            [self._layer],
+            self._dataset,
+            folder,
+            Options(k=k, unattended=True),
+            work=work,
+            needless=lambda: self._known(k, silent=True) is not None,
+            warn=self._model.warn,
+        )
+        return LayerIndex(folder / folder_name(self._layer.name))
 
 
-def _skipped(dataset: str, ids: tuple[str, ...]) -> str:
-    more = ", ..." if len(ids) > NAMED else ""
-    return f"{len(ids)} images of {dataset} cannot be read and were skipped: {', '.join(ids[:NAMED])}{more}"
+def _skipped(index: LayerIndex) -> str:
+    skipped, dataset = index.sheet.skipped, index.sheet.dataset
+    named = ", ".join(index.ids(index.skipped[:NAMED].tolist()))
+    return f"{skipped} images of {dataset} cannot be read and were skipped: {named}{', ...' if skipped > NAMED else ''}"
+
+
+def _remove(folder: Path) -> None:
+    import shutil
+
+    shutil.rmtree(folder, ignore_errors=True)

@@ -57,7 +57,11 @@ def rank_error(count: int, positions: int, looked: int, quantile: float, risk: f
     if looked >= positions or not count:
         return 0.0
     n, log = count * looked, math.log(2 / risk)
-    return math.sqrt(2 * quantile * (1 - quantile) * log / n) + log / (3 * n)
+    error = 0.0
+    for _ in range(8):  # the variance that counts is that at the ranks q - e and q + e, which depend on e
+        nearest_half = min(max(0.5, quantile - error), quantile + error)
+        error = math.sqrt(2 * nearest_half * (1 - nearest_half) * log / n) + log / (3 * n)
+    return min(error, 1.0)
 
 
 def drawn_positions(places: NDArray[np.int64], positions: int, looked: int) -> NDArray[np.int64]:

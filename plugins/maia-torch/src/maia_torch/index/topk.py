@@ -50,7 +50,7 @@ class TopK:
         units: list[NDArray[np.intp]] = []
         slots: list[NDArray[np.intp]] = []
         hopeful = np.flatnonzero((values >= self.worst).any(axis=1))
-        for row in hopeful:
+        for row in hopeful.tolist():
             value, place = values[row], places[row]
             better = np.flatnonzero((value > self.worst) | ((value == self.worst) & (place < self.worst_place)))
             if better.size == 0:
@@ -65,9 +65,9 @@ class TopK:
         if not rows:
             nothing = np.empty(0, np.intp)
             return nothing, nothing, nothing
-        row, unit, slot = np.concatenate(rows), np.concatenate(units), np.concatenate(slots)
-        stayed = self.places[unit, slot] == places[row]
-        return row[stayed], unit[stayed], slot[stayed]
+        kept = np.concatenate(rows), np.concatenate(units), np.concatenate(slots)
+        stayed = self.places[kept[1], kept[2]] == places[kept[0]]
+        return kept[0][stayed], kept[1][stayed], kept[2][stayed]
 
     def order(self) -> NDArray[np.intp]:
         """Returns the slots of each unit, best first: of shape (units, k)."""
