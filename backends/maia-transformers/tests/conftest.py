@@ -53,8 +53,8 @@ TEXT_ONLY = (
 
 
 def tokenizer(tokens, **named):
-    """A byte-level tokenizer whose first words are `tokens`."""
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    """A byte-level tokenizer whose first words are `tokens`; it begins texts with its `bos_token`, if it has one."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
     from transformers import PreTrainedTokenizerFast
 
     words = Tokenizer(models.BPE())
@@ -65,6 +65,8 @@ def tokenizer(tokens, **named):
         vocab_size=1000, initial_alphabet=alphabet, special_tokens=list(tokens), show_progress=False
     )
     words.train_from_iterator(map(inspect.getsource, (maia_core.prompt, describing)), trainer)
+    if start := named.get("bos_token"):
+        words.post_processor = processors.TemplateProcessing(f"{start} $A", None, [(start, words.token_to_id(start))])
     return PreTrainedTokenizerFast(tokenizer_object=words, **named)
 
 

@@ -132,9 +132,10 @@ def test_system_message_without_a_system_role_begins_the_first_user_message(back
 
 def test_the_first_token_is_written_once(backbone):
     """A template that writes it, and a tokenizer that adds it, must not do so both."""
-    for family in ("gemma3", "idefics3"):
+    for family in ("gemma3", "idefics3", "llava", "llama"):
         model = backbone(family)
-        assert tokens_of(model, QUESTION).count(model._chat._weights.tokenizer.bos_token_id) == 1
+        tokens = tokens_of(model, [Message.of("system", "Be brief."), Message.of("user", "Hello")])
+        assert tokens.count(model._chat._weights.tokenizer.bos_token_id) == 1
 
 
 def test_more_pictures_than_the_model_takes_are_tiled(backbone):
@@ -194,13 +195,18 @@ def test_stop_reasons_and_counts(fresh, backbone):
 def test_a_reply_that_takes_too_long_is_cut(fresh, backbone):
     """A model on a slow machine must not hang a run."""
     model = backbone("llava")
-    reply = model.complete(QUESTION, CallLimits(max_output_tokens=10_000, seconds=0.05))
-    assert reply.stop == "length"
+    weights, limits = model._chat._weights, CallLimits(max_output_tokens=10_000, seconds=0.05)
+
+    def can_only_write(token):
+        weights.model.generation_config.suppress_tokens = [n for n in range(len(weights.tokenizer)) if n != token]
+
+    can_only_write(weights.tokenizer.convert_tokens_to_ids("x"))
+    reply = model.complete(QUESTION, limits)
+    assert (reply.stop, reply.text) == ("length", "x" * reply.usage.output_tokens)
     assert 0 < reply.usage.output_tokens < 10_000
-    weights = model._chat._weights
-    weights.model.generation_config.suppress_tokens = [n for n in range(len(weights.tokenizer)) if n != 2]
+    can_only_write(weights.tokenizer.pad_token_id)
     with pytest.raises(BackboneError, match=r"limits\.reply_seconds"):
-        model.complete(QUESTION, CallLimits(max_output_tokens=10_000, seconds=0.05))
+        model.complete(QUESTION, limits)
 
 
 def test_too_long_a_conversation_is_said_before_anything_is_computed(backbone, monkeypatch):

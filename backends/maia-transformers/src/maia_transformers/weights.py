@@ -134,7 +134,8 @@ def _load(name: str, key: Key, device: torch.device) -> Weights:
                 f"the weights of {name} do not fit into the memory of {device}: set dtype=bfloat16, offload=true or "
                 "device=cpu"
             ) from error
-        raise UsageError(f"{name} cannot be loaded: {one_line(error)[:300]}") from error
+        cause, _, _ = one_line(error).partition(" If you were trying to load it from")  # Advice about the hub.
+        raise UsageError(f"{name} cannot be loaded: {cause[:300]}") from error
 
 
 def _loaded(key: Key, device: torch.device) -> Weights:
