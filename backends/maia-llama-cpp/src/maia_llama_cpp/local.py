@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
-
-from PIL import Image as PILImage
 
 from maia_core.context import Context
 from maia_core.errors import BackboneError
@@ -13,6 +10,7 @@ from maia_core.types import CallLimits, Message, Reply
 from maia_llama_cpp.engine import Talk
 from maia_llama_cpp.files import fingerprint
 from maia_llama_cpp.options import ModelOptions, checked
+from maia_llama_cpp.projector import sample_picture
 from maia_llama_cpp.reply import split_reasoning
 from maia_llama_cpp.shared import acquire, free
 from maia_llama_cpp.template import Turn, choose_template
@@ -20,9 +18,6 @@ from maia_vlm import ImageLimits, PackedMessage, Picture, pack
 
 MIN_SIDE, MAX_SIDE = 32, 1024
 """Sides of pictures in pixels: below, some encoders have no patch to see; above, a picture fills the window."""
-
-SAMPLE_SIDE = 224
-"""The picture whose tokens are counted, in pixels: MAIA's images are about that large."""
 
 IMAGE_SHARE = 2
 """Untiled pictures may take half of the window."""
@@ -67,7 +62,7 @@ class LocalModel:
             option=f"{options}.chat_format",
         )
         self.system_role = self._template.system_role
-        self.image_tokens = self._engine.count(self._engine.marker, [_sample()]) if self.sees else 0
+        self.image_tokens = self._engine.count(self._engine.marker, [sample_picture()]) if self.sees else 0
         self.most_pictures = max(1, self.context // IMAGE_SHARE // self.image_tokens) if self.sees else 0
         self._limits = ImageLimits(count=self.most_pictures or None, min_side=MIN_SIDE, max_side=MAX_SIDE)
 
@@ -102,9 +97,3 @@ class LocalModel:
             else:
                 raise BackboneError(f"{self.name} sees no images; set its projector, or describe them")
         return Turn(message.role, "\n".join(parts))
-
-
-def _sample() -> Picture:
-    data = io.BytesIO()
-    PILImage.new("RGB", (SAMPLE_SIDE, SAMPLE_SIDE), "grey").save(data, "png")
-    return Picture(data.getvalue(), "png", SAMPLE_SIDE, SAMPLE_SIDE)

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import ctypes
+import io
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
+
+from PIL import Image as PILImage
 
 from maia_core.errors import UsageError
 from maia_core.types import content_id
 from maia_llama_cpp.native import LOG, complaint, llama, mtmd
 from maia_llama_cpp.prompt import Block, ImageBlock, text_blocks
 from maia_vlm import Picture
+
+SAMPLE_SIDE = 224
+"""Sides of an ordinary picture in pixels: MAIA's images are about that large."""
 
 
 class Projector:
@@ -114,3 +120,10 @@ def _bitmap(lib: Any, picture: Picture) -> Any:
     bitmap = lib.mtmd_bitmap_init(image.width, image.height, data)
     lib.mtmd_bitmap_set_id(bitmap, content_id(picture.data).encode())
     return bitmap
+
+
+def sample_picture() -> Picture:
+    """Returns a grey picture of ordinary size."""
+    data = io.BytesIO()
+    PILImage.new("RGB", (SAMPLE_SIDE, SAMPLE_SIDE), "grey").save(data, "png")
+    return Picture(data.getvalue(), "png", SAMPLE_SIDE, SAMPLE_SIDE)

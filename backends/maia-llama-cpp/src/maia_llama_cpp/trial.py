@@ -11,19 +11,17 @@ import platform
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from importlib import metadata
-from io import BytesIO
 from pathlib import Path
 from typing import Any
-
-from PIL import Image as PILImage
 
 from maia_core.errors import MaiaError, PluginError, UsageError, one_line
 from maia_core.types import CallLimits, content_id
 from maia_llama_cpp.engine import Engine, Files, Talk
 from maia_llama_cpp.files import fingerprint
 from maia_llama_cpp.native import install_command, llama
-from maia_vlm import Picture
+from maia_llama_cpp.projector import sample_picture
 
 SECONDS = 1800
 """Longest trial: large files are read from a slow disk."""
@@ -32,7 +30,7 @@ SECONDS = 1800
 def try_out(files: Files, cache: Path) -> None:
     """Loads the files in a child process and has one token written, with an image where there is a projector.
 
-    Once for each pair of files, llama-cpp-python and machine: success is noted in the cache.
+    Once for each pair of files, window, llama-cpp-python and machine: success is noted in the cache.
 
     Raises:
         PluginError: llama-cpp-python is missing or broken, or crashes.
@@ -49,17 +47,19 @@ def try_out(files: Files, cache: Path) -> None:
     except subprocess.TimeoutExpired as error:
         raise UsageError(f"{files.options}.model: {files.model} was not loaded within {SECONDS} s") from error
     if done.returncode == 1:
-        raise UsageError(done.stdout.strip() or f"llama.cpp could not be tried: {done.stderr.strip()[-300:]}")
+        said = done.stdout.splitlines() or [f"llama.cpp could not be tried: {' '.join(done.stderr.split())[-300:]}"]
+        raise UsageError(said[-1])
     if done.returncode != 0:
         raise PluginError(_crash(files, -done.returncode))
-    cache.mkdir(parents=True, exist_ok=True)
-    note.touch()
+    with suppress(OSError):  # Then the next start tries again.
+        cache.mkdir(parents=True, exist_ok=True)
+        note.touch()
 
 
 def _name(files: Files) -> str:
     """Returns what names a trial: it is done again when anything of this changes."""
     prints = [fingerprint(path) for path in (files.model, files.projector) if path]
-    place = [platform.node(), metadata.version("llama-cpp-python"), str(files.gpu_layers)]
+    place = [platform.node(), metadata.version("llama-cpp-python"), str(files.gpu_layers), str(files.context)]
     return content_id(*(text.encode() for text in (*prints, *place)))
 
 
@@ -78,12 +78,6 @@ def _crash(files: Files, number: int) -> str:
     )
 
 
-def _grey() -> Picture:
-    data = BytesIO()
-    PILImage.new("RGB", (224, 224), "grey").save(data, "png")
-    return Picture(data.getvalue(), "png", 224, 224)
-
-
 def main(given: str) -> int:
     """What the child process does; prints why it failed."""
     fields: dict[str, Any] = json.loads(given)
@@ -91,7 +85,7 @@ def main(given: str) -> int:
     files = Files(**(fields | paths))
     try:
         engine = Engine(files)
-        pictures = [_grey()] if files.projector else []
+        pictures = [sample_picture()] if files.projector else []
         limits = CallLimits(max_output_tokens=1, seconds=SECONDS)
         engine.answer(Talk(), f"{engine.marker}\nThis is", pictures, limits, temperature=0)
     except MaiaError as error:
