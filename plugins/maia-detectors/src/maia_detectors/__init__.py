@@ -1,0 +1,1 @@
+"""Detectors of the transformers library: text to boxes, scores and masks."""
