@@ -61,7 +61,10 @@ class Conversation:
         The oldest images leave first, then the exemplars, then images of the newest message; where that is not enough,
         the oldest turns as a whole.
         """
-        room = info.context_tokens - reply_tokens if info.context_tokens else None
+        window = info.context_tokens
+        room = (
+            max(window - reply_tokens, window // 2, 1) if window else None
+        )  # A small window is not all for the reply.
         allowed = [tokens for tokens in (policy.tokens, room, self._asked and self._asked.max_tokens) if tokens]
         asked = Asked(
             turn=turn,

@@ -158,3 +158,11 @@ def test_estimate_follows_what_the_backbone_counts():
     conversation.take(first)
     conversation.take(Replied(turn=1, reply=Reply(text="", usage=Usage(input_tokens=2200)), seconds=0))
     assert conversation.ask(2, policy, info, 100).tokens == 2200
+
+
+@pytest.mark.parametrize(("window", "room"), [(100_000, 96_000), (4096, 2048), (1000, 500)])
+def test_small_window_is_shared_by_conversation_and_reply(window, room):
+    conversation = Conversation()
+    conversation.take(MessageAdded(message=Message.of("user", "x")))
+    info = BackboneInfo(name="m", context_tokens=window)
+    assert conversation.ask(1, Window(), info, reply_tokens=4000 if window > 4096 else 4096).max_tokens == room
