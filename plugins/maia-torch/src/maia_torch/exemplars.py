@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 
 from maia_core.errors import RunError, UsageError
 from maia_core.protocols import Dataset, System
-from maia_core.types import Exemplar, Image, UnitStatistics, content_id
+from maia_core.types import Exemplar, UnitStatistics, content_id
+from maia_torch.index import pictures
 from maia_torch.index.folder import cache_folder, folders
-from maia_torch.index.layer import LayerIndex, Unit, folder_name
+from maia_torch.index.layer import LayerIndex, folder_name
 from maia_torch.layers import Layer
-from maia_torch.masks import active
 from maia_torch.unit import TorchUnit
 
 if TYPE_CHECKING:
@@ -46,24 +46,15 @@ class LayerExemplars:
         unit = self._unit(system)
         found = self._opened(k).unit(unit.index)
         images = [self._dataset[int(place)] for place in found.places[: max(k, 0)]]
-        masked = self._masked(found, unit, images)
+        masked = pictures.masked(found, images, self._model.preprocess, self._model.quantile)
+        if masked is None:
+            masked = unit.neuron(images)[1]
         exemplars = [Exemplar(float(value), image) for value, image in zip(found.values, masked, strict=False)]
         return exemplars, found.statistics(self._model.quantile)
 
     def statistics(self, unit: TorchUnit) -> UnitStatistics:
         """Returns a unit's statistics over the data set, its masks' threshold among them."""
         return self._opened(1).unit(unit.index).statistics(self._model.quantile)
-
-    def _masked(self, found: Unit, unit: TorchUnit, images: list[Image]) -> list[Image]:
-        threshold = found.threshold(self._model.quantile)
-        maps = [found.map(rank) for rank in range(len(images))]
-        masked = []
-        for image, unit_map in zip(images, maps, strict=True):
-            if unit_map is None or threshold is None:
-                return unit.neuron(images)[1]
-            box = self._model.preprocess.box(image.width, image.height)
-            masked.append(image.masked(active(unit_map, threshold, image.width, image.height, box)))
-        return masked
 
     def _unit(self, system: System) -> TorchUnit:
         if isinstance(system, TorchUnit) and system.model is self._model and system.layer.key == self._layer.key:

@@ -11,14 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maia_core.protocols import Dataset
-from maia_core.types import QUANTILES
 from maia_torch.index.fast import FAST
-from maia_torch.index.histogram import Histograms
 from maia_torch.index.layer import Range, Sheet, record
 from maia_torch.index.measures import Best, Statistics
 from maia_torch.index.sampling import looks
 from maia_torch.index.topk import NOWHERE
-from maia_torch.index.write import AT_ONCE, Columns, Contents
+from maia_torch.index.write import Columns, Contents, activation_quantiles
 from maia_torch.layers import Layer, unit_label
 
 if TYPE_CHECKING:
@@ -72,7 +70,7 @@ def contents(found: Finished, sample: Columns) -> tuple[Contents, Columns]:
         if found.best.maps.codes is not None:
             maps = found.best.maps.codes[np.arange(sheet.units)[:, None], order]
     records["mean"], records["squares"] = found.statistics.moments.mean, found.statistics.moments.squares
-    records["quantiles"] = quantiles(sheet, found.statistics.activations, columns)
+    records["quantiles"] = activation_quantiles(sheet, found.statistics.activations, columns)
     records["error"] = 0 if found.error is None else found.error
     histograms = {"map": found.statistics.maps, "activation": found.statistics.activations}
     named = np.unique(np.concatenate([places[places != NOWHERE], found.sampled, np.array(found.skipped, np.int64)]))
@@ -86,15 +84,6 @@ def contents(found: Finished, sample: Columns) -> tuple[Contents, Columns]:
         {int(place): found.dataset.ids[int(place)] for place in named},
     )
     return made, columns
-
-
-def quantiles(sheet: Sheet, activations: Histograms | None, sample: Columns) -> NDArray[np.float64]:
-    """Returns the activation at each of `QUANTILES`, of shape (units, quantiles): exact if the sample is everything."""
-    if activations is not None:
-        return np.stack([activations.quantile(quantile) for quantile in QUANTILES], axis=1).astype(np.float64)
-    step = max(1, AT_ONCE // max(sheet.sampled, 1))
-    rows = [sample(first, min(first + step, sheet.units)) for first in range(0, sheet.units, step)]
-    return np.concatenate([np.quantile(part.astype(np.float64), QUANTILES, axis=1).T for part in rows])
 
 
 def _sheet(found: Finished, sampled: int) -> Sheet:

@@ -30,7 +30,7 @@ from pydantic import Field, JsonValue, ValidationError
 
 from maia_core.errors import UsageError, one_line
 from maia_core.types import QUANTILES, Data, UnitStatistics, content_id
-from maia_torch.index.histogram import RELATIVE, Histogram
+from maia_torch.index.histogram import BINS, RELATIVE, Histogram
 from maia_torch.index.maps import decoded, fits
 from maia_torch.index.sampling import SAMPLE, rank_error
 
@@ -230,6 +230,8 @@ class LayerIndex:
             raise self._broken("units", "the histograms end nowhere")
         row = self.units[unit]
         top, low, high = (row[f"{name}_{field}"].item() for field in ("top", "low", "high"))
+        if (bins[first:last] >= BINS).any():
+            raise self._broken(f"{name}_bins", "it holds bins that there are not")
         return Histogram(bins[first:last], counts[first:last], top, low, high)
 
     def check(self) -> None:

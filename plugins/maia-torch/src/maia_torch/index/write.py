@@ -13,6 +13,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from maia_core.types import QUANTILES
 from maia_torch.index.histogram import Histograms
 from maia_torch.index.layer import SHEET, Sheet
 
@@ -77,6 +78,15 @@ def write(folder: Path, contents: Contents, sample: Columns) -> None:
     with open(folder / SHEET, "xb") as file:
         file.write(json.dumps(contents.sheet.model_dump(mode="json"), indent=1).encode())
         _settle(file)
+
+
+def activation_quantiles(sheet: Sheet, activations: Histograms | None, sample: Columns) -> NDArray[np.float64]:
+    """Returns the activation at each of `QUANTILES`, of shape (units, quantiles): exact if the sample is everything."""
+    if activations is not None:
+        return np.stack([activations.quantile(quantile) for quantile in QUANTILES], axis=1).astype(np.float64)
+    step = max(1, AT_ONCE // max(sheet.sampled, 1))
+    rows = [sample(first, min(first + step, sheet.units)) for first in range(0, sheet.units, step)]
+    return np.concatenate([np.quantile(part.astype(np.float64), QUANTILES, axis=1).T for part in rows])
 
 
 def put_in_place(made: Path, folder: Path) -> None:

@@ -1,0 +1,173 @@
+"""Indexes in the forms that other tools read. Imports no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from maia_core.errors import PluginError, UsageError
+from maia_core.protocols import Dataset
+from maia_core.types import QUANTILES
+from maia_torch.index.layer import LayerIndex, folder_name
+from maia_torch.index.pictures import preprocessing, same_data
+from maia_torch.masks import active
+from maia_torch.prefetch import prefetched
+
+THRESHOLDS = (0.95, 0.99, 0.995)
+"""The quantiles of units' maps that are given as thresholds."""
+
+AT_ONCE = 256
+"""Units whose rows are made at once."""
+
+
+def to_parquet(layers: Sequence[LayerIndex], folder: Path) -> list[Path]:
+    """Writes `units.parquet`, a row for each unit, and `exemplars.parquet`, a row for each exemplar of each unit.
+
+    Raises:
+        PluginError: pyarrow is not installed.
+        OSError: the folder cannot be written.
+    """
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ImportError as error:
+        raise PluginError("Parquet needs pyarrow: pip install 'maia-torch[parquet]'") from error
+    folder.mkdir(parents=True, exist_ok=True)
+    written = []
+    for name, rows in (("units", _units), ("exemplars", _exemplars)):
+        path = folder / f"{name}.parquet"
+        writer = None
+        try:
+            for layer in layers:
+                for first in range(0, layer.sheet.units, AT_ONCE):
+                    units = range(first, min(first + AT_ONCE, layer.sheet.units))
+                    table = pyarrow.Table.from_pylist(list(rows(layer, units)), schema=_schema(pyarrow, name))
+                    writer = writer or pyarrow.parquet.ParquetWriter(path, table.schema)
+                    writer.write_table(table)
+        finally:
+            if writer is not None:
+                writer.close()
+        written.append(path)
+    return written
+
+
+def _schema(pyarrow: Any, name: str) -> Any:
+    text, whole, real = pyarrow.string(), pyarrow.int64(), pyarrow.float64()
+    unit = {"model": text, "layer": text, "unit": whole, "label": text}
+    if name == "units":
+        fields = unit | {"dataset": text, "images": whole, "skipped": whole, "mean": real, "std": real}
+        fields |= {f"quantile_{quantile:g}": real for quantile in QUANTILES}
+        fields |= {f"threshold_{quantile:g}": real for quantile in THRESHOLDS}
+    else:
+        fields = unit | {
+            "rank": whole,
+            "activation": real,
+            "image": text,
+            "place": whole,
+            "row": whole,
+            "column": whole,
+        }
+    return pyarrow.schema(list(fields.items()))
+
+
+def _units(layer: LayerIndex, units: range) -> Iterator[dict[str, Any]]:
+    sheet = layer.sheet
+    for number in units:
+        unit = layer.unit(number)
+        known = unit.statistics(THRESHOLDS[0])
+        yield {
+            **{"model": sheet.model, "layer": sheet.layer, "unit": number, "label": unit.label},
+            **{"dataset": sheet.dataset, "images": sheet.count, "skipped": sheet.skipped},
+            **{"mean": known.mean, "std": known.std},
+            **{f"quantile_{q:g}": value for q, value in zip(QUANTILES, known.quantiles, strict=True)},
+            **{f"threshold_{q:g}": unit.threshold(q) for q in THRESHOLDS},
+        }
+
+
+def _exemplars(layer: LayerIndex, units: range) -> Iterator[dict[str, Any]]:
+    sheet = layer.sheet
+    for number in units:
+        unit = layer.unit(number)
+        positions = unit.positions or [(None, None)] * len(unit.places)
+        for rank, (value, place, image, (row, column)) in enumerate(
+            zip(unit.values.tolist(), unit.places.tolist(), unit.ids(), positions, strict=True), 1
+        ):
+            yield {
+                **{"model": sheet.model, "layer": sheet.layer, "unit": number, "label": unit.label, "rank": rank},
+                **{"activation": value, "image": image, "place": place, "row": row, "column": column},
+            }
+
+
+def to_milan(layer: LayerIndex, dataset: Dataset, folder: Path, units: Sequence[int], quantile: float) -> Path:
+    """Writes the folder of a layer as MILAN and the MAIA paper's reference code read it.
+
+    `images.npy`: uint8 of shape (units, k, 3, height, width), what the network saw; `masks.npy`: uint8 0 and 1 of shape
+    (units, k, 1, height, width); `ids.csv`: places in the data set; `activations.csv`; `thresholds.csv`; `units.npy`.
+    Where a unit has fewer exemplars, the rest is zero.
+
+    Raises:
+        UsageError: the data set is another one, or the index keeps no maps to make masks from.
+        OSError: the folder exists, or cannot be written.
+    """
+    same_data(layer, dataset)
+    if layer.maps is None:
+        raise UsageError(f"the index of {layer.sheet.layer} keeps no maps, so there are no masks to export")
+    preprocess = preprocessing(layer.sheet)
+    height, width = preprocess.input
+    made = folder / folder_name(layer.sheet.layer)
+    made.mkdir(parents=True)
+    k, chosen = layer.sheet.k, [layer.unit(number) for number in units]
+    shape = (len(chosen), k)
+    images = _new(made / "images.npy", (*shape, 3, height, width))
+    masks = _new(made / "masks.npy", (*shape, 1, height, width))
+    wanted: dict[int, list[tuple[int, int]]] = {}
+    for row, unit in enumerate(chosen):
+        for rank, place in enumerate(unit.places.tolist()):
+            wanted.setdefault(place, []).append((row, rank))
+    thresholds = [unit.threshold(quantile) or 0.0 for unit in chosen]
+    crops = prefetched(lambda place: preprocess.crop(dataset[place]), sorted(wanted), ahead=64)
+    for place, crop in zip(sorted(wanted), crops, strict=True):
+        for row, rank in wanted[place]:
+            images[row, rank] = crop.transpose(2, 0, 1)
+            unit_map = chosen[row].map(rank)
+            assert unit_map is not None
+            masks[row, rank, 0] = active(unit_map, thresholds[row], width, height, (0, 0, width, height))
+    np.save(made / "units.npy", np.asarray(units, np.int64))
+    records = layer.units[list(units)]
+    np.savetxt(made / "ids.csv", records["places"], "%i", ",")
+    np.savetxt(made / "activations.csv", records["values"], "%.5e", ",")
+    np.savetxt(made / "thresholds.csv", thresholds, "%.5e", ",")
+    return made
+
+
+def to_clip_dissect(layer: LayerIndex, folder: Path) -> Path:
+    """Writes activations on the uniform sample as CLIP-Dissect keeps them, but as `.npy`: `DATASET_MODEL_LAYER_max.npy`.
+
+    It holds float32 of shape (images, units). CLIP-Dissect's own file is a `.pt`, which is a pickle;
+    `torch.save(torch.from_numpy(numpy.load(NPY)), PT)` makes one. Beside it, `..._images.txt` has the images' ids.
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
+    sheet = layer.sheet
+    folder.mkdir(parents=True, exist_ok=True)
+    stem = "_".join(folder_name(part) for part in (sheet.dataset, sheet.model, sheet.layer))
+    path = folder / f"{stem}_max.npy"
+    with open(path, "wb") as file:
+        np.lib.format.write_array(file, np.ascontiguousarray(layer.sample.T), (1, 0), allow_pickle=False)
+    ids = layer.ids(layer.sample_places.tolist())
+    (folder / f"{stem}_images.txt").write_text("".join(f"{name}\n" for name in ids), encoding="utf-8")
+    return path
+
+
+def _new(path: Path, shape: tuple[int, ...]) -> NDArray[np.uint8]:
+    """Makes a file of zeros, which takes no memory while it is filled."""
+    with suppress(FileNotFoundError):
+        path.unlink()
+    made: NDArray[np.uint8] = np.lib.format.open_memmap(path, "w+", np.uint8, shape, version=(1, 0))
+    return made

@@ -1,0 +1,157 @@
+"""Joins what several machines measured of one data set into one index. Imports no torch."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from maia_core.errors import UsageError
+from maia_torch.index.folder import Index
+from maia_torch.index.histogram import BINS, Histograms
+from maia_torch.index.layer import HistogramName, LayerIndex, Range, Sheet, record
+from maia_torch.index.moments import Moments
+from maia_torch.index.state import locked, told_of_full_disks
+from maia_torch.index.topk import NOWHERE
+from maia_torch.index.write import Contents, activation_quantiles, put_in_place, write
+
+SAME = {
+    "model_fingerprint": "model, weights or preprocessing",
+    "key": "layer",
+    "dataset_fingerprint": "data set",
+    "images": "number of images",
+    "shape": "shape",
+    "k": "number of exemplars (--k)",
+    "looked": "number of positions",
+}
+"""What must be the same in all parts, and what it is called."""
+
+
+def merge(parts: Sequence[Path], folder: Path) -> dict[str, Sheet]:
+    """Merges indexes of different images of one data set.
+
+    Exemplars, counts and histograms are those that one build of all the images would give; means and deviations too,
+    but for rounding.
+
+    Args:
+        parts: Folders of indexes with the same layers.
+        folder: Where the merged index goes; layers that it has already are refused.
+
+    Returns:
+        The sheet of each layer.
+
+    Raises:
+        UsageError: the parts do not fit together.
+        RunError: the disk is full.
+    """
+    indexes = [Index(part) for part in parts]
+    names = sorted({name for index in indexes for name in index.layers()})
+    if not names:
+        raise UsageError(f"{parts[0]} holds no exemplar index")
+    if known := set(names) & set(Index(folder).layers()):
+        raise UsageError(f"{folder} has the layer {min(known)} already; choose another folder")
+    opened = {name: [index.layer(name) for index in indexes] for name in names}
+    sheets = {name: _merged_sheet(layers) for name, layers in opened.items()}
+    work = folder / ".merging"
+    with told_of_full_disks(folder), locked(work, wait=False):
+        for name, layers in opened.items():
+            made = work / layers[0].folder.name
+            shutil.rmtree(made, ignore_errors=True)
+            _write(made, sheets[name], sorted(layers, key=lambda layer: layer.sheet.ranges))
+            put_in_place(made, folder)
+        shutil.rmtree(work)
+    return sheets
+
+
+def _merged_sheet(layers: Sequence[LayerIndex]) -> Sheet:
+    first = layers[0].sheet
+    for layer in layers[1:]:
+        for field, called in SAME.items():
+            if getattr(layer.sheet, field) != getattr(first, field):
+                raise UsageError(f"{layer.folder} was built with another {called} than {layers[0].folder}")
+    sheets = [layer.sheet for layer in layers]
+    return first.model_copy(
+        update={
+            "ranges": _joined(layers),
+            "count": sum(sheet.count for sheet in sheets),
+            "skipped": sum(sheet.skipped for sheet in sheets),
+            "sampled": sum(sheet.sampled for sheet in sheets),
+            "fast": max(sheet.fast for sheet in sheets),
+        }
+    )
+
+
+def _joined(layers: Sequence[LayerIndex]) -> tuple[Range, ...]:
+    spans = sorted((span, layer.folder) for layer in layers for span in layer.sheet.ranges)
+    joined: list[Range] = []
+    for (first, last), folder in spans:
+        if joined and first < joined[-1][1]:
+            raise UsageError(f"{folder} holds images {first} to {last - 1} of the data set, and so does another part")
+        if joined and first == joined[-1][1]:
+            joined[-1] = joined[-1][0], last
+        else:
+            joined.append((first, last))
+    return tuple(joined)
+
+
+def _write(folder: Path, sheet: Sheet, layers: Sequence[LayerIndex]) -> None:
+    rows = [layer.units for layer in layers]
+    moments = Moments.empty(sheet.units)
+    for layer, row in zip(layers, rows, strict=True):
+        moments.add(Moments(layer.sheet.count, row["mean"], row["squares"]))
+    histograms = {name: _histograms(layers, name) for name in layers[0].histograms}
+    where = np.concatenate([layer.sample_places for layer in layers])
+    ascending = np.argsort(where)
+
+    def sample(first: int, last: int) -> NDArray[np.float32]:
+        return np.concatenate([layer.sample[first:last] for layer in layers], axis=1)[:, ascending]
+
+    places = np.concatenate([row["places"] for row in rows], axis=1)
+    values = np.concatenate([row["values"] for row in rows], axis=1)
+    order = np.lexsort((np.where(places < 0, NOWHERE, places), np.where(places < 0, np.inf, -values)), axis=1)
+    order = order[:, : sheet.k]
+    records = np.zeros(sheet.units, record(sheet.k))
+    for name in ("places", "values", "positions", "lows"):
+        records[name] = np.take_along_axis(np.concatenate([row[name] for row in rows], axis=1), order, 1)
+    records["mean"], records["squares"] = moments.mean, moments.squares
+    records["quantiles"] = activation_quantiles(sheet, histograms.get("activation"), sample)
+    records["error"] = np.max([row["error"] for row in rows], axis=0)
+    skipped = np.sort(np.concatenate([layer.skipped for layer in layers]))
+    ids: dict[int, str] = {}
+    for layer, row in zip(layers, rows, strict=True):
+        own = np.unique(np.concatenate([row["places"].ravel(), layer.sample_places, layer.skipped]))
+        own = own[own >= 0].tolist()
+        ids |= dict(zip(own, layer.ids(own), strict=True))
+    named = {*np.unique(records["places"]).tolist(), *where.tolist(), *skipped.tolist()} - {-1}
+    kept = {place: ids[place] for place in named}
+    made = Contents(sheet, records, _maps(layers, order), where[ascending], skipped, histograms, kept)
+    write(folder, made, sample)
+
+
+def _maps(layers: Sequence[LayerIndex], order: NDArray[np.intp]) -> NDArray[np.uint16] | None:
+    sheet = layers[0].sheet
+    if not sheet.keeps_maps:
+        return None
+    merged = np.empty((sheet.units, *order.shape[1:], *sheet.shape[1:]), np.uint16)
+    part, slot = np.divmod(order, sheet.k)
+    for number, layer in enumerate(layers):
+        unit, rank = np.nonzero(part == number)
+        if layer.maps is not None:
+            merged[unit, rank] = layer.maps[unit, slot[unit, rank]]
+    return merged
+
+
+def _histograms(layers: Sequence[LayerIndex], name: HistogramName) -> Histograms:
+    merged = Histograms.empty(layers[0].sheet.units)
+    for layer in layers:
+        units = layer.units
+        counts = np.zeros((layer.sheet.units, BINS), np.int32)
+        for unit in range(layer.sheet.units):
+            found = layer.histogram(name, unit)
+            counts[unit, found.bins] = found.counts
+        tops, low, high = (np.array(units[f"{name}_{field}"]) for field in ("top", "low", "high"))
+        merged.merge(Histograms(counts, tops, low, high))
+    return merged
