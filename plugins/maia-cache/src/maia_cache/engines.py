@@ -16,6 +16,7 @@ class CachedGenerator:
 
     Attributes:
         name: What the generator is called in the cache.
+        fingerprint: The generator's.
     """
 
     def __init__(
@@ -29,13 +30,8 @@ class CachedGenerator:
             name: What the generator is called in the cache.
             step: How many images it is asked for in one call; all that are missing where it is None.
         """
-        self.name = name
+        self.name, self.fingerprint = name, generator.fingerprint
         self._generator, self._cache, self._step = generator, cache, step
-
-    @property
-    def fingerprint(self) -> str:
-        """The generator's."""
-        return self._generator.fingerprint
 
     def generate(self, prompts: Sequence[str], seeds: Sequence[int]) -> GeneratedImages:
         """Makes one image a prompt, titled with it.
@@ -59,6 +55,7 @@ class CachedEditor:
 
     Attributes:
         name: What the editor is called in the cache.
+        fingerprint: The editor's.
     """
 
     def __init__(self, editor: ImageEditor, cache: ContentCache, name: str = "editor", step: int | None = None) -> None:
@@ -70,13 +67,8 @@ class CachedEditor:
             name: What the editor is called in the cache.
             step: How many images it is asked for in one call; all that are missing where it is None.
         """
-        self.name = name
+        self.name, self.fingerprint = name, editor.fingerprint
         self._editor, self._cache, self._step = editor, cache, step
-
-    @property
-    def fingerprint(self) -> str:
-        """The editor's."""
-        return self._editor.fingerprint
 
     def edit(self, images: Sequence[Image], instructions: Sequence[str], seeds: Sequence[int]) -> GeneratedImages:
         """Returns one edited image each, titled with the original's title and the instruction.
@@ -110,6 +102,7 @@ class CachedDescriber:
 
     Attributes:
         name: What the describer is called in the cache.
+        fingerprint: The describer's.
     """
 
     def __init__(
@@ -123,13 +116,8 @@ class CachedDescriber:
             name: What the describer is called in the cache.
             step: How many images it is asked about in one call; all that are missing where it is None.
         """
-        self.name = name
+        self.name, self.fingerprint = name, describer.fingerprint
         self._describer, self._cache, self._step = describer, cache, step
-
-    @property
-    def fingerprint(self) -> str:
-        """The describer's."""
-        return self._describer.fingerprint
 
     def describe(self, images: Sequence[Image]) -> list[str]:
         """Describes what the unmasked region of each image shows; titles are not passed on."""

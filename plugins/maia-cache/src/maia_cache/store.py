@@ -8,10 +8,10 @@ import re
 import secrets
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from maia_cache.claims import Claims
 from maia_cache.forms import FORMS, MOST_BYTES, Form
@@ -40,6 +40,18 @@ LIMIT_FILE = "limit"
 
 _claims = Claims()
 """What is being made in this process, in whatever folder and for whatever run."""
+
+
+class PartlyRefused(ToolError):
+    """Some of what was asked for in one call is refused; the rest was made.
+
+    Attributes:
+        made: What was made, by its position in the call.
+    """
+
+    def __init__(self, message: str, made: Mapping[int, Any]) -> None:
+        super().__init__(message)
+        self.made = made
 
 
 @dataclass(frozen=True)
@@ -161,7 +173,7 @@ class ContentCache:
             step: How many are made in one call; all where it is None. What was made before a failure is kept.
 
         Raises:
-            ToolError: `make` raised one for some of the values; the others are made nevertheless, and kept.
+            ToolError: `make` raised one (or `PartlyRefused`) for some of the values; the others are made, and kept.
             Exception: what else `make` raises.
         """
         first = {key: place for place, key in reversed(list(enumerate(keys)))}
@@ -180,12 +192,14 @@ class ContentCache:
                 wanted = missing(mine)
                 for chunk in _chunks(wanted, step):
                     try:
-                        made = make([first[key] for key in chunk])
+                        made = list(zip(chunk, make([first[key] for key in chunk]), strict=True))
+                    except PartlyRefused as error:
+                        refused.append(error)
+                        made = [(chunk[place], value) for place, value in error.made.items()]
                     except ToolError as error:
                         refused.append(error)
                         continue
-                    pairs = list(zip(chunk, made, strict=True))
-                    found |= {key: self.keep(engine, key, value, form) for key, value in pairs}
+                    found |= {key: self.keep(engine, key, value, form) for key, value in made}
             others.wait()
             waiting = missing(others.keys)
         if refused:

@@ -1,0 +1,1 @@
+"""Diffusion models as image generators and editors."""

@@ -1,0 +1,69 @@
+"""Images changed as instructed by a diffusion model: Instruct-Pix2Pix, FLUX.1-Kontext and their like."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from PIL import Image as PILImage
+from pydantic import Field
+
+from maia_cache import CachedEditor, Picture, shared
+from maia_core.context import Context
+from maia_core.types import GeneratedImages, Image
+from maia_diffusers.engine import Engine, recordable
+from maia_diffusers.options import PipelineOptions
+
+
+class DiffusersEditor(CachedEditor):
+    """Changes images as instructed; the same edit of the same pixels with the same seed is made once over all runs.
+
+    The model is found when this is made, and loaded when the first image is edited that the cache does not have.
+    """
+
+    class Config(PipelineOptions):
+        """Options of the editor."""
+
+        size: int | None = Field(None, ge=8, le=8192)
+        """Longer side in pixels at which images are edited; they come back in their own size. Their own where it is not
+        set: set what the model was trained on, 512 for Instruct-Pix2Pix, 1024 for Kontext."""
+        image_guidance: float | None = Field(None, ge=0, allow_inf_nan=False)
+        """How closely Instruct-Pix2Pix keeps to the image; the pipeline's default where it is not set."""
+
+    def __init__(self, config: Config, context: Context) -> None:
+        """Finds the model.
+
+        Raises:
+            PluginError: a package is missing.
+            UsageError: there is no such model or device, or the model does not edit as instructed.
+            RunError: the hub cannot be reached.
+        """
+        retoucher = Retoucher(config, context)
+        super().__init__(retoucher, shared(context), retoucher.name, retoucher.step)
+
+
+class Retoucher(Engine):
+    """The editor without its cache."""
+
+    def __init__(self, config: DiffusersEditor.Config, context: Context) -> None:
+        super().__init__(config, context, "editor", size=config.size, image_guidance=config.image_guidance)
+        self._size, self._model = config.size, config.model
+
+    def edit(self, images: Sequence[Image], instructions: Sequence[str], seeds: Sequence[int]) -> GeneratedImages:
+        """Returns one edited image each, of its original's size; see `Engine.draw` for what it raises."""
+        from maia_diffusers.drawing import Drawn, Job
+
+        jobs = [
+            # Always RGB: a small image with transparency would be taken for what the network itself computes with.
+            Job(recordable(text), seed, image=(image.clean or image).pil(), longer=self._size)
+            for image, text, seed in zip(images, instructions, seeds, strict=True)
+        ]
+
+        def picture(place: int, drawn: Drawn) -> Picture:
+            original, job = images[place], jobs[place]
+            edited = PILImage.fromarray(drawn.pixels)
+            if edited.size != (original.width, original.height):
+                edited = edited.resize((original.width, original.height), PILImage.Resampling.LANCZOS)
+            origin = {"instruction": job.text, "edited_from": (original.clean or original).id}
+            return Picture(Image.from_pil(edited, job.text, **origin, seed=job.seed, model=self._model), drawn.warning)
+
+        return self.draw(jobs, picture)

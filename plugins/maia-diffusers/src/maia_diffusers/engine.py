@@ -1,0 +1,154 @@
+"""What the generator and the editor have in common: the model is found at once, and loaded when it first draws."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from maia_cache import PartlyRefused, Picture
+from maia_core.context import Context
+from maia_core.errors import ToolError, UsageError
+from maia_core.types import GeneratedImages, content_id
+from maia_diffusers.key import Key
+from maia_diffusers.options import PipelineOptions, require
+from maia_diffusers.roles import Role, mismatch, roles_by_name
+
+if TYPE_CHECKING:
+    from maia_diffusers.drawing import Drawn, Job
+
+VERSION = 1
+"""Raised whenever the same options, text and seed would give another image."""
+
+OURS = frozenset(
+    {
+        "prompt",
+        "image",
+        "generator",
+        "output_type",
+        "return_dict",
+        "num_images_per_prompt",
+        "width",
+        "height",
+        "latents",
+    }
+    | {"num_inference_steps", "guidance_scale", "image_guidance_scale", "negative_prompt", "max_area", "_auto_resize"}
+)
+"""Arguments of a pipeline's call that have an option, or that MAIA sets itself."""
+
+SHOWN = 100
+"""Characters of a prompt in a message."""
+
+
+class Engine:
+    """A model in the role of a generator or an editor.
+
+    Attributes:
+        name: What it is called in the cache: the role and the model.
+        step: How many images it is asked for at once.
+        fingerprint: Changes with the model's files, with every option that decides about pixels, and with the library.
+    """
+
+    def __init__(self, options: PipelineOptions, context: Context, role: Role, **own: Any) -> None:
+        """Finds the model and the device.
+
+        Args:
+            options: The plugin's options.
+            context: The run's.
+            role: What the model is used for.
+            **own: What only this role has of options that decide about pixels.
+
+        Raises:
+            PluginError: a package is missing.
+            UsageError: there is no such model or device, or the model is for something else.
+            RunError: the hub cannot be reached.
+        """
+        require(role)
+        from maia_diffusers.device import choose_device, choose_dtype
+        from maia_diffusers.folder import read_index
+        from maia_diffusers.hub import locate
+
+        if clash := OURS & set(options.params):
+            raise UsageError(f"{role}.params: '{min(clash)}' has an option of its own, or is set by MAIA; leave it out")
+        self._options, self._role, self._context, self._own = options, role, context, own
+        folder = locate(options.model, options.revision, options.variant, options.safety, context.warn)
+        index = read_index(folder, options.model)
+        if told := mismatch(options.model, index.pipeline, roles_by_name(index.pipeline), role):
+            raise UsageError(told)
+        device = choose_device(options.device)
+        dtype = choose_dtype(options.dtype, device, unet=any(part.name == "unet" for part in index.components))
+        self._key = Key(
+            folder.resolve(),
+            options.variant,
+            str(device),
+            str(dtype).removeprefix("torch."),
+            options.scheduler,
+            options.offload,
+            options.slicing,
+            options.tiling,
+            options.safety,
+        )
+        self.name = f"diffusers-{role}-{Path(options.model).expanduser().name or options.model}"
+        self.step = 1 if options.exact else options.batch
+        self.fingerprint = self._fingerprint()
+
+    def _fingerprint(self) -> str:
+        from maia_diffusers.folder import files, fingerprint
+
+        options, key = self._options, self._key
+        used = files(key.folder, options.model, key.variant, safety=key.safety)
+        content = fingerprint(key.folder, used, self._context.cache / "diffusers", self._context.warn)
+        # Not the batch, the slicing and the offloading: what they change is within the tolerance.
+        parts: list[Any] = [VERSION, self._role, content, key.device.partition(":")[0], key.dtype, key.scheduler]
+        parts += [options.steps, options.guidance, options.negative_prompt, dict(sorted(options.params.items()))]
+        parts += [key.tiling, options.exact, options.redraws, self._own, version("diffusers")]
+        return content_id(json.dumps(parts).encode())
+
+    def draw(self, jobs: Sequence[Job], picture: Callable[[int, Drawn], Picture]) -> GeneratedImages:
+        """Draws some images.
+
+        Args:
+            jobs: What is wanted.
+            picture: Makes the image of what came of the n-th job.
+
+        Raises:
+            ToolError: a text is empty.
+            PartlyRefused: the safety checker blanked every image of some of the texts.
+            UsageError: the model cannot be loaded, or does not take an option.
+            RunError: memory does not suffice, or the pipeline failed.
+        """
+        from maia_diffusers.drawing import Drawer
+
+        if any(not job.text.strip() for job in jobs):
+            what = {"generator": "a prompt is empty; say what the image should show"}
+            raise ToolError(what.get(self._role, "an instruction is empty; say what should be changed"))
+        drawer = Drawer(self._options, self._key, self._role, self._arguments(), self._context.warn)
+        made = {place: picture(place, drawn) for place, drawn in enumerate(drawer.draw(jobs)) if drawn is not None}
+        if refused := [_short(job.text) for place, job in enumerate(jobs) if place not in made]:
+            texts = " and ".join(f"'{text}'" for text in dict.fromkeys(refused))
+            tries = 1 + self._options.redraws
+            raise PartlyRefused(f"the safety checker blanked all {tries} images of {texts}: use other words", made)
+        pictures = [made[place] for place in range(len(jobs))]
+        return GeneratedImages([one.image for one in pictures], [one.warning for one in pictures])
+
+    def _arguments(self) -> dict[str, Any]:
+        """Returns what the pipeline's call takes beside texts, images, sizes and seeds."""
+        options = self._options
+        asked = {
+            "num_inference_steps": options.steps,
+            "guidance_scale": options.guidance,
+            "image_guidance_scale": self._own.get("image_guidance"),
+            "negative_prompt": options.negative_prompt or None,
+        }
+        return {name: value for name, value in asked.items() if value is not None} | options.params
+
+
+def recordable(text: str) -> str:
+    """Returns a text without lone surrogates, which no record and no tokenizer takes."""
+    return text.encode("utf-8", "replace").decode("utf-8")
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= SHOWN else text[: SHOWN - 1] + "…"
