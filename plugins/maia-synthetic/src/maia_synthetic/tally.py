@@ -41,23 +41,24 @@ def score_runs(paths: Iterable[Path]) -> list[Scored]:
         RecordError: a run folder is damaged.
     """
     scored = []
+    context = Context()
     for path in paths:
         folders = [path] if (path / MANIFEST).exists() else sorted(file.parent for file in path.glob(f"*/{MANIFEST}"))
-        scored += [each for folder in folders if (each := score_run(folder)) is not None]
+        scored += [each for folder in folders if (each := score_run(folder, context)) is not None]
     if not scored:
         raise UsageError(f"there is no run of a synthetic neuron in {', '.join(map(str, paths))}")
     return sorted(scored, key=lambda each: (KINDS.index(each.kind), each.neuron))
 
 
-def score_run(folder: Path) -> Scored | None:
-    """Scores one run; None for a run of something else."""
+def score_run(folder: Path, context: Context) -> Scored | None:
+    """Scores one run; None for a run of something else. Lists are drawn by what `context` finds."""
     reader = RunReader(folder)
     config = validated(RunConfig, reader.manifest.config, str(folder))
     plugin, _, ref = config.system.name.partition(":") if config.system else ("", "", "")
     if config.system is None or plugin.partition("@")[0] != "synthetic":
         return None
     ref = ref or str(config.system.options.get("ref", ""))
-    truth = resolve(ref, Context(config))
+    truth = resolve(ref, context)
     outcome = reader.outcome
     labels = outcome.explanation.labels if outcome is not None and outcome.explanation is not None else ()
     judged = verdict(truth, labels) if labels else "no answer"
