@@ -101,6 +101,14 @@ def test_every_layout_is_the_same_data_set_with_the_same_labels(tmp_path, images
         assert [image.id for image in dataset] == [image.id for image in opened(original)]
 
 
+def test_what_else_lies_there_is_left_out(tmp_path, images, opened):
+    """A Mac writes a `._` file beside each on a foreign disk."""
+    root = _write(
+        _by_class(tmp_path, images), {f"val/{TENCH}/._{STEMS[0]}.JPEG": b"", "val/notes.txt": b"", "val/.x": b""}
+    )
+    assert opened(root).ids == STEMS
+
+
 def test_broader_concepts_follow_the_class(tmp_path, images, opened):
     dataset = opened(_by_class(tmp_path, images))
     tench, tiger = dataset.concepts(0), dataset.concepts(1)

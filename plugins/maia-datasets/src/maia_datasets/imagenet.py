@@ -88,7 +88,7 @@ def _files(folder: Path | str, wnid: str) -> Iterator[Found]:
     with os.scandir(folder) as entries:
         for entry in entries:
             stem, suffix = os.path.splitext(entry.name)
-            if suffix.lower() in SUFFIXES and entry.is_file():
+            if _is_image(stem, suffix) and entry.is_file():
                 yield Found(stem, Place(entry.path, 0, entry.stat().st_size), wnid)
 
 
@@ -97,5 +97,9 @@ def _in_archive(archive: Path, context: Context) -> Iterator[Found]:
         folder, base = os.path.split(name)
         stem, suffix = os.path.splitext(base)
         wnid = os.path.basename(folder)
-        if suffix.lower() in SUFFIXES:
+        if _is_image(stem, suffix):
             yield Found(stem, place, wnid if WNID.fullmatch(wnid) else "")
+
+
+def _is_image(stem: str, suffix: str) -> bool:
+    return suffix.lower() in SUFFIXES and not stem.startswith(".")
