@@ -29,11 +29,11 @@ class Data(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
 
 
-def content_id(*chunks: bytes) -> str:
+def content_id(*chunks: bytes | memoryview) -> str:
     """Returns the content hash that names images, files and cache entries: 32 hexadecimal digits of BLAKE2b."""
     digest = hashlib.blake2b(digest_size=16)
     for chunk in chunks:
-        digest.update(len(chunk).to_bytes(8, "big"))
+        digest.update(memoryview(chunk).nbytes.to_bytes(8, "big"))
         digest.update(chunk)
     return digest.hexdigest()
 
@@ -75,7 +75,7 @@ class Image(Data):
             raise UsageError(f"an image needs uint8 pixels of shape (height, width, 3), not {given}")
         pixels = np.ascontiguousarray(pixels)
         height, width = pixels.shape[:2]
-        name = content_id(f"{width}x{height}".encode(), pixels.tobytes())
+        name = content_id(f"{width}x{height}".encode(), pixels.data)
         return cls(id=name, title=title, width=width, height=height, provenance=provenance).bind(lambda: pixels)
 
     @classmethod
@@ -84,7 +84,8 @@ class Image(Data):
         if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
             image = image.convert("RGBA")
             image = PILImage.alpha_composite(PILImage.new("RGBA", image.size, "white"), image)
-        return cls.from_pixels(np.asarray(image.convert("RGB")), title, **provenance)
+        rgb = image if image.mode == "RGB" else image.convert("RGB")  # Converting copies in any case.
+        return cls.from_pixels(np.asarray(rgb), title, **provenance)
 
     def bind(self, load: Callable[[], NDArray[Any]]) -> Image:
         """Sets how the pixels (of a masked image: the mask) are loaded, and returns this handle."""
