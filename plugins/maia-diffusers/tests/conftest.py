@@ -175,7 +175,7 @@ def flux(kind: str = "FluxPipeline") -> Any:
 BUILDERS: dict[str, Callable[[], Any]] = {
     "sd": stable_diffusion,
     "sd-strict": lambda: stable_diffusion(-2.0),
-    "sd-picky": lambda: stable_diffusion(0.0),
+    "sd-picky": lambda: stable_diffusion(0.175),
     "pix2pix": pix2pix,
     "sdxl": stable_diffusion_xl,
     "sd3": stable_diffusion_3,

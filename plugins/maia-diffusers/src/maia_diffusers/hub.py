@@ -89,7 +89,7 @@ def _fetched(model: str, revision: str | None, variant: str, safety: bool, warn:
     with _plainly(model, revision):
         # The library's downloads wait and try again for minutes where there is no network; this request does not.
         info = huggingface_hub.HfApi().model_info(model, revision=revision, timeout=SECONDS, files_metadata=True)
-        index = Path(huggingface_hub.hf_hub_download(model, INDEX, revision=info.sha))
+        index = Path(huggingface_hub.hf_hub_download(model, INDEX, revision=revision))
     sizes = {file.rfilename: file.size or 0 for file in info.siblings or []}
     chosen = [INDEX]
     for part in wanted(read_index(index.parent, model), safety=safety):
@@ -100,7 +100,7 @@ def _fetched(model: str, revision: str | None, variant: str, safety: bool, warn:
             chosen += [prefix + name for name in weights(names, f"{model}, {part.name}", variant)]
     warn(f"fetching {model} from the hub: {sum(sizes.get(name, 0) for name in chosen) / 1e9:.1f} GB")
     with _plainly(model, revision), _progress():
-        found = Path(huggingface_hub.snapshot_download(model, revision=info.sha, allow_patterns=chosen))
+        found = Path(huggingface_hub.snapshot_download(model, revision=revision, allow_patterns=chosen))
     files(found, model, variant, safety=safety)
     return found
 

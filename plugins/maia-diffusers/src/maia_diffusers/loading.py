@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from typing import Any
 
 import diffusers
@@ -24,9 +24,9 @@ ROOM = 1.2
 """Memory that loading takes, as a multiple of the files' size."""
 
 
-def _dropped(key: Hashable) -> None:
-    assert isinstance(key, Key)
-    collect(torch.device(key.device))
+def _dropped(keys: Sequence[Hashable]) -> None:
+    for device in {key.device for key in keys if isinstance(key, Key)}:
+        collect(torch.device(device))
 
 
 pool: Pool[Any] = Pool(_dropped)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
@@ -33,11 +33,11 @@ class Slot(Generic[P]):
 class Pool(Generic[P]):
     """Pipelines by what they are made from."""
 
-    def __init__(self, dropped: Callable[[Hashable], None] = lambda key: None) -> None:
+    def __init__(self, dropped: Callable[[Sequence[Hashable]], None]) -> None:
         """Makes an empty pool.
 
         Args:
-            dropped: Told the key of a pipeline that has left, to free what it held.
+            dropped: Told the keys of pipelines that have left, to free what they held.
         """
         self._dropped = dropped
         self._lock = threading.Lock()
@@ -79,8 +79,8 @@ class Pool(Generic[P]):
             idle = [key for key, slot in self._slots.items() if slot.held is not None and not slot.users]
             for key in idle:
                 self._slots[key].held = None
-        for key in idle:
-            self._dropped(key)
+        if idle:
+            self._dropped(idle)
         return bool(idle)
 
     def loaded(self) -> list[Hashable]:
@@ -94,4 +94,4 @@ class Pool(Generic[P]):
             if slot.timer is not timer or slot.users or slot.held is None:
                 return
             slot.held = None
-        self._dropped(key)
+        self._dropped([key])
