@@ -243,11 +243,11 @@ class _Build:
             return True
         ranking, started = self._ranking, self.done
         for batch in self._batches(range(self._first + started, self._last)):
+            before, self.done = self.done, started + batch.upto
             if ranking is not None and self._fast is not None and len(batch.places):
-                ranking.rank(self._fast, self._model.engine, batch, self.done, self._statistics)
+                ranking.rank(self._fast, self._model.engine, batch, (before, self.done), self._statistics)
             elif len(batch.places):
                 passes.run(self._model.engine, batch, self.layers, self._measure)
-            before, self.done = self.done, started + batch.upto
             self.skipped += batch.skipped
             if ranking is not None and before < ranking.pilot() <= self.done and not self._pays(ranking):
                 return False

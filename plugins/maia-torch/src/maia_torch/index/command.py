@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import json
 import os
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import click
 
-if TYPE_CHECKING:
-    from maia_core.context import Context
-    from maia_torch.index.layer import LayerIndex, Sheet, Unit
+from maia_torch.index.arguments import (
+    chosen_data,
+    context_of,
+    is_there,
+    layers_of,
+    numbers_of,
+    span_of,
+    target_of,
+    unit_of,
+)
+from maia_torch.index.printing import ProgressLine, clean, facts, note, print_summary, print_unit, ranges, write_picture
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 FOLDER = click.Path(path_type=Path)
-
-THRESHOLDS = (0.95, 0.99, 0.995)
-"""The quantiles that `show` gives as thresholds of masks."""
 
 
 def dataset_options(command: F) -> F:
@@ -94,21 +98,21 @@ def build(
 
     if ":" in model:
         raise UsageError(f"'{model}' names a unit; give the model alone, and --layers {model.split(':')[1]}")
-    context, given = _context(dataset, options, config_file)
+    context, given = context_of(dataset, options, config_file)
     data = context.dataset
-    span = _span(shard, len(data))
+    span = span_of(shard, len(data))
     if span is not None and out is None:
         raise UsageError("a shard needs a folder of its own: --out FOLDER")
     found: Any = context.model(model, **given)
     if not hasattr(found, "engine"):
         raise UsageError(f"'{model}' is no torch model, so maia exemplars cannot read its layers")
-    chosen = _layers(layers, found)
+    chosen = layers_of(layers, found)
     own = cache_folder(context.cache, found.fingerprint, data.fingerprint)
     folder = out or own
-    missing = [layer for layer in chosen if not _is_there(Index(folder), layer.name, found, data, k, span)]
+    missing = [layer for layer in chosen if not is_there(Index(folder), layer.name, found, data, k, span)]
     for layer in chosen:
         if layer not in missing:
-            click.echo(f"{_clean(layer.name)}: there already", err=True)
+            click.echo(f"{clean(layer.name)}: there already", err=True)
     settings: dict[str, Any] = {"batch": batch, "workers": workers}
     chosen_options = Options(
         k=k,
@@ -118,11 +122,11 @@ def build(
         **{name: value for name, value in settings.items() if value is not None},
     )
     if missing:
-        with _Line() as line:
-            run(found, missing, data, folder, chosen_options, progress=line, warn=_note)
+        with ProgressLine() as line:
+            run(found, missing, data, folder, chosen_options, progress=line, warn=note)
     if out is not None and span is None:
         note_folder(context.cache, found.fingerprint, data.fingerprint, folder)
-    _summary(folder, [layer.name for layer in chosen])
+    print_summary(folder, [layer.name for layer in chosen])
 
 
 @exemplars.command()
@@ -139,8 +143,8 @@ def merge(parts: tuple[Path, ...], out: Path) -> None:
     if first.complete:
         note_folder(cache_dir(), first.model_fingerprint, first.dataset_fingerprint, out)
     else:
-        _note(f"this covers {_ranges(first)} of {first.images:,} images; runs use it once the rest is merged, too")
-    _summary(out, list(sheets))
+        note(f"this covers {ranges(first)} of {first.images:,} images; runs use it once the rest is merged, too")
+    print_summary(out, list(sheets))
 
 
 @exemplars.command("list")
@@ -153,8 +157,8 @@ def list_indexes() -> None:
         for name in (index := Index(folder)).layers():
             sheet = index.layer(name).sheet
             click.echo(
-                f"{_clean(sheet.model)}:{_clean(name)}  {sheet.units:,} units, {sheet.count:,} images of "
-                f"{_clean(sheet.dataset)}  {_clean(folder)}"
+                f"{clean(sheet.model)}:{clean(name)}  {sheet.units:,} units, {sheet.count:,} images of "
+                f"{clean(sheet.dataset)}  {clean(folder)}"
             )
 
 
@@ -172,7 +176,7 @@ def use(folder: Path) -> None:
         raise UsageError(f"{folder} holds no exemplar index")
     for sheet in sheets:
         note_folder(cache_dir(), sheet.model_fingerprint, sheet.dataset_fingerprint, folder)
-    _summary(folder, index.layers())
+    print_summary(folder, index.layers())
 
 
 @exemplars.command()
@@ -195,21 +199,21 @@ def show(
     """Show a unit's exemplars, statistics and thresholds, from an index: its folder, or the model that it is of."""
     from maia_core.errors import UsageError
 
-    folder, layer, unit = _target(target, dataset)
+    folder, layer, unit = target_of(target, chosen_data(dataset, options, config_file))
     if not layer or not unit:
         if as_json or images:
             raise UsageError(f"which unit? Write {target}{'' if layer else ':LAYER'}:UNIT")
-        _summary(folder, [layer] if layer else None)
+        print_summary(folder, [layer] if layer else None)
         return
-    found = _unit(folder, layer, unit)
+    found = unit_of(folder, layer, unit)
     if as_json:
-        click.echo(json.dumps(_facts(found), allow_nan=False))
+        click.echo(json.dumps(facts(found), allow_nan=False))
     else:
-        _print_unit(found)
+        print_unit(found)
     if images is not None:
-        context, _ = _context(dataset, options, config_file)
-        _picture(found, context, quantile, images)
-        click.echo(f"written: {_clean(images)}", err=True)
+        context, _ = context_of(dataset, options, config_file)
+        write_picture(found, context, quantile, images)
+        click.echo(f"written: {clean(images)}", err=True)
 
 
 @exemplars.command()
@@ -241,7 +245,7 @@ def export(
     from maia_torch.index import export as forms
     from maia_torch.index.folder import Index
 
-    folder, layer, unit = _target(target, dataset)
+    folder, layer, unit = target_of(target, chosen_data(dataset, options, config_file))
     if unit:
         raise UsageError("whole layers are exported; leave out the unit (milan takes --units)")
     index = Index(folder)
@@ -251,291 +255,7 @@ def export(
     elif form == "clip-dissect":
         written = [forms.to_clip_dissect(one, out) for one in layers]
     else:
-        context, _ = _context(dataset, options, config_file)
-        written = [forms.to_milan(one, context.dataset, out, _numbers(units, one), quantile) for one in layers]
+        context, _ = context_of(dataset, options, config_file)
+        written = [forms.to_milan(one, context.dataset, out, numbers_of(units, one), quantile) for one in layers]
     for path in written:
-        click.echo(_clean(path))
-
-
-# --- what the arguments mean ---
-
-
-def _context(dataset: str | None, options: tuple[str, ...], file: Path | None) -> tuple[Context, dict[str, Any]]:
-    """Returns a context with the chosen data set, and the options of the model."""
-    from maia_core.cli import option_value
-    from maia_core.config import load
-    from maia_core.context import Context
-
-    overrides: list[tuple[str, Any]] = [] if dataset is None else [("dataset", dataset)]
-    model: dict[str, Any] = {}
-    for key, value in map(option_value, options):
-        if key.startswith("dataset."):
-            overrides.append((key, value))
-        else:
-            model[key.removeprefix("system.").removeprefix("model.")] = value
-    context = Context(load(file, overrides))
-    context.warn_to(_note)
-    return context, model
-
-
-def _layers(text: str, model: Any) -> list[Any]:
-    """Returns the layers that names and patterns stand for, each once.
-
-    Raises:
-        UsageError: one stands for none.
-    """
-    from fnmatch import fnmatchcase
-
-    from maia_core.errors import UsageError
-
-    chosen: dict[str, Any] = {}
-    for name in filter(None, (part.strip() for part in text.split(","))):
-        if name == "main":
-            fits = [layer for layer in model.engine.layers if layer.info.kind == "main"]
-        elif any(letter in name for letter in "*?["):
-            fits = [layer for layer in model.engine.layers if fnmatchcase(layer.name, name)]
-        else:
-            fits = [model.layer(name)]
-        if not fits:
-            raise UsageError(f"no layer of {model.name} is '{name}'; `maia systems show {model.name}` shows all")
-        chosen |= {layer.name: layer for layer in fits}
-    if not chosen:
-        raise UsageError("--layers names no layer")
-    return list(chosen.values())
-
-
-def _span(shard: str | None, images: int) -> tuple[int, int] | None:
-    if shard is None:
-        return None
-    first, _, of = shard.partition("/")
-    if not (first.isdecimal() and of.isdecimal() and 1 <= int(first) <= int(of) <= images):
-        raise click.UsageError(f"--shard is I/N with I from 1 to N, and no more shards than images, not '{shard}'")
-    number, parts = int(first), int(of)
-    return (number - 1) * images // parts, number * images // parts
-
-
-def _is_there(index: Any, layer: str, model: Any, data: Any, k: int, span: tuple[int, int] | None) -> bool:
-    """Says whether an index has a layer already.
-
-    Raises:
-        UsageError: the folder holds something else's.
-    """
-    from maia_core.errors import UsageError
-
-    for name in index.layers():
-        sheet = index.layer(name).sheet
-        for fits, what in (
-            (
-                sheet.model_fingerprint == model.fingerprint,
-                f"another model, other weights or preprocessing ({sheet.model})",
-            ),
-            (sheet.dataset_fingerprint == data.fingerprint, f"another data set ({sheet.dataset})"),
-            (sheet.ranges == (span or (0, len(data)),), "another part of the data set"),
-        ):
-            if not fits:
-                raise UsageError(f"{index.folder} is the index of {what}; choose another --out")
-    return layer in index.layers() and index.layer(layer).sheet.k >= min(k, len(data))
-
-
-def _target(target: str, dataset: str | None) -> tuple[Path, str, str]:
-    """Splits INDEX:LAYER:UNIT or MODEL:LAYER:UNIT into the folder of an index, a layer and a unit ('' where missing).
-
-    Raises:
-        UsageError: no index is meant, or several are.
-    """
-    from maia_core.config import cache_dir
-    from maia_core.errors import UsageError
-    from maia_torch.index.folder import Index, all_folders
-
-    cuts = [place for place, letter in enumerate(target) if letter == ":"]
-    for cut in [len(target), *reversed(cuts)]:
-        if Path(target[:cut]).is_dir():
-            return Path(target[:cut]), *_split(target[cut + 1 :])
-    model, _, rest = target.partition(":")
-    layer, unit = _split(rest)
-    known: dict[Path, Sheet] = {}
-    for folder in all_folders(cache_dir()):
-        index = Index(folder)
-        sheets = [index.layer(name).sheet for name in index.layers()]
-        fits = [
-            one for one in sheets if one.model == model and dataset in (None, one.dataset) and layer in ("", one.layer)
-        ]
-        if fits:
-            known[folder] = fits[0]
-    if not known:
-        raise UsageError(
-            f"no index of {target} is known here; `maia exemplars build {model}{f' --layers {layer}' if layer else ''}` "
-            "makes one, `maia exemplars list` lists what there is"
-        )
-    if len(known) > 1:
-        which = "; ".join(f"{folder} ({sheet.images:,} images of {sheet.dataset})" for folder, sheet in known.items())
-        raise UsageError(f"several indexes of {target} are known; give the folder instead of the model: {which}")
-    return next(iter(known)), layer, unit
-
-
-def _split(rest: str) -> tuple[str, str]:
-    """Splits LAYER:UNIT; a layer's name may hold a colon (LAYER:sae=FILE)."""
-    layer, colon, unit = rest.rpartition(":")
-    return (layer, unit) if colon and "=" not in unit else (rest, "")
-
-
-def _unit(folder: Path, layer: str, text: str) -> Unit:
-    from maia_core.types import LayerInfo
-    from maia_torch.index.folder import Index
-    from maia_torch.layers import Layer, find_unit
-
-    index = Index(folder).layer(layer)
-    sheet = index.sheet
-    info = LayerInfo(name=sheet.layer, units=sheet.units, shape=sheet.shape, kind=sheet.kind)
-    return index.unit(find_unit(text, Layer(info, "", 1), sheet.labels))
-
-
-def _numbers(text: str | None, layer: LayerIndex) -> list[int]:
-    if text is None:
-        return list(range(layer.sheet.units))
-    try:
-        numbers = [int(part) for part in text.split(",")]
-    except ValueError as error:
-        raise click.UsageError(f"--units are numbers with commas, not '{text}'") from error
-    return [layer.unit(number).number for number in numbers]
-
-
-# --- what is printed ---
-
-
-def _summary(folder: Path, layers: Sequence[str] | None) -> None:
-    from maia_core.errors import UsageError
-    from maia_torch.index.folder import Index
-
-    index = Index(folder)
-    names = index.layers() if layers is None else layers
-    if not names:
-        raise UsageError(f"{folder} holds no exemplar index; `maia exemplars build MODEL` makes one")
-    sheets = [index.layer(name).sheet for name in names]
-    first = sheets[0]
-    part = "" if first.complete else f" ({_ranges(first)})"
-    unread = f", {first.skipped:,} unreadable" if first.skipped else ""
-    click.echo(f"{_clean(first.model)} on {_clean(first.dataset)}: {first.count:,} images{part}{unread}")
-    width = max(len(_clean(sheet.layer)) for sheet in sheets)
-    for sheet in sheets:
-        size = "   {} x {}".format(*sheet.shape[1:]) if sheet.has_map else ""
-        ranked = f"   ranked in {_clean(sheet.fast)}" if sheet.fast else ""
-        click.echo(f"  {_clean(sheet.layer):{width}}  {sheet.units:6,} units, {sheet.k} exemplars each{size}{ranked}")
-    if first.skipped:
-        layer = index.layer(names[0])
-        named = ", ".join(layer.ids(layer.skipped[:5].tolist()))
-        click.echo(f"unreadable: {_clean(named)}{', ...' if first.skipped > 5 else ''}")
-    click.echo(f"{_clean(folder)}\n`maia exemplars show {_clean(folder)}:{_clean(names[-1])}:0` shows a unit")
-
-
-def _facts(unit: Unit) -> dict[str, Any]:
-    sheet, positions = unit.layer.sheet, unit.positions
-    known = unit.statistics(THRESHOLDS[1])
-    best = zip(
-        unit.values.tolist(), unit.places.tolist(), unit.ids(), positions or [None] * len(unit.places), strict=True
-    )
-    return {
-        **{"model": sheet.model, "layer": sheet.layer, "unit": unit.number, "label": unit.label},
-        "statistics": known.model_dump(mode="json"),
-        "thresholds": {f"{quantile:g}": unit.threshold(quantile) for quantile in THRESHOLDS} if sheet.has_map else {},
-        "exemplars": [
-            {"activation": value, "image": image, "place": place, "position": position}
-            for value, place, image, position in best
-        ],
-    }
-
-
-def _print_unit(unit: Unit) -> None:
-    from maia_core.types import QUANTILES
-    from maia_torch.index.histogram import RELATIVE
-
-    sheet, known = unit.layer.sheet, unit.statistics(THRESHOLDS[1])
-    label = "" if unit.label == str(unit.number) else f" ({unit.number})"
-    click.echo(click.style(f"{_clean(sheet.model)}:{_clean(sheet.layer)}:{_clean(unit.label)}{label}", bold=True))
-    part = "" if sheet.complete else f", of {sheet.images:,}"
-    click.echo(f"{known.count:,} images of {_clean(known.dataset)}{part}, {known.skipped:,} unreadable")
-    spread = "  ".join(f"{q:g}: {value:.4g}" for q, value in zip(QUANTILES, known.quantiles, strict=True))
-    click.echo(f"activation  mean {known.mean:.4g}, standard deviation {known.std:.4g}\nquantiles   {spread}")
-    if sheet.has_map:
-        values = "  ".join(f"{q:g}: {unit.threshold(q):.4g}" for q in THRESHOLDS)
-        rank = max(unit.threshold_error(q)[1] for q in THRESHOLDS)
-        looked = f", and rank within {rank:.2g}" if rank else ""
-        click.echo(f"threshold   {values}   (within {RELATIVE:.1%} of the value{looked})")
-    if sheet.fast:
-        click.echo(
-            f"            statistics in {_clean(sheet.fast)}: activations within {float(unit.row['error']):.2g} (rms)"
-        )
-    positions = unit.positions or [None] * len(unit.places)
-    for rank, (value, image, place) in enumerate(zip(unit.values, unit.ids(), positions, strict=True), 1):
-        where = "" if place is None else f"   row {place[0]}, column {place[1]}"
-        click.echo(f"{rank:3}  {value:10.5g}  {_clean(image)}{where}")
-
-
-def _picture(unit: Unit, context: Context, quantile: float, path: Path) -> None:
-    from maia_core.errors import UsageError
-    from maia_torch.index.pictures import contact_sheet, masked, preprocessing, same_data
-
-    same_data(unit.layer, context.dataset)
-    sheet = unit.layer.sheet
-    images = [context.dataset[place] for place in unit.places.tolist()]
-    shown = masked(unit, images, preprocessing(sheet), quantile)
-    title = f"{sheet.model}:{sheet.layer}:{unit.label}   masks: {quantile:g} quantile"
-    if shown is None:
-        title = f"{sheet.model}:{sheet.layer}:{unit.label}   not masked: no maps are kept"
-    captions = [f"{rank}. {value:.4g}" for rank, value in enumerate(unit.values, 1)]
-    try:
-        contact_sheet(title, shown or images, captions).save(path)
-    except (OSError, ValueError) as error:
-        raise UsageError(f"{path} cannot be written: {error}") from error
-
-
-class _Line:
-    """One line on standard error that says how far a build is; in a log file, a line now and then."""
-
-    def __init__(self) -> None:
-        import time
-
-        self._clock = time.monotonic
-        self._started = self._told = self._clock()
-        self._doing, self._first = "", 0
-
-    def __enter__(self) -> _Line:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        if sys.stderr.isatty() and self._doing:
-            click.echo(err=True)
-
-    def __call__(self, what: str, done: int, of: int) -> None:
-        now = self._clock()
-        if what != self._doing:
-            self._doing, self._started, self._first = what, now, done
-        live = sys.stderr.isatty()
-        if done < of and now - self._told < (0.2 if live else 30):
-            return
-        self._told = now
-        rate = (done - self._first) / max(now - self._started, 1e-9)
-        left = f", {_duration((of - done) / rate)} left" if rate and done < of else ""
-        speed = f"   {rate:.1f} a second{left}" if rate else ""
-        text = f"{what}: {done:,} of {of:,} images{speed}"
-        click.echo(f"\r\x1b[K{text}" if live else text, nl=not live, err=True)
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
-
-
-def _ranges(sheet: Sheet) -> str:
-    return ", ".join(f"{first:,} to {last - 1:,}" for first, last in sheet.ranges)
-
-
-def _note(line: str) -> None:
-    click.echo(f"note: {_clean(line)}", err=True)
-
-
-def _clean(text: object) -> str:
-    from maia_core.text import printable
-
-    return printable(" ".join(str(text).split()))
+        click.echo(clean(path))

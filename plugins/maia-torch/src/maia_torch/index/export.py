@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from maia_core.errors import PluginError, UsageError
 from maia_core.protocols import Dataset
 from maia_core.types import QUANTILES
-from maia_torch.index.layer import LayerIndex, folder_name
+from maia_torch.index.layer import LayerIndex, Unit, folder_name
 from maia_torch.index.pictures import preprocessing, same_data
 from maia_torch.masks import active
 from maia_torch.prefetch import prefetched
@@ -33,8 +33,8 @@ def to_parquet(layers: Sequence[LayerIndex], folder: Path) -> list[Path]:
         OSError: the folder cannot be written.
     """
     try:
-        import pyarrow
-        import pyarrow.parquet
+        import pyarrow  # type: ignore[import-untyped]
+        import pyarrow.parquet  # type: ignore[import-untyped]
     except ImportError as error:
         raise PluginError("Parquet needs pyarrow: pip install 'maia-torch[parquet]'") from error
     folder.mkdir(parents=True, exist_ok=True)
@@ -80,27 +80,25 @@ def _units(layer: LayerIndex, units: range) -> Iterator[dict[str, Any]]:
     for number in units:
         unit = layer.unit(number)
         known = unit.statistics(THRESHOLDS[0])
-        yield {
-            **{"model": sheet.model, "layer": sheet.layer, "unit": number, "label": unit.label},
-            **{"dataset": sheet.dataset, "images": sheet.count, "skipped": sheet.skipped},
-            **{"mean": known.mean, "std": known.std},
-            **{f"quantile_{q:g}": value for q, value in zip(QUANTILES, known.quantiles, strict=True)},
-            **{f"threshold_{q:g}": unit.threshold(q) for q in THRESHOLDS},
-        }
+        row = _names(unit) | {"dataset": sheet.dataset, "images": sheet.count, "skipped": sheet.skipped}
+        row |= {"mean": known.mean, "std": known.std}
+        row |= {f"quantile_{q:g}": value for q, value in zip(QUANTILES, known.quantiles, strict=True)}
+        yield row | {f"threshold_{q:g}": unit.threshold(q) for q in THRESHOLDS}
 
 
 def _exemplars(layer: LayerIndex, units: range) -> Iterator[dict[str, Any]]:
-    sheet = layer.sheet
     for number in units:
         unit = layer.unit(number)
-        positions = unit.positions or [(None, None)] * len(unit.places)
-        for rank, (value, place, image, (row, column)) in enumerate(
-            zip(unit.values.tolist(), unit.places.tolist(), unit.ids(), positions, strict=True), 1
-        ):
-            yield {
-                **{"model": sheet.model, "layer": sheet.layer, "unit": number, "label": unit.label, "rank": rank},
-                **{"activation": value, "image": image, "place": place, "row": row, "column": column},
-            }
+        found = zip(unit.values.tolist(), unit.places.tolist(), unit.ids(), unit.positions, strict=True)
+        for rank, (value, place, image, position) in enumerate(found, 1):
+            row, column = position or (None, None)
+            where = {"image": image, "place": place, "row": row, "column": column}
+            yield _names(unit) | {"rank": rank, "activation": value} | where
+
+
+def _names(unit: Unit) -> dict[str, Any]:
+    sheet = unit.layer.sheet
+    return {"model": sheet.model, "layer": sheet.layer, "unit": unit.number, "label": unit.label}
 
 
 def to_milan(layer: LayerIndex, dataset: Dataset, folder: Path, units: Sequence[int], quantile: float) -> Path:
@@ -146,10 +144,10 @@ def to_milan(layer: LayerIndex, dataset: Dataset, folder: Path, units: Sequence[
 
 
 def to_clip_dissect(layer: LayerIndex, folder: Path) -> Path:
-    """Writes activations on the uniform sample as CLIP-Dissect keeps them, but as `.npy`: `DATASET_MODEL_LAYER_max.npy`.
+    """Writes activations on the uniform sample as CLIP-Dissect keeps them, but for the form of the file.
 
-    It holds float32 of shape (images, units). CLIP-Dissect's own file is a `.pt`, which is a pickle;
-    `torch.save(torch.from_numpy(numpy.load(NPY)), PT)` makes one. Beside it, `..._images.txt` has the images' ids.
+    `DATASET_MODEL_LAYER_max.npy` holds float32 of shape (images, units), `..._images.txt` the images' ids.
+    CLIP-Dissect's own file is a pickle: `torch.save(torch.from_numpy(numpy.load(NPY)), PT)` makes it.
 
     Raises:
         OSError: the folder cannot be written.

@@ -309,10 +309,10 @@ class Unit:
         return found
 
     @property
-    def positions(self) -> list[tuple[int, int]] | None:
-        """Row and column of the map's maximum on each exemplar; None for a unit without a map."""
+    def positions(self) -> list[tuple[int, int] | None]:
+        """Row and column of the map's maximum on each exemplar; None without a map."""
         if not self.layer.sheet.has_map:
-            return None
+            return [None] * self._found
         columns = self.layer.sheet.shape[2]
         return [divmod(int(position), columns) for position in self.row["positions"][: self._found]]
 

@@ -102,7 +102,7 @@ def _write(folder: Path, sheet: Sheet, layers: Sequence[LayerIndex]) -> None:
     moments = Moments.empty(sheet.units)
     for layer, row in zip(layers, rows, strict=True):
         moments.add(Moments(layer.sheet.count, row["mean"], row["squares"]))
-    histograms = {name: _histograms(layers, name) for name in layers[0].histograms}
+    histograms: dict[str, Histograms] = {name: _histograms(layers, name) for name in layers[0].histograms}
     where = np.concatenate([layer.sample_places for layer in layers])
     ascending = np.argsort(where)
 

@@ -29,8 +29,8 @@ def same_data(index: LayerIndex, dataset: Dataset) -> None:
     sheet = index.sheet
     if (sheet.dataset_fingerprint, sheet.images) != (dataset.fingerprint, len(dataset)):
         raise UsageError(
-            f"{index.folder} was built on {sheet.images:,} images of '{sheet.dataset}', not on these {len(dataset):,} of "
-            f"'{dataset.name}': choose the data set with --dataset and its options with -o dataset.KEY=VALUE"
+            f"{index.folder} was built on {sheet.images:,} images of '{sheet.dataset}', not on these "
+            f"{len(dataset):,} of '{dataset.name}': choose it with --dataset, its options with -o dataset.KEY=VALUE"
         )
 
 

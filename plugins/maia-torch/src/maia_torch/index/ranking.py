@@ -45,7 +45,7 @@ class Ranking:
         return {f"{number}/{name}": array for number, one in every for name, array in one.arrays().items()}
 
     def rank(
-        self, fast: Engine, exact: Engine, batch: Batch, done: int, statistics: Mapping[Layer, Statistics]
+        self, fast: Engine, exact: Engine, batch: Batch, done: tuple[int, int], statistics: Mapping[Layer, Statistics]
     ) -> None:
         """Runs a batch in the faster precision, and on a few batches compares it with the exact one.
 
@@ -53,7 +53,7 @@ class Ranking:
             fast: The faster copy.
             exact: The network.
             batch: The images.
-            done: How many images, unreadable ones among them, came before.
+            done: How many images, unreadable ones among them, are done with before and after this batch.
             statistics: Take what the faster copy gives.
         """
         seen: dict[Layer, list[NDArray[np.float32]]] = {layer: [] for layer in self.candidates}
@@ -65,7 +65,8 @@ class Ranking:
 
         layers = list(self.candidates)
         passes.run(fast, batch, layers, use)
-        if done == 0 or self._part(done) < self._part(done + batch.upto):
+        before, after = done
+        if before == 0 or self._part(before) < self._part(after):
             for layer, found in passes.maxima(exact, batch, layers).items():
                 self.candidates[layer].compare(np.concatenate(seen[layer]), found)
 

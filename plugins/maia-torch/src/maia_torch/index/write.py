@@ -71,8 +71,11 @@ def write(folder: Path, contents: Contents, sample: Columns) -> None:
     arrays["id_ends"] = np.cumsum([len(text) for text in texts], dtype=np.int64)
     arrays["id_letters"] = np.frombuffer(b"".join(texts), np.uint8)
     for name, array in arrays.items():
+        array = np.ascontiguousarray(array)
         with open(folder / f"{name}.npy", "xb") as file:
-            np.lib.format.write_array(file, np.ascontiguousarray(array), version=(1, 0), allow_pickle=False)
+            np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(array))
+            # Not by numpy, whose error does not tell that the disk is full.
+            file.write(array.reshape(-1).view(np.uint8).data)
             _settle(file)
     _write_sample(folder / "sample.npy", contents.sheet, sample)
     with open(folder / SHEET, "xb") as file:

@@ -1,0 +1,166 @@
+"""What the arguments of `maia exemplars` stand for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from maia_torch.index.printing import note
+
+if TYPE_CHECKING:
+    from maia_core.context import Context
+    from maia_core.protocols import Dataset
+    from maia_torch.index.layer import LayerIndex, Sheet, Unit
+
+
+def context_of(dataset: str | None, options: tuple[str, ...], file: Path | None) -> tuple[Context, dict[str, Any]]:
+    """Returns a context with the chosen data set, and the options of the model."""
+    from maia_core.cli import option_value
+    from maia_core.config import load
+    from maia_core.context import Context
+
+    overrides: list[tuple[str, Any]] = [] if dataset is None else [("dataset", dataset)]
+    model: dict[str, Any] = {}
+    for key, value in map(option_value, options):
+        if key.startswith("dataset."):
+            overrides.append((key, value))
+        else:
+            model[key.removeprefix("system.").removeprefix("model.")] = value
+    context = Context(load(file, overrides))
+    context.warn_to(note)
+    return context, model
+
+
+def chosen_data(dataset: str | None, options: tuple[str, ...], file: Path | None) -> Callable[[], Dataset] | None:
+    """Returns what makes the data set that was chosen on the command line; None where none was."""
+    return None if dataset is None else lambda: context_of(dataset, options, file)[0].dataset
+
+
+def layers_of(text: str, model: Any) -> list[Any]:
+    """Returns the layers that names and patterns stand for, each once.
+
+    Raises:
+        UsageError: one stands for none.
+    """
+    from fnmatch import fnmatchcase
+
+    from maia_core.errors import UsageError
+
+    chosen: dict[str, Any] = {}
+    for name in filter(None, (part.strip() for part in text.split(","))):
+        if name == "main":
+            fits = [layer for layer in model.engine.layers if layer.info.kind == "main"]
+        elif any(letter in name for letter in "*?["):
+            fits = [layer for layer in model.engine.layers if fnmatchcase(layer.name, name)]
+        else:
+            fits = [model.layer(name)]
+        if not fits:
+            raise UsageError(f"no layer of {model.name} is '{name}'; `maia systems show {model.name}` shows all")
+        chosen |= {layer.name: layer for layer in fits}
+    if not chosen:
+        raise UsageError("--layers names no layer")
+    return list(chosen.values())
+
+
+def span_of(shard: str | None, images: int) -> tuple[int, int] | None:
+    if shard is None:
+        return None
+    first, _, of = shard.partition("/")
+    if not (first.isdecimal() and of.isdecimal() and 1 <= int(first) <= int(of) <= images):
+        raise click.UsageError(f"--shard is I/N with I from 1 to N, and no more shards than images, not '{shard}'")
+    number, parts = int(first), int(of)
+    return (number - 1) * images // parts, number * images // parts
+
+
+def is_there(index: Any, layer: str, model: Any, data: Any, k: int, span: tuple[int, int] | None) -> bool:
+    """Says whether an index has a layer already.
+
+    Raises:
+        UsageError: the folder holds something else's.
+    """
+    from maia_core.errors import UsageError
+
+    for name in index.layers():
+        sheet = index.layer(name).sheet
+        for fits, what in (
+            (
+                sheet.model_fingerprint == model.fingerprint,
+                f"another model, other weights or preprocessing ({sheet.model})",
+            ),
+            (sheet.dataset_fingerprint == data.fingerprint, f"another data set ({sheet.dataset})"),
+            (sheet.ranges == (span or (0, len(data)),), "another part of the data set"),
+        ):
+            if not fits:
+                raise UsageError(f"{index.folder} is the index of {what}; choose another --out")
+    return layer in index.layers() and index.layer(layer).sheet.k >= min(k, len(data))
+
+
+def target_of(target: str, dataset: Callable[[], Dataset] | None = None) -> tuple[Path, str, str]:
+    """Splits INDEX:LAYER:UNIT or MODEL:LAYER:UNIT into the folder of an index, a layer and a unit ('' where missing).
+
+    Args:
+        target: What was written.
+        dataset: Returns the data set, where the user chose one.
+
+    Raises:
+        UsageError: no index is meant, or several are.
+    """
+    from maia_core.config import cache_dir
+    from maia_core.errors import UsageError
+    from maia_torch.index.folder import Index, all_folders
+
+    cuts = [place for place, letter in enumerate(target) if letter == ":"]
+    for cut in [len(target), *reversed(cuts)]:
+        if Path(target[:cut]).is_dir():
+            return Path(target[:cut]), *_split(target[cut + 1 :])
+    model, _, rest = target.partition(":")
+    layer, unit = _split(rest)
+    known: dict[Path, Sheet] = {}
+    for folder in all_folders(cache_dir()):
+        index = Index(folder)
+        sheets = [index.layer(name).sheet for name in index.layers()]
+        fits = [sheet for sheet in sheets if sheet.model == model and layer in ("", sheet.layer)]
+        if fits:
+            known[folder] = fits[0]
+    if not known:
+        build = f"maia exemplars build {model}" + (f" --layers {layer}" if layer else "")
+        raise UsageError(
+            f"no index of {target} is known here; `{build}` makes one, `maia exemplars list` lists what there is"
+        )
+    if len(known) > 1 and dataset is not None:
+        data = dataset().fingerprint
+        known = {folder: sheet for folder, sheet in known.items() if sheet.dataset_fingerprint == data} or known
+    if len(known) > 1:
+        which = "; ".join(f"{folder} ({sheet.images:,} images of {sheet.dataset})" for folder, sheet in known.items())
+        raise UsageError(f"several indexes of {target} are known; choose --dataset, or give the folder: {which}")
+    return next(iter(known)), layer, unit
+
+
+def _split(rest: str) -> tuple[str, str]:
+    """Splits LAYER:UNIT; a layer's name may hold a colon (LAYER:sae=FILE)."""
+    layer, colon, unit = rest.rpartition(":")
+    return (layer, unit) if colon and "=" not in unit else (rest, "")
+
+
+def unit_of(folder: Path, layer: str, text: str) -> Unit:
+    from maia_core.types import LayerInfo
+    from maia_torch.index.folder import Index
+    from maia_torch.layers import Layer, find_unit
+
+    index = Index(folder).layer(layer)
+    sheet = index.sheet
+    info = LayerInfo(name=sheet.layer, units=sheet.units, shape=sheet.shape, kind=sheet.kind)
+    return index.unit(find_unit(text, Layer(info, "", 1), sheet.labels))
+
+
+def numbers_of(text: str | None, layer: LayerIndex) -> list[int]:
+    if text is None:
+        return list(range(layer.sheet.units))
+    try:
+        numbers = [int(part) for part in text.split(",")]
+    except ValueError as error:
+        raise click.UsageError(f"--units are numbers with commas, not '{text}'") from error
+    return [layer.unit(number).number for number in numbers]

@@ -1,0 +1,153 @@
+"""What `maia exemplars` prints and draws."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from maia_core.context import Context
+    from maia_torch.index.layer import Sheet, Unit
+
+THRESHOLDS = (0.95, 0.99, 0.995)
+"""The quantiles of a unit's map that are shown as thresholds of its masks."""
+
+
+def print_summary(folder: Path, layers: Sequence[str] | None) -> None:
+    from maia_core.errors import UsageError
+    from maia_torch.index.folder import Index
+
+    index = Index(folder)
+    names = index.layers() if layers is None else layers
+    if not names:
+        raise UsageError(f"{folder} holds no exemplar index; `maia exemplars build MODEL` makes one")
+    sheets = [index.layer(name).sheet for name in names]
+    first = sheets[0]
+    part = "" if first.complete else f" ({ranges(first)})"
+    unread = f", {first.skipped:,} unreadable" if first.skipped else ""
+    click.echo(f"{clean(first.model)} on {clean(first.dataset)}: {first.count:,} images{part}{unread}")
+    width = max(len(clean(sheet.layer)) for sheet in sheets)
+    for sheet in sheets:
+        size = "   {} x {}".format(*sheet.shape[1:]) if sheet.has_map else ""
+        ranked = f"   ranked in {clean(sheet.fast)}" if sheet.fast else ""
+        click.echo(f"  {clean(sheet.layer):{width}}  {sheet.units:6,} units, {sheet.k} exemplars each{size}{ranked}")
+    if first.skipped:
+        layer = index.layer(names[0])
+        named = ", ".join(layer.ids(layer.skipped[:5].tolist()))
+        click.echo(f"unreadable: {clean(named)}{', ...' if first.skipped > 5 else ''}")
+    click.echo(f"{clean(folder)}\n`maia exemplars show {clean(folder)}:{clean(names[-1])}:0` shows a unit")
+
+
+def facts(unit: Unit) -> dict[str, Any]:
+    sheet = unit.layer.sheet
+    known = unit.statistics(THRESHOLDS[1])
+    best = zip(unit.values.tolist(), unit.places.tolist(), unit.ids(), unit.positions, strict=True)
+    return {
+        "model": sheet.model,
+        "layer": sheet.layer,
+        "unit": unit.number,
+        "label": unit.label,
+        "statistics": known.model_dump(mode="json"),
+        "thresholds": {f"{quantile:g}": unit.threshold(quantile) for quantile in THRESHOLDS} if sheet.has_map else {},
+        "exemplars": [
+            {"activation": value, "image": image, "place": place, "position": position}
+            for value, place, image, position in best
+        ],
+    }
+
+
+def print_unit(unit: Unit) -> None:
+    from maia_core.types import QUANTILES
+    from maia_torch.index.histogram import RELATIVE
+
+    sheet, known = unit.layer.sheet, unit.statistics(THRESHOLDS[1])
+    label = "" if unit.label == str(unit.number) else f" ({unit.number})"
+    click.echo(click.style(f"{clean(sheet.model)}:{clean(sheet.layer)}:{clean(unit.label)}{label}", bold=True))
+    part = "" if sheet.complete else f", of {sheet.images:,}"
+    click.echo(f"{known.count:,} images of {clean(known.dataset)}{part}, {known.skipped:,} unreadable")
+    spread = "  ".join(f"{q:g}: {value:.4g}" for q, value in zip(QUANTILES, known.quantiles, strict=True))
+    click.echo(f"activation  mean {known.mean:.4g}, standard deviation {known.std:.4g}\nquantiles   {spread}")
+    if sheet.has_map:
+        values = "  ".join(f"{q:g}: {unit.threshold(q):.4g}" for q in THRESHOLDS)
+        rank = max(unit.threshold_error(q)[1] for q in THRESHOLDS)
+        looked = f", and rank within {rank:.2g}" if rank else ""
+        click.echo(f"threshold   {values}   (within {RELATIVE:.1%} of the value{looked})")
+    if sheet.fast:
+        click.echo(
+            f"            statistics in {clean(sheet.fast)}: activations within {float(unit.row['error']):.2g} (rms)"
+        )
+    for rank, (value, image, place) in enumerate(zip(unit.values, unit.ids(), unit.positions, strict=True), 1):
+        where = "" if place is None else f"   row {place[0]}, column {place[1]}"
+        click.echo(f"{rank:3}  {value:10.5g}  {clean(image)}{where}")
+
+
+def write_picture(unit: Unit, context: Context, quantile: float, path: Path) -> None:
+    from maia_core.errors import UsageError
+    from maia_torch.index.pictures import contact_sheet, masked, preprocessing, same_data
+
+    same_data(unit.layer, context.dataset)
+    sheet = unit.layer.sheet
+    images = [context.dataset[place] for place in unit.places.tolist()]
+    shown = masked(unit, images, preprocessing(sheet), quantile)
+    title = f"{sheet.model}:{sheet.layer}:{unit.label}   masks: {quantile:g} quantile"
+    if shown is None:
+        title = f"{sheet.model}:{sheet.layer}:{unit.label}   not masked: no maps are kept"
+    captions = [f"{rank}. {value:.4g}" for rank, value in enumerate(unit.values, 1)]
+    try:
+        contact_sheet(title, shown or images, captions).save(path)
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{path} cannot be written: {error}") from error
+
+
+class ProgressLine:
+    """One line on standard error that says how far a build is; in a log file, a line now and then."""
+
+    def __init__(self) -> None:
+        self._started = self._told = time.monotonic()
+        self._doing, self._first = "", 0
+
+    def __enter__(self) -> ProgressLine:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if sys.stderr.isatty() and self._doing:
+            click.echo(err=True)
+
+    def __call__(self, what: str, done: int, of: int) -> None:
+        now = time.monotonic()
+        if what != self._doing:
+            self._doing, self._started, self._first = what, now, done
+        live = sys.stderr.isatty()
+        if done < of and now - self._told < (0.2 if live else 30):
+            return
+        self._told = now
+        rate = (done - self._first) / max(now - self._started, 1e-9)
+        left = f", {_duration((of - done) / rate)} left" if rate and done < of else ""
+        speed = f"   {rate:.1f} a second{left}" if rate else ""
+        text = f"{what}: {done:,} of {of:,} images{speed}"
+        click.echo(f"\r\x1b[K{text}" if live else text, nl=not live, err=True)
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def ranges(sheet: Sheet) -> str:
+    return ", ".join(f"{first:,} to {last - 1:,}" for first, last in sheet.ranges)
+
+
+def note(line: str) -> None:
+    click.echo(f"note: {clean(line)}", err=True)
+
+
+def clean(text: object) -> str:
+    from maia_core.text import printable
+
+    return printable(" ".join(str(text).split()))

@@ -1,0 +1,212 @@
+"""`maia exemplars` from the command line: an own network, a folder of images."""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from PIL import Image as PILImage
+
+from maia_core.errors import MaiaError, UsageError
+from maia_torch.index.command import exemplars
+
+pytest.importorskip("maia_standard", reason="the data set `folder`")
+
+NET = """
+import torch
+from torch import nn
+torch.manual_seed(0)
+net = nn.Sequential(nn.Conv2d(3, 6, 5, stride=2), nn.ReLU(), nn.Conv2d(6, 9, 3), nn.ReLU())
+net.extend([nn.AdaptiveAvgPool2d(1), nn.Flatten()])
+net.add_module("classes", nn.Linear(9, 3))
+"""
+
+MODEL = ("module/net_of_mine.net", "-o", "size=32", "-o", "classes=classes.txt")
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch, folder):
+    """Runs `maia exemplars` in a folder with a network, images (two are broken) and a cache of its own."""
+    (tmp_path / "net_of_mine.py").write_text(NET)
+    (tmp_path / "classes.txt").write_text("red fox\ncrane\ntiger\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.setenv("MAIA_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("OMP_WAIT_POLICY", "passive")
+
+    def invoke(*arguments: str, data: bool = True):
+        chosen = ("--dataset", "folder", "-o", f"dataset.path={tmp_path / 'images'}") if data else ()
+        done = CliRunner().invoke(exemplars, [*arguments, *chosen])
+        if done.exception is not None and not isinstance(done.exception, (SystemExit, MaiaError)):
+            raise done.exception
+        return done
+
+    return invoke
+
+
+def built(run, *arguments: str):
+    done = run("build", *MODEL, "--layers", "0,2,prob", *arguments)
+    assert done.exit_code == 0, (done.output, done.exception)
+    return done
+
+
+def test_build_then_show_by_the_name_of_the_model(run):
+    done = built(run)
+    assert "on images: 38 images, 2 unreadable" in done.stdout
+    assert "6 units, 15 exemplars each   14 x 14" in done.stdout
+    assert "unreadable: 07.png, 20.png" in done.stdout
+    shown = run("show", "module/net_of_mine.net:2:5", data=False)
+    assert "38 images of images, 2 unreadable" in shown.stdout
+    assert "threshold   0.95:" in shown.stdout
+    assert shown.stdout.count(".png   row ") == 15
+    shown = json.loads(run("show", "module/net_of_mine.net:prob:tiger", "--json", data=False).stdout)
+    assert (shown["unit"], shown["label"], shown["thresholds"]) == (2, "tiger", {})
+    assert shown["exemplars"][0]["activation"] == pytest.approx(shown["statistics"]["quantiles"][-1])
+    again = built(run)
+    assert again.stderr.count("there already") == 3
+
+
+def test_a_run_finds_what_was_built_elsewhere(run, tmp_path, monkeypatch):
+    from maia_core.config import load
+    from maia_core.context import Context
+
+    built(run, "--out", "mine")
+    context = Context(load(None, [("dataset", "folder"), ("dataset.path", str(tmp_path / "images"))]))
+    model = context.model("module/net_of_mine.net", size=32, classes="classes.txt")
+    monkeypatch.setattr("maia_torch.index.build.build", lambda *rest, **more: pytest.fail("it is built already"))
+    assert model.unit("2:5").statistics.count == 38
+    listed = run("list", data=False).stdout
+    assert "module/net_of_mine.net:2  9 units, 38 images of images" in listed
+    assert str(tmp_path / "mine") in listed
+
+
+def test_an_index_that_was_copied_here_can_be_used(run, tmp_path):
+    built(run, "--out", "mine")
+    (tmp_path / "cache").rename(tmp_path / "old-cache")
+    assert run("list", data=False).stdout == ""
+    assert run("use", "mine", data=False).exit_code == 0
+    assert "module/net_of_mine.net:prob" in run("list", data=False).stdout
+
+
+def test_shards_are_built_and_merged(run, tmp_path):
+    for number in (1, 2, 3):
+        built(run, "--shard", f"{number}/3", "--out", f"part{number}")
+    assert "(0 to 12)" in run("show", "part1", data=False).stdout
+    some = run("merge", "part1", "part3", "--out", "some", data=False)
+    assert "this covers 0 to 12, 26 to 39 of 40 images" in some.stderr
+    done = run("merge", "part3", "part2", "part1", "--out", "all", data=False)
+    assert "38 images, 2 unreadable" in done.stdout
+    built(run, "--out", "whole")
+    shown = [run("show", f"{folder}:2:5", "--json", data=False).stdout for folder in ("all", "whole")]
+    one, other = map(json.loads, shown)
+    assert [e["image"] for e in one["exemplars"]] == [e["image"] for e in other["exemplars"]]
+
+
+def test_a_picture_shows_the_exemplars_masked(run, tmp_path):
+    built(run)
+    done = run("show", "module/net_of_mine.net:0:1", "--images", "sheet.png")
+    assert done.exit_code == 0, (done.output, done.exception)
+    with PILImage.open(tmp_path / "sheet.png") as sheet:
+        assert sheet.width > 5 * 224
+        assert np.asarray(sheet).std() > 10
+    assert "cannot be written" in str(run("show", "module/net_of_mine.net:0:1", "--images", "sheet.nothing").exception)
+
+
+def test_milan_finds_images_masks_activations_and_ids(run, tmp_path):
+    built(run)
+    done = run("export", "module/net_of_mine.net:2", "--format", "milan", "--out", "milan", "--units", "5,0")
+    assert done.exit_code == 0, (done.output, done.exception)
+    layer = tmp_path / "milan" / "2"
+    images, masks = np.load(layer / "images.npy"), np.load(layer / "masks.npy")
+    assert (images.shape, images.dtype) == ((2, 15, 3, 32, 32), np.uint8)
+    assert (masks.shape, masks.dtype) == ((2, 15, 1, 32, 32), np.uint8)
+    assert set(np.unique(masks)) == {0, 1}
+    np.testing.assert_array_equal(np.load(layer / "units.npy"), [5, 0])
+    shown = json.loads(run("show", "module/net_of_mine.net:2:5", "--json", data=False).stdout)
+    rows = list(csv.reader((layer / "activations.csv").open()))
+    assert [float(cell) for cell in rows[0]] == pytest.approx([e["activation"] for e in shown["exemplars"]], rel=1e-4)
+    rows = list(csv.reader((layer / "ids.csv").open()))
+    assert [int(cell) for cell in rows[0]] == [e["place"] for e in shown["exemplars"]]
+    row, column = shown["exemplars"][0]["position"]
+    at = int((row + 0.5) / 12 * 32), int((column + 0.5) / 12 * 32)
+    assert masks[0, 0, 0][at] == 1, "the mask covers the place of the maximum"
+
+
+def test_parquet_has_a_row_for_each_unit_and_each_exemplar(run, tmp_path):
+    parquet = pytest.importorskip("pyarrow.parquet")
+    built(run)
+    assert run("export", "module/net_of_mine.net", "--format", "parquet", "--out", "tables", data=False).exit_code == 0
+    units = parquet.read_table(tmp_path / "tables" / "units.parquet").to_pylist()
+    exemplar = parquet.read_table(tmp_path / "tables" / "exemplars.parquet").to_pylist()
+    assert len(units) == 6 + 9 + 3
+    assert len(exemplar) == 15 * 18
+    tiger = next(row for row in units if row["label"] == "tiger")
+    assert (tiger["layer"], tiger["unit"], tiger["threshold_0.99"], tiger["images"]) == ("prob", 2, None, 38)
+    assert [row["rank"] for row in exemplar[:15]] == list(range(1, 16))
+
+
+def test_clip_dissect_gets_the_activations_on_the_sample(run, tmp_path):
+    built(run)
+    done = run("export", "module/net_of_mine.net:2", "--format", "clip-dissect", "--out", "cd", data=False)
+    assert done.exit_code == 0, (done.output, done.exception)
+    [path] = (tmp_path / "cd").glob("*_2_max.npy")
+    found = np.load(path)
+    assert found.shape == (38, 9)
+    names = (tmp_path / "cd" / path.name.replace("_max.npy", "_images.txt")).read_text().split()
+    assert len(names) == 38
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("build", "module/net_of_mine.net:2:1"), "names a unit"),
+        (("build", *MODEL, "--layers", "nothing*"), "no layer of module/net_of_mine.net is 'nothing"),
+        (("build", *MODEL, "--layers", "5x"), "no layer '5x'"),
+        (("build", *MODEL, "--shard", "1/2"), "--out FOLDER"),
+        (("build", *MODEL, "--shard", "3/2", "--out", "x"), "--shard is I/N"),
+        (("show", "module/net_of_mine.net:2:1"), "no index of module/net_of_mine.net:2:1 is known"),
+        (("show", "images"), "holds no exemplar index"),
+        (("use", "images"), "holds no exemplar index"),
+        (("merge", "images", "--out", "x"), "holds no exemplar index"),
+        (("export", "images:2:1", "--format", "milan", "--out", "x"), "leave out the unit"),
+    ],
+)
+def test_bad_input_is_one_line(run, arguments, message):
+    done = run(*arguments, data=arguments[0] in ("build", "show", "export"))
+    assert done.exit_code != 0
+    told = str(done.exception) if isinstance(done.exception, MaiaError) else done.output
+    assert message in " ".join(told.split())
+
+
+def test_an_index_is_not_mixed_with_another(run, tmp_path):
+    built(run, "--out", "mine")
+    done = run("build", MODEL[0], "-o", "size=40", "--layers", "0", "--out", "mine")
+    assert "is the index of another model, other weights or preprocessing" in str(done.exception)
+    (tmp_path / "images" / "40.png").write_bytes((tmp_path / "images" / "01.png").read_bytes())
+    done = run("build", *MODEL, "--layers", "0", "--out", "mine")
+    assert "is the index of another data set" in str(done.exception)
+    done = run("show", "mine:0:1", "--images", "sheet.png")
+    assert isinstance(done.exception, UsageError)
+    assert "was built on 40 images of 'images', not on these 41" in str(done.exception)
+
+
+def test_of_several_data_sets_the_one_that_is_chosen_is_meant(run, tmp_path):
+    built(run)
+    (tmp_path / "images" / "40.png").write_bytes((tmp_path / "images" / "01.png").read_bytes())
+    built(run)
+    assert "several indexes" in str(run("show", "module/net_of_mine.net:2:1", data=False).exception)
+    assert "39 images of images" in run("show", "module/net_of_mine.net:2:1").stdout
+
+
+def test_wrong_units_and_layers_get_the_nearest(run):
+    built(run)
+    for target, message in (
+        ("module/net_of_mine.net:prob:tigr", "Did you mean 'tiger'"),
+        ("module/net_of_mine.net:2:9", "it has units 0 to 8"),
+    ):
+        assert message in str(run("show", target, data=False).exception)
+    assert "which unit" in str(run("show", "module/net_of_mine.net:2", "--json", data=False).exception)

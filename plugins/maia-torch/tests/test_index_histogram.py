@@ -1,0 +1,96 @@
+"""Quantiles of streams within their stated bound, whatever the values, their order and their division into parts."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from maia_torch.index.counting import Counter
+from maia_torch.index.histogram import ABSOLUTE, RELATIVE, Histogram, Histograms
+from maia_torch.index.moments import Moments
+
+floats = st.floats(-(2.0**100), 2.0**100, width=32) | st.sampled_from([0.0, -0.0, 6.0, 1e-45, 1.0000001])
+streams = hnp.arrays(np.float32, st.tuples(st.integers(1, 40), st.just(3)), elements=floats)
+
+
+def counted(values: np.ndarray, parts: int = 1) -> Histograms:
+    counter = Counter(Histograms.empty(values.shape[1]), torch.device("cpu"))
+    for part in np.array_split(values, parts):
+        if len(part):
+            counter.add(torch.from_numpy(part.copy()))
+    return counter.fetch()
+
+
+@settings(deadline=None, max_examples=200)
+@given(streams, st.floats(0, 1), st.integers(1, 5))
+def test_a_quantile_is_within_the_bound_of_the_value_of_its_rank(values, quantile, parts):
+    found = counted(values, parts).quantile(quantile)
+    ranked = np.sort(values.astype(np.float64), axis=0)[math.floor((len(values) - 1) * quantile)]
+    largest = np.abs(values).max(axis=0)
+    bound = np.maximum(RELATIVE * np.abs(ranked), ABSOLUTE * largest)
+    assert (np.abs(found - ranked) <= bound + 1e-37).all()
+
+
+@settings(deadline=None, max_examples=100)
+@given(streams, st.randoms(use_true_random=False), st.integers(1, 6))
+def test_counts_depend_on_the_values_alone(values, random, parts):
+    order = list(range(len(values)))
+    random.shuffle(order)
+    one, other = counted(values), counted(values[order], parts)
+    np.testing.assert_array_equal(one.counts, other.counts)
+    np.testing.assert_array_equal(one.tops, other.tops)
+    merged = Histograms.empty(3)
+    for part in np.array_split(values[order], parts):
+        merged.merge(counted(part))
+    np.testing.assert_array_equal(one.counts, merged.counts)
+    np.testing.assert_array_equal(one.quantile(0.3), merged.quantile(0.3))
+
+
+@settings(deadline=None, max_examples=100)
+@given(streams)
+def test_nothing_is_lost_when_bins_are_joined(values):
+    assert (counted(values, 7).counts.sum(axis=1) == len(values)).all()
+
+
+def test_least_and_greatest_are_exact():
+    values = np.random.default_rng(0).normal(size=(1000, 4)).astype(np.float32)
+    found = counted(values, 9)
+    np.testing.assert_array_equal(found.quantile(0), values.min(axis=0))
+    np.testing.assert_array_equal(found.quantile(1), values.max(axis=0))
+
+
+def test_a_unit_that_is_off_most_of_the_time_has_exact_zeros_as_quantiles():
+    values = np.zeros((1000, 1), np.float32)
+    values[:30, 0] = np.linspace(1, 50, 30)
+    found = counted(values)
+    assert found.quantile(0.95) == 0
+    assert found.quantile(0.99) == pytest.approx(np.quantile(values, 0.99, method="lower"), rel=RELATIVE)
+
+
+def test_half_precision_is_counted_as_it_is():
+    values = torch.randn(500, 2, generator=torch.Generator().manual_seed(0)).bfloat16()
+    counter = Counter(Histograms.empty(2), torch.device("cpu"))
+    counter.add(values)
+    ranked = values.float().sort(dim=0).values[449].numpy()
+    np.testing.assert_allclose(counter.fetch().quantile(0.9), ranked, rtol=RELATIVE)
+
+
+def test_nothing_counted_is_no_number():
+    assert math.isnan(Histogram.of(np.zeros(9, np.int32), 1, math.inf, -math.inf).quantile(0.5))
+
+
+@settings(deadline=None, max_examples=50)
+@given(hnp.arrays(np.float32, (30, 2), elements=st.floats(-1e6, 1e6, width=32)), st.integers(1, 29))
+def test_moments_of_parts_are_those_of_the_whole(values, cut):
+    found = Moments.of(values[:cut])
+    found.add(Moments.of(values[cut:]))
+    exact = values.astype(np.float64)
+    assert found.count == 30
+    np.testing.assert_allclose(found.mean, exact.mean(axis=0), rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(found.std, exact.std(axis=0), rtol=1e-5, atol=1e-3)
