@@ -73,7 +73,7 @@ def discover(
         UsageError: a layout fits no module, or not the output of one.
     """
     seen = _look(module, run)
-    attention = {shape[1] for shape in (one.shape for one in seen if one.images == 0) if len(shape) == 3}
+    tokens = {one.shape[1] for one in seen if one.images == 0 and len(one.shape) == 3}
     grids: list[Grid] = []
     found: list[tuple[Seen, Layout]] = []
     unused = set(layouts or ())
@@ -82,8 +82,8 @@ def discover(
         unused.discard(str(pattern))
         if pattern is not None:
             layout = _told((layouts or {})[pattern], one, grids, size)
-        elif len(one.shape) == 4 and one.shape[2] == one.shape[3] and one.shape[2] in attention and not one.features:
-            layout = None  # how much each token attends to each other one
+        elif _is_attention(one, tokens, grids):
+            layout = None
         else:
             layout = find_layout(one.shape, one.images, one.features, grids, size)
         if layout is not None:
@@ -151,6 +151,16 @@ def _features(module: nn.Module) -> Features:
         return "first"
     # LayerNorm itself only: its subclasses in the libraries also norm maps whose units come first.
     return "last" if isinstance(module, nn.Linear) or type(module) is nn.LayerNorm else ""
+
+
+def _is_attention(one: Seen, tokens: Collection[int], grids: Collection[Grid]) -> bool:
+    """Tells how much each token attends to each other one from a map, which has as many tokens as positions."""
+    if len(one.shape) != 4 or one.features == "first":
+        return False
+    return any(
+        rows == columns and rows in tokens and rows * columns not in tokens and (rows, columns) not in grids
+        for rows, columns in (one.shape[1:3], one.shape[2:4])
+    )
 
 
 def _told(told: Layout | str, one: Seen, grids: Sequence[Grid], size: Grid) -> Layout | None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import NamedTuple
 
 from maia_core.types import LayerInfo
@@ -29,11 +28,11 @@ class _Node:
     layer: LayerInfo | None = None
     children: dict[str, _Node] = field(default_factory=dict)
 
-    @cached_property
-    def form(self) -> tuple[object, ...]:
-        """What alike siblings have in common: everything below but their own name."""
+    def form(self, depth: int | None) -> tuple[object, ...]:
+        """What alike siblings have in common: everything that is shown of them but their own name."""
         shape = None if self.layer is None else (self.layer.shape, self.layer.kind)
-        return (shape, *((child.name, child.form) for child in self.children.values()))
+        below = None if depth is None else depth - 1
+        return (shape, *((child.name, child.form(below)) for child in self.children.values() if depth != 1))
 
 
 def rows(layers: Sequence[LayerInfo], collapse: bool = True, depth: int | None = None) -> Iterator[Row]:
@@ -57,7 +56,7 @@ def rows(layers: Sequence[LayerInfo], collapse: bool = True, depth: int | None =
 
 
 def _lines(node: _Node, indent: str, collapse: bool, depth: int | None) -> Iterator[Row]:
-    shown = list(_siblings(list(node.children.values()), collapse))
+    shown = list(_siblings(list(node.children.values()), collapse, depth))
     for number, (name, child) in enumerate(shown):
         last = number == len(shown) - 1
         outer = not node.name
@@ -67,7 +66,7 @@ def _lines(node: _Node, indent: str, collapse: bool, depth: int | None) -> Itera
             yield from _lines(child, below, collapse, None if depth is None else depth - 1)
 
 
-def _siblings(nodes: list[_Node], collapse: bool) -> Iterator[tuple[str, _Node]]:
+def _siblings(nodes: list[_Node], collapse: bool, depth: int | None) -> Iterator[tuple[str, _Node]]:
     """Yields what to call each sibling, and the sibling itself or the first of those that are alike."""
     by_name = {node.name: node for node in nodes}
     done: set[str] = set()
@@ -78,7 +77,8 @@ def _siblings(nodes: list[_Node], collapse: bool) -> Iterator[tuple[str, _Node]]
         last = node.name
         if collapse and numbered is not None:
             stem, number = numbered[1], int(numbered[2])
-            while (other := by_name.get(f"{stem}{number + 1}")) is not None and other.form == node.form:
+            form = node.form(depth)
+            while (other := by_name.get(f"{stem}{number + 1}")) is not None and other.form(depth) == form:
                 number += 1
                 last = other.name
                 done.add(last)
