@@ -115,12 +115,16 @@ class Attending(nn.Module):
         super().__init__()
         self.patch = nn.Conv2d(3, 8, 8, stride=8)
         self.heads, self.attention, self.windows = nn.Identity(), nn.Identity(), nn.Identity()
+        self.talking = nn.Linear(2, 2)
+        self.channels = nn.Dropout()
         self.attend = nn.MultiheadAttention(8, 2, batch_first=True)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         tokens = self.patch(x).flatten(2).transpose(1, 2)
         heads = self.heads(tokens.unflatten(2, (2, 4)).transpose(1, 2))
-        self.attention(heads @ heads.transpose(2, 3))
+        attention = self.attention(heads @ heads.transpose(2, 3))
+        self.talking(attention.permute(0, 2, 3, 1))
+        self.channels(heads.transpose(2, 3) @ heads)
         self.windows(tokens.reshape(len(x) * 4, 4, 8))
         return self.attend(tokens, tokens, tokens)[0]
 

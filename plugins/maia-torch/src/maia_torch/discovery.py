@@ -28,6 +28,9 @@ UNITS_FIRST = (
 )
 """Modules whose units come right after the images."""
 
+KEEPING = (nn.Dropout, nn.Softmax, nn.Identity)
+"""Modules that make no map: what they return is one only if something before them returned one of that size."""
+
 
 @dataclass(frozen=True)
 class Seen:
@@ -40,6 +43,7 @@ class Seen:
         shape: Its shape for `IMAGES` images.
         images: The axis that counts images; None if there is none.
         features: Where this kind of module puts its units.
+        keeping: Whether it is one of `KEEPING`.
     """
 
     module: str
@@ -48,6 +52,7 @@ class Seen:
     shape: tuple[int, ...]
     images: int | None
     features: Features
+    keeping: bool
 
 
 def discover(
@@ -86,10 +91,14 @@ def discover(
             layout = None
         else:
             layout = find_layout(one.shape, one.images, one.features, grids, size)
-        if layout is not None:
-            found.append((one, layout))
-            if layout.grid is None and len(shape := layout.shape(one.shape)) == 3:
-                grids.append((shape[1], shape[2]))
+        if layout is None:
+            continue
+        if layout.grid is None and len(shape := layout.shape(one.shape)) == 3:
+            grid = (shape[1], shape[2])
+            if one.keeping and grid not in grids:
+                continue
+            grids.append(grid)
+        found.append((one, layout))
     if unused:
         hint = did_you_mean(min(unused), [one.module for one in seen])
         raise UsageError(f"layouts: no module of the network is named '{min(unused)}'.{hint}")
@@ -103,13 +112,16 @@ def discover(
 
 def _look(module: nn.Module, run: Callable[[int], object]) -> list[Seen]:
     """Passes over two images and, where tokens could be taken for images, over three: that axis is the images'."""
-    features = {name: _features(part) for name, part in module.named_modules()}
+    parts = dict(module.named_modules())
     first = _shapes(module, run, IMAGES)
     again = _shapes(module, run, IMAGES + 1) if any(len(shape) == 3 for *_, shape in first) else first
     # The order of computation may depend on the images: then only the first axis can be theirs.
     same = [one[:3] for one in first] == [other[:3] for other in again]
     return [
-        Seen(name, call, part, shape, _images_axis(shape, other if same else shape), features[name])
+        Seen(
+            *(name, call, part, shape, _images_axis(shape, other if same else shape)),
+            *(_features(parts[name]), isinstance(parts[name], KEEPING)),
+        )
         for (name, call, part, shape), (*_, other) in zip(first, again if same else first, strict=True)
     ]
 
