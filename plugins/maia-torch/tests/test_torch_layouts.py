@@ -113,26 +113,26 @@ class Attending(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.patch = nn.Conv2d(3, 8, 8, stride=8)
+        self.patch = nn.Conv2d(3, 12, 8, stride=8)
         self.heads, self.attention, self.windows = nn.Identity(), nn.Identity(), nn.Identity()
         self.talking = nn.Linear(2, 2)
         self.channels = nn.Dropout()
-        self.attend = nn.MultiheadAttention(8, 2, batch_first=True)
+        self.attend = nn.MultiheadAttention(12, 2, batch_first=True)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         tokens = self.patch(x).flatten(2).transpose(1, 2)
-        heads = self.heads(tokens.unflatten(2, (2, 4)).transpose(1, 2))
+        heads = self.heads(tokens.unflatten(2, (2, 6)).transpose(1, 2))
         attention = self.attention(heads @ heads.transpose(2, 3))
         self.talking(attention.permute(0, 2, 3, 1))
         self.channels(heads.transpose(2, 3) @ heads)
-        self.windows(tokens.reshape(len(x) * 4, 4, 8))
+        self.windows(tokens.reshape(len(x) * 4, 4, 12))
         return self.attend(tokens, tokens, tokens)[0]
 
 
 def test_attention_heads_and_windows_have_no_units():
     model = TorchModel(Attending(), Preprocessing(32), "m")
     assert [layer.name for layer in model.layers()] == ["patch", "attend", "output"]
-    assert model.layer("attend").info.shape == (8, 4, 4)
+    assert model.layer("attend").info.shape == (12, 4, 4)
 
 
 @pytest.mark.parametrize(
