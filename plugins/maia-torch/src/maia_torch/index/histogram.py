@@ -47,13 +47,11 @@ class Histograms:
         counts: int32 of shape (streams, BINS).
         tops: Biased exponent (as in the bits of a float32) of each stream's largest magnitude, int32 of shape
             (streams,); 1 where nothing but zero was seen.
-        low: Smallest value seen, float32 of shape (streams,); inf where there is none.
-        high: Largest value seen, likewise; -inf.
+        high: Largest value seen, float32 of shape (streams,); -inf where there is none.
     """
 
     counts: Counts
     tops: NDArray[np.int32]
-    low: NDArray[np.float32]
     high: NDArray[np.float32]
 
     @classmethod
@@ -62,7 +60,6 @@ class Histograms:
         return cls(
             np.zeros((streams, BINS), np.int32),
             np.ones(streams, np.int32),
-            np.full(streams, np.inf, np.float32),
             np.full(streams, -np.inf, np.float32),
         )
 
@@ -86,15 +83,14 @@ class Histograms:
         self.widen(other.tops)
         other.widen(self.tops)
         self.counts += other.counts
-        self.low = np.minimum(self.low, other.low)
         self.high = np.maximum(self.high, other.high)
 
     def quantile(self, quantile: float) -> NDArray[np.float32]:
         """Returns each stream's quantile, float32 of shape (streams,); nan for a stream of nothing."""
         return np.array(
             [
-                Histogram.of(row, int(top), float(low), float(high)).quantile(quantile)
-                for row, top, low, high in zip(self.counts, self.tops, self.low, self.high, strict=True)
+                Histogram.of(row, int(top), float(high)).quantile(quantile)
+                for row, top, high in zip(self.counts, self.tops, self.high, strict=True)
             ],
             np.float32,
         )
@@ -108,37 +104,40 @@ class Histogram:
         bins: Numbers of the bins that are not empty, ascending, integers of shape (n,).
         counts: How many values each holds, integers of shape (n,).
         top: See `Histograms`.
-        low: Likewise.
         high: Likewise.
     """
 
     bins: NDArray[np.integer]
     counts: NDArray[np.integer]
     top: int
-    low: float
     high: float
 
     @classmethod
-    def of(cls, row: NDArray[np.integer], top: int, low: float, high: float) -> Histogram:
+    def of(cls, row: NDArray[np.integer], top: int, high: float) -> Histogram:
         """Makes one from a row of `Histograms`."""
         bins = np.flatnonzero(row)
-        return cls(bins, row[bins], top, low, high)
+        return cls(bins, row[bins], top, high)
 
     def quantile(self, quantile: float) -> float:
-        """Returns a quantile, interpolated linearly inside its bin; nan if nothing was counted. 0 and 1 are exact."""
+        """Returns a quantile, interpolated linearly inside its bin, the highest exactly; nan if nothing was counted."""
         upto = np.cumsum(self.counts, dtype=np.int64)
         total = int(upto[-1]) if len(upto) else 0
         if not total:
             return math.nan
         rank = (total - 1) * quantile
-        if rank in (0, total - 1):
-            return self.high if rank else self.low
+        if rank == total - 1:
+            return self.high
         at = int(np.searchsorted(upto, math.floor(rank), side="right"))
         before = int(upto[at]) - int(self.counts[at])
         inside = (rank - before + 0.5) / int(self.counts[at])
         low, high = edges(int(self.bins[at]), self.top)
-        low, high = max(low, self.low), min(high, self.high)
+        high = min(high, self.high)
         return low + (high - low) * min(inside, 1.0)
+
+    @property
+    def low(self) -> float:
+        """A lower bound of all values, that of the lowest bin; nan if nothing was counted."""
+        return edges(int(self.bins[0]), self.top)[0] if len(self.bins) else math.nan
 
 
 def edges(bin: int, top: int) -> tuple[float, float]:

@@ -135,10 +135,10 @@ def record(k: int) -> np.dtype[np.void]:
 
     `places` and `values` are the exemplars, best first (place -1: there are fewer); `positions` where in the flattened
     map the maximum lies; `lows` the map's least value. `mean`, `squares` (sum of squared differences from the mean) and
-    `quantiles` are the activation's. `NAME_top`, `NAME_low`, `NAME_high` and `NAME_end` (of its bins in the files)
+    `quantiles` are the activation's. `NAME_top`, `NAME_high` and `NAME_end` (of its bins in the files)
     describe a histogram. `error` is the root mean square of what the faster pass missed; 0 without one.
     """
-    histogram = [("top", "<i4"), ("low", "<f4"), ("high", "<f4"), ("end", "<i8")]
+    histogram = [("top", "<i4"), ("high", "<f4"), ("end", "<i8")]
     return np.dtype(
         [
             *(("places", "<i8", (k,)), ("values", "<f4", (k,)), ("positions", "<i4", (k,)), ("lows", "<f4", (k,))),
@@ -229,10 +229,9 @@ class LayerIndex:
         if not 0 <= first <= last <= len(bins):
             raise self._broken("units", "the histograms end nowhere")
         row = self.units[unit]
-        top, low, high = (row[f"{name}_{field}"].item() for field in ("top", "low", "high"))
         if (bins[first:last] >= BINS).any():
             raise self._broken(f"{name}_bins", "it holds bins that there are not")
-        return Histogram(bins[first:last], counts[first:last], top, low, high)
+        return Histogram(bins[first:last], counts[first:last], row[f"{name}_top"].item(), row[f"{name}_high"].item())
 
     def check(self) -> None:
         """Opens every file.
@@ -337,13 +336,14 @@ class Unit:
 
         It stays below the unit's greatest value: a unit that often reaches its ceiling (6 after ReLU6) has it as its
         quantile, and no value would exceed it; its masks would be dark where it is most active. A unit that never
-        changes keeps its dark masks.
+        changes, or so little that all its values share a bin, has dark masks.
         """
         if not self.layer.sheet.has_map:
             return None
         counted = self.layer.histogram("map", self.number)
-        high = max(counted.high, float(self.values[0]))
-        return min(counted.quantile(quantile), high - CEILING * (high - min(counted.low, high)))
+        if len(counted.bins) < 2:
+            return counted.high
+        return min(counted.quantile(quantile), counted.high - CEILING * (counted.high - counted.low))
 
     def threshold_error(self, quantile: float) -> tuple[float, float]:
         """Bounds a threshold's error: of its value, as a fraction of it; and of its rank, see `sampling.rank_error`."""

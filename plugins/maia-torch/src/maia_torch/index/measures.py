@@ -64,10 +64,11 @@ class Statistics:
         at = np.searchsorted(self._sampled, places)
         for row in np.flatnonzero(self._sampled[np.minimum(at, len(self._sampled) - 1)] == places):
             self._rows.write(int(at[row]), found[row])
+        highest = found.max(axis=0)
         if self.activations is not None:
-            self._counter("activation", self.activations, torch.device("cpu")).add(torch.from_numpy(found))
+            self._counter("activation", self.activations, torch.device("cpu")).add(torch.from_numpy(found), highest)
         if self.maps is not None:
-            self._counter("map", self.maps, values.device).add(self._looked_at(places, values))
+            self._counter("map", self.maps, values.device).add(self._looked_at(places, values), highest)
 
     def arrays(self) -> Arrays:
         """Returns all that was measured, but for the sample, which is on disk."""
@@ -78,7 +79,7 @@ class Statistics:
                 if name in self._counters:
                     self._counters[name].fetch()
                 saved |= {f"{name}_counts": histograms.counts, f"{name}_tops": histograms.tops}
-                saved |= {f"{name}_low": histograms.low, f"{name}_high": histograms.high}
+                saved[f"{name}_high"] = histograms.high
         return saved
 
     def _looked_at(self, places: NDArray[np.int64], values: Tensor) -> Tensor:
@@ -127,4 +128,4 @@ class Best:
 
 
 def _histograms(saved: Arrays, name: str) -> Histograms:
-    return Histograms(*(saved[f"{name}_{part}"] for part in ("counts", "tops", "low", "high")))
+    return Histograms(*(saved[f"{name}_{part}"] for part in ("counts", "tops", "high")))

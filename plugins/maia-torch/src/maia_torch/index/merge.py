@@ -152,6 +152,5 @@ def _histograms(layers: Sequence[LayerIndex], name: HistogramName) -> Histograms
         for unit in range(layer.sheet.units):
             found = layer.histogram(name, unit)
             counts[unit, found.bins] = found.counts
-        tops, low, high = (np.array(units[f"{name}_{field}"]) for field in ("top", "low", "high"))
-        merged.merge(Histograms(counts, tops, low, high))
+        merged.merge(Histograms(counts, np.array(units[f"{name}_top"]), np.array(units[f"{name}_high"])))
     return merged

@@ -61,7 +61,7 @@ def write(folder: Path, contents: Contents, sample: Columns) -> None:
     for name, histograms in contents.histograms.items():
         bins, counts, ends = _sparse(histograms)
         arrays |= {f"{name}_bins": bins, f"{name}_counts": counts}
-        fields = {"top": histograms.tops, "low": histograms.low, "high": histograms.high, "end": ends}
+        fields = {"top": histograms.tops, "high": histograms.high, "end": ends}
         for field, values in fields.items():
             contents.records[f"{name}_{field}"] = values
     arrays["units"] = contents.records
