@@ -20,7 +20,7 @@ from maia_open_clip import OpenClipModel
 PAPER = json.loads(Path(__file__).with_name("data").joinpath("paper_units.json").read_text())["clip-rn50"]
 
 
-def named(model: str, **options: object) -> OpenClipModel:
+def named(model: str = "", **options: object) -> OpenClipModel:
     return OpenClipModel(OpenClipModel.Config(model=model, **options), None)
 
 
@@ -69,6 +69,7 @@ def test_weights_come_from_a_file_of_the_whole_model_or_of_the_encoder(tmp_path,
 @pytest.mark.parametrize(
     ("options", "says"),
     [
+        ({}, "open-clip stands for many models: write open-clip/NAME"),
         ({"model": "RN5"}, "Did you mean 'RN50'"),
         ({"model": "RN50", "weights": "opanai"}, "no weights 'opanai'. Did you mean 'openai'"),
         ({"model": "RN50", "weights": "none.pt"}, "no file of weights none.pt"),

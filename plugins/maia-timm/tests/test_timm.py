@@ -22,7 +22,7 @@ from maia_timm import TimmModel
 PAPER = json.loads(Path(__file__).with_name("data").joinpath("paper_units.json").read_text())["dino-vits8"]
 
 
-def named(model: str, **options: object) -> TimmModel:
+def named(model: str = "", **options: object) -> TimmModel:
     return TimmModel(TimmModel.Config(model=model, **options), None)
 
 
@@ -118,6 +118,7 @@ def test_weights_of_ones_own_are_read_from_a_file(tmp_path, file):
 @pytest.mark.parametrize(
     ("options", "says"),
     [
+        ({}, "timm stands for many models: write timm/NAME"),
         ({"model": "vit_small_patch8_224.dina"}, r"Did you mean 'vit_small_patch8_224\.dino'"),
         ({"model": "resnet5"}, "Did you mean 'resnet50'"),
         ({"model": "resnet50", "weights": "a1_in1"}, "no weights 'a1_in1'. Did you mean 'a1_in1k'"),

@@ -21,7 +21,7 @@ from maia_torchvision import TorchvisionModel
 PAPER = json.loads(Path(__file__).with_name("data").joinpath("paper_units.json").read_text())["resnet152"]
 
 
-def named(model: str, **options: object) -> TorchvisionModel:
+def named(model: str = "", **options: object) -> TorchvisionModel:
     return TorchvisionModel(TorchvisionModel.Config(model=model, **options), None)
 
 
@@ -116,6 +116,7 @@ def test_weights_of_ones_own_are_read_from_a_file(tmp_path, file):
 @pytest.mark.parametrize(
     ("options", "says"),
     [
+        ({}, "torchvision stands for many models: write torchvision/NAME"),
         ({"model": "resnet15"}, "Did you mean 'resnet152'"),
         ({"model": "raft_large"}, "no model 'raft_large' for single images"),
         ({"model": "resnet152", "weights": "IMAGENET1K_V3"}, "no weights 'IMAGENET1K_V3'. Did you mean"),

@@ -17,7 +17,7 @@ class OpenClipModel(TorchModel):
     class Config(TorchOptions):
         """Which model, with which weights."""
 
-        model: str
+        model: str = ""
         """Its name in open_clip: `RN50`, `ViT-B-32`."""
         weights: str = "default"
         """A tag of open_clip's (`openai`, `laion2b_s34b_b79k`), a file (`.pt` or `.safetensors`), or `random`; the

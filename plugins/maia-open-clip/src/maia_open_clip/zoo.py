@@ -17,6 +17,8 @@ from maia_torch.hub import fetching
 from maia_torch.preprocess import Fit
 from maia_torch.weights import is_file, load_weights
 
+WHICH = "open-clip stands for many models: write open-clip/NAME; `maia systems list open-clip` lists them"
+
 DEFAULT, RANDOM = "default", "random"
 """Names of weights: open_clip's first, and those that nobody trained; they are the same ones every time."""
 
@@ -60,7 +62,7 @@ def build(name: str, weights: str, size: int | tuple[int, int] | None) -> Built:
     """
     if name not in open_clip.list_models():
         near = did_you_mean(name, names()) or " `maia systems list open-clip` lists them."
-        raise UsageError(f"open_clip has no model '{name}'.{near}")
+        raise UsageError(f"open_clip has no model '{name}'.{near}" if name else WHICH)
     tags = open_clip.list_pretrained_tags_by_model(name)
     default = "openai" if "openai" in tags else next(iter(tags), "")
     note = ""

@@ -18,7 +18,7 @@ class TimmModel(TorchModel):
     class Config(TorchOptions):
         """Which model, with which weights."""
 
-        model: str
+        model: str = ""
         """Its name in timm: `resnet50.a1_in1k`, `vit_small_patch8_224.dino`; without a tag, with its default one."""
         weights: str = "default"
         """timm's weights for that name (`default`), another tag of it, a file (`.pth` or `.safetensors`), `random`."""

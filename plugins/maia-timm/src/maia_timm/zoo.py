@@ -23,6 +23,8 @@ from maia_torch.weights import is_file, load_weights, read_weights, unwrapped
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+WHICH = "timm stands for many models: write timm/NAME; `maia systems list timm PATTERN` lists them"
+
 DEFAULT, RANDOM = "default", "random"
 """Names of weights: timm's own, and those that nobody trained; they are the same ones every time."""
 
@@ -71,7 +73,7 @@ def build(name: str, weights: str, size: int | tuple[int, int] | None, classes: 
     architecture, _, tag = name.partition(".")
     if not timm.is_model(architecture) or (tag and name not in timm.list_pretrained()):
         near = did_you_mean(name, names()) or " `maia systems list timm PATTERN` lists them."
-        raise UsageError(f"timm has no model '{name}'.{near}")
+        raise UsageError(f"timm has no model '{name}'.{near}" if name else WHICH)
     note = ""
     if weights == RANDOM:
         module = _random(name, size, len(classes) if classes else None)

@@ -31,7 +31,7 @@ class OwnModel(TorchModel):
     class Config(TorchOptions):
         """What the network is, and what it is shown."""
 
-        model: str
+        model: str = ""
         """Where Python finds it: `package.module.attribute`."""
         weights: str | None = None
         """A file of weights, `.pth` (a state dict) or `.safetensors`; as the module is made if not set."""

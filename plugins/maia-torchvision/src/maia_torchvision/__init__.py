@@ -20,7 +20,7 @@ class TorchvisionModel(TorchModel):
     class Config(TorchOptions):
         """Which model, with which weights."""
 
-        model: str
+        model: str = ""
         """Its name in torchvision: `resnet152`, `vit_b_16`, `fcn_resnet50`, `fasterrcnn_resnet50_fpn`."""
         weights: str = "DEFAULT"
         """Weights by torchvision's name (`IMAGENET1K_V1`), a file (`.pth` or `.safetensors`), or `random`."""

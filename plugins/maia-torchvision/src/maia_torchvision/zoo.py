@@ -21,6 +21,8 @@ SEGMENTATION = "torchvision.models.segmentation"
 DETECTION = "torchvision.models.detection"
 """Packages of the models that take single images; video, optical flow and quantised ones are left out."""
 
+WHICH = "torchvision stands for many models: write torchvision/NAME; `maia systems list torchvision` lists them"
+
 RANDOM = "random"
 """The name of weights that nobody trained; they are the same ones every time."""
 
@@ -63,10 +65,8 @@ def build(name: str, weights: str, size: int | tuple[int, int] | None, classes: 
     """
     known = names()
     if name not in known:
-        raise UsageError(
-            f"torchvision has no model '{name}' for single images."
-            f"{did_you_mean(name, known) or ' `maia systems list torchvision` lists them.'}"
-        )
+        hint = did_you_mean(name, known) or " `maia systems list torchvision` lists them."
+        raise UsageError(f"torchvision has no model '{name}' for single images.{hint}" if name else WHICH)
     offered = models.get_model_weights(name)
     note = ""
     if weights == RANDOM:
