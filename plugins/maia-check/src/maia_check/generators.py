@@ -1,0 +1,180 @@
+"""`maia check generator`: whether generated images show what their prompts say."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from maia_check.faithful import Case, Judge, Rate
+    from maia_core.context import Context
+
+SHOWN = 10
+"""How many of the images that do not show their content are named."""
+
+LONGEST = 160
+"""Characters of what is said of one of them."""
+
+
+@click.group()
+def check() -> None:
+    """Check a part of a run before it is relied on."""
+
+
+@check.command()
+@click.argument("name")
+@click.option("--describer", metavar="NAME", help="Who looks at the images [default: the describer of a run].")
+@click.option("--detector", metavar="NAME", help="Who looks at the images: a detector in place of a describer.")
+@click.option("-o", "options", multiple=True, metavar="KEY=VALUE", help="An option of the generator: size=512, or of "
+              "who looks: describer.model=..., detector.box=0.4.")  # fmt: skip
+@click.option("--each", default=2, show_default=True, type=click.IntRange(1, 100), help="Images of every prompt.")
+@click.option("--prompts", "file", type=click.Path(path_type=Path), help="Your own prompts, a JSON file.")
+@click.option("--seed", type=int, help="Seed of the images.")
+@click.option("--config", "config_file", type=click.Path(path_type=Path), help="Configuration file.")
+@click.option("--out", type=click.Path(path_type=Path), help="Page with all images [default: check-NAME.html].")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line instead of a table.")
+def generator(
+    name: str,
+    describer: str | None,
+    detector: str | None,
+    options: tuple[str, ...],
+    each: int,
+    file: Path | None,
+    seed: int | None,
+    config_file: Path | None,
+    out: Path | None,
+    as_json: bool,
+) -> None:
+    """Have the generator NAME draw things, counts, colours and backgrounds, and say how often they are there.
+
+    A describer that sees nothing but the pixels looks at the images, or a detector. How often it sees in an image what
+    only another prompt asks for tells how far it can be believed.
+    """
+    from maia_check.faithful import check as run
+    from maia_check.faithful import prompts
+    from maia_core.context import Context
+    from maia_core.errors import UsageError
+    from maia_core.files import write_atomically
+
+    if describer and detector:
+        raise UsageError("one of them looks at the images: leave out --describer or --detector")
+    config, looking = _config(name, describer, options, seed, config_file)
+    wanted = prompts(file)
+    context = Context(config)
+    context.warn_to(lambda line: click.echo(f"note: {_clean(line)}", err=True))
+    judge, judged_by = _judge(context, detector, looking)
+    made_by = context.generator
+    click.echo(f"{len(wanted) * each} images of {len(wanted)} prompts by {name}, judged by {judged_by}", err=True)
+    cases = run(made_by, judge, wanted, context.seeds, each)
+    table = _table(cases)
+    for line in _rows(cases) if as_json else [table, *_missing(cases)]:
+        click.echo(line)
+    from maia_check.page import page
+
+    place = out or Path(f"check-{name.partition('@')[0]}.html")
+    write_atomically(place, page(f"{name}, judged by {judged_by}", table, cases).encode())
+    click.echo(f"every image: {place}", err=True)
+
+
+def _config(
+    name: str, describer: str | None, options: tuple[str, ...], seed: int | None, file: Path | None
+) -> tuple[Any, dict[str, Any]]:
+    """Reads the configuration with the generator and the describer; returns it, and the options of a detector."""
+    from maia_core.cli import option_value
+    from maia_core.config import load
+
+    overrides: list[tuple[str, Any]] = [("generator", name)]
+    overrides += [("describer", describer)] if describer else []
+    overrides += [("seed", seed)] if seed is not None else []
+    looking = {}
+    for key, value in map(option_value, options):
+        if key.startswith("detector."):
+            looking[key.removeprefix("detector.")] = value
+        else:
+            overrides.append((key if "." in key else f"generator.{key}", value))
+    return load(file, overrides), looking
+
+
+def _judge(context: Context, detector: str | None, options: dict[str, Any]) -> tuple[Judge, str]:
+    """Returns who looks at the images, and what it is called."""
+    from maia_check.faithful import DescriberJudge, DetectorJudge
+    from maia_core.errors import UsageError
+
+    if detector is None:
+        if options:
+            raise UsageError("options of a detector need --detector NAME")
+        return DescriberJudge(context.describer), f"the describer {context.config.describer.name}"
+    maker = context.registry.get("generator", context.config.generator.name)
+    if context.registry.get("detector", detector).distribution == maker.distribution:
+        raise UsageError(
+            f"the detector '{detector}' belongs to the generator ({maker.distribution}) and may know how its images "
+            "were made; choose another one, or a describer"
+        )
+    return DetectorJudge(context.build("detector", detector, **options)), f"the detector {detector}"
+
+
+def _groups(cases: Sequence[Case]) -> dict[str, list[Case]]:
+    from maia_check.faithful import KINDS
+
+    found = {kind: [case for case in cases if case.wanted.kind == kind] for kind in KINDS}
+    return {kind: some for kind, some in found.items() if some} | {"all": list(cases)}
+
+
+def _table(cases: Sequence[Case]) -> str:
+    from maia_check.faithful import rates
+
+    rows = [("", "images", "there", "95 % interval", "seen unasked", "warned of")]
+    for kind, some in _groups(cases).items():
+        there, other, warned = rates(some)
+        low, high = there.interval
+        interval = f"{100 * low:.0f} to {100 * high:.0f} %"
+        rows.append((kind, str(len(some)), _percent(there), interval, _percent(other), str(warned.hits)))
+    quiet, loud = ([case for case in cases if bool(case.warning) is said] for said in (False, True))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = [
+        "  ".join([name.ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(cells, widths[1:], strict=True))])
+        for name, *cells in rows
+    ]
+    if quiet and loud:
+        lines.append(
+            f"of the images without a warning {_percent(rates(quiet)[0])} show their content, of those with one "
+            f"{_percent(rates(loud)[0])}"
+        )
+    return "\n".join(lines)
+
+
+def _rows(cases: Sequence[Case]) -> list[str]:
+    import json
+
+    from maia_check.faithful import rates
+
+    rows = []
+    for kind, some in _groups(cases).items():
+        there, other, warned = rates(some)
+        row = {"kind": kind, "images": len(some), "there": there.hits, "interval": there.interval}
+        rows.append(json.dumps(row | {"unasked": other.hits, "compared": other.cases, "warned": warned.hits}))
+    return rows
+
+
+def _missing(cases: Sequence[Case]) -> list[str]:
+    missed = [case for case in cases if not case.look.there]
+    lines = [f"\nnot seen in {len(missed)} images" + (", such as:" if len(missed) > SHOWN else ":")] if missed else []
+    # One of every n-th, so that all kinds are among them.
+    for case in missed[:: -(-len(missed) // SHOWN) or 1]:
+        said = f"{case.warning}; {case.look.said}" if case.warning else case.look.said
+        lines.append(_clean(f"  {case.wanted.prompt}: {said}")[:LONGEST])
+    return lines
+
+
+def _percent(rate: Rate) -> str:
+    return f"{100 * rate.hits / rate.cases:.0f} %" if rate.cases else "-"
+
+
+def _clean(text: str) -> str:
+    from maia_core.text import printable
+
+    return printable(" ".join(text.split(" ")))
