@@ -29,7 +29,7 @@ from maia_core.errors import (
 from maia_core.host import ToolHost
 from maia_core.observers import Observers
 from maia_core.prompt import render_system_prompt
-from maia_core.protocols import Backbone, Sandbox, Task
+from maia_core.protocols import Backbone, Sandbox, Task, Verifier
 from maia_core.record import (
     Asked,
     Executed,
@@ -40,10 +40,11 @@ from maia_core.record import (
     Replied,
     RunOutcome,
     Status,
+    Verified,
 )
 from maia_core.replay import Journal
 from maia_core.replies import parse_reply
-from maia_core.types import BackboneInfo, CallLimits, Execution, Message, Part, Reply, TextPart, Usage, as_part
+from maia_core.types import BackboneInfo, CallLimits, Execution, Message, Part, Reply, TextPart, Usage, Verdict, as_part
 from maia_core.window import Conversation
 
 LAST_CALL = "Do not write another program"
@@ -85,6 +86,10 @@ class SessionState:
     final: bool = False
     """True once the final answer was asked for: no more programs are run."""
     answer: BaseModel | None = None
+    withdrawn: BaseModel | None = None
+    """The last answer that failed its test; it stands where no other comes."""
+    verdicts: list[Verdict] = field(default_factory=list)
+    """Of the answers so far that were tested."""
 
 
 class Session:
@@ -106,6 +111,7 @@ class Session:
         sandbox: Sandbox,
         journal: Journal | None = None,
         observers: Observers | None = None,
+        verifier: Verifier | None = None,
     ) -> None:
         self.context = context
         self.task = task
@@ -116,6 +122,7 @@ class Session:
         self.journal = journal or Journal()
         self._sandbox = sandbox
         self._observers = observers or Observers()
+        self._verifier = verifier
         self._host = ToolHost(context, tools, self.journal, on_call=self._called)
         context.warn_to(self.note)
         self._tell("run_started")
@@ -167,6 +174,8 @@ class Session:
         repeated = self.journal.replaying  # Then the observers were told before.
         if self.state.answer is None:
             self._say(self._feedback(turn))
+        elif self._verifier is not None and getattr(self.task, "verifiable", False):
+            self._verify(self._verifier, self.state.answer)
         if not repeated:
             self._tell("turn_finished", turn=turn)
         return turn
@@ -226,6 +235,7 @@ class Session:
             reason=reason,
             answer=answer.model_dump(mode="json") if answer else {},
             explanation=self.task.explanation(answer) if answer else None,
+            verdict=self.state.verdicts[-1] if answer and self.state.verdicts else None,
             turns=len(self.state.turns),
             usage=self.usage,
             seconds=self.state.seconds,
@@ -257,6 +267,28 @@ class Session:
             return Turn(number, reply, hypotheses=parsed.hypotheses)
         except ReplyError as mistake:
             return Turn(number, reply, mistake=str(mistake))
+
+    def _verify(self, verifier: Verifier, answer: BaseModel) -> None:
+        """Tests the answer; one that fails is withdrawn while the run may go on, and the backbone is told why."""
+        state, number = self.state, len(self.state.turns)
+        recorded = self.journal.recorded(Verified)
+        if recorded is None:
+            before, started = self.context.spent, time.perf_counter()
+            try:
+                verdict = verifier.verify(self.task.explanation(answer), self.context, len(state.verdicts) + 1)
+            except MaiaError as error:  # The answer must not be lost over it.
+                verdict = Verdict(passed=False, measured=False, summary=f"It could not be tested: {one_line(error)}")
+            usage = self.context.spent - before
+            recorded = Verified(turn=number, verdict=verdict, usage=usage, seconds=time.perf_counter() - started)
+        else:
+            self.context.spend(recorded.usage)
+        self.journal.append(recorded)
+        state.seconds += recorded.seconds
+        state.verdicts.append(recorded.verdict)
+        tests_left = self.limits.verifications - len(state.verdicts)
+        if not recorded.verdict.passed and recorded.verdict.measured and tests_left and not state.final:
+            state.answer, state.withdrawn = None, answer
+            self._say(Message.of("user", _objection(recorded.verdict, tests_left)))
 
     def _feedback(self, turn: Turn) -> Message:
         budget = f"(turn {turn.number} of {self.limits.turns})"
@@ -305,6 +337,7 @@ def _loop(session: Session, backbone: Backbone) -> RunOutcome:
                 return session.outcome("failed", f"{state.mistakes} malformed replies in a row (limits.malformed)")
         session.ask_for_answer(reason)
         _turn(session, backbone)
+        state.answer = state.answer or state.withdrawn
         return session.outcome("answered" if state.answer is not None else "stopped", reason)
     except MaiaError as error:
         return session.outcome("failed", one_line(error))
@@ -362,6 +395,19 @@ def _call(session: Session, backbone: Backbone, messages: Sequence[Message]) -> 
         except Exception as error:
             raise BackboneError(f"backbone '{backbone.info.name}' failed: {one_line(error)}") from error
     raise AssertionError("unreachable")
+
+
+OBJECTION = "Your answer was tested on fresh images and does not hold"
+"""How the message begins that sends a backbone back to its experiments."""
+
+
+def _objection(verdict: Verdict, tests_left: int) -> str:
+    again = "once more" if tests_left == 1 else f"{tests_left} times more"
+    return (
+        f"{OBJECTION}. The images were made from your labels alone, or are real ones that you have not seen.\n"
+        f"{verdict.summary}\nGo on experimenting: find out what your answer misses or wrongly claims, then answer again "
+        f"({again} it will be tested). Do not repeat an answer that failed."
+    )
 
 
 def execution_parts(execution: Execution) -> list[Part]:

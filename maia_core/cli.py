@@ -102,7 +102,10 @@ def _clean(text: str) -> str:
     return printable(" ".join(text.split()))
 
 
-CHOICES = ["system", "backbone", "task", "dataset", "generator", "editor", "describer", "sandbox"]
+CHOICES = [
+    *("system", "backbone", "task", "dataset", "generator", "editor", "describer", "sandbox"),
+    *("judge", "similarity", "verifier"),
+]
 """What `maia run` chooses by an option of its own; a test holds it against the configuration."""
 
 
@@ -112,13 +115,16 @@ def run_options(command: F) -> F:
 
     @functools.wraps(command)
     def with_config(config_file: Path | None, options: tuple[str, ...], seed: int | None, **arguments: Any) -> Any:
-        chosen = {key: arguments.pop(key) for key in CHOICES}
+        chosen = {key: arguments.pop(key) for key in [*CHOICES, "verify"]}
         if chosen["system"] is None and "units" in arguments:
             chosen["system"] = arguments["units"][0]  # Options of the model are set as those of the system.
         return command(config=_config(config_file, options, seed, chosen), **arguments)
 
     decorated: Any = with_config
     decorated = click.option("--seed", type=int, help="Seed of everything that is drawn.")(decorated)
+    decorated = click.option(
+        "--verify/--no-verify", default=None, help="Whether an answer is tested on fresh inputs [default: it is]."
+    )(decorated)
     decorated = click.option(
         "-o",
         "options",
@@ -138,7 +144,9 @@ def run_options(command: F) -> F:
     return result
 
 
-def _config(file: Path | None, options: tuple[str, ...], seed: int | None, chosen: dict[str, str | None]) -> RunConfig:
+def _config(
+    file: Path | None, options: tuple[str, ...], seed: int | None, chosen: dict[str, str | bool | None]
+) -> RunConfig:
     from maia_core.config import RunConfig, load
 
     overrides: list[tuple[str, Any]] = [(key, value) for key, value in chosen.items() if value is not None]

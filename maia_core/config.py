@@ -54,6 +54,8 @@ class Limits(Data):
     cost: float = Field(10.0, gt=0, allow_inf_nan=False)
     """US dollars, as far as the backbone knows its price."""
     experiments: int = Field(30, gt=0)
+    verifications: int = Field(3, gt=0)
+    """Answers that are tested; one that fails the last test stands, with its verdict."""
     images: int = Field(2_000, gt=0)
     """Images generated or edited."""
     reply_tokens: int = Field(4096, gt=0)
@@ -93,6 +95,13 @@ class RunConfig(Data):
     editor: Chosen = Choice(name="collage")
     describer: Chosen = Choice(name="nearest")
     sandbox: Chosen = Choice(name="auto")
+    judge: Chosen = Choice(name="embedding")
+    """Writes prompts and predicts for verification and evaluation."""
+    similarity: Chosen = Choice(name="nearest")
+    """Scores texts on images: for judges that are no language model, and for baselines."""
+    verifier: Chosen = Choice(name="held-out")
+    verify: bool = True
+    """Whether an answer is tested on fresh inputs before it counts."""
     tools: tuple[Chosen, ...] = tuple(
         Choice(name=name)
         for name in [

@@ -108,7 +108,7 @@ def sweep(
         context.restart(Choice(name=unit, **(config.system.options if config.system else {})))
         result: FinishedRun | MaiaError
         try:
-            result = _one_of_sweep(context, out / _slug(unit), observers)
+            result = explain_in(context, out / _slug(unit), observers=observers)
         except MaiaError as error:
             result = error
         except Exception as error:
@@ -116,7 +116,18 @@ def sweep(
         yield unit, result
 
 
-def _one_of_sweep(context: Context, folder: Path, observers: Iterable[object]) -> FinishedRun:
+def explain_in(context: Context, folder: Path, *, observers: Iterable[object] = ()) -> FinishedRun:
+    """Explains the unit of a context that may be shared by many runs (`Context.restart` goes to the next unit).
+
+    Args:
+        context: The parts; its configuration is the run's.
+        folder: The run folder. A run that it holds goes on, or is returned as it ended.
+        observers: As for `explain`.
+
+    Raises:
+        RecordError: the folder holds a run of another configuration, or one that cannot go on.
+        MaiaError: as for `explain`.
+    """
     if not (folder / MANIFEST).exists():
         return _begin(context, folder, observers)
     reader = RunReader(folder)
@@ -193,6 +204,7 @@ def make_session(
         sandbox=context.part("sandbox"),
         journal=journal,
         observers=Observers(context.registry, observers),
+        verifier=context.part("verifier") if config.verify else None,
     )
 
 

@@ -35,6 +35,7 @@ from maia_core.types import (
     Reply,
     UnitInfo,
     UnitStatistics,
+    Verdict,
 )
 
 if TYPE_CHECKING:
@@ -225,6 +226,27 @@ class Detector(Protocol):
         """Returns for each image what was found, the highest score first; scores are in [0, 1]."""
 
 
+@runtime_checkable
+class ImageTextSimilarity(Protocol):
+    """Scores how well texts fit images: CLIP, SigLIP, or the concept scores of a library of named things.
+
+    Attributes:
+        fingerprint: Changes whenever the same image and text would get another score.
+    """
+
+    fingerprint: str
+
+    def similarity(self, images: Sequence[Image], texts: Sequence[str]) -> NDArray[np.float32]:
+        """Scores every text on every image.
+
+        An image that has a mask is looked at where it is bright. Images are handed over as `Image.anonymous()` copies.
+
+        Returns:
+            float32 of shape (images, texts), higher is a better fit. Scores of one text compare over images; the score
+            of an image and a text does not depend on the rest of the call.
+        """
+
+
 # --- the agent's parts ---
 
 Tool = Callable[..., Any]
@@ -272,6 +294,8 @@ class Task(Protocol):
         answer: Pydantic model of the answer.
         tags: The sections of a reply that make an answer, such as `("DESCRIPTION", "LABEL")`. A tag stands for its
             numbered forms too (`LABEL 1`, `LABEL 2`).
+
+    A true attribute `verifiable` says that the labels claim what activates the unit: then a `Verifier` tests them.
     """
 
     answer: type[BaseModel]
@@ -314,6 +338,20 @@ class Judge(Protocol):
 
     def predict(self, label: str, images: Sequence[Image]) -> list[float]:
         """Predicts how much a unit that `label` describes responds to each image, in [0, 1]."""
+
+
+@runtime_checkable
+class Verifier(Protocol):
+    """Tests an explanation on inputs made from its claim alone; it sees no experiment and no conversation."""
+
+    def verify(self, explanation: Explanation, context: Context, attempt: int) -> Verdict:
+        """Tests `explanation` on the run's system.
+
+        Args:
+            explanation: The claim; its labels are tested.
+            context: The run's parts.
+            attempt: Which answer of the run this is, from 1: its inputs differ from those of the one before.
+        """
 
 
 # --- where things run ---

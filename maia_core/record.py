@@ -26,7 +26,19 @@ from pydantic import BaseModel, Field, JsonValue, TypeAdapter, ValidationError
 from maia_core.errors import RecordError
 from maia_core.files import write_atomically
 from maia_core.text import redacted
-from maia_core.types import Data, Execution, Explanation, Image, Message, Part, Reply, SystemRef, UnitInfo, Usage
+from maia_core.types import (
+    Data,
+    Execution,
+    Explanation,
+    Image,
+    Message,
+    Part,
+    Reply,
+    SystemRef,
+    UnitInfo,
+    Usage,
+    Verdict,
+)
 
 E = TypeVar("E")
 
@@ -156,6 +168,16 @@ class Executed(Data):
     execution: Execution
 
 
+class Verified(Data):
+    """An answer was tested on fresh inputs."""
+
+    event: Literal["verified"] = "verified"
+    turn: int
+    verdict: Verdict
+    usage: Usage = Usage()
+    seconds: float = 0.0
+
+
 class Noted(Data):
     """A line that a reader must know: skipped files, a failing observer, a fallback."""
 
@@ -174,6 +196,7 @@ class RunOutcome(Data):
         reason: Why, in one line; names the limit where one was reached.
         answer: The validated answer of the task.
         explanation: The answer in the common form.
+        verdict: What fresh inputs say about it; None where it was not tested.
     """
 
     event: Literal["outcome"] = "outcome"
@@ -181,12 +204,13 @@ class RunOutcome(Data):
     reason: str = ""
     answer: dict[str, JsonValue] = Field(default_factory=dict)
     explanation: Explanation | None = None
+    verdict: Verdict | None = None
     turns: int = 0
     usage: Usage = Usage()
     seconds: float = 0.0
 
 
-Event = MessageAdded | Asked | Replied | ProgramStarted | HostCall | Executed | Noted | RunOutcome
+Event = MessageAdded | Asked | Replied | ProgramStarted | HostCall | Executed | Verified | Noted | RunOutcome
 _EVENT: TypeAdapter[Event] = TypeAdapter(Annotated[Event, Field(discriminator="event")])
 
 

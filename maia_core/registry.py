@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 KINDS = (
     *("model", "system", "tool", "generator", "editor", "describer", "dataset", "detector", "backbone", "task"),
-    *("explainer", "judge", "sandbox", "runner", "command", "observer"),
+    *("explainer", "judge", "similarity", "verifier", "sandbox", "runner", "command", "observer"),
 )
-GROUPS = {f"maia.{kind}es" if kind.endswith("x") else f"maia.{kind}s": kind for kind in KINDS}
+GROUPS = {"maia." + re.sub(r"y$", "ie", re.sub(r"x$", "xe", kind)) + "s": kind for kind in KINDS}
 """Entry-point group to kind of plugin."""
 
 _CORE = re.compile(r"maia[-_.]core(?![\w.-])", re.IGNORECASE)

@@ -7,7 +7,18 @@ from collections.abc import Callable, Iterable
 from typing import TypeVar
 
 from maia_core.errors import RecordError
-from maia_core.record import Asked, Event, Executed, HostCall, MessageAdded, Noted, ProgramStarted, Replied, RunOutcome
+from maia_core.record import (
+    Asked,
+    Event,
+    Executed,
+    HostCall,
+    MessageAdded,
+    Noted,
+    ProgramStarted,
+    Replied,
+    RunOutcome,
+    Verified,
+)
 from maia_core.types import Execution
 
 E = TypeVar("E", bound=Event)
@@ -95,7 +106,7 @@ def _essence(event: Event) -> object:
         case Executed():
             run = event.execution
             return event.event, event.turn, run.stdout, run.value, bool(run.error)
-        case Asked():
+        case Asked() | Verified():
             return event.event, event.turn
         case ProgramStarted() | Replied():
             return event.event, event.turn, event.program if isinstance(event, ProgramStarted) else event.reply.text

@@ -307,6 +307,9 @@ class Usage(Data):
     def __add__(self, other: Usage) -> Usage:
         return Usage(**{name: getattr(self, name) + getattr(other, name) for name in Usage.model_fields})
 
+    def __sub__(self, other: Usage) -> Usage:
+        return Usage(**{name: getattr(self, name) - getattr(other, name) for name in Usage.model_fields})
+
     @property
     def tokens(self) -> int:
         """Input and output tokens together."""
@@ -430,3 +433,59 @@ class Explanation(Data):
     labels: tuple[str, ...]
     evidence: tuple[Evidence, ...] = ()
     details: dict[str, JsonValue] = Field(default_factory=dict)
+
+
+class Probe(Data):
+    """One image that a claim was verified on.
+
+    Attributes:
+        condition: What it was made or chosen for, such as "positive" or "control".
+        text: The prompt or instruction that it was made from; empty for an image of the data set.
+        activation: What the unit gave.
+        image: The image, masked to where the unit is active.
+    """
+
+    condition: str
+    text: str = ""
+    activation: float
+    image: Image
+
+
+class Check(Data):
+    """One thing that a claim predicts, tested on inputs that nobody had seen.
+
+    Attributes:
+        claim: What was tested, in words: "'tiger' activates the unit more than other things do".
+        passed: Whether it held.
+        effect: The effect size, named by `measure`.
+        low: Lower end of its confidence interval.
+        high: Upper end.
+        measure: What `effect` is: "AUC" (the chance that a positive exceeds a control), "share" of images.
+        required: What `effect` had to reach.
+    """
+
+    claim: str
+    passed: bool
+    effect: float
+    low: float
+    high: float
+    measure: str
+    required: float
+
+
+class Verdict(Data):
+    """What fresh inputs say about an explanation.
+
+    Attributes:
+        passed: True if every check did.
+        checks: What was tested.
+        summary: The outcome in one or more sentences, for the report and for the backbone.
+        probes: The images that were measured.
+        measured: False where nothing could be tested; `summary` says why, and `passed` is False.
+    """
+
+    passed: bool
+    checks: tuple[Check, ...] = ()
+    summary: str
+    probes: tuple[Probe, ...] = ()
+    measured: bool = True

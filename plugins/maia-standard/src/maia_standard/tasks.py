@@ -62,6 +62,7 @@ class NeuronDescription:
 
     answer = NeuronDescriptionAnswer
     tags = ("DESCRIPTION", "LABEL")
+    verifiable = True
 
     def __init__(self, config: PluginConfig, context: Context) -> None:
         pass

@@ -75,8 +75,12 @@ class LayerExemplars:
                     self._model.warn(_skipped(self._index))
             return self._index
 
-    def _known(self, k: int, *, silent: bool = False) -> LayerIndex | None:
-        """Returns an index that is there already; None where there is none that can be used."""
+    def _known(self, k: int) -> LayerIndex | None:
+        """Returns an index that is there already; None where there is none that can be used.
+
+        One that cannot be used (torn, of an earlier version) is made again without a word: a run's record must not
+        depend on what a cache held.
+        """
         if self._model.context is None:
             return None
         for folder in folders(self._model.context.cache, self._model.fingerprint, self._dataset.fingerprint):
@@ -88,9 +92,8 @@ class LayerExemplars:
                 if self._fits(index, k):
                     index.check()
                     return index
-            except UsageError as error:
-                if not silent:
-                    self._model.warn(f"{error} (this is done now)")
+            except UsageError:
+                continue
         return None
 
     def _fits(self, index: LayerIndex, k: int) -> bool:
@@ -128,7 +131,7 @@ class LayerExemplars:
             folder,
             Options(k=k, unattended=True),
             work=work,
-            needless=lambda: self._known(k, silent=True) is not None,
+            needless=lambda: self._known(k) is not None,
             warn=self._model.warn,
         )
         return LayerIndex(folder / folder_name(self._layer.name))
