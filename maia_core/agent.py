@@ -405,8 +405,8 @@ def _objection(verdict: Verdict, tests_left: int) -> str:
     again = "once more" if tests_left == 1 else f"{tests_left} times more"
     return (
         f"{OBJECTION}. The images were made from your labels alone, or are real ones that you have not seen.\n"
-        f"{verdict.summary}\nGo on experimenting: find out what your answer misses or wrongly claims, then answer again "
-        f"({again} it will be tested). Do not repeat an answer that failed."
+        f"{verdict.summary}\nGo on experimenting: find out what your answer misses or wrongly claims, then answer "
+        f"again ({again} it will be tested). Do not repeat an answer that failed."
     )
 
 

@@ -190,7 +190,10 @@ def _owner(config: RunConfig, option: str) -> str:
             continue
         name = choice.name.partition(":")[0].partition("/")[0] if key == "system" else choice.name
         kind = "model" if key == "system" and installed().find("model", name) else key
-        fields = getattr(installed().get(kind, name).load(), "Config", PluginConfig).model_fields
+        plugin = installed().find(kind, name)
+        if plugin is None:  # Said when it is needed, which it may not be.
+            continue
+        fields = getattr(plugin.load(), "Config", PluginConfig).model_fields
         offered += [f"{key}.{field}" for field in fields]
         if option in fields:
             owners.append(f"{key}.{option}")

@@ -55,6 +55,8 @@ def world(monkeypatch):
     return _World()
 
 
+CONFIG = RunConfig(verify=False)
+"""The replies are those for red discs, whatever the unit."""
 UNITS = ["discs:colours:red", "discs:colours:green", "nothing:x:1", "discs:colours:blue"]
 
 
@@ -66,14 +68,14 @@ def _statuses(results):
 
 
 def test_a_unit_that_fails_does_not_end_the_sweep(world, tmp_path):
-    results = list(sweep(RunConfig(), UNITS, tmp_path, registry=world))
+    results = list(sweep(CONFIG, UNITS, tmp_path, registry=world))
     assert _statuses(results) == ["answered", "failed", "PluginError", "answered"]
     assert "out of luck" in results[1][1].outcome.reason
     assert world.made == 1, "each unit made its own copy of the model"
 
 
 def test_runs_of_a_sweep_do_not_see_each_other(world, tmp_path):
-    results = list(sweep(RunConfig(), ["discs:colours:red", "discs:colours:blue"], tmp_path, registry=world))
+    results = list(sweep(CONFIG, ["discs:colours:red", "discs:colours:blue"], tmp_path, registry=world))
     for unit, finished in results:
         reader = RunReader(finished.folder)
         assert reader.manifest.system.ref == unit
@@ -83,16 +85,16 @@ def test_runs_of_a_sweep_do_not_see_each_other(world, tmp_path):
 
 
 def test_the_same_sweep_again_goes_on_where_it_failed_and_repeats_nothing(world, tmp_path, monkeypatch):
-    list(sweep(RunConfig(), UNITS, tmp_path, registry=world))
+    list(sweep(CONFIG, UNITS, tmp_path, registry=world))
     asked = _Backbone.asked
     monkeypatch.setattr(_Backbone, "broken", False)
-    results = list(sweep(RunConfig(), UNITS, tmp_path, registry=world))
+    results = list(sweep(CONFIG, UNITS, tmp_path, registry=world))
     assert _statuses(results) == ["answered", "answered", "PluginError", "answered"]
     assert _Backbone.asked - asked == 2, "turns that the record holds were asked again"
 
 
 def test_a_sweep_with_another_configuration_does_not_touch_the_runs(world, tmp_path):
-    list(sweep(RunConfig(), UNITS[:2], tmp_path, registry=world))
+    list(sweep(CONFIG, UNITS[:2], tmp_path, registry=world))
     for _, result in sweep(RunConfig(seed=5), UNITS[:2], tmp_path, registry=world):
         assert isinstance(result, RecordError)
         assert "another configuration" in str(result)

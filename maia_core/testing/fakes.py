@@ -17,17 +17,21 @@ from maia_core.errors import BackboneError, UnreadableImage, UsageError
 from maia_core.types import (
     BackboneInfo,
     CallLimits,
+    Check,
     Detection,
     Execution,
+    Explanation,
     GeneratedImages,
     Image,
     LayerInfo,
     Mask,
     Message,
     Pixels,
+    Probe,
     Reply,
     UnitInfo,
     Usage,
+    Verdict,
     content_id,
 )
 
@@ -242,6 +246,36 @@ class FakeDetector:
         return [Detection(box, 1.0, mask)]
 
 
+class FakeVerifier:
+    """Draws discs of the colour that each label names, and discs of other colours: the first must activate more."""
+
+    def __init__(self, config: PluginConfig | None = None, context: Any = None) -> None:
+        pass
+
+    def verify(self, explanation: Explanation, context: Any, attempt: int) -> Verdict:
+        """Tests each label."""
+        probes: list[Probe] = []
+        checks = []
+        for label in explanation.labels:
+            prompts = [f"a {label} disc"] * 3 + [f"a {colour} disc" for colour in COLOURS if colour not in label]
+            images = context.generator.generate(prompts, context.seeds([f"{attempt} {p}" for p in prompts])).images
+            activations, masked = context.system.neuron(images)
+            shown = ["positive"] * 3 + ["control"] * (len(prompts) - 3)
+            probes += [
+                Probe(condition=c, text=p, activation=a, image=i)
+                for c, p, a, i in zip(shown, prompts, activations, masked, strict=True)
+            ]
+            higher = [p > c for p in activations[:3] for c in activations[3:]]
+            share = sum(higher) / len(higher)
+            claim = f"'{label}' activates the unit more than other colours do"
+            checks.append(
+                Check(claim=claim, passed=share > 0.9, effect=share, low=share, high=share, measure="AUC", required=0.9)
+            )
+        failed = [check.claim for check in checks if not check.passed]
+        summary = f"Not so: {'; '.join(failed)}." if failed else "Every check held."
+        return Verdict(passed=not failed, checks=tuple(checks), summary=summary, probes=tuple(probes))
+
+
 class ScriptedBackbone:
     """Replies with given texts, one a call; an exception among them is raised. Keeps the conversations it was sent."""
 
@@ -334,4 +368,5 @@ def fake_parts(colour: str = "red") -> dict[str, Any]:
         "editor": FakeEditor(),
         "describer": FakeDescriber(),
         "detector": FakeDetector(),
+        "verifier": FakeVerifier(),
     }

@@ -1,0 +1,87 @@
+"""An answer is tested before it counts: what the loop does with the verdict."""
+
+from __future__ import annotations
+
+import pytest
+
+from maia_core.agent import OBJECTION, run
+from maia_core.errors import PluginError
+from maia_core.record import MessageAdded, Verified
+from maia_core.testing.fakes import FAKE_RUN, FakeVerifier, ScriptedBackbone
+from maia_core.types import Usage
+
+WRONG = "[DESCRIPTION]: Blue discs.\n[LABEL]: blue"
+RIGHT = FAKE_RUN[-1]
+
+
+def _objections(events):
+    return [e.message.text for e in events if isinstance(e, MessageAdded) and OBJECTION in e.message.text]
+
+
+def test_a_wrong_answer_goes_back_with_what_failed_and_a_better_one_passes(make_fake_session):
+    events = []
+    outcome = run(make_fake_session(record=events.append), ScriptedBackbone([WRONG, FAKE_RUN[1], RIGHT]))
+    assert outcome.explanation.labels == ("red",)
+    assert outcome.verdict.passed
+    assert outcome.turns == 3
+    tested = [event.verdict for event in events if isinstance(event, Verified)]
+    assert [verdict.passed for verdict in tested] == [False, True]
+    (objection,) = _objections(events)
+    assert "'blue' activates the unit more" in objection
+    assert "2 times more it will be tested" in objection
+
+
+def test_an_answer_that_fails_its_last_test_stands_with_its_verdict(make_fake_session):
+    events = []
+    session = make_fake_session(record=events.append, limits={"verifications": 2})
+    outcome = run(session, ScriptedBackbone([WRONG] * 3))
+    assert (outcome.status, outcome.turns) == ("answered", 2)
+    assert outcome.explanation.labels == ("blue",)
+    assert not outcome.verdict.passed
+    assert len(_objections(events)) == 1
+
+
+def test_an_answer_that_was_sent_back_is_not_lost_where_no_other_comes(make_fake_session):
+    outcome = run(make_fake_session(limits={"turns": 2}), ScriptedBackbone([WRONG, "I do not know.", "Nor now."]))
+    assert outcome.status == "answered"
+    assert outcome.explanation.labels == ("blue",)
+    assert not outcome.verdict.passed
+    assert "turns" in outcome.reason
+
+
+def test_the_last_answer_of_a_run_at_its_limit_is_tested_but_not_sent_back(make_fake_session):
+    outcome = run(make_fake_session(limits={"turns": 1}), ScriptedBackbone([FAKE_RUN[1], WRONG]))
+    assert outcome.status == "answered"
+    assert not outcome.verdict.passed
+
+
+class _Broken(FakeVerifier):
+    def verify(self, explanation, context, attempt):
+        context.spend(Usage(output_tokens=7))
+        raise PluginError("the generator is gone")
+
+
+def test_an_answer_outlives_a_verifier_that_fails(make_fake_session):
+    outcome = run(make_fake_session(parts={"verifier": _Broken()}), ScriptedBackbone([RIGHT]))
+    assert outcome.status == "answered"
+    assert not outcome.verdict.measured
+    assert outcome.verdict.summary == "It could not be tested: the generator is gone"
+    assert outcome.usage.output_tokens == len(RIGHT) // 4 + 7, "what the attempt cost counts"
+
+
+@pytest.mark.parametrize(
+    "config", [{"verify": False}, {"task": "untested"}], ids=["--no-verify", "task without claims"]
+)
+def test_nothing_is_tested_where_that_is_not_asked_for(make_fake_session, config):
+    events = []
+    parts = {}
+    if "task" in config:
+        from maia_standard.tasks import NeuronDescription
+
+        class Untested(NeuronDescription):
+            verifiable = False
+
+        parts["task"] = Untested(None, None)
+    outcome = run(make_fake_session(record=events.append, parts=parts, **config), ScriptedBackbone([WRONG]))
+    assert outcome.verdict is None
+    assert not [event for event in events if isinstance(event, Verified)]
