@@ -91,16 +91,29 @@ class Backgrounds:
         """Returns the most specific name that most of the nearest backgrounds share, or nothing if none is near."""
         if not self.concepts:
             return ""
+        similarity, votes = self.votes(pixels, mask)
+        nearest = int(similarity.argmax())
+        if similarity[nearest] < NEAR:
+            return ""
+        shares: dict[str, float] = {}
+        for index in votes.nonzero()[0]:
+            for name in self.concepts[index]:
+                shares[name] = shares.get(name, 0.0) + float(votes[index])
+        return next((name for name in self.concepts[nearest] if shares[name] > 0.5), "")
+
+    def votes(self, pixels: Pixels, mask: Mask) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Compares the masked pixels with every background.
+
+        Returns:
+            Similarity of each background's nearest view, and each one's part in the vote of the nearest, which add up
+            to 1: two float32 arrays of shape (backgrounds,).
+        """
         similarity = (self.views @ self.whitening(small(pixels, mask))).max(1)
         nearest = np.argsort(-similarity, kind="stable")[:NEIGHBOURS]
-        if similarity[nearest[0]] < NEAR:
-            return ""
         weights = np.exp(SHARPNESS * (similarity[nearest] - similarity[nearest[0]]))
-        votes: dict[str, float] = {}
-        for index, weight in zip(nearest, weights / weights.sum(), strict=True):
-            for name in self.concepts[index]:
-                votes[name] = votes.get(name, 0.0) + float(weight)
-        return next((name for name in self.concepts[nearest[0]] if votes[name] > 0.5), "")
+        votes = np.zeros_like(similarity)
+        votes[nearest] = weights / weights.sum()
+        return similarity, votes
 
 
 def small(pixels: Pixels, mask: Mask) -> NDArray[np.float32]:

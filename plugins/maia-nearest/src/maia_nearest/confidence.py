@@ -28,22 +28,26 @@ Coefficients = NDArray[np.float64]
 """Intercept, and weight (not negative) of a name's log share among all names: shape (2,)."""
 
 
-def evidence(similarity: NDArray[np.float32]) -> NDArray[np.float64]:
+def evidence(similarity: NDArray[np.float32], count: int = FIRST) -> NDArray[np.float64]:
     """Returns what a probability rests on, for the first names: rows of (1, log share among all names).
 
     Args:
         similarity: Similarity of each name, the nearest first.
+        count: For how many names.
     """
     logits = 10.0 * similarity.astype(np.float64)
     shares = logits - logits.max()
     shares -= np.log(np.exp(shares).sum())
-    return np.stack([np.ones(len(shares[:FIRST])), shares[:FIRST]], axis=1)
+    shares = shares[:count]
+    return np.stack([np.ones(len(shares)), shares], axis=1)
 
 
-def probabilities(coefficients: Coefficients, similarity: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Returns the probability of each of the first names; together at most 1."""
-    chances = 1 / (1 + np.exp(-evidence(similarity) @ coefficients))
-    return chances / max(1.0, float(chances.sum()))
+def probabilities(
+    coefficients: Coefficients, similarity: NDArray[np.float32], count: int = FIRST
+) -> NDArray[np.float64]:
+    """Returns the probability of each of the first `count` names; the first three together have at most 1."""
+    chances = 1 / (1 + np.exp(-evidence(similarity, count) @ coefficients))
+    return chances / max(1.0, float(chances[:FIRST].sum()))
 
 
 def fit(rows: NDArray[np.float64], right: NDArray[np.bool_], weight: NDArray[np.float64]) -> Coefficients:
