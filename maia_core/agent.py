@@ -11,7 +11,7 @@ import random
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pydantic import BaseModel
@@ -62,6 +62,7 @@ class Turn:
         hypotheses: What the reply listed.
         execution: What came of the program.
         mistake: What was wrong with the reply; empty for a well-formed one.
+        verdict: What the test of the answer says; None where none was tested.
     """
 
     number: int
@@ -70,6 +71,7 @@ class Turn:
     hypotheses: tuple[str, ...] = ()
     execution: Execution | None = None
     mistake: str = ""
+    verdict: Verdict | None = None
 
 
 @dataclass
@@ -175,7 +177,8 @@ class Session:
         if self.state.answer is None:
             self._say(self._feedback(turn))
         elif self._verifier is not None and getattr(self.task, "verifiable", False):
-            self._verify(self._verifier, self.state.answer)
+            verdict = self._verify(self._verifier, self.state.answer)
+            turn = self.state.turns[-1] = replace(turn, verdict=verdict)
         if not repeated:
             self._tell("turn_finished", turn=turn)
         return turn
@@ -268,7 +271,7 @@ class Session:
         except ReplyError as mistake:
             return Turn(number, reply, mistake=str(mistake))
 
-    def _verify(self, verifier: Verifier, answer: BaseModel) -> None:
+    def _verify(self, verifier: Verifier, answer: BaseModel) -> Verdict:
         """Tests the answer; one that fails is withdrawn while the run may go on, and the backbone is told why."""
         state, number = self.state, len(self.state.turns)
         recorded = self.journal.recorded(Verified)
@@ -288,7 +291,8 @@ class Session:
         tests_left = self.limits.verifications - len(state.verdicts)
         if not recorded.verdict.passed and recorded.verdict.measured and tests_left and not state.final:
             state.answer, state.withdrawn = None, answer
-            self._say(Message.of("user", _objection(recorded.verdict, tests_left)))
+            self._say(_objection(recorded.verdict, tests_left))
+        return recorded.verdict
 
     def _feedback(self, turn: Turn) -> Message:
         budget = f"(turn {turn.number} of {self.limits.turns})"
@@ -401,13 +405,22 @@ OBJECTION = "Your answer was tested on fresh images and does not hold"
 """How the message begins that sends a backbone back to its experiments."""
 
 
-def _objection(verdict: Verdict, tests_left: int) -> str:
+SHOWN = 6
+"""Most images of a failed test that the backbone is shown."""
+
+
+def _objection(verdict: Verdict, tests_left: int) -> Message:
     again = "once more" if tests_left == 1 else f"{tests_left} times more"
-    return (
-        f"{OBJECTION}. The images were made from your labels alone, or are real ones that you have not seen.\n"
-        f"{verdict.summary}\nGo on experimenting: find out what your answer misses or wrongly claims, then answer "
-        f"again ({again} it will be tested). Do not repeat an answer that failed."
+    text = (
+        f"{OBJECTION}. The images were made from your labels alone, or are real ones.\n{verdict.summary}\n"
+        "Go on experimenting: find out what your answer misses or wrongly claims, then answer again "
+        f"({again} it will be tested). Do not repeat an answer that failed."
     )
+    missed = [probe for probe in verdict.probes if probe.missed][:SHOWN]
+    shown = [
+        part for probe in missed for part in (f"{probe.image.title}: activation {probe.activation:.4g}", probe.image)
+    ]
+    return Message.of("user", text, *(["Real images that your labels do not predict:"] if missed else []), *shown)
 
 
 def execution_parts(execution: Execution) -> list[Part]:

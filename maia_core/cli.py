@@ -244,6 +244,8 @@ def carry_out(
         if outcome.explanation is not None:
             click.echo(f"\n{' OR '.join(map(_clean, outcome.explanation.labels))}")
             click.echo(_clean(outcome.explanation.description))
+            if outcome.verdict is not None:
+                click.echo(_clean(outcome.verdict.line))
         click.echo(f"\nrecord: {finished.folder}")
         if page:
             click.echo(f"report: {page}")

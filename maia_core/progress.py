@@ -46,7 +46,7 @@ class Progress:
         if turn.mistake:
             what = f"malformed reply: {turn.mistake}"
         elif turn.execution is None:
-            what = "final answer"
+            what = "answer" + (f", {turn.verdict.line}" if turn.verdict else "")
         else:
             run = turn.execution
             failed = f", failed: {run.error.strip().splitlines()[-1]}" if run.error else ""
@@ -91,6 +91,7 @@ class JsonProgress:
             number=turn.number,
             hypotheses=list(turn.hypotheses),
             mistake=turn.mistake,
+            verdict=turn.verdict.line if turn.verdict else "",
             error=execution.error if execution else "",
             host_calls=execution.host_calls if execution else 0,
             seconds=round(session.state.seconds, 3),
@@ -100,7 +101,8 @@ class JsonProgress:
     @hookimpl
     def run_finished(self, outcome: RunOutcome) -> None:
         """Prints the outcome."""
-        self._print("finished", **outcome.model_dump(mode="json", exclude={"event"}))
+        # Images have no place in a line; the record holds them.
+        self._print("finished", **outcome.model_dump(mode="json", exclude={"event": True, "verdict": {"probes": True}}))
 
     @staticmethod
     def _print(event: str, **fields: Any) -> None:

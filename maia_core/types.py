@@ -443,12 +443,14 @@ class Probe(Data):
         text: The prompt or instruction that it was made from; empty for an image of the data set.
         activation: What the unit gave.
         image: The image, masked to where the unit is active.
+        missed: True for an image that contradicts the claim and that the backbone may see.
     """
 
     condition: str
     text: str = ""
     activation: float
     image: Image
+    missed: bool = False
 
 
 class Check(Data):
@@ -489,3 +491,13 @@ class Verdict(Data):
     summary: str
     probes: tuple[Probe, ...] = ()
     measured: bool = True
+
+    @property
+    def line(self) -> str:
+        """The verdict in one line."""
+        if not self.measured:
+            return self.summary
+        failed = [check.claim for check in self.checks if not check.passed]
+        if not failed:
+            return f"verified on fresh images: all {len(self.checks)} checks held"
+        return f"failed {len(failed)} of {len(self.checks)} checks on fresh images: not so that {'; '.join(failed)}"

@@ -25,7 +25,7 @@ from maia_core.registry import installed
 from maia_core.types import Evidence
 from maia_report.pictures import Gallery
 from maia_report.plot import Scale, Strip, drawable, scale, strip
-from maia_report.story import Condition, Story
+from maia_report.story import MOST_PROBES, Condition, Story
 from maia_report.text import brief, clean, duration, number, tick
 
 MOST_STEPS = 200
@@ -96,6 +96,7 @@ def render(story: Story, sections: Sequence[tuple[str, str]] = (), problems: Seq
         manifest=story.run.manifest,
         outcome=story.outcome,
         explanation=story.outcome.explanation if story.outcome else None,
+        verdict=story.verdict,
         ref=story.run.manifest.system.ref or "a unit",
         created=_date(story.run.manifest.created),
         gallery=gallery,
@@ -106,6 +107,7 @@ def render(story: Story, sections: Sequence[tuple[str, str]] = (), problems: Seq
         plot_of=lambda step: _plot(story.conditions(step.logged), axis),
         steps=story.steps[:MOST_STEPS],
         most_results=MOST_RESULTS,
+        most_probes=MOST_PROBES,
         sections=sections,
         notes=[*dict.fromkeys([*story.notes, *problems])],
         config=_flat(story.run.manifest.config),
@@ -180,6 +182,7 @@ def _python(program: str) -> Markup:
 
 def _measured(story: Story) -> list[float]:
     shown = [activation for activation, _ in story.exemplars]
+    shown += [probe.activation for probe in story.verdict.probes] if story.verdict else []
     shown += [activation for condition in story.all_conditions for activation in condition.activations]
     return drawable(shown + [activation for evidence in story.evidence for activation in evidence.activations])
 

@@ -21,12 +21,16 @@ from maia_core.record import (
     Replied,
     RunOutcome,
     RunReader,
+    Verified,
     images_of,
 )
-from maia_core.types import Evidence, Image, ImagePart, Message, Part, TextPart, Usage
+from maia_core.types import Evidence, Image, ImagePart, Message, Part, Probe, TextPart, Usage, Verdict
 
 EXEMPLARS = "Exemplars"
 """The condition that the highest images of the data set make."""
+
+MOST_PROBES = 24
+"""Images of one condition of a test that a page shows."""
 
 _QUANTILE = re.compile(r"(-?[\d.]{1,24}(?:e[+-]?\d{1,3})?) at (\d{1,2}(?:\.\d{1,4})?)%")
 
@@ -91,6 +95,7 @@ class Step:
         calls: The program's calls of the system and the tools.
         executed: How the program ended; None if it was cut off.
         feedback: What the backbone was told then.
+        verified: What the test of its answer gave.
         final: True for the reply that holds the answer.
     """
 
@@ -101,15 +106,18 @@ class Step:
     calls: list[HostCall] = field(default_factory=list)
     executed: Executed | None = None
     feedback: list[Message] = field(default_factory=list)
+    verified: Verified | None = None
     final: bool = False
 
     @property
     def kind(self) -> str:
-        """`experiment`, `answer`, `malformed` (the reply held neither) or `cut off`."""
+        """`experiment`, `answer`, `sent back` (an answer), `malformed` (neither) or `cut off`."""
         if self.program or self.calls or self.executed:
             return "experiment"
         if self.final:
             return "answer"
+        if self.verified is not None:
+            return "sent back"
         return "malformed" if self.feedback else "cut off"
 
     @property
@@ -191,6 +199,8 @@ class Story:
                 self._present().calls.append(event)
             case Executed():
                 self._present().executed = event
+            case Verified():
+                self._present().verified = event
 
     def _next(self) -> Step:
         self.steps.append(Step(len(self.steps) + 1))
@@ -210,7 +220,8 @@ class Story:
     def usage(self) -> Usage:
         """Tokens and cost of all replies, and of engines that are paid services."""
         replies = [step.reply.reply.usage for step in self.steps if step.reply]
-        return sum((*replies, *(call.usage for step in self.steps for call in step.calls)), Usage())
+        tests = (step.verified.usage for step in self.steps if step.verified)
+        return sum((*replies, *tests, *(call.usage for step in self.steps for call in step.calls)), Usage())
 
     @property
     def experiments(self) -> int:
@@ -279,6 +290,19 @@ class Story:
         return self.conditions(result for step in self.steps for result in step.logged)
 
     @property
+    def verdict(self) -> Verdict | None:
+        """What fresh inputs say about the answer; None where it was not tested."""
+        return self.outcome.verdict if self.outcome else None
+
+    @staticmethod
+    def probes(verdict: Verdict) -> dict[str, list[Probe]]:
+        """Groups the images of a test by what they were made for, in the order of the test, highest first."""
+        groups: dict[str, list[Probe]] = {}
+        for probe in verdict.probes:
+            groups.setdefault(probe.condition, []).append(probe)
+        return {name: sorted(group, key=lambda probe: -probe.activation) for name, group in groups.items()}
+
+    @property
     def evidence(self) -> Sequence[Evidence]:
         """What the explanation itself states as its evidence."""
         explanation = self.outcome.explanation if self.outcome else None
@@ -289,6 +313,9 @@ class Story:
         yield from (image for _, image in self.exemplars)
         for condition in self.all_conditions:
             yield from (result.image for result in condition.extremes)
+        if self.verdict is not None:
+            for probes in self.probes(self.verdict).values():
+                yield from (probe.image for probe in probes[:MOST_PROBES])
         for step in self.steps:
             yield from (result.image for result in step.logged)
             yield from images_of(step.displays)

@@ -1,0 +1,114 @@
+"""Fresh images: made, measured, and grouped by what they were made for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from maia_core.context import Context
+from maia_core.errors import ToolError, UnreadableImage
+from maia_core.types import Image, Probe
+
+
+@dataclass
+class Group:
+    """The images of one text, all replicates of one condition.
+
+    Attributes:
+        text: Prompt or instruction.
+        probes: One an image.
+        noted: What the generator said about them: they do not show what was asked for.
+    """
+
+    text: str
+    probes: list[Probe] = field(default_factory=list)
+    noted: str = ""
+
+    @property
+    def mean(self) -> float:
+        """Mean activation of the replicates."""
+        return float(np.mean([probe.activation for probe in self.probes]))
+
+
+class Laboratory:
+    """Makes and measures the images of one verification.
+
+    Attributes:
+        probes: Every image that was measured, in order.
+        context: The run's parts.
+        seed: Changes with every attempt, and is no seed of an experiment.
+    """
+
+    def __init__(self, context: Context, attempt: int) -> None:
+        self.context = context
+        self.probes: list[Probe] = []
+        self._attempt = attempt
+        self.seed = self._seeds(["statistics"])[0]
+
+    def generate(self, condition: str, prompts: Sequence[str], samples: int) -> list[Group]:
+        """Makes `samples` images of each prompt and measures them; prompts that could not be followed are left out."""
+        texts = [prompt for prompt in dict.fromkeys(prompts) for _ in range(samples)]
+        if not texts:
+            return []
+        made = self.context.generator.generate(texts, self._seeds(texts))
+        return self._measured(condition, texts, made.images, made.warnings)
+
+    def edit(self, condition: str, originals: Sequence[Probe], instructions: Sequence[str]) -> list[Group]:
+        """Edits measured images: one group an edit, in the order given; one that was not possible has no probe."""
+        if not originals:
+            return []
+        images = [probe.image.clean or probe.image for probe in originals]
+        names = [f"{image.id} {text}" for image, text in zip(images, instructions, strict=True)]
+        try:
+            made = self.context.editor.edit(images, instructions, self._seeds(names))
+        except ToolError:
+            return [Group(text, noted="not possible") for text in instructions]
+        groups = [Group(text, noted=note) for text, note in zip(instructions, made.warnings, strict=True)]
+        kept = [place for place, group in enumerate(groups) if not group.noted]
+        probes = self.measure(condition, [made.images[n] for n in kept], [groups[n].text for n in kept])
+        for place, probe in zip(kept, probes, strict=True):
+            groups[place].probes.append(probe)
+        return groups
+
+    def measure(self, condition: str, images: Sequence[Image], texts: Sequence[str]) -> list[Probe]:
+        """Measures images."""
+        if not images:
+            return []
+        activations, masked = self.context.system.neuron(images)
+        probes = [
+            Probe(condition=condition, text=text, activation=activation, image=image.retitled(text))
+            for text, activation, image in zip(texts, activations, masked, strict=True)
+        ]
+        self.probes += probes
+        return probes
+
+    def ordinary(self, count: int, leave_out: Iterable[str]) -> list[Image]:
+        """Draws images of the data set, without those of the given ids."""
+        dataset, left_out = self.context.dataset, set(leave_out)
+        found: list[Image] = []
+        for place in np.random.default_rng(self.seed).permutation(len(dataset)):
+            try:
+                image = dataset[int(place)]
+            except UnreadableImage:
+                continue
+            if image.id not in left_out:
+                found.append(image)
+            if len(found) == count:
+                break
+        return found
+
+    def _measured(
+        self, condition: str, texts: Sequence[str], images: Sequence[Image], warnings: Sequence[str]
+    ) -> list[Group]:
+        groups = {text: Group(text) for text in texts}
+        for text, warning in zip(texts, warnings, strict=True):
+            groups[text].noted = groups[text].noted or warning
+        kept = [n for n, text in enumerate(texts) if not groups[text].noted]
+        for probe in self.measure(condition, [images[n] for n in kept], [texts[n] for n in kept]):
+            groups[probe.text].probes.append(probe)
+        return [group for group in groups.values() if group.probes]
+
+    def _seeds(self, texts: Sequence[str]) -> list[int]:
+        return self.context.seeds([f"verification {self._attempt}: {text}" for text in texts])
