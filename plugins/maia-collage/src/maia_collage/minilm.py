@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib.util
 import json
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +28,12 @@ def installed() -> Path | None:
         if (folder / "model.safetensors").is_file() and (folder / "tokenizer.json").is_file():
             return folder
     return None
+
+
+@cache
+def shared(folder: Path) -> MiniLM:
+    """Returns the model in a folder, loaded once a process."""
+    return MiniLM(folder)
 
 
 class MiniLM:

@@ -9,13 +9,13 @@ from __future__ import annotations
 import difflib
 import threading
 from collections.abc import Sequence
-from functools import cache, lru_cache
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from maia_collage.minilm import MiniLM, installed
+from maia_collage.minilm import installed, shared
 
 SURE = 0.55
 """Cosine similarity from which on the embedding is believed before the spelling."""
@@ -50,7 +50,7 @@ class Nearest:
         return best if similarity >= LEAST else None
 
     def _by_meaning(self, phrase: str, folder: Path) -> tuple[str, float]:
-        model = _model(folder)
+        model = shared(folder)
         with self._lock:
             if self._embedded is None:
                 self._embedded = model.embed(self.names)
@@ -62,8 +62,3 @@ class Nearest:
 def method() -> str:
     """Returns how nearness is judged here; part of every fingerprint that depends on it."""
     return "all-MiniLM-L6-v2" if installed() else "spelling"
-
-
-@cache
-def _model(folder: Path) -> MiniLM:
-    return MiniLM(folder)

@@ -1,0 +1,173 @@
+"""A judge that asks a backbone: prompts, scores and preferences in JSON, checked before they count."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+from maia_core.config import PluginConfig
+from maia_core.context import Context
+from maia_core.errors import UsageError
+from maia_core.protocols import Backbone
+from maia_core.types import Image, content_id
+from maia_judges.asking import Asker, quoted
+from maia_judges.parts import cleaned, says_nothing
+
+MOST_PROMPTS = 20
+"""Prompts that are written in one call; more take several calls, each told what there is already."""
+
+MOST_SCORES = 60
+"""Prompts that are scored in one call."""
+
+FULL = 100
+"""The highest score that is asked for."""
+
+VERSION = 1
+"""Raised whenever the questions change."""
+
+
+class _Answer(BaseModel):
+    model_config = ConfigDict(extra="ignore", strict=True)
+
+
+class _Prompts(_Answer):
+    prompts: list[Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=500)]]
+
+
+class _Scores(_Answer):
+    scores: list[Annotated[float, Field(ge=0, le=FULL, allow_inf_nan=False)]]
+
+
+class _Better(_Answer):
+    better: Annotated[str, StringConstraints(pattern="^[AB]$")]
+
+
+class BackboneJudge:
+    """Asks a backbone, built apart from the run's own: it sees nothing of a run's conversation."""
+
+    class Config(PluginConfig):
+        """Options of the judge `backbone`."""
+
+        backbone: str = ""
+        """Name of the backbone; empty: the run's, with the run's options for it."""
+        options: dict[str, Any] = Field(default_factory=dict)
+        """Options of the backbone, such as `model`."""
+        attempts: int = Field(3, ge=1, le=10)
+        """How often one question is asked until its answer has the form that was asked for."""
+        images_per_call: int = Field(8, ge=1, le=100)
+        """Images that one question shows at most; fewer where the backbone takes fewer."""
+
+    def __init__(self, config: Config, context: Context) -> None:
+        chosen = context.config.backbone
+        name = config.backbone or chosen.name
+        options = config.options or (chosen.options if name == chosen.name else {})
+        self._backbone: Backbone = context.build("backbone", name, **options)
+        self._batch = min(config.images_per_call, self._backbone.info.max_images or config.images_per_call)
+        self._asker = Asker(
+            self._backbone, context.config.limits, context.spend, attempts=config.attempts, seed=context.seed
+        )
+        info = self._backbone.info
+        self.fingerprint = content_id(
+            f"backbone/{VERSION}/{info.name}/{info.model}/{sorted(options.items())!r}".encode()
+        )
+
+    def write_prompts(self, label: str, n: int) -> list[str]:
+        """Has `n` different prompts written, asking again for those that are missing.
+
+        Raises:
+            BackboneError: too few usable prompts came in a bounded number of attempts.
+        """
+        prompts: list[str] = []
+        while len(prompts) < n:
+            wanted = min(n - len(prompts), MOST_PROMPTS)
+            prompts += self._some_prompts(label, wanted, prompts)
+        return prompts
+
+    def _some_prompts(self, label: str, n: int, before: Sequence[str]) -> list[str]:
+        if says_nothing(label):
+            aim = (
+                f"Write {n} prompts for an image generator, each of a different everyday thing or scene: animals, food,"
+                " tools, vehicles, rooms, landscapes, textures. They serve as neutral inputs, so spread them widely."
+            )
+        else:
+            aim = (
+                f"Write {n} prompts for an image generator. Each image must show what this label says:"
+                f" {quoted(label)}\nIf the label is broad, spread the prompts"
+                " over many different specific things that it covers. What it"
+                " leaves open (number, size, colour, surroundings) must differ between prompts. 'A OR B': some prompts"
+                " show A, as many show B. 'A given B', 'A | B', 'A AND B': every prompt shows both in one picture."
+            )
+        known = {_same(prompt) for prompt in before}
+        told = f"\nThese exist already, write others: {quoted('; '.join(before))}" if before else ""
+        form = f'\nAnswer: {{"prompts": [{n} different strings, each one sentence of plain English]}}'
+
+        def check(answer: _Prompts) -> str:
+            fresh = {_same(prompt) for prompt in answer.prompts} - known
+            return "" if len(fresh) >= n else f"it holds {len(fresh)} new and different prompts, not {n}"
+
+        answer = self._asker.ask(_Prompts, aim + told + form, check=check)
+        fresh = {_same(prompt): cleaned(prompt) for prompt in reversed(answer.prompts) if _same(prompt) not in known}
+        return list(reversed(fresh.values()))[:n]
+
+    def select(self, label: str, prompts: Sequence[str]) -> list[int]:
+        """Ranks prompts by the scores that the backbone gives them; equal ones in an order that their texts decide."""
+        scores: list[float] = []
+        for start in range(0, len(prompts), MOST_SCORES):
+            batch = prompts[start : start + MOST_SCORES]
+            listed = "\n".join(f"{number}. {quoted(prompt)}" for number, prompt in enumerate(batch, 1))
+            scores += self._scores(
+                len(batch),
+                f"A unit is described by this label: {quoted(label)}\nHow strongly will an image made from each of"
+                f" these prompts activate it, from 0 (not at all) to {FULL} (as strongly as anything)?\n{listed}",
+            )
+        order = [content_id(label.encode("utf-8", "replace"), p.encode("utf-8", "replace")) for p in prompts]
+        return sorted(range(len(prompts)), key=lambda i: (-scores[i], order[i], i))
+
+    def compare(self, truth: str, a: str, b: str) -> int:
+        """Has the better label chosen; which one is shown first depends on their texts, not on their places."""
+        turned = content_id(a.encode("utf-8", "replace")) > content_id(b.encode("utf-8", "replace"))
+        first, second = (b, a) if turned else (a, b)
+        answer = self._asker.ask(
+            _Better,
+            f"What a unit responds to is: {quoted(truth)}\nLabel A: {quoted(first)}\nLabel B: {quoted(second)}\n"
+            "Which label agrees better with it, in what it names and in what it leaves out?\n"
+            'Answer: {"better": "A"} or {"better": "B"}',
+        )
+        return int((answer.better == "B") != turned)
+
+    def predict(self, label: str, images: Sequence[Image]) -> list[float]:
+        """Has a score given to each image, divided by the highest possible one.
+
+        Raises:
+            UsageError: the backbone sees no images.
+        """
+        info = self._backbone.info
+        if images and not info.images:
+            raise UsageError(
+                f"the backbone '{info.model or info.name}' sees no images, so it cannot predict from them; choose one"
+                " that does (-o judge.backbone=NAME), or --judge embedding"
+            )
+        scores: list[float] = []
+        for start in range(0, len(images), self._batch):
+            batch = [image.anonymous() for image in images[start : start + self._batch]]
+            shown = [part for number, image in enumerate(batch, 1) for part in (f"Image {number}:", image)]
+            scores += self._scores(
+                len(batch),
+                f"A unit is described by this label: {quoted(label)}\nHow strongly does it respond to each image, from"
+                f" 0 (not at all) to {FULL} (as strongly as to anything)?",
+                *shown,
+            )
+        return [score / FULL for score in scores]
+
+    def _scores(self, n: int, *question: str | Image) -> list[float]:
+        def check(answer: _Scores) -> str:
+            return "" if len(answer.scores) == n else f"it holds {len(answer.scores)} scores, not {n}"
+
+        form = f'Answer: {{"scores": [{n} numbers, in this order]}}'
+        return self._asker.ask(_Scores, *question, form, check=check).scores
+
+
+def _same(prompt: str) -> str:
+    return cleaned(prompt).lower()

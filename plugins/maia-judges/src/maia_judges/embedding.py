@@ -1,0 +1,102 @@
+"""A judge that asks nobody: the concept tree of the laboratory and sentence embeddings."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from maia_collage.prompt import Thing
+from maia_core.config import PluginConfig
+from maia_core.context import Context
+from maia_core.protocols import ImageTextSimilarity
+from maia_core.types import Image, content_id
+from maia_judges.fit import agreement, fits
+from maia_judges.meaning import method
+from maia_judges.parts import cleaned, leaves, parts_of, says_nothing
+from maia_judges.prompts import write
+from maia_judges.scale import Scale, measured, sample
+from maia_judges.spread import Spread, opened_pack
+
+Predictions = NDArray[np.float64]
+
+VERSION = 1
+"""Raised whenever the same question would get another answer."""
+
+
+class EmbeddingJudge:
+    """Writes prompts along the concept tree, ranks and compares by the tree and by sentence embeddings.
+
+    Predictions are those of the run's `similarity`. Every answer is a function of its arguments: nothing is random.
+    """
+
+    class Config(PluginConfig):
+        """Options of the judge `embedding`."""
+
+        pack: str = ""
+        """The laboratory's pack whose concepts prompts prefer; a folder or kind. Empty: the first that was fetched."""
+        reference: int = Field(64, ge=8, le=2000)
+        """Images of the run's data set that the scale of predictions is found on, once."""
+
+    def __init__(self, config: Config, context: Context) -> None:
+        pack = opened_pack(config.pack, context.cache)
+        self._spread = Spread(pack)
+        self._reference = config.reference
+        self._context = context
+        self._scale: Scale | None = None
+        self._lock = threading.Lock()
+        drawn = pack.fingerprint if pack else "no pack"
+        self.fingerprint = content_id(f"embedding/{VERSION}/{method()}/{drawn}/{config.reference}".encode())
+
+    def write_prompts(self, label: str, n: int) -> list[str]:
+        """Writes `n` different prompts; the first of a longer list are those of a shorter one."""
+        return write(label, n, self._spread)
+
+    def select(self, label: str, prompts: Sequence[str]) -> list[int]:
+        """Ranks prompts by how well they show what `label` says; equal ones in an order that their texts decide."""
+        fit = np.round(fits(label, prompts), 6)
+        return sorted(range(len(prompts)), key=lambda i: (-fit[i], *_drawn(label, prompts[i]), i))
+
+    def compare(self, truth: str, a: str, b: str) -> int:
+        """Returns which label agrees better with `truth`; between equal ones their texts decide, not their places."""
+        one, other = round(agreement(truth, a), 6), round(agreement(truth, b), 6)
+        if one != other:
+            return 0 if one > other else 1
+        return 0 if _drawn(truth, a) <= _drawn(truth, b) else 1
+
+    def predict(self, label: str, images: Sequence[Image]) -> list[float]:
+        """Predicts responses in [0, 1] from the run's similarity.
+
+        0 is what a text that does not fit gets, 1 what one that fits gets, see `maia_judges.scale`. A OR B is the
+        larger prediction, A given B and A AND B the smaller one. A label that says nothing predicts 0.5 for all images.
+        """
+        if says_nothing(label) or not images:
+            return [0.5] * len(images)
+        similarity: ImageTextSimilarity = self._context.part("similarity")
+        scale = self._scaled(similarity)
+        texts = leaves(label)
+        scores = scale(similarity.similarity([image.anonymous() for image in images], texts))
+        return [float(value) for value in _joined(label, dict(zip(texts, scores.T, strict=True)))]
+
+    def _scaled(self, similarity: ImageTextSimilarity) -> Scale:
+        with self._lock:
+            if self._scale is None:
+                images = sample(self._context.dataset, self._reference)
+                self._scale = measured(similarity, images, self._spread.things(Thing())[:64])
+            return self._scale
+
+
+def _joined(label: str, by_leaf: dict[str, Predictions]) -> Predictions:
+    parts = parts_of(label)
+    if parts.form == "one":
+        return by_leaf[parts.parts[0]]
+    each = [_joined(part, by_leaf) for part in parts.parts]
+    return np.asarray(np.max(each, axis=0) if parts.form == "either" else np.min(each, axis=0))
+
+
+def _drawn(*texts: str) -> tuple[str, str]:
+    """Returns an order of texts that favours neither place nor spelling."""
+    return content_id(*(cleaned(text).encode() for text in texts)), texts[-1]

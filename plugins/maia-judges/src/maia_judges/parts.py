@@ -1,0 +1,164 @@
+"""What a label is made of: one concept, A OR B, A given B, or A and B together."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from itertools import islice, product
+from typing import Literal, NamedTuple
+
+Form = Literal["one", "either", "given", "both"]
+
+NOTHING = "anything"
+"""A label that says nothing: what neutral prompts are written for."""
+
+MAX_LABEL = 400
+"""Characters of a label that are read; labels come from models and may be of any length."""
+
+MOST_WAYS = 32
+"""Ways to satisfy a label that are read: a hostile one could have millions."""
+
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+_EMPTY = _words(
+    "image images picture pictures photo photos photograph photographs thing things object objects something anything"
+    " everything stuff item items scene scenes content contents visual feature features pattern-like various general"
+    " generic unknown any all some many different kinds kind of a an the in and or other etc natural everyday common"
+    " concept concepts input inputs data pixels"
+)
+"""Words that tell no image from another."""
+
+_GIVEN = r"given(?: that)?|in the presence of|only (?:when|if|with)|conditional on|(?:together|combined) with"
+_LEVELS: tuple[tuple[Form, re.Pattern[str]], ...] = (
+    ("given", re.compile(r"\|")),
+    ("either", re.compile(r"\s+or(?:\s+|$)|;|\s+/\s+", re.IGNORECASE)),
+    ("given", re.compile(rf"\s+(?:{_GIVEN})\s+", re.IGNORECASE)),
+    ("both", re.compile(r"\s+(?:AND)(?!\s+NOT\b)\s+|\s+&\s+|\s+as well as\s+")),
+)
+"""The operators, the loosest first. `and` in small letters may mean either: see `parts_of`."""
+
+_LOOSE = re.compile(r",?\s+(?:and|with)\s+", re.IGNORECASE)
+
+
+class Parts(NamedTuple):
+    """A label, taken apart.
+
+    Attributes:
+        form: `one`: a single concept; `either`: A OR B OR ...; `given`: the first where the second is there too;
+            `both`: all in one picture.
+        parts: The texts: one for `one`, two for `given`, two or more else. A part may be of any form itself.
+    """
+
+    form: Form
+    parts: tuple[str, ...]
+
+
+def parts_of(label: str) -> Parts:
+    """Takes a label apart at its outermost operator.
+
+    `OR`, `AND`, `|`, `given` and their like are operators, within parentheses they are not. "A with B" and "A and B"
+    are `both` where the collage laboratory knows each side as something to draw, else one concept ("dog with long
+    ears", "black and white stripes"). "A but not B" and "A AND NOT B" are one concept, "A without B".
+    """
+    text = cleaned(label)
+    for form, operator in _LEVELS:
+        pieces = _split(text, operator)
+        if len(pieces) > 1:
+            if form == "given" and len(pieces) > 2:
+                pieces = [pieces[0], " AND ".join(pieces[1:])]
+            return Parts(form, tuple(pieces))
+    text = re.sub(r"\s+(?:but not|and not)\s+", " without ", text, flags=re.IGNORECASE)
+    pieces = _split(text, _LOOSE)
+    if len(pieces) > 1 and not _single(text) and all(map(_drawable, pieces)):
+        return Parts("both", tuple(pieces))
+    return Parts("one", (text,))
+
+
+def joined(labels: Sequence[str]) -> str:
+    """Joins the labels of an explanation, one for each concept that the unit is said to respond to, into one label."""
+    texts = list(dict.fromkeys(filter(None, map(cleaned, labels))))
+    if len(texts) < 2:
+        return "".join(texts)
+    return " OR ".join(f"({text})" if parts_of(text).form in ("given", "both") else text for text in texts)
+
+
+def leaves(label: str) -> list[str]:
+    """Returns the concepts that a label names, each once, in order."""
+    parts = parts_of(label)
+    if parts.form == "one":
+        return list(parts.parts)
+    return list(dict.fromkeys(leaf for part in parts.parts for leaf in leaves(part)))
+
+
+def alternatives(label: str) -> list[tuple[str, ...]]:
+    """Returns the ways to satisfy a label, each as the concepts that must be there together (`MOST_WAYS` at most)."""
+    parts = parts_of(label)
+    if parts.form == "one":
+        return [parts.parts]
+    ways = [alternatives(part) for part in parts.parts]
+    if parts.form == "either":
+        return [way for each in ways for way in each][:MOST_WAYS]
+    return [tuple(dict.fromkeys(sum(chosen, ()))) for chosen in islice(product(*ways), MOST_WAYS)]
+
+
+def says_nothing(label: str) -> bool:
+    """Tells whether a label tells no image from another: it is empty, "images", "various things"."""
+    return all(word in _EMPTY for word in re.findall(r"[\w'-]+", cleaned(label).lower()))
+
+
+def cleaned(label: str) -> str:
+    """Returns a label on one line: no control characters, outer quotes or parentheses, no full stop, not too long."""
+    text = "".join(c if c.isprintable() else " " for c in label.encode("utf-8", "replace").decode("utf-8"))
+    text = " ".join(text.split())[:MAX_LABEL].strip()
+    while True:
+        bare = text.rstrip(".;, ").strip()
+        if len(bare) > 1 and bare[0] == bare[-1] and bare[0] in "\"'`*":
+            bare = bare[1:-1].strip()
+        if bare[:1] == "(" and _closes(bare) == len(bare) - 1:
+            bare = bare[1:-1].strip()
+        if bare == text:
+            return text
+        text = bare
+
+
+def _closes(text: str) -> int:
+    depth = 0
+    for at, character in enumerate(text):
+        depth += (character == "(") - (character == ")")
+        if depth == 0:
+            return at
+    return -1
+
+
+def _split(text: str, operator: re.Pattern[str]) -> list[str]:
+    """Splits at an operator outside of parentheses; empty pieces are dropped."""
+    depth, depths = 0, []
+    for character in text:
+        depth += character == "("
+        depths.append(depth)
+        depth = max(0, depth - (character == ")"))
+    pieces, start = [], 0
+    for found in operator.finditer(text):
+        if depths[found.start()] == 0:
+            pieces.append(text[start : found.start()])
+            start = found.end()
+    pieces.append(text[start:])
+    return [piece for piece in map(cleaned, pieces) if piece]
+
+
+def _drawable(text: str) -> bool:
+    from maia_judges.content import content_of
+
+    content = content_of(text)
+    return content.known and bool(content.place or any(thing.concept or thing.colours for thing in content.things))
+
+
+def _single(text: str) -> bool:
+    """Tells whether the laboratory reads a text as one thing or one background: "black and white stripes"."""
+    from maia_judges.content import content_of
+
+    content = content_of(text)
+    return content.known and len(content.things) + (content.place is not None) == 1
