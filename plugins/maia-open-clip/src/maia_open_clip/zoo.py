@@ -1,9 +1,9 @@
-"""open_clip's image encoders: the module, its weights and what it is shown."""
+"""open_clip's models: the image encoder or the whole, their weights and what they are shown."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -43,6 +43,22 @@ class Built(NamedTuple):
     note: str
 
 
+class Pair(NamedTuple):
+    """An image encoder with its text encoder.
+
+    Attributes:
+        module: The whole model; it has `encode_image` and `encode_text`.
+        tokenizer: Turns texts into what the text encoder reads: int64 of shape (texts, tokens).
+        preprocess: What the image encoder is shown.
+        note: What the user must know.
+    """
+
+    module: Any
+    tokenizer: Callable[[list[str]], torch.Tensor]
+    preprocess: Preprocessing
+    note: str
+
+
 def names() -> list[str]:
     """Returns the names of all models."""
     return list(open_clip.list_models())
@@ -60,26 +76,60 @@ def build(name: str, weights: str, size: int | tuple[int, int] | None) -> Built:
         UsageError: there is no such model, or no such weights, or a file is not of this model.
         RunError: the weights cannot be fetched.
     """
+    tag = _tag(name, weights)
+    note = ""
+    if weights == RANDOM:
+        module = _empty(name, tag, size)
+        note = "its weights are random: what its units respond to is an accident"
+    elif is_file(weights):
+        module = _empty(name, tag, size)
+        load_weights(module, weights, inside="visual.")
+    else:
+        module = _fetched(name, tag, size).visual
+    return Built(module, _input(module, _published(name, tag)), note)
+
+
+def build_pair(name: str, weights: str) -> Pair:
+    """Builds an image encoder and its text encoder, which compare by cosine.
+
+    Args:
+        name: One of `names()`.
+        weights: `default`, a tag, a file of the whole model or `random`.
+
+    Raises:
+        UsageError: there is no such model, or no such weights, or a file is not of this model.
+        RunError: the weights or the tokenizer's words cannot be fetched.
+    """
+    tag = _tag(name, weights)
+    note = ""
+    if weights == RANDOM or is_file(weights):
+        with fetching(f"of the text encoder of open-clip/{name}"), torch.random.fork_rng(devices=[]), _quiet():
+            torch.manual_seed(0)
+            quick = bool(_published(name, tag).get("quick_gelu"))
+            module: Any = open_clip.create_model(name, load_weights=False, force_quick_gelu=quick)
+        if weights == RANDOM:
+            note = "its weights are random: its scores mean nothing"
+        else:
+            load_weights(module, weights)
+    else:
+        module = _fetched(name, tag, None)
+    with fetching(f"of the tokenizer of open-clip/{name}"), _quiet():
+        tokenizer = open_clip.get_tokenizer(name)
+    return Pair(module, tokenizer, _input(module.visual, _published(name, tag)), note)
+
+
+def _tag(name: str, weights: str) -> str:
+    """Returns the tag of open_clip's weights, or, for a file and random ones, the tag whose input is theirs, too."""
     if name not in open_clip.list_models():
         near = did_you_mean(name, names()) or " `maia systems list open-clip` lists them."
         raise UsageError(f"open_clip has no model '{name}'.{near}" if name else WHICH)
-    tags = open_clip.list_pretrained_tags_by_model(name)
-    default = "openai" if "openai" in tags else next(iter(tags), "")
-    note = ""
-    if weights == RANDOM or is_file(weights):
-        tag = default
-        module = _empty(name, tag, size)
-        if weights == RANDOM:
-            note = "its weights are random: what its units respond to is an accident"
-        else:
-            load_weights(module, weights, inside="visual.")
-    else:
-        tag = default if weights == DEFAULT else weights
-        if tag not in tags:
-            hint = did_you_mean(weights, tags) or f" It has {', '.join(tags) or 'none'}."
-            raise UsageError(f"{name} has no weights '{weights}'.{hint} A file or 'random' will do, too.")
-        module = _fetched(name, tag, size)
-    return Built(module, _input(module, _published(name, tag)), note)
+    tags: list[str] = open_clip.list_pretrained_tags_by_model(name)
+    if weights == RANDOM or is_file(weights) or (weights == DEFAULT and tags):
+        return "openai" if "openai" in tags else next(iter(tags), "")
+    if weights not in tags:
+        hint = did_you_mean(weights, tags) or f" It has {', '.join(tags) or 'none'}."
+        raise UsageError(f"{name} has no weights '{weights}'.{hint} A file or 'random' will do, too.")
+    return weights
 
 
 def _published(name: str, tag: str) -> Mapping[str, Any]:
@@ -87,16 +137,14 @@ def _published(name: str, tag: str) -> Mapping[str, Any]:
     return found
 
 
-def _fetched(name: str, tag: str, size: int | tuple[int, int] | None) -> nn.Module:
-    """Builds an encoder with open_clip's weights: from the cache, or fetched now."""
+def _fetched(name: str, tag: str, size: int | tuple[int, int] | None) -> Any:
+    """Builds a model with open_clip's weights: from the cache, or fetched now."""
     published = _published(name, tag)
     repository = str(published.get("hf_hub", "")).rstrip("/")
     with fetching(f"{tag} of open-clip/{name}", repository or None), _quiet():
-        model = open_clip.create_model(
+        return open_clip.create_model(
             name, pretrained=tag, force_image_size=size, force_quick_gelu=bool(published.get("quick_gelu"))
         )
-    visual: nn.Module = model.visual
-    return visual
 
 
 def _empty(name: str, tag: str, size: int | tuple[int, int] | None) -> Any:
