@@ -33,9 +33,8 @@ _EMPTY = _words(
 
 _GIVEN = r"given(?: that)?|in the presence of|only (?:when|if|with)|conditional on|(?:together|combined) with"
 _LEVELS: tuple[tuple[Form, re.Pattern[str]], ...] = (
-    ("given", re.compile(r"\|")),
+    ("given", re.compile(rf"\||\s+(?:{_GIVEN})\s+", re.IGNORECASE)),
     ("either", re.compile(r"\s+or(?:\s+|$)|;|\s+/\s+", re.IGNORECASE)),
-    ("given", re.compile(rf"\s+(?:{_GIVEN})\s+", re.IGNORECASE)),
     ("both", re.compile(r"\s+(?:AND)(?!\s+NOT\b)\s+|\s+&\s+|\s+as well as\s+")),
 )
 """The operators, the loosest first. `and` in small letters may mean either: see `parts_of`."""
@@ -59,7 +58,8 @@ class Parts(NamedTuple):
 def parts_of(label: str) -> Parts:
     """Takes a label apart at its outermost operator.
 
-    `OR`, `AND`, `|`, `given` and their like are operators, within parentheses they are not. "A with B" and "A and B"
+    `|`, `given`, `OR`, `AND` and their like are operators, the loosest first; within parentheses they are not.
+    "A with B" and "A and B"
     are `both` where the collage laboratory knows each side as something to draw, else one concept ("dog with long
     ears", "black and white stripes"). "A but not B" and "A AND NOT B" are one concept, "A without B".
     """

@@ -43,6 +43,9 @@ def _words(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
+TRIES = 20_000
+"""Prompts that are written at most in search of different ones."""
+
 STYLES = ("", "a photo of ", "a picture of ", "a photograph of ", "an image of ")
 
 NUMBERS = ("", "", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
@@ -67,7 +70,7 @@ def write(label: str, n: int, spread: Spread) -> list[str]:
     """
     prompts: list[str] = []
     seen: set[str] = set()
-    for prompt in islice(_written(label, spread), 60 * n + 600):
+    for prompt in islice(_written(label, spread), TRIES):
         if len(prompts) == n:
             break
         if prompt not in seen:

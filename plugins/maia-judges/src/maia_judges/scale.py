@@ -28,7 +28,7 @@ class Scale(NamedTuple):
 
 
 def measured(similarity: ImageTextSimilarity, images: Sequence[Image], texts: Sequence[str]) -> Scale:
-    """Finds the scale of a similarity from images and the names of things that most of them do not show.
+    """Finds the scale of a similarity from images and texts, each of which a few of the images show.
 
     0 is the median over all pairs, what a text that does not fit gets; 1 the 99th percentile, what one that fits gets.
 
