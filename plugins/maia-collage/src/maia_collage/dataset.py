@@ -13,7 +13,7 @@ from pydantic import Field
 from maia_collage.backgrounds import PATTERNS, PLAIN, Background, drawable
 from maia_collage.colours import RGB
 from maia_collage.layout import Want, arrange
-from maia_collage.pack import Cutout, Pack, find
+from maia_collage.pack import Cutout, Pack, Part, find, part_of
 from maia_collage.scene import VERSION, Placed, Scene, fitting, image, render
 from maia_core.config import PluginConfig
 from maia_core.context import Context
@@ -80,14 +80,17 @@ class CollageDataset(_Rendered):
         """`held-out`: other scenes of the same cut-outs, for evaluation."""
         pack: str = ""
         """A pack's folder or kind (`photographs`, `drawings`); empty: the first that was fetched."""
+        cutouts: Part = "all"
+        """Which cut-outs are drawn: `seen` and `held-out` are halves that share none where a concept has several."""
 
     def __init__(self, config: Config, context: Context) -> None:
-        pack = find(config.pack, context.cache)
+        pack = find(config.pack, context.cache).part(config.cutouts)
         self.config = config
         self.name = "collage" if config.split == "train" else "collage-held-out"
         digits = len(str(config.count - 1))
         self.fingerprint = content_id(
-            f"{VERSION}/{pack.fingerprint}/{config.model_dump_json(exclude={'pack'})}".encode()
+            f"{VERSION}/{pack.fingerprint}/{config.model_dump_json(exclude={'pack', 'cutouts'})}"
+            f"{part_of(config.cutouts)}".encode()
         )
         super().__init__(pack, [f"{self.name}-{i:0{max(5, digits)}d}" for i in range(config.count)], self._image)
 
@@ -99,7 +102,7 @@ class CollageDataset(_Rendered):
         background = random_background(pack, rng, patterns=True)
         if index % EMPTY == EMPTY - 1:
             return Scene(background=background)
-        cutouts = list(pack.cutouts.values())
+        cutouts = pack.members(None)
         turn = index - index // EMPTY
         order = np.random.default_rng([*key, 3, turn // len(cutouts)]).permutation(len(cutouts))
         chosen = [cutouts[order[turn % len(cutouts)]]]

@@ -14,7 +14,7 @@ from maia_collage.generator import GRAMMAR, recordable
 from maia_collage.instruction import UNDERSTOOD, Edit, read
 from maia_collage.layout import ZONES, Link, Spot, Want, arrange, overlap
 from maia_collage.nearest import method
-from maia_collage.pack import Cutout, Pack, find
+from maia_collage.pack import Cutout, Pack, Part, find, part_of
 from maia_collage.prompt import Phrase, Place, Thing, parse, parse_phrase
 from maia_collage.scene import VERSION, Placed, Scene, extent, fitting, image, scene_of
 from maia_collage.words import SIZES
@@ -39,10 +39,13 @@ class CollageEditor:
 
         pack: str = ""
         """A pack's folder or kind (`photographs`, `drawings`); empty: the first that was fetched."""
+        cutouts: Part = "all"
+        """Which cut-outs are drawn: `seen` and `held-out` are halves that share none where a concept has several."""
 
     def __init__(self, config: Config, context: Context) -> None:
-        self.pack = find(config.pack, context.cache)
-        self.fingerprint = content_id(f"editor/{GRAMMAR}/{VERSION}/{self.pack.fingerprint}/{method()}".encode())
+        self.pack = find(config.pack, context.cache).part(config.cutouts)
+        drawn = f"editor/{GRAMMAR}/{VERSION}/{self.pack.fingerprint}/{method()}{part_of(config.cutouts)}"
+        self.fingerprint = content_id(drawn.encode())
 
     def edit(self, images: Sequence[Image], instructions: Sequence[str], seeds: Sequence[int]) -> GeneratedImages:
         """Edits each image by its instruction; several changes may be joined by "and".

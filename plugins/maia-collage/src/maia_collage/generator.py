@@ -8,7 +8,7 @@ from pydantic import Field
 
 from maia_collage.compose import compose
 from maia_collage.nearest import method
-from maia_collage.pack import find
+from maia_collage.pack import Part, find, part_of
 from maia_collage.scene import VERSION, image
 from maia_core.config import PluginConfig
 from maia_core.context import Context
@@ -29,11 +29,14 @@ class CollageGenerator:
         """Side of an image in pixels."""
         pack: str = ""
         """A pack's folder or kind (`photographs`, `drawings`); empty: the first that was fetched."""
+        cutouts: Part = "all"
+        """Which cut-outs are drawn: `seen` and `held-out` are halves that share none where a concept has several."""
 
     def __init__(self, config: Config, context: Context) -> None:
-        self.pack = find(config.pack, context.cache)
+        self.pack = find(config.pack, context.cache).part(config.cutouts)
         self.size = config.size
-        self.fingerprint = content_id(f"{GRAMMAR}/{VERSION}/{self.pack.fingerprint}/{config.size}/{method()}".encode())
+        drawn = f"{GRAMMAR}/{VERSION}/{self.pack.fingerprint}/{config.size}/{method()}{part_of(config.cutouts)}"
+        self.fingerprint = content_id(drawn.encode())
 
     def generate(self, prompts: Sequence[str], seeds: Sequence[int]) -> GeneratedImages:
         """Draws one image a prompt: same prompt and seed, same pixels.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import io
 import json
 import threading
@@ -29,6 +30,9 @@ KINDS = ("photographs", "drawings")
 FETCH = "run `maia collage fetch`"
 FETCH_AGAIN = "run `maia collage fetch --again`"
 FETCH_DRAWINGS = "run `maia collage fetch --drawings`"
+
+Part = Literal["all", "seen", "held-out"]
+"""Which cut-outs are drawn: all, or one of two halves that share none where a concept has several."""
 
 CACHED_CUTOUTS = 512
 
@@ -123,16 +127,37 @@ class Pack:
         self.photographs: dict[str, list[Photograph]] = {}
         for photograph in manifest.backgrounds:
             self.photographs.setdefault(photograph.kind, []).append(photograph)
-        self._members: dict[str, tuple[Cutout, ...]] = {}
-        for concept in words.concepts:
-            below = set(words.concepts.below(concept))
-            self._members[concept] = tuple(c for c in manifest.cutouts if c.concept in below)
+        self._all = manifest.cutouts
+        self._members = _by_concept(manifest.cutouts)
+        self._parts: dict[str, Pack] = {"all": self}
         self._decoded: OrderedDict[str, PILImage.Image] = OrderedDict()
         self._lock = threading.Lock()
 
+    def part(self, name: Part) -> Pack:
+        """Returns the same pack with a part of its cut-outs to draw from; scenes of the whole are drawn as ever.
+
+        Where a concept has several cut-outs, `seen` and `held-out` share none of them; where it has one, both have it.
+        So what is explained with `seen` is tested with cut-outs that were never seen, as far as there are any.
+        """
+        with self._lock:
+            if name not in self._parts:
+                own: dict[str, list[Cutout]] = {}
+                for cutout in self._all:
+                    own.setdefault(cutout.concept, []).append(cutout)
+                wanted = ("seen", "held-out").index(name)
+                kept = set()
+                for cutouts in own.values():
+                    ordered = sorted(cutouts, key=lambda c: content_id(c.id.encode()))
+                    kept |= {c.id for c in (ordered[wanted::2] if len(ordered) > 1 else ordered)}
+                part = copy.copy(self)
+                part._all = tuple(c for c in self._all if c.id in kept)
+                part._members = _by_concept(part._all)
+                self._parts[name] = part
+            return self._parts[name]
+
     def members(self, concept: str | None) -> tuple[Cutout, ...]:
         """Returns the cut-outs of a concept and all narrower ones; all cut-outs for None."""
-        return tuple(self.cutouts.values()) if concept is None else self._members[concept]
+        return self._all if concept is None else self._members[concept]
 
     def cutout(self, cutout_id: str) -> Cutout:
         """Returns a cut-out by id.
@@ -174,6 +199,18 @@ class Pack:
         except OSError as error:
             raise UsageError(f"the pack in {self.folder} is damaged ({file}: {error}); {FETCH_AGAIN}") from error
         return picture
+
+
+def part_of(name: Part) -> str:
+    """Returns what a fingerprint adds for a part of the cut-outs; nothing for all."""
+    return "" if name == "all" else f"/{name}"
+
+
+def _by_concept(cutouts: tuple[Cutout, ...]) -> dict[str, tuple[Cutout, ...]]:
+    """Returns the cut-outs of every concept and all narrower ones."""
+    tree = vocabulary().concepts
+    below = {concept: set(tree.below(concept)) for concept in tree}
+    return {concept: tuple(c for c in cutouts if c.concept in names) for concept, names in below.items()}
 
 
 def folder_of(kind: str, cache: Path) -> Path:
