@@ -27,8 +27,10 @@ def conclude(evidence: Evidence, seed: int) -> tuple[str, str]:
         return _from_exemplars(evidence)
     if not rule:
         return _nothing(evidence)
-    trials = evidence.notebook.of("confirmation") or list(evidence.data.trials)
-    fresh = bool(evidence.notebook.of("confirmation"))
+    attempt = len(evidence.notebook.refuted)
+    confirmed = evidence.notebook.of(f"confirmation after mending {attempt}" if attempt else "confirmation")
+    trials = confirmed or list(evidence.data.trials)
+    fresh = bool(confirmed)
     usable = [trial for trial in trials if trial.prompt not in evidence.notebook.notes] or trials
     rule = tuple(oriented(term, usable, evidence) for term in rule)
     contrasts = _contrasts(rule, usable, evidence, seed)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 import numpy as np
 
-from maia_heuristic.evidence import Evidence, alternatives
+from maia_heuristic.evidence import Evidence, alternatives, concept_support
 from maia_heuristic.hypotheses import PLAIN_KIND, Concept, Rule, Term, term_degree
 from maia_heuristic.knowledge import Knowledge
 from maia_heuristic.programs import Condition
+from maia_heuristic.reading import Exemplar
 from maia_heuristic.scenes import ANYTHING, PLAIN, Scene, thing, together, with_article
 
 Random = np.random.Generator
@@ -93,6 +95,39 @@ def recreate(evidence: Evidence) -> list[Condition]:
         scenes += [thing(ANYTHING, colour, place) for place in strongest(evidence.around, "background", 5)]
         scenes += [together([(ANYTHING, colour), (o, "")]) for o in strongest(evidence.around, "thing", 5)]
     return [Condition(scene) for scene in list(dict.fromkeys(scenes)) if possible(scene, evidence)][:160]
+
+
+def mend(evidence: Evidence, rng: Random) -> list[Condition]:
+    """What a refuted rule claims and was not looked at, and the exemplars that it does not account for."""
+    knowledge, rule = evidence.notebook.knowledge, evidence.best.rule
+    tried = {trial.scene for trial in evidence.data.trials}
+    claimed: list[Scene] = []
+    for term in rule:
+        for spot, concept in enumerate(term):
+            members = knowledge.members(concept.name) if concept.aspect in ("thing", "background") else [concept.name]
+            cases = [Concept(concept.aspect, members[i]) for i in rng.permutation(len(members))[:16]]
+            claimed += [compose((*term[:spot], case, *term[spot + 1 :])) for case in cases]
+            if len(term) > 1:
+                claimed += [compose((case,)) for case in cases[:6]]
+    fresh = [scene for scene in dict.fromkeys(claimed) if scene not in tried and possible(scene, evidence)]
+    missed = [exemplar for exemplar in evidence.notebook.exemplars if not _accounts_for(rule, exemplar, knowledge)]
+    plan = [Condition(scene, 2) for scene in fresh[:32]]
+    if missed:
+        plan += recreate(replace(evidence, notebook=replace(evidence.notebook, exemplars=missed)))[:96]
+        seen = concept_support([(exemplar.region, exemplar.border) for exemplar in missed], knowledge)
+        names = [name for name in strongest(seen, "thing", 16) if thing(name) not in tried]
+        plan += [Condition(thing(name), 2) for name in names if possible(thing(name), evidence)]
+    return list({condition.scene: condition for condition in plan}.values())
+
+
+def _accounts_for(rule: Rule, exemplar: Exemplar, knowledge: Knowledge) -> bool:
+    """Says whether a rule holds for anything that an exemplar may show; its names are guesses."""
+    names = [name for name, _ in exemplar.region.names[:3]]
+    others = [name for name, _ in exemplar.rest.names[:3]]
+    colours = [name for name, _ in exemplar.region.colours[:2]]
+    places = [*exemplar.region.backgrounds[:1], *exemplar.rest.backgrounds[:1], ""]
+    things = [(name, paint) for name in [*names, *others] for paint in ["", *colours]]
+    return any(_holds(rule, Scene(tuple(things), place), knowledge) > 0.5 for place in dict.fromkeys(places))
 
 
 def separate(evidence: Evidence, most: int = 40) -> list[Condition]:

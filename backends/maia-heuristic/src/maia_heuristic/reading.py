@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from maia_core.agent import OBJECTION
 from maia_core.types import Message
 from maia_heuristic.describing import Description, read_description
 from maia_heuristic.knowledge import Knowledge
@@ -26,6 +27,7 @@ _BUDGET = re.compile(r"\(turn (\d+) of (\d+)\)")
 _QUANTILE = re.compile(r"(-?\d[\d.e+-]*) at (\d+(?:\.\d+)?)%")
 _NOTE = re.compile(r'Note on "([^"]+)":\s*(.*)')
 _TITLED = re.compile(r"^#(\d+): ", re.MULTILINE)
+_LABEL = re.compile(r"^\[LABEL[ \d]*\]:\s*(.+?)\s*$", re.MULTILINE)
 _TOOL = re.compile(r"def (\w+)\(self")
 
 
@@ -89,6 +91,7 @@ class Notebook:
         results: Every experiment that was tried: its name, its plan, and the rows that it printed.
         done: Experiments that were tried, in order.
         failed: Those of them that printed no result.
+        refuted: Labels of the answers that were tested and sent back, oldest first.
         final: True once a final answer is demanded.
         turns_left: Replies that are left, this one included; None if unknown.
     """
@@ -103,6 +106,7 @@ class Notebook:
     results: list[tuple[str, list[Any], list[dict[str, Any]]]] = field(default_factory=list)
     done: list[str] = field(default_factory=list)
     failed: list[str] = field(default_factory=list)
+    refuted: list[frozenset[str]] = field(default_factory=list)
     final: bool = False
     turns_left: int | None = None
 
@@ -117,13 +121,17 @@ def read_conversation(messages: Sequence[Message]) -> Notebook:
     notebook = Notebook(knowledge)
     experiment = ""
     plan: list[Any] = []
+    answered: frozenset[str] = frozenset()
     for message in messages:
         if message.role == "system":
             notebook.tools = frozenset(_TOOL.findall(message.text))
         elif message.role == "assistant":
             experiment, plan = _program(message.text)
+            answered = labels_in(message.text)
         else:
             _read_user(message.text, notebook)
+            if answered and message.text.startswith(OBJECTION):
+                notebook.refuted.append(answered)
             if experiment:
                 rows = _rows(message.text)
                 notebook.done.append(experiment)
@@ -142,6 +150,11 @@ def read_conversation(messages: Sequence[Message]) -> Notebook:
         if trial.seen and plain and len(trial.scene.things) == 1 and not trial.scene.things[0][1]:
             knowledge.teach_colours(trial.scene.things[0][0], object_colours(trial))
     return notebook
+
+
+def labels_in(answer: str) -> frozenset[str]:
+    """Returns the labels of an answer."""
+    return frozenset(_LABEL.findall(answer))
 
 
 def missing_names(notebook: Notebook) -> frozenset[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -12,11 +13,13 @@ from maia_heuristic.conclusion import conclude
 from maia_heuristic.evidence import Evidence, alternatives, weigh
 from maia_heuristic.hypotheses import Concept
 from maia_heuristic.programs import Condition
-from maia_heuristic.reading import Notebook
+from maia_heuristic.reading import Notebook, labels_in
 from maia_heuristic.wording import label, short
 
 WEAK = 0.5
 """A best rule whose positives stay below this share of the exemplars' response leaves something to find."""
+RIVALS, CLOSE = 6, 12.0
+"""How many other rules are considered when the best one was refuted, and how much worse they may fit."""
 ROUNDS = 2
 """Most rounds of telling near hypotheses apart, per stage."""
 
@@ -49,8 +52,16 @@ def next_step(notebook: Notebook, seed: int) -> Step:
 
 
 def conclude_step(evidence: Evidence, seed: int) -> Step:
-    """Returns the final answer."""
-    reasoning, answer = conclude(evidence, seed)
+    """Returns the final answer: of rules that explain the measurements about as well, one that was not refuted."""
+    reasoning, answer = first = conclude(evidence, seed)
+    rivals = iter(alternatives(evidence, most=RIVALS, within=CLOSE) if evidence.notebook.refuted else ())
+    while labels_in(answer) in evidence.notebook.refuted:
+        rival = next(rivals, None)
+        if rival is None:
+            reasoning, answer = first
+            break
+        if rival.rule:
+            reasoning, answer = conclude(replace(evidence, best=rival), seed)
     return Step(reasoning, [], answer=answer)
 
 
@@ -139,6 +150,32 @@ def _confirm(evidence: Evidence, seed: int) -> Step | None:
     )
 
 
+def _mend(evidence: Evidence, seed: int) -> Step | None:
+    attempt = len(evidence.notebook.refuted)
+    if not attempt:
+        return None
+    say = (
+        "My answer was tested and does not hold: it is too broad, or it misses something. I measure more of what it "
+        "claims, cases that I have not looked at, and rebuild the exemplars that it does not account for."
+    )
+    name = f"mending {attempt}"
+    return _experiment(evidence, name, say, lambda: designs.mend(evidence, _rng(seed, name)), describe=True)
+
+
+def _separate_mended(evidence: Evidence, seed: int) -> Step | None:
+    attempt = len(evidence.notebook.refuted)
+    return _rounds(evidence, f"telling apart after mending {attempt}:", rounds=3) if attempt else None
+
+
+def _confirm_mended(evidence: Evidence, seed: int) -> Step | None:
+    attempt = len(evidence.notebook.refuted)
+    if not attempt or not evidence.best.rule:
+        return None
+    name = f"confirmation after mending {attempt}"
+    say = f"I try to refute {short(evidence.best.rule)}, which is now the best, with fresh images made from it alone."
+    return _experiment(evidence, name, say, lambda: designs.confirm(evidence, _rng(seed, name)), regions=True)
+
+
 _STAGES: tuple[Callable[[Evidence, int], Step | None], ...] = (
     _exemplars,
     _survey_things,
@@ -149,6 +186,9 @@ _STAGES: tuple[Callable[[Evidence, int], Step | None], ...] = (
     _edit,
     _separate_again,
     _confirm,
+    _mend,
+    _separate_mended,
+    _confirm_mended,
 )
 
 
@@ -201,9 +241,13 @@ def _late(evidence: Evidence, name: str) -> bool:
     """Says whether a later stage has begun, so that an earlier one is not gone back to."""
     order = ["exemplars", "things", "looks", "telling apart", "together", "telling pairs apart", "edits"]
     order += ["telling apart after edits", "confirmation"]
+    mended = ["mending", "telling apart after mending", "confirmation after mending"]
 
     def place(experiment: str) -> int:
-        stem = experiment.removesuffix(", one by one").removesuffix(", plainly").rstrip(" 0123456789")
+        stem = experiment.removesuffix(", one by one").removesuffix(", plainly").rstrip(" 0123456789:")
+        if stem in mended:
+            attempt = int(experiment.removeprefix(stem).split()[0].rstrip(":,"))
+            return len(order) + len(mended) * attempt + mended.index(stem)
         return order.index(stem) if stem in order else -1
 
     return any(place(done) > place(name) for done in evidence.notebook.done)

@@ -58,4 +58,4 @@ def share(hits: int, of: int, level: float) -> Effect:
 
 
 def _above(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
-    return (a[:, None] > b) + 0.5 * (a[:, None] == b)
+    return np.where(a[:, None] > b, 1.0, np.where(a[:, None] == b, 0.5, 0.0))

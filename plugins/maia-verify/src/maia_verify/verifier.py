@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -11,7 +13,7 @@ from pydantic import Field
 from maia_core.config import PluginConfig
 from maia_core.context import Context
 from maia_core.protocols import Judge
-from maia_core.types import Check, Exemplar, Explanation, Probe, Verdict
+from maia_core.types import Check, Exemplar, Explanation, Image, Probe, Verdict
 from maia_judges import NOTHING, joined, parts_of
 from maia_verify import statistics
 from maia_verify.probing import Group, Laboratory
@@ -27,14 +29,23 @@ UNUSUAL = 0.9
 DROP = 0.25
 """An edit counts if it takes back this share of what its original had beyond other things."""
 
+SILENT = 0.8
+"""Share of what a claim leaves out that must not activate the unit."""
+
+_SUBJECT = re.compile(r"[,;:.(]")
+"""What a description begins with ends here."""
+
 LEAST = 4
 """Fewer conditions than this are no test."""
 
-STAND_INS = ("a chair", "a cup", "a ball", "a box", "a hat", "a book", "an apple", "a car", "a shoe", "a key")
-"""Ordinary things that what a claim names is replaced with; those least like the claim are taken."""
+THINGS = ("a cup", "a key", "a ball", "a car", "an apple", "a shoe", "a book", "a chair")
+"""Ordinary things that what a claim names is replaced with, those least like the claim first."""
 
 PLACES = ("sand", "grass", "snow", "a brick wall")
 """Backgrounds that one which a claim names is replaced with, likewise."""
+
+TRIES = 3
+"""Stand-ins that are tried where an edit was not possible."""
 
 
 class HeldOut:
@@ -55,9 +66,12 @@ class HeldOut:
         """Pictures of other things."""
         edits: int = Field(8, ge=0, le=100)
         """Positives that are edited; 0: none."""
-        images: int = Field(45, ge=0, le=1000)
+        images: int = Field(100, ge=0, le=1000)
         """How many of the unit's highest images the claim must predict; 0: none. As many ordinary images are held
         against them."""
+        left_out: int = Field(8, ge=0, le=100)
+        """How many of those that it does not predict are looked at: what they show is made, and must not activate the
+        unit."""
         auc: float = Field(0.8, gt=0.5, le=1)
         """Chance that a positive exceeds a control, at least."""
         together: float = Field(0.75, gt=0.5, le=1)
@@ -163,14 +177,22 @@ class _Trial:
         """Makes all measurements and says what is to be checked."""
         source = self._context.exemplar_source(self._context.system)
         exemplars, _ = source.exemplars(self._context.system, max(self._config.images, 15))
-        self._top = float(np.median([exemplar.activation for exemplar in exemplars[:15]]))
         controls = self._controls()
         if len(controls) < LEAST:
             self.untested.append("the generator makes no control images")
             return []
         self._base = float(np.median([group.mean for group in controls]))
-        drafts = [draft for claim in self._claims for draft in self._one(claim, controls)]
-        return drafts + self._complete(exemplars) if drafts else []
+        # A unit that responds to something rare has exemplars that it does not respond to.
+        above = [exemplar.activation for exemplar in exemplars[:15] if exemplar.activation > self._base]
+        if not above:
+            self.untested.append(
+                "no image of the data set activates the unit more than generated pictures of other things"
+            )
+            return []
+        self._top = float(np.median(above))
+        level = self._level(controls)
+        drafts = [draft for claim in self._claims for draft in self._one(claim, controls, level)]
+        return drafts + self._complete(exemplars, level) if drafts else []
 
     def _controls(self) -> list[Group]:
         """Makes pictures of things that no part of the claim names."""
@@ -190,14 +212,14 @@ class _Trial:
         self.groups[name] = groups
         return groups
 
-    def _one(self, claim: _Claim, controls: list[Group]) -> list[_Draft]:
+    def _one(self, claim: _Claim, controls: list[Group], level: float) -> list[_Draft]:
         """Tests one alternative of the answer."""
         config, text = self._config, claim.text
-        positives = self._made("positive", text, self._judge.write_prompts(text, config.prompts))
+        positives = self._made("positive", text, self._prompts(text, claim))
         if len(positives) < min(LEAST, config.prompts):
             self.untested.append(f"the generator cannot show '{text}'")
             return []
-        means, level = [group.mean for group in positives], self._level(controls)
+        means = [group.mean for group in positives]
         drafts = [
             _Draft(
                 f"'{text}' activates the unit more than other things do",
@@ -213,7 +235,8 @@ class _Trial:
             ),
         ]
         for part in claim.things if len(claim.things) > 1 else ():
-            alone = self._made("part", part, self._judge.write_prompts(part, config.prompts))
+            others = [other for other in claim.things if other != part]
+            alone = self._made("part", part, self._prompts(part, claim, without=others))
             if len(alone) < min(LEAST, config.prompts):
                 self.untested.append(f"the generator cannot show '{part}' alone")
                 continue
@@ -227,6 +250,14 @@ class _Trial:
             )
         return drafts + self._edits(claim, positives, level)
 
+    def _prompts(self, text: str, claim: _Claim, without: Sequence[str] = ()) -> list[str]:
+        """Writes prompts that show a text and nothing else that the answer names, as far as that is in their words."""
+        elsewhere = [thing for other in self._claims if other != claim for thing in other.things]
+        count = self._config.prompts
+        written = self._judge.write_prompts(text, 2 * count if elsewhere or without else count)
+        pure = [prompt for prompt in written if not any(_names(prompt, thing) for thing in [*elsewhere, *without])]
+        return (pure if len(pure) >= LEAST else written)[:count]
+
     def _level(self, controls: list[Group]) -> float:
         """Returns the activation from which on an image activates the unit."""
         usual = float(np.quantile([group.mean for group in controls], 0.9))
@@ -234,49 +265,73 @@ class _Trial:
 
     def _edits(self, claim: _Claim, positives: list[Group], level: float) -> list[_Draft]:
         """Replaces what the claim names in pictures that activate the unit: that must lower the activation."""
-        active = [group.probes[0] for group in positives if group.probes[0].activation >= level]
-        active = [active[n % len(active)] for n in range(self._config.edits)] if active else []
-        originals: list[Probe] = []
-        instructions: list[str] = []
-        thing = claim.things[0]
-        others = [STAND_INS[n] for n in self._judge.select(thing, STAND_INS)[::-1][:3]]
-        places = [PLACES[n] for n in self._judge.select(thing, PLACES)[::-1][:2]]
-        for number, probe in enumerate(dict.fromkeys(active)):
-            originals += [probe, probe]
-            instructions.append(f"replace the {thing} with {others[number % len(others)]}")
-            instructions.append(f"change the background to {places[number % len(places)]}")
-        groups = self.laboratory.edit("edit", originals, instructions)
-        replaced = _pairs(originals[::2], groups[::2])
-        if len(replaced) < LEAST:  # No thing that can be replaced: a background, perhaps.
-            replaced = [] if replaced else _pairs(originals[1::2], groups[1::2])
-        if len(replaced) < LEAST:
+        active = [probe for group in positives for probe in group.probes[:1] if probe.activation >= level]
+        waiting, thing = active[: self._config.edits], claim.things[0]
+        done: list[tuple[Probe, Group]] = []
+        # The ordinary things first; what a background is replaced with is another background.
+        for stand_ins in (THINGS, PLACES):
+            for place in self._judge.select(thing, stand_ins)[::-1][:TRIES]:
+                instruction = f"replace the {thing} with {stand_ins[place]}"
+                edited = self.laboratory.edit("edited", waiting, [instruction] * len(waiting))
+                done += [(probe, group) for probe, group in zip(waiting, edited, strict=True) if group.probes]
+                waiting = [probe for probe, group in zip(waiting, edited, strict=True) if not group.probes]
+        if len(done) < LEAST:
             return []
-        self.groups[f"edits of '{claim.text}'"] = [group for group in groups if group.probes]
-        fell = sum(before - after >= DROP * (before - self._base) for before, after in replaced)
+        self.groups[f"'{thing}' replaced"] = [
+            Group(f"{probe.text}: {group.text}", group.probes) for probe, group in done
+        ]
+        fell = [before.activation - after.mean >= DROP * (before.activation - self._base) for before, after in done]
         what = f"replacing '{thing}' in a picture lowers the activation"
-        return [_Draft(what, self._config.edited, hits=fell, of=len(replaced))]
+        return [_Draft(what, self._config.edited, hits=sum(fell), of=len(fell))]
 
-    def _complete(self, exemplars: list[Exemplar]) -> list[_Draft]:
+    def _complete(self, exemplars: list[Exemplar], level: float) -> list[_Draft]:
         """Holds the claim against real images: it must predict those that activate the unit most."""
         strong = [e for e in exemplars if e.activation >= self._base + 0.5 * (self._top - self._base)]
         strong = strong[: self._config.images]
         if len(strong) < LEAST:
             return []
         images = [(e.image.clean or e.image).anonymous() for e in strong]
-        ordinary = self.laboratory.ordinary(len(images), [image.id for image in images])
-        label = joined([claim.text for claim in self._claims])
-        predicted = self._judge.predict(label, [*images, *(image.anonymous() for image in ordinary)])
-        usual = float(np.quantile(predicted[len(images) :], UNUSUAL)) if ordinary else 0.5
+        ordinary = self.laboratory.ordinary(max(len(images), 2 * LEAST), [image.id for image in images])
+        predicted = self._predicted([*images, *(image.anonymous() for image in ordinary)])
+        usual = float(np.quantile(predicted[len(images) :], UNUSUAL))
         known = [value > usual for value in predicted[: len(images)]]
+        missed = []
         for number, (exemplar, right) in enumerate(zip(strong, known, strict=True), 1):
-            condition = "predicted" if right else "not predicted"
             image = exemplar.image.anonymous().retitled(f"real image {number}")
-            self.laboratory.probes.append(
-                Probe(condition=condition, activation=exemplar.activation, image=image, missed=not right)
-            )
+            condition = "real, predicted" if right else "real, not predicted"
+            probe = Probe(condition=condition, activation=exemplar.activation, image=image, missed=not right)
+            self.laboratory.probes.append(probe)
+            missed += [] if right else [probe]
         what = "the labels predict the real images that activate the unit most"
-        return [_Draft(what, self._config.completeness, hits=sum(known), of=len(known), chance=1 - UNUSUAL)]
+        share = _Draft(what, self._config.completeness, hits=sum(known), of=len(known), chance=1 - UNUSUAL)
+        return [share, *self._left_out(missed, usual, level)]
+
+    def _left_out(self, missed: list[Probe], usual: float, level: float) -> list[_Draft]:
+        """Makes what the real images show that the claim does not predict: if that activates the unit, part is missing.
+
+        A judge overlooks things, so an image that it does not predict proves nothing. What a describer sees in the
+        active region of such an image is made anew by itself; what the claim names after all is left out.
+        """
+        shown = [probe.image.anonymous() for probe in missed[: self._config.left_out]]
+        seen = self._context.describer.describe(shown) if shown else []
+        subjects = [subject for text in seen if (subject := _SUBJECT.split(text.strip(), maxsplit=1)[0].strip())]
+        prompts = [p for subject in dict.fromkeys(subjects) for p in self._judge.write_prompts(subject, 2)]
+        groups = self.laboratory.generate("left out", prompts, self._config.samples)
+        predicted = self._predicted(
+            [(group.probes[0].image.clean or group.probes[0].image).anonymous() for group in groups]
+        )
+        others = [group for group, value in zip(groups, predicted, strict=True) if value <= usual]
+        if not others:
+            return []
+        self.groups["what the labels leave out"] = others
+        silent = sum(group.mean < level for group in others)
+        return [
+            _Draft("what else the real images show does not activate the unit", SILENT, hits=silent, of=len(others))
+        ]
+
+    def _predicted(self, images: list[Image]) -> list[float]:
+        return self._judge.predict(joined([claim.text for claim in self._claims]), images) if images else []
 
 
-def _pairs(originals: list[Probe], groups: list[Group]) -> list[tuple[float, float]]:
-    return [(p.activation, g.probes[0].activation) for p, g in zip(originals, groups, strict=True) if g.probes]
+def _names(prompt: str, thing: str) -> bool:
+    return re.search(rf"\b{re.escape(thing)}s?\b", prompt, re.IGNORECASE) is not None
