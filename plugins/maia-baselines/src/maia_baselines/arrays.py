@@ -1,0 +1,89 @@
+"""Arrays that were computed once and are kept in the cache folder, by what they were computed from."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from maia_core.context import Context
+from maia_core.errors import UnreadableImage, UsageError
+from maia_core.files import write_atomically
+from maia_core.protocols import Dataset
+from maia_core.types import Image, content_id
+
+Matrix = NDArray[np.float32]
+
+BATCH = 64
+"""Images that are in memory at once."""
+
+
+def kept(context: Context, what: str, parts: tuple[str, ...], compute: Callable[[], Matrix]) -> Matrix:
+    """Returns an array from the cache folder, or computes it and keeps it.
+
+    Args:
+        context: Has the cache folder.
+        what: Name of the subfolder, such as `activations`.
+        parts: All that the array depends on, fingerprints among them.
+        compute: Computes it; asked only where there is no sound file.
+    """
+    path = context.cache / "baselines" / what / f"{content_id(*(part.encode() for part in parts))}.npy"
+    try:
+        found: Matrix = np.load(path, mmap_mode="r", allow_pickle=False)
+        if found.dtype == np.float32:
+            return found
+    except (OSError, ValueError, EOFError):
+        pass  # Missing or damaged: it is made anew.
+    made = np.ascontiguousarray(compute(), np.float32)
+    buffer = io.BytesIO()
+    np.save(buffer, made, allow_pickle=False)
+    try:
+        write_atomically(path, buffer.getvalue())
+    except OSError as error:
+        context.warn(f"cannot keep {what} in {path.parent} ({error.strerror}): the next run computes them anew")
+    return made
+
+
+def over_images(dataset: Dataset, measure: Callable[[list[Image]], Matrix], context: Context) -> Matrix:
+    """Measures every image of a data set in batches.
+
+    Args:
+        dataset: The images.
+        measure: Returns one row an image.
+        context: Is warned of images that cannot be read.
+
+    Returns:
+        float32 of shape (images, columns); NaN in the rows of images that cannot be read.
+
+    Raises:
+        UsageError: the data set holds no readable image.
+    """
+    rows: list[tuple[list[int], Matrix]] = []
+    skipped: list[str] = []
+    for indices, images in _batches(dataset, skipped):
+        rows.append((indices, np.asarray(measure(images), np.float32)))
+    if skipped:
+        named = ", ".join(skipped[:5])
+        context.warn(f"{len(skipped)} images of {dataset.name} cannot be read and were skipped: {named}")
+    if not rows:
+        raise UsageError(f"the data set {dataset.name} holds no readable image")
+    result = np.full((len(dataset), rows[0][1].shape[1]), np.nan, np.float32)
+    for indices, values in rows:
+        result[indices] = values
+    return result
+
+
+def _batches(dataset: Dataset, skipped: list[str]) -> Iterator[tuple[list[int], list[Image]]]:
+    for start in range(0, len(dataset), BATCH):
+        indices: list[int] = []
+        images: list[Image] = []
+        for index in range(start, min(start + BATCH, len(dataset))):
+            try:
+                images.append(dataset[index])
+                indices.append(index)
+            except UnreadableImage:
+                skipped.append(dataset.ids[index])
+        if images:
+            yield indices, images

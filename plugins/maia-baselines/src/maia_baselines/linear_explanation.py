@@ -1,0 +1,83 @@
+"""The explainer `linear-explanation`: a sparse linear combination of concepts that predicts a unit's activation."""
+
+from __future__ import annotations
+
+import numpy as np
+from pydantic import Field, JsonValue
+
+from maia_baselines import linear
+from maia_baselines.activations import measure
+from maia_baselines.never import never_active
+from maia_baselines.scores import ConceptOptions, concept_scores
+from maia_core.context import Context
+from maia_core.errors import UsageError
+from maia_core.protocols import System
+from maia_core.types import Explanation
+
+FEWEST = 12
+"""Images without which nothing can be fitted and tested."""
+
+
+class LinearExplanation:
+    """Adds up weighted concepts (Linear Explanations, Oikarinen and Weng 2024); its label joins the strongest by OR."""
+
+    class Config(ConceptOptions):
+        """Which concepts, scored by what, and how many of them."""
+
+        longest: int = Field(10, gt=0)
+        """Most concepts in the sum."""
+        tolerance: float = Field(0.02, ge=0)
+        """Least gain in correlation that a further concept must bring."""
+        named: int = Field(3, gt=0)
+        """Most concepts in the label: those whose weighted scores vary most."""
+
+    def __init__(self, config: Config, context: Context) -> None:
+        self.config = config
+
+    def explain(self, unit: System, context: Context) -> Explanation:
+        """Explains one unit; `details` has every weight, and the correlation on the half that was not fitted.
+
+        Raises:
+            UsageError: the data set has too few readable images.
+        """
+        measured = measure(unit, context)
+        if measured.constant:
+            return never_active(unit, context.dataset)
+        images = len(measured.values)
+        if images < FEWEST:
+            raise UsageError(
+                f"a linear explanation needs {FEWEST} images, {context.dataset.name} has {images}; choose another"
+            )
+        known = concept_scores(self.config, context)
+        scores = known.scores[measured.places]
+        order = np.random.default_rng(context.seed).permutation(images)
+        fitted, held = np.sort(order[: images // 2]), np.sort(order[images // 2 :])
+        model = linear.search(scores[fitted], measured.values[fitted], self.config.longest, self.config.tolerance)
+        if model is None:
+            return Explanation(
+                description=f"No concept of {known.source} varies over the images of {context.dataset.name}.",
+                labels=(),
+                details={"concepts": known.source},
+            )
+        simulated = linear.correlation(model.predict(scores[held]), measured.values[held])
+        strength = np.asarray(model.weights) * scores[fitted][:, list(model.columns)].std(0)
+        ranked = [(known.concepts[model.columns[i]], model.weights[i]) for i in np.argsort(-strength, kind="stable")]
+        named = [concept for concept, weight in ranked if weight > 0][: self.config.named] or [ranked[0][0]]
+        weights: list[JsonValue] = [[concept, round(weight, 6)] for concept, weight in ranked]
+        terms = " + ".join(f"{weight:.3g} x {concept}" for concept, weight in ranked)
+        return Explanation(
+            description=(
+                f"The activation is about {terms} + {model.bias:.3g}, where each concept's score says how well it fits "
+                f"the image; on {len(held)} images that were not fitted, that correlates with the activation at "
+                f"{simulated:.2f}."
+            ),
+            labels=(" OR ".join(named),),
+            details={
+                "concepts": known.source,
+                "weights": weights,
+                "bias": model.bias,
+                "correlation": simulated,
+                "fitted": len(fitted),
+                "held_out": len(held),
+            },
+        )

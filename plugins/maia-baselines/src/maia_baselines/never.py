@@ -1,0 +1,15 @@
+"""What is said of a unit that tells no two images apart."""
+
+from __future__ import annotations
+
+from maia_core.protocols import Dataset, System
+from maia_core.types import Explanation
+
+
+def never_active(unit: System, dataset: Dataset) -> Explanation:
+    """Returns an explanation without a label: there is nothing to explain, and nothing is made up."""
+    return Explanation(
+        description=f"The unit {unit.info.ref} gives every image of {dataset.name} the same activation.",
+        labels=(),
+        details={"never_active": True},
+    )
