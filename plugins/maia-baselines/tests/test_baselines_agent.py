@@ -1,0 +1,61 @@
+"""The agent as an explainer: a real loop with a scripted backbone."""
+
+from __future__ import annotations
+
+import pytest
+
+from maia_baselines.agent import Agent, folder_name
+from maia_core.errors import RunError, UsageError
+from maia_core.record import RunReader
+from maia_core.testing.fakes import FAKE_RUN, FakeSystem, ScriptedBackbone
+from maia_core.testing.inprocess import InProcessSandbox
+
+
+@pytest.fixture
+def agent(world, tmp_path):
+    """Makes an agent with a scripted backbone: returns it, its context and the backbone."""
+
+    def made(script=FAKE_RUN, **config):
+        context = world(runs=str(tmp_path / "runs"), **config)
+        backbone = ScriptedBackbone(list(script))
+        context._parts["backbone"] = backbone
+        context._parts["sandbox"] = InProcessSandbox(None, context)
+        return Agent(Agent.Config(), context), context, backbone
+
+    return made
+
+
+def test_the_answer_comes_with_what_it_took(agent, tmp_path):
+    explainer, context, _ = agent()
+    explanation = explainer.explain(context.system, context)
+    assert explanation.labels == ("red",)
+    details = explanation.details
+    assert details["verdict"]["passed"] is True
+    assert details["status"] == "answered"
+    assert details["cost"] == 0
+    assert details["seconds"] >= 0
+    assert details["run"].startswith(str(tmp_path / "runs"))
+    assert RunReader(tmp_path / "runs" / folder_name(context)).outcome.status == "answered"
+
+
+def test_a_run_that_has_ended_is_read_and_another_configuration_is_another_run(agent):
+    explainer, context, _ = agent()
+    first = explainer.explain(context.system, context)
+    again, context, backbone = agent()
+    assert again.explain(context.system, context) == first
+    assert backbone.seen == []
+    other, context, backbone = agent(verify=False)
+    assert other.explain(context.system, context).details["verdict"] is None
+    assert len(backbone.seen) == 3
+
+
+def test_a_run_without_an_answer_says_why(agent):
+    explainer, context, _ = agent([RuntimeError("out of order")])
+    with pytest.raises(RunError, match=r"ended without an answer .*out of order"):
+        explainer.explain(context.system, context)
+
+
+def test_it_explains_its_contexts_unit_only(agent):
+    explainer, context, _ = agent()
+    with pytest.raises(UsageError, match="not discs:colours:red"):
+        explainer.explain(FakeSystem(), context)
