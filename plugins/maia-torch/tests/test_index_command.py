@@ -57,12 +57,13 @@ def built(run, *arguments: str):
 def test_build_then_show_by_the_name_of_the_model(run):
     done = built(run)
     assert "on images: 38 images, 2 unreadable" in done.stdout
-    assert "6 units, 15 exemplars each   14 x 14" in done.stdout
+    assert "6 units, 38 exemplars each   14 x 14" in done.stdout
     assert "unreadable: 07.png, 20.png" in done.stdout
     shown = run("show", "module/net_of_mine.net:2:5", data=False)
     assert "38 images of images, 2 unreadable" in shown.stdout
     assert "threshold   0.95:" in shown.stdout
     assert shown.stdout.count(".png   row ") == 15
+    assert run("show", "module/net_of_mine.net:2:5", "--k", "20", data=False).stdout.count(".png   row ") == 20
     shown = json.loads(run("show", "module/net_of_mine.net:prob:tiger", "--json", data=False).stdout)
     assert (shown["unit"], shown["label"], shown["thresholds"]) == (2, "tiger", {})
     assert shown["exemplars"][0]["activation"] == pytest.approx(shown["statistics"]["quantiles"][-1])
@@ -126,6 +127,8 @@ def test_milan_finds_images_masks_activations_and_ids(run, tmp_path):
     assert (masks.shape, masks.dtype) == ((2, 15, 1, 32, 32), np.uint8)
     assert set(np.unique(masks)) == {0, 1}
     np.testing.assert_array_equal(np.load(layer / "units.npy"), [5, 0])
+    done = run("export", "module/net_of_mine.net:2", "--format", "milan", "--out", "milan")
+    assert "is there already; choose another --out" in str(done.exception)
     shown = json.loads(run("show", "module/net_of_mine.net:2:5", "--json", data=False).stdout)
     rows = list(csv.reader((layer / "activations.csv").open()))
     assert [float(cell) for cell in rows[0]] == pytest.approx([e["activation"] for e in shown["exemplars"]], rel=1e-4)
@@ -143,10 +146,10 @@ def test_parquet_has_a_row_for_each_unit_and_each_exemplar(run, tmp_path):
     units = parquet.read_table(tmp_path / "tables" / "units.parquet").to_pylist()
     exemplar = parquet.read_table(tmp_path / "tables" / "exemplars.parquet").to_pylist()
     assert len(units) == 6 + 9 + 3
-    assert len(exemplar) == 15 * 18
+    assert len(exemplar) == 38 * 18
     tiger = next(row for row in units if row["label"] == "tiger")
     assert (tiger["layer"], tiger["unit"], tiger["threshold_0.99"], tiger["images"]) == ("prob", 2, None, 38)
-    assert [row["rank"] for row in exemplar[:15]] == list(range(1, 16))
+    assert [row["rank"] for row in exemplar[:38]] == list(range(1, 39))
 
 
 def test_clip_dissect_gets_the_activations_on_the_sample(run, tmp_path):

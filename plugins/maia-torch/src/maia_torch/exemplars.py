@@ -13,15 +13,12 @@ from maia_core.protocols import Dataset, System
 from maia_core.types import Exemplar, UnitStatistics, content_id
 from maia_torch.index import pictures
 from maia_torch.index.folder import cache_folder, folders
-from maia_torch.index.layer import LayerIndex, folder_name
+from maia_torch.index.layer import EXEMPLARS, LayerIndex, folder_name
 from maia_torch.layers import Layer
 from maia_torch.unit import TorchUnit
 
 if TYPE_CHECKING:
     from maia_torch.model import TorchModel
-
-FEWEST = 15
-"""Exemplars that an index is built with at least; those that ask for more get the next power of two."""
 
 NAMED = 5
 """Unreadable images that a warning names."""
@@ -46,9 +43,10 @@ class LayerExemplars:
         unit = self._unit(system)
         found = self._opened(k).unit(unit.index)
         images = [self._dataset[int(place)] for place in found.places[: max(k, 0)]]
-        masked = pictures.masked(found, images, self._model.preprocess, self._model.quantile)
-        if masked is None:
-            masked = unit.neuron(images)[1]
+        masked = images
+        if self._layer.has_map:
+            masked = pictures.masked(found, images, self._model.preprocess, self._model.quantile)
+            masked += unit.neuron(images[len(masked) :])[1]
         exemplars = [Exemplar(float(value), image) for value, image in zip(found.values, masked, strict=False)]
         return exemplars, found.statistics(self._model.quantile)
 
@@ -70,7 +68,7 @@ class LayerExemplars:
         with self._lock:
             if self._index is None or self._index.sheet.k < min(k, len(self._dataset)):
                 first = self._index is None
-                self._index = self._known(k) or self._built(FEWEST if k <= FEWEST else 1 << (k - 1).bit_length())
+                self._index = self._known(k) or self._built(max(EXEMPLARS, 1 << (k - 1).bit_length()))
                 if first and self._index.sheet.skipped:
                     self._model.warn(_skipped(self._index))
             return self._index

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import warnings
 from collections.abc import Container, Mapping
 from pathlib import Path
 from typing import Any
@@ -42,7 +43,9 @@ def read_weights(path: str) -> dict[str, Tensor]:
 
             found: Any = load_file(file)
         else:
-            found = torch.load(file, map_location="cpu", weights_only=True)
+            with warnings.catch_warnings():  # It warns of pickles that it then refuses.
+                warnings.simplefilter("ignore", UserWarning)
+                found = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:
         said = one_line(error)
         if "weights_only" in said or "TorchScript" in said:
@@ -50,7 +53,7 @@ def read_weights(path: str) -> dict[str, Tensor]:
                 f"{path} holds more than numbers, and what it holds is not run: save model.state_dict() with "
                 "torch.save, or as .safetensors"
             ) from error
-        raise UsageError(f"{path} cannot be read as weights: {said}") from error
+        raise UsageError(f"{path} is no file of weights, or a broken one ({said})") from error
     while isinstance(found, Mapping) and (key := next((k for k in INSIDE if isinstance(found.get(k), Mapping)), "")):
         found = found[key]
     tensors = {str(k): v for k, v in found.items() if isinstance(v, Tensor)} if isinstance(found, Mapping) else {}

@@ -62,7 +62,13 @@ def exemplars() -> None:
 @click.option(
     "--shard", metavar="I/N", help="Measure the I-th of N equal parts of the data set only; `merge` joins them."
 )
-@click.option("--k", default=15, show_default=True, type=click.IntRange(1, 1000), help="Exemplars of each unit.")
+@click.option(
+    "--k",
+    default=64,
+    show_default=True,
+    type=click.IntRange(1, 1000),
+    help="Exemplars of each unit; a run that needs more measures the layer anew.",
+)
 @click.option("--resume", is_flag=True, help="Go on with an unfinished build.")
 @click.option(
     "--precision",
@@ -184,6 +190,7 @@ def use(folder: Path) -> None:
 @dataset_options
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.option("--images", type=FOLDER, metavar="FILE", help="Write the exemplars, masked, as one picture (PNG, JPEG).")
+@click.option("--k", default=15, show_default=True, type=click.IntRange(1), help="Show this many exemplars at most.")
 @click.option(
     "--quantile", default=0.99, show_default=True, type=click.FloatRange(0, 1), help="Threshold of the masks."
 )
@@ -194,6 +201,7 @@ def show(
     config_file: Path | None,
     as_json: bool,
     images: Path | None,
+    k: int,
     quantile: float,
 ) -> None:
     """Show a unit's exemplars, statistics and thresholds, from an index: its folder, or the model that it is of."""
@@ -207,12 +215,12 @@ def show(
         return
     found = unit_of(folder, layer, unit)
     if as_json:
-        click.echo(json.dumps(facts(found), allow_nan=False))
+        click.echo(json.dumps(facts(found, k), allow_nan=False))
     else:
-        print_unit(found)
+        print_unit(found, k)
     if images is not None:
         context, _ = context_of(dataset, options, config_file)
-        write_picture(found, context, quantile, images)
+        write_picture(found, context, k, quantile, images)
         click.echo(f"written: {clean(images)}", err=True)
 
 

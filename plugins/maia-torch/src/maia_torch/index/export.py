@@ -104,13 +104,15 @@ def _names(unit: Unit) -> dict[str, Any]:
 def to_milan(layer: LayerIndex, dataset: Dataset, folder: Path, units: Sequence[int], quantile: float) -> Path:
     """Writes the folder of a layer as MILAN and the MAIA paper's reference code read it.
 
-    `images.npy`: uint8 of shape (units, k, 3, height, width), what the network saw; `masks.npy`: uint8 0 and 1 of shape
-    (units, k, 1, height, width); `ids.csv`: places in the data set; `activations.csv`; `thresholds.csv`; `units.npy`.
-    Where a unit has fewer exemplars, the rest is zero.
+    The first k exemplars are those whose maps are kept, 15 if not fewer were asked for. `images.npy`: uint8 of shape
+    (units, k, 3, height, width), what the network saw; `masks.npy`: uint8 0 and 1 of shape (units, k, 1, height,
+    width); `ids.csv`: places in the data set; `activations.csv`; `thresholds.csv`; `units.npy`. Where a unit has fewer
+    exemplars, the rest is zero.
 
     Raises:
-        UsageError: the data set is another one, or the index keeps no maps to make masks from.
-        OSError: the folder exists, or cannot be written.
+        UsageError: the data set is another one, the index keeps no maps to make masks from, or the layer's folder is
+            there already.
+        OSError: the folder cannot be written.
     """
     same_data(layer, dataset)
     if layer.maps is None:
@@ -118,14 +120,16 @@ def to_milan(layer: LayerIndex, dataset: Dataset, folder: Path, units: Sequence[
     preprocess = preprocessing(layer.sheet)
     height, width = preprocess.input
     made = folder / folder_name(layer.sheet.layer)
+    if made.exists():
+        raise UsageError(f"{made} is there already; choose another --out")
     made.mkdir(parents=True)
-    k, chosen = layer.sheet.k, [layer.unit(number) for number in units]
+    k, chosen = layer.sheet.mapped, [layer.unit(number) for number in units]
     shape = (len(chosen), k)
     images = _new(made / "images.npy", (*shape, 3, height, width))
     masks = _new(made / "masks.npy", (*shape, 1, height, width))
     wanted: dict[int, list[tuple[int, int]]] = {}
     for row, unit in enumerate(chosen):
-        for rank, place in enumerate(unit.places.tolist()):
+        for rank, place in enumerate(unit.places[:k].tolist()):
             wanted.setdefault(place, []).append((row, rank))
     thresholds = [unit.threshold(quantile) or 0.0 for unit in chosen]
     crops = prefetched(lambda place: preprocess.crop(dataset[place]), sorted(wanted), ahead=64)
@@ -137,8 +141,8 @@ def to_milan(layer: LayerIndex, dataset: Dataset, folder: Path, units: Sequence[
             masks[row, rank, 0] = active(unit_map, thresholds[row], width, height, (0, 0, width, height))
     np.save(made / "units.npy", np.asarray(units, np.int64))
     records = layer.units[list(units)]
-    np.savetxt(made / "ids.csv", records["places"], "%i", ",")
-    np.savetxt(made / "activations.csv", records["values"], "%.5e", ",")
+    np.savetxt(made / "ids.csv", records["places"][:, :k], "%i", ",")
+    np.savetxt(made / "activations.csv", records["values"][:, :k], "%.5e", ",")
     np.savetxt(made / "thresholds.csv", thresholds, "%.5e", ",")
     return made
 

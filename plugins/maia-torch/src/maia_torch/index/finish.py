@@ -63,12 +63,11 @@ def contents(found: Finished, sample: Columns) -> tuple[Contents, Columns]:
     records["places"] = np.where(places == NOWHERE, -1, places)
     values = np.take_along_axis(found.best.top.values, order, 1)
     records["values"] = np.where(places == NOWHERE, np.nan, values)
+    for name, kept in (("positions", found.best.positions), ("lows", found.best.lows)):
+        records[name] = np.take_along_axis(kept, order, 1)
     maps = None
-    if found.best.maps is not None:
-        records["positions"] = np.take_along_axis(found.best.maps.positions, order, 1)
-        records["lows"] = np.take_along_axis(found.best.maps.lows, order, 1)
-        if found.best.maps.codes is not None:
-            maps = found.best.maps.codes[np.arange(sheet.units)[:, None], order]
+    if found.best.first is not None:
+        maps = found.best.maps[np.arange(sheet.units)[:, None], found.best.first.order()]
     records["mean"], records["squares"] = found.statistics.moments.mean, found.statistics.moments.squares
     records["quantiles"] = activation_quantiles(sheet, found.statistics.activations, columns)
     records["error"] = 0 if found.error is None else found.error

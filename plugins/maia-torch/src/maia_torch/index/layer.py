@@ -2,7 +2,7 @@
 
     sheet.json         what was measured, of what (`Sheet`)
     units.npy          one record a unit (`record`): exemplars, moments, quantiles
-    maps.npy           the units' maps on their exemplars, see `maps.py`; missing where there are none, or large ones
+    maps.npy           the units' maps on their first exemplars, see `maps.py`; missing where none are kept
     sample.npy         activations on the uniform sample, float32 of shape (units, sampled)
     sample_places.npy  the sample's places in the data set, ascending
     map_bins.npy, map_counts.npy                 histograms of the maps' values, unit after unit, see `histogram.py`
@@ -31,10 +31,13 @@ from pydantic import Field, JsonValue, ValidationError
 from maia_core.errors import UsageError, one_line
 from maia_core.types import QUANTILES, Data, UnitStatistics, content_id
 from maia_torch.index.histogram import BINS, RELATIVE, Histogram
-from maia_torch.index.maps import decoded, fits
+from maia_torch.index.maps import decoded, mapped
 from maia_torch.index.sampling import SAMPLE, rank_error
 
 SHEET = "sheet.json"
+
+EXEMPLARS = 64
+"""Exemplars of a unit that are kept. The paper shows 15; an answer is tested on those that follow."""
 
 CEILING = 1e-4
 """How far below a unit's greatest value a threshold stays, as a fraction of it: see `Unit.threshold`."""
@@ -125,9 +128,9 @@ class Sheet(Data):
         return self.sampled == self.count
 
     @property
-    def keeps_maps(self) -> bool:
-        """True if there is a `maps.npy`."""
-        return self.has_map and fits(self.units, self.k, self.shape[1:])
+    def mapped(self) -> int:
+        """On how many of its exemplars, the first ones, each unit's map is kept."""
+        return mapped(self.units, self.k, self.shape[1:]) if self.has_map else 0
 
 
 def record(k: int) -> np.dtype[np.void]:
@@ -200,10 +203,10 @@ class LayerIndex:
 
     @property
     def maps(self) -> NDArray[np.uint16] | None:
-        """The units' maps on their exemplars, see `maia_torch.index.maps`; None where they are not kept."""
-        if not self.sheet.keeps_maps:
+        """The units' maps on their first exemplars, see `maia_torch.index.maps`; None where they are not kept."""
+        if not self.sheet.mapped:
             return None
-        return self.array("maps", np.uint16, (self.sheet.units, self.sheet.k, *self.sheet.shape[1:]))
+        return self.array("maps", np.uint16, (self.sheet.units, self.sheet.mapped, *self.sheet.shape[1:]))
 
     @property
     def skipped(self) -> NDArray[np.int64]:
@@ -327,7 +330,7 @@ class Unit:
     def map(self, rank: int) -> NDArray[np.float32] | None:
         """Returns the unit's map on an exemplar, float32 of shape (rows, columns); None where none is kept."""
         maps = self.layer.maps
-        if maps is None:
+        if maps is None or rank >= self.layer.sheet.mapped:
             return None
         return decoded(np.asarray(maps[self.number, rank]), self.row["lows"][rank], self.row["values"][rank])
 

@@ -1,57 +1,28 @@
-"""Maps of units on their exemplars, small enough to keep: what masks are made from without a network."""
+"""Maps of units on their first exemplars, small enough to keep: what masks are made from without a network.
+
+A map is kept in 65,535 steps between its least and its greatest value.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 LEVELS = np.iinfo(np.uint16).max
 
+MAPPED = 15
+"""Exemplars of a unit, the first ones, whose maps are kept: those that are usually looked at."""
+
 KEPT = 64 * 2**20
-"""Most bytes that the maps of one layer take; of a layer with larger ones only the places of the maxima are kept."""
+"""Most bytes that the maps of one layer take; of a layer with larger ones none are kept."""
 
 
-class StoredMaps:
-    """The map of each unit in each slot, in 65,535 steps between its least and its greatest value.
-
-    Attributes:
-        positions: Where in the flattened map the maximum lies (the first place, where several are equal), int32 of
-            shape (units, k).
-        lows: The map's least value, float32 of shape (units, k).
-        codes: uint16 of shape (units, k, rows, columns); None where that would take more than `KEPT` bytes.
-    """
-
-    def __init__(
-        self, positions: NDArray[np.int32], lows: NDArray[np.float32], codes: NDArray[np.uint16] | None
-    ) -> None:
-        self.positions, self.lows, self.codes = positions, lows, codes
-
-    @classmethod
-    def empty(cls, units: int, k: int, shape: Sequence[int]) -> StoredMaps:
-        """Makes slots for maps of a shape (rows, columns)."""
-        codes = np.zeros((units, k, *shape), np.uint16) if fits(units, k, shape) else None
-        return cls(np.zeros((units, k), np.int32), np.zeros((units, k), np.float32), codes)
-
-    def put(self, units: NDArray[np.intp], slots: NDArray[np.intp], maps: NDArray[np.float32]) -> None:
-        """Keeps maps, float32 of shape (n, rows, columns), in the slots of units."""
-        flat = maps.reshape(len(maps), -1)
-        self.positions[units, slots] = flat.argmax(axis=1)
-        self.lows[units, slots] = flat.min(axis=1)
-        if self.codes is not None:
-            self.codes[units, slots] = encoded(maps)
-
-    def arrays(self) -> dict[str, NDArray[Any]]:
-        """Returns what is kept, by name."""
-        kept: dict[str, NDArray[Any]] = {"positions": self.positions, "lows": self.lows}
-        return kept if self.codes is None else kept | {"maps": self.codes}
-
-
-def fits(units: int, k: int, shape: Sequence[int]) -> bool:
-    """Returns whether maps of this shape are kept."""
-    return units * k * int(np.prod(shape)) * 2 <= KEPT
+def mapped(units: int, k: int, shape: Sequence[int]) -> int:
+    """Returns on how many of its k exemplars each unit's map, of shape (rows, columns), is kept."""
+    first = min(k, MAPPED)
+    return first if units * first * int(np.prod(shape)) * 2 <= KEPT else 0
 
 
 def encoded(maps: NDArray[np.float32]) -> NDArray[np.uint16]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from torch import Tensor
 
 from maia_torch.index.counting import Counter
 from maia_torch.index.histogram import Histograms
-from maia_torch.index.maps import StoredMaps
+from maia_torch.index.maps import encoded, mapped
 from maia_torch.index.moments import Moments
 from maia_torch.index.sampling import drawn_positions
 from maia_torch.index.scratch import Rows
@@ -21,8 +21,8 @@ from maia_torch.layers import Layer
 
 Arrays = dict[str, NDArray[Any]]
 
-CAPTURED = 1 << 22
-"""Most values of maps that leave the device at once: 16 MB."""
+CAPTURED = 1 << 20
+"""Most values of maps that leave the device at once: 4 MB."""
 
 
 class Statistics:
@@ -98,33 +98,67 @@ class Statistics:
         return self._counters[name]
 
 
-class Best:
-    """The images on which each unit is highest, where in them, and the unit's maps."""
+Kept = tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]]
+"""Rows of a batch, units and slots: see `TopK.offer`."""
 
-    def __init__(self, layer: Layer, k: int, saved: Mapping[str, NDArray[Any]] | None) -> None:
+
+class Best:
+    """The images on which each unit is highest, where in them, and the unit's maps on the first of them.
+
+    Attributes:
+        top: The exemplars.
+        positions: Where in the flattened map the maximum lies (the first place, where several are equal), int32 of
+            shape (units, k); zeros for a layer without maps.
+        lows: The map's least value, float32 of shape (units, k); likewise.
+        first: The first of the exemplars, in slots of their own; None where no maps are kept.
+        maps: Their maps, uint16 of shape (units, slots of `first`, rows, columns), see `maia_torch.index.maps`.
+    """
+
+    def __init__(self, layer: Layer, k: int, saved: Arrays | None) -> None:
         """Begins, or goes on where it was saved."""
-        units = layer.info.units
         self._layer = layer
-        self.top = TopK.empty(units, k) if saved is None else TopK(saved["values"], saved["places"])
-        self.maps = StoredMaps.empty(units, k, layer.info.shape[1:]) if layer.has_map else None
-        if saved is not None and self.maps is not None:
-            self.maps = StoredMaps(saved["positions"], saved["lows"], saved.get("maps"))
+        units, shape = layer.info.units, layer.info.shape[1:]
+        first = mapped(units, k, shape) if layer.has_map else 0
+        self.first: TopK | None = None
+        if saved is None:
+            self.top = TopK.empty(units, k)
+            self.positions, self.lows = np.zeros((units, k), np.int32), np.zeros((units, k), np.float32)
+            if first:
+                self.first, self.maps = TopK.empty(units, first), np.zeros((units, first, *shape), np.uint16)
+        else:
+            self.top = TopK(saved["values"], saved["places"])
+            self.positions, self.lows = saved["positions"], saved["lows"]
+            if first:
+                self.first, self.maps = TopK(saved["first_values"], saved["first_places"]), saved["maps"]
 
     def add(self, places: NDArray[np.int64], found: NDArray[np.float32], values: Tensor) -> None:
         """Takes a batch; see `Statistics.add`."""
-        rows, units, slots = self.top.offer(places, found)
-        if self.maps is None or not len(rows):
-            return
-        step = max(1, CAPTURED // self._layer.positions)
-        for first in range(0, len(rows), step):
-            row, unit, slot = (part[first : first + step] for part in (rows, units, slots))
-            index = (torch.from_numpy(part).to(values.device) for part in (row, unit))
-            self.maps.put(unit, slot, values[tuple(index)].float().cpu().numpy())
+        kept = self.top.offer(places, found)
+        if self._layer.has_map:
+            for unit, slot, maps in self._captured(values, kept):
+                flat = maps.reshape(len(maps), -1)
+                self.positions[unit, slot], self.lows[unit, slot] = flat.argmax(axis=1), flat.min(axis=1)
+        if self.first is not None:
+            for unit, slot, maps in self._captured(values, self.first.offer(places, found)):
+                self.maps[unit, slot] = encoded(maps)
 
     def arrays(self) -> Arrays:
         """Returns all that is kept."""
         kept: Arrays = {"values": self.top.values, "places": self.top.places}
-        return kept | (self.maps.arrays() if self.maps is not None else {})
+        kept |= {"positions": self.positions, "lows": self.lows}
+        if self.first is not None:
+            kept |= {"first_values": self.first.values, "first_places": self.first.places, "maps": self.maps}
+        return kept
+
+    def _captured(
+        self, values: Tensor, kept: Kept
+    ) -> Iterator[tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float32]]]:
+        """Yields units, slots and maps, float32 of shape (n, rows, columns), some at a time."""
+        step = max(1, CAPTURED // self._layer.positions)
+        for begin in range(0, len(kept[0]), step):
+            row, unit, slot = (part[begin : begin + step] for part in kept)
+            index = tuple(torch.from_numpy(part).to(values.device) for part in (row, unit))
+            yield unit, slot, values[index].float().cpu().numpy()
 
 
 def _histograms(saved: Arrays, name: str) -> Histograms:

@@ -133,10 +133,10 @@ def _write(folder: Path, sheet: Sheet, layers: Sequence[LayerIndex]) -> None:
 
 def _maps(layers: Sequence[LayerIndex], order: NDArray[np.intp]) -> NDArray[np.uint16] | None:
     sheet = layers[0].sheet
-    if not sheet.keeps_maps:
+    if not sheet.mapped:
         return None
-    merged = np.empty((sheet.units, *order.shape[1:], *sheet.shape[1:]), np.uint16)
-    part, slot = np.divmod(order, sheet.k)
+    merged = np.zeros((sheet.units, sheet.mapped, *sheet.shape[1:]), np.uint16)
+    part, slot = np.divmod(order[:, : sheet.mapped], sheet.k)
     for number, layer in enumerate(layers):
         unit, rank = np.nonzero(part == number)
         if layer.maps is not None:

@@ -6,11 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
+from maia_torch.index.layer import EXEMPLARS
 from maia_torch.index.reading import WORKERS
 from maia_torch.model import BATCH
-
-EXEMPLARS = 15
-"""Exemplars of a unit, as in the paper."""
 
 Precision = Literal["auto", "exact", "bfloat16"]
 

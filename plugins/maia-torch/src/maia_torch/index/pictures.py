@@ -47,7 +47,7 @@ def preprocessing(sheet: Sheet) -> Preprocessing:
         raise UsageError(f"the preprocessing in the index of {sheet.model}:{sheet.layer} cannot be read") from error
 
 
-def masked(unit: Unit, images: Sequence[Image], preprocess: Preprocessing, quantile: float) -> list[Image] | None:
+def masked(unit: Unit, images: Sequence[Image], preprocess: Preprocessing, quantile: float) -> list[Image]:
     """Masks a unit's exemplars to where its map exceeds a quantile of it over the data set.
 
     Args:
@@ -57,14 +57,14 @@ def masked(unit: Unit, images: Sequence[Image], preprocess: Preprocessing, quant
         quantile: Which quantile.
 
     Returns:
-        The masked images; None where no maps are kept.
+        The masked images: those of the first ranks, whose maps are kept.
     """
     threshold = unit.threshold(quantile)
-    found = []
+    found: list[Image] = []
     for rank, image in enumerate(images):
         unit_map = unit.map(rank)
         if unit_map is None or threshold is None:
-            return None
+            break
         box = preprocess.box(image.width, image.height)
         found.append(image.masked(active(unit_map, threshold, image.width, image.height, box)))
     return found

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,7 +36,9 @@ def print_summary(folder: Path, layers: Sequence[str] | None) -> None:
     for sheet in sheets:
         size = "   {} x {}".format(*sheet.shape[1:]) if sheet.has_map else ""
         ranked = f"   ranked in {clean(sheet.fast)}" if sheet.fast else ""
-        click.echo(f"  {clean(sheet.layer):{width}}  {sheet.units:6,} units, {sheet.k} exemplars each{size}{ranked}")
+        click.echo(
+            f"  {clean(sheet.layer):{width}}  {sheet.units:6,} units, {min(sheet.k, sheet.count)} exemplars each{size}{ranked}"
+        )
     if first.skipped:
         layer = index.layer(names[0])
         named = ", ".join(layer.ids(layer.skipped[:5].tolist()))
@@ -43,7 +46,7 @@ def print_summary(folder: Path, layers: Sequence[str] | None) -> None:
     click.echo(f"{clean(folder)}\n`maia exemplars show {clean(folder)}:{clean(names[-1])}:0` shows a unit")
 
 
-def facts(unit: Unit) -> dict[str, Any]:
+def facts(unit: Unit, k: int) -> dict[str, Any]:
     sheet = unit.layer.sheet
     known = unit.statistics(THRESHOLDS[1])
     best = zip(unit.values.tolist(), unit.places.tolist(), unit.ids(), unit.positions, strict=True)
@@ -56,12 +59,12 @@ def facts(unit: Unit) -> dict[str, Any]:
         "thresholds": {f"{quantile:g}": unit.threshold(quantile) for quantile in THRESHOLDS} if sheet.has_map else {},
         "exemplars": [
             {"activation": value, "image": image, "place": place, "position": position}
-            for value, place, image, position in best
+            for value, place, image, position in islice(best, k)
         ],
     }
 
 
-def print_unit(unit: Unit) -> None:
+def print_unit(unit: Unit, k: int) -> None:
     from maia_core.types import QUANTILES
     from maia_torch.index.histogram import RELATIVE
 
@@ -81,23 +84,24 @@ def print_unit(unit: Unit) -> None:
         click.echo(
             f"            statistics in {clean(sheet.fast)}: activations within {float(unit.row['error']):.2g} (rms)"
         )
-    for rank, (value, image, place) in enumerate(zip(unit.values, unit.ids(), unit.positions, strict=True), 1):
+    best = zip(unit.values, unit.ids(), unit.positions, strict=True)
+    for rank, (value, image, place) in enumerate(islice(best, k), 1):
         where = "" if place is None else f"   row {place[0]}, column {place[1]}"
         click.echo(f"{rank:3}  {value:10.5g}  {clean(image)}{where}")
 
 
-def write_picture(unit: Unit, context: Context, quantile: float, path: Path) -> None:
+def write_picture(unit: Unit, context: Context, k: int, quantile: float, path: Path) -> None:
     from maia_core.errors import UsageError
     from maia_torch.index.pictures import contact_sheet, masked, preprocessing, same_data
 
     same_data(unit.layer, context.dataset)
     sheet = unit.layer.sheet
-    images = [context.dataset[place] for place in unit.places.tolist()]
+    images = [context.dataset[place] for place in unit.places[: min(k, sheet.mapped or k)].tolist()]
     shown = masked(unit, images, preprocessing(sheet), quantile)
     title = f"{sheet.model}:{sheet.layer}:{unit.label}   masks: {quantile:g} quantile"
-    if shown is None:
+    if not shown:
         title = f"{sheet.model}:{sheet.layer}:{unit.label}   not masked: no maps are kept"
-    captions = [f"{rank}. {value:.4g}" for rank, value in enumerate(unit.values, 1)]
+    captions = [f"{rank}. {value:.4g}" for rank, value in enumerate(unit.values[: len(images)], 1)]
     try:
         contact_sheet(title, shown or images, captions).save(path)
     except (OSError, ValueError) as error:
