@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -84,20 +84,20 @@ class Laboratory:
         self.probes += probes
         return probes
 
-    def ordinary(self, count: int, leave_out: Iterable[str]) -> list[Image]:
-        """Draws images of the data set, without those of the given ids."""
-        dataset, left_out = self.context.dataset, set(leave_out)
-        found: list[Image] = []
-        for place in np.random.default_rng(self.seed).permutation(len(dataset)):
+    def ordinary(self, count: int, level: float) -> list[Image]:
+        """Draws images of the data set that do not reach an activation; of those that all do, the lowest."""
+        dataset = self.context.dataset
+        drawn: list[Image] = []
+        for place in np.random.default_rng(self.seed).permutation(len(dataset))[: 2 * count]:
             try:
-                image = dataset[int(place)]
+                drawn.append(dataset[int(place)])
             except UnreadableImage:
                 continue
-            if image.id not in left_out:
-                found.append(image)
-            if len(found) == count:
-                break
-        return found
+        activations = self.context.system.neuron(drawn)[0] if drawn else []
+        ranked = sorted(zip(activations, range(len(drawn)), strict=True))
+        low = [place for activation, place in ranked if activation < level]
+        chosen = low if len(low) >= count // 2 else [place for _, place in ranked[: count // 2]]
+        return [drawn[place] for place in sorted(chosen)[:count]]
 
     def _measured(
         self, condition: str, texts: Sequence[str], images: Sequence[Image], warnings: Sequence[str]

@@ -24,7 +24,8 @@ RESPONSE = 0.25
 """An image activates the unit if it comes this share of the way from other things to the exemplars."""
 
 UNUSUAL = 0.9
-"""A real image is one that the claim predicts if it is predicted above this quantile of ordinary images."""
+"""A real image is one that the claim predicts if it is predicted above this quantile of images that do not activate
+the unit."""
 
 DROP = 0.25
 """An edit counts if it takes back this share of what its original had beyond other things."""
@@ -66,9 +67,9 @@ class HeldOut:
         """Pictures of other things."""
         edits: int = Field(8, ge=0, le=100)
         """Positives that are edited; 0: none."""
-        images: int = Field(100, ge=0, le=1000)
-        """How many of the unit's highest images the claim must predict; 0: none. As many ordinary images are held
-        against them."""
+        images: int = Field(45, ge=0, le=1000)
+        """How many of the unit's highest images the claim must predict; 0: none. As many of those that do not activate
+        it are held against them."""
         left_out: int = Field(8, ge=0, le=100)
         """How many of those that it does not predict are looked at: what they show is made, and must not activate the
         unit."""
@@ -291,7 +292,7 @@ class _Trial:
         if len(strong) < LEAST:
             return []
         images = [(e.image.clean or e.image).anonymous() for e in strong]
-        ordinary = self.laboratory.ordinary(max(len(images), 2 * LEAST), [image.id for image in images])
+        ordinary = self.laboratory.ordinary(max(len(images), 2 * LEAST), level)
         predicted = self._predicted([*images, *(image.anonymous() for image in ordinary)])
         usual = float(np.quantile(predicted[len(images) :], UNUSUAL))
         known = [value > usual for value in predicted[: len(images)]]
