@@ -36,9 +36,8 @@ def print_summary(folder: Path, layers: Sequence[str] | None) -> None:
     for sheet in sheets:
         size = "   {} x {}".format(*sheet.shape[1:]) if sheet.has_map else ""
         ranked = f"   ranked in {clean(sheet.fast)}" if sheet.fast else ""
-        click.echo(
-            f"  {clean(sheet.layer):{width}}  {sheet.units:6,} units, {min(sheet.k, sheet.count)} exemplars each{size}{ranked}"
-        )
+        kept = min(sheet.k, sheet.count)
+        click.echo(f"  {clean(sheet.layer):{width}}  {sheet.units:6,} units, {kept} exemplars each{size}{ranked}")
     if first.skipped:
         layer = index.layer(names[0])
         named = ", ".join(layer.ids(layer.skipped[:5].tolist()))
