@@ -1,0 +1,1 @@
+"""Measures explanations of units, on equal terms and with intervals."""

@@ -1,0 +1,161 @@
+"""What is evaluated: explainers as they are written on the command line, and units."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, get_args
+
+import numpy as np
+from pydantic import Field, JsonValue
+
+from maia_core.cli import option_value
+from maia_core.config import Choice, PluginConfig, RunConfig, validated
+from maia_core.context import Context
+from maia_core.errors import UsageError, did_you_mean
+from maia_core.registry import Registry
+from maia_core.types import Data
+
+OF_RUN = "run."
+"""Before a key that changes the configuration of the run, and not an option of the explainer."""
+
+_SPEC = re.compile(r"(?:(?P<alias>[\w.-]+)=)?(?P<name>[\w.@-]+)(?::(?P<options>.*))?", re.DOTALL)
+
+
+class Spec(Data):
+    """An explainer of an evaluation.
+
+    Attributes:
+        alias: What it is called in the results.
+        name: The plugin.
+        options: Its options.
+        run: Dotted keys of the run's configuration that are set for it alone.
+    """
+
+    alias: str
+    name: str
+    options: dict[str, JsonValue] = Field(default_factory=dict)
+    run: dict[str, JsonValue] = Field(default_factory=dict)
+
+
+def spec(text: str) -> Spec:
+    """Reads `NAME`, `NAME:KEY=VALUE,KEY=VALUE` or `ALIAS=NAME:...`; keys that begin with `run.` are the run's.
+
+    Raises:
+        UsageError: it is none of these.
+    """
+    found = _SPEC.fullmatch(text.strip())
+    if not found:
+        raise UsageError(f"an explainer is NAME, NAME:KEY=VALUE,... or ALIAS=NAME:..., not '{text[:80]}'")
+    options: dict[str, JsonValue] = {}
+    run: dict[str, JsonValue] = {}
+    for part in filter(None, re.split(r",(?=[\w.]+=)", found["options"] or "")):
+        if "=" not in part:
+            raise UsageError(f"an option of an explainer is KEY=VALUE, not '{part[:80]}'")
+        key, value = option_value(part)
+        if key.startswith(OF_RUN):
+            run[key.removeprefix(OF_RUN)] = value
+        else:
+            options[key] = value
+    return Spec(alias=found["alias"] or found["name"], name=found["name"], options=options, run=run)
+
+
+def specs(texts: Sequence[str], registry: Registry) -> list[Spec]:
+    """Reads explainers and looks whether each is installed.
+
+    Raises:
+        UsageError: one is malformed, not installed, or two have one name.
+    """
+    found = [spec(text) for text in texts]
+    names = [each.alias for each in found]
+    known = [plugin.name for plugin in registry.of_kind("explainer")]
+    for each in found:
+        if registry.find("explainer", each.name) is None:
+            hint = (
+                did_you_mean(each.name, known)
+                or f" Installed: {', '.join(known) or 'none; pip install maia-baselines'}."
+            )
+            raise UsageError(f"there is no explainer '{each.name}'.{hint}")
+        if names.count(each.alias) > 1:
+            raise UsageError(
+                f"two explainers are called '{each.alias}'; name one of them: other={each.alias}:KEY=VALUE"
+            )
+    if not found:
+        raise UsageError("no explainer is chosen; pass --explainer NAME, once or several times")
+    return found
+
+
+def adjusted(config: RunConfig, changes: Mapping[str, Any]) -> RunConfig:
+    """Returns a configuration with dotted keys set.
+
+    Raises:
+        UsageError: there is no such key, or the value does not fit.
+    """
+    data = config.model_dump(mode="json")
+    for key, value in changes.items():
+        *parents, last = key.split(".")
+        at = data
+        for parent in parents:
+            if not isinstance(at.get(parent), dict):
+                raise UsageError(f"'{OF_RUN}{key}' cannot be set: there is no table '{parent}'")
+            at = at[parent]
+        at[last] = value
+    return validated(RunConfig, data, "the explainer's options")
+
+
+def parted(config: RunConfig, kinds: Sequence[str], option: str, value: str, registry: Registry) -> RunConfig:
+    """Sets an option of the chosen parts, where they have it with this value, and it was not set."""
+    for kind in kinds:
+        choice: Choice = getattr(config, kind)
+        if option not in choice.options and value in allowed(kind, choice, option, registry):
+            changed = Choice(name=choice.name, **{**choice.options, option: value})
+            config = config.model_copy(update={kind: changed})
+    return config
+
+
+def allowed(kind: str, choice: Choice, option: str, registry: Registry) -> tuple[Any, ...]:
+    """Returns the values that an option of a plugin may have, where these are listed; nothing where it has none."""
+    plugin = registry.find(kind, choice.name)
+    if plugin is None:
+        return ()
+    fields = getattr(plugin.load(), "Config", PluginConfig).model_fields
+    return get_args(fields[option].annotation) if option in fields else ()
+
+
+def units_in(file: Path) -> list[str]:
+    """Reads unit references, one a line; empty lines and what follows `#` are left out.
+
+    Raises:
+        UsageError: the file cannot be read, or names none.
+    """
+    try:
+        lines = file.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"cannot read the units in {file}: {error}") from error
+    found = [line.partition("#")[0].strip() for line in lines]
+    if not any(found):
+        raise UsageError(f"{file} names no unit; write one MODEL:LAYER:UNIT a line")
+    return list(filter(None, found))
+
+
+def drawn(model: str, layers: Sequence[str], each: int, seed: int, context: Context) -> list[str]:
+    """Draws units of a model, the same number from every layer, by seed.
+
+    Raises:
+        UsageError: there is no such layer, or it has not so many units.
+    """
+    known = {layer.name: layer for layer in context.model(model).layers()}
+    names = list(layers) or [name for name, layer in known.items() if layer.kind != "inner"][-4:]
+    refs = []
+    for number, name in enumerate(names):
+        if name not in known:
+            raise UsageError(
+                f"{model} has no layer '{name}'.{did_you_mean(name, known) or ' Layers: ' + ', '.join(known)}"
+            )
+        count = known[name].units
+        if each > count:
+            raise UsageError(f"layer '{name}' of {model} has {count} units, not {each}")
+        chosen = np.random.default_rng([seed, number, count]).choice(count, each, replace=False)
+        refs += [f"{model}:{name}:{unit}" for unit in sorted(chosen)]
+    return refs

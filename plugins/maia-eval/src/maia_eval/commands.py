@@ -1,0 +1,154 @@
+"""`maia eval predictive` and `maia eval synthetic`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from maia_core.cli import run_options
+
+if TYPE_CHECKING:
+    from maia_core.config import Choice, RunConfig
+
+OUT = click.option(
+    "--out", required=True, type=click.Path(file_okay=False, path_type=Path), metavar="DIR",
+    help="The evaluation's folder; the same command again goes on where it stopped.",
+)  # fmt: skip
+EXPLAINER = click.option(
+    "--explainer", "explainers", multiple=True, metavar="NAME",
+    help="An explainer, once or several times: NAME, NAME:KEY=VALUE,..., or ALIAS=NAME:...; a KEY that begins with "
+    "run. is one of the run's configuration (plain=agent:run.verify=false).",
+)  # fmt: skip
+AGAIN = click.option("--again", is_flag=True, help="Explain anew what an explainer had failed on, and score it.")
+QUIET = click.option("--quiet", is_flag=True, help="Print errors only.")
+
+
+@click.command()
+@click.argument("refs", nargs=-1, metavar="[UNIT]...")
+@OUT
+@EXPLAINER
+@click.option("--units", "file", type=click.Path(path_type=Path), help="A file of units, one MODEL:LAYER:UNIT a line.")
+@click.option("--draw", metavar="MODEL", help="Draw units of a model, by seed.")
+@click.option("--layer", "layers", multiple=True, help="Layers to draw from [default: the model's last four].")
+@click.option("--each", type=click.IntRange(1), default=10, show_default=True, help="Units drawn from each layer.")
+@click.option("--prompts", type=click.IntRange(1, 200), default=7, show_default=True, help="Prompts a label.")
+@click.option("--samples", type=click.IntRange(1, 50), default=2, show_default=True, help="Images a prompt.")
+@click.option("--images", type=click.IntRange(0), default=200, show_default=True, help="Held-out real images; 0: none.")
+@click.option(
+    "--test-generator", metavar="NAME[:KEY=VALUE,...]",
+    help="Generator of the test images [default: the run's, with pictures that no explainer saw].",
+)  # fmt: skip
+@click.option(
+    "--test-dataset", metavar="NAME[:KEY=VALUE,...]",
+    help="Data set of held-out real images [default: the run's held-out split, where it has one].",
+)  # fmt: skip
+@AGAIN
+@QUIET
+@run_options
+def predictive(
+    config: RunConfig, refs: tuple[str, ...], out: Path, explainers: tuple[str, ...], file: Path | None,
+    draw: str | None, layers: tuple[str, ...], each: int, prompts: int, samples: int, images: int,
+    test_generator: str | None, test_dataset: str | None, again: bool, quiet: bool,
+) -> None:  # fmt: skip
+    """Measure how well labels predict which images activate each UNIT (the paper's section 4.1).
+
+    All explainers explain all units first; then their labels are scored on images that none of them saw. Figures come
+    with `maia eval report DIR`.
+    """
+    from maia_core.context import Context
+    from maia_core.errors import UsageError
+    from maia_core.registry import installed
+    from maia_eval.choices import drawn, parted, specs, units_in
+    from maia_eval.explaining import Contexts
+    from maia_eval.predictive import Plan, run
+    from maia_eval.results import Folder
+
+    registry = installed()
+    chosen = specs(explainers, registry)
+    units = [*refs, *(units_in(file) if file else [])]
+    if draw:
+        units += drawn(draw, layers, each, config.seed, Context(config, registry))
+    units = list(dict.fromkeys(units))
+    if not units:
+        raise UsageError("no unit is chosen; name units, or pass --units FILE or --draw MODEL")
+    testing = _engine(test_generator) if test_generator else config.generator
+    held_out = parted(config.model_copy(update={"generator": testing}), ["generator"], "cutouts", "held-out", registry)
+    config = parted(config, ["generator", "editor", "dataset"], "cutouts", "seen", registry)
+    plan = Plan(
+        config=config,
+        specs=chosen,
+        units=units,
+        generator=held_out.generator,
+        same_engine=testing.name == config.generator.name,
+        real=_engine(test_dataset) if test_dataset else _held_out(config, registry),
+        prompts=prompts,
+        samples=samples,
+        images=images,
+    )
+    folder = Folder.begin(out, "predictive", plan.settings(), registry)
+    if again:
+        folder.forget_failures()
+    run(plan, folder, Contexts(config, out / "runs", registry), _teller(quiet))
+    _done(out, quiet)
+
+
+@click.command()
+@OUT
+@EXPLAINER
+@click.option("--list", "name", default="collage", show_default=True, help="Which list: see `maia synthetic list`.")
+@click.option("--each", type=click.IntRange(1), help="Neurons of each kind, the first ones [default: all].")
+@AGAIN
+@QUIET
+@run_options
+def synthetic(
+    config: RunConfig, out: Path, explainers: tuple[str, ...], name: str, each: int | None, again: bool, quiet: bool
+) -> None:
+    """Measure how often labels name what synthetic neurons respond to, and which of two labels comes nearer."""
+    from maia_core.registry import installed
+    from maia_eval.choices import specs
+    from maia_eval.explaining import Contexts
+    from maia_eval.results import Folder
+    from maia_eval.synthetic import Plan, run
+
+    registry = installed()
+    contexts = Contexts(config, out / "runs", registry)
+    plan = Plan.of(config, specs(explainers, registry), name, each, contexts.main)
+    folder = Folder.begin(out, "synthetic", plan.settings(), registry)
+    if again:
+        folder.forget_failures()
+    run(plan, folder, contexts, _teller(quiet))
+    _done(out, quiet)
+
+
+def _engine(text: str) -> Choice:
+    """Reads `NAME` or `NAME:KEY=VALUE,...`."""
+    from maia_core.config import Choice
+    from maia_eval.choices import spec
+
+    read = spec(text)
+    return Choice(name=read.name, **read.options)
+
+
+def _held_out(config: RunConfig, registry: Any) -> Choice | None:
+    """Returns the run's data set with its held-out split, and cut-outs never seen; None if it has no split."""
+    from maia_core.config import Choice
+    from maia_eval.choices import allowed, parted
+
+    if "held-out" not in allowed("dataset", config.dataset, "split", registry):
+        return None
+    options = {key: value for key, value in config.dataset.options.items() if key not in ("split", "cutouts")}
+    real = config.model_copy(update={"dataset": Choice(name=config.dataset.name, split="held-out", **options)})
+    return parted(real, ["dataset"], "cutouts", "held-out", registry).dataset
+
+
+def _teller(quiet: bool) -> Any:
+    from maia_core.text import printable
+
+    return (lambda line: None) if quiet else (lambda line: click.echo(printable(" ".join(line.split()))))
+
+
+def _done(out: Path, quiet: bool) -> None:
+    if not quiet:
+        click.echo(f"done; the tables and the page: maia eval report {out}")

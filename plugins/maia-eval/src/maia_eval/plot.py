@@ -1,0 +1,108 @@
+"""The plot of Figure 4: for every group of units and explainer, + above and - below, with intervals."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from maia_eval.metrics import Estimate
+from maia_eval.summary import Row
+
+HEIGHT, TOP, BOTTOM, LEFT = 320, 16, 40, 46
+"""Of the drawing in pixels, and its margins."""
+
+STEP, GAP = 26, 34
+"""Between explainers of a group, and between groups."""
+
+
+@dataclass(frozen=True)
+class Mark:
+    """One mean with its interval: vertical places in pixels."""
+
+    sign: str
+    y: float
+    low: float
+    high: float
+    text: str
+
+
+@dataclass(frozen=True)
+class Column:
+    """One explainer in one group.
+
+    Attributes:
+        x: Horizontal place.
+        series: Number of the explainer, from 0: decides its colour.
+        marks: + and -.
+        title: What a reader who points at it is told.
+    """
+
+    x: float
+    series: int
+    marks: tuple[Mark, ...]
+    title: str
+
+
+@dataclass(frozen=True)
+class Group:
+    """Columns that stand together, and their name."""
+
+    name: str
+    x: float
+    columns: tuple[Column, ...]
+
+
+@dataclass(frozen=True)
+class Plot:
+    """A drawing: size, horizontal lines (place and text), groups."""
+
+    width: float
+    height: float
+    left: float
+    lines: tuple[tuple[float, str], ...]
+    groups: tuple[Group, ...]
+
+
+def plot(rows: Sequence[Row], explainers: Sequence[str]) -> Plot | None:
+    """Lays out the plot of normalised + and -; None where there is nothing to draw."""
+    ends = [v for row in rows for key in ("plus", "minus") for v in row.figures[key][:3] if math.isfinite(v)]
+    if not ends:
+        return None
+    ticks = _ticks(min(0.0, *ends), max(0.0, *ends))
+    span = ticks[-1] - ticks[0]
+
+    def y(value: float) -> float:
+        return round(TOP + (ticks[-1] - value) / span * (HEIGHT - TOP - BOTTOM), 1)
+
+    groups = []
+    x = float(LEFT + GAP)
+    for name in dict.fromkeys(row.group for row in rows):
+        columns = []
+        start = x
+        for row in (row for row in rows if row.group == name):
+            marks = tuple(_mark(sign, row.figures[key], y) for sign, key in (("+", "plus"), ("−", "minus")))
+            known = tuple(mark for mark in marks if mark is not None)
+            title = f"{row.explainer}, {name}, {row.units} units: " + ", ".join(m.text for m in known)
+            columns.append(Column(x, explainers.index(row.explainer), known, title))
+            x += STEP
+        groups.append(Group(name, (start + x - STEP) / 2, tuple(columns)))
+        x += GAP
+    lines = tuple((y(tick), f"{tick:g}".replace("-", "−")) for tick in ticks)
+    return Plot(x, HEIGHT, LEFT, lines, tuple(groups))
+
+
+def _mark(sign: str, estimate: Estimate, y: object) -> Mark | None:
+    if not math.isfinite(estimate.value) or not callable(y):
+        return None
+    low, high = (v if math.isfinite(v) else estimate.value for v in (estimate.low, estimate.high))
+    return Mark(sign, y(estimate.value), y(low), y(high), f"{sign} {estimate.value:.2f} [{low:.2f}, {high:.2f}]")
+
+
+def _ticks(low: float, high: float) -> list[float]:
+    """Returns round numbers from at or below `low` to at or above `high`, four to eight of them."""
+    span = max(high - low, 1e-9)
+    power = 10 ** math.floor(math.log10(span / 5))
+    step = next(power * k for k in (1, 2, 2.5, 5, 10) if span / (power * k) <= 6)
+    first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
+    return [round(k * step, 10) for k in range(first, max(last, first + 1) + 1)]

@@ -1,0 +1,274 @@
+"""The paper's predictive evaluation (section 4.1, Figure 3): does a label say which images activate the unit?
+
+Per label a judge writes positive prompts, and as many neutral ones. The prompts of all explainers go into one pool a
+unit. From the pool the judge picks, per label, the likeliest and the least likely ones. Images of all are made by a
+generator that no explainer used, and measured. A good label has a high mean activation on its likeliest prompts (+) and
+a low one on its least likely ones (-).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from maia_core.config import Choice, RunConfig
+from maia_core.errors import UsageError
+from maia_core.protocols import Judge
+from maia_core.types import QUANTILES, Data, Image, UnitStatistics, content_id
+from maia_eval import metrics
+from maia_eval.choices import Spec
+from maia_eval.explaining import Contexts, Say, explain_all
+from maia_eval.results import Explained, Fit, Folder, Scores, UnitResult
+from maia_eval.studio import Reality, Studio, measured
+from maia_judges import NOTHING, joined
+
+BANK = 10
+"""Neutral prompts there are for each one that a unit takes: units share them, and their images."""
+
+RARE = 1e-6
+"""A 95th percentile below this share of the highest activation is no scale to divide by."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A predictive evaluation.
+
+    Attributes:
+        config: The run's configuration, for explainers and judge.
+        specs: The explainers.
+        units: Unit references.
+        generator: Makes the images; no explainer uses it.
+        same_engine: Whether it is the explainers' own engine, with pictures and places that they never saw.
+        real: Where held-out real images come from; None: there are none.
+        prompts: Positive prompts a label, and neutral ones.
+        samples: Images a prompt.
+        images: Held-out real images.
+    """
+
+    config: RunConfig
+    specs: Sequence[Spec]
+    units: Sequence[str]
+    generator: Choice
+    same_engine: bool
+    real: Choice | None
+    prompts: int = 7
+    samples: int = 2
+    images: int = 200
+
+    def settings(self) -> dict[str, object]:
+        """Returns all that the figures depend on, for the record."""
+        return {
+            "config": self.config.model_dump(mode="json", exclude={"system", "runs"}),
+            "explainers": [each.model_dump(mode="json") for each in self.specs],
+            "units": list(self.units),
+            "generator": self.generator.model_dump(mode="json"),
+            "same engine": self.same_engine,
+            "real": self.real.model_dump(mode="json") if self.real else None,
+            "prompts": self.prompts,
+            "samples": self.samples,
+            "images": self.images,
+        }
+
+
+class NothingDrawn(Exception):
+    """The generator failed on all prompts of a unit, or all but one."""
+
+
+class Written(Data):
+    """Prompts by what they were written for."""
+
+    prompts: dict[str, tuple[str, ...]]
+
+
+def run(plan: Plan, folder: Folder, contexts: Contexts, say: Say) -> None:
+    """Explains and scores what has not been yet.
+
+    Raises:
+        MaiaError: a part cannot be built, or a unit does not exist.
+    """
+    # Built first, so that what is missing is said before hours of explaining.
+    scorer = Scorer(plan, folder, contexts)
+    explain_all(contexts, plan.specs, plan.units, folder, say)
+    for number, unit in enumerate(plan.units, 1):
+        if folder.read(UnitResult, "results", unit) is None:
+            result = scorer.score(unit)
+            folder.write(result, "results", unit)
+            say(f"{number}/{len(plan.units)} {unit} scored: {_said(result)}")
+
+
+def _said(result: UnitResult) -> str:
+    if result.error or result.state == "never active":
+        return result.error or result.state
+    figures = (f"{name} {s.plus:.2f} / {s.minus:.2f}" for name, s in result.scores.items())
+    lost = f" ({len(result.dropped)} of {result.pool + len(result.dropped)} prompts failed)" if result.dropped else ""
+    return ", ".join(figures) + lost
+
+
+class Scorer:
+    """Scores the labels of one unit after another."""
+
+    def __init__(self, plan: Plan, folder: Folder, contexts: Contexts) -> None:
+        self.plan = plan
+        self._folder = folder
+        self._contexts = contexts
+        context = contexts.main
+        self._judge: Judge = context.part("judge")
+        generator = context.build("generator", plan.generator.name, **plan.generator.options)
+        self._studio = Studio(generator, plan.config.seed)
+        self._reality: Reality | None = None
+        if plan.real is not None and plan.images:
+            self._reality = Reality(context.build("dataset", plan.real.name, **plan.real.options), plan.images)
+            if not self._reality.images:
+                raise UsageError(f"the held-out data set '{plan.real.name}' holds no readable image")
+        self._bank: tuple[str, ...] | None = None
+
+    def score(self, unit: str) -> UnitResult:
+        """Scores one unit; what cannot be scored says why in the result."""
+        start = time.monotonic()
+        context = self._contexts.on(unit)
+        system = context.system
+        made, reused = self._studio.made, self._studio.reused
+        explained = {each.alias: self._explained(unit, each.alias) for each in self.plan.specs}
+        statistics = context.exemplar_source(system).exemplars(system, 1)[1]
+        result = UnitResult(
+            unit=unit,
+            model=system.info.model,
+            layer=system.info.layer,
+            level=level(statistics),
+            highest=statistics.quantiles[-1],
+            state=state(statistics),
+            seed=self.plan.config.seed,
+        )
+        if result.state == "never active":
+            return result
+        changes: dict[str, object]
+        try:
+            changes = self._scores(unit, explained, result)
+        except NothingDrawn as error:
+            changes = {"error": str(error)[:500]}
+        changes |= {
+            "made": self._studio.made - made,
+            "reused": self._studio.reused - reused,
+            "seconds": time.monotonic() - start,
+            "fingerprints": context.fingerprints(),
+        }
+        return result.model_copy(update=changes)
+
+    def _explained(self, unit: str, name: str) -> Explained:
+        found = self._folder.read(Explained, "explanations", unit, name)
+        return found or Explained(explainer=name, unit=unit, error="not explained")
+
+    def _scores(self, unit: str, explained: Mapping[str, Explained], result: UnitResult) -> dict[str, object]:
+        labels = {name: joined(each.labels) for name, each in explained.items()}
+        written = self._written(unit, labels)
+        drawn = self._studio.draw([p for prompts in written.values() for p in prompts], self.plan.samples)
+        dropped = {
+            prompt: next(each.problem for each in images if each.image is None)
+            for prompt, images in drawn.items()
+            if any(each.image is None for each in images)
+        }
+        kept = {p: [d.image for d in images if d.image is not None] for p, images in drawn.items() if p not in dropped}
+        if len(kept) < 2:
+            raise NothingDrawn(f"the generator failed on {len(dropped)} of {len(drawn)} prompts: {_first(dropped)}")
+        pool = sorted(kept)
+        images = [image.anonymous() for prompt in pool for image in kept[prompt]]
+        system = self._contexts.main.system
+        activations = measured(system, images)
+        of = np.repeat(np.arange(len(pool)), [len(kept[prompt]) for prompt in pool])
+        by_prompt = np.array([activations[of == i].mean() for i in range(len(pool))])
+        real = self._reality.activations(system) if self._reality else None
+        neutral = [i for i, prompt in enumerate(pool) if prompt in set(written[""])]
+        scores = {}
+        for name, label in labels.items():
+            ranked = self._judge.select(label, pool)
+            take = min(self.plan.prompts, len(pool) // 2)
+            own = [i for i, prompt in enumerate(pool) if prompt in set(written[name])]
+            concept = activations[np.isin(of, own)]
+            scores[name] = Scores(
+                label=label,
+                own=len(own),
+                dropped=sum(prompt in dropped for prompt in written[name]),
+                positives=tuple(pool[i] for i in ranked[:take]),
+                neutrals=tuple(pool[i] for i in ranked[-take:]),
+                plus=float(by_prompt[ranked[:take]].mean()),
+                minus=float(by_prompt[ranked[-take:]].mean()),
+                generated=self._fit(
+                    label, images, activations, result.level, concept, activations[np.isin(of, neutral)]
+                ),
+                real=self._real(label, real, result.level, concept),
+            )
+        return {"pool": len(pool), "dropped": dropped, "scores": scores}
+
+    def _real(
+        self, label: str, activations: NDArray[np.float64] | None, limit: float, concept: NDArray[np.float64]
+    ) -> Fit | None:
+        if activations is None or self._reality is None:
+            return None
+        return self._fit(label, self._reality.images, activations, limit, concept, activations)
+
+    def _fit(
+        self,
+        label: str,
+        images: Sequence[Image],
+        activations: NDArray[np.float64],
+        limit: float,
+        concept: NDArray[np.float64],
+        controls: NDArray[np.float64],
+    ) -> Fit:
+        predicted = self._judge.predict(label, images)
+        active = activations > limit
+        return Fit(
+            images=len(images),
+            active=int(active.sum()),
+            pearson=metrics.pearson(predicted, activations),
+            auprc=metrics.average_precision(predicted, active),
+            auc=metrics.auc(concept, controls),
+            mad=metrics.mad(concept, controls),
+        )
+
+    def _written(self, unit: str, labels: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
+        """Returns each label's positive prompts, and under "" the neutral ones; asks the judge once."""
+        found = self._folder.read(Written, "prompts", unit)
+        if found is None:
+            n = self.plan.prompts
+            prompts = {name: tuple(self._judge.write_prompts(label or NOTHING, n)) for name, label in labels.items()}
+            bank = self._neutral(n * len(labels))
+            # Another draw for every unit; the positions in the bank say nothing of what the prompts show.
+            rng = np.random.default_rng(int(content_id(f"{self.plan.config.seed}/{unit}".encode()), 16))
+            chosen = rng.choice(len(bank), n * len(labels), replace=False)
+            found = Written(prompts={**prompts, "": tuple(bank[i] for i in chosen)})
+            self._folder.write(found, "prompts", unit)
+        return found.prompts
+
+    def _neutral(self, n: int) -> tuple[str, ...]:
+        if self._bank is None:
+            found = self._folder.read(Written, "neutral")
+            if found is None or len(found.prompts[NOTHING]) < n:
+                found = Written(
+                    prompts={NOTHING: tuple(self._judge.write_prompts(NOTHING, max(n, BANK * self.plan.prompts)))}
+                )
+                self._folder.write(found, "neutral")
+            self._bank = found.prompts[NOTHING]
+        return self._bank
+
+
+def level(statistics: UnitStatistics) -> float:
+    """Returns the 95th percentile of a unit's activation over the data set."""
+    return statistics.quantiles[QUANTILES.index(0.95)]
+
+
+def state(statistics: UnitStatistics) -> str:
+    """Returns whether a unit can be scored, and its figures divided by its 95th percentile."""
+    highest = statistics.quantiles[-1]
+    if highest <= 0 or statistics.quantiles[0] == highest:
+        return "never active"
+    return "active" if level(statistics) > RARE * highest else "rarely active"
+
+
+def _first(dropped: Mapping[str, str]) -> str:
+    prompt = next(iter(dropped))
+    return f"'{prompt[:60]}': {dropped[prompt]}"

@@ -1,0 +1,160 @@
+"""`maia eval report`: one page and the tables of an evaluation."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import time
+from collections.abc import Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import click
+
+from maia_core.errors import UsageError
+from maia_core.files import write_atomically
+from maia_core.text import printable
+from maia_eval.forms import people
+from maia_eval.metrics import Estimate
+from maia_eval.plot import plot
+from maia_eval.results import Folder
+from maia_eval.summary import (
+    FIGURES,
+    efforts,
+    naming_rows,
+    neuron_results,
+    predictive_rows,
+    preference_rows,
+    published,
+    unit_results,
+    written,
+)
+from maia_eval.tables import _seed, tables, write_tables
+
+PAGE, TABLES = "report.html", "tables"
+
+
+@click.command()
+@click.argument("folder", type=click.Path(path_type=Path), metavar="DIR")
+@click.option(
+    "--out", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
+    help="Where to write the page; report.html in DIR by default. The tables are in DIR/tables.",
+)  # fmt: skip
+@click.option("--quiet", is_flag=True, help="Do not print the table.")
+def report(folder: Path, out: Path | None, quiet: bool) -> None:
+    """Make a page and tables (CSV, Markdown, Parquet) of the evaluation in DIR, finished or not."""
+    evaluation = Folder(folder)
+    page = out or folder / PAGE
+    found = tables(evaluation)
+    if not any(name in found for name in ("scores", "named")):
+        raise UsageError(f"nothing in {folder} has been scored yet; repeat its command to go on")
+    try:
+        write_tables(found, folder / TABLES)
+        write_atomically(page, render(evaluation, page.parent).encode("utf-8", "replace"))
+    except OSError as error:
+        raise UsageError(f"cannot write the report: {error.strerror}: {error.filename}") from error
+    if not quiet:
+        for line in terminal(evaluation):
+            click.echo(printable(line))
+        click.echo(page)
+
+
+def terminal(folder: Folder) -> list[str]:
+    """Returns the table over all units for a terminal."""
+    if folder.manifest.kind == "predictive":
+        rows = [
+            row for row in predictive_rows(unit_results(folder), folder.explainers, _seed(folder)) if row.group == "all"
+        ]
+        keys = [figure for figure in FIGURES if not figure.key.endswith("_raw")][:9]
+        lines = [["", "units", *(figure.title for figure in keys)]]
+        lines += [[r.explainer, str(r.units), *(f"{r.figures[f.key].value:.2f}" for f in keys)] for r in rows]
+    else:
+        named = naming_rows(neuron_results(folder), folder.explainers)
+        lines = [["", "", "right", "near", "wrong", "no answer", "share right"]]
+        lines += [[r.explainer, r.group, *map(str, r.counts.values()), written(r.right)] for r in named]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return [
+        "  ".join(f"{c:<{w}}" if i < 1 else f"{c:>{w}}" for i, (c, w) in enumerate(zip(line, widths, strict=True)))
+        for line in lines
+    ]
+
+
+def render(folder: Folder, base: Path) -> str:
+    """Returns the page of an evaluation; links to runs are relative to the folder `base`."""
+    explained = folder.explained()
+    names = folder.explainers
+    style = (resources.files("maia_eval") / "templates" / "eval.css").read_text(encoding="utf-8")
+    shared: dict[str, Any] = {
+        "folder": folder,
+        "settings": folder.manifest.settings,
+        "versions": folder.manifest.versions[-1],
+        "changed": len(folder.manifest.versions) > 1,
+        "created": time.strftime("%Y-%m-%d %H:%M", time.gmtime(folder.manifest.created)),
+        "explainers": names,
+        "explained": explained,
+        "efforts": efforts(explained.values(), names),
+        "published": published(),
+        "style": style,
+        "style_hash": "'sha256-" + base64.b64encode(hashlib.sha256(style.encode()).digest()).decode() + "'",
+        "link": lambda run: _link(folder.path / run, base),
+        "written": written,
+        "best": _best,
+        "figures": FIGURES,
+    }
+    if folder.manifest.kind == "predictive":
+        results = unit_results(folder)
+        rows = predictive_rows(results, names, _seed(folder))
+        shared |= {
+            "results": results,
+            "rows": rows,
+            "plot": plot(rows, names),
+            "lost": sum(len(result.dropped) for result in results),
+            "asked": sum(len(result.dropped) + result.pool for result in results),
+            "made": sum(result.made for result in results),
+            "reused": sum(result.reused for result in results),
+            "seconds": sum(result.seconds for result in results),
+        }
+    else:
+        neurons = neuron_results(folder)
+        shared |= {
+            "results": neurons,
+            "named": naming_rows(neurons, names),
+            "preferred": [*preference_rows(neurons), *people(folder)],
+        }
+    page: str = _environment().get_template(f"{folder.manifest.kind}.html.j2").render(**shared)
+    return page
+
+
+def _best(rows: Sequence[Any], row: Any, key: str) -> bool:
+    """Tells whether a row has the best mean of its group: the lowest for -, the highest for all others."""
+    values = [r.figures[key].value for r in rows if r.group == row.group and r.figures[key].n]
+    own: Estimate = row.figures[key]
+    wanted = (min if key.startswith("minus") or key == "minus_raw" else max)(values, default=None)
+    return bool(own.n and len(values) > 1 and own.value == wanted)
+
+
+def _link(run: Path, base: Path) -> str:
+    """Returns a run's page, or its folder where there is none, relative to the page."""
+    import os
+
+    target = run / "report.html"
+    return quote(os.path.relpath(target if target.is_file() else run, base).replace(os.sep, "/"))
+
+
+def _environment() -> Any:
+    import jinja2
+    from markupsafe import Markup
+
+    def clean(value: Any) -> Any:
+        return printable(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+    return jinja2.Environment(
+        loader=jinja2.PackageLoader("maia_eval"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        finalize=clean,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )

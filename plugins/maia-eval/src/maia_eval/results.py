@@ -1,0 +1,309 @@
+"""What an evaluation finds, and the folder that it lies in."""
+
+from __future__ import annotations
+
+import json
+import platform
+import re
+import time
+from collections.abc import Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from pydantic import BaseModel, Field, JsonValue, ValidationError
+
+from maia_core.errors import UsageError
+from maia_core.files import write_atomically
+from maia_core.registry import Registry
+from maia_core.types import Data, Usage, content_id
+
+MANIFEST = "eval.json"
+MAX_BYTES = 64 << 20
+
+D = TypeVar("D", bound=BaseModel)
+
+Kind = Literal["predictive", "synthetic"]
+
+
+class Explained(Data):
+    """What one explainer said of one unit.
+
+    Attributes:
+        explainer: Its name in this evaluation.
+        unit: The unit's reference.
+        labels: Empty where it said nothing.
+        description: The explanation in sentences.
+        error: Why there is no explanation; empty where there is one.
+        verified: What verification in the loop found; None where there was none.
+        run: The run's folder, relative to the evaluation's; empty where there is none.
+        seconds: Wall time.
+        usage: Tokens and cost.
+        details: What else the explainer reports.
+    """
+
+    explainer: str
+    unit: str
+    labels: tuple[str, ...] = ()
+    description: str = ""
+    error: str = ""
+    verified: bool | None = None
+    run: str = ""
+    seconds: float = 0.0
+    usage: Usage = Usage()
+    details: dict[str, JsonValue] = Field(default_factory=dict)
+
+
+class Fit(Data):
+    """How well a label predicts a unit on some images.
+
+    Attributes:
+        images: How many were predicted and measured.
+        active: How many of them activate the unit beyond the 95th percentile of its data set.
+        pearson: Correlation of predicted and measured activation.
+        auprc: Average precision of the prediction for which images are active.
+        auc: CoSy's: images of the label against controls.
+        mad: CoSy's, likewise.
+    """
+
+    images: int
+    active: int
+    pearson: float | None = None
+    auprc: float | None = None
+    auc: float | None = None
+    mad: float | None = None
+
+
+class Scores(Data):
+    """How one explainer's label does on one unit.
+
+    Attributes:
+        label: The labels as one.
+        own: Prompts written for it that gave images.
+        dropped: Prompts written for it that the generator failed on.
+        positives: Prompts of the pool that were chosen as likeliest to activate the unit.
+        neutrals: Those chosen as least likely.
+        plus: Mean activation on the positives.
+        minus: Mean activation on the neutrals.
+        generated: Predictions on the images of the pool; controls are the neutral prompts' images.
+        real: Predictions on held-out images of the data set; controls are all of these.
+    """
+
+    label: str
+    own: int
+    dropped: int
+    positives: tuple[str, ...]
+    neutrals: tuple[str, ...]
+    plus: float
+    minus: float
+    generated: Fit
+    real: Fit | None = None
+
+
+class UnitResult(Data):
+    """One unit of a predictive evaluation.
+
+    Attributes:
+        unit: The unit's reference.
+        model: Its model.
+        layer: Its layer.
+        level: The 95th percentile of its activation over the data set: what activations are divided by.
+        highest: The highest activation over the data set.
+        state: `never active` where nothing in the data set activates it, `rarely active` where the 95th percentile is
+            not above 0: such units have no normalised figures.
+        pool: Prompts that all labels chose from.
+        dropped: Prompts that the generator failed on, and why; left out for all explainers.
+        scores: By explainer.
+        made: Images generated.
+        reused: Images that had been generated for this evaluation before.
+        seconds: Time of making, measuring and judging.
+        seed: What prompts, images and selections derive from.
+        fingerprints: Of the parts that made the figures.
+        error: Why there are no scores.
+    """
+
+    unit: str
+    model: str
+    layer: str
+    level: float
+    highest: float
+    state: Literal["active", "rarely active", "never active"]
+    pool: int = 0
+    dropped: dict[str, str] = Field(default_factory=dict)
+    scores: dict[str, Scores] = Field(default_factory=dict)
+    made: int = 0
+    reused: int = 0
+    seconds: float = 0.0
+    seed: int = 0
+    fingerprints: dict[str, str] = Field(default_factory=dict)
+    error: str = ""
+
+
+class Preference(Data):
+    """Which of two explainers' labels agrees better with the truth."""
+
+    a: str
+    b: str
+    better: Literal["a", "b", "same"]
+
+
+class NeuronResult(Data):
+    """One synthetic neuron: its truth, and how the labels do."""
+
+    unit: str
+    kind: str
+    truth: str
+    verdicts: dict[str, Literal["right", "near", "wrong", "no answer"]]
+    preferences: tuple[Preference, ...] = ()
+    seed: int = 0
+    fingerprints: dict[str, str] = Field(default_factory=dict)
+
+
+class Manifest(Data):
+    """What an evaluation is made from."""
+
+    format: Literal[1] = 1
+    kind: Kind
+    created: float
+    settings: dict[str, JsonValue]
+    versions: list[dict[str, str]]
+    """Of Python and every plugin's distribution; another entry for each change while the evaluation went on."""
+
+
+class Folder:
+    """The folder of an evaluation: everything in it is written whole or not at all, once.
+
+    Attributes:
+        path: The folder.
+        manifest: What the evaluation is made from.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Opens an evaluation that exists.
+
+        Raises:
+            UsageError: the folder holds none, or one that cannot be read.
+        """
+        self.path = path
+        if not (path / MANIFEST).is_file():
+            raise UsageError(f"there is no evaluation in {path}; begin one: maia eval predictive --out {path}")
+        self.manifest = _read(path / MANIFEST, Manifest)
+
+    @classmethod
+    def begin(cls, path: Path, kind: Kind, settings: Mapping[str, Any], registry: Registry) -> Folder:
+        """Begins an evaluation, or goes on with one of the same settings.
+
+        Raises:
+            UsageError: the folder holds an evaluation of other settings, or cannot be written.
+        """
+        now = versions(registry)
+        wanted: dict[str, JsonValue] = json.loads(json.dumps(dict(settings)))
+        if (path / MANIFEST).exists():
+            folder = cls(path)
+            old = folder.manifest
+            if old.kind != kind:
+                raise UsageError(f"{path} holds a {old.kind} evaluation; choose another --out")
+            if changed := _changed(old.settings, wanted):
+                raise UsageError(
+                    f"the evaluation in {path} was begun with another {' and '.join(changed[:3])};"
+                    " repeat its command to go on, or choose another --out"
+                )
+            if old.versions[-1] == now:
+                return folder
+            manifest = old.model_copy(update={"versions": [*old.versions, now]})
+        else:
+            manifest = Manifest(kind=kind, created=time.time(), settings=wanted, versions=[now])
+        try:
+            write_atomically(path / MANIFEST, manifest.model_dump_json(indent=1).encode())
+        except OSError as error:
+            raise UsageError(f"cannot write the evaluation in {path}: {error.strerror}") from error
+        return cls(path)
+
+    def read(self, model: type[D], *place: str) -> D | None:
+        """Returns what was written at a place, or None.
+
+        Raises:
+            UsageError: the file is damaged; deleting it has it made anew.
+        """
+        file = self._file(place)
+        return _read(file, model) if file.is_file() else None
+
+    def write(self, value: BaseModel, *place: str) -> None:
+        """Writes a file.
+
+        Raises:
+            UsageError: the folder cannot be written.
+        """
+        file = self._file(place)
+        try:
+            write_atomically(file, value.model_dump_json(indent=1).encode("utf-8", "replace"))
+        except OSError as error:
+            raise UsageError(f"cannot write {file}: {error.strerror}") from error
+
+    def forget_failures(self) -> None:
+        """Deletes what explainers failed on, and the scores of these units."""
+        for (unit, name), each in self.explained().items():
+            if each.error:
+                for place in (("explanations", unit, name), ("prompts", unit), ("results", unit)):
+                    self._file(place).unlink(missing_ok=True)
+
+    def _file(self, place: tuple[str, ...]) -> Path:
+        return self.path.joinpath(*map(slug, place[:-1]), f"{slug(place[-1])}.json")
+
+    @property
+    def units(self) -> list[str]:
+        """The units, in order."""
+        found = self.manifest.settings.get("units", [])
+        return [str(unit) for unit in found] if isinstance(found, list) else []
+
+    @property
+    def explainers(self) -> list[str]:
+        """The explainers' names, in order."""
+        found = self.manifest.settings.get("explainers", [])
+        return [str(each["alias"]) for each in found if isinstance(each, dict)] if isinstance(found, list) else []
+
+    def explained(self) -> dict[tuple[str, str], Explained]:
+        """Returns what was explained so far, by unit and explainer."""
+        pairs = [(unit, name) for unit in self.units for name in self.explainers]
+        read = {pair: self.read(Explained, "explanations", *pair) for pair in pairs}
+        return {pair: each for pair, each in read.items() if each is not None}
+
+
+def slug(name: str) -> str:
+    """Returns a name as that of a file; what it cannot hold is told apart by a hash."""
+    safe = re.sub(r"[^A-Za-z0-9.@]+", "-", name)[:80].strip(".-") or "x"
+    return safe if safe == name else f"{safe}-{content_id(name.encode('utf-8', 'replace'))[:8]}"
+
+
+def versions(registry: Registry) -> dict[str, str]:
+    """Returns the versions of Python and of every plugin's distribution."""
+    found = {"python": platform.python_version()}
+    for name in sorted({plugin.distribution for plugin in registry.plugins}):
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def _read(file: Path, model: type[D]) -> D:
+    try:
+        if file.stat().st_size > MAX_BYTES:
+            raise UsageError(f"{file} is too large for a result; delete it to have it made anew")
+        return model.model_validate_json(file.read_bytes())
+    except OSError as error:
+        raise UsageError(f"cannot read {file}: {error.strerror}") from error
+    except ValidationError as error:
+        raise UsageError(f"{file} is damaged; delete it to have it made anew") from error
+
+
+def _changed(old: Mapping[str, JsonValue], new: Mapping[str, JsonValue], prefix: str = "") -> list[str]:
+    """Returns the dotted keys in which two settings differ."""
+    found = []
+    for key in sorted({*old, *new}):
+        a, b = old.get(key), new.get(key)
+        if isinstance(a, dict) and isinstance(b, dict):
+            found += _changed(a, b, f"{prefix}{key}.")
+        elif a != b:
+            found.append(f"{prefix}{key}")
+    return found

@@ -1,0 +1,227 @@
+"""From results to rows: means over units with intervals, by explainer, layer and kind of unit."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Iterable, Sequence
+from functools import cache
+from importlib import resources
+from typing import Any, NamedTuple
+
+from maia_eval import metrics
+from maia_eval.metrics import Estimate
+from maia_eval.results import Explained, Folder, NeuronResult, Scores, UnitResult
+
+ALL = "all"
+VERDICTS = ("right", "near", "wrong", "no answer")
+
+
+class Figure(NamedTuple):
+    """A column of the table of a predictive evaluation.
+
+    Attributes:
+        key: Its name in files.
+        title: Its name on the page.
+        of: Takes it from the scores of one unit; None where it is not defined.
+        chance: What a label that says nothing gets; None where that depends on the unit.
+    """
+
+    key: str
+    title: str
+    of: Callable[[UnitResult, Scores], float | None]
+    chance: float | None = None
+
+
+def _divided(value: Callable[[Scores], float]) -> Callable[[UnitResult, Scores], float | None]:
+    return lambda unit, scores: value(scores) / unit.level if unit.state == "active" else None
+
+
+def _fit(where: str, name: str) -> Callable[[UnitResult, Scores], float | None]:
+    def of(unit: UnitResult, scores: Scores) -> float | None:
+        fit = getattr(scores, where)
+        return None if fit is None else getattr(fit, name)
+
+    return of
+
+
+FIGURES = (
+    Figure("margin", "+ less −", _divided(lambda s: s.plus - s.minus), 0.0),
+    Figure("plus", "+", _divided(lambda s: s.plus)),
+    Figure("minus", "−", _divided(lambda s: s.minus)),
+    Figure("pearson", "Pearson", _fit("generated", "pearson"), 0.0),
+    Figure("auprc", "AUPRC", _fit("generated", "auprc")),
+    Figure("auc", "AUC", _fit("generated", "auc"), 0.5),
+    Figure("mad", "MAD", _fit("generated", "mad"), 0.0),
+    Figure("real_pearson", "Pearson, real", _fit("real", "pearson"), 0.0),
+    Figure("real_auprc", "AUPRC, real", _fit("real", "auprc")),
+    Figure("real_auc", "AUC, real", _fit("real", "auc")),
+    Figure("real_mad", "MAD, real", _fit("real", "mad")),
+    Figure("plus_raw", "+, raw", lambda unit, scores: scores.plus),
+    Figure("minus_raw", "−, raw", lambda unit, scores: scores.minus),
+)
+"""The columns, the headline first. + and - are divided by the unit's 95th percentile, raw ones are not."""
+
+
+class Row(NamedTuple):
+    """One explainer on one group of units.
+
+    Attributes:
+        group: `all`, or a layer.
+        explainer: Its name.
+        units: Units scored.
+        figures: By key.
+    """
+
+    group: str
+    explainer: str
+    units: int
+    figures: dict[str, Estimate]
+
+
+class Effort(NamedTuple):
+    """What an explainer took, a unit, and how often it gave an answer.
+
+    Attributes:
+        explainer: Its name.
+        units: Units that it was asked to explain.
+        silent: Units that it gave no label for.
+        verified: Units whose label passed verification in the loop.
+        failed: Units whose label did not.
+        seconds: Mean wall time a unit.
+        cost: Mean US dollars a unit, of what has a known price.
+        tokens: Mean tokens a unit.
+        unpriced: Whether some tokens have no known price.
+    """
+
+    explainer: str
+    units: int
+    silent: int
+    verified: int
+    failed: int
+    seconds: float
+    cost: float
+    tokens: float
+    unpriced: bool
+
+
+def unit_results(folder: Folder) -> list[UnitResult]:
+    """Returns the units that were scored so far, in order."""
+    found = (folder.read(UnitResult, "results", unit) for unit in folder.units)
+    return [each for each in found if each is not None]
+
+
+def neuron_results(folder: Folder) -> list[NeuronResult]:
+    """Returns the synthetic neurons that were scored so far, in order."""
+    found = (folder.read(NeuronResult, "results", unit) for unit in folder.units)
+    return [each for each in found if each is not None]
+
+
+def predictive_rows(results: Sequence[UnitResult], explainers: Sequence[str], seed: int) -> list[Row]:
+    """Returns a row for each explainer over all units, then by layer."""
+    scored = [result for result in results if result.scores]
+    layers = list(dict.fromkeys(_layer(result) for result in scored))
+    groups: list[tuple[str, list[UnitResult]]] = [(ALL, scored)]
+    if len(layers) > 1:
+        groups += [(layer, [r for r in scored if _layer(r) == layer]) for layer in layers]
+    rows = []
+    for group, members in groups:
+        for name in explainers:
+            own = [(result, result.scores[name]) for result in members if name in result.scores]
+            figures = {
+                figure.key: metrics.mean([figure.of(unit, scores) for unit, scores in own], seed) for figure in FIGURES
+            }
+            rows.append(Row(group, name, len(own), figures))
+    return rows
+
+
+def _layer(result: UnitResult) -> str:
+    return f"{result.model}:{result.layer}" if result.layer else result.model
+
+
+def efforts(explained: Iterable[Explained], explainers: Sequence[str]) -> list[Effort]:
+    """Returns what each explainer took."""
+    everything = list(explained)
+    found = []
+    for name in explainers:
+        own = [each for each in everything if each.explainer == name]
+        n = max(1, len(own))
+        found.append(
+            Effort(
+                explainer=name,
+                units=len(own),
+                silent=sum(not each.labels for each in own),
+                verified=sum(each.verified is True for each in own),
+                failed=sum(each.verified is False for each in own),
+                seconds=sum(each.seconds for each in own) / n,
+                cost=sum(each.usage.cost for each in own) / n,
+                tokens=sum(each.usage.tokens for each in own) / n,
+                unpriced=any(each.usage.unpriced_tokens for each in own),
+            )
+        )
+    return found
+
+
+class Named(NamedTuple):
+    """How often an explainer named synthetic neurons of one kind: shares of right ones, and of right or near ones."""
+
+    group: str
+    explainer: str
+    counts: dict[str, int]
+    right: Estimate
+    near: Estimate
+
+
+class Preferred(NamedTuple):
+    """How often the first of two explainers was preferred, by whom; equal labels are left out."""
+
+    judge: str
+    a: str
+    b: str
+    share: Estimate
+    same: int
+
+
+def naming_rows(results: Sequence[NeuronResult], explainers: Sequence[str]) -> list[Named]:
+    """Returns a row for each explainer over all neurons, then by kind."""
+    kinds = list(dict.fromkeys(result.kind for result in results))
+    rows = []
+    for group in [ALL, *(kinds if len(kinds) > 1 else [])]:
+        members = [result for result in results if group in (ALL, result.kind)]
+        for name in explainers:
+            said: list[str] = [result.verdicts[name] for result in members if name in result.verdicts]
+            counts = {each: said.count(each) for each in VERDICTS}
+            right, near = counts["right"], counts["near"]
+            rows.append(
+                Named(group, name, counts, metrics.share(right, len(said)), metrics.share(right + near, len(said)))
+            )
+    return rows
+
+
+def preference_rows(results: Sequence[NeuronResult]) -> list[Preferred]:
+    """Returns how often the run's judge preferred the first of each two explainers."""
+    pairs = list(dict.fromkeys((p.a, p.b) for result in results for p in result.preferences))
+    rows = []
+    for a, b in pairs:
+        said = [p.better for result in results for p in result.preferences if (p.a, p.b) == (a, b)]
+        decided = said.count("a") + said.count("b")
+        rows.append(Preferred("judge", a, b, metrics.share(said.count("a"), decided), said.count("same")))
+    return rows
+
+
+@cache
+def published() -> dict[str, Any]:
+    """Returns the paper's figures."""
+    text = (resources.files("maia_eval") / "data" / "published.json").read_text(encoding="utf-8")
+    found: dict[str, Any] = json.loads(text)
+    return found
+
+
+def written(estimate: Estimate, digits: int = 2) -> str:
+    """Returns an estimate with its interval, such as `1.23 [1.02, 1.44]`."""
+    if math.isnan(estimate.value):
+        return "–"
+    text = f"{estimate.value:.{digits}f}"
+    if math.isnan(estimate.low):
+        return text
+    return f"{text} [{estimate.low:.{digits}f}, {estimate.high:.{digits}f}]"

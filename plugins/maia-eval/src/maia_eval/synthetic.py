@@ -1,0 +1,104 @@
+"""Labels against a known truth: synthetic neurons, named right or not, and preferred or not."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+from maia_core.config import RunConfig
+from maia_core.context import Context
+from maia_core.errors import MaiaError, UsageError
+from maia_core.protocols import Judge
+from maia_eval.choices import Spec
+from maia_eval.explaining import Contexts, Say, explain_all
+from maia_eval.results import Explained, Folder, NeuronResult, Preference
+from maia_judges import joined
+from maia_synthetic.expression import Expression, kind, text_of
+from maia_synthetic.lists import neurons_of, resolve
+from maia_synthetic.score import verdict
+
+
+@dataclass(frozen=True)
+class Plan:
+    """An evaluation on synthetic neurons.
+
+    Attributes:
+        config: The run's configuration.
+        specs: The explainers.
+        units: References `synthetic:LIST/NUMBER`.
+        truths: What each responds to.
+    """
+
+    config: RunConfig
+    specs: Sequence[Spec]
+    units: Sequence[str]
+    truths: Mapping[str, Expression]
+
+    @classmethod
+    def of(cls, config: RunConfig, specs: Sequence[Spec], name: str, each: int | None, context: Context) -> Plan:
+        """Makes the plan for a list of neurons, or the first ones of each kind in it.
+
+        Raises:
+            UsageError: there is no such list.
+        """
+        count: dict[str, int] = {}
+        units = []
+        for number, neuron in enumerate(neurons_of(name, context), 1):
+            form = kind(neuron)
+            count[form] = count.get(form, 0) + 1
+            if each is None or count[form] <= each:
+                units.append(f"synthetic:{name}/{number}")
+        truths = {unit: resolve(unit.partition(":")[2], context) for unit in units}
+        return cls(config, specs, units, truths)
+
+    def settings(self) -> dict[str, object]:
+        """Returns all that the figures depend on, for the record."""
+        return {
+            "config": self.config.model_dump(mode="json", exclude={"system", "runs"}),
+            "explainers": [each.model_dump(mode="json") for each in self.specs],
+            "units": list(self.units),
+        }
+
+
+def run(plan: Plan, folder: Folder, contexts: Contexts, say: Say) -> None:
+    """Explains and scores what has not been yet.
+
+    Raises:
+        MaiaError: a part cannot be built, or no judge can compare labels.
+    """
+    judge: Judge = contexts.main.part("judge")
+    explain_all(contexts, plan.specs, plan.units, folder, say)
+    for unit in plan.units:
+        if folder.read(NeuronResult, "results", unit) is None:
+            folder.write(_score(plan, unit, folder, judge, contexts.main), "results", unit)
+
+
+def _score(plan: Plan, unit: str, folder: Folder, judge: Judge, context: Context) -> NeuronResult:
+    truth = plan.truths[unit]
+    found = {each.alias: folder.read(Explained, "explanations", unit, each.alias) for each in plan.specs}
+    labels = {name: each.labels if each else () for name, each in found.items()}
+    return NeuronResult(
+        unit=unit,
+        kind=kind(truth),
+        truth=text_of(truth),
+        verdicts={name: verdict(truth, said) if said else "no answer" for name, said in labels.items()},
+        preferences=tuple(_preferences(judge, text_of(truth), {name: joined(said) for name, said in labels.items()})),
+        seed=plan.config.seed,
+        fingerprints=context.fingerprints(),
+    )
+
+
+def _preferences(judge: Judge, truth: str, labels: Mapping[str, str]) -> list[Preference]:
+    """Compares the labels of each two explainers; equal ones are no matter of judgement."""
+    found = []
+    for a, b in combinations(labels, 2):
+        if labels[a].lower() == labels[b].lower():
+            found.append(Preference(a=a, b=b, better="same"))
+            continue
+        try:
+            better = judge.compare(truth, labels[a], labels[b])
+        except MaiaError as error:
+            raise UsageError(f"the judge cannot compare the labels of {a} and {b}: {error}") from error
+        found.append(Preference(a=a, b=b, better="b" if better else "a"))
+    return found

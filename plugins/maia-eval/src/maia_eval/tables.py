@@ -1,0 +1,194 @@
+"""Tables of an evaluation as files: CSV, Markdown, and Parquet where pyarrow is installed."""
+
+from __future__ import annotations
+
+import csv
+import importlib.util
+import io
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from maia_core.files import write_atomically
+from maia_eval.forms import cell, people
+from maia_eval.results import Folder
+from maia_eval.summary import (
+    FIGURES,
+    Preferred,
+    efforts,
+    naming_rows,
+    neuron_results,
+    predictive_rows,
+    preference_rows,
+    published,
+    unit_results,
+    written,
+)
+
+Table = list[dict[str, Any]]
+"""Rows of one set of columns; values are texts, numbers, or None."""
+
+
+def tables(folder: Folder) -> dict[str, Table]:
+    """Returns the tables of an evaluation by name: one row an explainer and group, and one a unit and explainer."""
+    found = _predictive(folder) if folder.manifest.kind == "predictive" else _synthetic(folder)
+    explained = folder.explained()
+    found["effort"] = [each._asdict() for each in efforts(explained.values(), folder.explainers)]
+    return {name: rows for name, rows in found.items() if rows}
+
+
+def _predictive(folder: Folder) -> dict[str, Table]:
+    results = unit_results(folder)
+    rows = predictive_rows(results, folder.explainers, _seed(folder))
+    scores: Table = []
+    for row in rows:
+        line: dict[str, Any] = {"group": row.group, "explainer": row.explainer, "units": row.units, "published": False}
+        for figure in FIGURES:
+            estimate = row.figures[figure.key]
+            line |= {figure.key: estimate.value, f"{figure.key}_low": estimate.low, f"{figure.key}_high": estimate.high}
+        scores.append(line)
+    for each in published()["predictive"] if scores else []:
+        blank = dict.fromkeys(scores[0], None)
+        named = {"group": each["model"], "explainer": each["explainer"], "published": True}
+        scores.append({**blank, **named, "plus_raw": each["plus"], "minus_raw": each["minus"]})
+    units: Table = []
+    for result in results:
+        for name in folder.explainers:
+            given = result.scores.get(name)
+            line = {"unit": result.unit, "layer": result.layer, "state": result.state, "explainer": name}
+            line |= {"label": given.label if given else "", "error": result.error, "dropped": len(result.dropped)}
+            line |= {figure.key: figure.of(result, given) if given else None for figure in FIGURES}
+            units.append(line)
+    return {"scores": scores, "units": units}
+
+
+def _synthetic(folder: Folder) -> dict[str, Table]:
+    results = neuron_results(folder)
+    explained = folder.explained()
+    naming: Table = [
+        {
+            "group": row.group,
+            "explainer": row.explainer,
+            **row.counts,
+            "right_share": row.right.value,
+            "right_low": row.right.low,
+            "right_high": row.right.high,
+        }
+        for row in naming_rows(results, folder.explainers)
+    ]
+    units: Table = [
+        {
+            "unit": result.unit,
+            "kind": result.kind,
+            "truth": result.truth,
+            "explainer": name,
+            "label": " OR ".join(explained[result.unit, name].labels) if (result.unit, name) in explained else "",
+            "verdict": said,
+        }
+        for result in results
+        for name, said in result.verdicts.items()
+    ]
+    return {"named": naming, "preferred": preferred_table([*preference_rows(results), *people(folder)]), "units": units}
+
+
+def preferred_table(rows: Iterable[Preferred]) -> Table:
+    """Returns the rows of 2AFC comparisons, the published ones behind them."""
+    found: Table = [
+        {
+            "judge": row.judge, "a": row.a, "b": row.b, "a_preferred": row.share.value, "low": row.share.low,
+            "high": row.share.high, "n": row.share.n, "same": row.same, "published": False,
+        }
+        for row in rows
+    ]  # fmt: skip
+    if found:
+        blank = dict.fromkeys(found[0], None)
+        found += [
+            {
+                **blank,
+                "judge": "people",
+                "a": each["a"],
+                "b": each["b"],
+                "a_preferred": each["share"],
+                "published": True,
+            }
+            for each in published()["2AFC"]
+        ]
+    return found
+
+
+def write_tables(found: Mapping[str, Table], out: Path) -> list[Path]:
+    """Writes every table as CSV, all as Markdown, and as Parquet where pyarrow is installed.
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
+    files = []
+    for name, rows in found.items():
+        write_atomically(out / f"{name}.csv", csv_of(rows).encode("utf-8", "replace"))
+        files.append(out / f"{name}.csv")
+        if importlib.util.find_spec("pyarrow") is not None:
+            write_atomically(out / f"{name}.parquet", _parquet(rows))
+            files.append(out / f"{name}.parquet")
+    text = "\n\n".join(f"## {name}\n\n{markdown(rows)}" for name, rows in found.items())
+    write_atomically(out / "tables.md", (text + "\n").encode("utf-8", "replace"))
+    return [*files, out / "tables.md"]
+
+
+def csv_of(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Returns rows as CSV; what is not known is empty, and no text is taken for a formula."""
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, list(rows[0]))
+    writer.writeheader()
+    for row in rows:
+        writer.writerow({key: "" if _unknown(v) else cell(v) if isinstance(v, str) else v for key, v in row.items()})
+    return text.getvalue()
+
+
+def markdown(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Returns rows as a Markdown table; the ends of intervals stand beside their figure."""
+    names = [n for n in rows[0] if not n.endswith(("_low", "_high")) and n not in ("low", "high")]
+    lines = [names, ["---"] * len(names)]
+    for row in rows:
+        lines.append([_shown(row, name) for name in names])
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _shown(row: Mapping[str, Any], name: str) -> str:
+    value = row[name]
+    if _unknown(value):
+        return ""
+    if isinstance(value, bool):
+        return "yes" if value else ""
+    if isinstance(value, float):
+        base = name.removesuffix("_share")
+        low, high = (
+            row.get(f"{base}_{end}", row.get(end) if name == "a_preferred" else None) for end in ("low", "high")
+        )
+        if _unknown(low) or _unknown(high):
+            return f"{value:.3g}"
+        from maia_eval.metrics import Estimate
+
+        return written(Estimate(value, float(low), float(high), 0))
+    text = " ".join(str(value).split())
+    return text.replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;").replace("[", "\\[").replace("`", "\\`")
+
+
+def _parquet(rows: Sequence[Mapping[str, Any]]) -> bytes:
+    import pyarrow as pa  # type: ignore[import-untyped, unused-ignore]
+    import pyarrow.parquet as pq  # type: ignore[import-untyped, unused-ignore]
+
+    sink = io.BytesIO()
+    columns = {key: [None if _unknown(row[key]) else row[key] for row in rows] for key in rows[0]}
+    pq.write_table(pa.table(columns), sink)
+    return sink.getvalue()
+
+
+def _unknown(value: object) -> bool:
+    return value is None or (isinstance(value, float) and math.isnan(value))
+
+
+def _seed(folder: Folder) -> int:
+    config = folder.manifest.settings.get("config")
+    seed = config.get("seed") if isinstance(config, dict) else 0
+    return seed if isinstance(seed, int) and seed >= 0 else 0
