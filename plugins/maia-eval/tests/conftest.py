@@ -1,0 +1,170 @@
+"""A small world with right answers: discs whose colour stands for a concept, and explainers that say what we like.
+
+The unit `red` is active where a prompt shows an animal, `green` for plants, and so on: see `MEANING`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from maia_collage.prompt import parse
+from maia_collage.vocabulary import vocabulary
+from maia_core.config import RunConfig
+from maia_core.context import Context
+from maia_core.errors import PluginError, ToolError
+from maia_core.protocols import System
+from maia_core.testing.fakes import COLOURS, FakeDataset, FakeModel, FakeSystem, disc, is_colour
+from maia_core.types import Explanation, GeneratedImages, Image, Usage
+from maia_eval.choices import Spec
+from maia_eval.explaining import Contexts
+from maia_eval.predictive import Plan
+from maia_judges.embedding import EmbeddingJudge
+
+MEANING = {"red": "animal", "green": "plant", "blue": "vehicle", "yellow": "food", "white": "person"}
+
+
+class Generator:
+    """Draws every prompt as a disc in the colour of its first thing's broadest concept; grey for the rest."""
+
+    fingerprint = "meanings-1"
+
+    def __init__(self) -> None:
+        self.drawn: list[str] = []
+        self.refused: Callable[[str], bool] = lambda prompt: False
+        self.warned: Callable[[str], bool] = lambda prompt: False
+
+    def generate(self, prompts: Sequence[str], seeds: Sequence[int]) -> GeneratedImages:
+        if any(map(self.refused, prompts)):
+            raise ToolError("the prompt is refused")
+        self.drawn += prompts
+        images = [disc(colour_of(prompt), seed).retitled(prompt) for prompt, seed in zip(prompts, seeds, strict=True)]
+        return GeneratedImages(images, ["shows something else" if self.warned(p) else "" for p in prompts])
+
+
+def colour_of(prompt: str) -> str:
+    things = parse(prompt).things
+    tops = vocabulary().concepts.path(things[0].concept)[-1:] if things and things[0].concept else []
+    return next((colour for colour, meaning in MEANING.items() if meaning in tops), "grey")
+
+
+class Similarity:
+    """Knows what the discs stand for, at the broadest level."""
+
+    fingerprint = "meanings-1"
+
+    def similarity(self, images: Sequence[Image], texts: Sequence[str]) -> NDArray[np.float32]:
+        columns = [colour_of(f"a {text}") for text in texts]
+        return np.array([[is_colour(i.pixels(), c).mean() if c in COLOURS else 0 for c in columns] for i in images])
+
+
+class Says:
+    """An explainer that says what it is given, and notes when it was asked."""
+
+    def __init__(self, labels: Mapping[str, str] | str, log: list[str]) -> None:
+        self.labels = labels
+        self.log = log
+
+    def explain(self, unit: System, context: Context) -> Explanation:
+        self.log.append(unit.info.ref)
+        if not isinstance(self.labels, str) and unit.info.ref not in self.labels:
+            raise ToolError(f"there is no label for {unit.info.ref}")
+        context.spend(Usage(input_tokens=10, cost=0.5))
+        label = self.labels if isinstance(self.labels, str) else self.labels[unit.info.ref]
+        return Explanation(description=f"says {label}", labels=(label,))
+
+
+class Silent(FakeSystem):
+    """A unit that nothing activates."""
+
+    def neuron(self, images: Sequence[Image]) -> tuple[list[float], list[Image]]:
+        return [0.0] * len(images), list(images)
+
+
+class Model(FakeModel):
+    """The discs, with one unit that is never active."""
+
+    def unit(self, ref: str) -> FakeSystem:
+        if ref == "colours:silent":
+            unit = Silent()
+            unit.info = unit.info.model_copy(update={"unit": "silent"})
+            return unit
+        return super().unit(ref)
+
+
+class World:
+    """A registry of fakes, and the evaluation's parts made from it.
+
+    Attributes:
+        asked: References of the units that explainers were asked to explain, in order.
+    """
+
+    plugins: tuple[Any, ...] = ()
+
+    def __init__(self, folder: Path) -> None:
+        self.cache = folder
+        self.asked: list[str] = []
+        self.generator = Generator()
+        self.says: dict[str, Mapping[str, str] | str] = {}
+        self.dataset = FakeDataset(FakeDataset.Config(count=60))
+
+    def find(self, kind: str, name: str) -> Any:
+        return SimpleNamespace(load=lambda: object) if self._factory(kind, name) else None
+
+    def of_kind(self, kind: str) -> list[Any]:
+        return [SimpleNamespace(name=name) for name in self.says] if kind == "explainer" else []
+
+    def build(self, kind: str, name: str, options: Mapping[str, Any], context: Context) -> Any:
+        factory = self._factory(kind, name)
+        if factory is None:
+            raise PluginError(f"there is no {kind} '{name}'")
+        return factory(context)
+
+    def _factory(self, kind: str, name: str) -> Callable[[Context], Any] | None:
+        if kind == "explainer":
+            return (lambda context: Says(self.says[name], self.asked)) if name in self.says else None
+        made: dict[tuple[str, str], Callable[[Context], Any]] = {
+            ("model", "discs"): lambda context: Model(),
+            ("system", "synthetic"): lambda context: FakeSystem(FakeSystem.Config(ref="red")),
+            ("generator", "collage"): lambda context: self.generator,
+            ("dataset", "collage"): lambda context: self.dataset,
+            ("similarity", "nearest"): lambda context: Similarity(),
+            ("judge", "embedding"): lambda context: EmbeddingJudge(EmbeddingJudge.Config(), context),
+        }
+        return made.get((kind, name))
+
+    def plan(self, units: Sequence[str], explainers: Mapping[str, Mapping[str, str] | str], **changes: Any) -> Plan:
+        self.says |= explainers
+        config = RunConfig(seed=changes.pop("seed", 0))
+        options: dict[str, Any] = {"samples": 1, "images": 30} | changes
+        return Plan(
+            config=config,
+            specs=[Spec(alias=name, name=name) for name in explainers],
+            units=[f"discs:colours:{unit}" for unit in units],
+            generator=config.generator,
+            same_engine=True,
+            real=config.dataset,
+            **options,
+        )
+
+    def contexts(self, config: RunConfig) -> Contexts:
+        made = Contexts(config, self.cache / "runs", self)  # type: ignore[arg-type]
+        made.main.cache = self.cache
+        return made
+
+
+@pytest.fixture(autouse=True)
+def no_embeddings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Shared words tell this small world apart, and are quick."""
+    monkeypatch.setattr("maia_judges.meaning.installed", lambda: None)
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    return World(tmp_path / "cache")

@@ -1,0 +1,90 @@
+"""Explainers and units as they are written on the command line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from maia_core.config import Choice, RunConfig
+from maia_core.context import Context
+from maia_core.errors import UsageError
+from maia_core.registry import installed
+from maia_core.testing.fakes import FakeModel
+from maia_core.testing.suites.distribution import DistributionSuite
+from maia_eval.choices import Spec, adjusted, drawn, parted, spec, specs, units_in
+
+
+class TestDistribution(DistributionSuite):
+    distribution = "maia-eval"
+
+
+@pytest.mark.parametrize(
+    ("text", "read"),
+    [
+        ("agent", Spec(alias="agent", name="agent")),
+        ("plain=agent:run.verify=false", Spec(alias="plain", name="agent", run={"verify": False})),
+        (
+            "human:file=a,b.csv,strict=true",
+            Spec(alias="human", name="human", options={"file": "a,b.csv", "strict": True}),
+        ),
+        ("x=agent:run.limits.turns=5", Spec(alias="x", name="agent", run={"limits.turns": 5})),
+    ],
+)
+def test_an_explainer_is_read_with_its_options(text: str, read: Spec) -> None:
+    assert spec(text) == read
+
+
+@pytest.mark.parametrize("text", ["", "a b", "agent:verify", "=agent", "x="])
+def test_a_malformed_explainer_is_one_line(text: str) -> None:
+    with pytest.raises(UsageError):
+        specs([text or " "], installed())
+
+
+def test_two_explainers_of_one_name_are_told_apart() -> None:
+    with pytest.raises(UsageError, match="there is no explainer"):
+        specs(["agnet"], installed())
+    with pytest.raises(UsageError, match="no explainer is chosen"):
+        specs([], installed())
+
+
+def test_the_run_of_one_explainer_is_changed_alone() -> None:
+    config = RunConfig()
+    changed = adjusted(config, {"verify": False, "limits.turns": 3, "backbone.model": "m"})
+    assert (changed.verify, changed.limits.turns, changed.backbone.options) == (False, 3, {"model": "m"})
+    assert config.verify
+    with pytest.raises(UsageError, match="verfy"):
+        adjusted(config, {"verfy": False})
+    with pytest.raises(UsageError, match="no table"):
+        adjusted(config, {"seed.x": 1})
+
+
+def test_halves_of_the_cutouts_are_chosen_where_the_engine_has_them() -> None:
+    config = RunConfig(dataset=Choice(name="collage", cutouts="all"))  # type: ignore[call-arg]
+    changed = parted(config, ["generator", "dataset", "describer"], "cutouts", "seen", installed())
+    assert changed.generator.options == {"cutouts": "seen"}
+    assert changed.dataset.options == {"cutouts": "all"}, "what a user set stays"
+    assert changed.describer == config.describer
+
+
+def test_units_are_drawn_by_seed_and_layer() -> None:
+    context = Context(parts={"model/discs/[]": FakeModel()})
+    units = drawn("discs", ["colours"], 3, 5, context)
+    assert units == drawn("discs", ["colours"], 3, 5, context)
+    assert len(set(units)) == 3
+    assert units != drawn("discs", ["colours"], 3, 6, context)
+    with pytest.raises(UsageError, match="6 units, not 7"):
+        drawn("discs", ["colours"], 7, 0, context)
+    with pytest.raises(UsageError, match="no layer 'colour'"):
+        drawn("discs", ["colour"], 1, 0, context)
+
+
+def test_a_file_of_units_may_hold_remarks(tmp_path: Path) -> None:
+    file = tmp_path / "units.txt"
+    file.write_text("# drawn by hand\na:b:1\n\na:b:2  # the nice one\n")
+    assert units_in(file) == ["a:b:1", "a:b:2"]
+    file.write_text("# none\n")
+    with pytest.raises(UsageError, match="names no unit"):
+        units_in(file)
+    with pytest.raises(UsageError, match="cannot read"):
+        units_in(tmp_path / "missing")

@@ -1,0 +1,257 @@
+"""The predictive evaluation in a world where the right labels are known."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from maia_core.errors import UsageError
+from maia_core.testing.fakes import FakeDataset
+from maia_eval.forms import cell
+from maia_eval.predictive import Plan, run
+from maia_eval.report import render, terminal
+from maia_eval.results import Explained, Folder, UnitResult, slug
+from maia_eval.summary import predictive_rows, unit_results
+from maia_eval.tables import csv_of, markdown, tables, write_tables
+
+if TYPE_CHECKING:
+    from conftest import World  # type: ignore[import-not-found]
+else:
+    World = Any
+
+MEANING = {"red": "animal", "green": "plant", "blue": "vehicle", "yellow": "food", "white": "person"}
+RIGHT = {f"discs:colours:{unit}": label for unit, label in MEANING.items()}
+WRONG = dict(zip(RIGHT, [*list(RIGHT.values())[1:], "animal"], strict=True))
+
+
+def evaluated(world: World, plan: Plan, path: Path) -> Folder:
+    folder = Folder.begin(path, "predictive", plan.settings(), world)
+    run(plan, folder, world.contexts(plan.config), lambda line: None)
+    return folder
+
+
+def figures(folder: Folder, explainer: str) -> dict[str, Any]:
+    rows = predictive_rows(unit_results(folder), folder.explainers, 0)
+    return next(row.figures for row in rows if (row.group, row.explainer) == ("all", explainer))
+
+
+def test_right_labels_score_high_wrong_ones_low_and_empty_ones_at_chance(world: World, tmp_path: Path) -> None:
+    """The headline figure, + less -, is no matter of whose prompts are in the pool."""
+    margins: list[float] = []
+    for seed in range(3):
+        plan = world.plan(list(MEANING), {"right": RIGHT, "wrong": WRONG, "nothing": "images"}, seed=seed)
+        folder = evaluated(world, plan, tmp_path / str(seed))
+        right, wrong, nothing = (figures(folder, name) for name in ("right", "wrong", "nothing"))
+        assert right["margin"].low > 0.5
+        assert wrong["margin"].value < 0.1
+        assert nothing["margin"].low < 0 < nothing["margin"].high
+        assert right["pearson"].value > 0.9
+        assert right["auprc"].value > 0.8
+        assert right["real_pearson"].value > 0.9
+        assert right["auc"].value > 0.85
+        assert wrong["pearson"].value < 0.2
+        assert nothing["pearson"].value == 0
+        assert abs(nothing["auc"].value - 0.5) < 0.2
+        margins.append(nothing["margin"].value)
+    assert abs(sum(margins) / 3) < 0.25 * right["margin"].value
+
+
+def test_pools_hold_the_prompts_of_all_and_as_many_neutral_ones(world: World, tmp_path: Path) -> None:
+    plan = world.plan(["red"], {"right": RIGHT, "wrong": WRONG, "third": "vehicle"}, prompts=7)
+    folder = evaluated(world, plan, tmp_path / "e")
+    result = unit_results(folder)[0]
+    assert result.pool == 42, "the paper's number for three methods"
+    assert all(len(s.positives) == len(s.neutrals) == 7 for s in result.scores.values())
+    assert not set(result.scores["right"].positives) & set(result.scores["right"].neutrals)
+
+
+def test_nothing_is_done_twice_and_a_killed_evaluation_goes_on(world: World, tmp_path: Path) -> None:
+    plan = world.plan(["red", "green"], {"right": RIGHT, "nothing": "images"})
+    folder = Folder.begin(tmp_path / "e", "predictive", plan.settings(), world)
+
+    class Killed(Exception):
+        pass
+
+    def until(line: str) -> None:
+        if "1/2" in line and "scored" in line:
+            raise Killed
+
+    with pytest.raises(Killed):
+        run(plan, folder, world.contexts(plan.config), until)
+    asked, drawn = list(world.asked), len(world.generator.drawn)
+    assert len(asked) == 4
+    first = (folder.path / "results" / f"{slug('discs:colours:red')}.json").read_bytes()
+    folder = evaluated(world, plan, tmp_path / "e")
+    assert world.asked == asked, "an explanation was made twice"
+    assert (folder.path / "results" / f"{slug('discs:colours:red')}.json").read_bytes() == first
+    again = len(world.generator.drawn)
+    assert again > drawn
+    evaluated(world, plan, tmp_path / "e")
+    assert len(world.generator.drawn) == again
+    whole = evaluated(world, world.plan(["red", "green"], {"right": RIGHT, "nothing": "images"}), tmp_path / "whole")
+    assert [r.scores for r in unit_results(whole)] == [r.scores for r in unit_results(folder)]
+
+
+def test_explainers_are_done_before_anything_is_scored(world: World, tmp_path: Path) -> None:
+    lines: list[str] = []
+    plan = world.plan(["red", "green"], {"right": RIGHT})
+    folder = Folder.begin(tmp_path / "e", "predictive", plan.settings(), world)
+    run(plan, folder, world.contexts(plan.config), lines.append)
+    assert ["scored" in line for line in lines] == [False, False, True, True]
+
+
+def test_neutral_images_are_shared_between_units_and_counted(world: World, tmp_path: Path) -> None:
+    plan = world.plan(list(MEANING), {"right": RIGHT, "nothing": "images"})
+    results = unit_results(evaluated(world, plan, tmp_path / "e"))
+    assert len(world.generator.drawn) == len(set(world.generator.drawn)) == sum(r.made for r in results)
+    assert sum(r.reused for r in results) > 0
+
+
+def test_another_configuration_is_refused_in_one_line(world: World, tmp_path: Path) -> None:
+    evaluated(world, world.plan(["red"], {"right": RIGHT}), tmp_path / "e")
+    for changed in (
+        world.plan(["green"], {"right": RIGHT}),
+        world.plan(["red"], {"right": RIGHT}, seed=1),
+        world.plan(["red"], {"right": RIGHT, "wrong": WRONG}),
+        world.plan(["red"], {"right": RIGHT}, samples=2),
+    ):
+        with pytest.raises(UsageError, match=r"was begun with another (units|config.seed|explainers|samples)") as error:
+            Folder.begin(tmp_path / "e", "predictive", changed.settings(), world)
+        assert "\n" not in str(error.value)
+    with pytest.raises(UsageError, match="holds a predictive evaluation"):
+        Folder.begin(tmp_path / "e", "synthetic", {}, world)
+
+
+@pytest.mark.parametrize("how", ["refused", "warned"])
+def test_prompts_that_the_generator_fails_on_are_dropped_for_all_and_counted(
+    world: World, tmp_path: Path, how: str
+) -> None:
+    setattr(world.generator, how, lambda prompt: "large" in prompt)
+    plan = world.plan(["red", "green"], {"right": RIGHT, "wrong": WRONG})
+    folder = evaluated(world, plan, tmp_path / "e")
+    for result in unit_results(folder):
+        assert result.dropped
+        assert all("large" in prompt for prompt in result.dropped)
+        for scores in result.scores.values():
+            assert not set(result.dropped) & {*scores.positives, *scores.neutrals}
+            assert scores.dropped == 7 - scores.own > 0
+    assert figures(folder, "right")["margin"].low > 0.5
+    assert "prompts failed" in render(folder, tmp_path)
+
+
+def test_a_generator_that_fails_on_everything_is_said_for_the_unit(world: World, tmp_path: Path) -> None:
+    world.generator.refused = lambda prompt: True
+    folder = evaluated(world, world.plan(["red"], {"right": RIGHT}), tmp_path / "e")
+    assert "generator failed" in unit_results(folder)[0].error
+    assert "generator failed" in render(folder, tmp_path)
+
+
+def test_a_unit_that_is_never_active_is_reported_and_not_divided_by_zero(world: World, tmp_path: Path) -> None:
+    plan = world.plan(["silent", "red"], {"right": {**RIGHT, "discs:colours:silent": "animal"}})
+    folder = evaluated(world, plan, tmp_path / "e")
+    silent, red = unit_results(folder)
+    assert (silent.state, silent.scores, red.state) == ("never active", {}, "active")
+    assert figures(folder, "right")["margin"].n == 1
+    assert "never active" in render(folder, tmp_path)
+
+
+def test_a_unit_that_is_rarely_active_has_raw_figures_only(world: World, tmp_path: Path) -> None:
+    class Rare(FakeDataset):
+        def concepts(self, index: int) -> Sequence[str]:
+            return ("red" if index == 7 else "blue", "disc")
+
+    world.dataset = Rare(FakeDataset.Config(count=60))
+    folder = evaluated(world, world.plan(["red"], {"right": RIGHT}), tmp_path / "e")
+    assert unit_results(folder)[0].state == "rarely active"
+    found = figures(folder, "right")
+    assert found["margin"].n == 0
+    assert found["plus_raw"].value > found["minus_raw"].value
+
+
+def test_who_gives_no_label_is_scored_as_saying_nothing(world: World, tmp_path: Path) -> None:
+    some = {unit: label for unit, label in RIGHT.items() if "red" in unit}
+    plan = world.plan(["red", "green", "blue"], {"right": RIGHT, "some": some, "blank": "  "})
+    folder = evaluated(world, plan, tmp_path / "e")
+    missing = folder.explained()["discs:colours:green", "some"]
+    assert (missing.labels, missing.error) == ((), "there is no label for discs:colours:green")
+    assert figures(folder, "some")["pearson"].n == 3, "a method that is silent on hard units must not gain by it"
+    assert figures(folder, "right")["margin"].value > figures(folder, "some")["margin"].value
+    page = render(folder, tmp_path)
+    assert "no answer" in page
+    assert "there is no label for discs:colours:green" in page
+    world.says["some"] = RIGHT
+    folder.forget_failures()
+    folder = evaluated(world, plan, tmp_path / "e")
+    assert folder.explained()["discs:colours:green", "some"].labels == ("plant",)
+
+
+def test_what_explaining_cost_is_kept(world: World, tmp_path: Path) -> None:
+    folder = evaluated(world, world.plan(["red"], {"right": RIGHT, "wrong": WRONG}), tmp_path / "e")
+    assert [each.usage.cost for each in folder.explained().values()] == [0.5, 0.5]
+    assert [row["cost"] for row in tables(folder)["effort"]] == [0.5, 0.5]
+
+
+def test_a_unit_that_does_not_exist_is_said_before_any_work(world: World, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no unit 'mauve'"):
+        evaluated(world, world.plan(["red", "mauve"], {"right": RIGHT}), tmp_path / "e")
+    assert world.asked == []
+
+
+def test_damaged_files_are_named(world: World, tmp_path: Path) -> None:
+    folder = evaluated(world, world.plan(["red"], {"right": RIGHT}), tmp_path / "e")
+    file = folder.path / "results" / f"{slug('discs:colours:red')}.json"
+    file.write_text('{"unit": "x"')
+    with pytest.raises(UsageError, match="is damaged; delete it"):
+        unit_results(folder)
+    with pytest.raises(UsageError, match="no evaluation"):
+        Folder(tmp_path / "nothing")
+
+
+HOSTILE = '<script>alert(1)</script> | "=cmd()" `x` [y](javascript:z)\n\x1b[31m'
+
+
+def test_the_page_and_the_tables_show_everything_and_run_nothing(world: World, tmp_path: Path) -> None:
+    plan = world.plan(list(MEANING), {"right": RIGHT, "hostile": HOSTILE})
+    folder = evaluated(world, plan, tmp_path / "e")
+    page = render(folder, tmp_path / "e")
+    assert "<script>alert" not in page
+    assert "\x1b" not in page
+    assert "<svg" in page
+    assert "MILAN" in page
+    assert "published" in page.lower()
+    found = tables(folder)
+    files = write_tables(found, tmp_path / "t")
+    assert {file.name for file in files} >= {"scores.csv", "units.csv", "effort.csv", "tables.md"}
+    assert "<script>" not in (tmp_path / "t" / "tables.md").read_text()
+    assert len(terminal(folder)) == 3
+    assert any(row["published"] for row in found["scores"])
+    units = [row for row in found["units"] if row["explainer"] == "right"]
+    assert [row["label"] for row in units] == list(MEANING.values())
+
+
+def test_no_cell_is_taken_for_a_formula() -> None:
+    assert cell("=1+1") == "'=1+1"
+    assert csv_of([{"label": "@x", "n": -1.5, "m": float("nan")}]).splitlines()[1] == "'@x,-1.5,"
+    assert markdown([{"a": "x|y"}]).splitlines()[-1] == "| x\\|y |"
+
+
+def test_links_lead_to_the_runs(world: World, tmp_path: Path) -> None:
+    folder = evaluated(world, world.plan(["red"], {"right": RIGHT}), tmp_path / "e")
+    found = folder.explained()["discs:colours:red", "right"]
+    folder.write(found.model_copy(update={"run": "runs/a b", "verified": False}), "explanations", found.unit, "right")
+    page = render(folder, tmp_path)
+    assert 'href="e/runs/a%20b"' in page
+    assert "did not hold" in page
+
+
+def test_results_say_what_made_them(world: World, tmp_path: Path) -> None:
+    folder = evaluated(world, world.plan(["red"], {"right": RIGHT}, seed=3), tmp_path / "e")
+    result = folder.read(UnitResult, "results", "discs:colours:red")
+    assert result is not None
+    assert result.seed == 3
+    assert result.fingerprints["generator/collage"] == "meanings-1"
+    assert "python" in folder.manifest.versions[0]
+    assert isinstance(folder.explained()["discs:colours:red", "right"], Explained)
