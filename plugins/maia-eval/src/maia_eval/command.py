@@ -9,6 +9,8 @@ import click
 SUBCOMMANDS = {
     "predictive": "maia_eval.commands:predictive",
     "synthetic": "maia_eval.commands:synthetic",
+    "set-choice": "maia_eval.choosing:set_choice",
+    "ablate": "maia_eval.ablate:command",
     "forms": "maia_eval.forms:forms",
     "answers": "maia_eval.forms:answers",
     "report": "maia_eval.report:report",

@@ -1,0 +1,190 @@
+"""`maia eval set-choice`: asks the questions of the four-sets test, or hands them to people and takes their answers."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from maia_core.errors import UsageError
+
+if TYPE_CHECKING:
+    from maia_core.config import Choice as Chosen
+    from maia_core.config import RunConfig
+    from maia_core.protocols import Dataset
+    from maia_eval.explaining import Contexts
+    from maia_eval.results import Folder
+    from maia_eval.set_choice import Question
+
+TABLE = "set-choice.csv"
+JUDGE = "judge"
+
+
+@click.command("set-choice")
+@click.argument("folder", type=click.Path(path_type=Path), metavar="DIR")
+@click.option(
+    "--subject", default=JUDGE, show_default=True, metavar="NAME[:KEY=VALUE,...]",
+    help="Who answers: `judge` is the evaluation's own, any other name a backbone that sees the sets.",
+)  # fmt: skip
+@click.option("--questions", type=click.IntRange(1, 50), default=2, show_default=True, help="Questions a unit.")
+@click.option(
+    "--test-dataset", metavar="NAME[:KEY=VALUE,...]",
+    help="Data set of the images [default: the evaluation's held-out one].",
+)  # fmt: skip
+@click.option(
+    "--form", type=click.Path(file_okay=False, path_type=Path), metavar="FORM",
+    help="Ask nobody; write the questions for people into this folder: a page, and a table for the answers.",
+)  # fmt: skip
+@click.option("--answers", type=click.Path(path_type=Path), metavar="CSV", help="Take in a table that a person filled.")
+@click.option("--by", metavar="NAME", help="Whose answers they are; the same name again replaces them.")
+@click.option("--quiet", is_flag=True, help="Print errors only.")
+def set_choice(
+    folder: Path, subject: str, questions: int, test_dataset: str | None, form: Path | None, answers: Path | None,
+    by: str | None, quiet: bool,
+) -> None:  # fmt: skip
+    """Test whether a label tells which of four sets of images activates the unit (the paper's appendix E).
+
+    DIR is an evaluation, whose labels are tested on held-out images. Chance is 25 %.
+    """
+    from maia_eval import people
+    from maia_eval.results import Folder
+
+    evaluation = Folder(folder)
+    if answers is not None:
+        if not by:
+            raise UsageError("say whose answers these are: --by NAME")
+        people.take(evaluation, answers, by)
+    elif form is not None:
+        asked = people.write(evaluation, form, _all_questions(evaluation, questions, test_dataset))
+        click.echo(f"{form / people.PAGE}: {asked} questions; answers go into {form / people.SHEET}")
+        return
+    else:
+        _ask(evaluation, subject, questions, test_dataset, quiet)
+    _show(evaluation, quiet)
+
+
+def _ask(folder: Folder, name: str, count: int, test_dataset: str | None, quiet: bool) -> None:
+    """Asks a subject what it has not been asked yet."""
+    from maia_core.text import printable
+    from maia_eval.results import slug
+    from maia_eval.set_choice import PLACE, UnitChoices
+    from maia_eval.subjects import BackboneSubject, JudgeSubject, Subject, silent
+    from maia_judges import joined
+
+    contexts, dataset = _laboratory(folder, test_dataset)
+    context = contexts.main
+    subject: Subject
+    if name == JUDGE:
+        subject = JudgeSubject(context.part("judge"))
+    else:
+        chosen = _chosen(name)
+        subject = BackboneSubject(context.build("backbone", chosen.name, **chosen.options), context.seed)
+    explained = folder.explained()
+    # Another number of questions, or other images, are other answers.
+    place = f"{slug(name)}@{count}-{dataset.fingerprint[:8]}"
+    for unit in folder.units:
+        if folder.read(UnitChoices, PLACE, place, unit) is not None:
+            continue
+        before = subject.usage
+        asked = _questions(contexts, unit, dataset, count)
+        choices = {}
+        for explainer in folder.explainers:
+            said = explained.get((unit, explainer))
+            label = joined(said.labels) if said else ""
+            choices[explainer] = tuple(subject.answer(label, each) if label else silent() for each in asked)
+        result = UnitChoices(
+            unit=unit,
+            skipped="" if asked else "too few held-out images activate it",
+            choices=choices if asked else {},
+            usage=subject.usage - before,
+            fingerprints=context.fingerprints() | {"test data set": dataset.fingerprint},
+        )
+        folder.write(result, PLACE, place, unit)
+        if not quiet:
+            hits = (f"{who} {sum(c.hit for c in made):.2g}" for who, made in choices.items())
+            line = f"{unit}: {result.skipped or f'of {len(asked)}: ' + ', '.join(hits)}"
+            click.echo(printable(line))
+
+
+def _all_questions(folder: Folder, count: int, test_dataset: str | None) -> Iterator[tuple[str, int, Question]]:
+    """Yields every unit's questions, with their numbers."""
+    contexts, dataset = _laboratory(folder, test_dataset)
+    for unit in folder.units:
+        for number, question in enumerate(_questions(contexts, unit, dataset, count)):
+            yield unit, number, question
+
+
+def _questions(contexts: Contexts, unit: str, dataset: Dataset, count: int) -> list[Question]:
+    from maia_eval.set_choice import questions_of
+
+    context = contexts.on(unit)
+    return questions_of(context.system, dataset, count, context.seed, unit, context)
+
+
+def _laboratory(folder: Folder, test_dataset: str | None) -> tuple[Contexts, Dataset]:
+    """Builds the contexts of an evaluation, and the data set that no explainer saw."""
+    from maia_core.config import RunConfig, validated
+    from maia_core.registry import installed
+    from maia_eval.explaining import Contexts
+    from maia_eval.set_choice import SETS, SIZE
+
+    settings = folder.manifest.settings.get("config")
+    config = validated(RunConfig, settings if isinstance(settings, dict) else {}, f"the evaluation {folder.path}")
+    contexts = Contexts(config, folder.path / "runs", installed())
+    chosen = _chosen(test_dataset) if test_dataset else _real(folder, config)
+    dataset: Dataset = contexts.main.build("dataset", chosen.name, **chosen.options)
+    if len(dataset) < 2 * SETS * SIZE:
+        raise UsageError(f"the data set '{dataset.name}' has {len(dataset)} images; the test needs {2 * SETS * SIZE}")
+    return contexts, dataset
+
+
+def _real(folder: Folder, config: RunConfig) -> Chosen:
+    """Returns the evaluation's held-out data set.
+
+    Raises:
+        UsageError: it has none.
+    """
+    from maia_core.config import Choice
+    from maia_core.registry import installed
+    from maia_eval.commands import _held_out
+
+    recorded = folder.manifest.settings.get("real")
+    found = Choice.model_validate(recorded) if isinstance(recorded, dict) else _held_out(config, installed())
+    if found is None:
+        raise UsageError(f"the data set '{config.dataset.name}' has no held-out split; name one with --test-dataset")
+    return found
+
+
+def _chosen(text: str) -> Chosen:
+    from maia_core.config import Choice
+    from maia_eval.choices import spec
+
+    read = spec(text)
+    return Choice(name=read.name, **read.options)
+
+
+def _show(folder: Folder, quiet: bool) -> None:
+    """Writes the table, and prints it."""
+    from maia_core.files import write_atomically
+    from maia_eval.set_choice import rows
+    from maia_eval.summary import written
+
+    found = rows(folder)
+    text = io.StringIO(newline="")
+    table = csv.writer(text)
+    table.writerow(["subject", "explainer", "units", "questions", "share", "low", "high", "chance"])
+    for row in found:
+        share = row.share
+        table.writerow([row.subject, row.explainer, row.units, share.n, share.value, share.low, share.high, 0.25])
+    try:
+        write_atomically(folder.path / TABLE, text.getvalue().encode("utf-8", "replace"))
+    except OSError as error:
+        raise UsageError(f"cannot write {folder.path / TABLE}: {error.strerror}") from error
+    if not quiet:
+        click.echo("| subject | explainer | units | questions | right [95 %] (chance 0.25) |\n|---|---|---|---|---|")
+        for row in found:
+            click.echo(f"| {row.subject} | {row.explainer} | {row.units} | {row.share.n} | {written(row.share)} |")

@@ -1,0 +1,159 @@
+"""People as subjects of the four-sets test: a page with the questions, a table for the answers, and reading it back."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import html
+import io
+from collections.abc import Iterable
+from pathlib import Path
+
+from pydantic import Field
+
+from maia_core.errors import UsageError
+from maia_core.files import write_atomically
+from maia_core.types import Data, Image, content_id
+from maia_eval.forms import cell
+from maia_eval.results import Folder
+from maia_eval.set_choice import LETTERS, PLACE, Choice, Question, UnitChoices
+from maia_judges import joined
+
+PAGE, SHEET = "questions.html", "answers.csv"
+
+COLUMNS = ("question", "the unit responds to", "answer (A, B, C or D)")
+
+KEYS = "set-choice-key"
+"""File of an evaluation that says what each question is about; the form does not."""
+
+HEAD = """<!doctype html><html lang="en"><meta charset="utf-8"><title>Which set activates the unit?</title>
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
+<style>body{font:16px sans-serif;max-width:72rem;margin:2rem auto;padding:0 1rem}section{margin:2.5rem 0}
+.sets{display:flex;flex-wrap:wrap;gap:1rem}figure{margin:0}figcaption{text-align:center;font-weight:bold}</style>
+<h1>Which set activates the unit?</h1>
+<p>Each question describes what makes one unit of a vision model active, and shows four sets of four photographs. One
+set activates the unit strongly, the others were drawn at random. Write the letter of the set into the last column of
+<code>answers.csv</code>, in the row of the question's number. Leave it empty if you do not want to answer.</p>
+"""
+
+
+class Key(Data):
+    """What a question is about.
+
+    Attributes:
+        unit: The unit's reference.
+        explainer: Who gave the label.
+        right: The set that activates the unit, from 0.
+    """
+
+    unit: str
+    explainer: str
+    right: int = Field(ge=0, lt=len(LETTERS))
+
+
+class KeyFile(Data):
+    """Every question of a form."""
+
+    keys: dict[str, Key]
+
+
+def write(folder: Folder, out: Path, questions: Iterable[tuple[str, int, Question]]) -> int:
+    """Writes the form of an evaluation: every label of a unit with every question on it, in an order that is drawn.
+
+    Returns:
+        How many questions there are.
+
+    Raises:
+        UsageError: there is no question, or the folder cannot be written.
+    """
+    explained = folder.explained()
+    keys: dict[str, Key] = {}
+    shown: dict[str, tuple[str, Question]] = {}
+    for unit, number, question in questions:
+        for explainer in folder.explainers:
+            said = explained.get((unit, explainer))
+            label = joined(said.labels) if said else ""
+            if label:
+                parts = (str(folder.manifest.created), unit, str(number), explainer)
+                name = content_id(*(part.encode("utf-8", "replace") for part in parts))[:12]
+                keys[name] = Key(unit=unit, explainer=explainer, right=question.right)
+                shown[name] = label, question
+    if not shown:
+        raise UsageError(f"{folder.path} holds no label with a question yet")
+    text = io.StringIO(newline="")
+    table = csv.writer(text)
+    table.writerow(COLUMNS)
+    table.writerows([name, cell(shown[name][0]), ""] for name in sorted(shown))
+    page = HEAD + "".join(_section(name, *shown[name]) for name in sorted(shown)) + "</html>\n"
+    try:
+        write_atomically(out / PAGE, page.encode("utf-8", "replace"))
+        write_atomically(out / SHEET, text.getvalue().encode("utf-8-sig", "replace"))
+    except OSError as error:
+        raise UsageError(f"cannot write the form in {out}: {error.strerror}") from error
+    folder.write(KeyFile(keys=keys), KEYS)
+    return len(shown)
+
+
+def _section(name: str, label: str, question: Question) -> str:
+    figures = "".join(
+        f'<figure><img alt="" src="{_data(image)}"><figcaption>{letter}</figcaption></figure>'
+        for letter, image in zip(LETTERS, question.grids(), strict=True)
+    )
+    said = f"<p>The unit responds to: <b>{html.escape(label)}</b></p>"
+    return f'<section><h2>{name}</h2>{said}<div class="sets">{figures}</div></section>\n'
+
+
+def _data(image: Image) -> str:
+    buffer = io.BytesIO()
+    image.pil().save(buffer, "JPEG", quality=85)
+    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
+def take(folder: Folder, file: Path, by: str) -> int:
+    """Takes in the answers of a person; questions without one are left out.
+
+    Returns:
+        How many were answered.
+
+    Raises:
+        UsageError: no form was written, or the file is none of this evaluation's; the message names the row.
+    """
+    known = folder.read(KeyFile, KEYS)
+    if known is None:
+        raise UsageError(f"no form was written for {folder.path} yet: maia eval set-choice {folder.path} --form FORM")
+    answers = _read(file, known.keys)
+    units: dict[str, dict[str, list[Choice]]] = {}
+    for name, picked in answers.items():
+        key = known.keys[name]
+        made = Choice(hit=float(picked == key.right), picked=picked)
+        units.setdefault(key.unit, {}).setdefault(key.explainer, []).append(made)
+    for unit in folder.units:
+        choices = {explainer: tuple(made) for explainer, made in units.get(unit, {}).items()}
+        folder.write(UnitChoices(unit=unit, choices=choices), PLACE, f"person {by}", unit)
+    return len(answers)
+
+
+def _read(file: Path, known: dict[str, Key]) -> dict[str, int]:
+    try:
+        text = file.read_text(encoding="utf-8-sig")
+        rows = list(csv.reader(io.StringIO(text, newline=""), strict=True))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise UsageError(f"cannot read the answers in {file}: {error}") from error
+    if not rows or tuple(rows[0]) != COLUMNS:
+        raise UsageError(f"{file} is no form of `maia eval set-choice`: its columns must be {', '.join(COLUMNS)}")
+    found: dict[str, int] = {}
+    for number, row in enumerate(rows[1:], 2):
+        if not any(row):
+            continue
+        if len(row) != len(COLUMNS) or row[0] not in known:
+            raise UsageError(f"{file}, row {number}: this question is not one of the form; write the form anew")
+        if row[0] in found:
+            raise UsageError(f"{file}, row {number}: question {row[0]} is answered twice")
+        answer = row[-1].strip().upper()
+        if answer and answer not in tuple(LETTERS):
+            raise UsageError(f"{file}, row {number}: the answer must be A, B, C or D, not '{row[-1][:40]}'")
+        if answer:
+            found[row[0]] = LETTERS.index(answer)
+    if not found:
+        raise UsageError(f"{file} holds no answer; write A, B, C or D into its last column")
+    return found

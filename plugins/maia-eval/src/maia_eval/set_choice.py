@@ -1,0 +1,187 @@
+"""The four-sets test of the paper's Appendix E: can a reader of a label tell which images activate the unit?
+
+A question is a label and four sets of four held-out images: one set activates the unit strongly, three are drawn at
+random. Who answers is the subject: a judge, which predicts each image's activation from the label, a backbone, which
+sees the sets, or people. Chance is 25 %.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image as PILImage
+from pydantic import Field
+
+from maia_core.context import Context
+from maia_core.errors import UnreadableImage
+from maia_core.exemplars import BruteForce
+from maia_core.protocols import Dataset, HasExemplars, Judge, System
+from maia_core.types import QUANTILES, Data, Image, Usage, content_id
+from maia_eval import metrics
+from maia_eval.metrics import Estimate
+from maia_eval.results import Folder
+
+SETS, SIZE = 4, 4
+"""Sets in a question, and images in a set."""
+
+CHANCE = 1 / SETS
+
+LETTERS = "ABCD"
+
+PLACE = "set-choice"
+"""Subfolder of an evaluation that holds the answers."""
+
+TILE = 160
+"""Side of an image in a grid of four, in pixels."""
+
+PUBLISHED = (
+    ("ResNet-152", "MILAN", 0.66), ("ResNet-152", "MAIA", 0.785), ("ResNet-152", "human", 0.8545),
+    ("CLIP-RN50", "MILAN", 0.5719), ("CLIP-RN50", "MAIA", 0.6521), ("CLIP-RN50", "human", 0.696),
+    ("DINO-ViT", "MILAN", 0.48), ("DINO-ViT", "MAIA", 0.6739), ("DINO-ViT", "human", 0.812),
+)  # fmt: skip
+"""Table A7 of the paper: model, explainer, share of right choices by people."""
+
+
+class Choice(Data):
+    """The answer to one question.
+
+    Attributes:
+        hit: 1 for the right set, 0 for another; a share where the subject could not tell some sets apart.
+        picked: The set, from 0; None where it gave no answer or could not tell.
+    """
+
+    hit: float
+    picked: int | None = None
+
+
+class UnitChoices(Data):
+    """One subject's answers on one unit.
+
+    Attributes:
+        unit: The unit's reference.
+        skipped: Why there are no questions; the same for all explainers.
+        choices: By explainer, one for each question.
+        usage: What a backbone used.
+        fingerprints: Of the parts that made the questions.
+    """
+
+    unit: str
+    skipped: str = ""
+    choices: dict[str, tuple[Choice, ...]] = Field(default_factory=dict)
+    usage: Usage = Usage()
+    fingerprints: dict[str, str] = Field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Question:
+    """Four sets of images, and which of them activates the unit."""
+
+    sets: tuple[tuple[Image, ...], ...]
+    right: int
+
+    def grids(self) -> list[Image]:
+        """Returns each set as one image of two by two, titled with its letter."""
+        return [grid(images).retitled(f"set {letter}") for letter, images in zip(LETTERS, self.sets, strict=True)]
+
+
+def questions_of(
+    system: System, dataset: Dataset, count: int, seed: int, unit: str, context: Context
+) -> list[Question]:
+    """Makes up to `count` questions about a unit, the same ones for the same seed.
+
+    The strongly activating images are the data set's highest, `4 * count` of them, dealt to the questions at random;
+    the others are drawn from the rest of the data set.
+
+    Returns:
+        Fewer where fewer images activate the unit; none where not even four do.
+    """
+    own = system.exemplar_source(dataset) if isinstance(system, HasExemplars) else BruteForce(dataset, context.warn)
+    exemplars, statistics = own.exemplars(system, SIZE * count)
+    median = statistics.quantiles[QUANTILES.index(0.5)]
+    strong = [exemplar.image.clean or exemplar.image for exemplar in exemplars if exemplar.activation > median]
+    count = min(count, len(strong) // SIZE)
+    rng = np.random.default_rng(int(content_id(f"set-choice/{seed}/{unit}".encode()), 16))
+    dealt = rng.permutation(count * SIZE).reshape(count, SIZE)
+    others = _others(dataset, {image.id for image in strong}, count * SIZE * (SETS - 1), rng)
+    if len(others) < count * SIZE * (SETS - 1):
+        return []
+    made = []
+    for number, places in enumerate(dealt):
+        weak = others[number * SIZE * (SETS - 1) : (number + 1) * SIZE * (SETS - 1)]
+        sets = [tuple(weak[start : start + SIZE]) for start in range(0, len(weak), SIZE)]
+        right = int(rng.integers(SETS))
+        sets.insert(right, tuple(strong[place].anonymous() for place in places))
+        made.append(Question(tuple(sets), right))
+    return made
+
+
+def _others(dataset: Dataset, strong: set[str], count: int, rng: np.random.Generator) -> list[Image]:
+    """Draws readable images that are not among the strongest, no image twice."""
+    found: list[Image] = []
+    for index in rng.permutation(len(dataset)):
+        if len(found) == count:
+            break
+        try:
+            image = dataset[int(index)]
+        except UnreadableImage:
+            continue
+        if image.id not in strong:
+            found.append(image.anonymous())
+    return found
+
+
+def choose(judge: Judge, label: str, question: Question) -> Choice:
+    """Has a judge predict each image's activation from the label; the set with the highest mean is its choice.
+
+    Sets of the same mean share the choice, so a label that says nothing gets a quarter and not a lucky guess.
+    """
+    predicted = np.asarray(judge.predict(label, [image for images in question.sets for image in images]), np.float64)
+    return _highest(predicted.reshape(SETS, SIZE).mean(1), question.right)
+
+
+def _highest(means: NDArray[np.float64], right: int) -> Choice:
+    best = np.flatnonzero(means >= means.max() - 1e-9)
+    return Choice(hit=float(right in best) / len(best), picked=int(best[0]) if len(best) == 1 else None)
+
+
+def grid(images: Sequence[Image]) -> Image:
+    """Returns four images as one, two by two, each fitted into a square."""
+    canvas = PILImage.new("RGB", (2 * TILE + 4, 2 * TILE + 4), "white")
+    for number, image in enumerate(images):
+        tile = image.pil()
+        tile.thumbnail((TILE, TILE))
+        row, column = divmod(number, 2)
+        corner = column * (TILE + 4) + (TILE - tile.width) // 2, row * (TILE + 4) + (TILE - tile.height) // 2
+        canvas.paste(tile, corner)
+    return Image.from_pil(canvas)
+
+
+class Row(NamedTuple):
+    """How often one subject found the right set with the labels of one explainer."""
+
+    subject: str
+    explainer: str
+    units: int
+    share: Estimate
+
+
+def rows(folder: Folder) -> list[Row]:
+    """Returns the share of right choices of every subject, judge, backbone or person, by explainer."""
+    found = []
+    for place in sorted((folder.path / PLACE).glob("*/*.json")):
+        read = folder.read(UnitChoices, PLACE, place.parent.name, place.stem)
+        if read is not None:
+            found.append((place.parent.name, read))
+    made = []
+    for subject in dict.fromkeys(name for name, _ in found):
+        for explainer in folder.explainers:
+            own = [each.choices[explainer] for name, each in found if name == subject and explainer in each.choices]
+            hits = [choice.hit for choices in own for choice in choices]
+            if hits:
+                share = metrics.share(sum(hits), len(hits))
+                made.append(Row(subject, explainer, len(own), share))
+    return made
