@@ -108,6 +108,7 @@ class RunConfig(Data):
             "dataset_exemplars",
             "text2image",
             "edit_images",
+            "compare_prompts",
             "describe_images",
             "summarize_images",
             "log_experiment",

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from maia_core.config import CHOICES, Choice, RunConfig, cache_dir
 from maia_core.errors import PluginError, ToolError, UsageError, did_you_mean
 from maia_core.record import ImageStore, Logged
-from maia_core.types import Image, ImagePart, TextPart, Usage, as_part, content_id
+from maia_core.types import Image, ImagePart, TextPart, UnitStatistics, Usage, as_part, content_id
 
 if TYPE_CHECKING:
     from maia_core.protocols import Dataset, Describer, ExemplarSource, ImageEditor, ImageGenerator, Model, System
@@ -30,6 +30,7 @@ class Context:
         cache: Folder for what may be computed again; a plugin uses a subfolder of its own name.
         logged: What was logged so far, oldest first.
         exemplar_floor: The lowest exemplar activation, once a tool has found the exemplars.
+        statistics: The unit's over the data set, once a tool has found the exemplars.
         generated: Images that were generated or edited so far.
         spent: Tokens and money that engines used so far: a describer or a generator behind a paid service.
         images: The pixels of the run's record.
@@ -66,6 +67,7 @@ class Context:
     def _begin(self) -> None:
         self.logged: list[Logged] = []
         self.exemplar_floor: float | None = None
+        self.statistics: UnitStatistics | None = None
         self.generated = 0
         self.spent = Usage()
         self.images: ImageStore | None = None

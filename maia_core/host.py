@@ -88,6 +88,7 @@ class ToolHost:
         context.show(*call.shown)
         context.logged.extend(call.logged)
         context.exemplar_floor = call.exemplar_floor
+        context.statistics = call.statistics or context.statistics
         context.generated += call.generated
         context.spend(call.usage)
         self._on_call(call, True)
@@ -96,6 +97,7 @@ class ToolHost:
         context, method, error = self._context, call.method, ""
         logged, generated, shown_before = len(context.logged), context.generated, context.take_shown()
         spent, context.spent = context.spent, Usage()
+        statistics = context.statistics
         started = time.perf_counter()
         result: Any = None
         plain: JsonValue = None
@@ -125,6 +127,7 @@ class ToolHost:
                 "generated": context.generated - generated,
                 "usage": used,
                 "exemplar_floor": context.exemplar_floor,
+                "statistics": context.statistics if context.statistics is not statistics else None,
                 "seconds": time.perf_counter() - started,
             }
         )

@@ -36,6 +36,7 @@ from maia_core.types import (
     Reply,
     SystemRef,
     UnitInfo,
+    UnitStatistics,
     Usage,
     Verdict,
 )
@@ -137,6 +138,7 @@ class HostCall(Data):
         shown: What the call showed to the backbone.
         logged: Results that the call logged.
         exemplar_floor: The lowest exemplar activation, once a call has found it.
+        statistics: The unit's over the data set, likewise.
         generated: Images that the call generated or edited.
         usage: What engines behind the call used: a describer that is a paid service.
         images: The handles behind the references in `arguments` and `result`; not written, their pixels are.
@@ -154,6 +156,7 @@ class HostCall(Data):
     shown: tuple[Part, ...] = ()
     logged: tuple[Logged, ...] = ()
     exemplar_floor: float | None = None
+    statistics: UnitStatistics | None = None
     generated: int = 0
     usage: Usage = Usage()
     seconds: float = 0.0

@@ -48,6 +48,8 @@ class Conversation:
                     self._correction = min(4.0, max(0.25, counted))
                 self._add(Message.of("assistant", event.reply.text))
             case HostCall():
+                for entry in event.logged:
+                    self._activations[entry.image.id] = entry.activation
                 for rank, (activation, names) in enumerate(_measured(event)):
                     self._activations.update(dict.fromkeys(names, activation))
                     if event.method == "tools.dataset_exemplars":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from maia_core.agent import OBJECTION, run
+from maia_core.context import Context
 from maia_core.errors import PluginError
 from maia_core.record import MessageAdded, Verified
 from maia_core.testing.fakes import FAKE_RUN, FakeVerifier, ScriptedBackbone
@@ -81,7 +82,7 @@ def test_nothing_is_tested_where_that_is_not_asked_for(make_fake_session, config
         class Untested(NeuronDescription):
             verifiable = False
 
-        parts["task"] = Untested(None, None)
+        parts["task"] = Untested(None, Context())
     outcome = run(make_fake_session(record=events.append, parts=parts, **config), ScriptedBackbone([WRONG]))
     assert outcome.verdict is None
     assert not [event for event in events if isinstance(event, Verified)]

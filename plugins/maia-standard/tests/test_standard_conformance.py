@@ -10,6 +10,7 @@ import pytest
 from maia_core.config import PluginConfig
 from maia_core.context import Context
 from maia_core.testing.suites import DistributionSuite, TaskSuite, ToolSuite
+from maia_standard.compare import ComparePrompts
 from maia_standard.describe import DescribeImages, SummarizeImages
 from maia_standard.exemplars import DatasetExemplars
 from maia_standard.images import EditImages, Text2Image
@@ -37,6 +38,10 @@ class TestEditImages(Standard):
     name, made = "edit_images", EditImages
 
 
+class TestComparePrompts(Standard):
+    name, made = "compare_prompts", ComparePrompts
+
+
 class TestDescribeImages(Standard):
     name, made = "describe_images", DescribeImages
 
@@ -60,7 +65,7 @@ class TestDisplay(Standard):
 class TestNeuronDescription(TaskSuite):
     @pytest.fixture
     def task(self) -> NeuronDescription:
-        return NeuronDescription(PluginConfig(), None)
+        return NeuronDescription(PluginConfig(), Context())
 
 
 class TestDistribution(DistributionSuite):

@@ -45,6 +45,7 @@ class DatasetExemplars:
         """
         exemplars, statistics = self._context.exemplar_source(system).exemplars(system, self._count)
         self._context.exemplar_floor = min(exemplar.activation for exemplar in exemplars)
+        self._context.statistics = statistics
         levels = dict(zip(QUANTILES, statistics.quantiles, strict=True))
         shown = ", ".join(f"{levels[q]:.4g} at {q:.0%}" for q in (0.5, 0.75, 0.9, 0.95, 0.99))
         self._context.show(

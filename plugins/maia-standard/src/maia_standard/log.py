@@ -9,6 +9,7 @@ from maia_core.context import Context
 from maia_core.errors import ToolError
 from maia_core.record import Logged
 from maia_core.types import Image
+from maia_standard.statistics import percentile
 
 
 class LogExperiment:
@@ -53,7 +54,9 @@ class LogExperiment:
         for n, (activation, image, title) in enumerate(zip(activations, images, titles, strict=True)):
             note = notes[n] if isinstance(notes, list) else ""
             context.logged.append(Logged(title=title, activation=activation, image=image, notes=note))
-            context.show(f"{title}: activation {activation:.4g}" + (f"; {note}" if note else ""), image)
+            context.show(
+                f"{title}: activation {activation:.4g}{place(context, activation)}{note and f'; {note}'}", image
+            )
         if isinstance(notes, str) and notes:
             context.show(f"Notes: {notes}")
         floor = context.exemplar_floor
@@ -62,6 +65,16 @@ class LogExperiment:
                 f"The highest of these activations, {max(activations):.4g}, is below that of every exemplar (the "
                 f"lowest has {floor:.4g}): this does not explain the unit yet. Go on experimenting."
             )
+
+
+def place(context: Context, activation: float) -> str:
+    """Says where an activation lies in the distribution over the data set; nothing where that is not known yet."""
+    if context.statistics is None:
+        return ""
+    below = percentile(activation, context.statistics.quantiles)
+    return (
+        f" (above {below:.0%} of real images)" if below < 0.995 else f" (above {min(below, 0.999):.1%} of real images)"
+    )
 
 
 class Results:

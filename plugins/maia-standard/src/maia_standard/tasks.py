@@ -35,14 +35,22 @@ End each experiment with tools.log_experiment. Do not call run_experiment yourse
 displayed, logged and returned; then update your hypotheses and go on.
 
 Test hypotheses at several levels of abstraction, with several images a condition, with controls that lack the property,
-and with edits that change one thing only. Try to refute what you believe. An activation means something only beside the
-distribution that `dataset_exemplars` displays.
+and with edits that change one thing only. Try to refute what you believe.
+
+Know what is noise. An activation means something only beside the distribution that `dataset_exemplars` displays and
+beside controls. Two images of one prompt can differ as much as two conditions: trust means over several prompts, with
+intervals (`compare_prompts`), not a single high image. The more conditions you try, the more of them look good by luck:
+test again, with fresh prompts, what you found that way.{tested}
 
 When repeated experiments agree, give the final answer, without code:
 [DESCRIPTION]: <what the unit responds to: specific, and complete; several concepts joined by OR>
 [LABEL]: <a short label, such as "dogs", "red fruit" or "snow behind animals">
 If the unit responds to several distinct concepts, give [LABEL 1]: ..., [LABEL 2]: ... instead, one for each.
 """
+
+
+TESTED = """ Your answer will be tested on images that you have
+not seen; if it does not hold there, it comes back to you."""
 
 
 class NeuronDescriptionAnswer(BaseModel):
@@ -65,13 +73,13 @@ class NeuronDescription:
     verifiable = True
 
     def __init__(self, config: PluginConfig, context: Context) -> None:
-        pass
+        self._tested = TESTED if context.config.verify else ""
 
     def prompt(self, info: UnitInfo) -> str:
         """See `maia_core.protocols.Task`. The unit is named by its place in the model, as in the paper."""
         place = f"unit {info.unit} of layer {info.layer} of {info.model}" if info.layer else "the unit"
         note = f"\n\nAbout its activation: {info.note}" if info.note else ""
-        return PROMPT.format(unit=place) + note
+        return PROMPT.format(unit=place, tested=self._tested) + note
 
     def parse(self, sections: Mapping[str, list[str]]) -> NeuronDescriptionAnswer:
         """See `maia_core.protocols.Task`."""

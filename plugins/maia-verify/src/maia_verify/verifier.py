@@ -15,9 +15,9 @@ from maia_core.context import Context
 from maia_core.protocols import Judge
 from maia_core.types import Check, Exemplar, Explanation, Image, Probe, Verdict
 from maia_judges import NOTHING, joined, parts_of
-from maia_verify import statistics
+from maia_standard import statistics
+from maia_standard.statistics import Effect
 from maia_verify.probing import Group, Laboratory
-from maia_verify.statistics import Effect
 from maia_verify.wording import summary
 
 RESPONSE = 0.25

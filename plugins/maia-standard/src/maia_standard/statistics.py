@@ -1,4 +1,4 @@
-"""Effect sizes with intervals, of groups of replicates."""
+"""Effect sizes with intervals, and where an activation lies in the distribution over a data set."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+from maia_core.types import QUANTILES
 
 DRAWS = 2000
 """Bootstrap samples: the ends of a 95 % interval are then known to about half a percentile."""
@@ -55,6 +57,39 @@ def share(hits: int, of: int, level: float) -> Effect:
     centre = (p + z**2 / (2 * of)) / shrink
     margin = z * math.sqrt(p * (1 - p) / of + (z / (2 * of)) ** 2) / shrink
     return Effect(p, max(0.0, centre - margin), min(1.0, centre + margin))
+
+
+def mean(values: Sequence[float], level: float, seed: int) -> Effect:
+    """Returns a mean with the percentile bootstrap interval; one value has no interval, both ends are the value.
+
+    Args:
+        values: At least one.
+        level: Confidence of the interval, in (0, 1).
+        seed: Of the bootstrap.
+    """
+    array = np.asarray(values, np.float64)
+    drawn = np.random.default_rng(seed).multinomial(array.size, np.full(array.size, 1 / array.size), DRAWS)
+    low, high = np.quantile(drawn @ array / array.size, [(1 - level) / 2, (1 + level) / 2])
+    return Effect(float(array.mean()), float(low), float(high))
+
+
+def percentile(value: float, quantiles: Sequence[float]) -> float:
+    """Returns which share of a data set lies below a value, interpolated between the quantiles that are known.
+
+    Args:
+        value: An activation.
+        quantiles: The activation at each of `maia_core.types.QUANTILES`.
+    """
+    levels = np.asarray(quantiles, np.float64)
+    if value > levels[-1]:
+        return 1.0
+    # Of equal quantiles (a unit that is mostly silent) the value is above those that are below it.
+    below = int(np.searchsorted(levels, value, side="left"))
+    if below == 0:
+        return 0.0
+    low, high = levels[below - 1], levels[below]
+    part = (value - low) / (high - low) if high > low else 0.0
+    return float(QUANTILES[below - 1] + part * (QUANTILES[below] - QUANTILES[below - 1]))
 
 
 def _above(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from maia_verify.statistics import auc, share
+from maia_standard.statistics import auc, share
 
 
 def test_auc_is_the_chance_that_a_positive_exceeds_a_control():

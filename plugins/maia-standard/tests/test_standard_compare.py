@@ -1,0 +1,86 @@
+"""Conditions against controls, and where an activation lies."""
+
+from __future__ import annotations
+
+import pytest
+
+from maia_core.config import PluginConfig
+from maia_core.context import Context
+from maia_core.errors import ToolError
+from maia_core.testing.fakes import fake_parts
+from maia_core.types import QUANTILES
+from maia_standard.compare import ComparePrompts
+from maia_standard.exemplars import DatasetExemplars
+from maia_standard.log import LogExperiment
+from maia_standard.statistics import mean, percentile
+
+
+@pytest.fixture
+def context(tmp_path):
+    return Context(parts=fake_parts("red"), cache=tmp_path)
+
+
+def _shown(context):
+    return [part.text for part in context.take_shown() if part.type == "text"]
+
+
+def _prompts(*colours):
+    return [f"a {colour} disc {k}" for k in range(4) for colour in colours]
+
+
+def test_the_cause_is_told_from_what_only_varies(context):
+    compare = ComparePrompts(ComparePrompts.Config(), context)
+    found = compare(context.system, {"red": _prompts("red"), "blue": _prompts("blue")}, _prompts("green"))
+    assert {name: len(values) for name, values in found.items()} == {"red": 12, "blue": 12, "controls": 12}
+    table = _shown(context)[0].splitlines()
+    assert table[0].startswith("97.5% intervals"), "two conditions: each at half the level"
+    red, blue, controls = table[1:]
+    assert "AUC against the controls 1.00 (1.00 to 1.00)" in red
+    assert "no sure difference" in blue
+    assert "AUC" not in controls
+    assert [entry.title for entry in context.logged] == ["red"] * 12 + ["blue"] * 12 + ["controls"] * 12
+
+
+def test_a_prompt_in_two_conditions_gets_images_of_its_own_in_each(context):
+    compare = ComparePrompts(ComparePrompts.Config(samples=2), context)
+    compare(context.system, {"one": ["a red disc"], "two": ["a red disc"]}, ["a blue disc"])
+    ids = [entry.image.id for entry in context.logged]
+    assert len(set(ids)) == len(ids)
+
+
+@pytest.mark.parametrize(
+    ("conditions", "controls"), [({}, ["a"]), ({"x": []}, ["a"]), ({"x": ["a"]}, []), ({"controls": ["a"]}, ["a"])]
+)
+def test_what_cannot_be_compared_is_said(context, conditions, controls):
+    with pytest.raises(ToolError, match="compare_prompts"):
+        ComparePrompts(ComparePrompts.Config(), context)(context.system, conditions, controls)
+
+
+def test_activations_stand_beside_the_percentile_once_it_is_known(context):
+    log = LogExperiment(PluginConfig(), context)
+    image = context.generator.generate(["a red disc"], [1]).images[0]
+    log([2.0], [image], ["before"])
+    assert _shown(context) == ["before: activation 2"]
+    DatasetExemplars(DatasetExemplars.Config(), context)(context.system)
+    _shown(context)
+    log([99.0, 0.0], [image, image], ["high", "low"])
+    assert _shown(context)[:2] == [
+        "high: activation 99 (above 99.9% of real images)",
+        "low: activation 0 (above 0% of real images)",
+    ]
+
+
+def test_percentile_lies_between_the_known_quantiles():
+    quantiles = [float(q) for q in QUANTILES]
+    assert percentile(0.6, quantiles) == pytest.approx(0.6)
+    assert percentile(-1, quantiles) == 0
+    assert percentile(2, quantiles) == 1
+    silent = [0.0] * 7 + [4.0, 8.0]
+    assert percentile(0.0, silent) == 0, "a silent unit's zero is above nothing"
+    assert percentile(2.0, silent) == pytest.approx(0.97)
+
+
+def test_interval_of_a_mean_holds_it():
+    found = mean([1.0, 2.0, 3.0, 6.0], 0.95, 0)
+    assert found.low < found.value == 3.0 < found.high
+    assert mean([2.0], 0.95, 0) == (2.0, 2.0, 2.0)
