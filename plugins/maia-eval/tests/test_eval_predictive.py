@@ -10,11 +10,12 @@ import pytest
 
 from maia_core.errors import UsageError
 from maia_core.testing.fakes import FakeDataset
+from maia_eval.explaining import Contexts
 from maia_eval.forms import cell
 from maia_eval.predictive import Plan, run
 from maia_eval.report import render, terminal
 from maia_eval.results import Explained, Folder, UnitResult, slug
-from maia_eval.summary import predictive_rows, unit_results
+from maia_eval.summary import differences, predictive_rows, unit_results
 from maia_eval.tables import csv_of, markdown, tables, write_tables
 
 if TYPE_CHECKING:
@@ -255,3 +256,24 @@ def test_results_say_what_made_them(world: World, tmp_path: Path) -> None:
     assert result.fingerprints["generator/collage"] == "meanings-1"
     assert "python" in folder.manifest.versions[0]
     assert isinstance(folder.explained()["discs:colours:red", "right"], Explained)
+
+
+def test_explainers_are_compared_unit_by_unit_and_the_intervals_hold_together(world: World, tmp_path: Path) -> None:
+    plan = world.plan(list(MEANING), {"right": RIGHT, "wrong": WRONG, "nothing": "images"})
+    folder = evaluated(world, plan, tmp_path / "e")
+    found = {(d.a, d.b): d.figures for d in differences(unit_results(folder), folder.explainers, 0)}
+    assert found["right", "wrong"]["margin"].low > 0
+    assert found["wrong", "nothing"]["margin"].low < 0.5
+    alone = differences(unit_results(folder), ["right", "nothing"], 0)[0].figures["margin"]
+    together = found["right", "nothing"]["margin"]
+    assert together.low <= alone.low <= alone.high <= together.high, "more comparisons, wider intervals"
+
+
+def test_what_a_part_warns_of_is_said_once(world: World, tmp_path: Path) -> None:
+    world.dataset = FakeDataset(FakeDataset.Config(count=60, broken=(3,)))
+    lines: list[str] = []
+    plan = world.plan(["red", "green"], {"right": RIGHT})
+    contexts = Contexts(plan.config, tmp_path / "runs", world, lines.append)
+    contexts.main.cache = tmp_path / "cache"
+    run(plan, Folder.begin(tmp_path / "e", "predictive", plan.settings(), world), contexts, lambda line: None)
+    assert len([line for line in lines if "disc-3" in line]) == 1

@@ -90,7 +90,8 @@ def predictive(
     folder = Folder.begin(out, "predictive", plan.settings(), registry)
     if again:
         folder.forget_failures()
-    run(plan, folder, Contexts(config, out / "runs", registry), _teller(quiet))
+    say = _teller(quiet)
+    run(plan, folder, Contexts(config, out / "runs", registry, say), say)
     _done(out, quiet)
 
 
@@ -113,12 +114,13 @@ def synthetic(
     from maia_eval.synthetic import Plan, run
 
     registry = installed()
-    contexts = Contexts(config, out / "runs", registry)
+    say = _teller(quiet)
+    contexts = Contexts(config, out / "runs", registry, say)
     plan = Plan.of(config, specs(explainers, registry), name, each, contexts.main)
     folder = Folder.begin(out, "synthetic", plan.settings(), registry)
     if again:
         folder.forget_failures()
-    run(plan, folder, contexts, _teller(quiet))
+    run(plan, folder, contexts, say)
     _done(out, quiet)
 
 

@@ -6,7 +6,6 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 from maia_core.config import CHOICES, Choice, RunConfig
 from maia_core.context import ONE_RUN, Context
@@ -27,9 +26,11 @@ class Contexts:
     """The contexts of an evaluation: one for all, and one for each explainer that changes an engine."""
 
     def __init__(
-        self, config: RunConfig, runs: Path, registry: Registry | None = None, parts: dict[str, Any] | None = None
+        self, config: RunConfig, runs: Path, registry: Registry | None = None, say: Say = lambda line: None
     ) -> None:
-        self.main = Context(config, registry, parts=parts)
+        self.main = Context(config, registry)
+        self._say = say
+        self._noted: set[str] = set()
         self._config = config
         self._runs = runs
         self._own: dict[str, Context] = {}
@@ -46,11 +47,20 @@ class Contexts:
             runs = str(self._runs / spec.alias)
             config = adjusted(config, spec.run).model_copy(update={"runs": runs})
             if any(key.partition(".")[0] in KEPT for key in spec.run):
-                context = self._own.setdefault(spec.alias, Context(config, context.registry))
+                if spec.alias not in self._own:
+                    self._own[spec.alias] = Context(config, context.registry)
+                context = self._own[spec.alias]
         context.config = config
         context.seed = config.seed
         context.restart(Choice(name=unit, **self._options))
+        context.warn_to(self._note)
         return context
+
+    def _note(self, line: str) -> None:
+        """Says a part's warning once: a stand-in, files that were skipped."""
+        if line not in self._noted:
+            self._noted.add(line)
+            self._say(f"note: {line}")
 
 
 def explain_all(contexts: Contexts, specs: Sequence[Spec], units: Sequence[str], folder: Folder, say: Say) -> None:

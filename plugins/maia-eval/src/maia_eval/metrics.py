@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from statistics import NormalDist
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+from maia_standard.statistics import share as wilson
 
 DRAWS = 5000
 """Bootstrap samples."""
@@ -85,8 +86,8 @@ def mad(concept: ArrayLike, control: ArrayLike) -> float | None:
     return float((a.mean() - b.mean()) / b.std())
 
 
-def mean(values: Sequence[float | None], seed: int) -> Estimate:
-    """Returns the mean of what is there, with a percentile bootstrap interval (of 95 %) over the values.
+def mean(values: Sequence[float | None], seed: int, level: float = LEVEL) -> Estimate:
+    """Returns the mean of what is there, with a percentile bootstrap interval over the values.
 
     The values are one a unit: what is the same unit must not be counted as several.
     """
@@ -97,19 +98,15 @@ def mean(values: Sequence[float | None], seed: int) -> Estimate:
         return Estimate(float(there[0]), math.nan, math.nan, 1)
     rng = np.random.default_rng([seed, there.size])
     means = there[rng.integers(there.size, size=(DRAWS, there.size))].mean(1)
-    low, high = np.quantile(means, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
     return Estimate(float(there.mean()), float(low), float(high), int(there.size))
 
 
-def share(hits: float, of: int) -> Estimate:
+def share(hits: int, of: int) -> Estimate:
     """Returns a share with its Wilson score interval (Wilson 1927), of 95 %."""
     if not of:
         return Estimate(math.nan, math.nan, math.nan, 0)
-    z = NormalDist().inv_cdf((1 + LEVEL) / 2)
-    p, shrink = hits / of, 1 + z**2 / of
-    centre = (p + z**2 / (2 * of)) / shrink
-    margin = z * math.sqrt(p * (1 - p) / of + (z / (2 * of)) ** 2) / shrink
-    return Estimate(p, max(0.0, centre - margin), min(1.0, centre + margin), of)
+    return Estimate(*wilson(hits, of, LEVEL), of)
 
 
 def _same(values: NDArray[np.float64]) -> bool:

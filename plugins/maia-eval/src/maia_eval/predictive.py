@@ -63,6 +63,7 @@ class Plan:
         """Returns all that the figures depend on, for the record."""
         return {
             "config": self.config.model_dump(mode="json", exclude={"system", "runs"}),
+            "system": self.config.system.options if self.config.system else {},
             "explainers": [each.model_dump(mode="json") for each in self.specs],
             "units": list(self.units),
             "generator": self.generator.model_dump(mode="json"),

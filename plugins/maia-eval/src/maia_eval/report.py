@@ -22,6 +22,7 @@ from maia_eval.plot import plot
 from maia_eval.results import Folder
 from maia_eval.summary import (
     FIGURES,
+    differences,
     efforts,
     naming_rows,
     neuron_results,
@@ -110,6 +111,7 @@ def render(folder: Folder, base: Path) -> str:
             "results": results,
             "rows": rows,
             "plot": plot(rows, names),
+            "differences": differences(results, names, _seed(folder)),
             "lost": sum(len(result.dropped) for result in results),
             "asked": sum(len(result.dropped) + result.pool for result in results),
             "made": sum(result.made for result in results),

@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 from importlib import resources
+from itertools import combinations
 from typing import Any, NamedTuple
 
 from maia_eval import metrics
@@ -133,6 +134,38 @@ def predictive_rows(results: Sequence[UnitResult], explainers: Sequence[str], se
             }
             rows.append(Row(group, name, len(own), figures))
     return rows
+
+
+class Difference(NamedTuple):
+    """How much further one explainer is than another on the same units."""
+
+    a: str
+    b: str
+    figures: dict[str, Estimate]
+
+
+COMPARED = ("margin", "pearson", "real_pearson")
+"""Figures that explainers are compared by, unit by unit."""
+
+
+def differences(results: Sequence[UnitResult], explainers: Sequence[str], seed: int) -> list[Difference]:
+    """Returns the mean difference of each two explainers over the units that both were scored on.
+
+    The intervals hold together: each has a confidence of 1 - 0.05 / comparisons (Bonferroni).
+    """
+    pairs = list(combinations(explainers, 2))
+    level = 1 - (1 - metrics.LEVEL) / max(1, len(pairs) * len(COMPARED))
+    figures = [figure for figure in FIGURES if figure.key in COMPARED]
+    found = []
+    for a, b in pairs:
+        both = [(r, r.scores[a], r.scores[b]) for r in results if a in r.scores and b in r.scores]
+        paired = {f.key: [_less(f.of(r, x), f.of(r, y)) for r, x, y in both] for f in figures}
+        found.append(Difference(a, b, {key: metrics.mean(values, seed, level) for key, values in paired.items()}))
+    return found
+
+
+def _less(a: float | None, b: float | None) -> float | None:
+    return None if a is None or b is None else a - b
 
 
 def _layer(result: UnitResult) -> str:

@@ -16,6 +16,7 @@ from maia_eval.results import Folder
 from maia_eval.summary import (
     FIGURES,
     Preferred,
+    differences,
     efforts,
     naming_rows,
     neuron_results,
@@ -60,7 +61,13 @@ def _predictive(folder: Folder) -> dict[str, Table]:
             line |= {"label": given.label if given else "", "error": result.error, "dropped": len(result.dropped)}
             line |= {figure.key: figure.of(result, given) if given else None for figure in FIGURES}
             units.append(line)
-    return {"scores": scores, "units": units}
+    compared: Table = []
+    for each in differences(results, folder.explainers, _seed(folder)):
+        line = {"a": each.a, "b": each.b}
+        for key, estimate in each.figures.items():
+            line |= {key: estimate.value, f"{key}_low": estimate.low, f"{key}_high": estimate.high}
+        compared.append(line)
+    return {"scores": scores, "differences": compared, "units": units}
 
 
 def _synthetic(folder: Folder) -> dict[str, Table]:
