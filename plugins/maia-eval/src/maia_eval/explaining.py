@@ -103,7 +103,7 @@ def _explain(contexts: Contexts, spec: Spec, unit: str, root: Path) -> Explained
         unit=unit,
         labels=labels,
         description=explanation.description,
-        error="" if labels else "it gave an empty label",
+        error="" if labels else f"it gave no label: {explanation.description}"[:500],
         verified=verified,
         run=run,
         seconds=max(seconds, before_now),

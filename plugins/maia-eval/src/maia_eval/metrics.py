@@ -102,11 +102,12 @@ def mean(values: Sequence[float | None], seed: int, level: float = LEVEL) -> Est
     return Estimate(float(there.mean()), float(low), float(high), int(there.size))
 
 
-def share(hits: int, of: int) -> Estimate:
+def share(hits: float, of: int) -> Estimate:
     """Returns a share with its Wilson score interval (Wilson 1927), of 95 %."""
     if not of:
         return Estimate(math.nan, math.nan, math.nan, 0)
-    return Estimate(*wilson(hits, of, LEVEL), of)
+    # Ties count half, so hits need not be whole; the interval's formula does not mind.
+    return Estimate(*wilson(hits, of, LEVEL), of)  # type: ignore[arg-type]
 
 
 def _same(values: NDArray[np.float64]) -> bool:

@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from maia_collage.vocabulary import vocabulary
 from maia_core.config import PluginConfig
 from maia_core.context import Context
 from maia_core.protocols import ImageTextSimilarity
@@ -85,7 +84,7 @@ class EmbeddingJudge:
         with self._lock:
             if self._scale is None:
                 images = sample(self._context.dataset, self._reference)
-                self._scale = measured(similarity, images, _broad())
+                self._scale = measured(similarity, images, self._spread.broader())
             return self._scale
 
 
@@ -95,12 +94,6 @@ def _joined(label: str, by_leaf: dict[str, Predictions]) -> Predictions:
         return by_leaf[parts.parts[0]]
     each = [_joined(part, by_leaf) for part in parts.parts]
     return np.asarray(np.max(each, axis=0) if parts.form == "either" else np.min(each, axis=0))
-
-
-def _broad() -> list[str]:
-    """Returns the broader concepts of the tree: about one in thirty fits a picture of anything."""
-    tree = vocabulary().concepts
-    return [name for name in tree if len(tree.below(name)) > 1]
 
 
 def _drawn(*texts: str) -> tuple[str, str]:

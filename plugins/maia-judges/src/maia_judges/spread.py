@@ -50,6 +50,11 @@ class Spread:
             names = natural + [name for name in names if name not in set(natural)]
         return names
 
+    def broader(self) -> list[str]:
+        """Returns the concepts that have narrower ones: about one in thirty fits a picture of anything."""
+        tree = vocabulary().concepts
+        return [name for name in tree if len(tree.below(name)) > 1 and not self._things.isdisjoint(tree.below(name))]
+
     def kinds(self, kind: str | None, key: str = "") -> list[str]:
         """Returns kinds of background at or below `kind`."""
         return _spread(vocabulary().kinds, kind, self._kinds, key)
