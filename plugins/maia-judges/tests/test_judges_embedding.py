@@ -171,6 +171,15 @@ def test_an_empty_label_ranks_by_nothing_but_chance(judge: EmbeddingJudge) -> No
     assert 15 < firsts < 45
 
 
+def test_an_empty_label_picks_others_in_every_pool(judge: EmbeddingJudge) -> None:
+    """Else it would choose the same images for every unit, and what is one accident would look like many."""
+    firsts = set()
+    for number in range(12):
+        ranked = judge.select("images", ["a tiger", "a teapot", f"a trumpet {number}"])
+        firsts.add(ranked.index(0) < ranked.index(1))
+    assert firsts == {True, False}
+
+
 @pytest.mark.parametrize(
     ("truth", "better", "worse"),
     [

@@ -14,6 +14,7 @@ from maia_core.protocols import Backbone
 from maia_core.types import Image, content_id
 from maia_judges.asking import Asker, quoted
 from maia_judges.parts import cleaned, says_nothing
+from maia_judges.ties import keys
 
 MOST_PROMPTS = 20
 """Prompts that are written in one call; more take several calls, each told what there is already."""
@@ -112,7 +113,7 @@ class BackboneJudge:
         return list(reversed(fresh.values()))[:n]
 
     def select(self, label: str, prompts: Sequence[str]) -> list[int]:
-        """Ranks prompts by the scores that the backbone gives them; equal ones in an order that their texts decide."""
+        """Ranks prompts by the scores that the backbone gives them; equal ones as `maia_judges.ties` does."""
         scores: list[float] = []
         for start in range(0, len(prompts), MOST_SCORES):
             batch = prompts[start : start + MOST_SCORES]
@@ -122,12 +123,12 @@ class BackboneJudge:
                 f"A unit is described by this label: {quoted(label)}\nHow strongly will an image made from each of"
                 f" these prompts activate it, from 0 (not at all) to {FULL} (as strongly as anything)?\n{listed}",
             )
-        order = [content_id(label.encode("utf-8", "replace"), p.encode("utf-8", "replace")) for p in prompts]
+        order = keys(label, prompts)
         return sorted(range(len(prompts)), key=lambda i: (-scores[i], order[i], i))
 
     def compare(self, truth: str, a: str, b: str) -> int:
         """Has the better label chosen; which one is shown first depends on their texts, not on their places."""
-        turned = content_id(a.encode("utf-8", "replace")) > content_id(b.encode("utf-8", "replace"))
+        turned = keys(truth, [a, b]) != sorted(keys(truth, [a, b]))
         first, second = (b, a) if turned else (a, b)
         answer = self._asker.ask(
             _Better,

@@ -15,14 +15,15 @@ from maia_core.protocols import ImageTextSimilarity
 from maia_core.types import Image, content_id
 from maia_judges.fit import agreement, fits
 from maia_judges.meaning import method
-from maia_judges.parts import cleaned, leaves, parts_of, says_nothing
+from maia_judges.parts import leaves, parts_of, says_nothing
 from maia_judges.prompts import write
 from maia_judges.scale import Scale, measured, sample
 from maia_judges.spread import Spread, opened_pack
+from maia_judges.ties import keys
 
 Predictions = NDArray[np.float64]
 
-VERSION = 1
+VERSION = 2
 """Raised whenever the same question would get another answer."""
 
 
@@ -55,16 +56,17 @@ class EmbeddingJudge:
         return write(label, n, self._spread)
 
     def select(self, label: str, prompts: Sequence[str]) -> list[int]:
-        """Ranks prompts by how well they show what `label` says; equal ones in an order that their texts decide."""
-        fit = np.round(fits(label, prompts), 6)
-        return sorted(range(len(prompts)), key=lambda i: (-fit[i], *_drawn(label, prompts[i]), i))
+        """Ranks prompts by how well they show what `label` says; equal ones as `maia_judges.ties` orders them."""
+        fit, order = np.round(fits(label, prompts), 6), keys(label, prompts)
+        return sorted(range(len(prompts)), key=lambda i: (-fit[i], order[i], i))
 
     def compare(self, truth: str, a: str, b: str) -> int:
         """Returns which label agrees better with `truth`; between equal ones their texts decide, not their places."""
         one, other = round(agreement(truth, a), 6), round(agreement(truth, b), 6)
         if one != other:
             return 0 if one > other else 1
-        return 0 if _drawn(truth, a) <= _drawn(truth, b) else 1
+        first, second = keys(truth, [a, b])
+        return 0 if first <= second else 1
 
     def predict(self, label: str, images: Sequence[Image]) -> list[float]:
         """Predicts responses in [0, 1] from the run's similarity.
@@ -94,8 +96,3 @@ def _joined(label: str, by_leaf: dict[str, Predictions]) -> Predictions:
         return by_leaf[parts.parts[0]]
     each = [_joined(part, by_leaf) for part in parts.parts]
     return np.asarray(np.max(each, axis=0) if parts.form == "either" else np.min(each, axis=0))
-
-
-def _drawn(*texts: str) -> tuple[str, str]:
-    """Returns an order of texts that favours neither place nor spelling."""
-    return content_id(*(cleaned(text).encode() for text in texts)), texts[-1]
