@@ -1,7 +1,7 @@
 """Times `system.neuron` on 32 images against a bare forward pass of the same batch by the same network.
 
 Both run in the same memory format and in batches of the same size; the bare pass gets ready-made tensors, `neuron`
-starts at images and ends at masked images. Goal: a ratio of at most 1.15.
+starts at images and ends at masked images. Goal: a ratio of at most 1.10.
 
     python tests/bench/bench_neuron.py [--side 224] [--repeat 9]
 """

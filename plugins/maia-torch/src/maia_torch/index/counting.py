@@ -20,7 +20,7 @@ class Counter:
         self.histograms = histograms
         self._device = device
         self._starts = torch.arange(len(histograms.tops), device=device)[:, None] * BINS + CENTRE
-        self._ones = torch.ones(0, dtype=torch.int32, device=device)
+        self._one = torch.ones(1, dtype=torch.int32, device=device)
         self._send()
 
     def add(self, values: Tensor, highest: NDArray[np.float32]) -> None:
@@ -44,9 +44,7 @@ class Counter:
         place = torch.minimum((magnitude - self._below).clamp_(min=1), magnitude)
         sign = codes >> 15
         place = (place ^ sign).sub_(sign)
-        if place.numel() > self._ones.numel():
-            self._ones = torch.ones(place.numel(), dtype=torch.int32, device=self._device)
-        self._counts.view(-1).scatter_add_(0, (place + self._starts).view(-1), self._ones[: place.numel()])
+        self._counts.view(-1).scatter_add_(0, (place + self._starts).view(-1), self._one.expand(place.numel()))
 
     def fetch(self) -> Histograms:
         """Returns the histograms, with all that was counted."""

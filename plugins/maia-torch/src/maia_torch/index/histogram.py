@@ -33,6 +33,9 @@ CENTRE = SIDE + 1
 
 BINS = 2 * CENTRE + 1
 
+AT_ONCE = 256
+"""Streams whose counts are moved at once."""
+
 RELATIVE = 2.0**-MANTISSA
 ABSOLUTE = 2.0 ** (1 - OCTAVES)
 
@@ -69,13 +72,14 @@ class Histograms:
         shifts = np.minimum(floor_codes(tops) - floor_codes(self.tops), SIDE)
         for shift in np.unique(shifts[shifts > 0]):
             streams = np.flatnonzero(shifts == shift)
-            moved = self.counts[streams]
-            if moved.any():
+            for first in range(0, len(streams), AT_ONCE):
+                part = streams[first : first + AT_ONCE]
+                moved = self.counts[part]
                 for side in (moved[:, CENTRE + 1 :], moved[:, CENTRE - 1 :: -1]):  # from the smallest magnitude up
                     side[:, 0] += side[:, 1 : shift + 1].sum(axis=1, dtype=np.int32)
                     side[:, 1 : SIDE - shift + 1] = side[:, shift + 1 :].copy()
                     side[:, SIDE - shift + 1 :] = 0
-                self.counts[streams] = moved
+                self.counts[part] = moved
         self.tops = tops
 
     def merge(self, other: Histograms) -> None:

@@ -29,8 +29,9 @@ def encoded(maps: NDArray[np.float32]) -> NDArray[np.uint16]:
     """Turns maps, of shape (n, rows, columns), into steps between their least and greatest values."""
     low = maps.min(axis=(1, 2), keepdims=True)
     span = maps.max(axis=(1, 2), keepdims=True) - low
-    steps = (maps - low) * (LEVELS / np.where(span > 0, span, 1))
-    codes: NDArray[np.uint16] = np.rint(steps).astype(np.uint16)
+    steps = maps - low
+    steps *= LEVELS / np.where(span > 0, span, 1)
+    codes: NDArray[np.uint16] = np.rint(steps, out=steps).astype(np.uint16)
     return codes
 
 

@@ -21,7 +21,7 @@ Columns = Callable[[int, int], NDArray[np.float32]]
 """Takes the first and the one after the last of some units, returns their activations on the sample: float32 of shape
 (units, sampled)."""
 
-AT_ONCE = 2**22
+AT_ONCE = 2**20
 """Most numbers of the sample that are in memory at once."""
 
 
