@@ -13,10 +13,10 @@ from maia_core.config import Choice, RunConfig
 from maia_core.context import Context
 from maia_core.errors import UsageError
 from maia_core.launch import explain_in
-from maia_core.record import RunReader
+from maia_core.record import HostCall, RunReader
 from maia_core.testing.fakes import FAKE_RUN, ScriptedBackbone, fake_parts
 from maia_core.testing.inprocess import InProcessSandbox
-from maia_eval.ablate import VARIANTS, command, markdown, variants
+from maia_eval.ablate import SHOWN, VARIANTS, command, markdown, variants
 from maia_eval.choices import adjusted, spec
 from maia_eval.conduct import Conduct, conduct, invented
 
@@ -88,11 +88,7 @@ def test_a_variant_without_scores_has_dashes() -> None:
     empty = {"variant": "full", "cost": None} | dict.fromkeys(
         ["no label", "failed verification", "invented results", "copied examples", "broken programs", "programs"], 0
     )
-    figures = {
-        f"{key}{part}": None
-        for key in ("plus", "minus", "margin", "pearson", "auprc")
-        for part in ("", " low", " high")
-    }
+    figures = {f"{key}{part}": None for key in SHOWN for part in ("", " low", " high")}
     text = markdown([empty | figures | {"seconds": 0.0}])
     assert "| full | – | – | – | – | – | 0 |" in text
     assert "unknown" in text
@@ -158,8 +154,8 @@ def run_experiment(system, tools):
 def test_measured_activations_are_known_at_every_later_turn(tmp_path: Path) -> None:
     first = FAKE_RUN[1]
     folder = ran(tmp_path / "a", first, FAKE_RUN[-1])
-    calls = [event for event in RunReader(folder).events if event.event == "call" and event.method == "system.neuron"]
-    value = calls[0].result[0][0]  # type: ignore[union-attr,index]
+    reader = RunReader(folder)
+    value = next(reader.value(c.result)[0][0] for c in reader.of_type(HostCall) if c.method == "system.neuron")
     honest = ran(tmp_path / "b", first, f"A red disc, activation: {value:.2f}.\n{FAKE_RUN[1]}", FAKE_RUN[-1])
     assert conduct(honest).invented == 0
     early = ran(tmp_path / "c", f"activation: {value:.3f}1\n{first}", FAKE_RUN[-1])

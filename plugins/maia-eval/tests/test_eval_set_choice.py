@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from maia_core.config import RunConfig
 from maia_core.errors import BackboneBusy, UsageError
 from maia_core.testing.fakes import FakeDataset, FakeSystem, ScriptedBackbone
 from maia_core.types import BackboneInfo, Image, Reply, Usage
@@ -60,7 +61,7 @@ def shares(folder: Folder) -> dict[str, tuple[float, int]]:
 
 def asked(world: World, unit: str = "red", count: int = 2, seed: int = 0) -> list[Question]:
     system = FakeSystem(FakeSystem.Config(ref=unit))
-    return questions_of(system, world.dataset, count, seed, f"discs:colours:{unit}", world.contexts(None).main)
+    return questions_of(system, world.dataset, count, seed, f"discs:colours:{unit}", world.contexts(RunConfig()).main)
 
 
 def test_right_labels_find_the_set_and_labels_that_say_nothing_get_a_quarter(evaluated: Any) -> None:

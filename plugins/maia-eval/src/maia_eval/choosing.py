@@ -134,12 +134,18 @@ def _laboratory(folder: Folder, test_dataset: str | None) -> tuple[Contexts, Dat
 
     settings = folder.manifest.settings.get("config")
     config = validated(RunConfig, settings if isinstance(settings, dict) else {}, f"the evaluation {folder.path}")
-    contexts = Contexts(config, folder.path / "runs", installed())
+    contexts = Contexts(config, folder.path / "runs", installed(), _say)
     chosen = _chosen(test_dataset) if test_dataset else _real(folder, config)
     dataset: Dataset = contexts.main.build("dataset", chosen.name, **chosen.options)
     if len(dataset) < 2 * SETS * SIZE:
         raise UsageError(f"the data set '{dataset.name}' has {len(dataset)} images; the test needs {2 * SETS * SIZE}")
     return contexts, dataset
+
+
+def _say(line: str) -> None:
+    from maia_core.text import printable
+
+    click.echo(printable(" ".join(line.split())), err=True)
 
 
 def _real(folder: Folder, config: RunConfig) -> Chosen:
