@@ -44,7 +44,19 @@ from maia_core.record import (
 )
 from maia_core.replay import Journal
 from maia_core.replies import parse_reply
-from maia_core.types import BackboneInfo, CallLimits, Execution, Message, Part, Reply, TextPart, Usage, Verdict, as_part
+from maia_core.types import (
+    BackboneInfo,
+    CallLimits,
+    Execution,
+    Explanation,
+    Message,
+    Part,
+    Reply,
+    TextPart,
+    Usage,
+    Verdict,
+    as_part,
+)
 from maia_core.window import Conversation
 
 LAST_CALL = "Do not write another program"
@@ -88,10 +100,8 @@ class SessionState:
     final: bool = False
     """True once the final answer was asked for: no more programs are run."""
     answer: BaseModel | None = None
-    withdrawn: BaseModel | None = None
-    """The last answer that failed its test; it stands where no other comes."""
-    verdicts: list[Verdict] = field(default_factory=list)
-    """Of the answers so far that were tested."""
+    tested: list[tuple[BaseModel, Verdict]] = field(default_factory=list)
+    """Answers that were tested, oldest first, and what came of it."""
 
 
 class Session:
@@ -238,7 +248,7 @@ class Session:
             reason=reason,
             answer=answer.model_dump(mode="json") if answer else {},
             explanation=self.task.explanation(answer) if answer else None,
-            verdict=self.state.verdicts[-1] if answer and self.state.verdicts else None,
+            verdict=next((verdict for old, verdict in reversed(self.state.tested) if old is answer), None),
             turns=len(self.state.turns),
             usage=self.usage,
             seconds=self.state.seconds,
@@ -272,27 +282,45 @@ class Session:
             return Turn(number, reply, mistake=str(mistake))
 
     def _verify(self, verifier: Verifier, answer: BaseModel) -> Verdict:
-        """Tests the answer; one that fails is withdrawn while the run may go on, and the backbone is told why."""
-        state, number = self.state, len(self.state.turns)
+        """Tests the answer; one that fails is withdrawn while the run may go on, and the backbone is told why.
+
+        An answer that comes again is not tested again: the backbone insists.
+        """
+        state, explanation = self.state, self.task.explanation(answer)
+        before = [verdict for old, verdict in state.tested if self.task.explanation(old).labels == explanation.labels]
+        verdict = before[-1] if before else self._tested(verifier, explanation)
+        state.tested.append((answer, verdict))
+        tests_left = self.limits.verifications - len(state.tested)
+        if verdict.passed or not verdict.measured:
+            return verdict
+        state.answer = None
+        if before or not tests_left or state.final:
+            state.answer = self._best_tested()
+        else:
+            self._say(_objection(verdict, tests_left))
+        return verdict
+
+    def _tested(self, verifier: Verifier, explanation: Explanation) -> Verdict:
+        """Tests an answer, or takes from the record what came of it."""
         recorded = self.journal.recorded(Verified)
         if recorded is None:
-            before, started = self.context.spent, time.perf_counter()
+            spent, started = self.context.spent, time.perf_counter()
             try:
-                verdict = verifier.verify(self.task.explanation(answer), self.context, len(state.verdicts) + 1)
+                verdict = verifier.verify(explanation, self.context, len(self.state.tested) + 1)
             except MaiaError as error:  # The answer must not be lost over it.
                 verdict = Verdict(passed=False, measured=False, summary=f"It could not be tested: {one_line(error)}")
-            usage = self.context.spent - before
-            recorded = Verified(turn=number, verdict=verdict, usage=usage, seconds=time.perf_counter() - started)
+            usage, seconds = self.context.spent - spent, time.perf_counter() - started
+            recorded = Verified(turn=len(self.state.turns), verdict=verdict, usage=usage, seconds=seconds)
         else:
             self.context.spend(recorded.usage)
         self.journal.append(recorded)
-        state.seconds += recorded.seconds
-        state.verdicts.append(recorded.verdict)
-        tests_left = self.limits.verifications - len(state.verdicts)
-        if not recorded.verdict.passed and recorded.verdict.measured and tests_left and not state.final:
-            state.answer, state.withdrawn = None, answer
-            self._say(_objection(recorded.verdict, tests_left))
+        self.state.seconds += recorded.seconds
         return recorded.verdict
+
+    def _best_tested(self) -> BaseModel | None:
+        """Returns the answer that held most of its checks, of equals the last; None where none was tested."""
+        tested = reversed(self.state.tested)
+        return max(tested, key=lambda pair: pair[1].held, default=(None, None))[0]
 
     def _feedback(self, turn: Turn) -> Message:
         budget = f"(turn {turn.number} of {self.limits.turns})"
@@ -341,7 +369,7 @@ def _loop(session: Session, backbone: Backbone) -> RunOutcome:
                 return session.outcome("failed", f"{state.mistakes} malformed replies in a row (limits.malformed)")
         session.ask_for_answer(reason)
         _turn(session, backbone)
-        state.answer = state.answer or state.withdrawn
+        state.answer = state.answer or session._best_tested()
         return session.outcome("answered" if state.answer is not None else "stopped", reason)
     except MaiaError as error:
         return session.outcome("failed", one_line(error))
@@ -414,7 +442,7 @@ def _objection(verdict: Verdict, tests_left: int) -> Message:
     text = (
         f"{OBJECTION}. The images were made from your labels alone, or are real ones.\n{verdict.summary}\n"
         "Go on experimenting: find out what your answer misses or wrongly claims, then answer again "
-        f"({again} it will be tested). Do not repeat an answer that failed."
+        f"({again} it will be tested). An answer that you repeat ends the run as one that failed."
     )
     missed = [probe for probe in verdict.probes if probe.missed][:SHOWN]
     shown = [

@@ -493,6 +493,11 @@ class Verdict(Data):
     measured: bool = True
 
     @property
+    def held(self) -> float:
+        """Share of the checks that held; 0 where nothing could be tested."""
+        return sum(check.passed for check in self.checks) / max(1, len(self.checks))
+
+    @property
     def line(self) -> str:
         """The verdict in one line."""
         if not self.measured:

@@ -12,6 +12,7 @@ from maia_core.testing.fakes import FAKE_RUN, FakeVerifier, ScriptedBackbone
 from maia_core.types import Usage
 
 WRONG = "[DESCRIPTION]: Blue discs.\n[LABEL]: blue"
+GREEN = WRONG.replace("blue", "green").replace("Blue", "Green")
 RIGHT = FAKE_RUN[-1]
 
 
@@ -35,11 +36,28 @@ def test_a_wrong_answer_goes_back_with_what_failed_and_a_better_one_passes(make_
 def test_an_answer_that_fails_its_last_test_stands_with_its_verdict(make_fake_session):
     events = []
     session = make_fake_session(record=events.append, limits={"verifications": 2})
-    outcome = run(session, ScriptedBackbone([WRONG] * 3))
+    outcome = run(session, ScriptedBackbone([WRONG, GREEN, RIGHT]))
     assert (outcome.status, outcome.turns) == ("answered", 2)
-    assert outcome.explanation.labels == ("blue",)
+    assert outcome.explanation.labels == ("green",), "of equally wrong ones the last"
     assert not outcome.verdict.passed
     assert len(_objections(events)) == 1
+
+
+def test_a_backbone_that_insists_is_not_tested_again(make_fake_session):
+    events = []
+    outcome = run(make_fake_session(record=events.append), ScriptedBackbone([WRONG, WRONG, RIGHT]))
+    assert outcome.turns == 2
+    assert outcome.explanation.labels == ("blue",)
+    assert not outcome.verdict.passed
+    assert sum(isinstance(event, Verified) for event in events) == 1
+
+
+def test_of_answers_that_all_failed_the_one_that_held_most_stands(make_fake_session):
+    half = "[DESCRIPTION]: Red or blue discs.\n[LABEL 1]: red\n[LABEL 2]: blue"
+    session = make_fake_session(limits={"verifications": 3})
+    outcome = run(session, ScriptedBackbone([half, WRONG, GREEN]))
+    assert outcome.explanation.labels == ("red", "blue")
+    assert outcome.verdict.held == 0.5
 
 
 def test_an_answer_that_was_sent_back_is_not_lost_where_no_other_comes(make_fake_session):

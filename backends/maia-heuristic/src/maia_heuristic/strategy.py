@@ -54,7 +54,8 @@ def next_step(notebook: Notebook, seed: int) -> Step:
 def conclude_step(evidence: Evidence, seed: int) -> Step:
     """Returns the final answer: of rules that explain the measurements about as well, one that was not refuted."""
     reasoning, answer = first = conclude(evidence, seed)
-    rivals = iter(alternatives(evidence, most=RIVALS, within=CLOSE) if evidence.notebook.refuted else ())
+    others = alternatives(evidence, most=RIVALS, within=CLOSE) if evidence.notebook.refuted else []
+    rivals = iter([fit for fit in others if fit.score > evidence.best.score - CLOSE])
     while labels_in(answer) in evidence.notebook.refuted:
         rival = next(rivals, None)
         if rival is None:

@@ -38,7 +38,7 @@ class EmbeddingJudge:
 
         pack: str = ""
         """The laboratory's pack whose concepts prompts prefer; a folder or kind. Empty: the first that was fetched."""
-        reference: int = Field(64, ge=8, le=2000)
+        reference: int = Field(32, ge=8, le=2000)
         """Images of the run's data set that the scale of predictions is found on, once."""
 
     def __init__(self, config: Config, context: Context) -> None:

@@ -67,10 +67,10 @@ class HeldOut:
         """Pictures of other things."""
         edits: int = Field(8, ge=0, le=100)
         """Positives that are edited; 0: none."""
-        images: int = Field(45, ge=0, le=1000)
+        images: int = Field(30, ge=0, le=1000)
         """How many of the unit's highest images the claim must predict; 0: none. As many of those that do not activate
         it are held against them."""
-        left_out: int = Field(8, ge=0, le=100)
+        left_out: int = Field(6, ge=0, le=100)
         """How many of those that it does not predict are looked at: what they show is made, and must not activate the
         unit."""
         auc: float = Field(0.8, gt=0.5, le=1)
