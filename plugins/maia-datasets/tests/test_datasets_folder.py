@@ -13,7 +13,8 @@ from maia_core.errors import UnreadableImage, UsageError
 from maia_core.exemplars import BruteForce
 from maia_core.testing.fakes import FakeSystem, disc
 from maia_core.testing.suites import DatasetSuite, samples
-from maia_standard.folder import FolderDataset, natural
+from maia_datasets.encoded import natural
+from maia_datasets.folder import FolderDataset
 
 
 def _open(path, **options):

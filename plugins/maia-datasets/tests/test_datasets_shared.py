@@ -12,6 +12,7 @@ from maia_core.errors import UnreadableImage
 from maia_core.testing.suites import DistributionSuite
 from maia_datasets.decode import MAX_BYTES, ImageOptions, decode, keep_quiet
 from maia_datasets.encoded import EncodedImages, fingerprint, printable
+from maia_datasets.folder import FolderDataset
 from maia_datasets.stored import Place, StoredImages
 from maia_datasets.webdataset import WebDataset
 
@@ -36,14 +37,13 @@ def _odd_files(encoded):
 
 @pytest.mark.parametrize("options", [{}, {"jpeg_side": 224}], ids=["whole", "reduced"])
 def test_a_file_is_decoded_as_the_data_set_folder_does(tmp_path, encoded, tar, context, options):
-    """So an image is the same image wherever it lies. The two distributions cannot share the code."""
-    folder = pytest.importorskip("maia_standard.folder").FolderDataset
+    """So an image is the same image wherever it lies."""
     files = _odd_files(encoded)
     (tmp_path / "folder").mkdir()
     for number, content in enumerate(files):
         (tmp_path / "folder" / f"{number}.jpg").write_bytes(content)
     tar(tmp_path / "s.tar", [(f"{number}.jpg", content) for number, content in enumerate(files)])
-    one = folder(folder.Config(path=tmp_path / "folder", **options), context)
+    one = FolderDataset(FolderDataset.Config(path=tmp_path / "folder", **options), context)
     other = WebDataset(WebDataset.Config(path=str(tmp_path / "s.tar"), **options), context)
     assert [_outcome(one, n) for n in range(len(files))] == [_outcome(other, n) for n in range(len(files))]
 

@@ -14,7 +14,7 @@ from PIL import Image as PILImage
 from maia_core.errors import MaiaError, UsageError
 from maia_torch.index.command import exemplars
 
-pytest.importorskip("maia_standard", reason="the data set `folder`")
+pytest.importorskip("maia_datasets", reason="the data set `folder`")
 
 NET = """
 import torch
