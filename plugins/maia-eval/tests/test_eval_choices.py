@@ -5,14 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from maia_core.config import Choice, RunConfig
 from maia_core.context import Context
-from maia_core.errors import UsageError
+from maia_core.errors import MaiaError, UsageError
 from maia_core.registry import installed
 from maia_core.testing.fakes import FakeModel
 from maia_core.testing.suites.distribution import DistributionSuite
 from maia_eval.choices import Spec, adjusted, drawn, parted, spec, specs, units_in
+from maia_eval.command import evaluate
 
 
 class TestDistribution(DistributionSuite):
@@ -77,6 +79,25 @@ def test_units_are_drawn_by_seed_and_layer() -> None:
         drawn("discs", ["colours"], 7, 0, context)
     with pytest.raises(UsageError, match="no layer 'colour'"):
         drawn("discs", ["colour"], 1, 0, context)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ([], "no unit is chosen"),
+        (["--layer", "head"], "pass --draw"),
+        (["--units", "missing.txt"], "cannot read the units"),
+        (["--draw", "nothing"], "nothing"),
+        (["discs:colours:red", "--test-generator", "a b"], "not 'a b'"),
+    ],
+)
+def test_a_command_that_lacks_something_says_so(tmp_path: Path, arguments: list[str], says: str) -> None:
+    if installed().find("explainer", "exemplar-summary") is None:
+        pytest.skip("maia-baselines is not installed")
+    command = ["predictive", "--out", str(tmp_path / "e"), "--explainer", "exemplar-summary", *arguments]
+    with pytest.raises(MaiaError, match=says):
+        CliRunner().invoke(evaluate, command, catch_exceptions=False)
+    assert not (tmp_path / "e").exists()
 
 
 def test_a_file_of_units_may_hold_remarks(tmp_path: Path) -> None:

@@ -68,8 +68,12 @@ def predictive(
     registry = installed()
     chosen = specs(explainers, registry)
     units = [*refs, *(units_in(file) if file else [])]
+    if layers and not draw:
+        raise UsageError("--layer says where units are drawn from; pass --draw MODEL too")
     if draw:
         units += drawn(draw, layers, each, config.seed, Context(config, registry))
+    if not units and config.system is not None:
+        units = [config.system.name]
     units = list(dict.fromkeys(units))
     if not units:
         raise UsageError("no unit is chosen; name units, or pass --units FILE or --draw MODEL")

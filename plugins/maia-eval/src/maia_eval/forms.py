@@ -88,7 +88,8 @@ def questions_of(folder: Folder) -> Iterator[Question]:
     explained = folder.explained()
     found = []
     for result in neuron_results(folder):
-        labels = {name: joined(explained[result.unit, name].labels) for name in result.verdicts}
+        said = {name: explained[result.unit, name] for name in result.verdicts if (result.unit, name) in explained}
+        labels = {name: joined(each.labels) for name, each in said.items()}
         for a, b in combinations(labels, 2):
             if labels[a] and labels[b] and labels[a].lower() != labels[b].lower():
                 key = content_id(str(result.seed).encode(), result.unit.encode(), a.encode(), b.encode())
