@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -211,7 +212,7 @@ def test_damaged_files_are_named(world: World, tmp_path: Path) -> None:
         Folder(tmp_path / "nothing")
 
 
-HOSTILE = '<script>alert(1)</script> | "=cmd()" `x` [y](javascript:z)\n\x1b[31m'
+HOSTILE = '\ud800<script>alert(1)</script> | "=cmd()" `x` [y](javascript:z)\n\x1b[31m'
 
 
 def test_the_page_and_the_tables_show_everything_and_run_nothing(world: World, tmp_path: Path) -> None:
@@ -228,6 +229,10 @@ def test_the_page_and_the_tables_show_everything_and_run_nothing(world: World, t
     assert {file.name for file in files} >= {"scores.csv", "units.csv", "effort.csv", "tables.md"}
     assert "<script>" not in (tmp_path / "t" / "tables.md").read_text()
     assert len(terminal(folder)) == 3
+    if importlib.util.find_spec("pyarrow"):
+        import pyarrow.parquet as pq
+
+        assert pq.read_table(tmp_path / "t" / "units.parquet").num_rows == 2 * len(MEANING)
     assert any(row["published"] for row in found["scores"])
     units = [row for row in found["units"] if row["explainer"] == "right"]
     assert [row["label"] for row in units] == list(MEANING.values())

@@ -18,6 +18,9 @@ from maia_eval.results import Explained, Folder
 
 Say = Callable[[str], None]
 
+MOST = 20_000
+"""Characters of a text from an explainer that are kept."""
+
 KEPT = frozenset(CHOICES) - frozenset(ONE_RUN)
 """Parts that a context keeps from run to run: an explainer that changes one needs a context of its own."""
 
@@ -95,21 +98,27 @@ def _explain(contexts: Contexts, spec: Spec, unit: str, root: Path) -> Explained
         # Also a plugin's own mistake: the other explainers and units go on, as in a sweep.
         failed = one_line(error)[:500]
         return Explained(explainer=spec.alias, unit=unit, error=failed, seconds=time.monotonic() - start)
-    labels = tuple(dict.fromkeys(label.strip() for label in explanation.labels if label.strip()))
+    labels = tuple(dict.fromkeys(filter(None, (_recordable(label).strip() for label in explanation.labels))))
+    description = _recordable(explanation.description)
     seconds = time.monotonic() - start
     run, usage, verified, before_now = _run(explanation, root)
     return Explained(
         explainer=spec.alias,
         unit=unit,
         labels=labels,
-        description=explanation.description,
-        error="" if labels else f"it gave no label: {explanation.description}"[:500],
+        description=description,
+        error="" if labels else f"it gave no label: {description}"[:500],
         verified=verified,
         run=run,
         seconds=max(seconds, before_now),
         usage=usage if run else context.spent - before,
         details=explanation.details,
     )
+
+
+def _recordable(text: str) -> str:
+    """Returns a text of bounded length without lone surrogates, which no record can hold."""
+    return text[:MOST].encode("utf-8", "replace").decode()
 
 
 def _run(explanation: Explanation, root: Path) -> tuple[str, Usage, bool | None, float]:
