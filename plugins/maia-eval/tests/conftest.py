@@ -61,7 +61,10 @@ class Similarity:
 
     def similarity(self, images: Sequence[Image], texts: Sequence[str]) -> NDArray[np.float32]:
         columns = [colour_of(f"a {text}") for text in texts]
-        return np.array([[is_colour(i.pixels(), c).mean() if c in COLOURS else 0 for c in columns] for i in images])
+        shares = {
+            c: np.array([is_colour(i.pixels(), c).mean() if c in COLOURS else 0 for i in images]) for c in set(columns)
+        }
+        return np.array([shares[c] for c in columns], np.float32).T.reshape(len(images), len(texts))
 
 
 class Says:
