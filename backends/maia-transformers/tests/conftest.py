@@ -284,8 +284,8 @@ def tiny(tmp_path_factory):
 
 
 @pytest.fixture
-def context():
-    return Context(parts=fake_parts())
+def context(tmp_path):
+    return Context(parts=fake_parts(), cache=tmp_path / "cache")
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from maia_transformers.describer import TransformersDescriber
 
 class TestDistribution(DistributionSuite):
     distribution = "maia-transformers"
-    light = frozenset({"maia_vlm"})
+    light = frozenset({"maia_cache", "maia_vlm"})
 
 
 class Backbone(BackboneSuite):

@@ -18,6 +18,7 @@ from maia_core.testing.suites.distribution import DistributionSuite
 
 class TestDistribution(DistributionSuite):
     distribution = "maia-collage"
+    light = frozenset({"maia_cache"})
     optional = frozenset({"resvg_py", "safetensors", "tokenizers"})
 
 

@@ -236,3 +236,18 @@ def test_every_concept_of_the_real_pack_is_drawn_as_itself(real_pack: Pack) -> N
         assert warning == "", concept
         [placed] = scene.objects
         assert concept in vocabulary().concepts.path(real_pack.cutout(placed.cutout).concept)
+
+
+def test_the_engines_of_a_run_draw_and_edit_a_picture_once(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
+    from maia_collage.engines import Editor, Generator
+
+    def make() -> list[str]:
+        drawn = Generator(CollageGenerator.Config(size=96), context).generate(["a tiger on grass"], [1])
+        edited = Editor(Editor.Config(), context).edit(drawn.images, ["replace the tiger with a car"], [1])
+        assert edited.warnings == [""], "what came from the cache can be edited"
+        return [drawn.images[0].id, edited.images[0].id]
+
+    first = make()
+    monkeypatch.setattr("maia_collage.generator.compose", None)
+    monkeypatch.setattr("maia_collage.editor.read", None)
+    assert make() == first

@@ -16,3 +16,4 @@ class TestNearest(DescriberSuite):
 
 class TestDistribution(DistributionSuite):
     distribution = "maia-nearest"
+    light = frozenset({"maia_cache"})

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from pydantic import Field
 
+from maia_cache import CachedDescriber, shared
 from maia_core.config import validated
 from maia_core.context import Context
 from maia_core.errors import BackboneBusy, BackboneError, ContextTooLong, ToolError, UsageError
@@ -16,11 +17,11 @@ from maia_llama_cpp.options import ModelOptions
 from maia_vlm import ChatDescriber
 
 
-class LlamaCppDescriber(ChatDescriber):
+class LlamaCppDescriber(CachedDescriber):
     """Describes images with a model in a GGUF file and its projector, each image in a fresh conversation.
 
     Without a file of its own it uses the one of the run's backbone, where that is `llama-cpp`, too: the weights are
-    loaded once. The likeliest words are taken, so that an image is described alike every time.
+    loaded once. The likeliest words are taken, so that an image is described alike every time: once over all runs.
     """
 
     class Config(ModelOptions):
@@ -41,9 +42,10 @@ class LlamaCppDescriber(ChatDescriber):
             raise UsageError(f"describer 'llama-cpp' needs a model that sees: set {where}.projector to its projector")
         self._model = LocalModel(options, context, where)
         self._limits = CallLimits(max_output_tokens=config.answer_tokens, seconds=context.config.limits.call_seconds)
-        super().__init__(
+        asking = ChatDescriber(
             self._answers, f"{self._model.fingerprint} {self._limits.max_output_tokens}", self._model.most_pictures
         )
+        super().__init__(asking, shared(context), "llama-cpp-describer", step=16)
 
     def close(self) -> None:
         """Gives the weights back; they are freed if nobody else uses them. The describer cannot be used afterwards."""

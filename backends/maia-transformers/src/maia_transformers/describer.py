@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
+from maia_cache import CachedDescriber, shared
 from maia_core.context import Context
 from maia_core.errors import UsageError
 from maia_core.types import Message, Reply
@@ -17,10 +18,10 @@ if TYPE_CHECKING:
     from maia_transformers.chat import Chat
 
 
-class TransformersDescriber(ChatDescriber):
+class TransformersDescriber(CachedDescriber):
     """Asks a vision-language model what images show: each image in a fresh conversation, many of these in a batch.
 
-    It always takes the likeliest token, so that the same image is described alike.
+    It always takes the likeliest token, so that the same image is described alike; it is described once over all runs.
     """
 
     class Config(ModelOptions):
@@ -46,11 +47,12 @@ class TransformersDescriber(ChatDescriber):
         if not self._chat.images:
             self._chat.close()
             raise UsageError(f"{config.model} sees no images; choose a vision-language model as the describer")
-        super().__init__(
+        asking = ChatDescriber(
             Batches(self._chat, config.batch, config.tokens, context.warn),
             f"{self._chat.fingerprint} {config.tokens}",
             config.max_pictures,
         )
+        super().__init__(asking, shared(context), f"transformers-describer-{config.model}", step=4 * config.batch)
 
     def close(self) -> None:
         """Frees the weights, unless a backbone still uses them."""

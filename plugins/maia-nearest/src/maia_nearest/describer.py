@@ -6,6 +6,7 @@ import threading
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from maia_cache import CachedDescriber, shared
 from maia_core.config import PluginConfig
 from maia_core.context import Context
 from maia_core.protocols import LabelledDataset, Model
@@ -82,3 +83,12 @@ class Nearest:
                     self._context.warn,
                 )
             return self._learned
+
+
+class CachedNearest(CachedDescriber):
+    """The describer as a run uses it: the same image is described once over all runs."""
+
+    Config = Nearest.Config
+
+    def __init__(self, config: Nearest.Config, context: Context) -> None:
+        super().__init__(Nearest(config, context), shared(context), "nearest")
