@@ -18,6 +18,9 @@ from maia_eval.results import Explained, Folder
 
 Say = Callable[[str], None]
 
+RUN = "run"
+"""Where an explanation's details hold the folder of its run."""
+
 MOST = 20_000
 """Characters of a text from an explainer that are kept."""
 
@@ -112,7 +115,7 @@ def _explain(contexts: Contexts, spec: Spec, unit: str, root: Path) -> Explained
         run=run,
         seconds=max(seconds, before_now),
         usage=usage if run else context.spent - before,
-        details=explanation.details,
+        details={key: value for key, value in explanation.details.items() if key != RUN},
     )
 
 
@@ -123,7 +126,7 @@ def _recordable(text: str) -> str:
 
 def _run(explanation: Explanation, root: Path) -> tuple[str, Usage, bool | None, float]:
     """Returns the folder of the run that made an explanation, all that it used, the verdict on it, and its seconds."""
-    place = explanation.details.get("run")
+    place = explanation.details.get(RUN)
     if not isinstance(place, str) or not (Path(place) / MANIFEST).is_file():
         return "", Usage(), None, 0.0
     try:

@@ -134,7 +134,7 @@ def _best(rows: Sequence[Any], row: Any, key: str) -> bool:
     values = [r.figures[key].value for r in rows if r.group == row.group and r.figures[key].n]
     own: Estimate = row.figures[key]
     wanted = (min if key.startswith("minus") or key == "minus_raw" else max)(values, default=None)
-    return bool(own.n and len(values) > 1 and own.value == wanted)
+    return bool(own.n and len(set(values)) > 1 and own.value == wanted)
 
 
 def _link(run: Path, base: Path) -> str:
