@@ -200,6 +200,8 @@ def test_a_unit_that_does_not_exist_is_said_before_any_work(world: World, tmp_pa
     with pytest.raises(UsageError, match="no unit 'mauve'"):
         evaluated(world, world.plan(["red", "mauve"], {"right": RIGHT}), tmp_path / "e")
     assert world.asked == []
+    folder = evaluated(world, world.plan(["red"], {"right": RIGHT}), tmp_path / "e")
+    assert len(unit_results(folder)) == 1, "the corrected command goes to the same folder"
 
 
 def test_damaged_files_are_named(world: World, tmp_path: Path) -> None:

@@ -193,12 +193,14 @@ class Folder:
     def begin(cls, path: Path, kind: Kind, settings: Mapping[str, Any], registry: Registry) -> Folder:
         """Begins an evaluation, or goes on with one of the same settings.
 
+        One that has come to nothing yet (a unit was misspelt) is begun anew.
+
         Raises:
             UsageError: the folder holds an evaluation of other settings, or cannot be written.
         """
         now = versions(registry)
         wanted: dict[str, JsonValue] = json.loads(json.dumps(dict(settings)))
-        if (path / MANIFEST).exists():
+        if (path / MANIFEST).exists() and any(path.glob("*/**/*.json")):
             folder = cls(path)
             old = folder.manifest
             if old.kind != kind:
