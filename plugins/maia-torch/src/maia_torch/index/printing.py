@@ -123,7 +123,7 @@ class ProgressLine:
 
     def __call__(self, what: str, done: int, of: int) -> None:
         now = time.monotonic()
-        if what != self._doing:
+        if what != self._doing or done < self._first:  # There may be several rounds of one kind.
             self._doing, self._started, self._first = what, now, done
         live = sys.stderr.isatty()
         if done < of and now - self._told < (0.2 if live else 30):
