@@ -10,7 +10,7 @@ So does the index beside it, before and after.
 
     python tests/bench/bench_exemplars.py [PART ...]
 
-About 3 minutes on two cores. `bench_neuron.py` has the cost of `system.neuron`.
+About 4 minutes on two quiet cores. `bench_neuron.py` has the cost of `system.neuron`.
 """
 
 from __future__ import annotations
@@ -168,7 +168,7 @@ def part_bare() -> None:
     """Index of 5 layers, 3,904 units, against a bare pass in the same precision (goal: 0.90)."""
     model = resnet()
     layers = [model.layer(name) for name in LAYERS]
-    for precision, images in (("exact", 144), ("bfloat16", 256)):
+    for precision, images in (("exact", 112), ("bfloat16", 208)):
         index, bare = in_turns(model, layers, images, precision, warm=2)
         name = "float32" if precision == "exact" else precision
         ratio = statistics.median(b / i for i, b in zip(index, bare, strict=True))
