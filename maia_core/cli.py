@@ -154,7 +154,10 @@ def _config(file: Path | None, options: tuple[str, ...], seed: int | None, chose
         (dotted if whole else bare).append((key, value))
     config = load(file, overrides + dotted)
     if bare:
-        config = load(file, overrides + dotted + [(f"{_owner(config, key)}.{key}", value) for key, value in bare])
+        named = {key for key, value in chosen.items() if value is not None}
+        config = load(
+            file, overrides + dotted + [(f"{_owner(config, key, named)}.{key}", value) for key, value in bare]
+        )
     return config
 
 
@@ -171,8 +174,11 @@ def option_value(option: str) -> tuple[str, Any]:
         return key.strip(), value
 
 
-def _owner(config: RunConfig, option: str) -> str:
-    """Returns the key of the one chosen plugin, or table of limits, that has an option of this name."""
+def _owner(config: RunConfig, option: str, named: set[str]) -> str:
+    """Returns the key of the one chosen plugin, or table of limits, that has an option of this name.
+
+    Of several, the one that was `named` on the command line is meant.
+    """
     from maia_core.config import CHOICES as keys
     from maia_core.config import PluginConfig, RunConfig
 
@@ -192,8 +198,9 @@ def _owner(config: RunConfig, option: str) -> str:
         offered += [f"{key}.{field}" for field in fields]
         if option in fields:
             owners.append(f"{key}.{option}")
-    if len(owners) == 1:
-        return owners[0].partition(".")[0]
+    meant = [key for key in owners if key.partition(".")[0] in named] if len(owners) > 1 else owners
+    if len(meant) == 1:
+        return meant[0].partition(".")[0]
     if owners:
         raise click.UsageError(f"-o {option}: several plugins have it; choose {' or '.join(owners)}")
     near = did_you_mean(option, [*RunConfig.model_fields, *offered, *(o.partition(".")[2] for o in offered)])

@@ -3,6 +3,7 @@ import os
 import subprocess
 import sys
 
+import click
 import pytest
 
 MAIA = [sys.executable, "-c", "from maia_core.cli import main; main()"]
@@ -112,3 +113,13 @@ def test_json_progress_is_json(capsys):
 
     JsonProgress().run_finished(RunOutcome(status="stopped", reason="x"))
     assert json.loads(capsys.readouterr().out)["status"] == "stopped"
+
+
+def test_an_option_that_several_have_is_that_of_the_plugin_that_was_named():
+    from maia_core.cli import _config
+
+    named = _config(None, ("size=96",), None, {"generator": "collage", "dataset": None})
+    assert named.generator.options == {"size": 96}
+    assert named.dataset.options == {}
+    with pytest.raises(click.UsageError, match=r"choose dataset\.size or generator\.size"):
+        _config(None, ("size=96",), None, {"generator": None, "dataset": None})

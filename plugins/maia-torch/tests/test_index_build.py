@@ -457,7 +457,7 @@ def test_numbers_that_lead_nowhere_are_named_not_followed(deep, tmp_path, hostil
         np.save(folder / "id_ends.npy", ends + 10**9)
     else:
         text = (folder / "sheet.json").read_text()
-        (folder / "sheet.json").write_text(text.replace('"k": 64', '"k": -1'))
+        (folder / "sheet.json").write_text(text.replace('"k": 32', '"k": -1'))
 
     def read() -> None:
         unit = LayerIndex(folder).unit(3)

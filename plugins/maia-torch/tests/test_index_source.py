@@ -120,9 +120,9 @@ def test_an_answer_is_tested_on_exemplars_that_were_not_shown_without_another_pa
     unit = model.unit("mix:2")
     shown, _ = unit.exemplar_source(folder).exemplars(unit, 15)
     before = net.passes
-    tested, _ = unit.exemplar_source(folder).exemplars(unit, 38)
+    tested, _ = unit.exemplar_source(folder).exemplars(unit, 32)
     assert tested[:15] == shown
-    assert net.passes - before == 2, "only the masks of 23 images, whose maps are not kept, take two batches"
+    assert net.passes - before == 2, "only the masks of 17 images, whose maps are not kept, take two batches"
 
 
 @pytest.mark.parametrize("change", ["weights", "quantile", "data set", "layer"])

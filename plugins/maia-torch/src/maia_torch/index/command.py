@@ -64,7 +64,7 @@ def exemplars() -> None:
 )
 @click.option(
     "--k",
-    default=64,
+    default=32,
     show_default=True,
     type=click.IntRange(1, 1000),
     help="Exemplars of each unit; a run that needs more measures the layer anew.",

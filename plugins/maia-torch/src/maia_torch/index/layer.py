@@ -36,7 +36,7 @@ from maia_torch.index.sampling import SAMPLE, rank_error
 
 SHEET = "sheet.json"
 
-EXEMPLARS = 64
+EXEMPLARS = 32
 """Exemplars of a unit that are kept. The paper shows 15; an answer is tested on those that follow."""
 
 CEILING = 1e-4
