@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from maia_core.config import RunConfig
 from maia_core.errors import BackboneBusy, UsageError
 from maia_core.testing.fakes import FakeDataset, FakeSystem, ScriptedBackbone
 from maia_core.types import BackboneInfo, Image, Reply, Usage
@@ -19,7 +18,7 @@ from maia_eval import people
 from maia_eval.choosing import set_choice
 from maia_eval.predictive import run
 from maia_eval.results import Folder
-from maia_eval.set_choice import PLACE, Question, choose, grid, questions_of, rows
+from maia_eval.set_choice import PLACE, HeldOut, Question, choose, grid, questions_of, rows
 from maia_eval.subjects import BackboneSubject
 
 if TYPE_CHECKING:
@@ -61,7 +60,7 @@ def shares(folder: Folder) -> dict[str, tuple[float, int]]:
 
 def asked(world: World, unit: str = "red", count: int = 2, seed: int = 0) -> list[Question]:
     system = FakeSystem(FakeSystem.Config(ref=unit))
-    return questions_of(system, world.dataset, count, seed, f"discs:colours:{unit}", world.contexts(RunConfig()).main)
+    return questions_of(system, HeldOut(world.dataset, 60), count, seed, f"discs:colours:{unit}")
 
 
 def test_right_labels_find_the_set_and_labels_that_say_nothing_get_a_quarter(evaluated: Any) -> None:

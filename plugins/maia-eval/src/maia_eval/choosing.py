@@ -15,10 +15,9 @@ from maia_core.errors import UsageError
 if TYPE_CHECKING:
     from maia_core.config import Choice as Chosen
     from maia_core.config import RunConfig
-    from maia_core.protocols import Dataset
     from maia_eval.explaining import Contexts
     from maia_eval.results import Folder
-    from maia_eval.set_choice import Question
+    from maia_eval.set_choice import HeldOut, Question
 
 TABLE = "set-choice.csv"
 JUDGE = "judge"
@@ -35,6 +34,7 @@ JUDGE = "judge"
     "--test-dataset", metavar="NAME[:KEY=VALUE,...]",
     help="Data set of the images [default: the evaluation's held-out one].",
 )  # fmt: skip
+@click.option("--images", type=click.IntRange(32), default=600, show_default=True, help="Held-out images to draw from.")
 @click.option(
     "--form", type=click.Path(file_okay=False, path_type=Path), metavar="FORM",
     help="Ask nobody; write the questions for people into this folder: a page, and a table for the answers.",
@@ -43,8 +43,8 @@ JUDGE = "judge"
 @click.option("--by", metavar="NAME", help="Whose answers they are; the same name again replaces them.")
 @click.option("--quiet", is_flag=True, help="Print errors only.")
 def set_choice(
-    folder: Path, subject: str, questions: int, test_dataset: str | None, form: Path | None, answers: Path | None,
-    by: str | None, quiet: bool,
+    folder: Path, subject: str, questions: int, test_dataset: str | None, images: int, form: Path | None,
+    answers: Path | None, by: str | None, quiet: bool,
 ) -> None:  # fmt: skip
     """Test whether a label tells which of four sets of images activates the unit (the paper's appendix E).
 
@@ -59,23 +59,24 @@ def set_choice(
             raise UsageError("say whose answers these are: --by NAME")
         people.take(evaluation, answers, by)
     elif form is not None:
-        asked = people.write(evaluation, form, _all_questions(evaluation, questions, test_dataset))
+        asked = people.write(evaluation, form, _all_questions(evaluation, questions, test_dataset, images))
         click.echo(f"{form / people.PAGE}: {asked} questions; answers go into {form / people.SHEET}")
         return
     else:
-        _ask(evaluation, subject, questions, test_dataset, quiet)
+        _ask(evaluation, subject, questions, test_dataset, images, quiet)
     _show(evaluation, quiet)
 
 
-def _ask(folder: Folder, name: str, count: int, test_dataset: str | None, quiet: bool) -> None:
+def _ask(folder: Folder, name: str, count: int, test_dataset: str | None, images: int, quiet: bool) -> None:
     """Asks a subject what it has not been asked yet."""
     from maia_core.text import printable
+    from maia_core.types import content_id
     from maia_eval.results import slug
     from maia_eval.set_choice import PLACE, UnitChoices
     from maia_eval.subjects import BackboneSubject, JudgeSubject, Subject, silent
     from maia_judges import joined
 
-    contexts, dataset = _laboratory(folder, test_dataset)
+    contexts, held = _laboratory(folder, test_dataset, images)
     context = contexts.main
     subject: Subject
     if name == JUDGE:
@@ -85,12 +86,12 @@ def _ask(folder: Folder, name: str, count: int, test_dataset: str | None, quiet:
         subject = BackboneSubject(context.build("backbone", chosen.name, **chosen.options), context.seed)
     explained = folder.explained()
     # Another number of questions, or other images, are other answers.
-    place = f"{slug(name)}@{count}-{dataset.fingerprint[:8]}"
+    place = f"{slug(name)}@{count}-{content_id(f'{held.dataset.fingerprint}/{images}'.encode())[:8]}"
     for unit in folder.units:
         if folder.read(UnitChoices, PLACE, place, unit) is not None:
             continue
         before = subject.usage
-        asked = _questions(contexts, unit, dataset, count)
+        asked = _questions(contexts, unit, held, count)
         choices = {}
         for explainer in folder.explainers:
             said = explained.get((unit, explainer))
@@ -101,7 +102,7 @@ def _ask(folder: Folder, name: str, count: int, test_dataset: str | None, quiet:
             skipped="" if asked else "too few held-out images activate it",
             choices=choices if asked else {},
             usage=subject.usage - before,
-            fingerprints=context.fingerprints() | {"test data set": dataset.fingerprint},
+            fingerprints=context.fingerprints() | {"test data set": held.dataset.fingerprint},
         )
         folder.write(result, PLACE, place, unit)
         if not quiet:
@@ -110,36 +111,35 @@ def _ask(folder: Folder, name: str, count: int, test_dataset: str | None, quiet:
             click.echo(printable(line))
 
 
-def _all_questions(folder: Folder, count: int, test_dataset: str | None) -> Iterator[tuple[str, int, Question]]:
+def _all_questions(
+    folder: Folder, count: int, test_dataset: str | None, images: int
+) -> Iterator[tuple[str, int, Question]]:
     """Yields every unit's questions, with their numbers."""
-    contexts, dataset = _laboratory(folder, test_dataset)
+    contexts, held = _laboratory(folder, test_dataset, images)
     for unit in folder.units:
-        for number, question in enumerate(_questions(contexts, unit, dataset, count)):
+        for number, question in enumerate(_questions(contexts, unit, held, count)):
             yield unit, number, question
 
 
-def _questions(contexts: Contexts, unit: str, dataset: Dataset, count: int) -> list[Question]:
+def _questions(contexts: Contexts, unit: str, held: HeldOut, count: int) -> list[Question]:
     from maia_eval.set_choice import questions_of
 
     context = contexts.on(unit)
-    return questions_of(context.system, dataset, count, context.seed, unit, context)
+    return questions_of(context.system, held, count, context.seed, unit)
 
 
-def _laboratory(folder: Folder, test_dataset: str | None) -> tuple[Contexts, Dataset]:
-    """Builds the contexts of an evaluation, and the data set that no explainer saw."""
+def _laboratory(folder: Folder, test_dataset: str | None, images: int) -> tuple[Contexts, HeldOut]:
+    """Builds the contexts of an evaluation, and reads images that no explainer saw."""
     from maia_core.config import RunConfig, validated
     from maia_core.registry import installed
     from maia_eval.explaining import Contexts
-    from maia_eval.set_choice import SETS, SIZE
+    from maia_eval.set_choice import HeldOut
 
     settings = folder.manifest.settings.get("config")
     config = validated(RunConfig, settings if isinstance(settings, dict) else {}, f"the evaluation {folder.path}")
     contexts = Contexts(config, folder.path / "runs", installed(), _say)
     chosen = _chosen(test_dataset) if test_dataset else _real(folder, config)
-    dataset: Dataset = contexts.main.build("dataset", chosen.name, **chosen.options)
-    if len(dataset) < 2 * SETS * SIZE:
-        raise UsageError(f"the data set '{dataset.name}' has {len(dataset)} images; the test needs {2 * SETS * SIZE}")
-    return contexts, dataset
+    return contexts, HeldOut(contexts.main.build("dataset", chosen.name, **chosen.options), images)
 
 
 def _say(line: str) -> None:

@@ -16,17 +16,19 @@ from numpy.typing import NDArray
 from PIL import Image as PILImage
 from pydantic import Field
 
-from maia_core.context import Context
-from maia_core.errors import UnreadableImage
-from maia_core.exemplars import BruteForce
-from maia_core.protocols import Dataset, HasExemplars, Judge, System
-from maia_core.types import QUANTILES, Data, Image, Usage, content_id
+from maia_core.errors import UnreadableImage, UsageError
+from maia_core.protocols import Dataset, Judge, System
+from maia_core.types import Data, Image, Usage, content_id
 from maia_eval import metrics
 from maia_eval.metrics import Estimate
 from maia_eval.results import Folder
+from maia_eval.studio import Reality
 
 SETS, SIZE = 4, 4
 """Sets in a question, and images in a set."""
+
+LEAST = 2 * SETS * SIZE
+"""Fewest held-out images: twice what a question shows."""
 
 CHANCE = 1 / SETS
 
@@ -88,50 +90,48 @@ class Question:
         return [grid(images).retitled(f"set {letter}") for letter, images in zip(LETTERS, self.sets, strict=True)]
 
 
-def questions_of(
-    system: System, dataset: Dataset, count: int, seed: int, unit: str, context: Context
-) -> list[Question]:
+class HeldOut(Reality):
+    """Held-out images as they are: a synthetic neuron knows a collage by where it comes from. Subjects see no names."""
+
+    def __init__(self, dataset: Dataset, count: int) -> None:
+        """Reads up to `count` images, evenly from the whole data set.
+
+        Raises:
+            UsageError: fewer than 32 can be read.
+        """
+        super().__init__(dataset, 0)
+        for index in np.unique(np.linspace(0, max(0, len(dataset) - 1), min(count, len(dataset)), dtype=int)):
+            try:
+                self.images.append(dataset[int(index)])
+            except UnreadableImage:
+                self.skipped += 1
+        if len(self.images) < LEAST:
+            raise UsageError(f"the data set '{dataset.name}' has {len(self.images)} images; the test needs {LEAST}")
+
+
+def questions_of(system: System, held: HeldOut, count: int, seed: int, unit: str) -> list[Question]:
     """Makes up to `count` questions about a unit, the same ones for the same seed.
 
-    The strongly activating images are the data set's highest, `4 * count` of them, dealt to the questions at random;
-    the others are drawn from the rest of the data set.
+    The strongly activating images are the highest, `4 * count` of them, dealt to the questions at random; the others
+    are drawn from the rest.
 
     Returns:
-        Fewer where fewer images activate the unit; none where not even four do.
+        Fewer where fewer images activate the unit more than the median image does, or where there are too few others;
+        none where not even four do.
     """
-    own = system.exemplar_source(dataset) if isinstance(system, HasExemplars) else BruteForce(dataset, context.warn)
-    exemplars, statistics = own.exemplars(system, SIZE * count)
-    median = statistics.quantiles[QUANTILES.index(0.5)]
-    strong = [exemplar.image.clean or exemplar.image for exemplar in exemplars if exemplar.activation > median]
-    count = min(count, len(strong) // SIZE)
+    activations = held.activations(system)
+    order = np.argsort(-activations, kind="stable")
+    strong = [int(i) for i in order[: SIZE * count] if activations[i] > np.median(activations)]
+    count = min(count, len(strong) // SIZE, (len(activations) - len(strong)) // (SIZE * (SETS - 1)))
     rng = np.random.default_rng(int(content_id(f"set-choice/{seed}/{unit}".encode()), 16))
-    dealt = rng.permutation(count * SIZE).reshape(count, SIZE)
-    others = _others(dataset, {image.id for image in strong}, count * SIZE * (SETS - 1), rng)
-    if len(others) < count * SIZE * (SETS - 1):
-        return []
+    dealt = rng.permutation(strong)[: count * SIZE].reshape(count, SIZE)
+    others = rng.permutation(order[len(strong) :])[: count * SIZE * (SETS - 1)].reshape(count, SETS - 1, SIZE)
     made = []
-    for number, places in enumerate(dealt):
-        weak = others[number * SIZE * (SETS - 1) : (number + 1) * SIZE * (SETS - 1)]
-        sets = [tuple(weak[start : start + SIZE]) for start in range(0, len(weak), SIZE)]
+    for high, rest in zip(dealt, others, strict=True):
         right = int(rng.integers(SETS))
-        sets.insert(right, tuple(strong[place].anonymous() for place in places))
-        made.append(Question(tuple(sets), right))
+        sets = [*rest[:right], high, *rest[right:]]
+        made.append(Question(tuple(tuple(held.images[int(i)].anonymous() for i in each) for each in sets), right))
     return made
-
-
-def _others(dataset: Dataset, strong: set[str], count: int, rng: np.random.Generator) -> list[Image]:
-    """Draws readable images that are not among the strongest, no image twice."""
-    found: list[Image] = []
-    for index in rng.permutation(len(dataset)):
-        if len(found) == count:
-            break
-        try:
-            image = dataset[int(index)]
-        except UnreadableImage:
-            continue
-        if image.id not in strong:
-            found.append(image.anonymous())
-    return found
 
 
 def choose(judge: Judge, label: str, question: Question) -> Choice:
