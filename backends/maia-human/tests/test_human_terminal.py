@@ -1,6 +1,7 @@
 """Whole runs of `maia run --backbone human`, through a pipe and through a terminal."""
 
 import json
+import signal
 import subprocess
 import sys
 
@@ -44,6 +45,8 @@ def terminal(environment, discs, tmp_path):
     def spawn(*arguments, choose=True, **more):
         chosen = [*discs, "--out", str(tmp_path / "run")] if choose else []
         where = {"env": environment | more, "cwd": str(tmp_path), "dimensions": (40, 120)}
+        # A test run in the background of a shell has Ctrl-C ignored, and its children inherit that.
+        where["preexec_fn"] = lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)
         child = pexpect.spawn(MAIA[0], [*MAIA[1:], "run", *chosen, *arguments], encoding="utf-8", timeout=30, **where)
         begun.append(child)
         child.expect("your turn.*> ")  # What was shown before is `child.before`.
