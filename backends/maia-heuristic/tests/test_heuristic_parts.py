@@ -130,3 +130,20 @@ def test_false_discoveries_are_held_down() -> None:
 
 def test_a_region_that_shows_nothing_names_no_thing(knowledge):
     assert read_description("nothing is unmasked", knowledge) == Description()
+
+
+def test_a_test_of_the_answer_is_read_back_with_what_it_measured():
+    from maia_core.agent import OBJECTION
+
+    said = f'{OBJECTION}. Images were made.\nMeasured, other things:\n- "two tigers on wood": 1, 1, 0.7\n- "bad": 1,,\n'
+    messages = [
+        Message.of("system", "def text2image(self, prompts)"),
+        Message.of("user", "task"),
+        Message.of("assistant", "[DESCRIPTION]: snow\n[LABEL 1]: snow\n[LABEL 2]: red things"),
+        Message.of("user", said),
+        Message.of("assistant", "[DESCRIPTION]: quoted in prose, no test came of it\n[LABEL]: fire"),
+        Message.of("user", f"Quoting '{OBJECTION}' is no objection."),
+    ]
+    notebook = read_conversation(messages)
+    assert notebook.refuted == [frozenset({"snow", "red things"})]
+    assert notebook.hints == {"two tigers on wood": pytest.approx(0.9)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
@@ -111,13 +112,29 @@ def mend(evidence: Evidence, rng: Random) -> list[Condition]:
                 claimed += [compose((case,)) for case in cases[:6]]
     fresh = [scene for scene in dict.fromkeys(claimed) if scene not in tried and possible(scene, evidence)]
     missed = [exemplar for exemplar in evidence.notebook.exemplars if not _accounts_for(rule, exemplar, knowledge)]
-    plan = [Condition(scene, 2) for scene in fresh[:32]]
+    plan = [Condition(scene, 2) for scene in [*_hinted(evidence), *fresh[:32]]]
     if missed:
         plan += recreate(replace(evidence, notebook=replace(evidence.notebook, exemplars=missed)))[:96]
         seen = concept_support([(exemplar.region, exemplar.border) for exemplar in missed], knowledge)
         names = [name for name in strongest(seen, "thing", 16) if thing(name) not in tried]
         plan += [Condition(thing(name), 2) for name in names if possible(thing(name), evidence)]
     return list({condition.scene: condition for condition in plan}.values())
+
+
+def _hinted(evidence: Evidence) -> list[Scene]:
+    """What activated the unit when the answer was tested, and is none of what the answer says."""
+    knowledge, half = evidence.notebook.knowledge, (evidence.base + evidence.top) / 2
+    scenes = []
+    for prompt, activation in evidence.notebook.hints.items():
+        words = [knowledge.spelling(word) for word in re.findall(r"[a-z-]+", prompt.lower())]
+        said = f" {' '.join(words)} "
+        named = [name for name in [*knowledge.specific(), *sorted(knowledge.backgrounds)] if f" {name} " in said]
+        for name in named if activation >= half else ():
+            background = name in knowledge.backgrounds
+            scene = Scene(background=name) if background else thing(name)
+            if possible(scene, evidence) and _holds(evidence.best.rule, scene, knowledge) < 0.5:
+                scenes.append(scene)
+    return list(dict.fromkeys(scenes))[:12]
 
 
 def _accounts_for(rule: Rule, exemplar: Exemplar, knowledge: Knowledge) -> bool:

@@ -11,6 +11,7 @@ import json
 import math
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -28,6 +29,7 @@ _QUANTILE = re.compile(r"(-?\d[\d.e+-]*) at (\d+(?:\.\d+)?)%")
 _NOTE = re.compile(r'Note on "([^"]+)":\s*(.*)')
 _TITLED = re.compile(r"^#(\d+): ", re.MULTILINE)
 _LABEL = re.compile(r"^\[LABEL[ \d]*\]:\s*(.+?)\s*$", re.MULTILINE)
+_MEASURED = re.compile(r'^- "([^"]{1,300})": ([-+.,\d e]{1,200})$', re.MULTILINE)
 _TOOL = re.compile(r"def (\w+)\(self")
 
 
@@ -92,6 +94,7 @@ class Notebook:
         done: Experiments that were tried, in order.
         failed: Those of them that printed no result.
         refuted: Labels of the answers that were tested and sent back, oldest first.
+        hints: Prompts that the tests of answers measured, with their mean activation.
         final: True once a final answer is demanded.
         turns_left: Replies that are left, this one included; None if unknown.
     """
@@ -107,6 +110,7 @@ class Notebook:
     done: list[str] = field(default_factory=list)
     failed: list[str] = field(default_factory=list)
     refuted: list[frozenset[str]] = field(default_factory=list)
+    hints: dict[str, float] = field(default_factory=dict)
     final: bool = False
     turns_left: int | None = None
 
@@ -132,6 +136,7 @@ def read_conversation(messages: Sequence[Message]) -> Notebook:
             _read_user(message.text, notebook)
             if answered and message.text.startswith(OBJECTION):
                 notebook.refuted.append(answered)
+                notebook.hints.update(_hints(message.text))
             if experiment:
                 rows = _rows(message.text)
                 notebook.done.append(experiment)
@@ -155,6 +160,15 @@ def read_conversation(messages: Sequence[Message]) -> Notebook:
 def labels_in(answer: str) -> frozenset[str]:
     """Returns the labels of an answer."""
     return frozenset(_LABEL.findall(answer))
+
+
+def _hints(objection: str) -> dict[str, float]:
+    hints = {}
+    for prompt, values in _MEASURED.findall(objection):
+        with suppress(ValueError):
+            activations = [float(value) for value in values.split(",")]
+            hints[prompt] = sum(activations) / len(activations)
+    return hints
 
 
 def missing_names(notebook: Notebook) -> frozenset[str]:

@@ -176,7 +176,7 @@ class Scorer:
         if len(kept) < 2:
             raise NothingDrawn(f"the generator failed on {len(dropped)} of {len(drawn)} prompts: {_first(dropped)}")
         pool = sorted(kept)
-        images = [image.anonymous() for prompt in pool for image in kept[prompt]]
+        images = [image for prompt in pool for image in kept[prompt]]
         system = self._contexts.main.system
         activations = measured(system, images)
         of = np.repeat(np.arange(len(pool)), [len(kept[prompt]) for prompt in pool])
@@ -220,7 +220,7 @@ class Scorer:
         concept: NDArray[np.float64],
         controls: NDArray[np.float64],
     ) -> Fit:
-        predicted = self._judge.predict(label, images)
+        predicted = self._judge.predict(label, [image.anonymous() for image in images])
         active = activations > limit
         return Fit(
             images=len(images),

@@ -97,7 +97,7 @@ class Reality:
         self.skipped = 0
         for index in np.unique(np.linspace(0, max(0, len(dataset) - 1), min(count, len(dataset)), dtype=int)):
             try:
-                self.images.append(dataset[int(index)].anonymous())
+                self.images.append(dataset[int(index)])
             except UnreadableImage:
                 self.skipped += 1
         self._layers: dict[tuple[str, str], NDArray[np.float32]] = {}
