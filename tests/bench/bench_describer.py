@@ -94,11 +94,12 @@ def part(shape: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 def measure(context: Context, seed: int, count: int) -> Figures:
     """Describes the cases of one seed."""
     from maia_nearest import confidence, library, memory
+    from maia_nearest.describer import Nearest
     from maia_nearest.findings import find
     from maia_nearest.look import look
     from maia_nearest.text import main_kinds
 
-    describer: Any = context.build("describer", "nearest")
+    describer = Nearest(Nearest.Config(), context)  # Without the cache before it.
     learned, model, layer = describer.memory(), describer.model, describer.layer
     drawn = cases(context, seed, count)
     begun = time.perf_counter()
