@@ -57,7 +57,7 @@ def built(run, *arguments: str):
 def test_build_then_show_by_the_name_of_the_model(run):
     done = built(run)
     assert "on images: 38 images, 2 unreadable" in done.stdout
-    assert "6 units, 38 exemplars each   14 x 14" in done.stdout
+    assert "6 units, 32 exemplars each   14 x 14" in done.stdout
     assert "unreadable: 07.png, 20.png" in done.stdout
     shown = run("show", "module/net_of_mine.net:2:5", data=False)
     assert "38 images of images, 2 unreadable" in shown.stdout
@@ -146,10 +146,10 @@ def test_parquet_has_a_row_for_each_unit_and_each_exemplar(run, tmp_path):
     units = parquet.read_table(tmp_path / "tables" / "units.parquet").to_pylist()
     exemplar = parquet.read_table(tmp_path / "tables" / "exemplars.parquet").to_pylist()
     assert len(units) == 6 + 9 + 3
-    assert len(exemplar) == 38 * 18
+    assert len(exemplar) == 32 * 18
     tiger = next(row for row in units if row["label"] == "tiger")
     assert (tiger["layer"], tiger["unit"], tiger["threshold_0.99"], tiger["images"]) == ("prob", 2, None, 38)
-    assert [row["rank"] for row in exemplar[:38]] == list(range(1, 39))
+    assert [row["rank"] for row in exemplar[:32]] == list(range(1, 33))
 
 
 def test_clip_dissect_gets_the_activations_on_the_sample(run, tmp_path):
