@@ -9,6 +9,9 @@ LLAMA := $(VENV)/.llama
 # Built with its defaults, llama.cpp crashes on some processors (AMX).
 LLAMA_FLAGS := $(if $(filter x86_64 amd64,$(shell uname -m)),-DGGML_NATIVE=OFF -DGGML_AVX=ON -DGGML_AVX2=ON -DGGML_FMA=ON -DGGML_F16C=ON)
 PIP := $(BIN)/python -m pip install --quiet
+# Several processes of one thread each: torch's threads would get in each other's way.
+WORKERS ?= 2
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 UNIT ?= efficientnet-lite0:head:303
 
 .PHONY: demo test setup testable pack format lint types unit check bench docs test-isolated clean
@@ -17,7 +20,7 @@ demo: setup pack  ## Explain a unit of a real network offline.
 	$(BIN)/maia run --system $(UNIT)
 
 test: testable pack lint types  ## Set up, and pass all tests.
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 setup: $(INSTALLED)
 
@@ -56,7 +59,7 @@ types: testable
 	$(BIN)/mypy
 
 unit: testable  ## The quick tests alone.
-	$(BIN)/python -m pytest -m "not slow and not pack"
+	$(PYTEST) -m "not slow and not pack"
 
 check: lint types unit  ## What to run before a commit.
 
