@@ -134,6 +134,9 @@ def test_ctrl_c_ends_the_run_as_interrupted_and_it_goes_on(terminal, tmp_path):
     child.send(EXPERIMENT.replace("\n", "\r") + ".\r")
     child.expect("what came back.*your turn.*> ")
     child.send("half of a prog")
+    # Readline may miss a Ctrl-C that comes between its prompt and its first wait for a key: it must be waiting.
+    child.expect("half of a prog")
+    child.delaybeforesend = 1
     child.sendintr()
     child.expect("interrupted")
     child.expect(pexpect.EOF)
