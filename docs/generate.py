@@ -9,11 +9,15 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+
+import click
+
+from maia_core.cli import maia
 
 DOCS = Path(__file__).resolve().parent
 MAIA = [sys.executable, "-c", "from maia_core.cli import main; main()"]
-COMMANDS = ([], ["run"], ["sweep"], ["prompt"], ["report"], ["plugins"], ["collage"], ["collage", "fetch"], ["sandbox"])
 
 
 def output(*arguments: str) -> str:
@@ -23,11 +27,22 @@ def output(*arguments: str) -> str:
     return done.stdout.rstrip()
 
 
+def helps(command: click.Command, name: str, parent: click.Context | None = None) -> Iterator[tuple[str, str]]:
+    """Yields each command's name and help text, 100 columns wide, those of its subcommands behind it."""
+    context = click.Context(command, info_name=name, parent=parent, terminal_width=100, max_content_width=100)
+    yield context.command_path, command.get_help(context)
+    if isinstance(command, click.Group):
+        for inner in command.list_commands(context):
+            found = command.get_command(context, inner)
+            assert found is not None
+            yield from helps(found, inner, context)
+
+
 def commands() -> str:
     """The page of all commands' help."""
     page = ["# Commands", "", "Written by `make docs` from what the commands print."]
-    for words in COMMANDS:
-        page += ["", f"## maia {' '.join(words)}".rstrip(), "", "```", output(*words, "--help"), "```"]
+    for path, text in helps(maia, "maia"):
+        page += ["", f"## {path}", "", "```", text, "```"]
     return "\n".join(page) + "\n"
 
 

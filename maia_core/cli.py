@@ -43,12 +43,12 @@ class Commands(click.Group):
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Lists the commands; those of other distributions by their metadata alone, so that none is imported."""
+        """Lists the commands; those of other distributions without importing any."""
         rows = []
         for plugin in installed().of_kind("command"):
             own = plugin.distribution == "maia-core"
-            text = plugin.load().get_short_help_str(80) if own else _clean(plugin.summary)
-            rows.append((plugin.name, text))
+            text = plugin.load().get_short_help_str(80) if own else _clean(plugin.about)
+            rows.append((plugin.name, text.removeprefix(f"`maia {plugin.name}`: ")))
         with formatter.section("Commands"):
             formatter.write_dl(sorted(rows))
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 import functools
+import importlib.util
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib import metadata
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from maia_core import __version__
@@ -55,6 +58,19 @@ class Plugin:
         except InvalidRequirement:
             return f"{self.origin} has an unreadable requirement: {self.requires_core}"
         return "" if fits else f"{self.origin} needs {self.requires_core}, this is {__version__}"
+
+    @property
+    def about(self) -> str:
+        """What the module's docstring says first, read without importing it; the distribution's summary without one."""
+        package, *inner = self.entry_point.module.split(".")
+        try:
+            spec = importlib.util.find_spec(package)
+            folder = Path(((spec and spec.submodule_search_locations) or [""])[0])
+            source = folder.joinpath(*inner).with_suffix(".py").read_text(encoding="utf-8")
+            text = ast.get_docstring(ast.parse(source)) or ""
+        except (ImportError, OSError, SyntaxError, ValueError):
+            text = ""
+        return text.partition("\n")[0] or self.summary
 
     def load(self) -> Any:
         """Imports the plugin and returns its factory.

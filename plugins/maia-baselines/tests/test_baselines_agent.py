@@ -15,12 +15,12 @@ from maia_core.testing.inprocess import InProcessSandbox
 def agent(world, tmp_path):
     """Makes an agent with a scripted backbone: returns it, its context and the backbone."""
 
-    def made(script=FAKE_RUN, **config):
+    def made(script=FAKE_RUN, answer="final", **config):
         context = world(runs=str(tmp_path / "runs"), **config)
         backbone = ScriptedBackbone(list(script))
         context._parts["backbone"] = backbone
         context._parts["sandbox"] = InProcessSandbox(None, context)
-        return Agent(Agent.Config(), context), context, backbone
+        return Agent(Agent.Config(answer=answer), context), context, backbone
 
     return made
 
@@ -32,7 +32,7 @@ def test_the_answer_comes_with_what_it_took(agent, tmp_path):
     details = explanation.details
     assert details["verdict"]["passed"] is True
     assert details["status"] == "answered"
-    assert details["cost"] == 0
+    assert details["usage"]["cost"] == 0
     assert details["seconds"] >= 0
     assert details["run"].startswith(str(tmp_path / "runs"))
     assert RunReader(tmp_path / "runs" / folder_name(context)).outcome.status == "answered"
@@ -47,6 +47,25 @@ def test_a_run_that_has_ended_is_read_and_another_configuration_is_another_run(a
     other, context, backbone = agent(verify=False)
     assert other.explain(context.system, context).details["verdict"] is None
     assert len(backbone.seen) == 3
+
+
+def test_the_first_answer_is_that_of_the_same_run_before_its_test(agent):
+    wrong = "[DESCRIPTION]: Discs of blue.\n[LABEL]: blue"
+    script = [*FAKE_RUN[:2], wrong, *FAKE_RUN[1:]]
+    explainer, context, _ = agent(script)
+    final = explainer.explain(context.system, context)
+    assert (final.labels, final.details["verdict"]["passed"], final.details["turns"]) == (("red",), True, 5)
+    explainer, context, backbone = agent(script, answer="first")
+    first = explainer.explain(context.system, context)
+    assert backbone.seen == [], "its run was there"
+    assert (first.labels, first.details["verdict"], first.details["turns"]) == (("blue",), None, 3)
+    assert first.details["run"] == final.details["run"]
+    assert 0 < first.details["usage"]["input_tokens"] < final.details["usage"]["input_tokens"]
+
+
+def test_the_first_answer_of_a_run_without_tests_is_its_answer(agent):
+    explainer, context, _ = agent(answer="first", verify=False)
+    assert explainer.explain(context.system, context).labels == ("red",)
 
 
 def test_a_run_without_an_answer_says_why(agent):

@@ -9,8 +9,11 @@ import pytest
 from click.testing import CliRunner
 
 from maia_collage.pack import folder_of
-from maia_core.config import cache_dir
+from maia_core.config import Choice, RunConfig, cache_dir
+from maia_core.registry import installed
+from maia_eval.choices import Spec
 from maia_eval.command import evaluate
+from maia_eval.explaining import Share
 from maia_eval.results import Folder
 from maia_eval.summary import unit_results
 from maia_eval.tables import tables
@@ -18,13 +21,17 @@ from maia_eval.tables import tables
 UNITS = ("efficientnet-lite0:head:303", "efficientnet-lite0:head:700")
 
 
-@pytest.mark.slow
-@pytest.mark.pack
-def test_a_summary_of_exemplars_beats_a_label_that_says_nothing(tmp_path: Path) -> None:
+@pytest.fixture(autouse=True)
+def laboratory() -> None:
     for package in ("maia_baselines", "maia_efficientnet", "maia_nearest"):
         pytest.importorskip(package)
     if not folder_of("photographs", cache_dir()).exists():
         pytest.skip("no pack of photographs; run `maia collage fetch`")
+
+
+@pytest.mark.slow
+@pytest.mark.pack
+def test_a_summary_of_exemplars_beats_a_label_that_says_nothing(tmp_path: Path) -> None:
     labels = tmp_path / "labels.csv"
     labels.write_text("unit,label\n" + "".join(f"{unit},images\n" for unit in UNITS))
     out = tmp_path / "evaluation"
@@ -56,3 +63,18 @@ def test_a_summary_of_exemplars_beats_a_label_that_says_nothing(tmp_path: Path) 
     assert "exemplar-summary" in shown.output
     assert (out / "report.html").is_file()
     assert {"scores", "differences", "units", "effort"} <= set(tables(folder))
+
+
+@pytest.mark.slow
+@pytest.mark.pack
+def test_several_processes_explain_what_one_would(tmp_path: Path) -> None:
+    config = RunConfig(dataset=Choice(name="collage", count=100))
+    specs = [Spec(alias="summary", name="exemplar-summary")]
+    settings = {"units": UNITS, "explainers": [each.model_dump(mode="json") for each in specs]}
+    found = []
+    for workers in (1, 2):
+        folder = Folder.begin(tmp_path / str(workers), "predictive", settings, installed())
+        Share(config, folder.path / "runs", specs, UNITS, folder.path, quiet=True).explain(workers)
+        found.append({key: (each.labels, each.description, each.error) for key, each in folder.explained().items()})
+    assert len(found[0]) == len(UNITS)
+    assert found[0] == found[1]

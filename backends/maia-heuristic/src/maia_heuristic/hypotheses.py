@@ -78,12 +78,16 @@ class Data:
         self.knowledge = knowledge
         self.support = support
         self._degrees: dict[Term, Vector] = {}
+        self._prices: dict[Term, float] = {}
 
     def degree(self, term: Term) -> Vector:
         """Returns for each trial to what degree the term holds: shape (n,), values in [0, 1]."""
         if term not in self._degrees:
-            values = [term_degree(term, trial.scene, trial, self.knowledge) for trial in self.trials]
-            self._degrees[term] = np.array(values, dtype=np.float64)
+            if len(term) > 1 and not _two_things(term):
+                self._degrees[term] = np.prod([self.degree((concept,)) for concept in term], axis=0)
+            else:
+                values = [term_degree(term, trial.scene, trial, self.knowledge) for trial in self.trials]
+                self._degrees[term] = np.array(values, dtype=np.float64)
         return self._degrees[term]
 
     def holds(self, rule: Rule) -> Vector:
@@ -118,13 +122,16 @@ class Data:
         ]
 
     def _price(self, rule: Rule) -> float:
-        price = 0.0
-        for term in rule:
-            price += 4.0 + 4.0 * len(term)
+        return sum(self._price_of(term) for term in rule)
+
+    def _price_of(self, term: Term) -> float:
+        if term not in self._prices:
+            price = 4.0 + 4.0 * len(term)
             # Of two concepts that explain the same the narrower one says more.
             price += sum(self._breadth(c.name) for c in term if c.aspect in _TREES)
-            price -= sum(0.5 * np.log1p(self.support.get(concept, 0.0)) for concept in term)
-        return price
+            price -= sum(0.5 * float(np.log1p(self.support.get(concept, 0.0))) for concept in term)
+            self._prices[term] = price
+        return self._prices[term]
 
     def _breadth(self, name: str) -> float:
         members = self.knowledge.members(name)
@@ -156,8 +163,8 @@ class Data:
 
 def term_degree(term: Term, scene: Scene, trial: Trial | None, knowledge: Knowledge) -> float:
     """Returns to what degree a scene (of a trial, where there is one) satisfies a term."""
-    if len(term) == 2 and term[0].aspect == term[1].aspect == "thing":
-        # Two objects: one thing cannot be both.
+    if _two_things(term):
+        # One thing cannot be both.
         degrees = [[_thing(name, c.name, scene, trial, knowledge) for name, _ in scene.things] for c in term]
         pairs = itertools.permutations(range(len(scene.things)), 2)
         return max((degrees[0][i] * degrees[1][j] for i, j in pairs), default=0.0)
@@ -165,6 +172,10 @@ def term_degree(term: Term, scene: Scene, trial: Trial | None, knowledge: Knowle
     for concept in term:
         product *= concept_degree(concept, scene, trial, knowledge)
     return product
+
+
+def _two_things(term: Term) -> bool:
+    return len(term) == 2 and term[0].aspect == term[1].aspect == "thing"
 
 
 def concept_degree(concept: Concept, scene: Scene, trial: Trial | None, knowledge: Knowledge) -> float:

@@ -50,6 +50,7 @@ class Knowledge:
         self._painted: dict[str, list[dict[str, float]]] = {}
         self._members: dict[str, list[str]] = {}
         self._shares: dict[tuple[str, str], float] = {}
+        self._kinds = {kind for kinds in self._above.values() for kind in kinds}
 
     def spelling(self, word: str) -> str:
         """Returns the dictionary's form of a word: known synonyms and plurals become the name used here."""
@@ -89,6 +90,7 @@ class Knowledge:
                 above = [kind for kind in kinds[place:] if kind != child]
                 self._above[child] = [*above, *(a for a in self._above.get(child, []) if a not in above)]
         self._align({name: kinds for name, (_, kinds) in best.items()})
+        self._kinds = {kind for kinds in self._above.values() for kind in kinds}
 
     def _align(self, taught: Mapping[str, tuple[str, ...]]) -> None:
         """Extends a kind that the describer uses to names it has not said, where the dictionary has the same kind.
@@ -126,13 +128,12 @@ class Knowledge:
 
     def is_kind(self, name: str) -> bool:
         """Says whether a name has others under it, whether or not the generator can show them."""
-        return any(name in kinds for kinds in self._above.values())
+        return name in self._kinds
 
     def specific(self) -> list[str]:
         """Returns every name of an object that is not itself a kind of others, in alphabetical order."""
-        inner = {kind for kinds in self._above.values() for kind in kinds}
         surfaces = self.backgrounds | self.patterns
-        return sorted(name for name in self._above if name not in inner and name not in surfaces)
+        return sorted(name for name in self._above if name not in self._kinds and name not in surfaces)
 
     def share(self, kind: str, concept: str) -> float:
         """Returns how likely an unspecified `kind` is a `concept`: 1 for a kind of it, else its members' share."""

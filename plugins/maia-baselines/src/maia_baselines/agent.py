@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Literal
 
 from pydantic import JsonValue
 
@@ -12,7 +13,9 @@ from maia_core.context import Context
 from maia_core.errors import RunError, UsageError
 from maia_core.launch import explain_in
 from maia_core.protocols import System
-from maia_core.types import Explanation, content_id
+from maia_core.record import Executed, HostCall, Replied, RunOutcome, RunReader, Verified
+from maia_core.replies import parse_reply
+from maia_core.types import Explanation, Usage, content_id
 
 
 class Agent:
@@ -23,6 +26,9 @@ class Agent:
 
         runs: str = ""
         """Folder of the runs, one folder a unit and configuration; the run's own `runs` if not set."""
+        answer: Literal["final", "first"] = "final"
+        """Which answer of the run: the one that it ends with, or its first, as it stood before verification tested it.
+        The first one is in the record of the same run, so both cost one run and rest on the same experiments."""
 
     def __init__(self, config: Config, context: Context) -> None:
         self.config = config
@@ -42,6 +48,8 @@ class Agent:
             raise UsageError(f"the agent explains its context's unit, {context.system.info.ref}, not {unit.info.ref}")
         folder = Path(self.config.runs or context.config.runs) / folder_name(context)
         outcome = explain_in(context, folder).outcome
+        if self.config.answer == "first":
+            outcome = before_tests(RunReader(folder), outcome, context)
         if outcome.explanation is None:
             raise RunError(f"the run {folder} ended without an answer ({outcome.status}): {outcome.reason}")
         verdict: JsonValue = outcome.verdict.model_dump(mode="json", exclude={"probes"}) if outcome.verdict else None
@@ -49,12 +57,31 @@ class Agent:
             "run": str(folder),
             "status": outcome.status,
             "verdict": verdict,
-            "cost": outcome.usage.cost,
             "usage": outcome.usage.model_dump(mode="json"),
             "turns": outcome.turns,
             "seconds": outcome.seconds,
         }
         return outcome.explanation.model_copy(update={"details": {**outcome.explanation.details, **details}})
+
+
+def before_tests(record: RunReader, outcome: RunOutcome, context: Context) -> RunOutcome:
+    """Returns how a run would have ended if its first answer had not been tested; `outcome` where none was."""
+    tests = record.of_type(Verified)
+    if not tests:
+        return outcome
+    last, task = tests[0].turn, context.part("task")
+    replies = [event for event in record.of_type(Replied) if event.turn <= last]
+    programs = [event for event in record.of_type(Executed) if event.turn <= last]
+    calls = [event for event in record.of_type(HostCall) if event.turn <= last]
+    answer = task.parse(parse_reply(replies[-1].reply.text, task.tags).sections)
+    return RunOutcome(
+        status="answered",
+        answer=answer.model_dump(mode="json"),
+        explanation=task.explanation(answer),
+        turns=last,
+        usage=sum((event.usage for event in calls), sum((event.reply.usage for event in replies), Usage())),
+        seconds=sum(event.seconds for event in replies) + sum(event.execution.seconds for event in programs),
+    )
 
 
 def folder_name(context: Context) -> str:

@@ -1,4 +1,4 @@
-"""`maia cache`: what is kept of each engine; pruning, checking, and the bound."""
+"""`maia cache`: Shows, checks and prunes what is kept of each engine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`maia backbones`: what is installed, which keys are found, what each can do, and whether one really works."""
+"""`maia backbones`: Lists what is installed, the keys found, what each can do; tries whether one really works."""
 
 from __future__ import annotations
 

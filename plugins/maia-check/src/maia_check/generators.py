@@ -1,4 +1,4 @@
-"""`maia check generator`: whether generated images show what their prompts say."""
+"""`maia check`: Tells how often a generator shows what its prompts say."""
 
 from __future__ import annotations
 

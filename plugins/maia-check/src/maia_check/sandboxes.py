@@ -1,4 +1,4 @@
-"""`maia sandbox`: what confines programs on this machine, and whether hostile ones get out."""
+"""`maia sandbox`: Says what confines programs on this machine, and tries whether hostile ones get out."""
 
 from __future__ import annotations
 

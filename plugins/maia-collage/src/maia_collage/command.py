@@ -1,4 +1,4 @@
-"""`maia collage`: fetches the pack and tells about it."""
+"""`maia collage`: Fetches the pack of photographic cut-outs, and tells about it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""`maia eval`: one subcommand an evaluation, each imported when it is called."""
+"""`maia eval`: Measures explanations, as the paper does and with intervals.
+
+One subcommand an evaluation, each imported when it is called.
+"""
 
 from __future__ import annotations
 

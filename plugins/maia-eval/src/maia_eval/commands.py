@@ -21,6 +21,10 @@ EXPLAINER = click.option(
     help="An explainer, once or several times: NAME, NAME:KEY=VALUE,..., or ALIAS=NAME:...; a KEY that begins with "
     "run. is one of the run's configuration (plain=agent:run.verify=false).",
 )  # fmt: skip
+WORKERS = click.option(
+    "--workers", type=click.IntRange(1, 64), default=1, show_default=True,
+    help="Processes that explain, each with models of its own.",
+)  # fmt: skip
 AGAIN = click.option("--again", is_flag=True, help="Explain anew what an explainer had failed on, and score it.")
 QUIET = click.option("--quiet", is_flag=True, help="Print errors only.")
 
@@ -44,13 +48,14 @@ QUIET = click.option("--quiet", is_flag=True, help="Print errors only.")
     "--test-dataset", metavar="NAME[:KEY=VALUE,...]",
     help="Data set of held-out real images [default: the run's held-out split, where it has one].",
 )  # fmt: skip
+@WORKERS
 @AGAIN
 @QUIET
 @run_options
 def predictive(
     config: RunConfig, refs: tuple[str, ...], out: Path, explainers: tuple[str, ...], file: Path | None,
     draw: str | None, layers: tuple[str, ...], each: int, prompts: int, samples: int, images: int,
-    test_generator: str | None, test_dataset: str | None, again: bool, quiet: bool,
+    test_generator: str | None, test_dataset: str | None, workers: int, again: bool, quiet: bool,
 ) -> None:  # fmt: skip
     """Measure how well labels predict which images activate each UNIT (the paper's section 4.1).
 
@@ -61,7 +66,7 @@ def predictive(
     from maia_core.errors import UsageError
     from maia_core.registry import installed
     from maia_eval.choices import drawn, parted, specs, units_in
-    from maia_eval.explaining import Contexts
+    from maia_eval.explaining import Contexts, Share, teller
     from maia_eval.predictive import Plan, run
     from maia_eval.results import Folder
 
@@ -94,7 +99,9 @@ def predictive(
     folder = Folder.begin(out, "predictive", plan.settings(), registry)
     if again:
         folder.forget_failures()
-    say = _teller(quiet)
+    say = teller(quiet)
+    if workers > 1:
+        Share(config, out / "runs", chosen, units, out, quiet).explain(workers)
     run(plan, folder, Contexts(config, out / "runs", registry, say), say)
     _done(out, quiet)
 
@@ -104,26 +111,30 @@ def predictive(
 @EXPLAINER
 @click.option("--list", "name", default="collage", show_default=True, help="Which list: see `maia synthetic list`.")
 @click.option("--each", type=click.IntRange(1), help="Neurons of each kind, the first ones [default: all].")
+@WORKERS
 @AGAIN
 @QUIET
 @run_options
 def synthetic(
-    config: RunConfig, out: Path, explainers: tuple[str, ...], name: str, each: int | None, again: bool, quiet: bool
-) -> None:
+    config: RunConfig, out: Path, explainers: tuple[str, ...], name: str, each: int | None, workers: int, again: bool,
+    quiet: bool,
+) -> None:  # fmt: skip
     """Measure how often labels name what synthetic neurons respond to, and which of two labels comes nearer."""
     from maia_core.registry import installed
     from maia_eval.choices import specs
-    from maia_eval.explaining import Contexts
+    from maia_eval.explaining import Contexts, Share, teller
     from maia_eval.results import Folder
     from maia_eval.synthetic import Plan, run
 
     registry = installed()
-    say = _teller(quiet)
+    say = teller(quiet)
     contexts = Contexts(config, out / "runs", registry, say)
     plan = Plan.of(config, specs(explainers, registry), name, each, contexts.main)
     folder = Folder.begin(out, "synthetic", plan.settings(), registry)
     if again:
         folder.forget_failures()
+    if workers > 1:
+        Share(config, out / "runs", plan.specs, plan.units, out, quiet).explain(workers)
     run(plan, folder, contexts, say)
     _done(out, quiet)
 
@@ -147,12 +158,6 @@ def _held_out(config: RunConfig, registry: Any) -> Choice | None:
     options = {key: value for key, value in config.dataset.options.items() if key not in ("split", "cutouts")}
     real = config.model_copy(update={"dataset": Choice(name=config.dataset.name, split="held-out", **options)})
     return parted(real, ["dataset"], "cutouts", "held-out", registry).dataset
-
-
-def _teller(quiet: bool) -> Any:
-    from maia_core.text import printable
-
-    return (lambda line: None) if quiet else (lambda line: click.echo(printable(" ".join(line.split()))))
 
 
 def _done(out: Path, quiet: bool) -> None:

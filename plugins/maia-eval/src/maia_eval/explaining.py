@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
+
+import click
 
 from maia_core.config import CHOICES, Choice, RunConfig
 from maia_core.context import ONE_RUN, Context
-from maia_core.errors import RecordError, one_line
-from maia_core.record import MANIFEST, RunReader
+from maia_core.errors import MaiaError, one_line
+from maia_core.record import MANIFEST
 from maia_core.registry import Registry
+from maia_core.text import printable
 from maia_core.types import Explanation, Usage
 from maia_eval.choices import Spec, adjusted
 from maia_eval.results import Explained, Folder
@@ -28,6 +35,11 @@ KEPT = frozenset(CHOICES) - frozenset(ONE_RUN)
 """Parts that a context keeps from run to run: an explainer that changes one needs a context of its own."""
 
 
+def teller(quiet: bool) -> Say:
+    """Returns what prints a line of progress; nothing is printed where it is to be quiet."""
+    return (lambda line: None) if quiet else (lambda line: click.echo(printable(" ".join(line.split()))))
+
+
 class Contexts:
     """The contexts of an evaluation: one for all, and one for each explainer that changes an engine."""
 
@@ -40,6 +52,7 @@ class Contexts:
         self._config = config
         self._runs = runs
         self._own: dict[str, Context] = {}
+        self._alike: dict[str, str] = {}
         self._options = config.system.options if config.system else {}
 
     def on(self, unit: str, spec: Spec | None = None) -> Context:
@@ -50,7 +63,9 @@ class Contexts:
         """
         context, config = self.main, self._config
         if spec is not None:
-            runs = str(self._runs / spec.alias)
+            # Explainers that work alike share runs, as the agent's first answer and its final one do.
+            alike = self._alike.setdefault(f"{spec.name} {sorted(spec.run.items())}", spec.alias)
+            runs = str(self._runs / alike)
             config = adjusted(config, spec.run).model_copy(update={"runs": runs})
             if any(key.partition(".")[0] in KEPT for key in spec.run):
                 if spec.alias not in self._own:
@@ -90,6 +105,55 @@ def explain_all(contexts: Contexts, specs: Sequence[Spec], units: Sequence[str],
                 say(f"{number}/{len(units)} {unit} {each.alias}: {said}")
 
 
+@dataclass(frozen=True)
+class Share:
+    """What one of several processes explains, each with models of its own.
+
+    Attributes:
+        config: The run's configuration.
+        runs: Folder of the agent's runs.
+        specs: The explainers.
+        units: Unit references.
+        folder: The evaluation's folder.
+        quiet: Whether progress is printed.
+    """
+
+    config: RunConfig
+    runs: Path
+    specs: Sequence[Spec]
+    units: Sequence[str]
+    folder: Path
+    quiet: bool = False
+
+    def explain(self, workers: int) -> None:
+        """Explains the units in several processes; what these leave undone, for whatever reason, is left undone.
+
+        The first unit comes first and alone: what is learned once and kept then is there for all.
+        """
+        explain_all(self._contexts(), self.specs, self.units[:1], Folder(self.folder), teller(self.quiet))
+        rest = [replace(self, units=part) for k in range(workers) if (part := self.units[1:][k::workers])]
+        threads = max(1, (os.cpu_count() or 1) // workers)
+        # A fresh interpreter each: a forked one would share locks and threads with the models of this one.
+        context = multiprocessing.get_context("spawn")
+        started = [context.Process(target=share._work, args=(threads,), daemon=True) for share in rest]
+        for process in started:
+            process.start()
+        try:
+            for process in started:
+                process.join()
+        finally:
+            for process in started:
+                process.terminate()
+
+    def _contexts(self) -> Contexts:
+        return Contexts(self.config, self.runs, say=teller(self.quiet))
+
+    def _work(self, threads: int) -> None:
+        os.environ["OMP_NUM_THREADS"] = str(threads)  # Before torch is imported.
+        with suppress(KeyboardInterrupt, MaiaError):  # The first process says it, when it comes to the same unit.
+            explain_all(self._contexts(), self.specs, self.units, Folder(self.folder), teller(self.quiet))
+
+
 def _explain(contexts: Contexts, spec: Spec, unit: str, root: Path) -> Explained:
     start = time.monotonic()
     context = contexts.on(unit, spec)
@@ -97,24 +161,23 @@ def _explain(contexts: Contexts, spec: Spec, unit: str, root: Path) -> Explained
     try:
         explainer = context.build("explainer", spec.name, **spec.options)
         explanation: Explanation = explainer.explain(context.system, context)
+        run = _run(explanation, root)
     except Exception as error:
         # Also a plugin's own mistake: the other explainers and units go on, as in a sweep.
         failed = one_line(error)[:500]
         return Explained(explainer=spec.alias, unit=unit, error=failed, seconds=time.monotonic() - start)
     labels = tuple(dict.fromkeys(filter(None, (_recordable(label).strip() for label in explanation.labels))))
     description = _recordable(explanation.description)
-    seconds = time.monotonic() - start
-    run, usage, verified, before_now = _run(explanation, root)
     return Explained(
         explainer=spec.alias,
         unit=unit,
         labels=labels,
         description=description,
         error="" if labels else f"it gave no label: {description}"[:500],
-        verified=verified,
-        run=run,
-        seconds=max(seconds, before_now),
-        usage=usage if run else context.spent - before,
+        verified=run.verified,
+        run=run.folder,
+        seconds=time.monotonic() - start if run.seconds is None else run.seconds,
+        usage=context.spent - before if run.usage is None else run.usage,
         details={key: value for key, value in explanation.details.items() if key != RUN},
     )
 
@@ -124,17 +187,24 @@ def _recordable(text: str) -> str:
     return text[:MOST].encode("utf-8", "replace").decode()
 
 
-def _run(explanation: Explanation, root: Path) -> tuple[str, Usage, bool | None, float]:
-    """Returns the folder of the run that made an explanation, all that it used, the verdict on it, and its seconds."""
-    place = explanation.details.get(RUN)
+class _Run(NamedTuple):
+    """What an explanation's details say of the run that it comes from; a part of it may have run before now."""
+
+    folder: str = ""
+    verified: bool | None = None
+    seconds: float | None = None
+    usage: Usage | None = None
+
+
+def _run(explanation: Explanation, root: Path) -> _Run:
+    details = explanation.details
+    place, verdict, usage, seconds = (details.get(key) for key in (RUN, "verdict", "usage", "seconds"))
     if not isinstance(place, str) or not (Path(place) / MANIFEST).is_file():
-        return "", Usage(), None, 0.0
-    try:
-        outcome = RunReader(Path(place)).outcome
-    except RecordError:
-        outcome = None
-    if outcome is None:
-        return os.path.relpath(place, root), Usage(), None, 0.0
-    verdict = outcome.verdict
-    passed = verdict.passed if verdict is not None and verdict.measured else None
-    return os.path.relpath(place, root), outcome.usage, passed, outcome.seconds
+        return _Run()
+    tested = isinstance(verdict, dict) and verdict.get("measured") is True
+    return _Run(
+        folder=os.path.relpath(place, root),
+        verified=verdict.get("passed") is True if tested and isinstance(verdict, dict) else None,
+        seconds=float(seconds) if isinstance(seconds, (int, float)) else None,
+        usage=Usage.model_validate(usage) if isinstance(usage, dict) else None,
+    )

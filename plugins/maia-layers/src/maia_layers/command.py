@@ -1,4 +1,4 @@
-"""`maia ask`: a question over all units of a layer."""
+"""`maia ask`: Answers a question over all units of a layer."""
 
 from __future__ import annotations
 

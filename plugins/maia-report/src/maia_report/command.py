@@ -1,4 +1,4 @@
-"""`maia report RUN`."""
+"""`maia report`: Writes the page of a run again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`maia synthetic`: the lists of synthetic neurons, and how many of them a backbone named."""
+"""`maia synthetic`: Lists synthetic neurons, and counts how many of them a backbone named."""
 
 from __future__ import annotations
 

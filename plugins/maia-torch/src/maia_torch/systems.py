@@ -1,4 +1,4 @@
-"""`maia systems`: which models are installed, and which layers and units one has."""
+"""`maia systems`: Shows which models are installed, and which layers and units one has."""
 
 from __future__ import annotations
 

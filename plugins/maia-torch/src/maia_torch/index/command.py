@@ -1,4 +1,4 @@
-"""`maia exemplars`: builds, merges, shows and exports indexes of exemplars."""
+"""`maia exemplars`: Builds, merges, shows and exports indexes of exemplars."""
 
 from __future__ import annotations
 
