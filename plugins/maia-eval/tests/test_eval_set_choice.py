@@ -17,9 +17,11 @@ from maia_core.types import BackboneInfo, Image, Reply, Usage
 from maia_eval import people
 from maia_eval.choosing import set_choice
 from maia_eval.predictive import run
+from maia_eval.report import render
 from maia_eval.results import Folder
-from maia_eval.set_choice import PLACE, HeldOut, Question, choose, grid, questions_of, rows
+from maia_eval.set_choice import PLACE, HeldOut, Question, choice_rows, choose, grid, questions_of
 from maia_eval.subjects import BackboneSubject
+from maia_eval.tables import tables
 
 if TYPE_CHECKING:
     from conftest import World  # type: ignore[import-not-found]
@@ -55,7 +57,7 @@ def call(*arguments: object) -> str:
 
 
 def shares(folder: Folder) -> dict[str, tuple[float, int]]:
-    return {row.explainer: (row.share.value, row.share.n) for row in rows(folder)}
+    return {row.explainer: (row.share.value, row.share.n) for row in choice_rows(folder)}
 
 
 def asked(world: World, unit: str = "red", count: int = 2, seed: int = 0) -> list[Question]:
@@ -71,8 +73,13 @@ def test_right_labels_find_the_set_and_labels_that_say_nothing_get_a_quarter(eva
     assert found["wrong"][0] < 0.5
     assert found["nothing"] == (0.25, 6)
     assert "| judge@2-" in said
-    table = list(csv.DictReader((folder.path / "set-choice.csv").open()))
-    assert [row["explainer"] for row in table] == ["right", "wrong", "nothing"]
+    table = list(csv.DictReader((folder.path / "tables" / "set-choice.csv").open()))
+    own = {row["explainer"]: row["right_share"] for row in table if not row["published"]}
+    assert own == {"right": "1.0", "wrong": own["wrong"], "nothing": "0.25"}
+    page = render(folder, folder.path)
+    assert "Set choice" in page
+    assert "<td>judge</td><td>right</td>" in page
+    assert "set-choice" in tables(folder)
 
 
 def test_one_set_activates_the_unit_and_nothing_gives_it_away(world: World) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from maia_core.errors import UsageError
+from maia_core.text import printable
 
 if TYPE_CHECKING:
     from maia_core.config import Choice as Chosen
@@ -19,7 +18,6 @@ if TYPE_CHECKING:
     from maia_eval.results import Folder
     from maia_eval.set_choice import HeldOut, Question
 
-TABLE = "set-choice.csv"
 JUDGE = "judge"
 
 
@@ -69,7 +67,6 @@ def set_choice(
 
 def _ask(folder: Folder, name: str, count: int, test_dataset: str | None, images: int, quiet: bool) -> None:
     """Asks a subject what it has not been asked yet."""
-    from maia_core.text import printable
     from maia_core.types import content_id
     from maia_eval.results import slug
     from maia_eval.set_choice import PLACE, UnitChoices
@@ -143,8 +140,6 @@ def _laboratory(folder: Folder, test_dataset: str | None, images: int) -> tuple[
 
 
 def _say(line: str) -> None:
-    from maia_core.text import printable
-
     click.echo(printable(" ".join(line.split())), err=True)
 
 
@@ -176,21 +171,14 @@ def _chosen(text: str) -> Chosen:
 def _show(folder: Folder, quiet: bool) -> None:
     """Writes the table, and prints it."""
     from maia_core.files import write_atomically
-    from maia_eval.set_choice import rows
-    from maia_eval.summary import written
+    from maia_eval.set_choice import PLACE
+    from maia_eval.tables import TABLES, choices_table, csv_of, markdown
 
-    found = rows(folder)
-    text = io.StringIO(newline="")
-    table = csv.writer(text)
-    table.writerow(["subject", "explainer", "units", "questions", "share", "low", "high", "chance"])
-    for row in found:
-        share = row.share
-        table.writerow([row.subject, row.explainer, row.units, share.n, share.value, share.low, share.high, 0.25])
+    found = choices_table(folder)
+    file = folder.path / TABLES / f"{PLACE}.csv"
     try:
-        write_atomically(folder.path / TABLE, text.getvalue().encode("utf-8", "replace"))
+        write_atomically(file, csv_of(found).encode("utf-8", "replace"))
     except OSError as error:
-        raise UsageError(f"cannot write {folder.path / TABLE}: {error.strerror}") from error
+        raise UsageError(f"cannot write {file}: {error.strerror}") from error
     if not quiet:
-        click.echo("| subject | explainer | units | questions | right [95 %] (chance 0.25) |\n|---|---|---|---|---|")
-        for row in found:
-            click.echo(f"| {row.subject} | {row.explainer} | {row.units} | {row.share.n} | {written(row.share)} |")
+        click.echo(printable(markdown(found)))

@@ -20,6 +20,7 @@ from maia_eval.forms import people
 from maia_eval.metrics import Estimate
 from maia_eval.plot import plot
 from maia_eval.results import Folder
+from maia_eval.set_choice import choice_rows
 from maia_eval.summary import (
     FIGURES,
     differences,
@@ -32,9 +33,9 @@ from maia_eval.summary import (
     unit_results,
     written,
 )
-from maia_eval.tables import _seed, tables, write_tables
+from maia_eval.tables import TABLES, _seed, tables, write_tables
 
-PAGE, TABLES = "report.html", "tables"
+PAGE = "report.html"
 
 
 @click.command()
@@ -97,6 +98,7 @@ def render(folder: Folder, base: Path) -> str:
         "explained": explained,
         "efforts": efforts(explained.values(), names),
         "published": published(),
+        "choices": choice_rows(folder),
         "style": style,
         "style_hash": "'sha256-" + base64.b64encode(hashlib.sha256(style.encode()).digest()).decode() + "'",
         "link": lambda run: _link(folder.path / run, base),
@@ -106,11 +108,11 @@ def render(folder: Folder, base: Path) -> str:
     }
     if folder.manifest.kind == "predictive":
         results = unit_results(folder)
-        rows = predictive_rows(results, names, _seed(folder))
+        scored = predictive_rows(results, names, _seed(folder))
         shared |= {
             "results": results,
-            "rows": rows,
-            "plot": plot(rows, names),
+            "rows": scored,
+            "plot": plot(scored, names),
             "differences": differences(results, names, _seed(folder)),
             "lost": sum(len(result.dropped) for result in results),
             "asked": sum(len(result.dropped) + result.pool for result in results),

@@ -40,13 +40,6 @@ PLACE = "set-choice"
 TILE = 160
 """Side of an image in a grid of four, in pixels."""
 
-PUBLISHED = (
-    ("ResNet-152", "MILAN", 0.66), ("ResNet-152", "MAIA", 0.785), ("ResNet-152", "human", 0.8545),
-    ("CLIP-RN50", "MILAN", 0.5719), ("CLIP-RN50", "MAIA", 0.6521), ("CLIP-RN50", "human", 0.696),
-    ("DINO-ViT", "MILAN", 0.48), ("DINO-ViT", "MAIA", 0.6739), ("DINO-ViT", "human", 0.812),
-)  # fmt: skip
-"""Table A7 of the paper: model, explainer, share of right choices by people."""
-
 
 class Choice(Data):
     """The answer to one question.
@@ -169,7 +162,7 @@ class Row(NamedTuple):
     share: Estimate
 
 
-def rows(folder: Folder) -> list[Row]:
+def choice_rows(folder: Folder) -> list[Row]:
     """Returns the share of right choices of every subject, judge, backbone or person, by explainer."""
     found = []
     for place in sorted((folder.path / PLACE).glob("*/*.json")):

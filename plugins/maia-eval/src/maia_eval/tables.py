@@ -13,6 +13,7 @@ from typing import Any
 from maia_core.files import write_atomically
 from maia_eval.forms import cell, people
 from maia_eval.results import Folder
+from maia_eval.set_choice import PLACE, choice_rows
 from maia_eval.summary import (
     FIGURES,
     Preferred,
@@ -27,6 +28,9 @@ from maia_eval.summary import (
     written,
 )
 
+TABLES = "tables"
+"""Subfolder of an evaluation that its tables are written to."""
+
 Table = list[dict[str, Any]]
 """Rows of one set of columns; values are texts, numbers, or None."""
 
@@ -35,6 +39,7 @@ def tables(folder: Folder) -> dict[str, Table]:
     """Returns the tables of an evaluation by name: one row an explainer and group, and one a unit and explainer."""
     found = _predictive(folder) if folder.manifest.kind == "predictive" else _synthetic(folder)
     explained = folder.explained()
+    found[PLACE] = choices_table(folder)
     found["effort"] = [each._asdict() for each in efforts(explained.values(), folder.explainers)]
     return {name: rows for name, rows in found.items() if rows}
 
@@ -120,6 +125,30 @@ def preferred_table(rows: Iterable[Preferred]) -> Table:
                 "published": True,
             }
             for each in published()["2AFC"]
+        ]
+    return found
+
+
+def choices_table(folder: Folder) -> Table:
+    """Returns the rows of the four-sets test, the published ones behind them; none where nobody was asked."""
+    found: Table = [
+        {
+            "subject": row.subject, "explainer": row.explainer, "units": row.units, "questions": row.share.n,
+            "right_share": row.share.value, "right_low": row.share.low, "right_high": row.share.high, "published": "",
+        }
+        for row in choice_rows(folder)
+    ]  # fmt: skip
+    if found:
+        blank = dict.fromkeys(found[0], None)
+        found += [
+            {
+                **blank,
+                "subject": "people",
+                "explainer": e["explainer"],
+                "right_share": e["share"],
+                "published": e["model"],
+            }
+            for e in published()["set choice"]
         ]
     return found
 
