@@ -28,3 +28,8 @@ def random_model():
 @pytest.fixture(scope="session")
 def resnet18() -> TorchvisionModel:
     return model("resnet18", size=64)
+
+
+@pytest.fixture(scope="session")
+def lraspp() -> TorchvisionModel:
+    return model("lraspp_mobilenet_v3_large", size=64)

@@ -32,9 +32,9 @@ class TestUnitWithMap(SystemSuite):
 
 
 class TestClassAtEachPlace(SystemSuite):
-    @pytest.fixture(scope="class")
-    def system(self, random_model) -> TorchUnit:
-        return random_model("lraspp_mobilenet_v3_large", size=64).unit("logit:cat")
+    @pytest.fixture
+    def system(self, lraspp: TorchvisionModel) -> TorchUnit:
+        return lraspp.unit("logit:cat")
 
 
 class TestDistribution(DistributionSuite):
