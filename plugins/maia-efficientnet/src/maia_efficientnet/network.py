@@ -41,24 +41,27 @@ def build(variant: str, weights: Path, device: str) -> nn.Sequential:
         "classifier": net._fc,
     }
     module = nn.Sequential(OrderedDict(parts)).eval()
-    _pad_within(module)
+    _spare_copies(module)
     try:
         return module.to(torch.device(device))
     except (RuntimeError, AssertionError) as error:
         raise UsageError(f"device '{device}' cannot be used: {str(error).splitlines()[0]}") from error
 
 
-def _pad_within(module: nn.Module) -> None:
-    """Has convolutions pad by themselves where all sides are padded alike: the same values, without a copy before each.
+def _spare_copies(module: nn.Module) -> None:
+    """Spares the copies that the architecture's package makes around its convolutions; the values stay the same.
 
-    TensorFlow's "same" padding, which these networks were trained with, is uneven where a stride is 2: those stay.
+    Convolutions pad by themselves where all sides are padded alike (TensorFlow's "same" padding, which these networks
+    were trained with, is uneven where a stride is 2), and rectifiers work in place.
     """
-    for conv in module.modules():
-        padding = getattr(conv, "static_padding", None)
-        if isinstance(conv, nn.Conv2d) and isinstance(padding, nn.ZeroPad2d):
+    for part in module.modules():
+        padding = getattr(part, "static_padding", None)
+        if isinstance(part, nn.Conv2d) and isinstance(padding, nn.ZeroPad2d):
             left, right, top, bottom = padding.padding
             if left == right and top == bottom:
-                conv.padding, conv.static_padding = (top, left), nn.Identity()
+                part.padding, part.static_padding = (top, left), nn.Identity()
+        if isinstance(part, (nn.ReLU, nn.ReLU6)):
+            part.inplace = True
 
 
 def _activated(conv: nn.Module, norm: nn.Module) -> nn.Sequential:

@@ -51,6 +51,8 @@ class Whitening:
 
     def __call__(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
         """Maps features of shape (..., units) to unit vectors of the same shape."""
-        centred = (features - self.mean) / self.scale
+        # As one matrix: a product for each of the leading indices would read the axes again for each.
+        centred = ((features - self.mean) / self.scale).reshape(-1, features.shape[-1])
         white = centred - (centred @ self.axes.T * self.damping) @ self.axes
-        return np.asarray(white / np.maximum(np.linalg.norm(white, axis=-1, keepdims=True), 1e-9), np.float32)
+        unit = white / np.maximum(np.linalg.norm(white, axis=-1, keepdims=True), 1e-9)
+        return np.asarray(unit, np.float32).reshape(features.shape)
