@@ -79,7 +79,6 @@ def _from_hub(model: str, revision: str | None, warn: Callable[[str], None]) -> 
 @contextmanager
 def _plainly(model: str, revision: str | None) -> Iterator[None]:
     """Turns what the hub's library raises into one line."""
-    import httpx
     from huggingface_hub import errors
 
     try:
@@ -97,7 +96,7 @@ def _plainly(model: str, revision: str | None) -> Iterator[None]:
         raise UsageError(
             f"there is no folder '{model}', and no such model on the hub (or it is private: set HF_TOKEN)"
         ) from None
-    except (errors.HfHubHTTPError, httpx.HTTPError, OSError) as error:
+    except Exception as error:  # Also what the library's own transport raises, which changes with its version.
         raise RunError(
             f"there is no folder '{model}', and fetching it from the hub failed: {one_line(error)[:200]}"
         ) from error
