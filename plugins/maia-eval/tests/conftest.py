@@ -70,9 +70,10 @@ class Similarity:
 class Says:
     """An explainer that says what it is given, and notes when it was asked."""
 
-    def __init__(self, labels: Mapping[str, str] | str, log: list[str]) -> None:
+    def __init__(self, labels: Mapping[str, str] | str, log: list[str], run: str = "") -> None:
         self.labels = labels
         self.log = log
+        self.run = run
 
     def explain(self, unit: System, context: Context) -> Explanation:
         self.log.append(unit.info.ref)
@@ -80,7 +81,7 @@ class Says:
             raise ToolError(f"there is no label for {unit.info.ref}")
         context.spend(Usage(input_tokens=10, cost=0.5))
         label = self.labels if isinstance(self.labels, str) else self.labels[unit.info.ref]
-        return Explanation(description=f"says {label}", labels=(label,))
+        return Explanation(description=f"says {label}", labels=(label,), details={"run": self.run})
 
 
 class Silent(FakeSystem):
@@ -106,6 +107,7 @@ class World:
 
     Attributes:
         asked: References of the units that explainers were asked to explain, in order.
+        run: The folder of a run that explanations are said to come from.
     """
 
     plugins: tuple[Any, ...] = ()
@@ -113,6 +115,7 @@ class World:
     def __init__(self, folder: Path) -> None:
         self.cache = folder
         self.asked: list[str] = []
+        self.run = ""
         self.generator = Generator()
         self.says: dict[str, Mapping[str, str] | str] = {}
         self.dataset = FakeDataset(FakeDataset.Config(count=60))
@@ -131,7 +134,7 @@ class World:
 
     def _factory(self, kind: str, name: str) -> Callable[[Context], Any] | None:
         if kind == "explainer":
-            return (lambda context: Says(self.says[name], self.asked)) if name in self.says else None
+            return (lambda context: Says(self.says[name], self.asked, self.run)) if name in self.says else None
         made: dict[tuple[str, str], Callable[[Context], Any]] = {
             ("model", "discs"): lambda context: Model(),
             ("system", "synthetic"): lambda context: FakeSystem(FakeSystem.Config(ref="red")),

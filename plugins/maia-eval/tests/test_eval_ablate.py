@@ -19,6 +19,11 @@ from maia_core.testing.inprocess import InProcessSandbox
 from maia_eval.ablate import SHOWN, VARIANTS, command, markdown, variants
 from maia_eval.choices import adjusted, spec
 from maia_eval.conduct import Conduct, conduct, invented
+from maia_eval.explaining import explain_all
+from maia_eval.report import render
+from maia_eval.results import Folder
+from maia_eval.summary import efforts
+from maia_eval.tables import tables
 
 if TYPE_CHECKING:
     from conftest import World  # type: ignore[import-not-found]
@@ -132,6 +137,18 @@ def ran(tmp_path: Path, *replies: str) -> Path:
 
 def test_a_sound_run_has_no_faults(tmp_path: Path) -> None:
     assert conduct(ran(tmp_path, *FAKE_RUN)) == Conduct(runs=1, programs=2)
+
+
+def test_an_explanation_keeps_the_faults_of_its_run(world: World, tmp_path: Path) -> None:
+    plan = world.plan(["red"], {"agent": "animal"})
+    folder = Folder.begin(tmp_path / "out", "predictive", plan.settings(), world)
+    contexts = world.contexts(plan.config)
+    world.run = str(ran(tmp_path, *FAKE_RUN))
+    explain_all(contexts, plan.specs, plan.units, folder, lambda line: None)
+    (effort,) = efforts(folder.explained().values(), ["agent"])
+    assert effort.conduct == Conduct(runs=1, programs=2)
+    assert tables(folder)["effort"][0]["programs"] == 2
+    assert "invented results" in render(folder, tmp_path)
 
 
 def test_faults_of_a_run_are_counted(tmp_path: Path) -> None:

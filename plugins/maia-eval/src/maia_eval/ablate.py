@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from maia_core.cli import run_options
-from maia_core.errors import MaiaError, UsageError
+from maia_core.errors import UsageError
 from maia_eval.commands import predictive
 
 if TYPE_CHECKING:
@@ -168,17 +168,16 @@ def table(folder: Folder) -> list[dict[str, Any]]:
     scored = {r.explainer: r for r in predictive_rows(unit_results(folder), folder.explainers, seed) if r.group == ALL}
     spent = {effort.explainer: effort for effort in efforts(folder.explained().values(), folder.explainers)}
     rows = []
-    for name, faults in conducts(folder).items():
-        effort = spent[name]
+    for name, effort in spent.items():
         row: dict[str, Any] = {
             "variant": name,
             "units": effort.units,
             "no label": effort.silent,
             "failed verification": effort.failed,
-            "invented results": faults.invented,
-            "copied examples": faults.copied,
-            "broken programs": faults.broken,
-            "programs": faults.programs,
+            "invented results": effort.conduct.invented,
+            "copied examples": effort.conduct.copied,
+            "broken programs": effort.conduct.broken,
+            "programs": effort.conduct.programs,
             "seconds": round(effort.seconds, 1),
             "cost": None if effort.unpriced else round(effort.cost, 4),
         }
@@ -222,20 +221,6 @@ def _figure(value: float | None, low: float, high: float) -> str:
     from maia_eval.summary import written
 
     return "–" if value is None else written(Estimate(value, low, high, 0))
-
-
-def conducts(folder: Folder) -> dict[str, Any]:
-    """Returns the faults of every variant's runs, by variant; runs whose record is gone are left out."""
-    from maia_eval.conduct import Conduct, conduct
-
-    found = {name: Conduct() for name in folder.explainers}
-    for (_, name), each in folder.explained().items():
-        if each.run:
-            try:
-                found[name] += conduct(folder.path / each.run)
-            except MaiaError:
-                continue
-    return found
 
 
 def _pair(pair: tuple[float, float]) -> str:

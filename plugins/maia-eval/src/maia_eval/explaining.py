@@ -21,6 +21,7 @@ from maia_core.registry import Registry
 from maia_core.text import printable
 from maia_core.types import Explanation, Usage
 from maia_eval.choices import Spec, adjusted
+from maia_eval.conduct import conduct
 from maia_eval.results import Explained, Folder
 
 Say = Callable[[str], None]
@@ -162,6 +163,7 @@ def _explain(contexts: Contexts, spec: Spec, unit: str, root: Path) -> Explained
         explainer = context.build("explainer", spec.name, **spec.options)
         explanation: Explanation = explainer.explain(context.system, context)
         run = _run(explanation, root)
+        faults = conduct(root / run.folder) if run.folder else None
     except Exception as error:
         # Also a plugin's own mistake: the other explainers and units go on, as in a sweep.
         failed = one_line(error)[:500]
@@ -176,6 +178,7 @@ def _explain(contexts: Contexts, spec: Spec, unit: str, root: Path) -> Explained
         error="" if labels else f"it gave no label: {description}"[:500],
         verified=run.verified,
         run=run.folder,
+        conduct=faults,
         seconds=time.monotonic() - start if run.seconds is None else run.seconds,
         usage=context.spent - before if run.usage is None else run.usage,
         details={key: value for key, value in explanation.details.items() if key != RUN},

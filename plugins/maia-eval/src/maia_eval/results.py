@@ -17,6 +17,7 @@ from maia_core.errors import UsageError
 from maia_core.files import write_atomically
 from maia_core.registry import Registry
 from maia_core.types import Data, Usage, content_id
+from maia_eval.conduct import Conduct
 
 MANIFEST = "eval.json"
 MAX_BYTES = 64 << 20
@@ -37,6 +38,7 @@ class Explained(Data):
         error: Why there is no explanation; empty where there is one.
         verified: What verification in the loop found; None where there was none.
         run: The run's folder, relative to the evaluation's; empty where there is none.
+        conduct: Faults in the run's record; None where there is no run.
         seconds: Wall time.
         usage: Tokens and cost.
         details: What else the explainer reports.
@@ -49,6 +51,7 @@ class Explained(Data):
     error: str = ""
     verified: bool | None = None
     run: str = ""
+    conduct: Conduct | None = None
     seconds: float = 0.0
     usage: Usage = Usage()
     details: dict[str, JsonValue] = Field(default_factory=dict)

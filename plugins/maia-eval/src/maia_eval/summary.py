@@ -11,6 +11,7 @@ from itertools import combinations
 from typing import Any, NamedTuple
 
 from maia_eval import metrics
+from maia_eval.conduct import Conduct
 from maia_eval.metrics import Estimate
 from maia_eval.results import Explained, Folder, NeuronResult, Scores, UnitResult
 
@@ -93,6 +94,7 @@ class Effort(NamedTuple):
         cost: Mean US dollars a unit, of what has a known price.
         tokens: Mean tokens a unit.
         unpriced: Whether some tokens have no known price.
+        conduct: Faults in the records of all its runs.
     """
 
     explainer: str
@@ -104,6 +106,7 @@ class Effort(NamedTuple):
     cost: float
     tokens: float
     unpriced: bool
+    conduct: Conduct
 
 
 def unit_results(folder: Folder) -> list[UnitResult]:
@@ -190,6 +193,7 @@ def efforts(explained: Iterable[Explained], explainers: Sequence[str]) -> list[E
                 cost=sum(each.usage.cost for each in own) / n,
                 tokens=sum(each.usage.tokens for each in own) / n,
                 unpriced=any(each.usage.unpriced_tokens for each in own),
+                conduct=sum((each.conduct for each in own if each.conduct), Conduct()),
             )
         )
     return found

@@ -40,7 +40,10 @@ def tables(folder: Folder) -> dict[str, Table]:
     found = _predictive(folder) if folder.manifest.kind == "predictive" else _synthetic(folder)
     explained = folder.explained()
     found[PLACE] = choices_table(folder)
-    found["effort"] = [each._asdict() for each in efforts(explained.values(), folder.explainers)]
+    spent = efforts(explained.values(), folder.explainers)
+    found["effort"] = [each._asdict() | each.conduct.model_dump() for each in spent]
+    for row in found["effort"]:
+        del row["conduct"]
     return {name: rows for name, rows in found.items() if rows}
 
 
