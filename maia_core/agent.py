@@ -366,7 +366,10 @@ def _loop(session: Session, backbone: Backbone) -> RunOutcome:
             if state.answer is not None:
                 return session.outcome("answered")
             if state.mistakes >= session.limits.malformed:
-                return session.outcome("failed", f"{state.mistakes} malformed replies in a row (limits.malformed)")
+                reason = f"{state.mistakes} malformed replies in a row (limits.malformed)"
+                if all(turn.reply.stop == "refusal" for turn in state.turns[-state.mistakes :]):
+                    reason = f"the backbone refused {state.mistakes} times in a row; choose another backbone or model"
+                return session.outcome("failed", reason)
         session.ask_for_answer(reason)
         _turn(session, backbone)
         state.answer = state.answer or session._best_tested()

@@ -86,6 +86,14 @@ def test_endless_nonsense_ends_the_run_as_failed(make_fake_session):
     assert "malformed" in outcome.reason
 
 
+def test_backbone_that_always_refuses_is_not_called_malformed(make_fake_session):
+    refusals = [Reply(text="", stop="refusal")] * 3
+    outcome = run(make_fake_session(limits={"malformed": 3}), ScriptedBackbone(["hm", _program("print(1)"), *refusals]))
+    assert outcome.reason == "the backbone refused 3 times in a row; choose another backbone or model"
+    mixed = run(make_fake_session(limits={"malformed": 3}), ScriptedBackbone(["hm", *refusals]))
+    assert "malformed" in mixed.reason
+
+
 def test_well_formed_reply_resets_the_count_of_malformed_ones(make_fake_session):
     script = ["hm", "hm", _program("print(1)"), "hm", "hm", ANSWER]
     assert run(make_fake_session(limits={"malformed": 3}), ScriptedBackbone(script)).status == "answered"
