@@ -55,6 +55,19 @@ def test_models_are_listed_with_key_price_and_window(monkeypatch: pytest.MonkeyP
     assert {"azure", "openrouter", "ollama", "vllm"} <= {sheet.model.partition("/")[0] for sheet in sheets}
 
 
+def test_list_shows_how_many_pictures_a_model_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As many as the backbone itself would send, and not the many more that fit on sheets."""
+    for provider in PROVIDERS.values():
+        for name in provider.keys:
+            monkeypatch.setenv(name, "a-key")
+    counts = {sheet.model: sheet.info.max_images for sheet in LitellmBackbone.models()}
+    assert (counts["azure/DEPLOYMENT"], counts["mistral/MODEL"], counts["openai/MODEL"]) == (50, 8, 20)
+    for model, count in counts.items():
+        if not model.isupper() and model.partition("/")[2].islower():
+            backbone = LitellmBackbone(LitellmBackbone.Config(model=model), Context())
+            assert backbone.info.max_images == 16 * (count or 0), model
+
+
 def test_newest_models_are_chosen_by_their_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
     def model(provider: str = "openai", **known: Any) -> dict[str, Any]:
         seen = {"mode": "chat", "supports_vision": True, "input_cost_per_token": 1e-6}
@@ -107,8 +120,9 @@ def test_model_is_known_by_its_name(
 
 def test_somebody_elses_server_need_not_have_the_limits_of_the_provider() -> None:
     """A small server that speaks Anthropic's protocol does not take a hundred images of 1568 pixels."""
-    endpoint = Endpoint.find("anthropic/some", "http://localhost:1234")
-    assert takes(endpoint).images.count == 20
+    assert takes("anthropic", "some", own=False).images.count == 20
+    own = Endpoint.find("anthropic/some", "http://localhost:1234").own
+    assert not own
 
 
 def test_address_of_the_environment_is_for_those_who_have_none_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -54,7 +54,7 @@ class ChatModel:
                 f"{self.endpoint.name} speaks OpenAI's Responses API alone, for which LiteLLM needs another package: "
                 f"pip install mcp, or set another {part}.model"
             )
-        provider_takes = takes(self.endpoint)
+        provider_takes = takes(self.endpoint.provider.name, self.endpoint.model, self.endpoint.own)
         self._limits = self._image_limits(provider_takes)
         params = dict(config.params)
         self._api = Api(

@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from maia_litellm.prices import entry
-from maia_litellm.providers import Endpoint
 from maia_vlm.packing import ImageLimits
 
 MB = 1_000_000
@@ -57,14 +56,13 @@ WIDE_WINDOW = 200_000
 """Anthropic's models with a wider window than this take more images."""
 
 
-def takes(endpoint: Endpoint) -> Takes:
-    """Returns what a model takes in one request."""
-    provider = endpoint.provider.name
+def takes(provider: str, model: str, own: bool = True) -> Takes:
+    """Returns what a model takes in one request; `own`: at the provider's own address."""
     if provider == "openrouter":
-        return ROUTED.get(endpoint.model.partition("/")[0], UNKNOWN)
-    if not endpoint.own:
+        return ROUTED.get(model.partition("/")[0], UNKNOWN)
+    if not own:
         # Who speaks a provider's protocol at an address of his own need not have its limits.
         return UNKNOWN
-    if provider == "anthropic" and entry(provider, endpoint.model).get("max_input_tokens", 0) > WIDE_WINDOW:
+    if provider == "anthropic" and entry(provider, model).get("max_input_tokens", 0) > WIDE_WINDOW:
         return Takes(ANTHROPIC.images.model_copy(update={"count": 600}), ANTHROPIC.tokens)
     return BY_PROVIDER.get(provider, UNKNOWN)

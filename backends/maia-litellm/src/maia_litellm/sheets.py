@@ -7,9 +7,8 @@ from typing import Any
 
 from maia_core.types import BackboneInfo, ModelSheet
 from maia_litellm import prices
-from maia_litellm.limits import BY_PROVIDER, UNKNOWN
+from maia_litellm.limits import takes
 from maia_litellm.providers import PROVIDERS
-from maia_vlm.packing import TILES
 
 SHOWN = ("openai", "anthropic", "gemini")
 """Providers whose models are listed by name."""
@@ -38,20 +37,14 @@ def sheets() -> list[ModelSheet]:
 
 
 def _known(provider: str, model: str) -> ModelSheet:
-    entry, takes = prices.entry(provider, model), BY_PROVIDER[provider]
+    entry = prices.entry(provider, model)
     name = f"{provider}/{model}"
     key, ready = _key(provider)
     return ModelSheet(
         model=name,
         key=key,
         ready=ready,
-        info=BackboneInfo(
-            name="litellm",
-            model=name,
-            max_images=(takes.images.count or 0) * TILES[-1] or None,
-            context_tokens=entry.get("max_input_tokens"),
-            image_tokens=takes.tokens,
-        ),
+        info=_info(name, provider, model).model_copy(update={"context_tokens": entry.get("max_input_tokens")}),
         input_price=_per_million(entry.get("input_cost_per_token")),
         output_price=_per_million(entry.get("output_cost_per_token")),
     )
@@ -59,11 +52,14 @@ def _known(provider: str, model: str) -> ModelSheet:
 
 def _any(pattern: str, provider: str, note: str) -> ModelSheet:
     key, ready = _key(provider) if provider else ("", True)
-    takes = BY_PROVIDER.get(provider, UNKNOWN)
-    info = BackboneInfo(
-        name="litellm", model=pattern, max_images=(takes.images.count or 0) * TILES[-1], image_tokens=takes.tokens
-    )
+    info = _info(pattern, provider, pattern.partition("/")[2])
     return ModelSheet(model=pattern, key=key, ready=ready, info=info, note=note)
+
+
+def _info(name: str, provider: str, model: str) -> BackboneInfo:
+    """Says what a request may hold: pictures as they are, not the many more that fit on sheets."""
+    most = takes(provider, model)
+    return BackboneInfo(name="litellm", model=name, max_images=most.images.count, image_tokens=most.tokens)
 
 
 def _key(provider: str) -> tuple[str, bool]:
