@@ -19,11 +19,13 @@ from maia_torch import Preprocessing, TorchModel
 from maia_torch.index import build as building
 from maia_torch.index import state
 from maia_torch.index.build import build
+from maia_torch.index.finalists import Candidates
 from maia_torch.index.folder import Index
 from maia_torch.index.histogram import RELATIVE
 from maia_torch.index.layer import EXEMPLARS, LayerIndex
 from maia_torch.index.maps import MAPPED
 from maia_torch.index.options import Options
+from maia_torch.index.topk import TopK
 
 LAYERS = ("cells", "mix", "act@2", "fc", "prob")
 
@@ -215,6 +217,71 @@ def test_where_the_candidates_are_too_few_all_images_are_measured_exactly(deep, 
     assert any("cannot tell the exemplars" in note for note in notes)
     exact, fast = (Index(tmp_path / name).layer("last").units for name in ("exact", "fast"))
     np.testing.assert_array_equal(exact["places"], fast["places"])
+
+
+class Cancelling(nn.Module):
+    """Red, but in bfloat16 black where the image is blue: a rare error, and a huge one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cells = nn.Conv2d(3, 1, 1, bias=False)
+        self.cells.weight.data[:] = torch.tensor([1.0, 0, 0]).view(1, 3, 1, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        red, green, blue = x[:, :1], x[:, 1:2], x[:, 2:]
+        return self.cells(torch.cat([(blue * 1000 + red) - blue * 1000, green, blue], 1))
+
+
+class Reds:
+    """Dark red images, now and then a brighter one, and a single one that is blue too, and the reddest."""
+
+    name = fingerprint = "reds"
+    ids = tuple(map(str, range(1000)))
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __getitem__(self, index: int) -> Image:
+        red = 200 + index // 20 if index % 50 == 25 else index * 7 % 50
+        return Image.from_pixels(np.full((8, 8, 3), (255, 0, 255) if index == 3 else (red, 0, 0), np.uint8))
+
+
+def test_an_image_that_bfloat16_misjudges_utterly_is_an_exemplar(tmp_path):
+    model = TorchModel(Cancelling(), Preprocessing(8, mean=(0, 0, 0), std=(1, 1, 1)), "cancelling")
+    found = {}
+    for precision in ("exact", "bfloat16"):
+        build(model, [model.layer("cells")], Reds(), tmp_path / precision, Options(k=5, precision=precision))
+        found[precision] = Index(tmp_path / precision).layer("cells").units[0]
+    assert found["exact"]["places"][0] == 3
+    np.testing.assert_array_equal(found["bfloat16"]["places"], found["exact"]["places"])
+    np.testing.assert_array_equal(found["bfloat16"]["values"], found["exact"]["values"])
+    assert found["bfloat16"]["error"] > 0
+
+
+@pytest.mark.parametrize("where", ["calibration", "finalist", "no candidate"])
+def test_a_margin_is_never_less_than_twice_an_error_that_was_seen(where):
+    """40 finalists are so many that six times the root mean square of their errors is less than the largest of them."""
+    fast = np.linspace(0, 1, 1000, dtype=np.float32)
+    fast[:40] = np.linspace(5.9, 6, 40)
+    exact = fast + np.where(np.arange(1000) % 2, 0.02, -0.02).astype(np.float32)
+    fast[40], exact[40] = 4.6, 6.2  # Lost, where the margin is less than 1.3.
+    exact[{"calibration": 500, "finalist": 1, "no candidate": 41}[where]] -= 1
+    candidates, best = Candidates(1, 120), TopK.empty(1, 15)
+    calibration = np.arange(450, 514)
+    for places in (calibration, np.setdiff1d(np.arange(1000), calibration)):
+        known = exact[places][:, None] if places is calibration else None
+        candidates.offer(places, fast[places][:, None], known)
+    best.offer(calibration, exact[calibration][:, None])
+    if where == "no candidate":
+        exact[41] = fast[candidates.places[0]].min() + 1
+        best.offer(np.array([41]), exact[[41], None])
+        candidates.measured(np.array([41]), exact[[41], None])
+    while len(wanted := candidates.places[candidates.open(best)[0]]):
+        assert not np.isin(wanted, calibration).any(), "what was measured is not measured again"
+        best.offer(wanted, exact[wanted][:, None])
+        candidates.measured(wanted, exact[wanted][:, None])
+    assert best.places[0, best.order()[0, 0]] == 40
+    assert not candidates.open(best)[1].any()
 
 
 @pytest.mark.parametrize(("fast", "expected"), [(0.01, "bfloat16"), (0.9, "")])

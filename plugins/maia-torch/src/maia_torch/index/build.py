@@ -245,7 +245,8 @@ class _Build:
         for batch in self._batches(range(self._first + started, self._last)):
             before, self.done = self.done, started + batch.upto
             if ranking is not None and self._fast is not None and len(batch.places):
-                ranking.rank(self._fast, self._model.engine, batch, (before, self.done), self._statistics)
+                done = before, self.done
+                ranking.rank(self._fast, self._model.engine, batch, done, self._statistics, self._best)
             elif len(batch.places):
                 passes.run(self._model.engine, batch, self.layers, self._measure)
             self.skipped += batch.skipped

@@ -27,10 +27,15 @@ def run(engine: Engine, batch: Batch, layers: Sequence[Layer], use: Use) -> None
     engine.read(batch.pixels, {layer: _take(layer, batch.places, use) for layer in layers})
 
 
-def maxima(engine: Engine, batch: Batch, layers: Sequence[Layer]) -> dict[Layer, NDArray[np.float32]]:
-    """Returns the spatial maxima of all units on a batch, of shape (images, units)."""
+def maxima(engine: Engine, batch: Batch, layers: Sequence[Layer], use: Use) -> dict[Layer, NDArray[np.float32]]:
+    """Makes one pass, and also returns the spatial maxima of all units: of shape (images, units)."""
     found: dict[Layer, list[NDArray[np.float32]]] = {layer: [] for layer in layers}
-    run(engine, batch, layers, lambda layer, places, highest, values: found[layer].append(highest))
+
+    def keep(layer: Layer, places: NDArray[np.int64], highest: NDArray[np.float32], values: Tensor) -> None:
+        use(layer, places, highest, values)
+        found[layer].append(highest)
+
+    run(engine, batch, layers, keep)
     return {layer: np.concatenate(parts) for layer, parts in found.items()}
 
 

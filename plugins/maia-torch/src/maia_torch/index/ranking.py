@@ -11,7 +11,7 @@ from torch import Tensor
 from maia_torch.engine import Engine
 from maia_torch.index import passes
 from maia_torch.index.finalists import CALIBRATION, CANDIDATES, Arrays, Candidates
-from maia_torch.index.measures import Statistics
+from maia_torch.index.measures import Best, Statistics
 from maia_torch.index.reading import Batch
 from maia_torch.index.state import parts
 from maia_torch.index.topk import TopK
@@ -38,14 +38,22 @@ class Ranking:
         self.candidates: dict[Layer, Candidates] = {}
         for number, layer in enumerate(layers):
             self.candidates[layer] = Candidates(layer.info.units, CANDIDATES * k, parts(saved, str(number)))
+        self._calibrated = np.empty(0, np.int64) if saved is None else saved["calibrated"]
 
     def arrays(self) -> Arrays:
         """Returns all that is kept."""
         every = enumerate(self.candidates.values())
-        return {f"{number}/{name}": array for number, one in every for name, array in one.arrays().items()}
+        kept = {f"{number}/{name}": array for number, one in every for name, array in one.arrays().items()}
+        return kept | {"calibrated": self._calibrated}
 
     def rank(
-        self, fast: Engine, exact: Engine, batch: Batch, done: tuple[int, int], statistics: Mapping[Layer, Statistics]
+        self,
+        fast: Engine,
+        exact: Engine,
+        batch: Batch,
+        done: tuple[int, int],
+        statistics: Mapping[Layer, Statistics],
+        best: Mapping[Layer, Best],
     ) -> None:
         """Runs a batch in the faster precision, and on a few batches compares it with the exact one.
 
@@ -55,20 +63,24 @@ class Ranking:
             batch: The images.
             done: How many images, unreadable ones among them, are done with before and after this batch.
             statistics: Take what the faster copy gives.
+            best: Take what the network gives: of no image again that was `measured`.
         """
-        seen: dict[Layer, list[NDArray[np.float32]]] = {layer: [] for layer in self.candidates}
 
-        def use(layer: Layer, places: NDArray[np.int64], highest: NDArray[np.float32], values: Tensor) -> None:
+        def measure(layer: Layer, places: NDArray[np.int64], highest: NDArray[np.float32], values: Tensor) -> None:
             statistics[layer].add(places, highest, values)
-            self.candidates[layer].offer(places, highest)
-            seen[layer].append(highest)
+
+        def compare(layer: Layer, places: NDArray[np.int64], highest: NDArray[np.float32], values: Tensor) -> None:
+            best[layer].add(places, highest, values)
 
         layers = list(self.candidates)
-        passes.run(fast, batch, layers, use)
+        seen = passes.maxima(fast, batch, layers, measure)
+        found: dict[Layer, NDArray[np.float32]] = {}
         before, after = done
         if before == 0 or self._part(before) < self._part(after):
-            for layer, found in passes.maxima(exact, batch, layers).items():
-                self.candidates[layer].compare(np.concatenate(seen[layer]), found)
+            found = passes.maxima(exact, batch, layers, compare)
+            self._calibrated = np.append(self._calibrated, batch.places)
+        for layer, candidates in self.candidates.items():
+            candidates.offer(batch.places, seen[layer], found.get(layer))
 
     def pilot(self) -> int:
         """Returns after how many images `share` can be asked."""
@@ -102,7 +114,8 @@ class Ranking:
 
     def measured(self) -> NDArray[np.int64]:
         """Returns the places of all images that were measured exactly, ascending."""
-        return np.unique(np.concatenate([candidates.known() for candidates in self.candidates.values()]))
+        finalists = [candidates.known() for candidates in self.candidates.values()]
+        return np.unique(np.concatenate([self._calibrated, *finalists]))
 
     def _part(self, done: int) -> int:
         return done * self._parts // max(self._images, 1)
