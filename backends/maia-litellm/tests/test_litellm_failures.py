@@ -5,9 +5,12 @@ from __future__ import annotations
 import email.utils
 import os
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -229,6 +232,42 @@ def test_https_where_the_server_speaks_http(connect: Connect) -> None:
         ask(connect(server, "openai/gpt-4o", api_base=server.url.replace("http:", "https:")))
 
 
+@pytest.mark.parametrize("content", [None, "no certificate"], ids=["missing", "no PEM"])
+def test_certificates_that_cannot_be_read_name_the_variable(
+    content: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a process of its own: LiteLLM looks at the file when it is imported."""
+    file = tmp_path / "authority.pem"
+    if content is not None:
+        file.write_text(content)
+    program = (
+        "from maia_core.context import Context; from maia_core.types import CallLimits, Message\n"
+        "from maia_litellm.backbone import LitellmBackbone as Backbone\n"
+        "backbone = Backbone(Backbone.Config(model='openai/x', api_base='https://localhost:1/v1'), Context())\n"
+        "try: backbone.complete([Message.of('user', 'hi')], CallLimits(seconds=20))\n"
+        "except Exception as error: print(type(error).__name__, error)"
+    )
+    monkeypatch.setenv("SSL_CERT_FILE", str(file))
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    assert done.stdout.startswith("UsageError SSL_CERT_FILE does not name a file of certificates"), done.stderr
+
+
+@pytest.mark.parametrize("proxy", ["foo://localhost:1", "http://[::1"])
+def test_proxy_that_cannot_be_used_names_the_variables(proxy: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ALL_PROXY", proxy)
+    config = LitellmBackbone.Config(model="openai/some", api_base="http://no-such-host.invalid/v1")
+    with pytest.raises(UsageError, match="proxy of the environment"):
+        ask(LitellmBackbone(config, _context()))
+
+
+def test_proxy_that_needs_another_package_says_which(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "socksio", None)
+    monkeypatch.setenv("ALL_PROXY", "socks5://localhost:1")
+    config = LitellmBackbone.Config(model="openai/some", api_base="http://no-such-host.invalid/v1")
+    with pytest.raises(UsageError, match=r"ALL_PROXY.*socksio.*pip install"):
+        ask(LitellmBackbone(config, _context()))
+
+
 # Settings that do not fit the model.
 
 
@@ -285,6 +324,7 @@ def test_model_that_cannot_see_images_says_which_setting(connect: Connect) -> No
         ({"model": "bedrock/claude"}, "backbone.api_base"),
         ({"model": "openai/x", "api_base": "localhost:8000"}, "whole address"),
         ({"model": "openai/x", "api_base": "http://[::1"}, "no address"),
+        ({"model": "openai/x", "api_base": "http://xn--/v1"}, "backbone.api_base is no address"),
         ({"model": "openai/x", "api_base": "http://h/v1?key=1"}, "leave out"),
         ({"model": "openai/x", "api_base": "http://h/v1", "key_env": "NOT_SET_AT_ALL"}, "NOT_SET_AT_ALL"),
         ({"model": "openai/x", "api_base": "http://h/v1", "key_env": "my key"}, "name of an environment variable"),

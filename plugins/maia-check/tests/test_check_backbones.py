@@ -25,12 +25,15 @@ class Toy:
         says: str = "Red."
         writes: str = PROGRAM
         fails: str = ""
+        breaks: str = ""
 
     def __init__(self, config, context):
         self.config = config
         self.info = BackboneInfo(name="toy", model="toy-1")
 
     def complete(self, messages, limits):
+        if self.config.breaks:
+            raise ValueError(self.config.breaks)
         if self.config.fails:
             raise BackboneError(self.config.fails)
         looks = any(message.images for message in messages)
@@ -97,6 +100,7 @@ def test_backbone_that_sees_and_writes_passes(maia):
             "called neither",
         ),
         ("fails=set TOY_API_KEY", ["image", "program"], "set TOY_API_KEY"),
+        ("breaks=no such wire", ["image", "program"], "ValueError: no such wire"),
     ],
 )
 def test_what_fails_is_said_and_the_exit_code_is_1(maia, option, failed, says):

@@ -5,7 +5,10 @@ from __future__ import annotations
 import functools
 import logging
 import os
+import ssl
 from typing import Any
+
+from maia_core.errors import UsageError, one_line
 
 
 def know(provider: str, model: str) -> None:
@@ -20,6 +23,20 @@ def know(provider: str, model: str) -> None:
         table[f"{provider}/{model}"] = {"litellm_provider": provider, "mode": "chat", **prices}
 
 
+def certificates() -> ssl.SSLContext:
+    """Returns what tells which servers are trusted: those of `SSL_CERT_FILE`, or the usual ones.
+
+    Raises:
+        UsageError: the variable names no file of certificates.
+    """
+    import httpx
+
+    try:
+        return httpx.create_ssl_context(trust_env=True)
+    except OSError as error:
+        raise UsageError(f"SSL_CERT_FILE does not name a file of certificates (PEM): {one_line(error)}") from None
+
+
 @functools.cache
 def litellm() -> Any:
     """Returns the module `litellm`; the first call takes two to three seconds.
@@ -27,6 +44,7 @@ def litellm() -> Any:
     Its price table is the one that it was installed with (otherwise its import fetches one), it prints nothing, reports
     nothing to anybody, caches nothing and retries nothing.
     """
+    certificates()  # LiteLLM makes clients of its own when it is imported, and would fail with a traceback.
     os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
     import litellm as module
 

@@ -168,10 +168,13 @@ def _provider(model: str, part: str) -> tuple[Provider, str]:
 
 
 def _checked(base: str, part: str) -> SplitResult:
+    import httpx
+
     try:
         address = urlsplit(base)
         address.port  # noqa: B018 - raises for a port that is no number
-    except ValueError as error:
+        httpx.URL(base).host  # noqa: B018 - raises for a host that is no name
+    except (ValueError, httpx.InvalidURL) as error:
         raise UsageError(f"{part}.api_base is no address: {error}") from None
     if address.scheme not in ("http", "https") or not address.hostname:
         raise UsageError(f"{part}.api_base needs a whole address, such as http://localhost:8000/v1")

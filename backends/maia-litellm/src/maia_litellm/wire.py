@@ -17,6 +17,8 @@ from typing import Any
 
 import httpx
 
+from maia_core.errors import UsageError, one_line
+from maia_litellm.loading import certificates
 from maia_litellm.providers import Endpoint
 
 PASSED = frozenset(
@@ -75,14 +77,24 @@ class Wire(httpx.Client):
         Args:
             endpoint: Where it sends to, and the key.
             headers: Further header fields of every request.
+
+        Raises:
+            UsageError: certificates or a proxy that the environment names cannot be used.
         """
-        # A server on this machine is not asked for through a proxy.
-        super().__init__(
-            follow_redirects=False,
-            trust_env=not endpoint.local,
-            verify=httpx.create_ssl_context(trust_env=True) if endpoint.address.scheme == "https" else True,
-            limits=httpx.Limits(max_connections=64, max_keepalive_connections=16),
-        )
+        trusted = certificates()
+        try:
+            super().__init__(
+                follow_redirects=False,
+                # A server on this machine is not asked for through a proxy.
+                trust_env=not endpoint.local,
+                verify=trusted,
+                limits=httpx.Limits(max_connections=64, max_keepalive_connections=16),
+            )
+        except (ImportError, ValueError, httpx.InvalidURL) as error:
+            raise UsageError(
+                "the proxy of the environment (ALL_PROXY, HTTPS_PROXY, HTTP_PROXY, NO_PROXY) cannot be used: "
+                f"{one_line(error)}"
+            ) from None
         self.endpoint = endpoint
         self._origin = _origin(httpx.URL(endpoint.base))
         self._extra = {"user-agent": "maia-litellm", **(headers or {})}
