@@ -213,6 +213,9 @@ KEY = "sk-proj-0123456789abcdef"
         {"params": {"api_key": KEY}},
         {"params": {"extra_headers": {"Authorization": f"Bearer {KEY}"}}},
         {"params": {"extra_headers": {"X-Team": f"Bearer {KEY}"}}},
+        {"params": {"extra_headers": {"Ocp-Apim-Subscription-Key": "0123456789"}}},
+        {"params": {"extra_headers": {"X-Gateway-Token": "0123456789"}}},
+        {"params": {"extra_headers": {"Cookie": "session=0123456789"}}},
         {"params": {"extra_body": {"keys": [{"secret": KEY}]}}},
         {"params": {"azure_ad_token": KEY}},
         {"params": {"anything": KEY}},
@@ -228,7 +231,17 @@ def test_no_option_holds_a_key(options: dict[str, Any]) -> None:
         validated(LitellmBackbone.Config, {"model": "openai/gpt-4o"} | options, "options of backbone 'litellm'")
     shown = "".join(traceback.format_exception(caught.value))
     assert KEY not in shown
+    assert "0123456789" not in shown
     assert "environment variable" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "headers",
+    ["X-Title: lab", ["X-Title"], {"X-Title": 1}, {"X-Title": "a\nX-Other: b"}, {"X Title": "a"}, {"X-T": "é"}],
+)
+def test_header_fields_are_a_table_of_texts(headers: Any) -> None:
+    with pytest.raises(UsageError, match=r"params\.extra_headers"):
+        validated(LitellmBackbone.Config, {"model": "openai/gpt-4o", "params": {"extra_headers": headers}}, "options")
 
 
 def test_options_that_only_sound_like_keys_are_taken() -> None:

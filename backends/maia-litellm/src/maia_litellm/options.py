@@ -17,6 +17,8 @@ SECRET_NAME = re.compile(
     re.IGNORECASE,
 )
 SECRET_VALUE = re.compile(r"^\s*(?:(?:sk|pk|rk|gsk|xai)-[\w-]{8,}|AIza[\w-]{10,}|(?i:bearer|basic)\s+\S+)")
+SECRET_HEADER = re.compile(r"key|token|auth|cookie|secret|passw|credential", re.IGNORECASE)
+PRINTABLE = re.compile(r"[ -~]*")
 OURS = frozenset(
     {
         *("model", "messages", "max_tokens", "max_completion_tokens", "seed", "n", "stream", "stream_options"),
@@ -49,6 +51,8 @@ class ServiceConfig(PluginConfig):
         """Refuses keys before anything else looks at the options, so that no error message repeats one."""
         if isinstance(data, Mapping):
             _refuse_secrets(data, "")
+            if isinstance(params := data.get("params"), Mapping):
+                _check_headers(params.get("extra_headers", {}))
         return data
 
     @model_validator(mode="after")
@@ -83,6 +87,20 @@ class ModelConfig(ServiceConfig):
     context_tokens: int | None = Field(None, gt=0)
     """The model's window in tokens, where LiteLLM's table does not know it. Ollama is told to use this much (16,384
     where it is not set): its own default is so small that it would silently forget the task."""
+
+
+def _check_headers(headers: Any) -> None:
+    """Refuses what is no table of header fields, and fields that would carry a key."""
+    if not isinstance(headers, Mapping):
+        raise UsageError('params.extra_headers is a table of header fields, such as { X-Title = "my lab" }')
+    for name, value in headers.items():
+        if SECRET_HEADER.search(str(name)):
+            raise UsageError(
+                f"params.extra_headers cannot hold '{name}', which looks like a key: put the key into an environment "
+                "variable and name that in key_env"
+            )
+        if not (re.fullmatch(r"[\w-]+", str(name), re.ASCII) and isinstance(value, str) and PRINTABLE.fullmatch(value)):
+            raise UsageError(f"params.extra_headers: '{name}' is no header field with one line of plain text")
 
 
 def _refuse_secrets(data: Mapping[Any, Any], where: str) -> None:
