@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from PIL import Image as PILImage
 
 from maia_core.context import Context
 from maia_core.errors import MaiaError
+from maia_core.types import Image
+from maia_torch import Preprocessing, TorchModel
 from maia_torch.index.build import build
 from maia_torch.index.folder import Index
 from maia_torch.index.options import Options
 
 pytestmark = [pytest.mark.slow, pytest.mark.pack]
 
-LAYERS, K, IMAGES = ("blocks.1", "blocks.4"), 4, 200
+SIZE, PHOTOGRAPHS, CROPS = 96, 100, 15
+
+UNITS = {"blocks.2": (2, 11, 20), "blocks.4": (0, 7, 33)}
+"""So few, in two layers, that most images are no exemplar of any, nor nearly one."""
 
 
 @pytest.fixture(scope="module")
-def model():
+def net():
     efficientnet = pytest.importorskip("maia_efficientnet")
     try:
         return efficientnet.EfficientNetLite0(efficientnet.EfficientNetLite0.Config(), None)
@@ -25,24 +31,62 @@ def model():
         pytest.skip(str(error))
 
 
+class Crops:
+    """Crops of collages of photographs, of any size and place, every other one mirrored."""
+
+    name = fingerprint = "crops"
+
+    def __init__(self) -> None:
+        photographs = Context(parts={}).build("dataset", "collage", count=PHOTOGRAPHS)
+        drawn = np.random.default_rng(0)
+        self.images = []
+        for place in range(PHOTOGRAPHS):
+            photograph = photographs[place].pil()
+            for number in range(CROPS):
+                side = int(drawn.integers(SIZE, min(photograph.size)))
+                left, top = (int(drawn.integers(0, length - side + 1)) for length in photograph.size)
+                crop = photograph.crop((left, top, left + side, top + side)).resize((SIZE, SIZE))
+                mirrored = crop.transpose(PILImage.Transpose.FLIP_LEFT_RIGHT) if number % 2 else crop
+                self.images.append(Image.from_pil(mirrored))
+        self.ids = [str(place) for place in range(len(self.images))]
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: int) -> Image:
+        return self.images[index]
+
+
 @pytest.fixture(scope="module")
-def photographs():
+def crops():
     try:
-        return Context(parts={}).build("dataset", "collage", count=IMAGES)
+        return Crops()
     except MaiaError as error:
         pytest.skip(str(error))
 
 
-def test_the_exemplars_are_those_of_brute_force_in_float32(model, photographs, tmp_path):
-    layers = [model.layer(name) for name in LAYERS]
-    build(model, layers, photographs, tmp_path, Options(k=K, precision="bfloat16"))
-    images = [photographs[place] for place in range(IMAGES)]
-    for name in LAYERS:
-        units = Index(tmp_path).layer(name).units
-        values = model.activations(images, name)
-        order = np.argsort(-values, axis=0, kind="stable")[:K]
-        np.testing.assert_allclose(units["values"], np.take_along_axis(values, order, 0).T, rtol=1e-4)
-        # Where two differ by less than that, either may come first.
-        found = np.take_along_axis(values, units["places"].T, 0)
-        np.testing.assert_allclose(found, np.take_along_axis(values, order, 0), rtol=1e-4)
-        assert units["error"].max() > 0, "the two precisions differ"
+def test_the_exemplars_are_those_of_brute_force_in_float32(net, crops, tmp_path, monkeypatch):
+    given = net.preprocess
+    model = TorchModel(net.engine._module, Preprocessing(SIZE, mean=given.mean, std=given.std), "small")
+    layers = []
+    for name, units in UNITS.items():
+        np.save(tmp_path / f"{name}.npy", np.eye(model.layer(name).info.units, dtype=np.float32)[list(units)])
+        layers.append(model.layer(f"{name}:direction={tmp_path / name}.npy"))
+    exactly, notes, read = [], [], type(model.engine).read
+
+    def counting(engine, pixels, wanted):
+        exactly.extend([len(pixels)] if engine is model.engine else [])
+        return read(engine, pixels, wanted)
+
+    monkeypatch.setattr(type(model.engine), "read", counting)
+    build(model, layers, crops, tmp_path / "index", Options(k=15, precision="bfloat16"), warn=notes.append)
+    assert notes == [], "the ranking tells the exemplars of all units"
+    assert 0 < sum(exactly) < 0.4 * len(crops), "most images were left out"
+    for layer, (name, units) in zip(layers, UNITS.items(), strict=True):
+        index = Index(tmp_path / "index").layer(layer.name)
+        values = model.activations(crops.images, name)[:, list(units)]
+        order = np.argsort(-values, axis=0, kind="stable")[:15]
+        assert index.sheet.fast == "bfloat16"
+        assert index.units["error"].min() > 0, "the two precisions differ"
+        np.testing.assert_allclose(index.units["values"], np.take_along_axis(values, order, 0).T, rtol=1e-4)
+        np.testing.assert_array_equal(np.sort(index.units["places"]), np.sort(order.T))

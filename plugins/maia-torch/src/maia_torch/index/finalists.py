@@ -80,7 +80,7 @@ class Candidates:
     def offer(
         self, places: NDArray[np.int64], fast: NDArray[np.float32], exact: NDArray[np.float32] | None = None
     ) -> None:
-        """Takes a batch: what the fast pass saw, float32 of shape (images, units); in the calibration the exact, too."""
+        """Takes a batch: what the fast pass saw, float32 of shape (images, units), in the calibration the exact too."""
         row, unit, slot = self._top.offer(places, fast)
         self._exact[unit, slot] = np.nan if exact is None else exact[row, unit]
         if exact is not None:
