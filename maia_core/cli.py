@@ -113,8 +113,8 @@ def run_options(command: F) -> F:
     @functools.wraps(command)
     def with_config(config_file: Path | None, options: tuple[str, ...], seed: int | None, **arguments: Any) -> Any:
         chosen = {key: arguments.pop(key) for key in [*CHOICES, "verify"]}
-        if chosen["system"] is None and "units" in arguments:
-            chosen["system"] = arguments["units"][0]  # Options of the model are set as those of the system.
+        if chosen["system"] is None:  # Options of the model are set as those of the system.
+            chosen["system"] = arguments["units"][0] if "units" in arguments else arguments.get("layer")
         return command(config=_config(config_file, options, seed, chosen), **arguments)
 
     decorated: Any = with_config
@@ -218,24 +218,29 @@ def _owner(config: RunConfig, option: str, named: set[str]) -> str:
     metavar="RUN",
     help="Go on with the run in this folder, with the configuration that it began with.",
 )
+@click.option("--trust", is_flag=True, help="Go on with a run whose settings were not written on this machine.")
 @click.option("--report/--no-report", default=True, help="Write the HTML report at the end.")
-def run(config: RunConfig, out: Path | None, as_json: bool, resumed: Path | None, report: bool) -> int:
+def run(config: RunConfig, out: Path | None, as_json: bool, resumed: Path | None, trust: bool, report: bool) -> int:
     """Explain a unit by experiment."""
     if resumed is not None:
         _refuse_beside_resume()
-    return carry_out(config, out=out, resumed=resumed, as_json=as_json, report=report)
+    return carry_out(config, out=out, resumed=resumed, trusted=trust, as_json=as_json, report=report)
 
 
 def carry_out(
-    config: RunConfig, *, out: Path | None, resumed: Path | None = None, as_json: bool = False, report: bool = True
-) -> int:
+    config: RunConfig, *, out: Path | None, resumed: Path | None = None, trusted: bool = False, as_json: bool = False,
+    report: bool = True,
+) -> int:  # fmt: skip
     """Makes one run (or goes on with the one in `resumed`), shows how it gets on and ends; returns the exit code."""
     from maia_core.launch import explain, resume
     from maia_core.progress import JsonProgress, Progress
 
     progress = JsonProgress() if as_json else Progress(live=sys.stderr.isatty())
     observers = [progress]
-    finished = resume(resumed, observers=observers) if resumed else explain(config, out=out, observers=observers)
+    if resumed is not None:
+        finished = resume(resumed, trusted=trusted, observers=observers)
+    else:
+        finished = explain(config, out=out, observers=observers)
     outcome = finished.outcome
     page = _report(finished.folder) if report else None
     if as_json:
@@ -259,7 +264,7 @@ def _refuse_beside_resume() -> None:
     context = click.get_current_context()
     source = click.core.ParameterSource.COMMANDLINE
     given = [name for name in context.params if context.get_parameter_source(name) is source]
-    beside = [name for name in given if name not in ("resumed", "as_json", "report")]
+    beside = [name for name in given if name not in ("resumed", "trust", "as_json", "report")]
     if beside:
         options = ", ".join(option.opts[0] for option in context.command.params if option.name in beside)
         raise click.UsageError(f"--resume goes on with the configuration that the run began with; leave out {options}")

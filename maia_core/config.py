@@ -162,9 +162,10 @@ def _set(data: dict[str, Any], key: str, value: Any) -> None:
         data[parent] = child = dict(child or {})
         data = child
     old = data.get(last)
-    if isinstance(old, dict) and "name" in old and isinstance(value, str) and not parents:
-        # Another plugin is chosen: the options of the old one are not its options.
-        value = {"name": value} if value != old["name"] else old
+    if isinstance(old, dict) and last in CHOICES and isinstance(value, str) and not parents:
+        # The options of another plugin (or of another model, for a system) are not those of the one that is chosen now.
+        same = str(old.get("name", value)).partition(":")[0] == value.partition(":")[0]
+        value = {**(old if same else {}), "name": value}
     data[last] = value
 
 

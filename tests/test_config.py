@@ -29,6 +29,14 @@ def test_choosing_another_plugin_drops_the_options_of_the_old_one(tmp_path):
     assert load(file, [("generator", "y")]).generator.options == {"size": 3}
 
 
+def test_options_of_a_model_hold_for_all_its_units(tmp_path):
+    file = _write(tmp_path, '[system]\nname = "net:deep:1"\nweights = "mine.pth"\n')
+    assert load(file, [("system", "net:top:2")]).system.options == {"weights": "mine.pth"}
+    assert load(file, [("system", "other:deep:1")]).system.options == {}
+    nameless = _write(tmp_path, "[system]\nsize = 96\n")
+    assert load(nameless, [("system", "net:top:2")]).system.options == {"size": 96}
+
+
 def test_option_of_a_default_plugin_can_be_set_without_naming_it():
     config = load(overrides=[("generator.size", 5)])
     assert config.generator.name == CHOICES["generator"]

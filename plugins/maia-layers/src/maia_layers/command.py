@@ -29,11 +29,17 @@ def ask(config: RunConfig, layer: str, question: str, out: Path | None, as_json:
     """Ask a QUESTION over all units of a layer: "which units are selective for forests?"."""
     from maia_core.config import Choice
 
+    context, source = click.get_current_context(), click.core.ParameterSource.COMMANDLINE
+    for key in ("system", "task"):
+        if context.get_parameter_source(key) is source:
+            raise click.UsageError(f"`maia ask` makes the {key} of MODEL:LAYER and QUESTION; leave out --{key}")
+    options = config.system.options if config.system else {}
+    tools = {choice.name: choice for choice in config.tools}
     asked = config.model_copy(
         update={
-            "system": Choice(name=f"layer:{layer}"),
+            "system": Choice.model_validate({**options, "name": f"layer:{layer}"}),
             "task": Choice.model_validate({"name": "layer-question", "question": question}),
-            "tools": tuple(Choice(name=name) for name in TOOLS),
+            "tools": tuple(tools.get(name, Choice(name=name)) for name in TOOLS),
         }
     )
     return carry_out(asked, out=out, as_json=as_json, report=report)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pydantic import ConfigDict
+
 from maia_core.config import PluginConfig
 from maia_core.context import Context
 from maia_core.errors import ToolError, UsageError, did_you_mean
-from maia_core.protocols import System
+from maia_core.protocols import Model, System
 from maia_core.types import Image, LayerInfo, UnitInfo
 
 
@@ -15,7 +17,9 @@ class LayerSystem:
     methods = ("layer", "neuron")
 
     class Config(PluginConfig):
-        """Options of a layer; others cannot be given, choose the model's in its own plugin's defaults."""
+        """Which layer; all other options are those of the model."""
+
+        model_config = ConfigDict(extra="allow")
 
         ref: str = ""
         """`MODEL:LAYER`."""
@@ -24,19 +28,16 @@ class LayerSystem:
         """Finds the layer.
 
         Raises:
-            UsageError: there is no such layer; the nearest ones are named.
+            UsageError: there is no such layer, the nearest ones are named; or the model does not have an option.
         """
         name, _, layer = config.ref.partition(":")
-        self._model = context.model(name)
-        known = {info.name: info for info in self._model.layers()}
-        if layer not in known:
-            main = [info.name for info in known.values() if info.kind != "inner"]
-            hint = did_you_mean(layer, known) or f" It has {', '.join(main)}."
-            raise UsageError(f"{name} has no layer '{layer}'.{hint}")
-        self.layer_info: LayerInfo = known[layer]
+        self._model = context.model(name, **(config.model_extra or {}))
+        self.layer_info = find_layer(self._model, layer)
         units = self.layer_info.units
         self.info = UnitInfo(
-            model=self._model.name, layer=layer, note=f"a layer of {units} units, numbered 0 to {units - 1}"
+            model=self._model.name,
+            layer=self.layer_info.name,
+            note=f"a layer of {units} units, numbered 0 to {units - 1}",
         )
         self.fingerprint = self._model.fingerprint
 
@@ -83,6 +84,24 @@ class LayerSystem:
         if not 0 <= number < self.layer_info.units:
             raise ToolError(f"unit {number} does not exist: the layer has units 0 to {self.layer_info.units - 1}")
         return self._model.unit(f"{self.layer_info.name}:{number}")
+
+
+def find_layer(model: Model, name: str) -> LayerInfo:
+    """Returns a layer by name: as the model itself finds it, or, where it has no method `layer`, in its list.
+
+    Raises:
+        UsageError: there is no such layer; the nearest ones are named.
+    """
+    if callable(own := getattr(model, "layer", None)):
+        # It knows more than its list: other spellings, a sparse autoencoder behind a layer.
+        found: LayerInfo = own(name).info
+        return found
+    known = {info.name: info for info in model.layers()}
+    if name not in known:
+        main = [info.name for info in known.values() if info.kind != "inner"]
+        hint = did_you_mean(name, known) or f" It has {', '.join(main)}."
+        raise UsageError(f"{model.name} has no layer '{name}'.{hint}")
+    return known[name]
 
 
 def layer_of(system: object) -> LayerSystem:
