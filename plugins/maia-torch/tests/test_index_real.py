@@ -18,8 +18,9 @@ pytestmark = [pytest.mark.slow, pytest.mark.pack]
 
 SIZE, PHOTOGRAPHS, CROPS = 96, 100, 15
 
-UNITS = {"blocks.2": (2, 11, 20), "blocks.4": (0, 7, 33)}
-"""So few, in two layers, that most images are no exemplar of any, nor nearly one."""
+UNITS = {"blocks.2": (4, 10, 19), "blocks.4": (6, 32, 35)}
+"""So few, in two layers, that most images are nearly an exemplar of none, and such that bfloat16's own 15 are not the
+right ones: some of these rank 17th to 24th there."""
 
 
 @pytest.fixture(scope="module")
