@@ -197,6 +197,13 @@ def test_an_index_is_not_mixed_with_another(run, tmp_path):
     assert "was built on 40 images of 'images', not on these 41" in str(done.exception)
 
 
+def test_a_layer_is_built_anew_where_its_order_of_axes_was_corrected(run):
+    built(run, "--out", "mine")
+    done = built(run, "--out", "mine", "-o", 'layouts={"2" = "NHWC"}')
+    assert done.stderr.count("there already") == 2
+    assert "12 units, 32 exemplars each   9 x 12" in done.stdout
+
+
 def test_of_several_data_sets_the_one_that_is_chosen_is_meant(run, tmp_path):
     built(run)
     (tmp_path / "images" / "40.png").write_bytes((tmp_path / "images" / "01.png").read_bytes())

@@ -143,6 +143,19 @@ def test_nothing_is_taken_from_the_cache_of_something_else(net, preprocess, fold
     assert other.unit(layer).statistics != before
 
 
+def test_a_corrected_order_of_axes_is_measured_anew(net, preprocess, folder, context):
+    """The maps of `cells` are 8 x 8, so that rows may be taken for units."""
+    guessed = TorchModel(net, preprocess, "net", context=context).unit("cells:0")
+    told = TorchModel(net, preprocess, "net", context=context, layouts={"cells": "NHWC"}).unit("cells:0")
+    assert guessed.model.fingerprint == told.model.fingerprint
+    before = guessed.exemplar_source(folder).exemplars(guessed, 5)
+    found, _ = told.exemplar_source(folder).exemplars(told, 5)
+    brute, _ = BruteForce(folder).exemplars(told, 5)
+    assert [e.activation for e in found] == pytest.approx([e.activation for e in brute], rel=1e-4)
+    again = TorchModel(net, preprocess, "net", context=context).unit("cells:0")
+    assert again.exemplar_source(folder).exemplars(again, 5) == before
+
+
 @pytest.mark.parametrize("file", ["sheet.json", "units.npy", "map_bins.npy", "id_letters.npy"])
 @pytest.mark.parametrize("damage", ["missing", "empty", "cut", "text", "link"])
 def test_a_broken_cache_is_built_anew(net, preprocess, folder, context, file, damage):

@@ -99,7 +99,8 @@ class LayerExemplars:
         return (
             sheet.complete
             and sheet.k >= min(k, sheet.images)
-            and (sheet.model_fingerprint, sheet.key) == (self._model.fingerprint, self._layer.key)
+            and sheet.model_fingerprint == self._model.fingerprint
+            and (sheet.key, sheet.shape) == (self._layer.key, self._layer.info.shape)
             and (sheet.dataset_fingerprint, sheet.images) == (self._dataset.fingerprint, len(self._dataset))
         )
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from maia_core.context import Context
     from maia_core.protocols import Dataset
     from maia_torch.index.layer import LayerIndex, Sheet, Unit
+    from maia_torch.layers import Layer
 
 
 def context_of(dataset: str | None, options: tuple[str, ...], file: Path | None) -> tuple[Context, dict[str, Any]]:
@@ -75,8 +76,8 @@ def span_of(shard: str | None, images: int) -> tuple[int, int] | None:
     return (number - 1) * images // parts, number * images // parts
 
 
-def is_there(index: Any, layer: str, model: Any, data: Any, k: int, span: tuple[int, int] | None) -> bool:
-    """Says whether an index has a layer already.
+def is_there(index: Any, layer: Layer, model: Any, data: Any, k: int, span: tuple[int, int] | None) -> bool:
+    """Says whether an index has a layer already; one that was read in another order of axes is none.
 
     Raises:
         UsageError: the folder holds something else's.
@@ -95,7 +96,10 @@ def is_there(index: Any, layer: str, model: Any, data: Any, k: int, span: tuple[
         ):
             if not fits:
                 raise UsageError(f"{index.folder} is the index of {what}; choose another --out")
-    return layer in index.layers() and index.layer(layer).sheet.k >= min(k, len(data))
+    if layer.name not in index.layers():
+        return False
+    sheet = index.layer(layer.name).sheet
+    return (sheet.key, sheet.shape) == (layer.key, layer.info.shape) and sheet.k >= min(k, len(data))
 
 
 def target_of(target: str, dataset: Callable[[], Dataset] | None = None) -> tuple[Path, str, str]:

@@ -115,7 +115,7 @@ def build(
     chosen = layers_of(layers, found)
     own = cache_folder(context.cache, found.fingerprint, data.fingerprint)
     folder = out or own
-    missing = [layer for layer in chosen if not is_there(Index(folder), layer.name, found, data, k, span)]
+    missing = [layer for layer in chosen if not is_there(Index(folder), layer, found, data, k, span)]
     for layer in chosen:
         if layer not in missing:
             click.echo(f"{clean(layer.name)}: there already", err=True)
