@@ -70,6 +70,35 @@ def test_equal_activations_of_two_shards_are_ordered_by_place(net, model, folder
     np.testing.assert_array_equal(places[0], [0, 1, 2, 3, 4, 5, 6, 8, 9, 10, 11, 12])
 
 
+@pytest.mark.parametrize("precision", ["exact", "bfloat16"])
+def test_a_part_without_readable_images_is_a_part(model, folder, tmp_path, shards, precision):
+    layers = [model.layer(name) for name in LAYERS]
+    for number, span in enumerate([(0, 7), (7, 8), (8, 13)]):
+        build(model, layers, folder, tmp_path / f"little{number}", Options(span=span, precision=precision))
+    unreadable = Index(tmp_path / "little1").layer("mix")
+    unreadable.check()
+    assert (unreadable.sheet.count, unreadable.ids(unreadable.skipped.tolist())) == (0, ["07.png"])
+    with pytest.raises(UsageError, match="could be read, so it has no exemplars: join it"):
+        unreadable.unit(0)
+    with pytest.raises(UsageError, match="little1 could be read; add a part that has some"):
+        merge([tmp_path / "little1"], tmp_path / "merged")
+    merge([*(tmp_path / f"little{number}" for number in (1, 0, 2)), *shards[1:]], tmp_path / "merged")
+    whole, merged = (Index(tmp_path / name).layer("mix") for name in ("whole", "merged"))
+    assert merged.sheet.model_copy(update={"fast": ""}) == whole.sheet
+    np.testing.assert_array_equal(merged.units["places"], whole.units["places"])
+    np.testing.assert_allclose(merged.units["values"], whole.units["values"], rtol=1e-4)
+    np.testing.assert_array_equal(merged.skipped, [7, 20])
+
+
+def test_a_part_may_hold_no_image_of_the_sample(model, folder, tmp_path, monkeypatch):
+    monkeypatch.setattr("maia_torch.index.build.sample_places", lambda *data: np.array([0, 30]))
+    layers = [model.layer("mix")]
+    for number, span in enumerate([(0, 5), (5, 20), (20, 40)]):
+        build(model, layers, folder, tmp_path / f"{number}", Options(span=span))
+    merge([tmp_path / f"{number}" for number in range(3)], tmp_path / "merged")
+    np.testing.assert_array_equal(Index(tmp_path / "merged").layer("mix").sample_places, [0, 30])
+
+
 def test_shards_in_different_precisions_give_the_same_exemplars(model, folder, tmp_path, shards):
     layers = [model.layer(name) for name in LAYERS]
     build(model, layers, folder, tmp_path / "fast", Options(span=(13, 26), precision="bfloat16"))

@@ -77,7 +77,7 @@ def test_unreadable_images_are_counted_and_named_once(model, folder, context):
 def test_a_data_set_without_readable_images_is_refused(model, folder):
     unit = model.unit("cells:0")
     for files in ([], folder.files[7:8]):
-        with pytest.raises(UsageError, match="holds no readable image"):
+        with pytest.raises(UsageError, match=r"holds no readable image; check its files, or choose another"):
             unit.exemplar_source(type(folder)(files)).exemplars(unit, 15)
 
 

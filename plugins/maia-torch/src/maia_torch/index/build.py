@@ -70,7 +70,8 @@ def build(
         warn: Told what else the user must know.
 
     Raises:
-        UsageError: no image can be read, or the folder holds an unfinished build of something else.
+        UsageError: the data set has no image that can be read, or the folder holds an unfinished build of something
+            else. A part of the data set without one is measured: nothing, but for what was skipped.
         RunError: the disk is full, or the network failed.
     """
     options = options or Options()
@@ -148,13 +149,13 @@ class _Build:
         """Measures all that is left.
 
         Raises:
-            UsageError: no image can be read.
+            UsageError: the data set has no image that can be read.
         """
         self._prepare_ranking()
         if not self._scan():
             self._begin()
             self._scan()
-        if len(self.skipped) == self._last - self._first:
+        if len(self.skipped) == len(self._dataset):
             raise _nothing_to_read(self._dataset)
         if self._ranking is not None:
             self._measure_finalists(self._ranking)
@@ -348,4 +349,6 @@ class _Build:
 
 
 def _nothing_to_read(dataset: Dataset) -> UsageError:
-    return UsageError(f"the data set {dataset.name} holds no readable image")
+    return UsageError(
+        f"the data set {dataset.name} holds no readable image; check its files, or choose another: --dataset NAME"
+    )

@@ -95,7 +95,7 @@ class Sheet(Data):
     looked: int = Field(gt=0)
     sampled: int = Field(ge=0)
     ranges: tuple[Range, ...]
-    count: int = Field(gt=0)
+    count: int = Field(ge=0)
     skipped: int = Field(ge=0)
     fast: str = ""
     labels: tuple[str, ...] = ()
@@ -178,8 +178,13 @@ class LayerIndex:
         """Reads one unit.
 
         Raises:
-            UsageError: there is no such unit, or a file is broken.
+            UsageError: there is no such unit, no image was readable, or a file is broken.
         """
+        if not self.sheet.count:
+            raise UsageError(
+                f"no image of {self.folder} could be read, so it has no exemplars: join it (maia exemplars merge) with "
+                "the other parts of the data set"
+            )
         if not 0 <= number < self.sheet.units:
             raise UsageError(
                 f"unit {number} of layer {self.sheet.layer} does not exist: it has units 0 to {self.sheet.units - 1}"

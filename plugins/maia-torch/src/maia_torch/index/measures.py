@@ -62,7 +62,7 @@ class Statistics:
         """
         self.moments.add(Moments.of(found))
         at = np.searchsorted(self._sampled, places)
-        for row in np.flatnonzero(self._sampled[np.minimum(at, len(self._sampled) - 1)] == places):
+        for row in np.flatnonzero(np.isin(places, self._sampled)):
             self._rows.write(int(at[row]), found[row])
         highest = found.max(axis=0)
         if self.activations is not None:

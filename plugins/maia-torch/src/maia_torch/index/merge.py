@@ -55,6 +55,8 @@ def merge(parts: Sequence[Path], folder: Path) -> dict[str, Sheet]:
         raise UsageError(f"{folder} has the layer {min(known)} already; choose another folder")
     opened = {name: [index.layer(name) for index in indexes] for name in names}
     sheets = {name: _merged_sheet(layers) for name, layers in opened.items()}
+    if not all(sheet.count for sheet in sheets.values()):
+        raise UsageError(f"no image of {', '.join(map(str, parts))} could be read; add a part that has some")
     work = folder / ".merging"
     with told_of_full_disks(folder), locked(work, wait=False):
         for name, layers in opened.items():

@@ -35,6 +35,8 @@ class Rows:
 
     def columns(self, first: int, last: int) -> NDArray[np.float32]:
         """Returns some columns of all rows as rows: float32 of shape (last - first, rows)."""
+        if not self.rows:
+            return np.empty((last - first, 0), np.float32)
         whole = np.memmap(self.path, np.float32, "r", shape=(self.rows, self.width))
         return np.ascontiguousarray(whole[:, first:last].T)
 

@@ -84,10 +84,15 @@ def write(folder: Path, contents: Contents, sample: Columns) -> None:
 
 
 def activation_quantiles(sheet: Sheet, activations: Histograms | None, sample: Columns) -> NDArray[np.float64]:
-    """Returns the activation at each of `QUANTILES`, of shape (units, quantiles): exact if the sample is everything."""
+    """Returns the activation at each of `QUANTILES`, of shape (units, quantiles): exact if the sample is everything.
+
+    Not a number where no image was measured.
+    """
     if activations is not None:
         return np.stack([activations.quantile(quantile) for quantile in QUANTILES], axis=1).astype(np.float64)
-    step = max(1, AT_ONCE // max(sheet.sampled, 1))
+    if not sheet.sampled:
+        return np.full((sheet.units, len(QUANTILES)), np.nan)
+    step = max(1, AT_ONCE // sheet.sampled)
     rows = [sample(first, min(first + step, sheet.units)) for first in range(0, sheet.units, step)]
     return np.concatenate([np.quantile(part.astype(np.float64), QUANTILES, axis=1).T for part in rows])
 
