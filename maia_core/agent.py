@@ -135,7 +135,8 @@ class Session:
         self._sandbox = sandbox
         self._observers = observers or Observers()
         self._verifier = verifier
-        self._host = ToolHost(context, tools, self.journal, on_call=self._called)
+        self._host = ToolHost(context, tools, self.journal, on_call=self._called, used_up=self._used_up)
+        self._program_began = 0.0
         context.warn_to(self.note)
         self._tell("run_started")
         sections = [str(section) for section in self._tell("prompt_sections")]
@@ -156,6 +157,7 @@ class Session:
             for call in calls:
                 self._host.repeat(call)
             return execution
+        self._program_began = time.perf_counter()
         execution = self._sandbox.run(program, self._host)
         execution = execution.model_copy(update={"displays": tuple(self.context.take_shown())})
         recorded = self.journal.recorded(Executed)
@@ -327,6 +329,15 @@ class Session:
         if turn.execution is None:
             return Message.of("user", f"{turn.mistake} {budget}")
         return Message.of("user", *execution_parts(turn.execution), budget)
+
+    def _used_up(self) -> str:
+        """Says which budget the present program has used up: one program can make thousands of calls."""
+        budget, running = self.budget(), time.perf_counter() - self._program_began
+        for name, more in (("seconds", running), ("tokens", 0), ("cost", 0)):
+            used, allowed = budget[name]
+            if used + more >= allowed:
+                return f"the run's budget of {allowed:g} {name} is used (limits.{name})"
+        return ""
 
     def _say(self, message: Message) -> None:
         recorded = self.journal.recorded(MessageAdded)

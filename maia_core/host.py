@@ -14,12 +14,23 @@ from typing import Any
 from pydantic import ConfigDict, JsonValue, ValidationError, validate_call
 
 from maia_core.context import Context
-from maia_core.errors import MaiaError, MendableError, PluginError, RunError, ToolError, did_you_mean, one_line
+from maia_core.errors import (
+    MaiaError,
+    MendableError,
+    PluginError,
+    RunError,
+    ToolError,
+    did_you_mean,
+    one_line,
+)
 from maia_core.protocols import system_methods
 from maia_core.record import HostCall, Noted, from_json, images_of, to_json
 from maia_core.replay import Journal
 from maia_core.text import redacted
 from maia_core.types import SystemRef, Usage, content_id
+
+MANY = 1000
+"""With more faults in a call than these only their number is told: each would be an object."""
 
 
 class ToolHost:
@@ -37,6 +48,7 @@ class ToolHost:
         tools: Mapping[str, Callable[..., Any]],
         journal: Journal | None = None,
         on_call: Callable[[HostCall, bool], object] = lambda call, repeated: None,
+        used_up: Callable[[], str] = lambda: "",
     ) -> None:
         """Makes the host of a run.
 
@@ -45,10 +57,12 @@ class ToolHost:
             tools: The tools by the names under which programs call them.
             journal: Where calls are recorded; recorded ones are answered from it. None: nowhere.
             on_call: Told of every call when it has ended, and whether it was repeated from the record.
+            used_up: Says which budget of the run is used up; then only tools that are free are called.
         """
         self._context = context
         self._journal = journal or Journal()
         self._on_call = on_call
+        self._used_up = used_up
         offered = {f"system.{name}": getattr(context.system, name) for name in system_methods(context.system)}
         self._raw = offered | {f"tools.{name}": tool for name, tool in tools.items()}
         self._functions = {name: _validated(name, function) for name, function in self._raw.items()}
@@ -95,6 +109,8 @@ class ToolHost:
 
     def _carry_out(self, call: HostCall, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         context, method, error = self._context, call.method, ""
+        # What was measured can be logged whatever is used up.
+        reason = "" if getattr(self._raw.get(method), "is_free", False) else self._used_up()
         logged, generated, shown_before = len(context.logged), context.generated, context.take_shown()
         spent, context.spent = context.spent, Usage()
         statistics = context.statistics
@@ -102,6 +118,8 @@ class ToolHost:
         result: Any = None
         plain: JsonValue = None
         try:
+            if reason:
+                raise ToolError(reason)
             result = self._in_time(method, list(map(self._real, args)), {k: self._real(v) for k, v in kwargs.items()})
             plain = to_json(result)
         except ValidationError as mistake:
@@ -174,7 +192,10 @@ def _validated(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _argument_error(method: str, function: Callable[..., Any], error: ValidationError) -> str:
+    called = f"{method}{inspect.signature(function)}"
+    if error.error_count() > MANY:
+        return f"{called}: {error.error_count():,} values are not what it takes"
     first = error.errors()[0]
-    where = ".".join(str(part) for part in first["loc"])
-    given = "" if first["type"].startswith("missing") else f", not {first['input']!r:.80}"
-    return f"{method}{inspect.signature(function)}: {where}: {first['msg']}{given}"
+    where, given = ".".join(str(part) for part in first["loc"]), first["input"]
+    shown = f"{given!r:.80}" if isinstance(given, (str, int, float)) else f"a {type(given).__name__}"
+    return f"{called}: {where}: {first['msg']}" + ("" if first["type"].startswith("missing") else f", not {shown}")

@@ -19,6 +19,7 @@ from maia_core.protocols import Backbone
 from maia_core.record import MANIFEST, Event, Manifest, RunOutcome, RunReader, RunWriter, new_run_id
 from maia_core.registry import Registry
 from maia_core.replay import Journal
+from maia_core.seal import check, seal
 from maia_core.types import content_id
 
 ENDED = ("answered", "stopped")
@@ -59,15 +60,19 @@ def explain(
     return _begin(context, out, observers)
 
 
-def resume(folder: Path, *, observers: Iterable[object] = (), registry: Registry | None = None) -> FinishedRun:
+def resume(
+    folder: Path, *, trusted: bool = False, observers: Iterable[object] = (), registry: Registry | None = None
+) -> FinishedRun:
     """Goes on with a run that was killed, interrupted or failed; nothing that its record holds is done again.
 
     Args:
         folder: The run folder.
+        trusted: Whether its settings are carried out even if they were not written on this machine.
         observers: As for `explain`.
         registry: As for `explain`.
 
     Raises:
+        UsageError: the settings come from elsewhere, and are not trusted.
         RecordError: this is no run folder, the run has ended, or a part that it was made from has changed since. (A run
             that does not repeat for another reason ends as failed and says where.)
         MaiaError: as for `explain`.
@@ -75,6 +80,7 @@ def resume(folder: Path, *, observers: Iterable[object] = (), registry: Registry
     reader = RunReader(folder)
     if reader.outcome is not None and reader.outcome.status in ENDED:
         raise RecordError(f"the run {folder} has ended ({reader.outcome.status}); start a new one")
+    check(reader.manifest.config, reader.manifest.seal, folder, trusted)
     context = Context(validated(RunConfig, reader.manifest.config, str(folder)), registry)
     return _go_on(context, reader, observers)
 
@@ -209,15 +215,16 @@ def make_session(
 
 
 def _manifest(run_id: str, context: Context) -> Manifest:
-    config = context.config
+    config = context.config.model_dump(mode="json")
     return Manifest(
         id=run_id,
         created=time.time(),
-        config=config.model_dump(mode="json"),
-        seed=config.seed,
+        config=config,
+        seed=context.config.seed,
         system=context.system.info,
         versions=_versions(context.registry),
         fingerprints=context.fingerprints(),
+        seal=seal(config),
     )
 
 

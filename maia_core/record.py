@@ -25,7 +25,7 @@ from pydantic import BaseModel, Field, JsonValue, TypeAdapter, ValidationError
 
 from maia_core.errors import RecordError
 from maia_core.files import write_atomically
-from maia_core.text import redacted
+from maia_core.text import as_file, dumped
 from maia_core.types import (
     Data,
     Execution,
@@ -63,6 +63,8 @@ class Manifest(Data):
     """Distribution to version, of Python, the core and every plugin's distribution."""
     fingerprints: dict[str, str] = Field(default_factory=dict)
     """Part of the run to its fingerprint."""
+    seal: str = ""
+    """Says that `config` was written on this machine, see `maia_core.seal`."""
 
 
 class MessageAdded(Data):
@@ -300,7 +302,7 @@ class RunWriter:
             (folder / IMAGES).mkdir(parents=True, exist_ok=True)
             writer = cls(folder)
             # Last, so that a folder with a manifest is a run that can go on.
-            write_atomically(folder / MANIFEST, manifest.model_dump_json(indent=1).encode())
+            write_atomically(folder / MANIFEST, as_file(manifest))
             return writer
         except OSError as error:
             raise RecordError(
@@ -315,6 +317,8 @@ class RunWriter:
             RecordError: it cannot be written, or another process writes it.
         """
         try:
+            if linked := [name for name in (IMAGES, JOURNAL) if (folder / name).is_symlink()]:
+                raise RecordError(f"{folder / linked[0]} is a link; a run folder holds plain files and folders only")
             writer = cls(folder)
             path = folder / JOURNAL
             os.truncate(path, path.read_bytes().rfind(b"\n") + 1)
@@ -332,8 +336,8 @@ class RunWriter:
         try:
             for image in images_of(event):
                 self.images.save(image)
-            line = json.dumps({"time": round(time.time(), 3)} | event.model_dump(mode="json")) + "\n"
-            self._write(redacted(line).encode())
+            line = dumped({"time": round(time.time(), 3)} | event.model_dump(mode="json")) + "\n"
+            self._write(line.encode())
         except OSError as error:
             raise RecordError(
                 f"cannot write the record {self.folder}: {error.strerror}; it is complete up to the last event"

@@ -391,6 +391,10 @@ class ExecutionLimits(Data):
     output_chars: int = Field(1_000_000, gt=0)
     host_calls: int = Field(5_000, gt=0)
     live_images: int = Field(2_000, gt=0)
+    passed_images: int = Field(20_000, gt=0)
+    """Images that a program passes to tools, each as often as it is passed."""
+    made_mb: int = Field(256, gt=0)
+    """Pixels that a program makes itself and passes to tools."""
     image_side: int = Field(4_096, gt=0)
     frame_mb: int = Field(16, gt=0)
     depth: int = Field(50, gt=0)

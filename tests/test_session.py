@@ -58,6 +58,30 @@ def test_nothing_that_identifies_a_data_set_image_reaches_the_backbone_or_a_prog
     assert "disc-" not in seen
 
 
+def test_a_used_up_budget_ends_the_calls_of_a_program_and_what_was_measured_is_logged(make_fake_session):
+    session = make_fake_session(limits={"tokens": 100})
+    describer = session.context.describer
+
+    def describe(images, described=describer.describe):
+        session.context.spend(Usage(input_tokens=60 * len(images)))
+        return described(images)
+
+    describer.describe = describe
+    program = _program(
+        "a, i = system.neuron(tools.text2image(['a red disc']))\n"
+        "    for _ in range(9):\n"
+        "        try: tools.describe_images(i, ['x']); print('ok')\n"
+        "        except Exception as error: print(error); tools.log_experiment(a, i, ['a red disc']); break\n"
+    )
+    backbone = ScriptedBackbone([Reply(text=program), ANSWER])
+    assert run(session, backbone).status == "answered"
+    said = backbone.seen[1][-1].text
+    assert "Printed:\nok\nok\n" in said
+    assert "the run's budget of 100 tokens is used (limits.tokens)" in said
+    assert "a red disc: activation" in said
+    assert session.context.spent.tokens == 120
+
+
 def test_conversation_alternates_and_begins_with_system_and_task(make_fake_session):
     backbone = ScriptedBackbone(["nonsense", *FAKE_RUN])
     run(make_fake_session(), backbone)

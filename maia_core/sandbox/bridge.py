@@ -45,7 +45,7 @@ class Bridge:
         """Returns the frame that starts a program."""
         self._host = host
         self.texts = {"stdout": "", "value": "", "error": ""}
-        self.calls = self._asked = self.cut = 0
+        self.calls = self._asked = self.cut = self._passed = self._made = self._written = 0
         return frames.pack(
             {
                 "number": number,
@@ -115,11 +115,26 @@ class Bridge:
             raise Violation("arguments that are no values") from error
         raw.check_end()
         self.calls += 1
+        if excess := self._excess(raw.images, len(blob), decode.characters):
+            return _error(number, "CallLimitError", excess)
         try:
             result = host.call(method, arguments, named)
         except MendableError as error:
             return _error(number, "ToolError", str(error))
         return self._reply(number, result, method)
+
+    def _excess(self, images: int, pixels: int, characters: int) -> str:
+        """Counts what a program passes to tools, which may keep, show and record it; says what is too much."""
+        limits = self.limits
+        self._passed, self._made, self._written = self._passed + images, self._made + pixels, self._written + characters
+        for what, used, most in (
+            ("images", self._passed, limits.passed_images),
+            ("bytes of pixels", self._made, limits.made_mb << 20),
+            ("characters", self._written, limits.output_chars),
+        ):
+            if used > most:
+                return f"more than {most:,} {what} were passed to tools in one experiment"
+        return ""
 
     def _reply(self, number: int, result: Any, method: str) -> bytes:
         try:
@@ -187,11 +202,12 @@ class _Raw:
     def __init__(self, blob: bytes, bridge: Bridge) -> None:
         self._blob = blob
         self._bridge = bridge
-        self._at = 0
+        self._at = self.images = 0
 
     def image(self, tag: str, content: Any) -> Image | SystemRef:
         if tag == "s":
             return SystemRef()
+        self.images += 1
         if tag == "i":
             if type(content) is not int:
                 raise Violation("an image handle that was not given out")

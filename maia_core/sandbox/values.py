@@ -84,12 +84,16 @@ class Decoder:
     Args:
         image: Makes an image of what the tags "i", "r" and "s" hold: called with tag and content.
         depth: Deepest nesting of containers.
+
+    Attributes:
+        characters: Of all texts so far.
     """
 
     def __init__(self, image: Callable[[str, Any], Any], depth: int) -> None:
         self._image = image
         self._depth = depth
         self._left = MOST_VALUES
+        self.characters = 0
 
     def __call__(self, data: Any, level: int = 0) -> Any:
         """Returns the value that `data` stands for.
@@ -105,6 +109,7 @@ class Decoder:
         kind = type(data)
         if kind is str:
             data.encode()  # A lone surrogate raises UnicodeEncodeError, a ValueError.
+            self.characters += len(data)
             return data
         if kind is float and math.isfinite(data):
             return data

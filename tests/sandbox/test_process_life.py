@@ -222,6 +222,25 @@ def test_a_failed_reply_leaves_room_for_images():
     sandbox.close()
 
 
+@pytest.mark.parametrize(
+    ("limits", "passed", "says"),
+    [
+        ({"passed_images": 50}, "tools.echo([tools.image()] * 20)", "more than 50 images were passed"),
+        ({"made_mb": 1}, "tools.echo(np.zeros((300, 400, 3), np.uint8))", "bytes of pixels were passed"),
+        ({"output_chars": 5_000}, "tools.echo('x' * 2_000)", "more than 5,000 characters were passed"),
+    ],
+)
+def test_what_tools_keep_of_a_program_is_bounded(host, limits, passed, says):
+    """What is displayed or logged stays in the host's memory and in the record."""
+    sandbox = make(**limits)
+    program = f"import numpy as np\ndef run_experiment(system, tools):\n    for _ in range(9): {passed}\n"
+    done = sandbox.run(program, host)
+    assert "CallLimitError" in done.error
+    assert says in done.error
+    assert done.host_calls < 5
+    sandbox.close()
+
+
 def test_ordinary_python_works(sandbox, host):
     program = """
 from __future__ import annotations

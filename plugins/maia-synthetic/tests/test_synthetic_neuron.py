@@ -12,7 +12,7 @@ from maia_collage.dataset import CollageDataset
 from maia_collage.detector import CollageDetector
 from maia_collage.scene import image, render
 from maia_core.context import Context
-from maia_core.errors import UsageError
+from maia_core.errors import ToolError, UsageError
 from maia_core.testing.suites import SystemSuite
 from maia_core.types import Image
 from maia_synthetic.expression import And, Concept, Expression, Given, Not, Or
@@ -49,7 +49,7 @@ class TestOverCollages(SystemSuite):
         return [image(collages.scene(n), collages.pack, size, f"collage {n}") for n, size in enumerate(sizes)]
 
     def test_large_image_is_measured(self, system: SyntheticNeuron) -> None:  # type: ignore[override]
-        with pytest.raises(UsageError, match="no collage of this pack"):
+        with pytest.raises(ToolError, match="no collage of this pack"):
             super().test_large_image_is_measured(system)
 
 

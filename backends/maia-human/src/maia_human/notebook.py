@@ -20,6 +20,7 @@ def study(
     *,
     config: str | Path | None = None,
     resume: str | Path | None = None,
+    trusted: bool = False,
     out: str | Path | None = None,
     seed: int | None = None,
     observers: Iterable[object] = (),
@@ -36,6 +37,7 @@ def study(
         config: Configuration file; `maia.toml` of the working folder where it is None and there is one.
         resume: Folder of a notebook's run to go on with, after its kernel ended. Nothing that it holds is done again,
             and no program of it is executed: variables of its cells are gone.
+        trusted: Whether a run goes on even if its settings were not written on this machine.
         out: The run folder; a new one in the configuration's `runs` where it is None.
         seed: Seed of everything that is drawn.
         observers: Observers beside the installed ones.
@@ -48,7 +50,7 @@ def study(
     try:
         if resume is not None:
             _refuse_beside_resume({"unit": unit, "config": config, "out": out, "seed": seed, **options})
-            return _resumed(Path(resume), observers, registry)
+            return _resumed(Path(resume), trusted, observers, registry)
         chosen = _configuration(unit, Path(config) if config else None, seed, options)
         folder = Path(out) if out else None
         return Study(lambda watch: launch.explain(chosen, out=folder, observers=[watch, *observers], registry=registry))
@@ -86,12 +88,13 @@ def _refuse_beside_resume(given: Mapping[str, Any]) -> None:
         raise StudyError(f"resume goes on with the configuration that the run began with; leave out {beside[0]}")
 
 
-def _resumed(folder: Path, observers: Iterable[object], registry: Registry | None) -> Study:
+def _resumed(folder: Path, trusted: bool, observers: Iterable[object], registry: Registry | None) -> Study:
     reader = RunReader(folder)
     sandbox = reader.manifest.config.get("sandbox")
     if not (isinstance(sandbox, dict) and sandbox.get("name") == "notebook"):
         raise StudyError(f"the run {folder} was not made in a notebook; go on with maia run --resume {folder}")
     recorded = recorded_turns(reader.events)
     return Study(
-        lambda watch: launch.resume(folder, observers=[watch, *observers], registry=registry), Meeting(recorded)
+        lambda watch: launch.resume(folder, trusted=trusted, observers=[watch, *observers], registry=registry),
+        Meeting(recorded),
     )

@@ -39,19 +39,23 @@ JUDGE = "judge"
 )  # fmt: skip
 @click.option("--answers", type=click.Path(path_type=Path), metavar="CSV", help="Take in a table that a person filled.")
 @click.option("--by", metavar="NAME", help="Whose answers they are; the same name again replaces them.")
+@click.option("--trust", is_flag=True, help="Test an evaluation whose settings were not written on this machine.")
 @click.option("--quiet", is_flag=True, help="Print errors only.")
 def set_choice(
     folder: Path, subject: str, questions: int, test_dataset: str | None, images: int, form: Path | None,
-    answers: Path | None, by: str | None, quiet: bool,
+    answers: Path | None, by: str | None, trust: bool, quiet: bool,
 ) -> None:  # fmt: skip
     """Test whether a label tells which of four sets of images activates the unit (the paper's appendix E).
 
     DIR is an evaluation, whose labels are tested on held-out images. Chance is 25 %.
     """
+    from maia_core.seal import check
     from maia_eval import people
     from maia_eval.results import Folder
 
     evaluation = Folder(folder)
+    if answers is None:
+        check(evaluation.manifest.settings, evaluation.manifest.seal, folder, trust)
     if answers is not None:
         if not by:
             raise UsageError("say whose answers these are: --by NAME")

@@ -16,6 +16,7 @@ from pydantic import BaseModel, Field, JsonValue, ValidationError
 from maia_core.errors import UsageError
 from maia_core.files import write_atomically
 from maia_core.registry import Registry
+from maia_core.seal import seal
 from maia_core.types import Data, Usage, content_id
 from maia_eval.conduct import Conduct
 
@@ -171,6 +172,8 @@ class Manifest(Data):
     settings: dict[str, JsonValue]
     versions: list[dict[str, str]]
     """Of Python and every plugin's distribution; another entry for each change while the evaluation went on."""
+    seal: str = ""
+    """Says that `settings` were written on this machine, see `maia_core.seal`."""
 
 
 class Folder:
@@ -217,7 +220,7 @@ class Folder:
                 return folder
             manifest = old.model_copy(update={"versions": [*old.versions, now]})
         else:
-            manifest = Manifest(kind=kind, created=time.time(), settings=wanted, versions=[now])
+            manifest = Manifest(kind=kind, created=time.time(), settings=wanted, versions=[now], seal=seal(wanted))
         try:
             write_atomically(path / MANIFEST, manifest.model_dump_json(indent=1).encode())
         except OSError as error:

@@ -15,6 +15,8 @@ from maia_standard.statistics import percentile
 class LogExperiment:
     """Logs results in the run's context."""
 
+    is_free = True
+
     def __init__(self, config: PluginConfig, context: Context) -> None:
         self._context = context
 
@@ -80,7 +82,7 @@ def place(context: Context, activation: float) -> str:
 class Results:
     """Gives programs what was logged."""
 
-    is_property = True
+    is_property = is_free = True
 
     def __init__(self, config: PluginConfig, context: Context) -> None:
         self._context = context
@@ -92,6 +94,8 @@ class Results:
 
 class Display:
     """Shows things to the backbone."""
+
+    is_free = True
 
     def __init__(self, config: PluginConfig, context: Context) -> None:
         self._context = context

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -11,9 +10,9 @@ from pydantic import Field
 
 from maia_core.config import Choice, Chosen, PluginConfig
 from maia_core.context import Context
-from maia_core.errors import UsageError
-from maia_core.files import write_atomically
+from maia_core.errors import ToolError, UsageError
 from maia_core.protocols import Dataset, Detector
+from maia_core.seal import secret
 from maia_core.types import Image, Mask, UnitInfo, content_id
 from maia_synthetic.dilation import dilate
 from maia_synthetic.exemplars import KnownExemplars, best_score
@@ -80,7 +79,10 @@ class SyntheticNeuron:
         for start in range(0, len(images), BATCH):
             batch = images[start : start + BATCH]
             clean = [image.clean or image for image in batch]
-            found = {text: self.detector.detect(clean, text) for text in self.concepts}
+            try:
+                found = {text: self.detector.detect(clean, text) for text in self.concepts}
+            except UsageError as error:  # A program can mend that it passed an image that the detector cannot know.
+                raise ToolError(str(error)) from error
             scores = {text: np.array([best_score(each) for each in found[text]]) for text in self.concepts}
             activations += values(self.expression, scores).tolist()
             masked += [
@@ -114,11 +116,4 @@ def alias(truth: str, folder: Path) -> str:
 
     They are keyed by a secret of this machine's cache, so that nobody finds the truth by hashing every likely one.
     """
-    key = folder / "key"
-    try:
-        if not key.exists():
-            write_atomically(key, secrets.token_bytes(16))
-        secret = key.read_bytes()
-    except OSError:
-        secret = b""  # A cache that cannot be written: the names are as good, the secret is not.
-    return content_id(secret, truth.encode())[:4]
+    return content_id(secret(folder / "key"), truth.encode())[:4]
