@@ -59,6 +59,18 @@ def disc(colour: str, seed: int = 0, size: int = 32, background: tuple[int, int,
     return Image.from_pixels(pixels)
 
 
+def photograph(seed: int = 0, size: int = 32) -> Image:
+    """Draws coloured noise whose spectrum falls as a photograph's does, so that it takes as many bytes as one."""
+    rng = np.random.default_rng(seed)
+    frequency = np.hypot(np.fft.fftfreq(size)[:, None], np.fft.rfftfreq(size)[None])
+    frequency[0, 0] = np.inf
+    spectrum = np.fft.rfft2(rng.standard_normal((3, size, size))) / frequency**1.2
+    waves = np.fft.irfft2(spectrum, (size, size))
+    grey, colour = waves[0] / waves[0].std(), waves / waves.std()
+    pixels = 128 + 50 * (0.85 * grey + 0.15 * colour)
+    return Image.from_pixels(np.moveaxis(pixels, 0, -1).clip(0, 255).astype(np.uint8))
+
+
 def is_colour(pixels: Pixels, colour: str) -> Mask:
     """Returns where pixels are nearest to a named colour, bool of shape (height, width)."""
     names = [*COLOURS, "grey"]

@@ -14,7 +14,7 @@ import pytest
 import tiny_gguf
 
 from maia_core.agent import run
-from maia_core.config import PluginConfig
+from maia_core.config import PluginConfig, Window
 from maia_core.errors import ContextTooLong, UsageError
 from maia_core.launch import make_session
 from maia_core.testing.fakes import FAKE_RUN, FakeDescriber, ScriptedBackbone, disc
@@ -105,19 +105,32 @@ def test_whole_run_goes_through(backbone_of: Callable[..., Any], families: Any, 
 
 
 def test_more_images_than_fit_are_tiled_and_none_is_dropped(
-    backbone_of: Callable[..., Any], llava: Any, tmp_path: Path
+    backbone_of: Callable[..., Any], context: Callable[..., Any], llava: Any, tmp_path: Path
 ) -> None:
     """144 tokens an image, as real ones have hundreds: 14 take half of the window, 24 are laid on sheets of four."""
-    made = backbone_of(
-        llava._replace(projector=tiny_gguf.projector(tmp_path / "mmproj.gguf", side=168)), context_tokens=4096
-    )
-    assert 144 <= made.info.image_tokens < 150
-    assert made.info.max_images == 4096 // 2 // made.info.image_tokens * 16
-    few, many = ([disc("red", seed) for seed in range(count)] for count in (12, 24))
-    untiled = made.complete([Message.of("user", *few, "?")], SHORT).usage.input_tokens
-    tiled = made.complete([Message.of("user", *many, "?")], SHORT).usage.input_tokens
-    assert untiled > 12 * 144
-    assert 6 * 144 < tiled < 24 * 144
+    eyes = llava._replace(projector=tiny_gguf.projector(tmp_path / "mmproj.gguf", side=168))
+    tokens = {}
+    for count in (12, 24):
+        made = backbone_of(eyes, context(window=Window(images=count)), context_tokens=4096)
+        assert 144 <= made.info.image_tokens < 150
+        assert made.info.max_images == 4096 // 2 // made.info.image_tokens * 16
+        images = [disc("red", seed) for seed in range(count)]
+        tokens[count] = made.complete([Message.of("user", *images, "?")], SHORT).usage.input_tokens
+        made.close()
+    assert tokens[12] > 12 * 144
+    assert 6 * 144 < tokens[24] < 24 * 144
+
+
+def test_what_was_read_is_kept_when_more_images_come(
+    backbone_of: Callable[..., Any], llava: Any, tmp_path: Path
+) -> None:
+    """Fourteen pictures fit, thirty do not: the first ten look alike in both conversations."""
+    eyes = llava._replace(projector=tiny_gguf.projector(tmp_path / "mmproj.gguf", side=168))
+    made = backbone_of(eyes, context_tokens=4096)
+    talk = [Message.of("user", *(disc("red", seed) for seed in range(10)), "?")]
+    before = made.complete(talk, SHORT)
+    talk += [Message.of("assistant", before.text), Message.of("user", *(disc("blue", n) for n in range(20)), "?")]
+    assert made.complete(talk, SHORT).usage.cached_tokens > 0.9 * before.usage.input_tokens
 
 
 def test_conversation_that_is_too_long_is_said(backbone_of: Callable[..., Any], llava: Any) -> None:

@@ -1,13 +1,14 @@
 """Images of a conversation within a model's limits."""
 
 import io
+import itertools
 
 import numpy as np
 import pytest
 from PIL import Image as PILImage
 
 from maia_core.errors import BackboneError
-from maia_core.testing.fakes import disc
+from maia_core.testing.fakes import disc, photograph
 from maia_core.types import Image, Message
 from maia_vlm import ImageLimits, Picture, pack
 
@@ -62,19 +63,58 @@ def test_more_images_than_allowed_are_tiled_and_every_one_is_there():
     messages = [Message.of("user", "first", *images[:5]), Message.of("user", "second", *images[5:])]
     packed = pack(messages, ImageLimits(count=3, max_side=512))
     sheets = pictures(packed)
-    assert len(sheets) == 3
+    assert len(sheets) == 2, "a sheet ends with its message"
     for number, colour in enumerate(colours):
-        sheet, tile = divmod(number, 4)
+        sheet, tile = divmod(number, 5) if number < 10 else (1, 5)
         pixels = np.asarray(sheets[sheet].pil()).reshape(-1, 3)
         assert (pixels == colour).all(axis=1).sum() > 5000, f"image {number} is not on its sheet"
-        assert f"tile {tile + 1} of sheet {sheet + 1}" in " ".join(m.text for m in packed)
+        assert f"tile {tile + 1} of sheet {sheet + 1}" in packed[sheet].text
 
 
-def test_what_was_sent_before_is_packed_alike_when_more_follows():
+SMALL = ImageLimits(count=20, min_side=32, max_side=256, total_bytes=600_000)
+"""As of a server that nothing is known of, for small images."""
+
+
+@pytest.mark.parametrize(
+    ("counts", "limits"),
+    [
+        ([15, 10, 10, 10, 10, 5], SMALL),
+        ([15, 10, 10, 10, 10, 5], ImageLimits(total_bytes=2_000_000)),
+        ([5] * 12, SMALL),
+        ([3] * 20, SMALL),
+        ([15, 7, 1, 4, 9, 0, 2, 12, 10], SMALL),
+        ([15, 10, 10, 10, 10, 5], ImageLimits(count=8)),
+        ([15, 10, 10, 10, 10, 5], ImageLimits(count=50)),
+    ],
+)
+def test_what_was_sent_before_is_packed_alike_when_more_follows(counts, limits):
     """A provider's prompt cache holds as long as the beginning of the conversation is the same."""
-    first = Message.of("user", *(noise(32, seed) for seed in range(8)))
-    limits = ImageLimits(count=9)
-    assert pack([first, Message.of("user", noise(32, 99))], limits)[0] == pack([first], limits)[0]
+    images = (photograph(seed, 128) for seed in itertools.count())
+    messages, before = [], []
+    for count in counts:
+        messages.append(Message.of("user", f"{count} images", *itertools.islice(images, count)))
+        packed = pack(messages, limits, most=60)
+        assert packed[: len(before)] == before
+        assert len(pictures(packed)) <= (limits.count or 60)
+        assert sum(len(picture.data) for picture in pictures(packed)) <= (limits.total_bytes or 10**9)
+        before = packed
+    assert before == pack(messages, limits), "and what is full is packed alike in any case"
+
+
+@pytest.mark.parametrize("each", [1, 2])
+def test_many_messages_with_few_images_fit_and_seldom_change(each):
+    """More messages with images than pictures are allowed: some share a sheet, many at a time."""
+    messages, before, changes = [], [], 0
+    for turn in range(60 // each):
+        messages.append(Message.of("user", *(noise(16, turn * each + n) for n in range(each))))
+        packed = pack(messages, ImageLimits(count=20, max_side=256), most=60)
+        assert len(pictures(packed)) <= 20
+        tiles = " ".join(message.text for message in packed).count("this image is tile")
+        sheets = " ".join(message.text for message in packed).count("side by side")
+        assert tiles + len(pictures(packed)) - sheets == len(messages) * each, "every image is there"
+        changes += packed[:-1] != before
+        before = packed
+    assert changes <= 8
 
 
 def test_more_images_than_sheets_hold_name_the_setting():

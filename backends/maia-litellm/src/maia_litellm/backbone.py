@@ -25,7 +25,7 @@ class LitellmBackbone:
 
     def __init__(self, config: Config, context: Context) -> None:
         self._context = context
-        self._model = ChatModel(config, "backbone", context.warn)
+        self._model = ChatModel(config, "backbone", context.warn, context.config.window.images)
         self.info = self._model.info
         if not self.info.images:
             context.warn(

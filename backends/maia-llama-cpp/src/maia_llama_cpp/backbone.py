@@ -66,7 +66,8 @@ class LlamaCppBackbone:
                 name = self._context.config.describer.name
                 self._context.warn(f"{self.info.model} sees no images: describer '{name}' describes them in words")
             messages = with_descriptions(messages, describer)
-        return self._model.reply(self._talk, messages, limits, self._temperature)
+        most_images = self._context.config.window.images
+        return self._model.reply(self._talk, messages, limits, self._temperature, most_images)
 
     def close(self) -> None:
         """Gives the weights back; they are freed if nobody else uses them. The backbone cannot be used afterwards."""

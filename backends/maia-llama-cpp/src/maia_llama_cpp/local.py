@@ -66,14 +66,21 @@ class LocalModel:
         self.most_pictures = max(1, self.context // IMAGE_SHARE // self.image_tokens) if self.sees else 0
         self._limits = ImageLimits(count=self.most_pictures or None, min_side=MIN_SIDE, max_side=MAX_SIDE)
 
-    def reply(self, talk: Talk, messages: Sequence[Message], limits: CallLimits, temperature: float) -> Reply:
-        """Answers a conversation.
+    def reply(
+        self,
+        talk: Talk,
+        messages: Sequence[Message],
+        limits: CallLimits,
+        temperature: float,
+        most_images: int | None = None,
+    ) -> Reply:
+        """Answers a conversation; it comes to hold `most_images`, see `maia_vlm.pack`.
 
         Raises:
             ContextTooLong: it does not fit the window.
             BackboneError: it cannot be answered.
         """
-        packed = pack(messages, self._limits)
+        packed = pack(messages, self._limits, most_images)
         prompt = self._template.render([self._turn(message) for message in packed])
         pictures = [part for message in packed for part in message.parts if isinstance(part, Picture)]
         answer = self._engine.answer(

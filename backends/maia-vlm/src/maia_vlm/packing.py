@@ -91,68 +91,92 @@ class PackedMessage:
         return "\n".join(part for part in self.parts if isinstance(part, str))
 
 
-def pack(messages: Sequence[Message], limits: ImageLimits) -> list[PackedMessage]:
+def pack(messages: Sequence[Message], limits: ImageLimits, most: int | None = None) -> list[PackedMessage]:
     """Brings the images of a conversation within a model's limits; not one is left out.
 
-    The beginning of a conversation is packed in the same way when more follows, as far as the limits allow it, so that
-    a provider's prompt cache holds.
+    Layout and bytes follow from `most` and not from how many images there are by now, and a sheet ends with its
+    message: what was sent before is packed in the same way when more follows, and a provider's prompt cache holds. Only
+    where very many messages hold an image or two each, old ones come to share sheets, many messages at a time.
+
+    Args:
+        messages: The conversation.
+        limits: What one request may hold.
+        most: Most images that a request of this run may come to hold (`window.images`); None: no more than now.
 
     Raises:
         BackboneError: there are more images than even tiled sheets hold.
     """
     images = [image for message in messages for image in message.images]
-    tiles = _tiles(len(images), limits.count)
-    sent = -(-len(images) // tiles)
+    if limits.count is not None:
+        most = min(most or 0, limits.count * TILES[-1])
+    most = max(most or 0, len(images), 1)
+    sent = min(most, limits.count or most)
     max_bytes = limits.max_bytes
-    if limits.total_bytes is not None and sent:
+    if limits.total_bytes is not None:
         max_bytes = min(max_bytes or limits.total_bytes, limits.total_bytes // sent)
-    place = iter(range(len(images)))
+    pictures = _pictures(images, _groups([len(message.images) for message in messages], most, sent), limits, max_bytes)
     packed = []
     for message in messages:
         parts: list[str | Picture] = []
         for part in message.parts:
-            if not isinstance(part, ImagePart):
-                parts.append(part.text)
-            elif tiles == 1:
-                next(place)
-                parts += _single(part.image, limits, max_bytes)
-            else:
-                parts += _tiled(images, next(place), tiles, limits, max_bytes)
+            parts += next(pictures) if isinstance(part, ImagePart) else [part.text]
         packed.append(PackedMessage(message.role, tuple(parts)))
     return packed
 
 
-def _tiles(count: int, allowed: int | None) -> int:
-    if allowed is None or count <= allowed:
-        return 1
-    for tiles in TILES:
-        if count <= allowed * tiles:
-            return tiles
-    most = allowed * TILES[-1]
-    raise BackboneError(
-        f"the conversation holds {count} images, but the model takes {allowed}, or {most} on sheets; set "
-        f"window.images={most} or less"
-    )
+def _groups(counts: Sequence[int], most: int, sent: int) -> list[int]:
+    """Returns how many images each picture shows, in their order.
+
+    Args:
+        counts: Images of each message.
+        most: Most images of any request.
+        sent: Most pictures of any request.
+    """
+    total = sum(counts)
+    if most == sent:
+        return [1] * total
+    if total > (largest := sent * TILES[-1]):
+        raise BackboneError(
+            f"the conversation holds {total} images, but the model takes {sent}, or {largest} on sheets; set "
+            f"window.images={largest} or less"
+        )
+    shown = [count for count in counts if count]
+    step = -(-sent // 2)  # Large, so that the cache breaks seldom.
+    for joined in range(0, len(shown) + step, step):
+        groups = _split(sum(shown[:joined]), most, sent)
+        for count in shown[joined:]:
+            groups += _split(count, count, max(1, count * sent // most))
+        if len(groups) <= sent:
+            break
+    return groups
 
 
-def _single(image: Image, limits: ImageLimits, max_bytes: int | None) -> Iterator[str | Picture]:
-    picture, note = _encoded(image, limits.min_side, limits.max_side, max_bytes)
-    if note:
-        yield note
-    yield picture
+def _split(count: int, images: int, pictures: int) -> list[int]:
+    """Splits `count` images over sheets with as many tiles as it takes to bring `images` onto `pictures` sheets."""
+    tiles = next((tiles for tiles in TILES if images <= tiles * pictures), TILES[-1])
+    return [min(tiles, count - start) for start in range(0, count, tiles)]
 
 
-def _tiled(
-    images: Sequence[Image], place: int, tiles: int, limits: ImageLimits, max_bytes: int | None
-) -> Iterator[str | Picture]:
-    """Yields where to find the image at `place`, and behind the last image of a sheet the sheet."""
-    sheet, tile = divmod(place, tiles)
-    yield f"[this image is tile {tile + 1} of sheet {sheet + 1}]"
-    group = images[sheet * tiles : (sheet + 1) * tiles]
-    if tile + 1 == len(group):
-        columns = math.isqrt(tiles)
-        yield f"[sheet {sheet + 1}: {len(group)} images side by side, numbered from left to right, then down]"
-        yield _sheet(tuple(group), columns, limits.max_side or 1024, max_bytes)
+def _pictures(
+    images: Sequence[Image], groups: Sequence[int], limits: ImageLimits, max_bytes: int | None
+) -> Iterator[list[str | Picture]]:
+    """Yields what stands for each image: itself, or where to find it, and behind the last of a sheet the sheet."""
+    start = sheet = 0
+    for count in groups:
+        group = images[start : start + count]
+        start += count
+        if count == 1:
+            picture, note = _encoded(group[0], limits.min_side, limits.max_side, max_bytes)
+            yield [note, picture] if note else [picture]
+            continue
+        sheet += 1
+        for tile in range(1, count):
+            yield [f"[this image is tile {tile} of sheet {sheet}]"]
+        yield [
+            f"[this image is tile {count} of sheet {sheet}]",
+            f"[sheet {sheet}: {count} images side by side, numbered from left to right, then down]",
+            _sheet(tuple(group), limits.max_side or 1024, max_bytes),
+        ]
 
 
 @functools.lru_cache(CACHED_PICTURES)
@@ -205,8 +229,9 @@ def _resized(pil: PILImage.Image, scale: float) -> PILImage.Image:
 
 
 @functools.lru_cache(64)
-def _sheet(images: tuple[Image, ...], columns: int, side: int, max_bytes: int | None) -> Picture:
+def _sheet(images: tuple[Image, ...], side: int, max_bytes: int | None) -> Picture:
     """Lays images on a square sheet, each with its number above it."""
+    columns = math.isqrt(len(images) - 1) + 1
     cell = side // columns
     strip = max(12, cell // 10)
     sheet = PILImage.new("RGB", (cell * columns, cell * -(-len(images) // columns)), "white")
