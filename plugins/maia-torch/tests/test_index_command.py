@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import sys
 
 import numpy as np
@@ -210,6 +211,29 @@ def test_of_several_data_sets_the_one_that_is_chosen_is_meant(run, tmp_path):
     built(run)
     assert "several indexes" in str(run("show", "module/net_of_mine.net:2:1", data=False).exception)
     assert "39 images of images" in run("show", "module/net_of_mine.net:2:1").stdout
+
+
+def test_of_several_models_of_one_name_the_one_with_the_given_options_is_meant(run, tmp_path):
+    built(run)
+    other = ("-o", "size=40", "-o", "classes=classes.txt")
+    assert run("build", MODEL[0], *other, "--layers", "2").exit_code == 0
+    told = str(run("show", "module/net_of_mine.net:2:1", data=False).exception)
+    assert "several indexes of module/net_of_mine.net:2:1 are known; give the model's options (-o), or give" in told
+    fingerprints = set()
+    for options, shape in ((MODEL[1:], "12 x 12"), (other, "16 x 16")):
+        shown = run("show", "module/net_of_mine.net:2", *options, data=False).stdout
+        assert shape in shown
+        fingerprints.add(re.search(r"net \(([0-9a-f]{12})\) on images", shown)[1])
+    assert len(fingerprints) == 2
+    assert all(f"model {fingerprint}" in told for fingerprint in fingerprints)
+    told = str(run("show", "module/net_of_mine.net:2", "-o", "size=48", data=False).exception)
+    assert "no index of module/net_of_mine.net with these options is known here; `maia exemplars build` with" in told
+
+
+def test_of_several_indexes_of_the_same_the_first_is_taken(run):
+    built(run)
+    built(run, "--out", "mine")
+    assert "38 images of images" in run("show", "module/net_of_mine.net:2:1", data=False).stdout
 
 
 def test_wrong_units_and_layers_get_the_nearest(run):

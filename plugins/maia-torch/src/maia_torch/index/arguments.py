@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from maia_torch.index.printing import note
+from maia_torch.index.printing import SHORT, note
 
 if TYPE_CHECKING:
     from maia_core.context import Context
-    from maia_core.protocols import Dataset
     from maia_torch.index.layer import LayerIndex, Sheet, Unit
     from maia_torch.layers import Layer
 
@@ -33,11 +31,6 @@ def context_of(dataset: str | None, options: tuple[str, ...], file: Path | None)
     context = Context(load(file, overrides))
     context.warn_to(note)
     return context, model
-
-
-def chosen_data(dataset: str | None, options: tuple[str, ...], file: Path | None) -> Callable[[], Dataset] | None:
-    """Returns what makes the data set that was chosen on the command line; None where none was."""
-    return None if dataset is None else lambda: context_of(dataset, options, file)[0].dataset
 
 
 def layers_of(text: str, model: Any) -> list[Any]:
@@ -102,12 +95,19 @@ def is_there(index: Any, layer: Layer, model: Any, data: Any, k: int, span: tupl
     return (sheet.key, sheet.shape) == (layer.key, layer.info.shape) and sheet.k >= min(k, len(data))
 
 
-def target_of(target: str, dataset: Callable[[], Dataset] | None = None) -> tuple[Path, str, str]:
+def target_of(
+    target: str, dataset: str | None = None, options: tuple[str, ...] = (), file: Path | None = None
+) -> tuple[Path, str, str]:
     """Splits INDEX:LAYER:UNIT or MODEL:LAYER:UNIT into the folder of an index, a layer and a unit ('' where missing).
+
+    Where options of the model are given it is made, and its index is meant and no other. Of several indexes of the same
+    model and data set it is the first.
 
     Args:
         target: What was written.
-        dataset: Returns the data set, where the user chose one.
+        dataset: Name of the data set, where the user chose one.
+        options: Of the data set and the model, as given to -o.
+        file: The configuration file.
 
     Raises:
         UsageError: no index is meant, or several are.
@@ -134,12 +134,27 @@ def target_of(target: str, dataset: Callable[[], Dataset] | None = None) -> tupl
         raise UsageError(
             f"no index of {target} is known here; `{build}` makes one, `maia exemplars list` lists what there is"
         )
-    if len(known) > 1 and dataset is not None:
-        data = dataset().fingerprint
-        known = {folder: sheet for folder, sheet in known.items() if sheet.dataset_fingerprint == data} or known
-    if len(known) > 1:
-        which = "; ".join(f"{folder} ({sheet.images:,} images of {sheet.dataset})" for folder, sheet in known.items())
-        raise UsageError(f"several indexes of {target} are known; choose --dataset, or give the folder: {which}")
+    if dataset is not None or options:
+        context, given = context_of(dataset, options, file)
+        if given:
+            made = context.model(model, **given).fingerprint
+            known = {folder: sheet for folder, sheet in known.items() if sheet.model_fingerprint == made}
+            if not known:
+                raise UsageError(
+                    f"no index of {model} with these options is known here; `maia exemplars build` with them makes one"
+                )
+        if dataset is not None and len(known) > 1:
+            data = context.dataset.fingerprint
+            known = {folder: sheet for folder, sheet in known.items() if sheet.dataset_fingerprint == data} or known
+    models = {sheet.model_fingerprint for sheet in known.values()}
+    data_sets = {sheet.dataset_fingerprint for sheet in known.values()}
+    if len(models) > 1 or len(data_sets) > 1:
+        ways = ["choose --dataset"] * (len(data_sets) > 1) + ["give the model's options (-o)"] * (len(models) > 1)
+        which = "; ".join(
+            f"{folder} ({sheet.images:,} images of {sheet.dataset}, model {sheet.model_fingerprint[:SHORT]})"
+            for folder, sheet in known.items()
+        )
+        raise UsageError(f"several indexes of {target} are known; {', '.join(ways)}, or give the folder: {which}")
     return next(iter(known)), layer, unit
 
 

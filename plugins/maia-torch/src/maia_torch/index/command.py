@@ -11,7 +11,6 @@ from typing import Any, TypeVar
 import click
 
 from maia_torch.index.arguments import (
-    chosen_data,
     context_of,
     is_there,
     layers_of,
@@ -207,7 +206,7 @@ def show(
     """Show a unit's exemplars, statistics and thresholds, from an index: its folder, or the model that it is of."""
     from maia_core.errors import UsageError
 
-    folder, layer, unit = target_of(target, chosen_data(dataset, options, config_file))
+    folder, layer, unit = target_of(target, dataset, options, config_file)
     if not layer or not unit:
         if as_json or images:
             raise UsageError(f"which unit? Write {target}{'' if layer else ':LAYER'}:UNIT")
@@ -253,7 +252,7 @@ def export(
     from maia_torch.index import export as forms
     from maia_torch.index.folder import Index
 
-    folder, layer, unit = target_of(target, chosen_data(dataset, options, config_file))
+    folder, layer, unit = target_of(target, dataset, options, config_file)
     if unit:
         raise UsageError("whole layers are exported; leave out the unit (milan takes --units)")
     index = Index(folder)

@@ -19,6 +19,10 @@ THRESHOLDS = (0.95, 0.99, 0.995)
 """The quantiles of a unit's map that are shown as thresholds of its masks."""
 
 
+SHORT = 12
+"""Digits of a fingerprint that are shown."""
+
+
 def print_summary(folder: Path, layers: Sequence[str] | None) -> None:
     from maia_core.errors import UsageError
     from maia_torch.index.folder import Index
@@ -31,7 +35,8 @@ def print_summary(folder: Path, layers: Sequence[str] | None) -> None:
     first = sheets[0]
     part = "" if first.complete else f" ({ranges(first)})"
     unread = f", {first.skipped:,} unreadable" if first.skipped else ""
-    click.echo(f"{clean(first.model)} on {clean(first.dataset)}: {first.count:,} images{part}{unread}")
+    model = f"{clean(first.model)} ({clean(first.model_fingerprint[:SHORT])})"
+    click.echo(f"{model} on {clean(first.dataset)}: {first.count:,} images{part}{unread}")
     width = max(len(clean(sheet.layer)) for sheet in sheets)
     for sheet in sheets:
         size = "   {} x {}".format(*sheet.shape[1:]) if sheet.has_map else ""
