@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import email.utils
+import json
 import os
 import socket
 import subprocess
@@ -15,6 +16,7 @@ from typing import Any
 
 import pytest
 from servers import Failure, OpenAIServer, ProviderServer, Trouble
+from servers.openai_chat import refused
 
 from maia_core.errors import BackboneBusy, BackboneError, ContextTooLong, UsageError
 from maia_core.testing.fakes import disc
@@ -56,7 +58,7 @@ def test_failures_of_the_service(
         with pytest.raises(error) as caught:
             ask(connect(server, model))
         assert type(caught.value) is error
-        assert len(server.requests) == 1, "a retry, which is the loop's business"
+        assert len(_posted(server)) == 1, "a retry, which is the loop's business"
         assert "\n" not in str(caught.value)
         for word in words:
             assert word in str(caught.value)
@@ -123,7 +125,7 @@ def test_trouble_on_the_way(
         with pytest.raises(error) as caught:
             ask(connect(server, model))
         assert type(caught.value) is error
-        assert len(server.requests) == 1
+        assert len(_posted(server)) == 1
     assert words in str(caught.value)
 
 
@@ -295,18 +297,194 @@ def test_wrong_parameter_names_the_setting(connect: Connect) -> None:
             ask(connect(server, "openai/gpt-5", reasoning_effort="none"))
 
 
-def test_model_that_cannot_see_images_says_which_setting(connect: Connect) -> None:
-    message = (
-        "Invalid content type. image_url is only supported by certain models; this one does not support image input"
-    )
+def refusing(status: int, message: str, **more: Any) -> Callable[[Any], Any]:
+    """A script that refuses everything with these words."""
 
     def refuse(request: Any) -> Any:
-        from servers.openai_chat import refused
+        raise refused(status, message, **more)
 
-        raise refused(400, message)
+    return refuse
 
-    with OpenAIServer(refuse) as server, pytest.raises(BackboneError, match=r"backbone\.images=false"):
+
+@pytest.mark.parametrize(
+    ("status", "message"),
+    [
+        (400, "Invalid content type. image_url is only supported by certain models."),
+        (404, "No endpoints found that support image input"),
+        (400, "Failed to deserialize the JSON body: messages[1]: unknown variant `image_url`, expected `text`"),
+        (500, "this model is missing data required for image input"),
+        (500, 'can only concatenate str (not "list") to str'),
+        (400, "q is not a multimodal model"),
+        (400, "'messages.1' : for 'role:user' the following must be satisfied[('content' : content must be a string)]"),
+        (400, "Model does not support images. Please use a model that does."),
+        (400, "At most 0 image(s) may be provided in one prompt."),
+        (400, "Image input modality is not enabled for models/q"),
+    ],
+)
+def test_model_that_cannot_see_images_says_which_setting(connect: Connect, status: int, message: str) -> None:
+    with OpenAIServer(refusing(status, message)) as server:
+        backbone = connect(server, "openai/gpt-4o")
+        with pytest.raises(BackboneError, match=r"cannot see images; set backbone\.images=false") as caught:
+            ask(backbone)
+        assert not isinstance(caught.value, BackboneBusy)
+        with pytest.raises(BackboneError) as without:
+            backbone.complete([Message.of("user", "Only words.")], LIMITS)
+        assert "images=false" not in str(without.value)
+
+
+def test_words_that_nobody_knows_may_mean_that_the_model_sees_no_images(connect: Connect) -> None:
+    """Until an image was taken, or where another setting is to blame."""
+    hint = "if the model sees no images, set backbone.images=false"
+    with OpenAIServer(refusing(400, "bad input", param="messages.[1].content")) as server:
+        with pytest.raises(BackboneError, match=hint) as caught:
+            ask(connect(server, "openai/gpt-4o"))
+        assert "params.messages" not in str(caught.value)
+    hot = refusing(400, "too hot", param="temperature")
+    with OpenAIServer(hot) as server, pytest.raises(BackboneError, match=r"see backbone\.temperature$"):
         ask(connect(server, "openai/gpt-4o"))
+    with OpenAIServer(["seen", Failure("server-error")]) as server:
+        backbone = connect(server, "openai/gpt-4o")
+        ask(backbone)
+        with pytest.raises(BackboneBusy) as later:
+            ask(backbone)
+        assert hint not in str(later.value)
+
+
+def test_server_that_breaks_over_every_image_is_not_tried_for_ever(connect: Connect) -> None:
+    with OpenAIServer(Failure("server-error")) as server:
+        backbone = connect(server, "openai/gpt-4o")
+        for _ in range(2):
+            with pytest.raises(BackboneBusy, match=r"backbone\.images=false"):
+                ask(backbone)
+        with pytest.raises(BackboneError, match=r"backbone\.images=false") as caught:
+            ask(backbone)
+        assert not isinstance(caught.value, BackboneBusy)
+        known = connect(server, "openai/gpt-4o", own=True)
+        for _ in range(4):
+            with pytest.raises(BackboneBusy):
+                ask(known)
+
+
+@pytest.mark.parametrize(
+    ("message", "setting"),
+    [
+        ("At most 1 image(s) may be provided in one request.", "max_images=1: "),
+        ("Too many images provided. This model supports up to 5 images", "max_images=5: "),
+        ("Too many images in request. Max is 500.", "max_images=500: "),
+        ("messages.1.content: Too many images and documents: 101 + 0 > 100", "max_images=100: "),
+        ("Too many images", "max_images lower: "),
+    ],
+)
+def test_too_many_images_says_how_many_to_set(connect: Connect, message: str, setting: str) -> None:
+    with OpenAIServer(refusing(400, message)) as server, pytest.raises(BackboneError) as caught:
+        ask(connect(server, "openai/gpt-4o"))
+    assert f"set backbone.{setting}" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("status", "message"),
+    [
+        (400, "This model's maximum context length is 4096 tokens. However, you requested 9000 tokens"),
+        (400, "The decoder prompt (length 9000) is longer than the maximum model length of 4096."),
+        (400, "This model's maximum prompt length is 131072 but the request contains 537812 tokens."),
+        (
+            422,
+            "Input validation error: `inputs` tokens + `max_new_tokens` must be <= 2048. Given: 9000 `inputs` tokens",
+        ),
+    ],
+)
+def test_conversation_that_is_too_long_names_the_settings(connect: Connect, status: int, message: str) -> None:
+    with OpenAIServer(refusing(status, message)) as server:
+        with pytest.raises(ContextTooLong) as caught:
+            ask(connect(server, "openai/gpt-4o"))
+        for setting in ("backbone.context_tokens", "window.images", "window.tokens", "limits.reply_tokens"):
+            assert setting in str(caught.value)
+
+
+def test_reply_that_is_too_long_names_the_room_for_reasoning(connect: Connect) -> None:
+    too_large = refusing(400, "max_tokens is too large: 12288. This model supports at most 4096 completion tokens")
+    with OpenAIServer(too_large) as server:
+        plain, reasoning = connect(server, "openai/gpt-4o"), connect(server, "openai/gpt-5")
+        with pytest.raises(BackboneError, match=r"tokens; set limits\.reply_tokens lower$"):
+            ask(plain)
+        with pytest.raises(BackboneError, match=r"set backbone\.reasoning_tokens=0 or limits\.reply_tokens lower$"):
+            ask(reasoning)
+
+
+NEWER_NAME = (
+    "Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens' instead."
+)
+OLDER_NAME = "Unrecognized request argument supplied: max_completion_tokens"
+
+
+@pytest.mark.parametrize(
+    ("model", "taken", "message"),
+    [
+        ("azure/my-deployment", "max_completion_tokens", NEWER_NAME),
+        ("openai/gateways-own", "max_completion_tokens", NEWER_NAME),
+        ("openai/older", "max_tokens", OLDER_NAME),
+    ],
+)
+def test_length_is_sent_by_the_name_that_the_server_knows(
+    connect: Connect, monkeypatch: pytest.MonkeyPatch, model: str, taken: str, message: str
+) -> None:
+    """The name of a deployment does not tell which model it is."""
+    monkeypatch.setattr(OpenAIServer, "validate", lambda server, request: _parse(request))
+    words = [Message.of("user", "Go on.")]
+
+    def check(request: Any) -> Any:
+        if taken not in request.body:
+            raise refused(400, message, code="unsupported_parameter")
+        return "fine"
+
+    with OpenAIServer(check) as server:
+        backbone = connect(server, model, own=model == "openai/older")
+        assert [backbone.complete(words, LIMITS).text for _ in range(2)] == ["fine", "fine"]
+        assert [taken in request.body for request in server.requests] == [False, True, True]
+    with OpenAIServer(refusing(400, message)) as server:
+        with pytest.raises(BackboneError, match="refuses the request"):
+            connect(server, model).complete(words, LIMITS)
+        assert len(server.requests) == 2
+
+
+def _parse(request: Any) -> None:
+    request.body = json.loads(request.raw)
+
+
+@pytest.mark.parametrize(
+    ("message", "code"),
+    [
+        ("qwen/nope is not a valid model ID", None),
+        ("Invalid model: nope", "invalid_model"),
+        ("The model `nope` does not exist.", None),
+    ],
+)
+def test_unknown_model_is_compared_with_what_the_server_has(connect: Connect, message: str, code: str | None) -> None:
+    """The list is asked for with the same key, and whatever fails there hides nothing."""
+    for models, words in {
+        ("qwen-vl", "llava"): "set backbone.model. Did you mean 'qwen-vl'?",
+        ("another", "llava"): "set backbone.model. It has another, llava.",
+        ("qwen-v",): "backbone.api_base",
+    }.items():
+        with OpenAIServer(models=models) as server:
+            server.validate = refusing(400, message, code=code)  # type: ignore[method-assign]
+            with pytest.raises(BackboneError) as caught:
+                ask(connect(server, "openai/qwen-v"))
+            assert words in str(caught.value)
+            assert [request.method for request in server.requests] == ["POST", "GET"]
+            assert server.requests[1].headers["authorization"] == f"Bearer {server.key}"
+
+
+def test_wrong_key_of_xai_names_the_variable(connect: Connect) -> None:
+    message = "Incorrect API key provided: ab***23. You can obtain an API key from https://console.x.ai."
+    with OpenAIServer(refusing(400, message)) as server, pytest.raises(BackboneError, match="key in TEST_SERVER_KEY"):
+        ask(connect(server, "openai/gpt-4o"))
+
+
+def test_safety_check_of_xai_is_a_refusal(connect: Connect) -> None:
+    message = "Content violates usage guidelines. Model: grok-4-0709, Failed check: SAFETY_CHECK_TYPE_BIO"
+    with OpenAIServer(refusing(403, message)) as server:
+        assert ask(connect(server, "openai/gpt-4o")).stop == "refusal"
 
 
 @pytest.mark.parametrize(
@@ -343,6 +521,11 @@ def test_proxy_of_the_environment_is_not_used_for_this_machine(connect: Connect,
         monkeypatch.delenv("NO_PROXY", raising=False)
     with OpenAIServer("direct") as server:
         assert ask(connect(server, "openai/gpt-4o")).text == "direct"
+
+
+def _posted(server: ProviderServer) -> list[Any]:
+    """Returns what was asked but for the list of models."""
+    return [request for request in server.requests if request.method == "POST"]
 
 
 def _context() -> Any:

@@ -5,14 +5,45 @@ from __future__ import annotations
 import threading
 import time
 import weakref
-from collections.abc import Mapping
-from typing import Any, Literal
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
 
 from maia_litellm.loading import know, litellm
 from maia_litellm.providers import Endpoint
 
+if TYPE_CHECKING:
+    from maia_litellm.wire import Exchange
+
 PLACEHOLDER = "set-by-maia"
 """What LiteLLM is given as a key, so that it takes none from the environment; the wire puts the real one there."""
+
+LIST_MODELS = ("openai", "hosted_vllm", "openrouter", "mistral", "xai")
+"""Providers whose protocol has `GET /models` below the address."""
+
+LIST_SECONDS = 5.0
+"""Longest time that a server may take to list its models."""
+
+
+@dataclass
+class History:
+    """What has come of the calls of an endpoint so far.
+
+    Attributes:
+        answered: It has answered at all, so that its silence may pass.
+        seen: It has taken images, or is known to take them.
+        broken: How often it has failed with status 500 over images, as servers do whose model sees none.
+    """
+
+    answered: bool = False
+    seen: bool = False
+    broken: int = 0
+
+    def add(self, exchange: Exchange, ok: bool) -> None:
+        """Counts what came of one more call."""
+        self.answered = self.answered or exchange.status > 0
+        self.seen = self.seen or (ok and exchange.images)
+        self.broken += exchange.images and exchange.status == 500
 
 
 class Api:
@@ -25,6 +56,7 @@ class Api:
         headers: Mapping[str, str] | None = None,
         api_version: str = "",
         limit: str = "limits.reply_seconds",
+        sees: bool = False,
     ) -> None:
         """Makes an API; nothing is loaded and nothing is sent before the first call.
 
@@ -33,17 +65,25 @@ class Api:
             headers: Further header fields of every request.
             api_version: Azure's; LiteLLM's default where it is empty.
             limit: The setting that bounds the time of a call, for messages.
+            sees: Whether the model is known to see images.
         """
         self.endpoint = endpoint
         self._headers = dict(headers or {})
         self._api_version = api_version
         self._limit = limit
-        self._answered = False
+        self._history = History(seen=sees)
         self._lock = threading.Lock()
         self._clients: dict[str, Any] = {}
 
     def call(
-        self, function: str, seconds: float, *, client: Literal["openai", "azure", "http", ""] = "", **arguments: Any
+        self,
+        function: str,
+        seconds: float,
+        *,
+        client: Literal["openai", "azure", "http", ""] = "",
+        images: bool = False,
+        length: str = "",
+        **arguments: Any,
     ) -> Any:
         """Calls `litellm.<function>` and returns its response.
 
@@ -51,6 +91,8 @@ class Api:
             function: Such as `completion`.
             seconds: The whole call ends by then, whatever the server does.
             client: What LiteLLM needs as its client for this function, where that is not the provider's usual one.
+            images: Whether the model is shown images.
+            length: Which settings bound the length of the reply, for messages.
             arguments: The function's own, but for model, key, address, client, time-out and retries.
 
         Raises:
@@ -59,50 +101,64 @@ class Api:
             BackboneError: any other failure.
         """
         call = getattr(litellm(), function)
+        from maia_core.errors import BackboneBusy
         from maia_litellm.failures import failure
         from maia_litellm.wire import Exchange
 
         kind = client or self.endpoint.provider.client
         wire, library_client = self._client(kind)
-        exchange = Exchange(time.monotonic() + seconds)
+        exchange = Exchange(time.monotonic() + seconds, images, length)
         if kind == "azure" and self._api_version:
             arguments["api_version"] = self._api_version
-        outcome: list[Any] = []
 
-        def work() -> None:
-            try:
-                with wire.exchange(exchange):
-                    result = call(
-                        model=self.endpoint.model,
-                        custom_llm_provider=self.endpoint.provider.name,
-                        api_key=PLACEHOLDER,
-                        api_base=self.endpoint.base,
-                        client=library_client,
-                        timeout=float(seconds),
-                        max_retries=0,
-                        num_retries=0,
-                        **arguments,
-                    )
-                outcome.extend((result, None))
-            except BaseException as error:
-                outcome.extend((None, error))
+        def work() -> Any:
+            with wire.exchange(exchange):
+                return call(
+                    model=self.endpoint.model,
+                    custom_llm_provider=self.endpoint.provider.name,
+                    api_key=PLACEHOLDER,
+                    api_base=self.endpoint.base,
+                    client=library_client,
+                    timeout=float(seconds),
+                    max_retries=0,
+                    num_retries=0,
+                    **arguments,
+                )
 
-        # In a thread of its own: a name server that hangs, or headers that come a byte at a time, are bounded too.
-        worker = threading.Thread(target=work, name="maia-litellm", daemon=True)
-        worker.start()
-        worker.join(seconds + 0.5)
-        if not outcome:
-            from maia_core.errors import BackboneBusy
-
+        outcome = _bounded(work, seconds + 0.5)
+        if outcome is None:
             raise BackboneBusy(f"{self.endpoint.name}: no reply in time ({self._limit})")
         result, error = outcome
-        self._answered = self._answered or exchange.status > 0
+        self._history.add(exchange, error is None)
         if error is None:
             return result
         if not isinstance(error, Exception):
             raise error
         # From None: LiteLLM's own errors repeat what the provider said, a part of the key among it.
-        raise failure(self.endpoint, exchange, error, answered=self._answered, limit=self._limit) from None
+        raise failure(
+            self.endpoint,
+            exchange,
+            error,
+            history=self._history,
+            limit=self._limit,
+            served=lambda: self._served(min(LIST_SECONDS, exchange.left)),
+        ) from None
+
+    def _served(self, seconds: float) -> list[str]:
+        """Returns the names of the models of a server that speaks OpenAI's protocol, as far as it tells."""
+        from maia_litellm.wire import Exchange
+
+        if self.endpoint.provider.name not in LIST_MODELS:
+            return []
+        wire, _ = self._client(self.endpoint.provider.client)
+
+        def ask() -> list[str]:
+            with wire.exchange(Exchange(time.monotonic() + seconds)):
+                return [str(model["id"]) for model in wire.get(f"{self.endpoint.base}/models").json()["data"]]
+
+        # Whatever fails here must not hide the failure that the names are asked for.
+        names, _ = _bounded(ask, seconds) or (None, None)
+        return names or []
 
     def _client(self, kind: str) -> tuple[Any, Any]:
         """Returns the wire, and the library's client around it that a kind of provider is called with."""
@@ -140,3 +196,22 @@ class Api:
             http_client=wire,
             max_retries=0,
         )
+
+
+def _bounded(work: Callable[[], Any], seconds: float) -> tuple[Any, BaseException | None] | None:
+    """Returns what `work` returns and what it raises; None if it takes too long.
+
+    It works in a thread of its own: a name server that hangs, or headers that come a byte at a time, are bounded too.
+    """
+    outcome: list[tuple[Any, BaseException | None]] = []
+
+    def run() -> None:
+        try:
+            outcome.append((work(), None))
+        except BaseException as error:
+            outcome.append((None, error))
+
+    worker = threading.Thread(target=run, name="maia-litellm", daemon=True)
+    worker.start()
+    worker.join(seconds)
+    return outcome[0] if outcome else None

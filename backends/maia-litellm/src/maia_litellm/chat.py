@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
@@ -25,6 +26,9 @@ OLLAMA_WINDOW = 16_384
 REFUSALS = ("content_filter", "refusal", "safety", "blocked")
 """Reasons to stop that mean: the model, or a filter around it, did not want to answer."""
 
+OTHER_LENGTH = {"max_tokens": "max_completion_tokens", "max_completion_tokens": "max_tokens"}
+"""The two names of the parameter that bounds the length of a reply."""
+
 
 class ChatModel:
     """Answers conversations. Threads may share it.
@@ -34,27 +38,19 @@ class ChatModel:
         info: What it is and can do.
     """
 
-    def __init__(
-        self,
-        config: ModelConfig,
-        part: str,
-        warn: Callable[[str], None] = lambda line: None,
-        most_images: int | None = None,
-    ) -> None:
+    def __init__(self, config: ModelConfig, part: str, warn: Callable[[str], None] = lambda line: None) -> None:
         """Finds out what the model can do; nothing is loaded and nothing is sent.
 
         Args:
             config: The options.
             part: What of the run's configuration they are, for messages.
             warn: Takes lines that the record should show.
-            most_images: Most images that a conversation comes to hold, see `maia_vlm.pack`.
 
         Raises:
             UsageError: an option cannot be used, or the key is missing.
         """
         self.endpoint = Endpoint.find(config.model, config.api_base, config.key_env, part)
         self._config = config
-        self._most_images = most_images
         self._warn_to, self._warning = warn, threading.Lock()
         self._known = prices.entry(self.endpoint.provider.name, self.endpoint.model)
         if self._responses and importlib.util.find_spec("mcp") is None:
@@ -66,9 +62,15 @@ class ChatModel:
         self._limits = self._image_limits(provider_takes)
         params = dict(config.params)
         self._api = Api(
-            self.endpoint, headers=params.pop("extra_headers", {}), api_version=str(params.pop("api_version", ""))
+            self.endpoint,
+            headers=params.pop("extra_headers", {}),
+            api_version=str(params.pop("api_version", "")),
+            sees=self.endpoint.own and bool(self._known.get("supports_vision")),
         )
         self._params = params
+        # OpenAI's newer models refuse the older name, other servers do not know the newer one.
+        openai = self.endpoint.own and self.endpoint.provider.name == "openai"
+        self._length = "max_completion_tokens" if openai else "max_tokens"
         self._supported: frozenset[str] | None = None
         self.info = self._info(provider_takes)
 
@@ -81,17 +83,15 @@ class ChatModel:
 
         # Packed and loaded before the clock of the call begins.
         content = wording.messages(
-            pack(messages, self._limits, self._most_images),
+            pack(messages, self._limits),
             system_role=self.info.system_role,
             detail=self._config.detail,
             breakpoints=self._marks_cache,
             ordered=self.endpoint.provider.name != "ollama_chat",
         )
-        arguments = self._arguments(limits)
+        images = any(message.images for message in messages)
         try:
-            # The Responses API is asked without OpenAI's library.
-            client: Literal["http", ""] = "http" if self._responses else ""
-            response = self._api.call("completion", limits.seconds, client=client, messages=content, **arguments)
+            response = self._ask(content, images, limits)
         except Refused as refused:
             self._warn(f"{refused}; if that goes on, choose another {self.endpoint.part}.model")
             return Reply(text="", stop="refusal", model=self.endpoint.name)
@@ -103,15 +103,35 @@ class ChatModel:
 
     # What is asked.
 
-    def _arguments(self, limits: CallLimits) -> dict[str, Any]:
+    def _ask(self, content: wording.Wire, images: bool, limits: CallLimits) -> Any:
+        """Sends a request, and again if the server wants the length of the reply by its other name."""
+        from maia_litellm.failures import OtherLength
+
+        deadline, name = time.monotonic() + limits.seconds, self._length
+        try:
+            return self._send(content, images, limits, limits.seconds, name)
+        except OtherLength:
+            # The name of a deployment at Azure, or of a gateway's model, does not tell which of the two it takes.
+            name = self._length = OTHER_LENGTH[name]
+            return self._send(content, images, limits, max(0.1, deadline - time.monotonic()), name)
+
+    def _send(self, content: wording.Wire, images: bool, limits: CallLimits, seconds: float, length: str) -> Any:
+        arguments = self._arguments(limits, length)
+        part = self.endpoint.part
+        settings = "limits.reply_tokens" if part == "backbone" else f"{part}.reply_tokens"
+        if arguments[length] > limits.max_output_tokens:
+            settings = f"{part}.reasoning_tokens=0 or {settings}"
+        # The Responses API is asked without OpenAI's library.
+        client: Literal["http", ""] = "http" if self._responses else ""
+        return self._api.call(
+            "completion", seconds, client=client, images=images, length=settings, messages=content, **arguments
+        )
+
+    def _arguments(self, limits: CallLimits, length: str) -> dict[str, Any]:
         config, known = self._config, self._known
         tokens = limits.max_output_tokens + (config.reasoning_tokens if self._reasons else 0)
         if isinstance(most := known.get("max_output_tokens"), int):
             tokens = min(tokens, most)
-        # OpenAI's newer models refuse the older name, other servers do not know the newer one.
-        length = (
-            "max_completion_tokens" if self.endpoint.own and self.endpoint.provider.name == "openai" else "max_tokens"
-        )
         arguments: dict[str, Any] = {length: tokens, **self._params}
         if config.temperature is not None:
             arguments["temperature"] = config.temperature

@@ -8,7 +8,7 @@ import re
 import socket
 import ssl
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from http import HTTPStatus
 from typing import Any, NamedTuple
 
@@ -16,6 +16,8 @@ import httpx
 
 from maia_core.errors import BackboneBusy, BackboneError, ContextTooLong, MaiaError, did_you_mean
 from maia_litellm import prices
+from maia_litellm.api import History
+from maia_litellm.options import OURS
 from maia_litellm.providers import Endpoint
 from maia_litellm.wire import Exchange
 
@@ -35,6 +37,7 @@ WORD = re.compile(r"[\w-]{6,}")
 
 TOO_LONG = re.compile(
     r"context.{0,3}(length|window|size|limit)|maximum.{0,20}(context|input length)|(prompt|input) is too long"
+    r"|maximum (prompt|model) length|`inputs` tokens \+ `max_new_tokens` must be|`inputs` must have less than"
     r"|(input|prompt|token)s?.{0,40}exceeds? (the|its|this) (maximum|limit|configured)|exceeds the maximum number of "
     r"tokens|payload size exceeds|too many tokens|request (is )?too large|request_too_large|reduce the length",
     re.IGNORECASE,
@@ -43,8 +46,8 @@ REFUSED = re.compile(
     r"content[_ ](policy|filter|management)|responsible ?ai|safety system|usage policy|invalid_prompt|flagged",
     re.IGNORECASE,
 )
-MODERATED = re.compile(r"flagged|moderation", re.IGNORECASE)
-"""How OpenRouter says that a vendor's filter did not take the content."""
+MODERATED = re.compile(r"flagged|moderation|violates usage guidelines|SAFETY_CHECK", re.IGNORECASE)
+"""How OpenRouter and xAI say that a filter did not take the content."""
 
 EXHAUSTED = re.compile(
     r"insufficient_quota|exceeded your current quota|credit balance|billing|payment|out of credits"
@@ -56,14 +59,37 @@ LASTING = re.compile(r"insufficient_quota|PerDay")
 
 NO_IMAGES = re.compile(
     r"(does not|doesn't|not) support(ed)?.{0,30}(image|vision|multimodal)|(image|vision).{0,40}not (supported|allowed)"
-    r"|image input is not|not a multimodal model|cannot (see|process) images",
+    r"|(image|vision).{0,40}(not enabled|only supported by)|endpoints found that support image|at most 0 image"
+    r"|image input is not|missing data required for image|not a (multimodal|vision) model|cannot (see|process) images"
+    # Servers that do not know that a message may hold anything but text.
+    r"|unknown variant .?image_url|content must be a string|can only concatenate str \(not .list.\)",
     re.IGNORECASE,
 )
-BAD_KEY = re.compile(r"api[ _]?key not valid|API_KEY_INVALID|invalid (api|x-api)[ -_]?key", re.IGNORECASE)
+TOO_MANY_IMAGES = re.compile(r"at most (?P<most>\d+) image|too many images", re.IGNORECASE)
+MOST = re.compile(r"(?:up to|max\w*|at most|limit|>)(?: is| of)?:? (\d+)", re.IGNORECASE)
+"""How a provider says how many images it takes."""
+
+BAD_KEY = re.compile(r"api[ _]?key not valid|API_KEY_INVALID|(invalid|incorrect) (api|x-api)[ -_]?key", re.IGNORECASE)
+NO_MODEL = re.compile(r"model.{0,40}not (found|exist)|not a valid model|invalid.model|model_not_found", re.IGNORECASE)
+LENGTH = re.compile(r"max_(completion_|output_|new_)?tokens")
+"""The parameter that bounds the length of a reply, by its many names."""
+
+WRONG_LENGTH = re.compile(
+    r"use '?max_completion_tokens|(unsupported|unrecognized|unknown|extra).{0,40}max_(completion_)?tokens",
+    re.IGNORECASE,
+)
+"""How a server says that it knows the length of a reply by its other name."""
+
+TRIES = 2
+"""How often a failure over images with status 500 may pass, as long as no image was ever taken."""
 
 
 class Refused(BackboneError):
     """The provider's filter did not take the content of the request."""
+
+
+class OtherLength(BackboneError):
+    """The server wants the length of the reply by its other name."""
 
 
 class Said(NamedTuple):
@@ -82,26 +108,36 @@ class Said(NamedTuple):
     delay: float | None
 
 
-def failure(endpoint: Endpoint, exchange: Exchange, error: Exception, *, answered: bool, limit: str) -> MaiaError:
+def failure(
+    endpoint: Endpoint,
+    exchange: Exchange,
+    error: Exception,
+    *,
+    history: History,
+    limit: str,
+    served: Callable[[], list[str]],
+) -> MaiaError:
     """Returns the error that a failed call ends with.
 
     Args:
         endpoint: What was called.
         exchange: What came over the wire.
         error: What LiteLLM raised.
-        answered: Whether the endpoint has answered before, so that its silence may pass.
+        history: What has come of the calls so far, this one among them.
         limit: The setting that bounds the time of a call.
+        served: Asks the server for the names of its models.
     """
     if isinstance(error, MaiaError):
         return error
     if exchange.status:
-        return _status(endpoint, exchange, error)
+        return _status(endpoint, exchange, history, served)
     if exchange.error is not None:
-        return _silence(endpoint, exchange.error, answered, limit)
+        return _silence(endpoint, exchange.error, history.answered, limit)
     text = clean(str(error), endpoint)
     if parameter := NO_PARAMETER.search(text):
         name = parameter[parameter.lastindex or 1]
-        return BackboneError(f"{endpoint.name} has no '{name}'; leave out {_setting(endpoint, name)}")
+        setting = _setting(endpoint, name)
+        return BackboneError(f"{endpoint.name} has no '{name}'{f'; leave out {setting}' if setting else ''}")
     return BackboneError(f"{endpoint.name} cannot be asked: {text or type(error).__name__}")
 
 
@@ -113,10 +149,10 @@ def clean(text: str, endpoint: Endpoint) -> str:
     return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
 
 
-def _status(endpoint: Endpoint, exchange: Exchange, error: Exception) -> MaiaError:
+def _status(endpoint: Endpoint, exchange: Exchange, history: History, served: Callable[[], list[str]]) -> MaiaError:
     status, part, said = exchange.status, endpoint.part, _said(endpoint, exchange)
     everything = f"{said.text} {said.codes}"
-    told = f": {said.text}" if said.text else ""
+    told = f": {said.text.rstrip('.')}" if said.text else ""
     named = f"{endpoint.name} at {endpoint.host}"
     if status < 300:
         return BackboneError(f"{named} sent something that is no reply; is {part}.api_base right?")
@@ -135,36 +171,56 @@ def _status(endpoint: Endpoint, exchange: Exchange, error: Exception) -> MaiaErr
     if status == 403:
         key = f"the key in {endpoint.key_name}" if endpoint.key_name else f"a request without {part}.key_env"
         return BackboneError(f"{endpoint.host} does not allow {endpoint.name} for {key}{told}")
-    if NO_IMAGES.search(everything):
+    if exchange.images and NO_IMAGES.search(everything):
         return BackboneError(
             f"{endpoint.name} cannot see images; set {part}.images=false or another {part}.model{told}"
         )
+    if exchange.images and (many := TOO_MANY_IMAGES.search(said.text)):
+        most = many["most"] or (found[1] if (found := MOST.search(said.text)) else "")
+        setting = f"={most}" if most else " lower"
+        return BackboneError(f"{endpoint.name} takes fewer images in a request; set {part}.max_images{setting}{told}")
+    if status in (400, 422) and WRONG_LENGTH.search(everything):
+        return OtherLength(f"{named} refuses the request (status {status}){told}")
     if status == 413 or (status in (400, 422, 429) and TOO_LONG.search(everything)):
-        return ContextTooLong(f"the conversation is too long for {endpoint.name}{told}")
+        return ContextTooLong(f"the conversation is too long for {endpoint.name}{told}{_shorter(endpoint, exchange)}")
     if status in (400, 422) and REFUSED.search(everything):
         return Refused(f"the filter of {endpoint.name} does not take the content{told}")
-    if (
-        status == 404
-        or "model_not_found" in said.codes
-        or (status == 400 and re.search(r"model.{0,40}not (found|exist)", said.text))
-    ):
-        return _not_found(endpoint, said)
-    if status == 429 or status in (408, 409, 425) or status >= 500:
+    if status == 404 or "model_not_found" in said.codes or (status in (400, 422) and NO_MODEL.search(everything)):
+        return _not_found(endpoint, said, served)
+    if status in (408, 409, 425, 429) or status > 500:
         return BackboneBusy(f"{endpoint.name}: {_phrase(status)}{told}", _retry_after(exchange, said))
-    setting = f"; see {_setting(endpoint, said.parameter)}" if said.parameter else ""
-    return BackboneError(f"{named} refuses the request (status {status}){told}{setting}")
+    hint = _hint(endpoint, exchange, said)
+    unseen = exchange.images and not history.seen
+    if unseen and not hint:
+        hint = f"; if the model sees no images, set {part}.images=false"
+    if status == 500 and not (unseen and history.broken > TRIES):
+        return BackboneBusy(f"{endpoint.name}: {_phrase(status)}{told}{hint}", _retry_after(exchange, said))
+    return BackboneError(f"{named} refuses the request (status {status}){told}{hint}")
 
 
-def _not_found(endpoint: Endpoint, said: Said) -> MaiaError:
+def _shorter(endpoint: Endpoint, exchange: Exchange) -> str:
+    """Says which settings make a conversation shorter, where there is one."""
+    if not exchange.length:
+        return ""
+    less = "window.images, window.tokens" if endpoint.part == "backbone" else f"{endpoint.part}.max_side"
+    return f"; set {endpoint.part}.context_tokens to its window, or {less} or {exchange.length} lower"
+
+
+def _not_found(endpoint: Endpoint, said: Said, served: Callable[[], list[str]]) -> MaiaError:
+    part, model = endpoint.part, endpoint.model
     if endpoint.provider.name == "ollama_chat":
-        return BackboneError(f"{endpoint.host} has no model {endpoint.model}; run `ollama pull {endpoint.model}`")
-    if endpoint.own:
-        near = did_you_mean(endpoint.model, prices.names(endpoint.provider.name))
-        told = f" ({said.text})" if said.text and not near else ""
-        return BackboneError(f"{endpoint.host} has no model '{endpoint.model}'; set {endpoint.part}.model{told}.{near}")
+        return BackboneError(f"{endpoint.host} has no model {model}; run `ollama pull {model}`")
+    names = prices.names(endpoint.provider.name) if endpoint.own else [clean(name, endpoint) for name in served()]
+    if model in names:  # Then it is something else that was not found.
+        names = []
+    near = did_you_mean(model, names)
+    if names and not near and not endpoint.own:
+        near = f" It has {', '.join(names[:3])}."
+    told = f" ({said.text})" if said.text and not near else ""
+    if endpoint.own or names:
+        return BackboneError(f"{endpoint.host} has no model '{model}'; set {part}.model{told}.{near}")
     return BackboneError(
-        f"{endpoint.base} has no model '{endpoint.model}'; set {endpoint.part}.model, or {endpoint.part}.api_base if "
-        f"that is not its address{f' ({said.text})' if said.text else ''}"
+        f"{endpoint.base} has no model '{model}'; set {part}.model, or {part}.api_base if that is not its address{told}"
     )
 
 
@@ -237,12 +293,20 @@ def _retry_after(exchange: Exchange, said: Said) -> float | None:
     return said.delay
 
 
+def _hint(endpoint: Endpoint, exchange: Exchange, said: Said) -> str:
+    """Says which setting the parameter comes from that a provider finds fault with."""
+    if exchange.length and LENGTH.search(said.parameter or said.text):
+        return f"; set {exchange.length} lower"
+    setting = _setting(endpoint, said.parameter)
+    return f"; see {setting}" if setting else ""
+
+
 def _setting(endpoint: Endpoint, parameter: str) -> str:
-    own = {"max_tokens": "limits.reply_tokens", "max_completion_tokens": "limits.reply_tokens"}
+    """Returns the setting that a parameter comes from; empty for one that no setting changes."""
     named = ("model", "temperature", "reasoning_effort", "size", "quality")
     parameter = parameter.partition("[")[0].partition(".")[0]
-    if parameter in own:
-        return own[parameter]
+    if not parameter or parameter in OURS.difference(named):
+        return ""
     return f"{endpoint.part}.{parameter if parameter in named else f'params.{parameter}'}"
 
 

@@ -21,7 +21,8 @@ SECRET_HEADER = re.compile(r"key|token|auth|cookie|secret|passw|credential", re.
 PRINTABLE = re.compile(r"[ -~]*")
 OURS = frozenset(
     {
-        *("model", "messages", "max_tokens", "max_completion_tokens", "seed", "n", "stream", "stream_options"),
+        *("model", "messages", "input", "prompt", "image", "max_tokens", "max_completion_tokens"),
+        *("seed", "n", "stream", "stream_options"),
         *("base_url", "client", "http_client", "custom_llm_provider", "headers", "ssl_verify", "model_list"),
         *("timeout", "request_timeout", "num_retries", "max_retries", "retry_policy", "fallbacks", "drop_params"),
         *("context_window_fallback_dict", "mock_response", "mock_timeout", "cache", "caching", "metadata"),

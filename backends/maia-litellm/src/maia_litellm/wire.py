@@ -48,6 +48,8 @@ class Exchange:
 
     Attributes:
         deadline: When it must have ended, on the clock of `time.monotonic`.
+        images: Whether the model is shown images.
+        length: Which settings bound the length of the reply, for messages.
         sent: Whether the request was sent.
         status: HTTP status of the reply; 0 if there was none.
         headers: Header fields of the reply.
@@ -56,6 +58,8 @@ class Exchange:
     """
 
     deadline: float
+    images: bool = False
+    length: str = ""
     sent: bool = False
     status: int = 0
     headers: Mapping[str, str] = field(default_factory=dict)
