@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import time
 from typing import TYPE_CHECKING, Any
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from maia_core.hookspecs import hookimpl
-from maia_core.text import printable
+from maia_core.text import dumped, printable
 
 if TYPE_CHECKING:
     from maia_core.agent import Session, Turn
@@ -106,7 +105,7 @@ class JsonProgress:
 
     @staticmethod
     def _print(event: str, **fields: Any) -> None:
-        click.echo(json.dumps({"event": event, **fields}))
+        click.echo(dumped({"event": event, **fields}))
 
 
 def _shorten(text: str, width: int) -> str:

@@ -2,24 +2,60 @@
 
 from __future__ import annotations
 
+import functools
+import json
 import os
 import re
 import unicodedata
+from typing import Any
 
-SECRET = re.compile(r"(KEY|TOKEN|SECRET|PASSWORD|CREDENTIALS?)$", re.IGNORECASE)
-"""Names of environment variables that hold secrets."""
+SECRET = re.compile(r"(KEY|TOKEN|SECRET|PASS(WORD|WD|PHRASE)?|PAT|AUTH|CREDENTIALS?|DSN)(_?\d+)?$", re.IGNORECASE)
+"""Names of environment variables that hold secrets. User and password in an address are secrets in any."""
 
 
-def redacted(text: str) -> str:
-    """Returns text without the values of environment variables that are secrets by their name.
+def redacted(value: Any, secrets: dict[str, str] | None = None) -> Any:
+    """Returns a text, or any value that JSON knows, without the secrets of the environment; in keys too.
 
     Providers repeat a wrong key in their error messages, and libraries repeat their messages.
     """
-    for name, value in os.environ.items():
-        # A value that is a plain word or number may be a part of anything, such as a field's name in a record.
-        if len(value) >= 8 and value in text and not value.isalpha() and not value.isdigit() and SECRET.search(name):
-            text = text.replace(value, f"[{name}]")
+    secrets = _secrets(tuple(os.environ.items())) if secrets is None else secrets
+    if isinstance(value, str):
+        for secret, name in secrets.items():
+            value = value.replace(secret, name)
+        return value
+    if isinstance(value, dict):
+        return {redacted(key, secrets): redacted(item, secrets) for key, item in value.items()}
+    return [redacted(item, secrets) for item in value] if isinstance(value, list | tuple) else value
+
+
+def dumped(value: Any, **style: Any) -> str:
+    """Returns a value as JSON without secrets; `style` is what `json.dumps` takes."""
+    text = json.dumps(value, **style)
+    secrets = _secrets(tuple(os.environ.items()))
+    # Strings are redacted before they are escaped. Mostly there is none: a look at the whole text says so far sooner.
+    if any(json.dumps(secret, **style)[1:-1] in text for secret in secrets):
+        text = json.dumps(redacted(value, secrets), **style)
     return text
+
+
+def as_file(model: Any) -> bytes:
+    """Returns what a file holds of a pydantic model: JSON without secrets."""
+    return dumped(json.loads(model.model_dump_json()), indent=1, ensure_ascii=False).encode("utf-8", "replace")
+
+
+@functools.lru_cache(maxsize=1)
+def _secrets(environment: tuple[tuple[str, str], ...]) -> dict[str, str]:
+    """Returns the secrets of an environment and what stands in their place, the longest first: one may hold another."""
+    found: dict[str, str] = {}
+    for name, value in environment:
+        users = re.findall(r"://([^/?#\s]+)@", value)
+        own = [value.strip()] if SECRET.search(name) else []
+        for secret in (*own, *users, *(user.partition(":")[2] for user in users)):
+            # A short plain word or number may be a part of anything, such as a field's name in a record.
+            if len(secret) >= (16 if secret.isalpha() or secret.isdigit() else 8):
+                # A message may hold the body of a reply, which is JSON.
+                found |= dict.fromkeys((secret, json.dumps(secret)[1:-1]), f"[{name}]")
+    return dict(sorted(found.items(), key=lambda item: -len(item[0])))
 
 
 def printable(text: str, limit: int = 2000) -> str:

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from maia_core.errors import RecordError
+from maia_core.progress import JsonProgress
 from maia_core.record import (
     HostCall,
     ImageStore,
@@ -15,6 +16,7 @@ from maia_core.record import (
     Manifest,
     MessageAdded,
     Noted,
+    RunOutcome,
     RunReader,
     RunWriter,
     from_json,
@@ -22,6 +24,7 @@ from maia_core.record import (
     to_json,
 )
 from maia_core.testing.fakes import disc
+from maia_core.text import redacted
 from maia_core.types import Message, UnitInfo
 
 
@@ -212,3 +215,47 @@ def test_a_secret_of_the_environment_never_reaches_the_record(make_fake_session,
     assert secret not in (tmp_path / "run" / "journal.jsonl").read_text()
     assert run.of_type(Noted)[0].text == 'wrong key: [ACME_API_KEY], see the "docs"'
     assert run.outcome.status == "failed"
+
+
+SECRETS = {
+    "ACME_API_KEY": "abcdefghijklmnopqrstuvwxyz",
+    "B_TOKEN": 'p"a\\ssw0rd-é',
+    "DB_PASS": "hunter2hunter2",
+    "GH_PAT": "ghp_1234567890abcd",
+    "ACME_API_KEY_2": "sk-second-0000111122",
+    "PIN_KEY": "1234567890123456",
+    "HTTPS_PROXY": "http://somebody:s3cretpw99@proxy:80",
+}
+
+
+def _spelt(secret: str) -> list[str]:
+    """Returns a secret as it would stand in a file."""
+    return [secret, json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1]]
+
+
+@pytest.mark.parametrize("name", SECRETS)
+def test_secrets_are_known_by_name_and_taken_out_of_texts_keys_and_the_manifest(folder, monkeypatch, name):
+    monkeypatch.setenv(name, SECRETS[name])
+    secret = SECRETS[name].removeprefix("http://").removesuffix("@proxy:80")
+    said = [secret, json.dumps({"error": secret})]
+    writer = RunWriter.create(folder, _manifest().model_copy(update={"config": {"key": secret}}))
+    for text in said:
+        writer.append(HostCall(turn=1, order=0, method="tools.x", arguments_hash="", arguments={text: [text]}))
+    writer.close()
+    files = (folder / "journal.jsonl").read_text() + (folder / "run.json").read_text()
+    assert not [spelling for spelling in _spelt(secret) if spelling in files]
+    run = RunReader(folder)
+    assert run.manifest.config == {"key": f"[{name}]"}
+    assert run.events[0].arguments == {f"[{name}]": [f"[{name}]"]}
+
+
+@pytest.mark.parametrize("value", ["message", "exemplars", "20240101", "short1"])
+def test_a_plain_word_or_number_is_no_secret(monkeypatch, value):
+    monkeypatch.setenv("OTHER_PASS", value)
+    assert redacted({value: value}) == {value: value}
+
+
+def test_progress_for_machines_holds_no_secret(monkeypatch, capsys):
+    monkeypatch.setenv("ACME_API_KEY", "sk-proj-0123456789abcdef")
+    JsonProgress().run_finished(RunOutcome(status="failed", reason="wrong key sk-proj-0123456789abcdef"))
+    assert json.loads(capsys.readouterr().out)["reason"] == "wrong key [ACME_API_KEY]"
