@@ -38,19 +38,27 @@ class ChatModel:
         info: What it is and can do.
     """
 
-    def __init__(self, config: ModelConfig, part: str, warn: Callable[[str], None] = lambda line: None) -> None:
+    def __init__(
+        self,
+        config: ModelConfig,
+        part: str,
+        warn: Callable[[str], None] = lambda line: None,
+        most_images: int | None = None,
+    ) -> None:
         """Finds out what the model can do; nothing is loaded and nothing is sent.
 
         Args:
             config: The options.
             part: What of the run's configuration they are, for messages.
             warn: Takes lines that the record should show.
+            most_images: Most images that a conversation comes to hold, see `maia_vlm.pack`.
 
         Raises:
             UsageError: an option cannot be used, or the key is missing.
         """
         self.endpoint = Endpoint.find(config.model, config.api_base, config.key_env, part)
         self._config = config
+        self._most_images = most_images
         self._warn_to, self._warning = warn, threading.Lock()
         self._known = prices.entry(self.endpoint.provider.name, self.endpoint.model)
         if self._responses and importlib.util.find_spec("mcp") is None:
@@ -83,7 +91,7 @@ class ChatModel:
 
         # Packed and loaded before the clock of the call begins.
         content = wording.messages(
-            pack(messages, self._limits),
+            pack(messages, self._limits, self._most_images),
             system_role=self.info.system_role,
             detail=self._config.detail,
             breakpoints=self._marks_cache,
