@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from maia_core.config import Choice
 from maia_core.errors import UsageError
 from maia_core.testing.fakes import FakeDataset
 from maia_eval.explaining import Contexts
@@ -284,3 +286,26 @@ def test_what_a_part_warns_of_is_said_once(world: World, tmp_path: Path) -> None
     contexts.main.cache = tmp_path / "cache"
     run(plan, Folder.begin(tmp_path / "e", "predictive", plan.settings(), world), contexts, lambda line: None)
     assert len([line for line in lines if "disc-3" in line]) == 1
+
+
+def test_no_secret_reaches_the_folder_and_the_tables(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Providers repeat a wrong key in their error messages: here where an error is cut off."""
+    secret = "sk-proj-0123456789abcdef"
+
+    class Broken:
+        def explain(self, unit: object, context: object) -> None:
+            raise RuntimeError("x" * 475 + secret)
+
+    monkeypatch.setenv("ACME_API_KEY", secret)
+    factory = world._factory
+    monkeypatch.setattr(world, "_factory", lambda *a: (lambda c: Broken()) if a[1] == "broken" else factory(*a))
+    plan = world.plan(["red"], {"broken": "", "says": f"a dog {secret}"})
+    plan = replace(plan, generator=Choice(name="collage", place=f"http://{secret}@host"))
+    folder = evaluated(world, plan, tmp_path / "e")
+    write_tables(tables(folder), folder.path / "tables")
+    files = {path.name: path.read_bytes() for path in folder.path.rglob("*") if path.is_file()}
+    assert not [name for name, content in files.items() if secret[:10].encode() in content]
+    assert b"a dog [ACME_API_KEY]" in files["units.csv"]
+    assert evaluated(world, plan, tmp_path / "e").units == plan.units, "it goes on"

@@ -18,7 +18,7 @@ from maia_core.context import ONE_RUN, Context
 from maia_core.errors import MaiaError, one_line
 from maia_core.record import MANIFEST
 from maia_core.registry import Registry
-from maia_core.text import printable
+from maia_core.text import printable, redacted
 from maia_core.types import Explanation, Usage
 from maia_eval.choices import Spec, adjusted
 from maia_eval.conduct import conduct
@@ -166,7 +166,7 @@ def _explain(contexts: Contexts, spec: Spec, unit: str, root: Path) -> Explained
         faults = conduct(root / run.folder) if run.folder else None
     except Exception as error:
         # Also a plugin's own mistake: the other explainers and units go on, as in a sweep.
-        failed = one_line(error)[:500]
+        failed = redacted(one_line(error))[:500]
         return Explained(explainer=spec.alias, unit=unit, error=failed, seconds=time.monotonic() - start)
     labels = tuple(dict.fromkeys(filter(None, (_recordable(label).strip() for label in explanation.labels))))
     description = _recordable(explanation.description)

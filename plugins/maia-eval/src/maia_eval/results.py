@@ -17,6 +17,7 @@ from maia_core.errors import UsageError
 from maia_core.files import write_atomically
 from maia_core.registry import Registry
 from maia_core.seal import seal
+from maia_core.text import as_file, redacted
 from maia_core.types import Data, Usage, content_id
 from maia_eval.conduct import Conduct
 
@@ -205,7 +206,7 @@ class Folder:
             UsageError: the folder holds an evaluation of other settings, or cannot be written.
         """
         now = versions(registry)
-        wanted: dict[str, JsonValue] = json.loads(json.dumps(dict(settings)))
+        wanted: dict[str, JsonValue] = redacted(json.loads(json.dumps(dict(settings))))
         if (path / MANIFEST).exists() and any(path.glob("*/**/*.json")):
             folder = cls(path)
             old = folder.manifest
@@ -222,7 +223,7 @@ class Folder:
         else:
             manifest = Manifest(kind=kind, created=time.time(), settings=wanted, versions=[now], seal=seal(wanted))
         try:
-            write_atomically(path / MANIFEST, manifest.model_dump_json(indent=1).encode())
+            write_atomically(path / MANIFEST, as_file(manifest))
         except OSError as error:
             raise UsageError(f"cannot write the evaluation in {path}: {error.strerror}") from error
         return cls(path)
@@ -237,14 +238,14 @@ class Folder:
         return _read(file, model) if file.is_file() else None
 
     def write(self, value: BaseModel, *place: str) -> None:
-        """Writes a file.
+        """Writes a file; what is a secret of the environment is not in it.
 
         Raises:
             UsageError: the folder cannot be written.
         """
         file = self._file(place)
         try:
-            write_atomically(file, value.model_dump_json(indent=1).encode("utf-8", "replace"))
+            write_atomically(file, as_file(value))
         except OSError as error:
             raise UsageError(f"cannot write {file}: {error.strerror}") from error
 
