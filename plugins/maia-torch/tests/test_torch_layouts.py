@@ -92,6 +92,16 @@ def test_pixels_of_a_segmentation_network_have_classes_by_name():
     assert [layer.name for layer in plain.layers()] == ["conv", "told", "output"]
 
 
+def test_a_network_without_a_layer_is_refused():
+    class Untold(nn.Module):
+        def forward(self, x: torch.Tensor) -> object:
+            return {"images": len(x)}
+
+    for module, layouts in ((Untold(), None), (Cells("NCHW"), {"*": "none"})):
+        with pytest.raises(UsageError, match="m has no layer that can be read: let a module of it return a tensor"):
+            TorchModel(module, Preprocessing((32, 48)), "m", layouts=layouts)
+
+
 def test_what_an_adapter_tells_is_believed():
     tokens = Layout("NLC", placed=False)
     model = TorchModel(Cells("NLC"), Preprocessing((32, 48)), "m", layouts={"told": tokens, "con*": "none"})

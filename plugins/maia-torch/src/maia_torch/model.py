@@ -94,7 +94,7 @@ class TorchModel:
             fingerprint: Changes whenever the weights, the architecture or the preprocessing do; None: computed.
 
         Raises:
-            UsageError: the module cannot take such images, or an argument is out of range.
+            UsageError: the module cannot take such images, it has no layer, or an argument is out of range.
         """
         from maia_torch.engine import Engine
         from maia_torch.inference import inferred
@@ -121,6 +121,11 @@ class TorchModel:
             layouts=layouts,
             classes=0 if classifier is False else len(classes) or None,
         )
+        if not self.engine.layers:
+            raise UsageError(
+                f"{name} has no layer that can be read: let a module of it return a tensor of images and units, or say "
+                "in which order the axes of an output are (layouts)"
+            )
         self.classes = tuple(classes)
         outputs = next((layer.info.units for layer in self.engine.layers if layer.info.kind == "classes"), 0)
         if classes and len(classes) != outputs:

@@ -88,7 +88,8 @@ def load_weights(module: nn.Module, path: str, inside: str = "") -> None:
         outer = unwrapped(found, {inside + name for name in expected})
         found = {name.removeprefix(inside): value for name, value in outer.items() if name.startswith(inside)} or found
     found = unwrapped(found, expected)
-    missing = [name for name in expected if name not in found]
+    # Old files, and those of networks with frozen statistics, have no counts of batches, which only training reads.
+    missing = [name for name in expected if name not in found and not name.endswith(".num_batches_tracked")]
     unknown = [name for name in found if name not in expected]
     for names, said in ((missing, "lack"), (unknown, "hold an unknown")):
         if names:

@@ -15,6 +15,20 @@ if TYPE_CHECKING:
     from maia_torch.layers import Layer
 
 
+class FolderToWrite(click.Path):
+    """A folder that there is, or that can be made: none of its path is a file."""
+
+    def __init__(self) -> None:
+        super().__init__(path_type=Path)
+
+    def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> Any:
+        folder = Path(value)
+        there = next(part for part in (folder, *folder.parents) if part.exists())
+        if not there.is_dir():
+            self.fail(f"{there} is a file; name a folder", parameter, context)
+        return super().convert(value, parameter, context)
+
+
 def context_of(dataset: str | None, options: tuple[str, ...], file: Path | None) -> tuple[Context, dict[str, Any]]:
     """Returns a context with the chosen data set, and the options of the model."""
     from maia_core.cli import option_value

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import click
 
 from maia_torch.index.arguments import (
+    FolderToWrite,
     context_of,
     is_there,
     layers_of,
@@ -23,7 +24,7 @@ from maia_torch.index.printing import ProgressLine, clean, facts, note, print_su
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-FOLDER = click.Path(path_type=Path)
+FOLDER, OUT = click.Path(path_type=Path), FolderToWrite()
 
 
 def dataset_options(command: F) -> F:
@@ -57,7 +58,7 @@ def exemplars() -> None:
     help="Names or patterns (blocks.*); main: those that `maia systems show MODEL` shows bold.",
 )
 @dataset_options
-@click.option("--out", type=FOLDER, help="Folder of the index [default: the cache, where runs find it].")
+@click.option("--out", type=OUT, help="Folder of the index [default: the cache, where runs find it].")
 @click.option(
     "--shard", metavar="I/N", help="Measure the I-th of N equal parts of the data set only; `merge` joins them."
 )
@@ -136,7 +137,7 @@ def build(
 
 @exemplars.command()
 @click.argument("parts", nargs=-1, required=True, type=FOLDER, metavar="FOLDER...")
-@click.option("--out", required=True, type=FOLDER, help="Folder of the merged index.")
+@click.option("--out", required=True, type=OUT, help="Folder of the merged index.")
 def merge(parts: tuple[Path, ...], out: Path) -> None:
     """Join the indexes of shards into one."""
     from maia_core.config import cache_dir
@@ -233,7 +234,7 @@ def show(
     help="parquet: tables of units and of exemplars. milan: images, masks and activations, as MILAN and the MAIA "
     "paper's code read them. clip-dissect: activations on the uniform sample.",
 )
-@click.option("--out", required=True, type=FOLDER, help="Folder to write into.")
+@click.option("--out", required=True, type=OUT, help="Folder to write into.")
 @click.option("--units", help="milan: numbers of the units, with commas [default: all; 2 MB each].")
 @click.option("--quantile", default=0.99, show_default=True, type=click.FloatRange(0, 1), help="milan: of the masks.")
 @dataset_options
