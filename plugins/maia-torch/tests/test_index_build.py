@@ -153,6 +153,20 @@ def test_more_images_than_the_sample_holds_are_described_by_histograms(deep, tmp
             assert (got <= high + slack).all()
 
 
+def test_thresholds_of_few_images_with_large_maps_are_those_of_all_positions(tmp_path):
+    model = TorchModel(nn.Conv2d(3, 2, 1, bias=False), Preprocessing(160), "conv")
+    dataset = Blobs(24, side=160)
+    build(model, [model.layer("output")], dataset, tmp_path)
+    index = Index(tmp_path).layer("output")
+    assert index.sheet.looked == index.sheet.positions == 160 * 160
+    pixels = np.stack([model.preprocess.crop(dataset[place]) for place in range(24)])
+    for number in range(2):
+        maps = model.engine.unit(pixels, model.layer("output"), number)
+        ranked = np.quantile(maps, 0.95, method="lower")
+        assert index.unit(number).threshold(0.95) == pytest.approx(ranked, rel=RELATIVE)
+        assert index.unit(number).threshold_error(0.95)[1] == 0
+
+
 def test_a_layer_of_tokens_and_one_without_maps_have_exemplars(tmp_path):
     class Tokens(nn.Module):
         def __init__(self) -> None:

@@ -77,7 +77,7 @@ def test_a_sampled_quantile_keeps_its_bound():
     """Maps whose bright positions cluster, which sampling finds harder than noise."""
     noise = np.random.default_rng(1)
     images, positions = 2000, 784
-    looked = looks(images, positions)
+    looked = looks(images, positions, units=64)
     assert FEWEST <= looked < positions
     maps = noise.gamma(0.3, size=(images, 1)) * np.exp(
         -((np.arange(positions) - noise.integers(0, positions, (images, 1))) ** 2) / 500

@@ -200,7 +200,8 @@ class _Build:
         self._statistics: dict[Layer, Statistics] = {}
         self._best: dict[Layer, Best] = {}
         for number, layer in enumerate(self.layers):
-            looked, kept = looks(len(self._dataset), layer.positions), parts(saved, f"statistics/{number}")
+            looked = looks(len(self._dataset), layer.positions, layer.info.units)
+            kept = parts(saved, f"statistics/{number}")
             self._statistics[layer] = Statistics(layer, looked, self._sampled, self.rows[layer], whole, kept)
             self._best[layer] = Best(layer, self._options.k, parts(saved, f"best/{number}"))
 

@@ -101,7 +101,7 @@ def _sheet(found: Finished, sampled: int) -> Sheet:
         shape=layer.info.shape,
         kind=layer.info.kind,
         k=found.best.top.values.shape[1],
-        looked=looks(images, layer.positions),
+        looked=looks(images, layer.positions, layer.info.units),
         sampled=sampled,
         ranges=(found.span,),
         count=found.statistics.moments.count,

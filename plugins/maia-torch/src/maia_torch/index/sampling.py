@@ -16,6 +16,9 @@ LOOKS = 2**18
 FEWEST, MOST = 16, 128
 """...this many positions of each image are counted at least, and at most."""
 
+FEW = 2**25
+"""Values of all units together, of all images, that are counted in about a second: so few are all counted."""
+
 
 def sample_places(dataset: str, images: int, size: int = SAMPLE) -> NDArray[np.int64]:
     """Returns the places of a uniform sample without replacement, ascending.
@@ -34,8 +37,10 @@ def sample_places(dataset: str, images: int, size: int = SAMPLE) -> NDArray[np.i
     return np.sort(np.argpartition(drawn, size)[:size]).astype(np.int64)
 
 
-def looks(images: int, positions: int) -> int:
+def looks(images: int, positions: int, units: int) -> int:
     """Returns how many positions of each image's map are counted: all, or as many as `rank_error` is stated for."""
+    if images * positions * units <= FEW:
+        return positions
     return min(positions, max(FEWEST, min(MOST, LOOKS // max(images, 1))))
 
 
