@@ -15,8 +15,9 @@ import re
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, BinaryIO, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,8 +45,10 @@ from maia_core.types import (
 E = TypeVar("E")
 
 FORMAT = 1
-MAX_BYTES = 1 << 30
-"""Largest journal that is read."""
+MAX_BYTES, MAX_LINE = 1 << 30, 32 << 20
+"""Largest journal that is read, and its longest line."""
+MAX_EVENTS, MAX_VALUES = 200_000, 10_000_000
+"""Most events of a journal, and most values in them: a short line may hold many, and each takes a hundred bytes."""
 MANIFEST, JOURNAL, IMAGES = "run.json", "journal.jsonl", "images"
 
 
@@ -222,7 +225,7 @@ _EVENT: TypeAdapter[Event] = TypeAdapter(Annotated[Event, Field(discriminator="e
 class ImageStore:
     """The pixels of a run, by content hash. Images of a run folder are read with every size checked."""
 
-    MAX_SIDE = 8192
+    MAX_SIDE, MAX_PIXELS = 8192, 1 << 24
     _NAME = re.compile(r"[0-9a-f]{32}")
 
     def __init__(self, folder: Path) -> None:
@@ -255,8 +258,10 @@ class ImageStore:
             if path.is_symlink() or path.parent.is_symlink() or (path.exists() and not path.is_file()):
                 raise RecordError(f"{path} is a link or no file; a run folder holds plain files only")
             with PILImage.open(path, formats=["PNG"]) as file:
-                if file.size != (width, height) or max(file.size) > self.MAX_SIDE:
+                if file.size != (width, height):
                     raise RecordError(f"{path} is {file.width}x{file.height} pixels, its record says {width}x{height}")
+                if max(file.size) > self.MAX_SIDE or width * height > self.MAX_PIXELS:
+                    raise RecordError(f"{path} is too large: {width}x{height} pixels")
                 return np.asarray(file.convert("1" if masked else "RGB"))
         except (OSError, ValueError, SyntaxError, PILImage.DecompressionBombError) as error:
             raise RecordError(f"image {image_id} of the run cannot be read: {error}") from error
@@ -381,23 +386,29 @@ class RunReader:
         """
         self.folder = folder
         self.images = ImageStore(folder / IMAGES)
-        self.manifest: Manifest = self._parse(Manifest, _read_plain(folder / MANIFEST), MANIFEST)
+        with _plain(folder / MANIFEST) as file:
+            self.manifest: Manifest = self._parse(Manifest, file.read(MAX_LINE >> 3), MANIFEST)
         if self.manifest.format != FORMAT:
             raise RecordError(f"{folder} has record format {self.manifest.format}; this version reads {FORMAT}")
         self.events: list[Event] = list(self._read())
 
     def _read(self) -> Iterator[Event]:
-        lines = _read_plain(self.folder / JOURNAL).split(b"\n")
-        # What follows the last newline was torn by a kill.
-        for number, line in enumerate(lines[:-1], 1):
-            try:
-                data = json.loads(line)
-                data.pop("time", None)
-                yield _EVENT.validate_python(data, context={"images": self.images})
-            except (ValueError, AttributeError, RecursionError) as error:
-                raise RecordError(
-                    f"{self.folder / JOURNAL}, line {number}: not an event: {str(error)[:200]}"
-                ) from error
+        values = 0
+        with _plain(self.folder / JOURNAL) as file:
+            for number, line in enumerate(iter(partial(file.readline, MAX_LINE), b""), 1):
+                values += sum(map(line.count, b"[{,"))
+                if number > MAX_EVENTS or len(line) == MAX_LINE or values > MAX_VALUES:
+                    raise RecordError(f"{self.folder / JOURNAL}, line {number}: more than a journal may hold")
+                if not line.endswith(b"\n"):
+                    return  # Torn by a kill.
+                try:
+                    data = json.loads(line)
+                    data.pop("time", None)
+                    yield _EVENT.validate_python(data, context={"images": self.images})
+                except (ValueError, AttributeError, RecursionError) as error:
+                    raise RecordError(
+                        f"{self.folder / JOURNAL}, line {number}: not an event: {str(error)[:200]}"
+                    ) from error
 
     def of_type(self, kind: type[E]) -> list[E]:
         """Returns the events of one type, in order."""
@@ -440,7 +451,7 @@ def _begun_only(path: Path) -> bool:
     return (path.name == JOURNAL and path.stat().st_size == 0) or path.name.startswith(f".{MANIFEST}.")
 
 
-def _read_plain(path: Path) -> bytes:
+def _plain(path: Path) -> BinaryIO:
     try:
         if path.is_symlink():
             raise RecordError(f"{path} is a link; a run folder holds plain files only")
@@ -448,7 +459,7 @@ def _read_plain(path: Path) -> bytes:
             raise RecordError(f"{path} is no plain file")
         if path.stat().st_size > MAX_BYTES:
             raise RecordError(f"{path} is larger than {MAX_BYTES >> 20} MiB")
-        return path.read_bytes()
+        return path.open("rb")
     except OSError as error:
         raise RecordError(f"{path.parent} is no run folder: cannot read {path.name}: {error.strerror}") from error
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import json
 import os
 import secrets
 from collections.abc import Mapping
@@ -17,6 +16,7 @@ from pathlib import Path
 
 from maia_core.config import cache_dir
 from maia_core.errors import UsageError
+from maia_core.text import dumped
 
 
 def secret(file: Path) -> bytes:
@@ -32,7 +32,7 @@ def secret(file: Path) -> bytes:
 
 def seal(settings: Mapping[str, object]) -> str:
     """Returns a seal (HMAC-SHA256) that only this machine's user can make; empty where no secret can be kept."""
-    key, text = secret(cache_dir() / "seal"), json.dumps(settings, sort_keys=True)
+    key, text = secret(cache_dir() / "seal"), dumped(settings, sort_keys=True)
     return hmac.new(key, text.encode(), hashlib.sha256).hexdigest() if key else ""
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image as PILImage
 
 from maia_core.errors import RecordError
 from maia_core.progress import JsonProgress
@@ -259,3 +260,23 @@ def test_progress_for_machines_holds_no_secret(monkeypatch, capsys):
     monkeypatch.setenv("ACME_API_KEY", "sk-proj-0123456789abcdef")
     JsonProgress().run_finished(RunOutcome(status="failed", reason="wrong key sk-proj-0123456789abcdef"))
     assert json.loads(capsys.readouterr().out)["reason"] == "wrong key [ACME_API_KEY]"
+
+
+@pytest.mark.parametrize(
+    ("limit", "most"), [("MAX_EVENTS", 2), ("MAX_LINE", 4096), ("MAX_VALUES", 20)], ids=["events", "line", "values"]
+)
+def test_a_journal_that_would_fill_the_memory_is_refused_before_it_is_read(folder, monkeypatch, limit, most):
+    _write(folder, Noted(text="one"), Noted(text="two"), Noted(text=","))
+    with open(folder / "journal.jsonl", "ab") as journal:
+        journal.write(b'{"event": "note", "text": "' + b"," * 5000 + b'"}\n' + b"[" * 50_000)
+    monkeypatch.setattr(f"maia_core.record.{limit}", most)
+    with pytest.raises(RecordError, match=r"line [34]: more than a journal may hold"):
+        RunReader(folder)
+
+
+def test_a_picture_that_would_fill_the_memory_is_refused_before_it_is_read(folder):
+    """A few kilobytes of PNG may hold any number of pixels."""
+    (folder / "images").mkdir(parents=True)
+    PILImage.new("RGB", (4097, 4096)).save(folder / "images" / f"{'a' * 32}.png")
+    with pytest.raises(RecordError, match="too large: 4097x4096"):
+        ImageStore(folder / "images").load("a" * 32, False, 4097, 4096)

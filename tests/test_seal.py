@@ -38,6 +38,12 @@ def test_what_this_machine_wrote_goes_on(begun):
     seal.check(reader.manifest.config, reader.manifest.seal, begun, trusted=False)
 
 
+def test_settings_are_sealed_as_the_record_holds_them(monkeypatch):
+    """The record holds no secrets."""
+    monkeypatch.setenv("ACME_API_KEY", "sk-proj-0123456789abcdef")
+    assert seal.seal({"a": "sk-proj-0123456789abcdef"}) == seal.seal({"a": "[ACME_API_KEY]"})
+
+
 @pytest.mark.parametrize("config", [{"sandbox": {"name": "unsafe-inprocess"}}, {"seed": 1}])
 def test_changed_settings_are_refused_before_any_of_them_is_carried_out(begun, config):
     changed(begun, **config)

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image as PILImage
 
 from maia_core.config import Window
@@ -305,6 +306,27 @@ def test_pictures_shrink_to_their_budget_and_say_when_they_are_left_out() -> Non
         assert sum(bool(gallery[image].css) for image in images) == shown
         assert sum(map(len, re.findall(r"url\((.*?)\)", gallery.css))) <= budget
     assert "left out" in gallery[images[0]].problem
+
+
+def test_of_too_many_or_too_large_pictures_the_rest_is_not_even_read() -> None:
+    """A small folder may hold pictures that take minutes and gigabytes to decode."""
+    read: list[int] = []
+
+    def pixels() -> NDArray[np.uint8]:
+        read.append(1)
+        return np.zeros((4, 4, 3), np.uint8)
+
+    def pictures(count: int, side: int) -> list[Image]:
+        return [Image(id=f"{n:032x}", width=side, height=side).bind(pixels) for n in range(count)]
+
+    for images, most in ((pictures(1500, 4), 1000), (pictures(40, 4096), 16)):
+        read.clear()
+        gallery = Gallery(images)
+        assert len(read) == most
+        assert "left out" in gallery[images[-1]].problem
+    read.clear()
+    Gallery(images, budget=300)
+    assert not read, "the budget is too small for any"
 
 
 def test_the_page_replaces_a_link_and_never_follows_it(whole_run: Path, tmp_path: Path) -> None:

@@ -16,8 +16,16 @@ from maia_core.types import MASK_DARKENING, Image, Mask, Pixels
 BUDGET = 6 << 20
 """Most bytes that all pictures of a page take in it, as text of their data URIs."""
 
+MOST_PICTURES, MOST_PIXELS = 1000, 1 << 28
+"""Most pictures of a page, and most pixels that are read for them: a record from elsewhere may hold any number."""
+
+LEAST = 200
+"""No picture takes fewer bytes."""
+
 RUNGS = ((288, 80), (224, 76), (160, 70), (112, 62), (72, 50), (40, 40))
 """Longest side in pixels and WebP quality, best first: a picture goes down until it fits its share of the budget."""
+
+LEFT_OUT = "left out to keep the page small"
 
 
 @dataclass
@@ -53,14 +61,17 @@ class Gallery:
         self._left = budget
         self._classes: dict[str, str] = {}
         self._pictures: dict[tuple[str, str], Picture] = {}
-        unique = list({_key(image): image for image in images}.values())
+        unique = list({_key(image): image for image in images}.values())[:MOST_PICTURES]
+        pixels = MOST_PIXELS
         for place, image in enumerate(unique):
             share = self._left // (len(unique) - place)
-            self._pictures[_key(image)] = self._embed(image, share)
+            pixels -= image.width * image.height
+            left_out = share < LEAST or pixels < 0
+            self._pictures[_key(image)] = Picture(problem=LEFT_OUT) if left_out else self._embed(image, share)
 
     def __getitem__(self, image: Image) -> Picture:
         """Returns how an image is shown."""
-        return self._pictures.get(_key(image)) or Picture(problem="the page leaves this image out")
+        return self._pictures.get(_key(image)) or Picture(problem=LEFT_OUT)
 
     @property
     def css(self) -> str:
@@ -75,7 +86,7 @@ class Gallery:
             if css is None:
                 uri = _webp(clean.pixels(), share)
                 if not uri:
-                    return Picture(problem="left out to keep the page small")
+                    return Picture(problem=LEFT_OUT)
                 css = self._classes[clean.id] = self._add("i", uri)
             picture.css = css
             mask = image.mask()
@@ -85,7 +96,7 @@ class Gallery:
                     raise _LeftOut
                 picture.veil = self._add("v", uri)
         except _LeftOut:
-            picture.problem = "mask left out to keep the page small"
+            picture.problem = f"mask {LEFT_OUT}"
         except (MaiaError, OSError, ValueError, MemoryError):
             # The error would name a path of this machine: the page is for others too.
             picture.problem = "the record lacks its mask" if picture.css else "missing from the record"
@@ -103,8 +114,8 @@ def _key(image: Image) -> tuple[str, str]:
 
 
 def _webp(pixels: Pixels, share: int) -> str:
+    small = PILImage.fromarray(pixels)
     for side, quality in RUNGS:
-        small = PILImage.fromarray(pixels)
         small.thumbnail((side, side), PILImage.Resampling.LANCZOS)
         uri = _uri(small, "webp", quality=quality, method=4)
         if len(uri) <= share:
