@@ -71,6 +71,13 @@ def test_weights_of_another_network_are_refused_by_name(module):
             load_weights(module, "w.pth")
 
 
+def test_counts_of_batches_may_lack(module):
+    state = {name: value + 1 for name, value in module.state_dict().items() if "num_batches" not in name}
+    torch.save(state, "w.pth")
+    load_weights(module, "w.pth")
+    assert torch.equal(module.state_dict()["0.weight"], state["0.weight"])
+
+
 def test_what_is_no_file_of_weights_says_so(module):
     Path("empty.pth").touch()
     Path("text.safetensors").write_text("hello")

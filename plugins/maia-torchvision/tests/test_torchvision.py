@@ -16,7 +16,7 @@ from torchvision import models
 from maia_core.context import Context
 from maia_core.errors import MaiaError, RunError, UsageError
 from maia_core.types import Image
-from maia_torchvision import TorchvisionModel
+from maia_torchvision import TorchvisionModel, zoo
 
 PAPER = json.loads(Path(__file__).with_name("data").joinpath("paper_units.json").read_text())["resnet152"]
 
@@ -160,6 +160,66 @@ def test_published_weights_are_taken_from_the_cache(tmp_path, monkeypatch):
     folder.mkdir(parents=True)
     torch.save(models.resnet18().state_dict(), folder / models.ResNet18_Weights.DEFAULT.url.rpartition("/")[2])
     assert named("resnet18").unit("prob:tabby").info.ref == "torchvision/resnet18:prob:tabby"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "googlenet",
+        pytest.param("inception_v3", marks=pytest.mark.slow),
+        "regnet_x_400mf",
+        "deeplabv3_mobilenet_v3_large",
+        "fasterrcnn_mobilenet_v3_large_320_fpn",
+    ],
+)
+def test_published_weights_from_a_file_are_the_model_that_their_name_is(name, tmp_path, monkeypatch):
+    """With auxiliary heads, scaled inputs, frozen statistics without counts, as torchvision publishes them."""
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    folder = tmp_path / "hub" / "checkpoints"
+    folder.mkdir(parents=True)
+    kind = zoo._package(name)
+    options = {"aux_loss": True} if kind == zoo.SEGMENTATION else {}
+    options |= {"weights_backbone": None} if kind != zoo.CLASSIFICATION else {}
+    options |= {"init_weights": False} if name in zoo.INCEPTIONS else {}
+    torch.manual_seed(1)
+    weights = models.get_model(name, weights=None, **options).state_dict()
+    if kind == zoo.DETECTION:
+        weights = {key: value for key, value in weights.items() if not key.endswith("num_batches_tracked")}
+    file = folder / models.get_model_weights(name).DEFAULT.url.rpartition("/")[2]
+    torch.save(weights, file)
+    size = 320 if kind == zoo.DETECTION else 96
+    by_name, by_file = named(name, size=size), named(name, size=size, weights=str(file))
+    assert [layer.name for layer in by_file.layers()] == [layer.name for layer in by_name.layers()]
+    image = Image.from_pixels(np.random.default_rng(0).integers(0, 256, (size, size, 3), dtype=np.uint8))
+    for layer in (by_name.layers()[0].name, by_name.layers()[-1].name):
+        np.testing.assert_allclose(
+            by_file.activations([image], layer), by_name.activations([image], layer), rtol=1e-4, atol=1e-5
+        )
+
+
+def test_detector_of_ones_own_gives_its_backbone(tmp_path):
+    name = "fasterrcnn_mobilenet_v3_large_320_fpn"
+    own = models.get_model(name, weights=None, weights_backbone=None, num_classes=3)
+    torch.save(own.state_dict(), tmp_path / "own.pth")
+    module = zoo.build(name, str(tmp_path / "own.pth"), None, None).module
+    for key, value in own.backbone.state_dict().items():
+        assert torch.equal(module.state_dict()[key], value), key
+    torch.save(models.resnet18().state_dict(), tmp_path / "other.pth")
+    with pytest.raises(UsageError, match="not this network's: they lack"):
+        zoo.build(name, str(tmp_path / "other.pth"), None, None)
+
+
+@pytest.mark.slow
+def test_every_model_can_be_read_from_a_file(monkeypatch):
+    """Nothing is loaded: what is tested is that names and shapes are known, and how many outputs they have."""
+    monkeypatch.setattr(zoo, "load_weights", lambda module, path, inside="": None)
+    monkeypatch.setattr(zoo, "_random", lambda name, outputs, **options: outputs)
+    largest = [name for name in zoo.names() if name.startswith("regnet_y") and name.endswith(("16gf", "32gf", "128gf"))]
+    for name in sorted({*zoo.names()} - {*largest}):
+        if (kind := zoo._package(name)) != zoo.DETECTION:
+            weights = zoo._expected(name)
+            monkeypatch.setattr(zoo, "read_weights", lambda path, found=weights: found)
+            assert zoo._from_file(name, "any.pth", None) == (1000 if kind == zoo.CLASSIFICATION else 21), name
 
 
 def test_models_lists_those_of_single_images_without_building_one():

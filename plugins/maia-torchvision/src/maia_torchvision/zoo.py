@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,6 +20,9 @@ CLASSIFICATION = "torchvision.models"
 SEGMENTATION = "torchvision.models.segmentation"
 DETECTION = "torchvision.models.detection"
 """Packages of the models that take single images; video, optical flow and quantised ones are left out."""
+
+INCEPTIONS = ("googlenet", "inception_v3")
+"""Models whose published weights want their input scaled anew."""
 
 WHICH = "torchvision stands for many models: write torchvision/NAME; `maia systems list torchvision` lists them"
 
@@ -78,7 +81,7 @@ def build(name: str, weights: str, size: int | tuple[int, int] | None, classes: 
         module = _fetched(name, _member(offered, name, weights))
     chosen = offered[weights] if weights in offered.__members__ else getattr(offered, "DEFAULT", None)
     if classes is None:
-        classes = _classes(name, module, [] if chosen is None else chosen.meta.get("categories", []))
+        classes = _classes(module, [] if chosen is None else chosen.meta.get("categories", []))
     detects = _package(name) == DETECTION
     preprocess = _detector_input(module.transform, size) if detects else _input(chosen, size)
     return Built(
@@ -108,17 +111,18 @@ def _fetched(name: str, weights: Any) -> Any:
         return models.get_model(name, weights=weights, progress=show_progress())
 
 
-def _random(name: str, outputs: int | None) -> Any:
+def _random(name: str, outputs: int | None, **options: Any) -> Any:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        return _empty(name, outputs)
+        return _empty(name, outputs, **options)
 
 
-def _empty(name: str, outputs: int | None) -> Any:
+def _empty(name: str, outputs: int | None, **options: Any) -> Any:
     """Builds a model without any published weights."""
-    options: dict[str, Any] = {} if _package(name) == CLASSIFICATION else {"weights_backbone": None}
-    if name in ("googlenet", "inception_v3"):
-        options["init_weights"] = True
+    if _package(name) != CLASSIFICATION:
+        options["weights_backbone"] = None
+    if name in INCEPTIONS:
+        options.setdefault("init_weights", True)
     if outputs is not None:
         options["num_classes"] = outputs
     try:
@@ -128,24 +132,49 @@ def _empty(name: str, outputs: int | None) -> Any:
 
 
 def _from_file(name: str, path: str, classes: Sequence[str] | None) -> Any:
-    """Builds a model with as many outputs as the file's weights have."""
-    outputs = None
-    if _package(name) != DETECTION:
-        with torch.device("meta"):  # names and shapes alone
-            expected = _empty(name, None).state_dict()
-        last = unwrapped(read_weights(path), expected).get(next(reversed(expected)))  # the bias of the last layer
-        outputs = None if last is None or last.ndim != 1 else len(last)
+    """Builds a model with as many outputs as the file's weights have; of a detector, the backbone's alone are read."""
+    if _package(name) == DETECTION:
+        module = _random(name, None)
+        load_weights(module.backbone, path, inside="backbone.")
+        return module
+    expected = _expected(name)
+    found = unwrapped(read_weights(path), expected)
+    last = found.get(_last(expected))
+    outputs = None if last is None or not last.ndim else len(last)
     if None not in (classes, outputs) and outputs != len(classes or ()):
         raise UsageError(f"{path} has {outputs} outputs, but {len(classes or ())} names of classes were given")
-    module = _random(name, outputs)
+    module = _random(name, outputs, **_as_trained(name, found))
     load_weights(module, path)
     return module
 
 
-def _classes(name: str, module: nn.Module, categories: Sequence[str]) -> Sequence[str]:
+def _expected(name: str) -> dict[str, torch.Tensor]:
+    """Returns names and shapes of a model's weights."""
+    try:
+        with torch.device("meta"):  # no memory, no time
+            found: dict[str, torch.Tensor] = _empty(name, None).state_dict()
+    except NotImplementedError:  # RegNets compute their widths from tensors.
+        found = _empty(name, None).state_dict()
+    return found
+
+
+def _as_trained(name: str, weights: Mapping[str, torch.Tensor]) -> dict[str, Any]:
+    """Returns how torchvision builds a model for weights like its own: with their auxiliary head, on their input."""
+    helped = any(key.lower().startswith("aux") for key in weights)
+    if name in INCEPTIONS:
+        return {"aux_logits": helped, "transform_input": True, "init_weights": False}
+    return {"aux_loss": True} if helped and _package(name) == SEGMENTATION else {}
+
+
+def _classes(module: nn.Module, categories: Sequence[str]) -> Sequence[str]:
     """Returns the published names, as far as the model has that many outputs."""
-    last = [value for value in module.state_dict().values() if value.ndim == 1][-1]
-    return categories if len(last) == len(categories) else ()
+    weights = module.state_dict()
+    return categories if len(weights[_last(weights)]) == len(categories) else ()
+
+
+def _last(weights: Mapping[str, torch.Tensor]) -> str:
+    """Returns the name of the weights that come last, a bias if there is one: their first axis is the outputs."""
+    return [name for name, value in weights.items() if value.ndim][-1]
 
 
 def _input(weights: Any, size: int | tuple[int, int] | None) -> Preprocessing:
