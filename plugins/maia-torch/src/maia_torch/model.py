@@ -19,7 +19,7 @@ from maia_core.protocols import Dataset
 from maia_core.types import Image, LayerInfo
 from maia_torch.exemplars import LayerExemplars
 from maia_torch.layers import Layer, derived, find_layer, find_unit
-from maia_torch.prefetch import prefetched
+from maia_torch.prefetch import BATCH, prefetched
 from maia_torch.preprocess import Preprocessing
 from maia_torch.readout_files import directions_file, latents_file
 from maia_torch.readouts import Applied, Directions, Encoder, Latents, Readout
@@ -30,9 +30,6 @@ if TYPE_CHECKING:
     from torch import nn
 
     from maia_torch.discovery import Layouts
-
-BATCH = 16
-"""Images of one forward pass, whatever number is asked for."""
 
 DATASETS_KEPT = 4
 """Layers whose measurements over a data set stay in memory."""

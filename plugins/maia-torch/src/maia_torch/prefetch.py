@@ -11,6 +11,9 @@ from typing import TypeVar
 A = TypeVar("A")
 B = TypeVar("B")
 
+BATCH = 16
+"""Images of one forward pass, whatever number is asked for; read while the pass before them runs."""
+
 
 def prefetched(function: Callable[[A], B], items: Iterable[A], ahead: int, workers: int = 2) -> Iterator[B]:
     """Yields `function(item)` in order; at most `ahead` results wait. An exception is raised where its result stood."""

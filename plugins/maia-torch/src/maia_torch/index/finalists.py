@@ -74,7 +74,7 @@ class Candidates:
 
     def arrays(self) -> Arrays:
         """Returns all that is kept."""
-        kept = {"values": self.fast, "places": self.places, "exact": self._exact}
+        kept: Arrays = {"values": self.fast, "places": self.places, "exact": self._exact}
         return kept | {"errors": self._errors, "largest": self._largest}
 
     def offer(
@@ -128,7 +128,8 @@ class Candidates:
     def margin(self) -> NDArray[np.float64]:
         """How far below its exact activation an image may have been seen, by unit; more is seen as it is measured."""
         largest = np.maximum(self._largest, np.sqrt(self._squares().max(axis=1)))
-        return np.maximum(SIGMAS * self.error, WIDEST * largest)
+        found: NDArray[np.float64] = np.maximum(SIGMAS * self.error, WIDEST * largest)
+        return found
 
     def open(self, best: TopK) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
         """Says what must be measured still.

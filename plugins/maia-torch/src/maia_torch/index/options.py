@@ -8,7 +8,7 @@ from typing import Literal
 
 from maia_torch.index.layer import EXEMPLARS
 from maia_torch.index.reading import WORKERS
-from maia_torch.model import BATCH
+from maia_torch.prefetch import BATCH
 
 Precision = Literal["auto", "exact", "bfloat16"]
 
