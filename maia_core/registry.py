@@ -25,6 +25,7 @@ KINDS = (
 GROUPS = {"maia." + re.sub(r"y$", "ie", re.sub(r"x$", "xe", kind)) + "s": kind for kind in KINDS}
 """Entry-point group to kind of plugin."""
 
+_NAME = re.compile(r"[\w.@/-]+")
 _CORE = re.compile(r"maia[-_.]core(?![\w.-])", re.IGNORECASE)
 
 
@@ -106,10 +107,13 @@ class Registry:
 
     def __init__(self, distributions: Iterable[metadata.Distribution] | None = None) -> None:
         """Reads the metadata of `distributions`, or of everything that is installed; imports nothing."""
-        self.plugins: list[Plugin] = sorted(
+        found = sorted(
             _scan(metadata.distributions() if distributions is None else distributions),
             key=lambda p: (KINDS.index(p.kind), p.name, p.distribution),
         )
+        # Names are printed in many places: none may hold what a terminal obeys.
+        self.plugins = [plugin for plugin in found if _NAME.fullmatch(plugin.name)]
+        self._misnamed = [plugin for plugin in found if not _NAME.fullmatch(plugin.name)]
 
     def of_kind(self, kind: str) -> list[Plugin]:
         """Returns the plugins of a kind, sorted by name."""
@@ -164,7 +168,10 @@ class Registry:
 
     def problems(self) -> list[Problem]:
         """Imports every plugin, one by one, and names what is wrong with each; nothing that is wrong stops it."""
-        found = []
+        found = [
+            Problem(f"{p.kind} {p.name!r} ({p.origin})", "left out: a name has letters, digits and _ . @ / - only")
+            for p in self._misnamed
+        ]
         for plugin in self.plugins:
             label = f"{plugin.kind} '{plugin.name}' ({plugin.origin})"
             twins = [p for p in self.of_kind(plugin.kind) if p.name == plugin.name and p is not plugin]

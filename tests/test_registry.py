@@ -100,6 +100,16 @@ def test_broken_plugin_is_named_with_its_cause_and_stops_no_other(world):
     assert "broken 1.0" in problem.plugin
 
 
+def test_name_that_a_terminal_would_obey_is_left_out_and_named(world):
+    points = [f"{name} = thing:Thing" for name in ("\x1b[2Jbad", "right\u202eleft", "über/b-2.x_y")]
+    world.add("thing", [("maia.generators", "\n".join(points))], FACTORY)
+    registry = world.registry()
+    assert [plugin.name for plugin in registry.plugins] == ["über/b-2.x_y"]
+    problems = registry.problems()
+    assert ["left out" in problem.cause for problem in problems] == [True, True]
+    assert "\\x1b[2Jbad" in problems[0].plugin
+
+
 def test_stale_entry_point_says_reinstall(world):
     world.add("thing", [("maia.generators", "gone = thing:Gone")], FACTORY)
     with pytest.raises(PluginError, match="reinstall"):

@@ -101,6 +101,15 @@ def test_verify_says_what_was_broken(filled: ContentCache) -> None:
     assert run("verify").return_value == 0
 
 
+def test_names_of_files_give_the_terminal_no_orders(store: ContentCache) -> None:
+    file = store.folder / "\x1b[31mengine\u202e" / f"{content_id(b'x')}\x1b[2J.json"
+    file.parent.mkdir(parents=True)
+    file.write_text("{")
+    said = run().output + run("verify").output
+    assert "\\x1b[31mengine\\u202e" in said
+    assert not {"\x1b", "\u202e"} & set(said)
+
+
 @pytest.mark.parametrize(
     ("text", "expected"), [("0", 0), ("500", 500), ("1.5k", 1500), ("20 GB", 20 * 10**9), ("3mb", 3 * 10**6)]
 )

@@ -53,7 +53,7 @@ def cache(context: click.Context, as_json: bool) -> None:
     rows = [("engine", "entries", "size", "last used")]
     for name, entries in engines.items():
         since = time.time() - max(entry.used for entry in entries)
-        rows.append((name, f"{len(entries):,}", _size(_bytes(entries)), _ago(since)))
+        rows.append((_clean(name), f"{len(entries):,}", _size(_bytes(entries)), _ago(since)))
     if engines:
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         for number, (name, count, held, used) in enumerate(rows):
@@ -98,7 +98,7 @@ def verify() -> int:
     """Read every entry, and remove those that are broken. Exit code 1 if there were any."""
     sound, broken = _store().verify()
     for entry in broken:
-        click.echo(f"broken, removed: {entry.path}")
+        click.echo(f"broken, removed: {_clean(str(entry.path))}")
     click.echo(f"{sound:,} entries are sound, {len(broken):,} were broken")
     return 1 if broken else 0
 
@@ -112,6 +112,12 @@ def limit(most: int) -> None:
     gone = store.prune(most)
     removed = f"; {len(gone):,} entries removed, {_size(_bytes(gone))}" if gone else ""
     click.echo(f"at most {_size(most)} are kept in {store.folder}{removed}")
+
+
+def _clean(name: str) -> str:
+    from maia_core.text import printable
+
+    return printable(" ".join(name.split()))
 
 
 def _store() -> ContentCache:

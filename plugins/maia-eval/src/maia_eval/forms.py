@@ -12,6 +12,7 @@ from typing import Literal, NamedTuple
 import click
 
 from maia_core.errors import UsageError
+from maia_core.text import printable
 from maia_core.types import Data, content_id
 from maia_eval.results import Folder
 from maia_eval.summary import Preferred, neuron_results
@@ -19,6 +20,9 @@ from maia_judges import joined
 
 COLUMNS = ("question", "the unit responds to", "label A", "label B", "answer (A or B)")
 FOLDER = "answers"
+
+MOST_CHARACTERS = 1_000_000
+"""Longest text of a cell: several labels, each bounded."""
 
 
 class Question(NamedTuple):
@@ -148,6 +152,12 @@ def people(folder: Folder) -> list[Preferred]:
     return rows
 
 
+def visible(text: str) -> str:
+    """Returns a text with control and direction characters written out."""
+    return printable(text, MOST_CHARACTERS)
+
+
 def cell(text: str) -> str:
-    """Returns a text that no spreadsheet takes for a formula: labels come from models."""
+    """Returns a text that no spreadsheet takes for a formula, and no terminal for orders: labels come from models."""
+    text = visible(text)
     return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from maia_core.files import write_atomically
-from maia_eval.forms import cell, people
+from maia_eval.forms import cell, people, visible
 from maia_eval.results import Folder
 from maia_eval.set_choice import PLACE, choice_rows
 from maia_eval.summary import (
@@ -209,7 +209,7 @@ def _shown(row: Mapping[str, Any], name: str) -> str:
         from maia_eval.metrics import Estimate
 
         return written(Estimate(value, float(low), float(high), 0))
-    text = " ".join(str(value).split())
+    text = visible(" ".join(str(value).split()))
     return text.replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;").replace("[", "\\[").replace("`", "\\`")
 
 
