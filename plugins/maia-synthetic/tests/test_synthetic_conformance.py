@@ -30,8 +30,8 @@ def test_neuron_is_explained_end_to_end_offline(laboratory: Context, tmp_path: P
 
 def test_malformed_expression_is_one_line() -> None:
     maia = [sys.executable, "-c", "from maia_core.cli import main; main()"]
-    done = subprocess.run([*maia, "run", "--system", "synthetic:dog OR | leash"], capture_output=True, text=True)
+    done = subprocess.run([*maia, "run", "--system", "synthetic:dog OR | snow"], capture_output=True, text=True)
     assert done.returncode == 2
     assert done.stderr == (
-        "maia: malformed expression, at character 8: a concept is missing before '|': dog OR >>>| leash\n"
+        "maia: malformed expression, at character 8: a concept is missing before '|': dog OR >>>| snow\n"
     )

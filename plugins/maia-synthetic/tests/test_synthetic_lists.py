@@ -50,6 +50,9 @@ def test_benchmark_list_has_the_papers_proportions_and_all_levels() -> None:
         ("paper/89", "paper/1 to paper/88, not paper/89"),
         ("paper@3/1", "no list of synthetic neurons 'paper@3'"),
         ("collage/x", "malformed expression"),
+        ("collage@x/1", "the seed of a list is a number of at most 9 digits, as in collage@7, not 'x'"),
+        ("collage@/1", "the seed of a list is a number"),
+        ("collage@1234567890/1", "the seed of a list is a number"),
     ],
 )
 def test_place_that_does_not_exist_is_refused(ref: str, message: str, context: Context) -> None:

@@ -181,6 +181,17 @@ def test_concept_that_the_detector_does_not_know_is_refused_before_the_run(
         neuron("mammal OR tgier")
 
 
+def test_concepts_that_the_laboratory_does_not_hold_need_another_detector(
+    neuron: Callable[..., SyntheticNeuron], over_discs: Callable[..., SyntheticNeuron]
+) -> None:
+    for ref in ("paper/76", "dog | leash"):
+        with pytest.raises(
+            UsageError, match=r"know 'leash'\..*set system\.detector\.name=transformers and .*\.model=MODEL$"
+        ):
+            neuron(ref)
+    assert over_discs("leash").concepts, "a network is asked for anything"
+
+
 def test_reference_is_needed(neuron: Callable[..., SyntheticNeuron]) -> None:
     with pytest.raises(UsageError, match="name what the neuron responds to"):
         neuron(" ")

@@ -20,7 +20,7 @@ LISTS = {
 }
 """The lists by name, and what each is."""
 
-_PLACE = re.compile(r"(?P<list>[\w-]+)(?:@(?P<seed>\d{1,9}))?/(?P<number>\d{1,6})")
+_PLACE = re.compile(r"(?P<list>[\w-]+)(?:@(?P<seed>[\w-]*))?/(?P<number>\d{1,6})")
 
 
 def resolve(ref: str, context: Context) -> Expression:
@@ -32,7 +32,7 @@ def resolve(ref: str, context: Context) -> Expression:
     found = _PLACE.fullmatch(ref.strip())
     if not found:
         return parse(ref)
-    name = found["list"] + (f"@{found['seed']}" if found["seed"] else "")
+    name = found["list"] + ("" if found["seed"] is None else f"@{found['seed']}")
     neurons = neurons_of(name, context)
     number = int(found["number"])
     if not 1 <= number <= len(neurons):
@@ -46,12 +46,14 @@ def neurons_of(name: str, context: Context) -> Sequence[Expression]:
     Raises:
         UsageError: there is no such list, or it cannot be drawn for lack of a collage pack.
     """
-    base, _, seed = name.partition("@")
-    if base not in LISTS or (seed and (base != "collage" or not seed.isdecimal())):
+    base, drawn, seed = name.partition("@")
+    if base not in LISTS or (drawn and base != "collage"):
         hint = did_you_mean(base, LISTS) or f" There are {', '.join(LISTS)} and collage@SEED."
         raise UsageError(f"there is no list of synthetic neurons '{name}'.{hint}")
-    if not seed:
+    if not drawn:
         return shipped(base)
+    if not re.fullmatch("[0-9]{1,9}", seed):
+        raise UsageError(f"the seed of a list is a number of at most 9 digits, as in collage@7, not '{seed}'")
     from maia_synthetic.draw import draw
 
     return read(draw(int(seed), context))

@@ -22,11 +22,19 @@ from maia_synthetic.lists import resolve
 BATCH = 32
 """How many images a detector is handed at once."""
 
+LABORATORY = "collage"
+"""The detector that knows the truth of collages, and no other concepts than theirs."""
+
+WEIGHTS = (
+    " Concepts that the laboratory does not hold, such as those of the paper's list, need a detector with weights: set "
+    "system.detector.name=transformers and system.detector.model=MODEL"
+)
+
 NOTE = "a number from 0 to 1; exactly 0 where nothing that the unit responds to is there"
 
 
 class SyntheticNeuron:
-    """A unit that responds to what its expression says: `dog`, `tiger OR car`, `dog | leash`, or one of a named list.
+    """A unit that responds to what its expression says: `dog`, `tiger OR car`, `tiger | snow`, or one of a named list.
 
     Attributes:
         info: Names that give nothing of the truth away.
@@ -39,8 +47,8 @@ class SyntheticNeuron:
         """Options of a synthetic neuron."""
 
         ref: str = ""
-        """What follows `synthetic:`: an expression (`dog | leash`), or a place in a list (`paper/12`, `collage/7`)."""
-        detector: Chosen = Choice(name="collage")
+        """What follows `synthetic:`: an expression (`tiger | snow`), or a place in a list (`paper/12`, `collage/7`)."""
+        detector: Chosen = Choice(name=LABORATORY)
         """What finds the concepts in images: a detector by name, with its options."""
         dilation: int = Field(9, ge=0, le=100)
         """How often masks are widened by 2 pixels; 9 is the paper's, 0 leaves them as the detector found them."""
@@ -53,13 +61,16 @@ class SyntheticNeuron:
         """
         if not config.ref.strip():
             raise UsageError(
-                "name what the neuron responds to: --system synthetic:'dog | leash' or synthetic:collage/7"
+                "name what the neuron responds to: --system synthetic:'tiger | snow' or synthetic:collage/7"
             )
         self.expression = resolve(config.ref, context)
         self.detector: Detector = context.build("detector", config.detector.name, **config.detector.options)
         self.concepts = concepts(self.expression)
-        for concept in self.concepts:
-            self.detector.detect([], concept)
+        try:
+            for concept in self.concepts:
+                self.detector.detect([], concept)
+        except UsageError as error:
+            raise UsageError(f"{error}{WEIGHTS if config.detector.name == LABORATORY else ''}") from error
         truth = text_of(self.expression)
         self.fingerprint = content_id(truth.encode(), self.detector.fingerprint.encode(), bytes([config.dilation]))
         self._dilation = config.dilation
