@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -210,10 +212,45 @@ def test_damaged_files_are_named(world: World, tmp_path: Path) -> None:
     folder = evaluated(world, world.plan(["red"], {"right": RIGHT}), tmp_path / "e")
     file = folder.path / "results" / f"{slug('discs:colours:red')}.json"
     file.write_text('{"unit": "x"')
-    with pytest.raises(UsageError, match="is damaged; delete it"):
+    with pytest.raises(UsageError, match="is damaged: .*; delete it"):
         unit_results(folder)
     with pytest.raises(UsageError, match="no evaluation"):
         Folder(tmp_path / "nothing")
+
+
+@pytest.mark.parametrize(
+    ("place", "keys", "value", "says"),
+    [
+        ("eval.json", ["versions"], [], "versions: List should have at least 1 item"),
+        ("eval.json", ["created"], 1e20, "created: Input should be less than"),
+        ("eval.json", ["created"], 1e308, "it holds the number 1e\\+308"),
+        ("eval.json", ["settings", "explainers", 0], {"name": "x"}, "explainers.0.alias: Field required"),
+        ("eval.json", ["settings", "config", "judge"], None, "config.judge: Input should be"),
+        ("results/*.json", ["level"], 0, "an active unit has a level above 0"),
+        ("results/*.json", ["made"], 10**400, "it holds the number 1000"),
+        ("explanations/*/*.json", ["run"], "../../etc/passwd", "run: .*it leads out of the evaluation"),
+        ("explanations/*/*.json", ["run"], "/etc/passwd", "run: .*it leads out of the evaluation"),
+        ("explanations/*/*.json", ["run"], "a" * 3000, ""),
+    ],
+)
+def test_a_forged_evaluation_is_one_line(
+    world: World, tmp_path: Path, place: str, keys: list[Any], value: Any, says: str
+) -> None:
+    path = evaluated(world, world.plan(["red"], {"right": RIGHT}), tmp_path / "e").path
+    [file] = path.glob(place)
+    data = json.loads(file.read_text())
+    at = data
+    for key in keys[:-1]:
+        at = at[key]
+    at[keys[-1]] = value
+    file.write_text(json.dumps(data))
+    with pytest.raises(UsageError, match=f"json is damaged: .*{says}") if says else nullcontext():
+        render(Folder(path), path)
+
+
+def test_a_unit_that_is_named_many_times_is_one(world: World, tmp_path: Path) -> None:
+    plan = world.plan(["red"] * 3, {"right": RIGHT})
+    assert Folder.begin(tmp_path / "e", "predictive", plan.settings(), world).units == ["discs:colours:red"]
 
 
 HOSTILE = '\ud800<script>alert(1)</script> | "=cmd()" `x` [y](javascript:z)\n\x1b[31m'

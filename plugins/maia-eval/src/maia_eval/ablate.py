@@ -163,9 +163,8 @@ def table(folder: Folder) -> list[dict[str, Any]]:
     """Returns a row a variant: its figures with the ends of their intervals, what it took, and its faults."""
     from maia_eval.summary import ALL, FIGURES, efforts, predictive_rows, unit_results
 
-    settings = folder.manifest.settings.get("config")
-    seed = int(str(settings.get("seed", 0))) if isinstance(settings, dict) else 0
-    scored = {r.explainer: r for r in predictive_rows(unit_results(folder), folder.explainers, seed) if r.group == ALL}
+    found = predictive_rows(unit_results(folder), folder.explainers, folder.seed)
+    scored = {row.explainer: row for row in found if row.group == ALL}
     spent = {effort.explainer: effort for effort in efforts(folder.explained().values(), folder.explainers)}
     rows = []
     for name, effort in spent.items():

@@ -162,8 +162,8 @@ def _explain(contexts: Contexts, spec: Spec, unit: str, root: Path) -> Explained
     try:
         explainer = context.build("explainer", spec.name, **spec.options)
         explanation: Explanation = explainer.explain(context.system, context)
-        run = _run(explanation, root)
-        faults = conduct(root / run.folder) if run.folder else None
+        run = _run(explanation)
+        faults = conduct(run.place) if run.place else None
     except Exception as error:
         # Also a plugin's own mistake: the other explainers and units go on, as in a sweep.
         failed = redacted(one_line(error))[:500]
@@ -177,7 +177,7 @@ def _explain(contexts: Contexts, spec: Spec, unit: str, root: Path) -> Explained
         description=description,
         error="" if labels else f"it gave no label: {description}"[:500],
         verified=run.verified,
-        run=run.folder,
+        run=run.within(root),
         conduct=faults,
         seconds=time.monotonic() - start if run.seconds is None else run.seconds,
         usage=context.spent - before if run.usage is None else run.usage,
@@ -193,20 +193,25 @@ def _recordable(text: str) -> str:
 class _Run(NamedTuple):
     """What an explanation's details say of the run that it comes from; a part of it may have run before now."""
 
-    folder: str = ""
+    place: Path | None = None
     verified: bool | None = None
     seconds: float | None = None
     usage: Usage | None = None
 
+    def within(self, root: Path) -> str:
+        """Returns the run's place relative to the evaluation's; empty where there is no run, or it is elsewhere."""
+        place = os.path.relpath(self.place, root) if self.place else ""
+        return "" if place.startswith("..") else place
 
-def _run(explanation: Explanation, root: Path) -> _Run:
+
+def _run(explanation: Explanation) -> _Run:
     details = explanation.details
     place, verdict, usage, seconds = (details.get(key) for key in (RUN, "verdict", "usage", "seconds"))
     if not isinstance(place, str) or not (Path(place) / MANIFEST).is_file():
         return _Run()
     tested = isinstance(verdict, dict) and verdict.get("measured") is True
     return _Run(
-        folder=os.path.relpath(place, root),
+        place=Path(place),
         verified=verdict.get("passed") is True if tested and isinstance(verdict, dict) else None,
         seconds=float(seconds) if isinstance(seconds, (int, float)) else None,
         usage=Usage.model_validate(usage) if isinstance(usage, dict) else None,

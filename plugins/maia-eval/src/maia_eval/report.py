@@ -33,7 +33,7 @@ from maia_eval.summary import (
     unit_results,
     written,
 )
-from maia_eval.tables import TABLES, _seed, tables, write_tables
+from maia_eval.tables import TABLES, tables, write_tables
 
 PAGE = "report.html"
 
@@ -67,7 +67,7 @@ def terminal(folder: Folder) -> list[str]:
     """Returns the table over all units for a terminal."""
     if folder.manifest.kind == "predictive":
         rows = [
-            row for row in predictive_rows(unit_results(folder), folder.explainers, _seed(folder)) if row.group == "all"
+            row for row in predictive_rows(unit_results(folder), folder.explainers, folder.seed) if row.group == "all"
         ]
         keys = [figure for figure in FIGURES if not figure.key.endswith("_raw")][:9]
         lines = [["", "units", *(figure.title for figure in keys)]]
@@ -108,12 +108,12 @@ def render(folder: Folder, base: Path) -> str:
     }
     if folder.manifest.kind == "predictive":
         results = unit_results(folder)
-        scored = predictive_rows(results, names, _seed(folder))
+        scored = predictive_rows(results, names, folder.seed)
         shared |= {
             "results": results,
             "rows": scored,
             "plot": plot(scored, names),
-            "differences": differences(results, names, _seed(folder)),
+            "differences": differences(results, names, folder.seed),
             "lost": sum(len(result.dropped) for result in results),
             "asked": sum(len(result.dropped) + result.pool for result in results),
             "made": sum(result.made for result in results),
@@ -144,7 +144,7 @@ def _link(run: Path, base: Path) -> str:
     import os
 
     target = run / "report.html"
-    return quote(os.path.relpath(target if target.is_file() else run, base).replace(os.sep, "/"))
+    return quote(os.path.relpath(target if os.path.isfile(target) else run, base).replace(os.sep, "/"))
 
 
 def _environment() -> Any:

@@ -9,9 +9,9 @@ import time
 from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, Field, JsonValue, ValidationError
+from pydantic import AfterValidator, BaseModel, Field, JsonValue, ValidationError, model_validator
 
 from maia_core.errors import UsageError
 from maia_core.files import write_atomically
@@ -26,7 +26,19 @@ MAX_BYTES = 64 << 20
 
 D = TypeVar("D", bound=BaseModel)
 
+LARGEST = 1e30
+"""No number in an evaluation is larger: one from elsewhere must not stop its report."""
+SMALLEST = 1e-30
+"""No unit that is active has a lower level: activations are divided by it."""
+
 Kind = Literal["predictive", "synthetic"]
+
+
+def _within(place: str) -> str:
+    """Refuses a path that leads out of the evaluation: it becomes a link of the page."""
+    if place.startswith("/") or ".." in place.split("/"):
+        raise ValueError("it leads out of the evaluation")
+    return place
 
 
 class Explained(Data):
@@ -52,7 +64,7 @@ class Explained(Data):
     description: str = ""
     error: str = ""
     verified: bool | None = None
-    run: str = ""
+    run: Annotated[str, AfterValidator(_within)] = ""
     conduct: Conduct | None = None
     seconds: float = 0.0
     usage: Usage = Usage()
@@ -143,6 +155,12 @@ class UnitResult(Data):
     fingerprints: dict[str, str] = Field(default_factory=dict)
     error: str = ""
 
+    @model_validator(mode="after")
+    def _can_be_divided_by(self) -> UnitResult:
+        if self.state == "active" and self.level < SMALLEST:
+            raise ValueError("an active unit has a level above 0")
+        return self
+
 
 class Preference(Data):
     """Which of two explainers' labels agrees better with the truth."""
@@ -164,14 +182,48 @@ class NeuronResult(Data):
     fingerprints: dict[str, str] = Field(default_factory=dict)
 
 
+class Named(BaseModel):
+    """A part of the run."""
+
+    name: str = ""
+
+
+class Explainer(BaseModel):
+    """An explainer of the evaluation."""
+
+    alias: str
+
+
+class Parts(BaseModel):
+    """What of the run's configuration is shown."""
+
+    seed: int = Field(0, ge=0)
+    judge: Named = Named()
+    similarity: Named = Named()
+    dataset: Named = Named()
+    describer: Named = Named()
+    backbone: Named = Named()
+
+
+class Settings(BaseModel):
+    """What reports use of the settings of an evaluation, which hold more."""
+
+    units: list[str] = Field(default_factory=list, max_length=100_000)
+    explainers: list[Explainer] = Field(default_factory=list, max_length=1000)
+    config: Parts = Parts()
+    prompts: int = 0
+    same_engine: bool = Field(False, alias="same engine")
+
+
 class Manifest(Data):
     """What an evaluation is made from."""
 
     format: Literal[1] = 1
     kind: Kind
-    created: float
+    created: float = Field(ge=0, lt=1e11)
+    """Seconds since the epoch."""
     settings: dict[str, JsonValue]
-    versions: list[dict[str, str]]
+    versions: list[dict[str, str]] = Field(min_length=1)
     """Of Python and every plugin's distribution; another entry for each change while the evaluation went on."""
     seal: str = ""
     """Says that `settings` were written on this machine, see `maia_core.seal`."""
@@ -183,6 +235,7 @@ class Folder:
     Attributes:
         path: The folder.
         manifest: What the evaluation is made from.
+        settings: What reports use of its settings.
     """
 
     def __init__(self, path: Path) -> None:
@@ -195,6 +248,7 @@ class Folder:
         if not (path / MANIFEST).is_file():
             raise UsageError(f"there is no evaluation in {path}; begin one: maia eval predictive --out {path}")
         self.manifest = _read(path / MANIFEST, Manifest)
+        self.settings = _valid(path / MANIFEST, Settings, self.manifest.settings)
 
     @classmethod
     def begin(cls, path: Path, kind: Kind, settings: Mapping[str, Any], registry: Registry) -> Folder:
@@ -262,14 +316,17 @@ class Folder:
     @property
     def units(self) -> list[str]:
         """The units, in order."""
-        found = self.manifest.settings.get("units", [])
-        return [str(unit) for unit in found] if isinstance(found, list) else []
+        return list(dict.fromkeys(self.settings.units))
 
     @property
     def explainers(self) -> list[str]:
         """The explainers' names, in order."""
-        found = self.manifest.settings.get("explainers", [])
-        return [str(each["alias"]) for each in found if isinstance(each, dict)] if isinstance(found, list) else []
+        return list(dict.fromkeys(each.alias for each in self.settings.explainers))
+
+    @property
+    def seed(self) -> int:
+        """The run's seed."""
+        return self.settings.config.seed
 
     def explained(self) -> dict[tuple[str, str], Explained]:
         """Returns what was explained so far, by unit and explainer."""
@@ -299,11 +356,36 @@ def _read(file: Path, model: type[D]) -> D:
     try:
         if file.stat().st_size > MAX_BYTES:
             raise UsageError(f"{file} is too large for a result; delete it to have it made anew")
-        return model.model_validate_json(file.read_bytes())
+        data = json.loads(file.read_bytes(), parse_int=_integer, parse_float=_number, parse_constant=_number)
     except OSError as error:
         raise UsageError(f"cannot read {file}: {error.strerror}") from error
+    except (ValueError, RecursionError) as error:
+        raise _damaged(file, str(error)) from error
+    return _valid(file, model, data)
+
+
+def _valid(file: Path, model: type[D], data: object) -> D:
+    try:
+        return model.model_validate(data)
     except ValidationError as error:
-        raise UsageError(f"{file} is damaged; delete it to have it made anew") from error
+        first = error.errors()[0]
+        raise _damaged(file, f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+
+
+def _damaged(file: Path, why: str) -> UsageError:
+    mend = "" if file.name == MANIFEST else "; delete it to have it made anew"
+    return UsageError(f"{file} is damaged: {why[:200]}{mend}")
+
+
+def _number(text: str) -> float:
+    if not abs(value := float(text)) < LARGEST:
+        raise ValueError(f"it holds the number {text[:20]}")
+    return value
+
+
+def _integer(text: str) -> int:
+    _number(text)
+    return int(text)
 
 
 def _changed(old: Mapping[str, JsonValue], new: Mapping[str, JsonValue], prefix: str = "") -> list[str]:

@@ -49,7 +49,7 @@ def tables(folder: Folder) -> dict[str, Table]:
 
 def _predictive(folder: Folder) -> dict[str, Table]:
     results = unit_results(folder)
-    rows = predictive_rows(results, folder.explainers, _seed(folder))
+    rows = predictive_rows(results, folder.explainers, folder.seed)
     scores: Table = []
     for row in rows:
         line: dict[str, Any] = {"group": row.group, "explainer": row.explainer, "units": row.units, "published": False}
@@ -70,7 +70,7 @@ def _predictive(folder: Folder) -> dict[str, Table]:
             line |= {figure.key: figure.of(result, given) if given else None for figure in FIGURES}
             units.append(line)
     compared: Table = []
-    for each in differences(results, folder.explainers, _seed(folder)):
+    for each in differences(results, folder.explainers, folder.seed):
         line = {"a": each.a, "b": each.b}
         for key, estimate in each.figures.items():
             line |= {key: estimate.value, f"{key}_low": estimate.low, f"{key}_high": estimate.high}
@@ -225,9 +225,3 @@ def _parquet(rows: Sequence[Mapping[str, Any]]) -> bytes:
 
 def _unknown(value: object) -> bool:
     return value is None or (isinstance(value, float) and math.isnan(value))
-
-
-def _seed(folder: Folder) -> int:
-    config = folder.manifest.settings.get("config")
-    seed = config.get("seed") if isinstance(config, dict) else 0
-    return seed if isinstance(seed, int) and seed >= 0 else 0
