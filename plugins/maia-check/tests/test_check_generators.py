@@ -26,6 +26,7 @@ from maia_check.faithful import (
     rates,
     says,
 )
+from maia_check.generators import generator
 from maia_check.page import page
 from maia_core.context import Context
 from maia_core.errors import ToolError, UsageError
@@ -284,7 +285,7 @@ def test_what_is_not_there_is_named(maia: Callable[..., Any], tmp_path: Path) ->
         (["paint", "--detector", "paint", "--describer", "eye"], "one of them looks"),
         (["pant", "--describer", "eye"], "there is no generator 'pant'. Did you mean 'paint'?"),
         (["paint", "--describer", "eye", "-o", "size=3"], "unknown key 'size'"),
-        (["paint", "--describer", "eye", "-o", "detector.box=3"], "need --detector"),
+        (["paint", "--describer", "eye", "-o", "detector.box_threshold=3"], "need --detector"),
         (["paint", "--describer", "eye", "--prompts", "nowhere.json"], "cannot read the prompts"),
         (["paint", "--describer", "eye", "--each", "0"], "0 is not in the range"),
     ],
@@ -294,3 +295,9 @@ def test_bad_input_is_one_line(maia: Callable[..., Any], arguments: list[str], e
     assert done.returncode == 2
     assert expected in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_option_that_the_help_names_exists() -> None:
+    detector = pytest.importorskip("maia_detectors.detector")
+    named = [re.findall(r"detector\.(\w+)=", getattr(option, "help", None) or "") for option in generator.params]
+    assert [name in detector.TransformersDetector.Config.model_fields for name in sum(named, [])] == [True]

@@ -30,7 +30,7 @@ def check() -> None:
 @click.option("--describer", metavar="NAME", help="Who looks at the images [default: the describer of a run].")
 @click.option("--detector", metavar="NAME", help="Who looks at the images: a detector in place of a describer.")
 @click.option("-o", "options", multiple=True, metavar="KEY=VALUE", help="An option of the generator: size=512, or of "
-              "who looks: describer.model=..., detector.box=0.4.")  # fmt: skip
+              "who looks: describer.model=..., detector.box_threshold=0.4.")  # fmt: skip
 @click.option("--each", default=2, show_default=True, type=click.IntRange(1, 100), help="Images of every prompt.")
 @click.option("--prompts", "file", type=click.Path(path_type=Path), help="Your own prompts, a JSON file.")
 @click.option("--seed", type=int, help="Seed of the images.")
