@@ -36,7 +36,7 @@ def png(size: tuple[int, int] = (8, 8), colour: str = "red", mode: str = "RGB") 
 
 
 def serving(script: Any = Drawing()) -> OpenAIServer:  # noqa: B008 -- immutable
-    return OpenAIServer(script, models=("diffusion", "dall-e-3", "gpt-image-1"))
+    return OpenAIServer(script, models=("diffusion", "dall-e-3", "gpt-image-1", "gpt-image-2.6-flare"))
 
 
 @pytest.fixture
@@ -136,28 +136,29 @@ def test_prompt_that_was_taken_as_it_is_needs_no_note(generate: Connect) -> None
         assert generate(server).generate(["a dog"], [1]).warnings == [""]
 
 
-def test_gpt_image_is_not_asked_for_what_it_refuses(generate: Connect, edit: Connect) -> None:
+@pytest.mark.parametrize("model", ["gpt-image-1", "gpt-image-2.6-flare"])
+def test_gpt_image_is_not_asked_for_what_it_refuses(generate: Connect, edit: Connect, model: str) -> None:
     params = {"background": "opaque"}
     with serving() as server:
-        generate(server, "openai/gpt-image-1", size="1024x1024", quality="low", params=params).generate(["a dog"], [1])
-        edit(server, "openai/gpt-image-1", size="", params=params).edit([disc("red")], ["make it blue"], [1])
+        generate(server, f"openai/{model}", size="1024x1024", quality="low", params=params).generate(["a dog"], [1])
+        edit(server, f"openai/{model}", size="", params=params).edit([disc("red")], ["make it blue"], [1])
     first, second = server.requests
     assert first.body == {
-        "model": "gpt-image-1",
+        "model": model,
         "prompt": "a dog",
         "size": "1024x1024",
         "quality": "low",
         "background": "opaque",
     }
-    assert second.body == {"model": "gpt-image-1", "prompt": "make it blue", "background": "opaque"}
+    assert second.body == {"model": model, "prompt": "make it blue", "background": "opaque"}
     assert (first.refused, second.refused) == (None, None)
 
 
-def test_gemini_draws_and_edits(generate: Connect, edit: Connect, context: Context) -> None:
-    with GeminiServer(Drawing()) as server:
-        model = "gemini/gemini-2.5-flash-image"
-        drawn = generate(server, model, size="1024x1024", own=True).generate(["a dog"], [1]).images[0]
-        edited = edit(server, model, size="", own=True).edit([disc("red")], ["make it blue"], [1]).images[0]
+@pytest.mark.parametrize("model", ["gemini-2.5-flash-image", "gemini-3.1-flash-image"])
+def test_gemini_draws_and_edits(generate: Connect, edit: Connect, context: Context, model: str) -> None:
+    with GeminiServer(Drawing(), models=(model,)) as server:
+        drawn = generate(server, f"gemini/{model}", size="1024x1024", own=True).generate(["a dog"], [1]).images[0]
+        edited = edit(server, f"gemini/{model}", size="", own=True).edit([disc("red")], ["make it blue"], [1]).images[0]
     assert drawn.id != edited.id
     assert all(request.refused is None for request in server.requests)
     assert server.requests[1].images[0].size == (32, 32)

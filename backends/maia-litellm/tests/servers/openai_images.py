@@ -49,7 +49,7 @@ EditFields = TypedDict(  # type: ignore[misc]
     {
         name: kind
         for name, kind in get_type_hints(ImageEditParamsNonStreaming, include_extras=True).items()
-        if name not in ("image", "mask")
+        if "IO[bytes]" not in str(kind)
     },
     total=False,
 )
