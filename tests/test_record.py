@@ -280,3 +280,13 @@ def test_a_picture_that_would_fill_the_memory_is_refused_before_it_is_read(folde
     PILImage.new("RGB", (4097, 4096)).save(folder / "images" / f"{'a' * 32}.png")
     with pytest.raises(RecordError, match="too large: 4097x4096"):
         ImageStore(folder / "images").load("a" * 32, False, 4097, 4096)
+
+
+@pytest.mark.parametrize("mask", [0o077, 0o022, 0o002])
+def test_files_have_the_rights_that_the_user_gives(folder, mask):
+    before = os.umask(mask)
+    try:
+        _write(folder)
+    finally:
+        os.umask(before)
+    assert (folder / "run.json").stat().st_mode & 0o777 == 0o666 & ~mask

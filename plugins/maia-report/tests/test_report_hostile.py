@@ -108,6 +108,18 @@ def test_whatever_a_journal_holds_gives_a_page_or_one_clear_error(
     assert pages > 15
 
 
+def test_numbers_beyond_all_floats_are_shown_or_left_out(evil_run: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(evil_run, tmp_path / "run")
+    manifest = json.loads((folder / "run.json").read_text())
+    manifest["config"]["limits"] = dict.fromkeys(("turns", "experiments", "images", "cost", "tokens"), 10**400)
+    (folder / "run.json").write_text(json.dumps(manifest))
+    exemplars = {"$tuple": [[10**400], [{"$image": {"id": "0" * 32, "width": 5, "height": 5}}]]}
+    call = {"event": "call", "turn": 1, "order": 0, "method": "tools.dataset_exemplars", "arguments_hash": ""}
+    with open(folder / "journal.jsonl", "a") as journal:
+        journal.write(json.dumps(call | {"result": exemplars}) + "\n")
+    assert render_run(folder)
+
+
 def _change(rng: random.Random, value: Any) -> None:
     """Replaces one leaf somewhere in a JSON value."""
     while True:

@@ -6,6 +6,7 @@ import re
 import statistics
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -237,7 +238,9 @@ class Story:
         """Returns what the run might use of something, by the name of the limit; None where the record does not say."""
         limits = self.run.manifest.config.get("limits")
         value = limits.get(limit) if isinstance(limits, dict) else None
-        return float(value) if isinstance(value, int | float) else None
+        with suppress(OverflowError):  # A whole number of a record from elsewhere may have any length.
+            return float(value) if isinstance(value, int | float) else None
+        return None
 
     @property
     def seconds(self) -> float:
@@ -254,7 +257,7 @@ class Story:
         """The exemplars, highest first; none where the record holds no usable ones."""
         try:
             found = [(float(activation), image) for activation, image in self.run.exemplars if isinstance(image, Image)]
-        except (MaiaError, TypeError, ValueError):
+        except (MaiaError, TypeError, ValueError, OverflowError):
             return []
         return found
 
