@@ -207,8 +207,11 @@ def test_page_shows_what_is_hostile_as_text() -> None:
 # --- the command ---
 
 PLUGIN = """
+from typing import Literal
+
+from maia_core.config import Choice, Chosen, PluginConfig
 from maia_core.testing.fakes import FakeDescriber, FakeDetector, FakeGenerator
-from maia_core.config import PluginConfig
+from maia_core.types import GeneratedImages
 
 
 class Generator(FakeGenerator):
@@ -229,6 +232,37 @@ class Describer(FakeDescriber):
 
 class Detector(FakeDetector):
     pass
+
+
+class Shelf:
+    class Config(PluginConfig):
+        cutouts: Literal["all", "seen", "held-out"] = "all"
+
+    def __init__(self, config, context):
+        self.taught = config.cutouts
+
+
+class Taught(FakeDescriber):
+    class Config(PluginConfig):
+        library: Chosen = Choice(name="shelf")
+
+    def __init__(self, config, context):
+        self.library = context.build("dataset", config.library.name, **config.library.options)
+
+    def describe(self, images):
+        return [f"taught {self.library.taught}"] * len(images)
+
+
+class Halves(FakeGenerator):
+    Config = Shelf.Config
+
+    def __init__(self, config, context):
+        super().__init__()
+        self.drawn = config.cutouts
+
+    def generate(self, prompts, seeds):
+        made = super().generate(prompts, seeds)
+        return GeneratedImages(made.images, [f"drawn {self.drawn}"] * len(prompts))
 """
 
 
@@ -240,6 +274,7 @@ def maia(tmp_path: Path) -> Callable[..., Any]:
     (tmp_path / "mine.json").write_text(json.dumps(prompts))
     kinds = {"paint": {"generator": "Generator", "detector": "Detector"}, "eye": {"describer": "Describer"}}
     kinds["other"] = {"detector": "Detector"}
+    kinds["shelf"] = {"dataset": "Shelf", "generator": "Halves", "describer": "Taught"}
     for name, made in kinds.items():
         metadata = tmp_path / f"acme_{name}-1.0.dist-info"
         metadata.mkdir()
@@ -281,6 +316,23 @@ def test_what_is_not_there_is_named(maia: Callable[..., Any], tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
+        (["shelf"], "drawn held-out; taught seen"),
+        (["shelf", "-o", "cutouts=all"], "drawn all; taught all"),
+        (["shelf", "-o", "describer.library=shelf"], "drawn held-out; taught seen"),
+        (["shelf", "-o", 'describer.library={name = "shelf", cutouts = "held-out"}'], "drawn all; taught held-out"),
+    ],
+)
+def test_describer_is_not_shown_the_pictures_that_it_was_taught(
+    maia: Callable[..., Any], arguments: list[str], expected: str
+) -> None:
+    done = maia(*arguments, "--describer", "shelf", "--prompts", "mine.json")
+    assert expected in done.stdout, done.stderr
+    assert ("`held-out` are drawn" in done.stderr) is (expected == "drawn held-out; taught seen")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
         (["paint", "--detector", "paint"], "belongs to the generator (acme-paint)"),
         (["paint", "--detector", "paint", "--describer", "eye"], "one of them looks"),
         (["pant", "--describer", "eye"], "there is no generator 'pant'. Did you mean 'paint'?"),
@@ -299,5 +351,6 @@ def test_bad_input_is_one_line(maia: Callable[..., Any], arguments: list[str], e
 
 def test_option_that_the_help_names_exists() -> None:
     detector = pytest.importorskip("maia_detectors.detector")
-    named = [re.findall(r"detector\.(\w+)=", getattr(option, "help", None) or "") for option in generator.params]
-    assert [name in detector.TransformersDetector.Config.model_fields for name in sum(named, [])] == [True]
+    told = " ".join(getattr(option, "help", None) or "" for option in generator.params)
+    named = re.findall(r"detector\.(\w+)=", told)
+    assert [name in detector.TransformersDetector.Config.model_fields for name in named] == [True]

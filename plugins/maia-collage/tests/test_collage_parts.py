@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-import pytest
+import json
 
-from maia_collage.dataset import CollageDataset
+import pytest
+from click.testing import CliRunner
+
+from maia_collage.command import collage
+from maia_collage.dataset import CollageDataset, CutoutsDataset
 from maia_collage.detector import CollageDetector
 from maia_collage.editor import CollageEditor
 from maia_collage.generator import CollageGenerator
@@ -48,6 +52,8 @@ def test_generator_editor_and_data_set_draw_from_their_half(context: Context, pa
     assert set.union(*map(shown, edited)) <= allowed
     dataset = CollageDataset(CollageDataset.Config(size=48, count=60, cutouts="held-out"), context)
     assert set.union(*(shown(dataset[i]) for i in range(60))) <= allowed
+    library = CutoutsDataset(CutoutsDataset.Config(size=48, cutouts="held-out"), context)
+    assert set.union(*(shown(library[i]) for i in range(len(library)))) == allowed
 
 
 def test_the_truth_of_a_half_is_known_to_the_detector(context: Context) -> None:
@@ -56,7 +62,7 @@ def test_the_truth_of_a_half_is_known_to_the_detector(context: Context) -> None:
     assert detector.detect(generator.generate(["a tiger"], [1]).images, "tiger")[0]
 
 
-@pytest.mark.parametrize("factory", [CollageGenerator, CollageEditor, CollageDataset])
+@pytest.mark.parametrize("factory", [CollageGenerator, CollageEditor, CollageDataset, CutoutsDataset])
 def test_a_half_has_a_fingerprint_of_its_own_and_all_keeps_the_old_one(context: Context, factory: type) -> None:
     made = [factory(factory.Config(**options), context).fingerprint for options in ({}, {"cutouts": "seen"})]
     assert made[0] != made[1]
@@ -68,3 +74,13 @@ def test_a_pack_of_single_cutouts_is_all_in_both(pack: Pack) -> None:
     once = {name for name in single if single.count(name) == 1}
     for part in ("seen", "held-out"):
         assert once <= {c.concept for c in pack.part(part).members(None)}  # type: ignore[arg-type]
+
+
+def test_prompts_are_of_things_with_several_cutouts(
+    context: Context, pack: Pack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MAIA_CACHE", str(context.cache))
+    wanted = json.loads(CliRunner().invoke(collage, ["prompts"]).output)
+    assert {"prompt": "an apple", "kind": "thing", "words": ["apple"], "query": "apple"} in wanted
+    own = [c.concept for c in pack.members(None)]
+    assert {one["query"] for one in wanted} <= {name for name in own if own.count(name) > 1}

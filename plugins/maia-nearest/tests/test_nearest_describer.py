@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 from PIL import Image as PILImage
 
+from maia_core.context import Context
 from maia_core.errors import UsageError
 from maia_core.protocols import Describer
 from maia_core.types import Image
+from maia_nearest.describer import Nearest
 
 LINE = re.compile(
     r"(nothing stands out|[\w ]+ \(\d\.\d\d\)(, [\w ]+ \(\d\.\d\d\)){0,2})"
@@ -201,6 +203,15 @@ def test_fingerprint_follows_model_library_and_backgrounds(make, model, discs) -
     assert make(backgrounds="").fingerprint != first
     model.fingerprint = "colours-2"
     assert make().fingerprint != first
+
+
+def test_library_may_have_options(model, discs) -> None:
+    library = discs(broken=1)
+    context = Context(parts={"model/colours/[]": model, "dataset/discs/[('broken', 1)]": library})
+    config = Nearest.Config.model_validate(
+        {"model": "colours", "library": {"name": "discs", "broken": 1}, "backgrounds": ""}
+    )
+    assert Nearest(config, context)._library is library
 
 
 def test_without_backgrounds_colours_stay(make, draw, meadow, tmp_path: Path) -> None:

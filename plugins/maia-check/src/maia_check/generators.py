@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from maia_check.faithful import Case, Judge, Rate
+    from maia_core.config import RunConfig
     from maia_core.context import Context
 
 SHOWN = 10
@@ -64,6 +65,8 @@ def generator(
         raise UsageError("one of them looks at the images: leave out --describer or --detector")
     config, looking = _config(name, describer, options, seed, config_file)
     wanted = prompts(file)
+    if detector is None:
+        config = _apart(config)
     context = Context(config)
     context.warn_to(lambda line: click.echo(f"note: {_clean(line)}", err=True))
     judge, judged_by = _judge(context, detector, looking)
@@ -82,7 +85,7 @@ def generator(
 
 def _config(
     name: str, describer: str | None, options: tuple[str, ...], seed: int | None, file: Path | None
-) -> tuple[Any, dict[str, Any]]:
+) -> tuple[RunConfig, dict[str, Any]]:
     """Reads the configuration with the generator and the describer; returns it, and the options of a detector."""
     from maia_core.cli import option_value
     from maia_core.config import load
@@ -97,6 +100,28 @@ def _config(
         else:
             overrides.append((key if "." in key else f"generator.{key}", value))
     return load(file, overrides), looking
+
+
+def _apart(config: RunConfig) -> RunConfig:
+    """Has the generator draw with other cut-outs than the describer was taught with, where both can be parted."""
+    from maia_core.config import Choice
+    from maia_core.registry import installed, plugin_config
+    from maia_core.testing.parting import narrowed
+
+    registry, describer = installed(), config.describer
+    options = plugin_config(
+        registry.get("describer", describer.name).load(), describer.options, f"options of describer '{describer.name}'"
+    )
+    library = getattr(options, "library", None)
+    if not isinstance(library, Choice):
+        return config
+    taught = narrowed("dataset", library, "cutouts", "seen", registry)
+    drawn = narrowed("generator", config.generator, "cutouts", "held-out", registry)
+    if taught == library or drawn == config.generator:
+        return config
+    click.echo("the describer knows the cut-outs `seen`, `held-out` are drawn (-o cutouts=all draws any)", err=True)
+    taught_so = Choice.model_validate({**describer.model_dump(), "library": taught.model_dump()})
+    return config.model_copy(update={"describer": taught_so, "generator": drawn})
 
 
 def _judge(context: Context, detector: str | None, options: dict[str, Any]) -> tuple[Judge, str]:

@@ -36,3 +36,25 @@ def info() -> None:
 
     for line in describe(cache_dir()):
         click.echo(line)
+
+
+@collage.command()
+def prompts() -> None:
+    """Print prompts for `maia check generator`: the things of which the pack has several cut-outs.
+
+    Of these a describer can know other cut-outs than are drawn. Of all others it knows the very cut-out.
+    """
+    import json
+
+    from maia_collage.pack import find
+    from maia_core.config import cache_dir
+
+    pack = find("", cache_dir())
+    shown = {concept: pack.members(concept) for concept in {cutout.concept for cutout in pack.cutouts.values()}}
+    # A thing of which there are kinds ("flower") may be drawn as one of them that has a single cut-out.
+    several = [name for name, own in shown.items() if len(own) > 1 and {cutout.concept for cutout in own} == {name}]
+    wanted = [
+        {"prompt": f"{'an' if name[0] in 'aeiou' else 'a'} {name}", "kind": "thing", "words": [name], "query": name}
+        for name in sorted(several)
+    ]
+    click.echo("[\n" + ",\n".join(f" {json.dumps(one)}" for one in wanted) + "\n]")

@@ -130,14 +130,18 @@ class CutoutsDataset(_Rendered):
         """Size of the object: square root of its box's area as a fraction of the image's side."""
         pack: str = ""
         """A pack's folder or kind (`photographs`, `drawings`); empty: the first that was fetched."""
+        cutouts: Part = "all"
+        """Which cut-outs are shown: `seen` and `held-out` are halves that share none where a concept has several."""
 
     name = "collage-cutouts"
 
     def __init__(self, config: Config, context: Context) -> None:
-        pack = find(config.pack, context.cache)
+        pack = find(config.pack, context.cache).part(config.cutouts)
         self.config = config
-        self.fingerprint = content_id(f"{VERSION}/{pack.fingerprint}/{config.size}/{config.scale}".encode())
-        self.cutouts = list(pack.cutouts.values())
+        self.fingerprint = content_id(
+            f"{VERSION}/{pack.fingerprint}/{config.size}/{config.scale}{part_of(config.cutouts)}".encode()
+        )
+        self.cutouts = list(pack.members(None))
         super().__init__(pack, [f"cutout-{i:04d}" for i in range(len(self.cutouts))], self._image)
 
     def concepts(self, index: int) -> list[str]:

@@ -5,16 +5,17 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 from pydantic import Field, JsonValue
 
 from maia_core.cli import option_value
-from maia_core.config import Choice, PluginConfig, RunConfig, validated
+from maia_core.config import RunConfig, validated
 from maia_core.context import Context
 from maia_core.errors import UsageError, did_you_mean
 from maia_core.registry import Registry
+from maia_core.testing.parting import narrowed
 from maia_core.types import Data
 
 OF_RUN = "run."
@@ -106,21 +107,8 @@ def adjusted(config: RunConfig, changes: Mapping[str, Any]) -> RunConfig:
 
 def parted(config: RunConfig, kinds: Sequence[str], option: str, value: str, registry: Registry) -> RunConfig:
     """Sets an option of the chosen parts, where they have it with this value, and it was not set."""
-    for kind in kinds:
-        choice: Choice = getattr(config, kind)
-        if option not in choice.options and value in allowed(kind, choice, option, registry):
-            changed = Choice(name=choice.name, **{**choice.options, option: value})
-            config = config.model_copy(update={kind: changed})
-    return config
-
-
-def allowed(kind: str, choice: Choice, option: str, registry: Registry) -> tuple[Any, ...]:
-    """Returns the values that an option of a plugin may have, where these are listed; nothing where it has none."""
-    plugin = registry.find(kind, choice.name)
-    if plugin is None:
-        return ()
-    fields = getattr(plugin.load(), "Config", PluginConfig).model_fields
-    return get_args(fields[option].annotation) if option in fields else ()
+    chosen = {kind: narrowed(kind, getattr(config, kind), option, value, registry) for kind in kinds}
+    return config.model_copy(update=chosen)
 
 
 def units_in(file: Path) -> list[str]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from maia_cache import CachedDescriber, shared
-from maia_core.config import PluginConfig
+from maia_core.config import Choice, Chosen, PluginConfig
 from maia_core.context import Context
 from maia_core.protocols import LabelledDataset, Model
 from maia_core.types import Image, content_id
@@ -37,14 +37,14 @@ class Nearest:
         """Model plugin whose features images are compared with."""
         layer: str = ""
         """Layer of that model; empty: its last layer with a spatial map."""
-        library: str = "collage-cutouts"
-        """Labelled data set of named objects, each masked with its shape."""
+        library: Chosen = Choice(name="collage-cutouts")
+        """Labelled data set of named objects, each masked with its shape; with its options."""
         backgrounds: str = "collage-backgrounds"
         """Labelled data set of named backgrounds; empty: backgrounds are told by colour alone."""
 
     def __init__(self, config: Config, context: Context) -> None:
         self.model: Model = context.build("model", config.model)
-        self._library: LabelledDataset = context.build("dataset", config.library)
+        self._library: LabelledDataset = context.build("dataset", config.library.name, **config.library.options)
         self._backgrounds: LabelledDataset | None = None
         if config.backgrounds:
             self._backgrounds = context.build("dataset", config.backgrounds)
