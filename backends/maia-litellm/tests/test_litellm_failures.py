@@ -22,6 +22,7 @@ from maia_core.errors import BackboneBusy, BackboneError, ContextTooLong, UsageE
 from maia_core.testing.fakes import disc
 from maia_core.types import CallLimits, Message
 from maia_litellm.backbone import LitellmBackbone
+from maia_litellm.describer import LitellmDescriber
 
 Service = tuple[type[ProviderServer], str]
 Connect = Callable[..., Any]
@@ -409,6 +410,8 @@ def test_reply_that_is_too_long_names_the_room_for_reasoning(connect: Connect) -
             ask(plain)
         with pytest.raises(BackboneError, match=r"set backbone\.reasoning_tokens=0 or limits\.reply_tokens lower$"):
             ask(reasoning)
+        with pytest.raises(BackboneError, match=r"set describer\.reply_tokens lower$"):
+            connect(server, "openai/gpt-4o", factory=LitellmDescriber).describe([disc("red")])
 
 
 NEWER_NAME = (

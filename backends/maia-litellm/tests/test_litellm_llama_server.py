@@ -107,6 +107,17 @@ def test_conversation_beyond_its_window_is_too_long(backbone: LitellmBackbone) -
         backbone.complete([Message.of("user", "a red disc and a blue disc " * 400)], LIMITS)
 
 
+def test_model_without_eyes_is_recognised(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The server does not know that a message may hold images, and breaks."""
+    from maia_core.errors import BackboneBusy, BackboneError
+
+    monkeypatch.setenv("LLAMA_KEY", "key-of-llama")
+    config = LitellmBackbone.Config(model="openai/smollm2", api_base=server, key_env="LLAMA_KEY", images=True)
+    with pytest.raises(BackboneError, match=r"cannot see images; set backbone\.images=false") as caught:
+        LitellmBackbone(config, Context()).complete([Message.of("user", "What is it?", disc("red"))], LIMITS)
+    assert not isinstance(caught.value, BackboneBusy)
+
+
 def test_wrong_key_names_the_variable(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
     from maia_core.errors import BackboneError
 
