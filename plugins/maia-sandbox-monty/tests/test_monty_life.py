@@ -14,6 +14,7 @@ from maia_core.errors import SandboxError
 from maia_core.testing.sandbox_suite import SandboxSuite
 from maia_core.testing.trial import SuiteHost, children
 from maia_core.types import ExecutionLimits, Image
+from maia_sandbox_monty import dialogue, traceback
 from maia_sandbox_monty.sandbox import MontySandbox
 
 NOTHING = "def run_experiment(system, tools): return 1"
@@ -191,6 +192,31 @@ def test_images_that_live_are_kept_and_others_make_room(host):
     assert (done.error, done.value) == ("", "(5, 1, True)")
     assert host._image(50)[0].id == sandbox.run(f"{ENTRY}    return kept[0].id", host).value
     sandbox.close()
+
+
+@pytest.mark.parametrize(
+    "body", ["    getattr(tools, {name})", "    try: getattr(tools, {name})()\n    except AttributeError: tools"]
+)
+def test_a_name_without_end_is_not_compared_with_anything(sandbox, host, monkeypatch, body):
+    """Likeness of a name of 100 million characters took 3.6 GB of the host."""
+    compared = []
+    for module in (dialogue, traceback):
+        monkeypatch.setattr(module, "near", lambda name, known: compared.append(len(name)) or "")
+    done = sandbox.run(f"{ENTRY}{body.format(name=repr('x') + ' * 1_000_000')}", host)
+    assert len(done.error) < 50_000
+    assert not compared
+
+
+def test_look_ups_of_what_is_not_there_are_counted_and_few_are_remembered(host):
+    limited = make(host_calls=300)
+    program = (
+        f"{ENTRY}    for n in range(COUNT):\n        try: getattr(tools, str(n))\n        except AttributeError: n\n"
+    )
+    assert limited.run(program.replace("COUNT", "250"), host).error == ""
+    assert len(limited._sessions[0]._dialogue.wordings) == 100
+    assert "more than 300 look-ups" in limited.run(program.replace("COUNT", "350"), host).error
+    assert limited.run(f"{ENTRY}    return 1", host).value == "1"
+    limited.close()
 
 
 def test_programs_repeat_in_another_sandbox(host):

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 GRACE_SECONDS = 1.0
 """From the interpreter's own time limit to the end of its process."""
+LONGEST_NAME = 200
+"""An attribute's name with more characters is no misspelling of anything."""
+MOST_WORDINGS = 100
 PIXELS = frozenset(["to_pil", "__array__", "convert", "resize", "crop", "save", "getpixel", "numpy", "pixels"])
 
 
@@ -34,7 +37,8 @@ class Dialogue:
     Attributes:
         value: The text of what the program returned; None until it did.
         printed: Takes what the program prints.
-        wordings: Messages of exceptions that the program may have seen, to better last lines of their tracebacks.
+        wordings: The last messages of exceptions that the program may have seen, to better last lines of their
+            tracebacks.
         failure: What the host's call raised, if the program cannot mend it.
     """
 
@@ -54,6 +58,7 @@ class Dialogue:
         self._message = self._errors = ""
         self._most_waiting = 2 * HEADER_LIMIT + 12 * bridge.limits.output_chars
         self._host_seconds = 0.0
+        self._misses = 0
         self.printed = Printed(self._tell, bridge.limits.output_chars)
         self.value: str | None = None
         self.wordings: dict[str, str] = {}
@@ -131,8 +136,8 @@ class Dialogue:
     def _look_up(self, snapshot: NameLookupSnapshot) -> SyncSnapshot:
         name = snapshot.variable_name
         receiver = self._crossing.find(snapshot.object_id) if snapshot.object_id else None
-        if receiver is None:
-            return snapshot.resume()
+        if receiver is None or len(name) > LONGEST_NAME:
+            return self._miss(snapshot)
         missing = f"'{type(receiver).__name__}' object has no attribute '{name}'"  # As Monty words it.
         method = f"{type(receiver).__name__}.{name}"
         if isinstance(receiver, Image) and name in ("id", "size"):
@@ -145,8 +150,20 @@ class Dialogue:
             value, error = None, ["AttributeError", self._missing(receiver, name)]
         if error is None:
             return snapshot.resume(value=value)
-        self.wordings[missing] = ": ".join(error)
+        self._word(missing, ": ".join(error))
+        return self._miss(snapshot)
+
+    def _miss(self, snapshot: NameLookupSnapshot) -> SyncSnapshot:
+        """Says that there is no such name; a program may be told so as often as it may call the host."""
+        self._misses += 1
+        if self._misses > self._bridge.limits.host_calls:
+            raise Violation(f"more than {self._bridge.limits.host_calls:,} look-ups of what is not there")
         return snapshot.resume()
+
+    def _word(self, text: str, better: str) -> None:
+        self.wordings[text] = better
+        if len(self.wordings) > MOST_WORDINGS:
+            del self.wordings[next(iter(self.wordings))]
 
     def _call(self, snapshot: FunctionSnapshot) -> SyncSnapshot:
         name = snapshot.function_name
@@ -188,12 +205,14 @@ class Dialogue:
         return decode(header["value"]), None
 
     def _fail(self, snapshot: FunctionSnapshot, type_name: Any, text: str, shown: str = "") -> SyncSnapshot:
-        self.wordings[text] = f"{shown or type_name}: {text}"
+        self._word(text, f"{shown or type_name}: {text}")
         return snapshot.resume({"exc_type": type_name, "message": text})
 
     def _missing(self, receiver: Any, name: str) -> str:
         """Says that something the program was given has no such attribute, and what it has."""
         kind = type(receiver).__name__
+        if len(name) > LONGEST_NAME:
+            return f"'{kind}' object has no attribute of {len(name):,} characters"
         text = f"'{kind}' object has no attribute '{name}'."
         if isinstance(receiver, Image):
             return f"{text} {UNSEEN if name in PIXELS else ATTRIBUTES}"

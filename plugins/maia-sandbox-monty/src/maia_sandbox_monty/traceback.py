@@ -41,13 +41,11 @@ class Programs:
         frames = [
             shown for frame in error.traceback() for shown in self._own(frame, syntax or frame.function_name is None)
         ]
-        text = values.text(error.display("msg"))
-        said = wordings.get(text) or values.text(error.display("type-msg"))
+        text = _cut(error.display("msg"))
+        said = wordings.get(text) or _cut(error.display("type-msg"))
         if " cannot be given " in text:  # Raised on the program's side, which knows no such kind of error.
             said = said.replace("RuntimeError", "ToolError", 1)
-        said += self._meant(said)
-        if len(said) > ERROR_CHARS:
-            said = f"{said[: ERROR_CHARS // 2]}\n[...]\n{said[-ERROR_CHARS // 2 :]}"
+        said = _cut(said + self._meant(said))
         stack = "".join(StackSummary.from_list(frames).format())
         return (f"Traceback (most recent call last):\n{stack}{said}" if frames else said), bool(frames)
 
@@ -63,15 +61,22 @@ class Programs:
     def _meant(self, said: str) -> str:
         """Returns "Did you mean ...?" for a last line of which the interpreter alone knows no better."""
         meant = ""
-        if found := re.match(r"NameError: name '(\w+)' is not defined\Z", said):
+        if found := re.match(r"NameError: name '(\w{1,200})' is not defined\Z", said):
             if found[1] in vars(builtins):
                 return "; the monty sandbox has no such function"
             texts = "\n".join(line for _, lines in self._texts.values() for line in lines)
             known = set(re.findall(r"\b[A-Za-z_]\w*", texts)) - {found[1]}
             meant = near(found[1], sorted(known | set(vars(builtins))))
-        elif found := re.match(r"AttributeError: '(\w+)' object has no attribute '(\w+)'\Z", said):
+        elif found := re.match(r"AttributeError: '(\w+)' object has no attribute '(\w{1,200})'\Z", said):
             known = {name for kind in COMMON if kind.__name__ == found[1] for name in dir(kind)}
             if found[2] in known:
                 return "; the monty sandbox lacks it, or can only call it, as in lambda x: values.append(x)"
             meant = near(found[2], sorted(known))
         return f".{meant}" if meant else ""
+
+
+def _cut(text: str) -> str:
+    """Returns a text that the program had a hand in, its middle left out where it is long."""
+    if len(text) > ERROR_CHARS:
+        text = f"{text[: ERROR_CHARS // 2]}\n[...]\n{text[-ERROR_CHARS // 2 :]}"
+    return values.text(text)
