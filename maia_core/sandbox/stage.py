@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import datetime
 import importlib
+import logging
 import os
 import random
 import sys
@@ -65,8 +66,13 @@ def close() -> None:
     sys.path_importer_cache.clear()
     sys.argv[:] = sys.orig_argv[:] = [""]
     sys.stdin = None
-    for name in ("prefix", "exec_prefix", "base_prefix", "base_exec_prefix", "executable", "_base_executable"):
-        setattr(sys, name, "")
+    for module, names in (
+        (sys, "prefix exec_prefix base_prefix base_exec_prefix executable _base_executable _stdlib_dir"),
+        (logging, "_srcfile"),
+        (sys.modules["__main__"], "package paths"),
+    ):
+        for name in names.split():
+            setattr(module, name, "")
     for module in [module for module in sys.modules.values() if isinstance(module, types.ModuleType)]:
         for name in ("__file__", "__cached__"):
             vars(module).pop(name, None)
@@ -74,6 +80,9 @@ def close() -> None:
             module.__path__ = []
         if spec := getattr(module, "__spec__", None):
             spec.origin = spec.cached = None
+            spec.submodule_search_locations = spec.submodule_search_locations and []
+            if hasattr(spec.loader, "path"):
+                spec.loader.path = ""
 
 
 class Clock:
