@@ -258,10 +258,9 @@ class ImageStore:
             if path.is_symlink() or path.parent.is_symlink() or (path.exists() and not path.is_file()):
                 raise RecordError(f"{path} is a link or no file; a run folder holds plain files only")
             with PILImage.open(path, formats=["PNG"]) as file:
-                if file.size != (width, height):
-                    raise RecordError(f"{path} is {file.width}x{file.height} pixels, its record says {width}x{height}")
-                if max(file.size) > self.MAX_SIDE or width * height > self.MAX_PIXELS:
-                    raise RecordError(f"{path} is too large: {width}x{height} pixels")
+                if file.size != (width, height) or max(file.size) > self.MAX_SIDE or width * height > self.MAX_PIXELS:
+                    size = f"{file.width}x{file.height} pixels; at most {self.MAX_PIXELS:,} are read"
+                    raise RecordError(f"{path} has {size}, and its record says {width}x{height}")
                 return np.asarray(file.convert("1" if masked else "RGB"))
         except (OSError, ValueError, SyntaxError, PILImage.DecompressionBombError) as error:
             raise RecordError(f"image {image_id} of the run cannot be read: {error}") from error
@@ -398,7 +397,7 @@ class RunReader:
             for number, line in enumerate(iter(partial(file.readline, MAX_LINE), b""), 1):
                 values += sum(map(line.count, b"[{,"))
                 if number > MAX_EVENTS or len(line) == MAX_LINE or values > MAX_VALUES:
-                    raise RecordError(f"{self.folder / JOURNAL}, line {number}: more than a journal may hold")
+                    raise RecordError(f"{file.name}, line {number}: more than a journal may hold")
                 if not line.endswith(b"\n"):
                     return  # Torn by a kill.
                 try:
@@ -406,9 +405,7 @@ class RunReader:
                     data.pop("time", None)
                     yield _EVENT.validate_python(data, context={"images": self.images})
                 except (ValueError, AttributeError, RecursionError) as error:
-                    raise RecordError(
-                        f"{self.folder / JOURNAL}, line {number}: not an event: {str(error)[:200]}"
-                    ) from error
+                    raise RecordError(f"{file.name}, line {number}: not an event: {str(error)[:200]}") from error
 
     def of_type(self, kind: type[E]) -> list[E]:
         """Returns the events of one type, in order."""
@@ -453,10 +450,8 @@ def _begun_only(path: Path) -> bool:
 
 def _plain(path: Path) -> BinaryIO:
     try:
-        if path.is_symlink():
-            raise RecordError(f"{path} is a link; a run folder holds plain files only")
-        if path.exists() and not path.is_file():
-            raise RecordError(f"{path} is no plain file")
+        if path.is_symlink() or (path.exists() and not path.is_file()):
+            raise RecordError(f"{path} is a link or no plain file; a run folder holds plain files only")
         if path.stat().st_size > MAX_BYTES:
             raise RecordError(f"{path} is larger than {MAX_BYTES >> 20} MiB")
         return path.open("rb")

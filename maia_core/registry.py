@@ -168,10 +168,8 @@ class Registry:
 
     def problems(self) -> list[Problem]:
         """Imports every plugin, one by one, and names what is wrong with each; nothing that is wrong stops it."""
-        found = [
-            Problem(f"{p.kind} {p.name!r} ({p.origin})", "left out: a name has letters, digits and _ . @ / - only")
-            for p in self._misnamed
-        ]
+        why = "left out: a name has letters, digits and _ . @ / - only"
+        found = [Problem(f"{p.kind} {p.name!r} ({p.origin})", why) for p in self._misnamed]
         for plugin in self.plugins:
             label = f"{plugin.kind} '{plugin.name}' ({plugin.origin})"
             twins = [p for p in self.of_kind(plugin.kind) if p.name == plugin.name and p is not plugin]

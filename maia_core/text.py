@@ -20,9 +20,7 @@ def redacted(value: Any, secrets: dict[str, str] | None = None) -> Any:
     """
     secrets = _secrets(tuple(os.environ.items())) if secrets is None else secrets
     if isinstance(value, str):
-        for secret, name in secrets.items():
-            value = value.replace(secret, name)
-        return value
+        return functools.reduce(lambda text, secret: text.replace(*secret), secrets.items(), value)
     if isinstance(value, dict):
         return {redacted(key, secrets): redacted(item, secrets) for key, item in value.items()}
     return [redacted(item, secrets) for item in value] if isinstance(value, list | tuple) else value
@@ -31,11 +29,9 @@ def redacted(value: Any, secrets: dict[str, str] | None = None) -> Any:
 def dumped(value: Any, **style: Any) -> str:
     """Returns a value as JSON without secrets; `style` is what `json.dumps` takes."""
     text = json.dumps(value, **style)
-    secrets = _secrets(tuple(os.environ.items()))
     # Strings are redacted before they are escaped. Mostly there is none: a look at the whole text says so far sooner.
-    if any(json.dumps(secret, **style)[1:-1] in text for secret in secrets):
-        text = json.dumps(redacted(value, secrets), **style)
-    return text
+    found = any(json.dumps(secret, **style)[1:-1] in text for secret in _secrets(tuple(os.environ.items())))
+    return json.dumps(redacted(value), **style) if found else text
 
 
 def as_file(model: Any) -> bytes:
@@ -48,9 +44,8 @@ def _secrets(environment: tuple[tuple[str, str], ...]) -> dict[str, str]:
     """Returns the secrets of an environment and what stands in their place, the longest first: one may hold another."""
     found: dict[str, str] = {}
     for name, value in environment:
-        users = re.findall(r"://([^/?#\s]+)@", value)
-        own = [value.strip()] if SECRET.search(name) else []
-        for secret in (*own, *users, *(user.partition(":")[2] for user in users)):
+        users = re.findall(r"://((?:[^/?#\s:]*:)?([^/?#\s]+))@", value)  # User and password, and the latter alone.
+        for secret in sum(users, (value.strip(),) if SECRET.search(name) else ()):
             # A short plain word or number may be a part of anything, such as a field's name in a record.
             if len(secret) >= (16 if secret.isalpha() or secret.isdigit() else 8):
                 # A message may hold the body of a reply, which is JSON.

@@ -66,13 +66,10 @@ def close() -> None:
     sys.path_importer_cache.clear()
     sys.argv[:] = sys.orig_argv[:] = [""]
     sys.stdin = None
-    for module, names in (
-        (sys, "prefix exec_prefix base_prefix base_exec_prefix executable _base_executable _stdlib_dir"),
-        (logging, "_srcfile"),
-        (sys.modules["__main__"], "package paths"),
-    ):
-        for name in names.split():
-            setattr(module, name, "")
+    for name in ("prefix", "exec_prefix", "base_prefix", "base_exec_prefix", "executable", "_base_executable"):
+        setattr(sys, name, "")
+    sys._stdlib_dir = logging._srcfile = ""  # type: ignore[attr-defined]
+    vars(sys.modules["__main__"]).update(package="", paths=[])
     for module in [module for module in sys.modules.values() if isinstance(module, types.ModuleType)]:
         for name in ("__file__", "__cached__"):
             vars(module).pop(name, None)
@@ -81,8 +78,6 @@ def close() -> None:
         if spec := getattr(module, "__spec__", None):
             spec.origin = spec.cached = None
             spec.submodule_search_locations = spec.submodule_search_locations and []
-            if hasattr(spec.loader, "path"):
-                spec.loader.path = ""
 
 
 class Clock:

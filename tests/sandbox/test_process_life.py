@@ -148,7 +148,6 @@ import sys, numpy, PIL, json
 def run_experiment(system, tools):
     print(sys.path, sys.argv, sys.prefix, sys.executable, numpy, PIL, json, json.__spec__)
     for module in list(sys.modules.values()):
-        print(getattr(getattr(module, "__loader__", None), "path", ""))
         print([value for value in vars(module).values() if isinstance(value, str | list | tuple) and len(value) < 200])
     from PIL import ImageNothing
 """
