@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from operator import itemgetter
 
 from maia_core.config import RunConfig
 from maia_core.context import Context
@@ -43,12 +44,14 @@ class Plan:
             UsageError: there is no such list.
         """
         count: dict[str, int] = {}
-        units = []
+        found = []
         for number, neuron in enumerate(neurons_of(name, context), 1):
             form = kind(neuron)
             count[form] = count.get(form, 0) + 1
             if each is None or count[form] <= each:
-                units.append(f"synthetic:{name}/{number}")
+                found.append((count[form], f"synthetic:{name}/{number}"))
+        # The first of each kind, then the second: an evaluation that is not finished yet has something of all kinds.
+        units = [unit for _, unit in sorted(found, key=itemgetter(0))]
         truths = {unit: resolve(unit.partition(":")[2], context) for unit in units}
         return cls(config, specs, units, truths)
 
