@@ -33,6 +33,7 @@ from maia_core.types import (
     GeneratedImages,
     Image,
     Reply,
+    TextPart,
     UnitInfo,
     Usage,
 )
@@ -820,6 +821,22 @@ class TestBackboneThatTalksIntoTheConversation(Backbone):
         def complete(self, messages, limits):
             messages.append(messages[0])
             return super().complete(messages, limits)
+
+
+class TestBackboneThatForgetsLabels(Backbone):
+    """Captions of images do not reach the model."""
+
+    catches = ("test_recorded_conversation_goes_in_unchanged",)
+
+    class broken(FakeBackbone):
+        def complete(self, messages, limits):
+            texts = [part.text for message in messages for part in message.parts if isinstance(part, TextPart)]
+            self.read = "\n".join(text for text in texts if not text.startswith("exemplar"))
+            return super().complete(messages, limits)
+
+    @pytest.fixture
+    def heard(self, backbone):
+        return lambda messages: (backbone.read, sum(len(message.images) for message in messages))
 
 
 class TestBackboneThatSamples(Backbone):

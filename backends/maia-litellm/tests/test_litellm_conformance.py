@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import pytest
 from servers import AnthropicServer, GeminiServer, OpenAIServer, ProviderServer, Received
 
 from maia_core.testing.suites import BackboneSuite, DescriberSuite, DistributionSuite
+from maia_core.types import Message
 from maia_litellm.describer import LitellmDescriber
 
 PROGRAM = "[CODE]:\n```python\ndef run_experiment(system, tools):\n    return system.info\n```"
@@ -19,6 +20,16 @@ def look(request: Received) -> str:
     """Describes the pictures of a request by their pixels, so that different ones are described differently."""
     seen = hashlib.sha256(b"".join(image.image.convert("RGB").tobytes() for image in request.images)).hexdigest()
     return f"something like {seen[:12]}"
+
+
+def texts(value: Any) -> Iterator[str]:
+    """The texts of a request in any of the wire formats, in order."""
+    if isinstance(value, dict):
+        for name, item in value.items():
+            yield from [item] if name in ("text", "content") and isinstance(item, str) else texts(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from texts(item)
 
 
 class OfBackbone(BackboneSuite):
@@ -33,7 +44,16 @@ class OfBackbone(BackboneSuite):
 
     @pytest.fixture
     def backbone(self, running: ProviderServer, connect: Callable[..., Any]) -> Any:
-        return connect(running, self.model)
+        return connect(running, self.model, max_images=60)  # So that no image is tiled.
+
+    @pytest.fixture
+    def heard(self, running: ProviderServer) -> Any:
+        def last(messages: Sequence[Message]) -> tuple[str, int]:
+            request = running.requests[-1]
+            parts = [request.body.get(name) for name in ("system", "system_instruction", "messages", "contents")]
+            return "\n".join(texts(parts)), len(request.images)
+
+        return last
 
     @pytest.fixture
     def twin(self, running: ProviderServer, connect: Callable[..., Any]) -> Any:

@@ -18,6 +18,23 @@ class _Backbone(BackboneSuite):
     def limits(self) -> CallLimits:
         return CallLimits(max_output_tokens=12, seed=4)
 
+    @pytest.fixture
+    def heard(self, backbone: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+        read: list[tuple[str, int]] = []
+        engine = backbone._model._engine
+        answer = engine.answer
+
+        def spy(talk: Any, text: str, pictures: Any, *rest: Any, **options: Any) -> Any:
+            read.append((text, len(pictures)))
+            return answer(talk, text, pictures, *rest, **options)
+
+        monkeypatch.setattr(engine, "answer", spy)
+        return lambda messages: read[-1]
+
+    @pytest.mark.slow
+    def test_recorded_conversation_goes_in_unchanged(self, backbone: Any, limits: CallLimits, heard: Any) -> None:
+        super().test_recorded_conversation_goes_in_unchanged(backbone, limits, heard)
+
 
 class TestSeeing(_Backbone):
     @pytest.fixture

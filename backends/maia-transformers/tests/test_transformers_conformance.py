@@ -8,6 +8,7 @@ from maia_core.testing.suites import BackboneSuite, DescriberSuite, Distribution
 from maia_core.types import CallLimits
 from maia_transformers.backbone import TransformersBackbone
 from maia_transformers.describer import TransformersDescriber
+from maia_vlm import Picture
 
 
 class TestDistribution(DistributionSuite):
@@ -35,6 +36,24 @@ class Backbone(BackboneSuite):
     @pytest.fixture
     def limits(self):
         return CallLimits(max_output_tokens=8)
+
+    @pytest.fixture
+    def heard(self, backbone, monkeypatch):
+        from maia_transformers import chat
+
+        read, inputs = [], chat._inputs
+
+        def spy(weights, prompts, packed):
+            pictures = [part for message in packed[0] for part in message.parts if isinstance(part, Picture)]
+            read.append((prompts[0], len(pictures)))
+            return inputs(weights, prompts, packed)
+
+        monkeypatch.setattr(chat, "_inputs", spy)
+        return lambda messages: read[-1]
+
+    @pytest.mark.slow
+    def test_recorded_conversation_goes_in_unchanged(self, backbone, limits, heard):
+        super().test_recorded_conversation_goes_in_unchanged(backbone, limits, heard)
 
 
 class TestLlava(Backbone):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import ClassVar
 
@@ -11,8 +12,12 @@ from maia_core.errors import BackboneError
 from maia_core.prompt import render_system_prompt
 from maia_core.protocols import Backbone
 from maia_core.replies import parse_reply
+from maia_core.testing.conversation import recorded_requests
 from maia_core.testing.fakes import FakeSystem, disc
-from maia_core.types import BackboneInfo, CallLimits, ExecutionLimits, Image, Message, Reply, Usage
+from maia_core.types import BackboneInfo, CallLimits, ExecutionLimits, Image, Message, Reply, TextPart, Usage
+
+Heard = Callable[[Sequence[Message]], tuple[str, int]]
+"""From the messages that were just sent to the text that reached the model, and how many pictures."""
 
 QUESTION = """\
 Find out what activates the unit. Send one experiment a reply:
@@ -64,6 +69,11 @@ class BackboneSuite:
         """What one call may use."""
         return CallLimits()
 
+    @pytest.fixture
+    def heard(self) -> Heard | None:
+        """Tells what reached the model at the last call; None where that cannot be seen."""
+        return None
+
     def test_says_what_it_is(self, backbone: Backbone) -> None:
         assert isinstance(backbone.info, BackboneInfo)
         assert backbone.info.name.strip()
@@ -111,6 +121,25 @@ class BackboneSuite:
         backbone.complete(messages, limits)
         assert [message.model_dump_json() for message in messages] == before
 
+    def test_recorded_conversation_goes_in_unchanged(
+        self, backbone: Backbone, limits: CallLimits, heard: Heard | None
+    ) -> None:
+        """What the offline laboratory's own backbone was sent: no text and no image is lost, changed or moved."""
+        for messages in recorded_requests():
+            before = [message.model_dump_json() for message in messages]
+            assert isinstance(backbone.complete(messages, limits), Reply)
+            assert [message.model_dump_json() for message in messages] == before
+            if heard is None:
+                continue
+            text, pictures = heard(messages)
+            text, place = _on_one_line(text), 0
+            for part in (part for message in messages for part in message.parts if isinstance(part, TextPart)):
+                line = _on_one_line(part.text)
+                found = text.find(line, place)
+                assert found >= 0, f"lost, changed or moved: {line[:80]!r}"
+                place = found + len(line)
+            assert pictures == sum(len(message.images) for message in messages) * backbone.info.images
+
     def test_tight_limits_end_in_a_reply_or_a_clear_error(self, backbone: Backbone, messages: list[Message]) -> None:
         with suppress(BackboneError):
             reply = backbone.complete(messages, CallLimits(max_output_tokens=1, seconds=1, seed=2**31 - 1))
@@ -129,3 +158,7 @@ class BackboneSuite:
         assert usage.cost >= 0
         assert 0 <= usage.unpriced_tokens <= usage.tokens
         assert usage.cached_tokens <= usage.input_tokens, "cached tokens are part of the input tokens"
+
+
+def _on_one_line(text: str) -> str:
+    return " ".join(text.split())
