@@ -20,6 +20,7 @@ from maia_core.record import MANIFEST, Event, Manifest, RunOutcome, RunReader, R
 from maia_core.registry import Registry
 from maia_core.replay import Journal
 from maia_core.seal import check, seal
+from maia_core.text import redacted
 from maia_core.types import content_id
 
 ENDED = ("answered", "stopped")
@@ -137,7 +138,7 @@ def explain_in(context: Context, folder: Path, *, observers: Iterable[object] = 
     if not (folder / MANIFEST).exists():
         return _begin(context, folder, observers)
     reader = RunReader(folder)
-    if reader.manifest.config != context.config.model_dump(mode="json"):
+    if reader.manifest.config != redacted(context.config.model_dump(mode="json")):
         raise RecordError(f"the run {folder} was begun with another configuration; choose another --out")
     if reader.outcome is not None and reader.outcome.status in ENDED:
         return FinishedRun(folder, reader.outcome)
