@@ -212,7 +212,7 @@ def test_damaged_files_are_named(world: World, tmp_path: Path) -> None:
     folder = evaluated(world, world.plan(["red"], {"right": RIGHT}), tmp_path / "e")
     file = folder.path / "results" / f"{slug('discs:colours:red')}.json"
     file.write_text('{"unit": "x"')
-    with pytest.raises(UsageError, match="is damaged: .*; delete it"):
+    with pytest.raises(UsageError, match=r"is damaged: .*; delete it"):
         unit_results(folder)
     with pytest.raises(UsageError, match="no evaluation"):
         Folder(tmp_path / "nothing")
