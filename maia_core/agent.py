@@ -227,9 +227,8 @@ class Session:
 
     def limit_reached(self) -> str:
         """Returns which limit of the run is used up, or an empty string."""
-        for name, (used, allowed) in self.budget().items():
-            if used >= allowed:
-                return f"the run's budget of {allowed:g} {name} is used (limits.{name})"
+        if reason := self._over(tuple(self.budget())):
+            return reason
         if self.journal.replaying:
             asked = self.journal.recorded(MessageAdded)
             return "the run was told to stop" if asked else ""
@@ -332,10 +331,14 @@ class Session:
 
     def _used_up(self) -> str:
         """Says which budget the present program has used up: one program can make thousands of calls."""
-        budget, running = self.budget(), time.perf_counter() - self._program_began
-        for name, more in (("seconds", running), ("tokens", 0), ("cost", 0)):
+        return self._over(("seconds", "tokens", "cost"), time.perf_counter() - self._program_began)
+
+    def _over(self, names: Sequence[str], running: float = 0.0) -> str:
+        """Says which of some budgets is used up, in a program that runs for so many seconds; empty if none is."""
+        budget = self.budget()
+        for name in names:
             used, allowed = budget[name]
-            if used + more >= allowed:
+            if used + running * (name == "seconds") >= allowed:
                 return f"the run's budget of {allowed:g} {name} is used (limits.{name})"
         return ""
 

@@ -14,15 +14,7 @@ from typing import Any
 from pydantic import ConfigDict, JsonValue, ValidationError, validate_call
 
 from maia_core.context import Context
-from maia_core.errors import (
-    MaiaError,
-    MendableError,
-    PluginError,
-    RunError,
-    ToolError,
-    did_you_mean,
-    one_line,
-)
+from maia_core.errors import MaiaError, MendableError, PluginError, RunError, ToolError, did_you_mean, one_line
 from maia_core.protocols import system_methods
 from maia_core.record import HostCall, Noted, from_json, images_of, to_json
 from maia_core.replay import Journal

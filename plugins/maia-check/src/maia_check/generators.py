@@ -105,8 +105,8 @@ def _config(
 def _apart(config: RunConfig) -> RunConfig:
     """Has the generator draw with other cut-outs than the describer was taught with, where both can be parted."""
     from maia_core.config import Choice
+    from maia_core.parting import narrowed
     from maia_core.registry import installed, plugin_config
-    from maia_core.testing.parting import narrowed
 
     registry, describer = installed(), config.describer
     options = plugin_config(

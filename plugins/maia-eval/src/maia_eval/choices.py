@@ -14,8 +14,8 @@ from maia_core.cli import option_value
 from maia_core.config import RunConfig, validated
 from maia_core.context import Context
 from maia_core.errors import UsageError, did_you_mean
+from maia_core.parting import narrowed
 from maia_core.registry import Registry
-from maia_core.testing.parting import narrowed
 from maia_core.types import Data
 
 OF_RUN = "run."

@@ -151,7 +151,7 @@ def _engine(text: str) -> Choice:
 def _held_out(config: RunConfig, registry: Any) -> Choice | None:
     """Returns the run's data set with its held-out split, and cut-outs never seen; None if it has no split."""
     from maia_core.config import Choice
-    from maia_core.testing.parting import allowed
+    from maia_core.parting import allowed
     from maia_eval.choices import parted
 
     if "held-out" not in allowed("dataset", config.dataset, "split", registry):
