@@ -6,6 +6,7 @@ import ast
 import functools
 import importlib.util
 import re
+import tokenize
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib import metadata
@@ -66,12 +67,17 @@ class Plugin:
         package, *inner = self.entry_point.module.split(".")
         try:
             spec = importlib.util.find_spec(package)
-            folder = Path(((spec and spec.submodule_search_locations) or [""])[0])
-            source = folder.joinpath(*inner).with_suffix(".py").read_text(encoding="utf-8")
-            text = ast.get_docstring(ast.parse(source)) or ""
-        except (ImportError, OSError, SyntaxError, ValueError):
+            folder = next(iter((spec and spec.submodule_search_locations) or ()), None)
+            if folder is None:
+                return self.summary
+            with tokenize.open(Path(folder).joinpath(*inner).with_suffix(".py")) as file:
+                # Of a file's tokens only the first that is no comment: parsing all would be felt in `maia --help`.
+                tokens = tokenize.generate_tokens(file.readline)
+                first = next(token for token in tokens if token.type not in (tokenize.COMMENT, tokenize.NL))
+            text = str(ast.literal_eval(first.string)) if first.type == tokenize.STRING else ""
+        except (ImportError, OSError, SyntaxError, ValueError, tokenize.TokenError):
             text = ""
-        return text.partition("\n")[0] or self.summary
+        return text.strip().partition("\n")[0] or self.summary
 
     def load(self) -> Any:
         """Imports the plugin and returns its factory.
