@@ -115,7 +115,7 @@ class Data:
         left = y.var() - slope * covariance
         score = -n / 2 * np.log(left + NOISE_FLOOR)
         low = y_mean - slope * x_mean
-        r2 = 1 - left / max(float(y.var()), 1e-12)
+        r2 = slope * covariance / max(float(y.var()), 1e-12)  # 0, not 1, where all activations are the same.
         return [
             Fit(rule, float(s) - self._price(rule), float(lo), float(lo + k), float(r))
             for rule, s, lo, k, r in zip(rules, score, low, slope, r2, strict=True)
