@@ -1,10 +1,13 @@
 """Whole runs of `maia run --backbone human`, through a pipe and through a terminal."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
+import termios
 import time
+from pathlib import Path
 
 import pexpect
 import pytest
@@ -45,7 +48,7 @@ def terminal(environment, discs, tmp_path):
 
     def spawn(*arguments, choose=True, **more):
         chosen = [*discs, "--out", str(tmp_path / "run")] if choose else []
-        where = {"env": environment | more, "cwd": str(tmp_path), "dimensions": (40, 120)}
+        where = {"env": environment | {"PYTHONFAULTHANDLER": "1"} | more, "cwd": str(tmp_path), "dimensions": (40, 120)}
         # A test run in the background of a shell has Ctrl-C ignored, and its children inherit that.
         where["preexec_fn"] = lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)
         child = pexpect.spawn(MAIA[0], [*MAIA[1:], "run", *chosen, *arguments], encoding="utf-8", timeout=30, **where)
@@ -131,17 +134,21 @@ def test_a_plain_terminal_gets_no_colours(terminal):
 
 
 def press_ctrl_c(child, until):
-    """Presses Ctrl-C, and again if nothing happens, as people do.
+    """Presses Ctrl-C, and again if nothing happens, as people do; a third time it is the signal itself.
 
     CPython's readline keeps one that comes after it has shown a key and before it waits for the next until there is
     another key, and nothing that a terminal shows tells when it waits.
     """
-    for _ in range(3):
+    for interrupt in (child.sendintr, child.sendintr, lambda: child.kill(signal.SIGINT)):
         time.sleep(0.5)
-        child.sendintr()
-        if child.expect([until, pexpect.TIMEOUT], timeout=20) == 0:
+        interrupt()
+        if child.expect([until, pexpect.TIMEOUT], timeout=10) == 0:
             return
-    pytest.fail("Ctrl-C does nothing")
+    status = Path(f"/proc/{child.pid}/status").read_text()
+    terminal = f"{os.tcgetpgrp(child.child_fd)}, {termios.tcgetattr(child.child_fd)}"
+    child.kill(signal.SIGABRT)  # What it does meanwhile: PYTHONFAULTHANDLER prints it.
+    child.expect(pexpect.EOF)
+    pytest.fail(f"Ctrl-C does nothing: {child.pid}, {terminal}\n{status}\n{child.before}")
 
 
 def test_ctrl_c_ends_the_run_as_interrupted_and_it_goes_on(terminal, tmp_path):
