@@ -52,6 +52,14 @@ def test_says_when_nothing_predicts_the_unit(world: Any) -> None:
     assert "No hypothesis predicts" in text or "weak" in text or "only" in text
 
 
+def test_says_when_nothing_moves_the_unit(world: Any) -> None:
+    """What explains a variance of 0 must not be said to explain all of it."""
+    session = world.study(world.FakeUnit("one", (("thing", "no such thing"),)))
+    assert "nothing in them drives the unit" in session.state.answer.description
+    assert session.state.answer.labels == ["unknown"]
+    assert not any("explains 100%" in hypothesis for turn in session.state.turns for hypothesis in turn.hypotheses)
+
+
 def test_the_same_run_gives_the_same_replies(world: Any) -> None:
     first, again = (world.study(world.FakeUnit("one", (("thing", "owl"),)), seed=5) for _ in range(2))
     assert [turn.reply for turn in first.state.turns] == [turn.reply for turn in again.state.turns]

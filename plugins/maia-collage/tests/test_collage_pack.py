@@ -10,6 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from PIL import Image as PILImage
+from PIL import ImageDraw
 
 from maia_collage import debian
 from maia_collage.build import build_photographs, ready
@@ -33,8 +35,9 @@ def no_apt(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_holds_the_reviewed_stamps_and_backgrounds_only(pack: Pack) -> None:
-    assert {c.id for c in pack.cutouts.values()} <= set(data("stamps")["cutouts"])
-    assert len(pack.cutouts) == 15
+    stamps = {c.id for c in pack.cutouts.values() if c.concept != "leash"}
+    assert stamps <= set(data("stamps")["cutouts"])
+    assert len(stamps) == 15
     assert list(pack.photographs) == ["ocean waves"]
 
 
@@ -50,6 +53,22 @@ def test_transparent_pixels_leave_no_colour_behind(pack: Pack) -> None:
     """The magenta under the transparent margin must not shine through soft edges."""
     premultiplied = np.asarray(pack.picture(pack.cutout("animals/birds/crow")))
     assert premultiplied[:, :, :3].max() < 60
+
+
+def test_leashes_are_painted_for_every_pack(pack: Pack) -> None:
+    """Neither source has one, and the paper's `dog | leash` needs it."""
+    leashes = pack.members("leash")
+    assert len({leash.digest for leash in leashes}) == len(leashes) == 6
+    assert {next(iter(leash.colours)) for leash in leashes} >= {"red", "blue", "black", "brown"}
+    for leash in leashes:
+        alpha = np.asarray(pack.picture(leash))[:, :, 3]
+        assert max(alpha.shape) == 320
+        assert 0.1 < (alpha > 128).mean() < 0.5
+        # The strap is whole, and the hook hangs on it: one piece.
+        piece = PILImage.fromarray((alpha > 128).astype(np.uint8)).copy()
+        rows, columns = np.nonzero(alpha > 128)
+        ImageDraw.floodfill(piece, (int(columns[rows.size // 2]), int(rows[rows.size // 2])), 2)
+        assert (np.asarray(piece) == 1).sum() < 20
 
 
 def test_colours_are_measured(pack: Pack) -> None:
@@ -100,7 +119,7 @@ def test_pack_that_is_there_is_not_built_again(cache: Path, no_apt: None) -> Non
 def test_building_again_gives_the_same_pack_and_leaves_nothing_behind(debian_tree: Path, tmp_path: Path) -> None:
     first = build_photographs(debian_tree, tmp_path).fingerprint
     assert build_photographs(debian_tree, tmp_path).fingerprint == first
-    assert os.listdir(tmp_path / "collage") == ["photographs-1"]
+    assert os.listdir(tmp_path / "collage") == [folder_of("photographs", tmp_path).name]
 
 
 def test_build_that_fails_leaves_the_old_pack(debian_tree: Path, tmp_path: Path) -> None:
@@ -129,7 +148,7 @@ def test_missing_pack_says_what_to_run(tmp_path: Path) -> None:
 
 
 def damage_manifest(folder: Path) -> None:
-    (folder / "pack.json").write_text('{"format": 1, "kind"')
+    (folder / "pack.json").write_text('{"format": 2, "kind"')
 
 
 def damage_names(folder: Path) -> None:
@@ -138,7 +157,7 @@ def damage_names(folder: Path) -> None:
 
 
 def damage_format(folder: Path) -> None:
-    (folder / "pack.json").write_text((folder / "pack.json").read_text().replace('"format": 1', '"format": 99'))
+    (folder / "pack.json").write_text((folder / "pack.json").read_text().replace('"format": 2', '"format": 99'))
 
 
 def damage_picture(folder: Path) -> None:

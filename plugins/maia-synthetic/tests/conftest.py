@@ -12,6 +12,7 @@ from PIL import ImageDraw
 from maia_collage.build import build_photographs
 from maia_collage.dataset import CollageDataset
 from maia_collage.detector import CollageDetector
+from maia_collage.pack import folder_of
 from maia_core.config import cache_dir
 from maia_core.context import Context
 from maia_core.testing.fakes import FakeDetector, fake_parts
@@ -102,6 +103,6 @@ def over_discs(discs: Context) -> Callable[..., SyntheticNeuron]:
 @pytest.fixture(scope="session")
 def laboratory() -> Context:
     """A context with the pack of photographs in the user's cache."""
-    if not (cache_dir() / "collage" / "photographs-1").exists():
+    if not folder_of("photographs", cache_dir()).exists():
         pytest.skip("no pack of photographs; run `maia collage fetch`")
     return Context()

@@ -17,13 +17,14 @@ class TestDistribution(DistributionSuite):
 
 @pytest.mark.pack
 @pytest.mark.slow
-def test_neuron_is_explained_end_to_end_offline(laboratory: Context, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("ref", "label"), [("stripes", "stripes"), ("dog | leash", "dog given leash")])
+def test_neuron_is_explained_end_to_end_offline(laboratory: Context, tmp_path: Path, ref: str, label: str) -> None:
     maia = [sys.executable, "-c", "from maia_core.cli import main; main()"]
     out = tmp_path / "runs" / "a"
-    command = ["run", "--system", "synthetic:stripes", "--out", str(out), "--no-report"]
+    command = ["run", "--system", f"synthetic:{ref}", "--out", str(out), "--no-report"]
     done = subprocess.run([*maia, *command], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert "\nstripes\n" in done.stdout
+    assert f"\n{label}\n" in done.stdout
     score = subprocess.run([*maia, "synthetic", "score", str(out)], capture_output=True, text=True)
     assert "100% right" in score.stdout
 

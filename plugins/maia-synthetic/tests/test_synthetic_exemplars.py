@@ -46,6 +46,19 @@ def test_exemplars_are_those_of_brute_force(
     assert statistics == expected_statistics
 
 
+@pytest.mark.parametrize(("ref", "said"), [("tiger | crow", True), ("tiger", False)])
+def test_a_unit_that_no_image_activates_is_said(
+    ref: str, said: bool, context: Context, neuron: Callable[..., SyntheticNeuron]
+) -> None:
+    """A run about it would end with a guess and nobody would know why."""
+    notes: list[str] = []
+    context.warn_to(notes.append)
+    dataset = CollageDataset(CollageDataset.Config(count=20, size=32), context)
+    neuron(ref).exemplar_source(dataset).exemplars(neuron(ref), 5)
+    assert any("activates the unit" in note and "dataset.count=20000" in note for note in notes) == said
+    assert not any("tiger" in note for note in notes)
+
+
 def test_no_collage_is_drawn_but_the_exemplars(
     context: Context, neuron: Callable[..., SyntheticNeuron], monkeypatch: pytest.MonkeyPatch
 ) -> None:

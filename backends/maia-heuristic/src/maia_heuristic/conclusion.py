@@ -141,8 +141,8 @@ def _nothing(evidence: Evidence) -> tuple[str, str]:
     activations = {measured.activation for measured in (*evidence.data.trials, *evidence.notebook.exemplars)}
     if len(activations) == 1:
         text = (
-            f"The activation was {activations.pop():.4g} on each of the {len(evidence.data.trials)} images that I tried, "
-            "exemplars and pictures of many things alike: nothing in them drives the unit."
+            f"The activation was {activations.pop():.4g} on each of the {len(evidence.data.trials)} images that I "
+            "tried, exemplars and pictures of many things alike: nothing in them drives the unit."
         )
         return "Nothing that I tried moves this unit; I say so.", _sections(text, ["unknown"])
     fits: list[Fit] = sorted((evidence.data.fit((term,)) for term in evidence.terms), key=lambda fit: -fit.score)

@@ -1,4 +1,4 @@
-"""Builds packs: from the stamps and templates of Tux Paint, or from drawings of emoji."""
+"""Builds packs: from the stamps and templates of Tux Paint, or from drawings of emoji, and what is painted for both."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import uuid
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from importlib import resources
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from PIL import Image as PILImage
 
 from maia_collage.colours import shares
 from maia_collage.pack import Cutout, Pack, Photograph, folder_of, manifest_text
+from maia_collage.painted import PAINTED, painted
 from maia_core.errors import MaiaError, UsageError
 from maia_core.types import content_id
 
@@ -103,7 +105,7 @@ Pictures = Iterable[tuple[str, str, PILImage.Image]]
 def _build(kind: str, licence: str, cutouts: Pictures, photographs: Pictures, cache: Path) -> Pack:
     with replacing(folder_of(kind, cache)) as folder:
         kept, places = [], []
-        for source, concept, picture in cutouts:
+        for source, concept, picture in chain(cutouts, painted()):
             pixels = _cropped(picture, source)
             if pixels is None:
                 continue
@@ -126,7 +128,7 @@ def _build(kind: str, licence: str, cutouts: Pictures, photographs: Pictures, ca
                 )
             file = f"background-{source}.jpg"
             places.append(Photograph(file=file, kind=place, digest=_save(folder / file, scaled, "JPEG")))
-        if not kept:
+        if all(cutout.id.startswith(PAINTED) for cutout in kept):
             raise UsageError(
                 f"no cut-outs for the pack of {kind} were found; the packages hold other files than expected"
             )

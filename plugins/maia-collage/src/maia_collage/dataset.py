@@ -15,6 +15,7 @@ from maia_collage.colours import RGB
 from maia_collage.layout import Want, arrange
 from maia_collage.pack import Cutout, Pack, Part, find, part_of
 from maia_collage.scene import VERSION, Placed, Scene, fitting, image, render
+from maia_collage.vocabulary import vocabulary
 from maia_core.config import PluginConfig
 from maia_core.context import Context
 from maia_core.types import Image, content_id
@@ -26,6 +27,12 @@ TWO_OBJECTS = 0.25
 
 EMPTY = 16
 """One collage in so many shows a background alone."""
+
+COMPANIONS = {"leash": "dog"}
+"""Things that come with another thing and never by themselves: a leash lies beside a dog."""
+
+ACCOMPANIED = 2 / 3
+"""Share of the things that have a companion which show it."""
 
 SPLITS = {"train": 0, "held-out": 1}
 
@@ -64,7 +71,8 @@ class _Rendered:
 class CollageDataset(_Rendered):
     """Collages at random: every cut-out about equally often, on every kind of background.
 
-    A quarter of the images show two objects, one in sixteen a background alone. An image is drawn when it is asked for.
+    A quarter of the images show two objects, one in sixteen a background alone. Two of three dogs have a leash beside
+    them, which comes in no other image (`COMPANIONS`). An image is drawn when it is asked for.
     """
 
     class Config(PluginConfig):
@@ -102,13 +110,24 @@ class CollageDataset(_Rendered):
         background = random_background(pack, rng, patterns=True)
         if index % EMPTY == EMPTY - 1:
             return Scene(background=background)
-        cutouts = pack.members(None)
+        cutouts = [cutout for cutout in pack.members(None) if cutout.concept not in COMPANIONS]
         turn = index - index // EMPTY
         order = np.random.default_rng([*key, 3, turn // len(cutouts)]).permutation(len(cutouts))
         chosen = [cutouts[order[turn % len(cutouts)]]]
         if rng.random() < TWO_OBJECTS:
             chosen.append(cutouts[rng.integers(len(cutouts))])
+        # Companions have a generator of their own: without them every scene is what it was before there were any.
+        chosen += self._companions(chosen, np.random.default_rng([*key, 4, index]))
         return Scene(background=background, objects=scattered(chosen, rng))
+
+    def _companions(self, chosen: Sequence[Cutout], rng: np.random.Generator) -> list[Cutout]:
+        shown = {name for cutout in chosen for name in vocabulary().concepts.path(cutout.concept)}
+        found = []
+        for name, owner in COMPANIONS.items():
+            own = self.pack.members(name)
+            if owner in shown and own and rng.random() < ACCOMPANIED:
+                found.append(own[rng.integers(len(own))])
+        return found
 
     def concepts(self, index: int) -> list[str]:
         """Returns what an image shows: objects, then broader concepts, then the background."""

@@ -21,7 +21,7 @@ from maia_collage.vocabulary import vocabulary
 from maia_core.errors import UsageError
 from maia_core.types import Data, content_id
 
-FORMAT = 1
+FORMAT = 2
 """Raised whenever packs must be made anew: new cut-outs, other names, another layout."""
 
 KINDS = ("photographs", "drawings")
@@ -82,7 +82,7 @@ class Photograph(Data):
 class Manifest(Data):
     """What `pack.json` holds."""
 
-    format: Literal[1]
+    format: Literal[2]
     kind: Literal["photographs", "drawings"]
     licence: str
     cutouts: tuple[Cutout, ...] = Field(min_length=1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeGuard
 
 import numpy as np
 
@@ -24,16 +24,22 @@ def known_scores(detector: Detector, dataset: Dataset, text: str) -> Vector | No
     Raises:
         UsageError: the detector does not know the text.
     """
-    # A detector of the laboratory has been built by its package, so that this import costs nothing.
-    if type(detector).__module__ != "maia_collage.detector":
+    # A part of the laboratory has been built by its package, so that these imports cost nothing.
+    if type(detector).__module__ != "maia_collage.detector" or not in_laboratory(dataset):
         return None
-    from maia_collage.dataset import CollageDataset
     from maia_collage.detector import CollageDetector
 
     assert isinstance(detector, CollageDetector)
-    if not isinstance(dataset, CollageDataset) or dataset.pack.fingerprint != detector.pack.fingerprint:
-        return None
-    return presence(dataset, text)
+    return presence(dataset, text) if dataset.pack.fingerprint == detector.pack.fingerprint else None
+
+
+def in_laboratory(dataset: Dataset) -> TypeGuard[CollageDataset]:
+    """Tells whether a data set draws collages, as many as it is asked for."""
+    if type(dataset).__module__ != "maia_collage.dataset":
+        return False
+    from maia_collage.dataset import CollageDataset
+
+    return isinstance(dataset, CollageDataset)
 
 
 def presence(dataset: CollageDataset, text: str) -> Vector:

@@ -3,7 +3,8 @@
 The rules, all of them; none looks at whether a neuron is easy to explain:
 
 1. The pool is every concept of the laboratory at every level: *things* (tiger), *kinds* of things (cat family, mammal,
-   animal), *colours* (red thing), *backgrounds* and their kinds (snow, water).
+   animal), *colours* (red thing), *backgrounds* and their kinds (snow, water). What the data set never shows by itself
+   (a leash, which comes with a dog) is not in it.
 2. A concept stays if it is in at least `LEAST` of the 1,200 collages of the default data set and missing in at least
    `LEAST`, and if it is not in exactly the same collages as a narrower one: no experiment tells these apart.
 3. Half of the neurons have one concept, a quarter is A OR B, a quarter A given B, as in the paper. A group of concepts
@@ -97,12 +98,13 @@ def _dataset(context: Context) -> CollageDataset:
 def _pool(dataset: CollageDataset) -> tuple[dict[str, list[str]], dict[str, Bits]]:
     """Returns the concepts that rules 1 and 2 leave, by group, and in which collages each is."""
     from maia_collage.colours import RGB
+    from maia_collage.dataset import COMPANIONS
     from maia_collage.vocabulary import vocabulary
 
     words = vocabulary()
     grouped: list[tuple[str, str]] = []
     # Narrower concepts come first: of two that are in the same collages the first stays.
-    for concept in sorted(words.concepts, key=lambda name: (-len(words.concepts.path(name)), name)):
+    for concept in sorted({*words.concepts} - {*COMPANIONS}, key=lambda name: (-len(words.concepts.path(name)), name)):
         shown = {cutout.concept for cutout in dataset.pack.members(concept)}
         grouped.append(("kinds" if shown - {concept} else "things", concept))
     grouped += [("colours", f"{colour} thing") for colour in RGB]

@@ -15,7 +15,7 @@ from maia_core.exemplars import statistics
 from maia_core.files import write_atomically
 from maia_core.protocols import Dataset, Detector, System
 from maia_core.types import Detection, Exemplar, Image, UnitStatistics, content_id
-from maia_synthetic.collages import known_scores
+from maia_synthetic.collages import in_laboratory, known_scores
 from maia_synthetic.expression import Expression, Vector, concepts, values
 
 CHUNK = 512
@@ -48,6 +48,12 @@ class KnownExemplars:
             self._context.warn(f"{skipped.size} images of {dataset.name} cannot be read and were skipped: {named}")
         if not readable.size:
             raise UsageError(f"the data set {dataset.name} holds no readable image")
+        if not activations[readable].any():
+            more = "; -o dataset.count=20000 draws more of them" if in_laboratory(dataset) else ""
+            self._context.warn(
+                f"none of the {readable.size} images of {dataset.name} activates the unit: what it responds to is rare "
+                f"among them, or not there{more}"
+            )
         best = readable[np.argsort(-activations[readable], kind="stable")[:k]].tolist()
         _, masked = system.neuron([dataset[index] for index in best])
         found = [Exemplar(float(activations[index]), image) for index, image in zip(best, masked, strict=True)]

@@ -34,7 +34,7 @@ NOTE = "a number from 0 to 1; exactly 0 where nothing that the unit responds to 
 
 
 class SyntheticNeuron:
-    """A unit that responds to what its expression says: `dog`, `tiger OR car`, `tiger | snow`, or one of a named list.
+    """A unit that responds to what its expression says: `dog`, `tiger OR car`, `dog | leash`, or one of a named list.
 
     Attributes:
         info: Names that give nothing of the truth away.
@@ -47,7 +47,7 @@ class SyntheticNeuron:
         """Options of a synthetic neuron."""
 
         ref: str = ""
-        """What follows `synthetic:`: an expression (`tiger | snow`), or a place in a list (`paper/12`, `collage/7`)."""
+        """What follows `synthetic:`: an expression (`dog | leash`), or a place in a list (`paper/12`, `collage/7`)."""
         detector: Chosen = Choice(name=LABORATORY)
         """What finds the concepts in images: a detector by name, with its options."""
         dilation: int = Field(9, ge=0, le=100)
@@ -61,7 +61,7 @@ class SyntheticNeuron:
         """
         if not config.ref.strip():
             raise UsageError(
-                "name what the neuron responds to: --system synthetic:'tiger | snow' or synthetic:collage/7"
+                "name what the neuron responds to: --system synthetic:'dog | leash' or synthetic:collage/7"
             )
         self.expression = resolve(config.ref, context)
         self.detector: Detector = context.build("detector", config.detector.name, **config.detector.options)
