@@ -16,6 +16,7 @@ from maia_core.registry import KINDS, installed
 
 if TYPE_CHECKING:
     from maia_core.config import RunConfig
+    from maia_core.protocols import Runner
     from maia_core.registry import Plugin
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -136,6 +137,29 @@ def run_options(command: F) -> F:
         decorated = click.option(f"--{key}", metavar=metavar, help=text)(decorated)
     decorated = click.option(
         "--config", "config_file", type=click.Path(path_type=Path), help="Configuration file [default: maia.toml]."
+    )(decorated)
+    result: F = decorated
+    return result
+
+
+def runner_options(command: F) -> F:
+    """Adds `--workers` and `--runner`; the command gets them as `runner`, None where this process does all."""
+    import functools
+
+    @functools.wraps(command)
+    def with_runner(workers: int | None, runner: str | None, **arguments: Any) -> Any:
+        from maia_core.context import Context
+
+        options = {} if workers is None else {"workers": workers}
+        made = Context().build("runner", runner or "processes", **options) if runner or (workers or 1) > 1 else None
+        return command(runner=made, **arguments)
+
+    decorated: Any = with_runner
+    decorated = click.option(
+        "--runner", metavar="NAME", help="What spreads the units over workers, by name [default: processes]."
+    )(decorated)
+    decorated = click.option(
+        "--workers", type=click.IntRange(1, 256), help="Workers that explain, each with models of its own [default: 1]."
     )(decorated)
     result: F = decorated
     return result
@@ -289,8 +313,9 @@ def _report(folder: Path) -> Path | None:
 @click.command()
 @click.argument("units", nargs=-1, required=True, metavar="MODEL:LAYER:UNIT...")
 @run_options
+@runner_options
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder in which every unit gets its run.")
-def sweep(config: RunConfig, units: tuple[str, ...], out: Path) -> int:
+def sweep(config: RunConfig, units: tuple[str, ...], out: Path, runner: Runner | None) -> int:
     """Explain several units; again with the same --out, go on where it stopped."""
     from maia_core import launch
     from maia_core.progress import Progress
@@ -298,8 +323,10 @@ def sweep(config: RunConfig, units: tuple[str, ...], out: Path) -> int:
     context = click.get_current_context()
     if context.get_parameter_source("system") is click.core.ParameterSource.COMMANDLINE:
         raise click.UsageError("name the units as arguments of `maia sweep`, not with --system")
-    failed = 0
-    for unit, result in launch.sweep(config, units, out, observers=[Progress(live=sys.stderr.isatty())]):
+    failed = done = 0
+    observers = [Progress(live=sys.stderr.isatty())]
+    for unit, result in launch.sweep(config, units, out, runner=runner, observers=observers):
+        done += 1
         if isinstance(result, MaiaError):
             line = f"not run: {one_line(result)}"
         else:
@@ -310,7 +337,7 @@ def sweep(config: RunConfig, units: tuple[str, ...], out: Path) -> int:
             )
         failed += isinstance(result, MaiaError) or result.outcome.status != "answered"
         click.echo(f"{_clean(unit)}  {_clean(line)}")
-    click.echo(f"{len(units) - failed} of {len(units)} answered; runs and reports in {out}")
+    click.echo(f"{done - failed} of {done} answered; runs and reports in {out}")
     return 1 if failed else 0
 
 

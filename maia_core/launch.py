@@ -7,6 +7,7 @@ import re
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from importlib import metadata
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from maia_core.config import Choice, RunConfig, validated
 from maia_core.context import Context
 from maia_core.errors import MaiaError, RecordError, RunError, one_line
 from maia_core.observers import Observers
-from maia_core.protocols import Backbone
+from maia_core.protocols import Backbone, Runner
 from maia_core.record import MANIFEST, Event, Manifest, RunOutcome, RunReader, RunWriter, new_run_id
 from maia_core.registry import Registry
 from maia_core.replay import Journal
@@ -91,10 +92,11 @@ def sweep(
     units: Iterable[str],
     out: Path,
     *,
+    runner: Runner | None = None,
     observers: Iterable[object] = (),
     registry: Registry | None = None,
 ) -> Iterator[tuple[str, FinishedRun | MaiaError]]:
-    """Explains several units one after another, with one copy of model, data set and engines.
+    """Explains several units, with one copy of model, data set and engines in every process.
 
     A run that fails does not end the sweep. The same sweep again skips the units that have ended and goes on with those
     that have not.
@@ -103,24 +105,45 @@ def sweep(
         config: What to run, but for the unit.
         units: References such as `MODEL:LAYER:UNIT`.
         out: Folder in which every unit gets its run folder.
-        observers: As for `explain`.
-        registry: As for `explain`.
+        runner: Spreads the units over workers; this process takes one after another where it is None.
+        observers: As for `explain`; not told of runs in other processes.
+        registry: As for `explain`; other processes use what is installed.
 
     Yields:
-        Each unit, and its run or why there is none.
+        Each unit once, in order, and its run or why there is none.
     """
-    context = Context(config, registry)
-    observers = list(observers)
-    for unit in units:
-        context.restart(Choice(name=unit, **(config.system.options if config.system else {})))
-        result: FinishedRun | MaiaError
+    units = list(dict.fromkeys(units))
+    each = _Each(config, out, tuple(observers), registry)
+    yield from zip(units, runner.map(each, units) if runner else map(each, units), strict=True)
+
+
+class _Each:
+    """Explains units one after another; what a runner sends to a worker, which makes its own parts when it begins."""
+
+    def __init__(
+        self, config: RunConfig, out: Path, observers: tuple[object, ...] = (), registry: Registry | None = None
+    ) -> None:
+        self._config = config
+        self._out = out
+        self._observers = observers
+        self._registry = registry
+
+    def __reduce__(self) -> tuple[type[_Each], tuple[RunConfig, Path]]:
+        return _Each, (self._config, self._out)
+
+    @cached_property
+    def _context(self) -> Context:
+        return Context(self._config, self._registry)
+
+    def __call__(self, unit: str) -> FinishedRun | MaiaError:
+        system = self._config.system
+        self._context.restart(Choice(name=unit, **(system.options if system else {})))
         try:
-            result = explain_in(context, out / _slug(unit), observers=observers)
+            return explain_in(self._context, self._out / _slug(unit), observers=self._observers)
         except MaiaError as error:
-            result = error
+            return error
         except Exception as error:
-            result = RunError(one_line(error))
-        yield unit, result
+            return RunError(one_line(error))
 
 
 def explain_in(context: Context, folder: Path, *, observers: Iterable[object] = ()) -> FinishedRun:

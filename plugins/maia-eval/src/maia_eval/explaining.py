@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,6 +16,7 @@ import click
 from maia_core.config import CHOICES, Choice, RunConfig
 from maia_core.context import ONE_RUN, Context
 from maia_core.errors import MaiaError, one_line
+from maia_core.protocols import Runner
 from maia_core.record import MANIFEST
 from maia_core.registry import Registry
 from maia_core.text import printable, redacted
@@ -103,18 +104,18 @@ def explain_all(contexts: Contexts, specs: Sequence[Spec], units: Sequence[str],
                 explained = _explain(contexts, each, unit, folder.path)
                 folder.write(explained, "explanations", unit, each.alias)
                 said = " OR ".join(explained.labels) or f"no label ({explained.error})"
-                say(f"{number}/{len(units)} {unit} {each.alias}: {said}")
+                place = f"{number}/{len(units)} " if len(units) > 1 else ""
+                say(f"{place}{unit} {each.alias}: {said}")
 
 
 @dataclass(frozen=True)
-class Share:
-    """What one of several processes explains, each with models of its own.
+class Apart:
+    """Explains units in a process of its own, with models of its own: what a runner maps over units.
 
     Attributes:
         config: The run's configuration.
         runs: Folder of the agent's runs.
         specs: The explainers.
-        units: Unit references.
         folder: The evaluation's folder.
         quiet: Whether progress is printed.
     """
@@ -122,37 +123,25 @@ class Share:
     config: RunConfig
     runs: Path
     specs: Sequence[Spec]
-    units: Sequence[str]
     folder: Path
     quiet: bool = False
 
-    def explain(self, workers: int) -> None:
-        """Explains the units in several processes; what these leave undone, for whatever reason, is left undone.
+    def explain(self, units: Sequence[str], runner: Runner) -> None:
+        """Has workers explain units; a unit that cannot be explained at all is left undone.
 
         The first unit comes first and alone: what is learned once and kept then is there for all.
         """
-        explain_all(self._contexts(), self.specs, self.units[:1], Folder(self.folder), teller(self.quiet))
-        rest = [replace(self, units=part) for k in range(workers) if (part := self.units[1:][k::workers])]
-        threads = max(1, (os.cpu_count() or 1) // workers)
-        # A fresh interpreter each: a forked one would share locks and threads with the models of this one.
-        context = multiprocessing.get_context("spawn")
-        started = [context.Process(target=share._work, args=(threads,), daemon=True) for share in rest]
-        for process in started:
-            process.start()
-        try:
-            for process in started:
-                process.join()
-        finally:
-            for process in started:
-                process.terminate()
+        self(units[0])
+        for _ in runner.map(replace(self), units[1:]):
+            pass
 
+    def __call__(self, unit: str) -> None:
+        with suppress(MaiaError):  # The first process says it, when it comes to the same unit.
+            explain_all(self._contexts, self.specs, [unit], Folder(self.folder), teller(self.quiet))
+
+    @cached_property
     def _contexts(self) -> Contexts:
         return Contexts(self.config, self.runs, say=teller(self.quiet))
-
-    def _work(self, threads: int) -> None:
-        os.environ["OMP_NUM_THREADS"] = str(threads)  # Before torch is imported.
-        with suppress(KeyboardInterrupt, MaiaError):  # The first process says it, when it comes to the same unit.
-            explain_all(self._contexts(), self.specs, self.units, Folder(self.folder), teller(self.quiet))
 
 
 def _explain(contexts: Contexts, spec: Spec, unit: str, root: Path) -> Explained:

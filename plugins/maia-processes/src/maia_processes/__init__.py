@@ -1,0 +1,1 @@
+"""Spreads a sweep or an evaluation over several processes of this machine."""
