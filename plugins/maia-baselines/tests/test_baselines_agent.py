@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from maia_baselines.agent import Agent, folder_name
-from maia_core.errors import RunError, UsageError
+from maia_core.errors import UsageError
 from maia_core.record import RunReader
 from maia_core.testing.fakes import FAKE_RUN, FakeSystem, ScriptedBackbone
 from maia_core.testing.inprocess import InProcessSandbox
@@ -68,10 +70,14 @@ def test_the_first_answer_of_a_run_without_tests_is_its_answer(agent):
     assert explainer.explain(context.system, context).labels == ("red",)
 
 
-def test_a_run_without_an_answer_says_why(agent):
-    explainer, context, _ = agent([RuntimeError("out of order")])
-    with pytest.raises(RunError, match=r"ended without an answer .*out of order"):
-        explainer.explain(context.system, context)
+def test_a_run_without_an_answer_says_why_and_what_it_took(agent, tmp_path):
+    explainer, context, _ = agent([FAKE_RUN[0], RuntimeError("out of order")])
+    explanation = explainer.explain(context.system, context)
+    assert explanation.labels == ()
+    assert re.search(r"ended without an answer \(failed\): .*out of order", explanation.description)
+    assert explanation.details["run"] == str(tmp_path / "runs" / folder_name(context))
+    assert explanation.details["usage"]["input_tokens"] > 0
+    assert (explanation.details["turns"], explanation.details["verdict"]) == (1, None)
 
 
 def test_it_explains_its_contexts_unit_only(agent):

@@ -77,9 +77,9 @@ class Says:
 
     def explain(self, unit: System, context: Context) -> Explanation:
         self.log.append(unit.info.ref)
+        context.spend(Usage(input_tokens=10, cost=0.5))
         if not isinstance(self.labels, str) and unit.info.ref not in self.labels:
             raise ToolError(f"there is no label for {unit.info.ref}")
-        context.spend(Usage(input_tokens=10, cost=0.5))
         label = self.labels if isinstance(self.labels, str) else self.labels[unit.info.ref]
         return Explanation(description=f"says {label}", labels=(label,), details={"run": self.run})
 

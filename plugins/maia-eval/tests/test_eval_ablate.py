@@ -139,8 +139,9 @@ def test_a_sound_run_has_no_faults(tmp_path: Path) -> None:
     assert conduct(ran(tmp_path, *FAKE_RUN)) == Conduct(runs=1, programs=2)
 
 
-def test_an_explanation_keeps_the_faults_of_its_run(world: World, tmp_path: Path) -> None:
-    plan = world.plan(["red"], {"agent": "animal"})
+@pytest.mark.parametrize("label", ["animal", "  "], ids=["answer", "no answer"])
+def test_an_explanation_keeps_the_faults_of_its_run(world: World, tmp_path: Path, label: str) -> None:
+    plan = world.plan(["red"], {"agent": label})
     folder = Folder.begin(tmp_path / "out", "predictive", plan.settings(), world)
     contexts = world.contexts(plan.config)
     world.run = str(ran(tmp_path, *FAKE_RUN))

@@ -200,6 +200,12 @@ def test_what_explaining_cost_is_kept(world: World, tmp_path: Path) -> None:
     assert [row["cost"] for row in tables(folder)["effort"]] == [0.5, 0.5]
 
 
+def test_an_explainer_that_fails_is_not_free(world: World, tmp_path: Path) -> None:
+    folder = evaluated(world, world.plan(["red"], {"fails": {}}), tmp_path / "e")
+    assert folder.explained()["discs:colours:red", "fails"].error
+    assert tables(folder)["effort"][0]["cost"] == 0.5
+
+
 def test_a_unit_that_does_not_exist_is_said_before_any_work(world: World, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no unit 'mauve'"):
         evaluated(world, world.plan(["red", "mauve"], {"right": RIGHT}), tmp_path / "e")

@@ -10,7 +10,7 @@ from pydantic import JsonValue
 
 from maia_core.config import PluginConfig
 from maia_core.context import Context
-from maia_core.errors import RunError, UsageError
+from maia_core.errors import UsageError
 from maia_core.launch import explain_in
 from maia_core.protocols import System
 from maia_core.record import Executed, HostCall, Replied, RunOutcome, RunReader, Verified
@@ -38,10 +38,10 @@ class Agent:
 
         Returns:
             The run's answer; `details` adds the run's folder, what fresh inputs said of the answer, and what it took.
+            Of a run that ended without an answer there are no labels, and the description says why.
 
         Raises:
             UsageError: `unit` is not the context's.
-            RunError: the run ended without an answer; the message says why.
             RecordError: the folder holds a run that cannot go on.
         """
         if unit is not context.system:
@@ -50,8 +50,6 @@ class Agent:
         outcome = explain_in(context, folder).outcome
         if self.config.answer == "first":
             outcome = before_tests(RunReader(folder), outcome, context)
-        if outcome.explanation is None:
-            raise RunError(f"the run {folder} ended without an answer ({outcome.status}): {outcome.reason}")
         verdict: JsonValue = outcome.verdict.model_dump(mode="json", exclude={"probes"}) if outcome.verdict else None
         details: dict[str, JsonValue] = {
             "run": str(folder),
@@ -61,7 +59,10 @@ class Agent:
             "turns": outcome.turns,
             "seconds": outcome.seconds,
         }
-        return outcome.explanation.model_copy(update={"details": {**outcome.explanation.details, **details}})
+        # No error where there is no answer: what the run took, and how it was conducted, counts all the same.
+        why = f"the run {folder} ended without an answer ({outcome.status}): {outcome.reason}"
+        said = outcome.explanation or Explanation(description=why, labels=())
+        return said.model_copy(update={"details": {**said.details, **details}})
 
 
 def before_tests(record: RunReader, outcome: RunOutcome, context: Context) -> RunOutcome:

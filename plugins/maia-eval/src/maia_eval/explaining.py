@@ -156,7 +156,13 @@ def _explain(contexts: Contexts, spec: Spec, unit: str, root: Path) -> Explained
     except Exception as error:
         # Also a plugin's own mistake: the other explainers and units go on, as in a sweep.
         failed = redacted(one_line(error))[:500]
-        return Explained(explainer=spec.alias, unit=unit, error=failed, seconds=time.monotonic() - start)
+        return Explained(
+            explainer=spec.alias,
+            unit=unit,
+            error=failed,
+            seconds=time.monotonic() - start,
+            usage=context.spent - before,
+        )
     labels = tuple(dict.fromkeys(filter(None, (_recordable(label).strip() for label in explanation.labels))))
     description = _recordable(explanation.description)
     return Explained(
