@@ -13,6 +13,7 @@ import pytest
 from maia_core.agent import Session, run
 from maia_core.config import RunConfig
 from maia_core.context import Context
+from maia_core.protocols import Verifier
 from maia_core.record import Manifest, RunWriter
 from maia_core.registry import installed
 from maia_core.replay import Journal
@@ -117,7 +118,13 @@ def sandbox() -> Iterator[ProcessSandbox]:
 def make_run(tmp_path_factory: pytest.TempPathFactory, sandbox: ProcessSandbox) -> MakeRun:
     """Makes a run folder from a script of replies."""
 
-    def make(*replies: str | BaseException, notes: tuple[str, ...] = (), unit: str = "", **config: Any) -> Path:
+    def make(
+        *replies: str | BaseException,
+        notes: tuple[str, ...] = (),
+        unit: str = "",
+        verifier: Verifier | None = None,
+        **config: Any,
+    ) -> Path:
         folder = tmp_path_factory.mktemp("run") / "run"
         system = FakeSystem(FakeSystem.Config(ref="red"), None)
         system.info = system.info.model_copy(update={"unit": unit} if unit else {})
@@ -134,7 +141,7 @@ def make_run(tmp_path_factory: pytest.TempPathFactory, sandbox: ProcessSandbox) 
         names = [choice.name for choice in context.config.tools]
         session = Session(
             context, task=context.part("task"), tools={n: context.build("tool", n) for n in names}, sandbox=sandbox,
-            journal=Journal(writer.append),
+            journal=Journal(writer.append), verifier=verifier,
         )  # fmt: skip
         for note in notes:
             session.note(note)

@@ -28,7 +28,7 @@ def test_bad_input_is_one_line_and_exit_code_two(whole_run: Path, tmp_path: Path
         "no folder": [tmp_path / "nowhere"],
         "not a run": [tmp_path],
         "broken journal": [tmp_path / "broken"],
-        "no place for the page": [whole_run, "--out", tmp_path / "nowhere" / "page.html"],
+        "no place for the page": [whole_run, "--out", tmp_path / "broken" / "run.json" / "page.html"],
     }
     broken = tmp_path / "broken"
     broken.mkdir()

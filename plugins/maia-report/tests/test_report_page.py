@@ -8,7 +8,7 @@ import io
 import json
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +18,10 @@ from numpy.typing import NDArray
 from PIL import Image as PILImage
 
 from maia_core.config import Window
+from maia_core.context import Context
 from maia_core.errors import ContextTooLong
 from maia_core.record import Manifest, RunReader
-from maia_core.types import MASK_DARKENING, Image, UnitInfo
+from maia_core.types import MASK_DARKENING, Check, Explanation, Image, UnitInfo, Verdict
 from maia_report import write_report
 from maia_report.page import render, render_run
 from maia_report.pictures import Gallery
@@ -189,6 +190,45 @@ def test_a_run_without_an_answer_says_how_it_ended(
     text = parse(render_run(make_run(*script, **config))).text
     assert status in " ".join(text.split())
     assert "No answer" in text
+
+
+class Shares:
+    """A verifier of ten checks, of which as many hold as it is told of a label; none passes."""
+
+    def __init__(self, held: Mapping[str, int]) -> None:
+        self._held = held
+
+    def verify(self, explanation: Explanation, context: Context, attempt: int) -> Verdict:
+        held = self._held[explanation.labels[0]]
+        shares = {"effect": 0.5, "low": 0.4, "high": 0.6, "measure": "AUC", "required": 0.5}
+        checks = [Check(claim=f"check {n}", passed=n < held, **shares) for n in range(10)]
+        return Verdict(passed=False, checks=tuple(checks), summary=f"{explanation.labels[0]}: {held} of 10")
+
+
+@pytest.mark.parametrize(
+    ("replies", "limits", "kinds"),
+    [
+        ("AA", {}, ["sent back", "answer"]),
+        ("ABA", {}, ["sent back", "sent back", "answer"]),
+        ("BA", {"verifications": 2}, ["sent back", "answer"]),
+        ("AB", {"verifications": 2}, ["answer", "dropped"]),
+        ("BAB", {}, ["sent back", "answer", "dropped"]),
+        ("ABC", {}, ["answer", "sent back", "dropped"]),
+        ("A?", {"turns": 1}, ["answer", "malformed"]),
+        ("?A", {}, ["malformed", "sent back"]),
+    ],
+)
+def test_the_answer_that_the_run_kept_is_marked_not_the_last(
+    make_run: Callable[..., Path], replies: str, limits: dict[str, int], kinds: list[str]
+) -> None:
+    labels = {"A": "red  things", "B": "red things, or blue", "C": "things"}
+    texts = [f"[DESCRIPTION]: {n}\n**[LABEL]:** {labels[r]}" if r != "?" else "Hm." for n, r in enumerate(replies)]
+    folder = make_run(*texts, verifier=Shares({"red things": 6, "red things, or blue": 5, "things": 1}), limits=limits)
+    steps = Story(RunReader(folder)).steps
+    assert [step.kind for step in steps] == kinds
+    html = render_run(folder)
+    assert html.count(">final answer</b>") == kinds.count("answer")
+    assert html.count(">answer not kept</b>") == kinds.count("dropped")
 
 
 def test_a_killed_run_shows_what_it_got_to(whole_run: Path, tmp_path: Path, parse: Callable[[str], Any]) -> None:

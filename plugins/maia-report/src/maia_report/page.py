@@ -6,8 +6,6 @@ import base64
 import functools
 import hashlib
 import json
-import os
-import secrets
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,6 +17,7 @@ import jinja2
 from markupsafe import Markup
 
 from maia_core.errors import RecordError
+from maia_core.files import write_atomically
 from maia_core.observers import Observers
 from maia_core.record import HostCall, RunReader
 from maia_core.registry import installed
@@ -127,13 +126,9 @@ def write_page(path: Path, page: str) -> Path:
     Raises:
         RecordError: it cannot be written.
     """
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     try:
-        with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666), "wb") as file:
-            file.write(page.encode("utf-8", "replace"))
-        temporary.replace(path)
+        write_atomically(path, page.encode("utf-8", "replace"))
     except OSError as error:
-        temporary.unlink(missing_ok=True)
         raise RecordError(
             f"cannot write the report {path}: {error.strerror}; choose another file with --out"
         ) from error

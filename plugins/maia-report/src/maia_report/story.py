@@ -97,7 +97,8 @@ class Step:
         executed: How the program ended; None if it was cut off.
         feedback: What the backbone was told then.
         verified: What the test of its answer gave.
-        final: True for the reply that holds the answer.
+        final: True for the reply that holds the run's answer.
+        dropped: True for an answer that ended the run without being the run's: an earlier one held better in its test.
     """
 
     number: int
@@ -109,14 +110,17 @@ class Step:
     feedback: list[Message] = field(default_factory=list)
     verified: Verified | None = None
     final: bool = False
+    dropped: bool = False
 
     @property
     def kind(self) -> str:
-        """`experiment`, `answer`, `sent back` (an answer), `malformed` (neither) or `cut off`."""
+        """`experiment`, `answer`, `sent back` or `dropped` (answers too), `malformed` (neither) or `cut off`."""
         if self.program or self.calls or self.executed:
             return "experiment"
         if self.final:
             return "answer"
+        if self.dropped:
+            return "dropped"
         if self.verified is not None:
             return "sent back"
         return "malformed" if self.feedback else "cut off"
@@ -179,8 +183,8 @@ class Story:
         ]
         for event in run.events:
             self._take(event)
-        if self.steps and self.outcome is not None and self.outcome.status == "answered":
-            self.steps[-1].final = True
+        if self.outcome is not None and self.outcome.status == "answered":
+            self._mark_answers(self.outcome)
 
     def _take(self, event: object) -> None:
         match event:
@@ -202,6 +206,20 @@ class Story:
                 self._present().executed = event
             case Verified():
                 self._present().verified = event
+
+    def _mark_answers(self, outcome: RunOutcome) -> None:
+        """Marks the run's answer, which is not always the last: a run keeps the one that held best in its test."""
+        # What is neither a program nor tested, but was replied to, is malformed.
+        answers = [step for step in self.steps if step.reply and not step.program]
+        answers = [step for step in answers if step.verified or not step.feedback]
+        kept = [step for step in answers if step.verified and step.verified.verdict == outcome.verdict]
+        # Without a test of its own: of a run without tests, or one that repeats an earlier answer's labels.
+        untested = [step for step in answers[-1:] if step.verified is None]
+        repeated = [step for step in untested if outcome.verdict is None or _gives(step, outcome)]
+        for step in (repeated or kept)[-1:]:
+            step.final = True
+        for step in answers[-1:]:
+            step.dropped = not step.final
 
     def _next(self) -> Step:
         self.steps.append(Step(len(self.steps) + 1))
@@ -340,6 +358,13 @@ def _beside_results(call: HostCall) -> list[Part]:
         elif not (result and isinstance(part, TextPart) and part.text.startswith(f"{result.title}: activation ")):
             rest.append(part)
     return rest
+
+
+def _gives(step: Step, outcome: RunOutcome) -> bool:
+    """Returns whether each of the outcome's labels is on a line of the reply, alone or behind a tag."""
+    lines = step.reply.reply.text.splitlines() if step.reply else []
+    given = {" ".join(line.rpartition("]")[2].strip(" \t:*_>#-").split()) for line in lines}
+    return outcome.explanation is not None and given.issuperset(outcome.explanation.labels)
 
 
 def _identity(part: Part) -> str:
