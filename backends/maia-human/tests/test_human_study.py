@@ -15,6 +15,7 @@ from maia_core.errors import RunError, UsageError
 from maia_core.launch import make_session
 from maia_core.record import JOURNAL, Executed, HostCall, MessageAdded, ProgramStarted, Replied, RunReader
 from maia_core.testing.fakes import FakeGenerator, FakeSystem, fake_parts
+from maia_core.types import Image
 from maia_human import StudyError, ToolError, study
 from maia_human.meeting import Meeting
 from maia_human.run import NAMES
@@ -191,6 +192,22 @@ def test_refused_calls_are_tool_errors_and_the_error_is_recorded_with_the_script
     assert "s.tools.text2image([])" in error
     assert "maia_human" not in error
     assert str(s.folder.parent) not in error
+
+
+def test_a_system_of_other_methods_offers_them_all(begin, monkeypatch):
+    def layer(self, images: list[Image]) -> list[list[float]]:
+        """Measures all units on images."""
+        return [[1.5, 2.5] for _ in images]
+
+    monkeypatch.setattr(FakeSystem, "methods", ("layer", "neuron"), raising=False)
+    monkeypatch.setattr(FakeSystem, "layer", layer, raising=False)
+    s = begin()
+    assert "def layer(" in repr(s.api)
+    with s.experiment():
+        images = s.tools.text2image(["a red disc"] * 2)
+        assert s.system.layer(images) == [[1.5, 2.5]] * 2
+        assert len(s.system.neuron(images)[0]) == 2
+    assert [call.method for call in RunReader(s.folder).of_type(HostCall)][1:] == ["system.layer", "system.neuron"]
 
 
 def test_calls_outside_of_an_experiment_are_refused(begin):

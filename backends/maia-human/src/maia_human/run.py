@@ -16,6 +16,7 @@ from maia_core.errors import MaiaError, MendableError, ReplyError, UsageError, d
 from maia_core.hookspecs import hookimpl
 from maia_core.launch import FinishedRun
 from maia_core.prompt import render_api
+from maia_core.protocols import system_methods
 from maia_core.record import HostCall, RunOutcome
 from maia_core.replies import parse_reply
 from maia_core.sandbox.worker import ToolError
@@ -224,7 +225,8 @@ class Study:
             """What is known of the unit by name: `info["model"]`, `info["layer"]`, `info["unit"]`."""
             return dict(info)
 
-        self.system = proxy("system", {"neuron": context.system.neuron}, self._ask, {"info": read_info})
+        methods = {name: getattr(context.system, name) for name in system_methods(context.system)}
+        self.system = proxy("system", methods, self._ask, {"info": read_info})
         self.tools = proxy("tools", tools, self._ask)
         self._shell = _shell()
         if self._shell is not None:
