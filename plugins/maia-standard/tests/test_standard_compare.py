@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from maia_core.config import PluginConfig
+from maia_core.config import Limits, PluginConfig, RunConfig
 from maia_core.context import Context
 from maia_core.errors import ToolError
 from maia_core.testing.fakes import fake_parts
 from maia_core.types import QUANTILES
 from maia_standard.compare import ComparePrompts
 from maia_standard.exemplars import DatasetExemplars
+from maia_standard.images import EditImages
 from maia_standard.log import LogExperiment
 from maia_standard.statistics import mean, percentile
 
@@ -54,6 +55,21 @@ def test_a_prompt_in_two_conditions_gets_images_of_its_own_in_each(context):
 def test_what_cannot_be_compared_is_said(context, conditions, controls):
     with pytest.raises(ToolError, match="compare_prompts"):
         ComparePrompts(ComparePrompts.Config(), context)(context.system, conditions, controls)
+
+
+def test_originals_that_the_budget_cannot_edit_are_not_made(context):
+    context.config = RunConfig(limits=Limits(images=6))
+    made = []
+    generate = context.generator.generate
+    context.generator.generate = lambda prompts, seeds: made.extend(prompts) or generate(prompts, seeds)
+    edit = EditImages(PluginConfig(), context)
+    with pytest.raises(ToolError, match="4 new images and 4 edits are asked for, but the run's budget has 6 left"):
+        edit(["a red disc"] * 4, "change the colour to blue")
+    assert (made, context.generated) == ([], 0)
+    originals = edit(["a red disc"] * 2, "change the colour to blue")[0][::2]
+    assert (len(made), context.generated) == (2, 4)
+    edit(originals, "change the colour to green")
+    assert context.generated == 6
 
 
 def test_activations_stand_beside_the_percentile_once_it_is_known(context):

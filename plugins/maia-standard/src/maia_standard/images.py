@@ -72,6 +72,13 @@ class EditImages:
         if not images:
             raise ToolError("edit_images needs at least one image or prompt")
         prompts = [item for item in images if isinstance(item, str)]
+        left = self._context.config.limits.images - self._context.generated
+        if prompts and len(prompts) + len(images) > left:
+            # Before any is made: originals that cannot be edited would be paid for in vain.
+            raise ToolError(
+                f"{len(prompts)} new images and {len(images)} edits are asked for, but the run's budget has "
+                f"{max(left, 0)} left (limits.images)"
+            )
         originals = (
             generate(self._context, prompts) if prompts else [i.clean or i for i in images if isinstance(i, Image)]
         )
