@@ -55,6 +55,17 @@ def test_empty_refused_and_endless_answers_become_a_line(reply):
     assert "No." not in text
 
 
+@pytest.mark.parametrize("passing", [Reply(text=""), Reply(text="No.", stop="refusal")])
+def test_a_passing_refusal_is_not_remembered(passing):
+    replies = [passing, Reply(text="a red disc"), passing, Reply(text="discs")]
+    describer = ChatDescriber(lambda conversations: [replies.pop(0)], "m")
+    image = disc("red")
+    assert describer.describe([image, image]) == [describer.passing] * 2
+    assert [describer.describe([image]) for _ in range(2)] == [["a red disc"]] * 2
+    assert describer.summarize([image, image]) == describer.passing
+    assert [describer.summarize([image, image]) for _ in range(2)] == ["discs"] * 2
+
+
 def test_summary_of_more_images_than_fit_is_made_of_their_descriptions():
     eye = Eye()
     ChatDescriber(eye, "eye", max_images=2).summarize([disc("red", n) for n in range(3)])

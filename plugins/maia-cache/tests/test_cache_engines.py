@@ -167,6 +167,22 @@ def test_descriptions_are_asked_once_and_blind(cache: ContentCache) -> None:
     assert behind.summaries == 2
 
 
+def test_what_stands_for_a_refusal_is_not_kept(cache: ContentCache) -> None:
+    behind = CountingDescriber()
+    images = [disc("red"), disc("blue")]
+    red, blue = behind.describe(images)
+    both = behind.summarize(images)
+    behind.titles.clear()
+    behind.passing = red  # type: ignore[attr-defined]
+    for _ in range(2):
+        assert CachedDescriber(behind, cache).describe(images) == [red, blue]
+    assert len(behind.titles) == 2 + 1, "the red one was asked about again"
+    behind.passing = both  # type: ignore[attr-defined]
+    for _ in range(2):
+        assert CachedDescriber(behind, cache).summarize(images) == both
+    assert behind.summaries == 1 + 2
+
+
 def test_mask_is_part_of_what_is_described(cache: ContentCache) -> None:
     image = disc("red")
     red = image.pixels()[:, :, 0] > 200

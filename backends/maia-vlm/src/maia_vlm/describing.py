@@ -26,7 +26,7 @@ DESCRIBED = (
     "sentences what most of them share, the most specific first; if there are several groups, name each.\n{lines}"
 )
 NOTHING = "nothing that could be described"
-"""What stands for an empty or refused answer."""
+"""What stands for an empty or refused answer; it is not remembered, as the next answer may be another."""
 LONGEST = 500
 """Characters of one description; models that cannot stop are cut."""
 
@@ -38,7 +38,10 @@ class ChatDescriber:
 
     Attributes:
         fingerprint: Changes with the model that is asked and with the questions.
+        passing: The text that no cache should keep.
     """
+
+    passing = NOTHING
 
     def __init__(self, ask: Ask, model: str, max_images: int | None = None) -> None:
         """Makes a describer.
@@ -61,9 +64,9 @@ class ChatDescriber:
             Message.of("user", image.anonymous(), MASKED if image.clean else WHOLE) for image in unknown.values()
         ]
         replies = self._ask([[question] for question in questions]) if questions else []
-        for name, reply in zip(unknown, replies, strict=True):
-            self._known[name] = _line(reply)
-        return [self._known[image.id] for image in images]
+        found = {name: _line(reply) for name, reply in zip(unknown, replies, strict=True)}
+        self._known |= {name: line for name, line in found.items() if line != NOTHING}
+        return [found.get(image.id) or self._known[image.id] for image in images]
 
     def summarize(self, images: Sequence[Image]) -> str:
         """See `maia_core.protocols.Describer`."""
@@ -71,7 +74,9 @@ class ChatDescriber:
             return NOTHING
         key = "+".join(image.id for image in images)
         if key not in self._known:
-            self._known[key] = _line(self._summary(images))
+            if (line := _line(self._summary(images))) == NOTHING:
+                return NOTHING
+            self._known[key] = line
         return self._known[key]
 
     def _summary(self, images: Sequence[Image]) -> Reply:

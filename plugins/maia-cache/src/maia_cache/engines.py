@@ -111,13 +111,15 @@ class CachedDescriber:
         """Puts a cache before a describer.
 
         Args:
-            describer: Asked for what the cache does not have.
+            describer: Asked for what the cache does not have; a text that is its attribute `passing` (what stands for
+                a refusal) is not kept.
             cache: The cache.
             name: What the describer is called in the cache.
             step: How many images it is asked about in one call; all that are missing where it is None.
         """
         self.name, self.fingerprint = name, describer.fingerprint
         self._describer, self._cache, self._step = describer, cache, step
+        self._passing = getattr(describer, "passing", None)
 
     def describe(self, images: Sequence[Image]) -> list[str]:
         """Describes what the unmasked region of each image shows; titles are not passed on."""
@@ -126,7 +128,7 @@ class CachedDescriber:
             return self._describer.describe([images[n].anonymous() for n in places])
 
         keys = [_key(self, "describe", image.id) for image in images]
-        return self._cache.recall(self.name, keys, TEXT, make, self._step)
+        return self._cache.recall(self.name, keys, TEXT, make, self._step, self._lasts)
 
     def summarize(self, images: Sequence[Image]) -> str:
         """Says what the unmasked regions of all images have in common; titles are not passed on."""
@@ -135,7 +137,10 @@ class CachedDescriber:
             return [self._describer.summarize([image.anonymous() for image in images])]
 
         key = _key(self, "summarize", *(image.id for image in images))
-        return self._cache.recall(self.name, [key], TEXT, make)[0]
+        return self._cache.recall(self.name, [key], TEXT, make, lasts=self._lasts)[0]
+
+    def _lasts(self, text: str) -> bool:
+        return text != self._passing
 
 
 def _key(engine: CachedGenerator | CachedEditor | CachedDescriber, *parts: str) -> str:

@@ -162,6 +162,7 @@ class ContentCache:
         form: Form[T],
         make: Callable[[list[int]], Sequence[T]],
         step: int | None = None,
+        lasts: Callable[[T], bool] = lambda value: True,
     ) -> list[T]:
         """Returns the values of keys, of which only the missing ones are made; what another thread makes is waited for.
 
@@ -171,6 +172,7 @@ class ContentCache:
             form: How they are written.
             make: Gets positions in `keys` and returns the values for them, in that order.
             step: How many are made in one call; all where it is None. What was made before a failure is kept.
+            lasts: Whether a value is to be kept at all; another is made again when it is asked for again.
 
         Raises:
             ToolError: `make` raised one (or `PartlyRefused`) for some of the values; the others are made, and kept.
@@ -199,7 +201,9 @@ class ContentCache:
                     except ToolError as error:
                         refused.append(error)
                         continue
-                    found |= {key: self.keep(engine, key, value, form) for key, value in made}
+                    found |= {
+                        key: self.keep(engine, key, value, form) if lasts(value) else value for key, value in made
+                    }
             others.wait()
             waiting = missing(others.keys)
         if refused:
