@@ -122,23 +122,6 @@ class Engine:
         """Returns one unit's maps, float32 of shape (images, rows, columns), or its values, (images,)."""
         return self._run(pixels, {layer: lambda raw: [_one(raw, layer, unit)]})[layer][0]
 
-    def maxima_and_maps(
-        self, pixels: NDArray[np.uint8], layer: Layer, positions: NDArray[np.int64] | None
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Returns every unit's maximum and its map's values, all or some of them.
-
-        Args:
-            pixels: uint8 of shape (images, height, width, 3).
-            layer: A layer with maps.
-            positions: Which positions of each image's map to keep, of shape (images, kept); None: all.
-
-        Returns:
-            Maxima, float32 of shape (images, units), and values, float32 of shape (units, images * kept).
-        """
-        found = self.maxima_of(pixels, [layer], values={layer: positions})[layer]
-        assert found.values is not None
-        return found.maxima, found.values
-
     def maxima_of(
         self,
         pixels: NDArray[np.uint8],

@@ -123,11 +123,6 @@ class Sheet(Data):
         return self.ranges == ((0, self.images),)
 
     @property
-    def sample_is_whole(self) -> bool:
-        """True if the sample holds every image that was measured, so that all statistics are exact."""
-        return self.sampled == self.count
-
-    @property
     def mapped(self) -> int:
         """On how many of its exemplars, the first ones, each unit's map is kept."""
         return mapped(self.units, self.k, self.shape[1:]) if self.has_map else 0
