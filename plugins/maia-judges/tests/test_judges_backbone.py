@@ -149,6 +149,13 @@ def test_a_busy_backbone_is_waited_for_within_bounds(naps: list[float]) -> None:
     assert max(naps) <= 5
 
 
+def test_judges_that_wait_together_do_not_come_back_together(naps: list[float]) -> None:
+    for _ in range(2):
+        Rig(BackboneBusy("later"), '{"better": "B"}').judge.compare("t", "a", "b")
+    assert all(0.5 <= nap <= 1 for nap in naps)
+    assert naps[0] != naps[1]
+
+
 def test_it_talks_to_a_backbone_of_its_own() -> None:
     made: list[Sequence[str]] = []
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import time
 from collections.abc import Callable
 from typing import TypeVar
@@ -102,7 +103,9 @@ class Asker:
                 reply = self.backbone.complete(messages, call)
             except (BackboneBusy, TimeoutError, ConnectionError) as error:
                 wait = getattr(error, "retry_after", None)
-                wait = min(2.0**tries, LONGEST_WAIT) if wait is None else max(0.0, float(wait))
+                # Jitter, so that judges of several processes do not come back together.
+                jitter = random.uniform(0.5, 1.0)
+                wait = min(2.0**tries, LONGEST_WAIT) * jitter if wait is None else max(0.0, float(wait))
                 if tries >= limits.retries or wait > left:
                     raise BackboneError(f"the judge's backbone stayed busy through {tries} retries: {error}") from error
                 self._sleep(wait)
