@@ -173,10 +173,16 @@ class Session:
         self.conversation.take(asked)
         return asked
 
-    def submit(self, reply: Reply, seconds: float = 0.0) -> Turn:
-        """Takes one reply: runs its program, or validates its answer, or says what is wrong with it."""
+    def submit(self, reply: Reply, seconds: float = 0.0, engines: Usage | None = None) -> Turn:
+        """Takes one reply: runs its program, or validates its answer, or says what is wrong with it.
+
+        Args:
+            reply: What the backbone said.
+            seconds: How long it took.
+            engines: What engines used meanwhile; the context has counted it.
+        """
         number = len(self.state.turns) + 1
-        replied = Replied(turn=number, reply=reply, seconds=seconds)
+        replied = Replied(turn=number, reply=reply, seconds=seconds, engines=engines or Usage())
         self.journal.append(replied)
         self.conversation.take(replied)
         self.state.usage += reply.usage
@@ -232,8 +238,8 @@ class Session:
         if self.journal.replaying:
             asked = self.journal.recorded(MessageAdded)
             return "the run was told to stop" if asked else ""
-        reasons = self._tell("should_stop")
-        return str(reasons[0]) if reasons else ""
+        reasons = [reason for reason in self._tell("should_stop") if isinstance(reason, str)]
+        return next(filter(None, reasons), "")
 
     def finish(self, outcome: RunOutcome) -> RunOutcome:
         """Records how the run ended and tells the observers."""
@@ -401,12 +407,13 @@ def _turn(session: Session, backbone: Backbone) -> Turn:
         asked = session.ask(backbone.info)
     recorded = session.journal.recorded(Replied)
     if recorded is not None:
-        return session.submit(recorded.reply, recorded.seconds)
+        session.context.spend(recorded.engines)
+        return session.submit(recorded.reply, recorded.seconds, recorded.engines)
     if session.journal.replaying:
         raise RecordError("the run does not repeat as recorded: the record holds no reply here. Start a new run")
-    started = time.perf_counter()
+    started, spent = time.perf_counter(), session.context.spent
     reply = _reply(session, backbone, asked)
-    return session.submit(reply, time.perf_counter() - started)
+    return session.submit(reply, time.perf_counter() - started, session.context.spent - spent)
 
 
 def _reply(session: Session, backbone: Backbone, asked: Asked) -> Reply:
@@ -442,6 +449,7 @@ def _call(session: Session, backbone: Backbone, messages: Sequence[Message]) -> 
         except MaiaError:
             raise
         except Exception as error:
+            session.note(f"backbone '{backbone.info.name}' failed: {traceback.format_exc()}")
             raise BackboneError(f"backbone '{backbone.info.name}' failed: {one_line(error)}") from error
     raise AssertionError("unreachable")
 

@@ -71,14 +71,13 @@ def main() -> None:
     except click.ClickException as error:
         error.show()
         sys.exit(2)
-    except (KeyboardInterrupt, click.Abort):
+    except (KeyboardInterrupt, click.Abort) as error:
+        if isinstance(error.__cause__, EOFError):  # click takes both for a wish to leave.
+            _fail(error.__cause__, show, 1)
         click.echo("\nmaia: interrupted", err=True)
         sys.exit(130)
     except MaiaError as error:
         _fail(error, show, error.exit_code)
-    except BrokenPipeError:
-        sys.stderr.close()
-        sys.exit(141)
     except OSError as error:
         _fail(error, show, 2)
     except Exception as error:
@@ -116,6 +115,10 @@ def run_options(command: F) -> F:
         chosen = {key: arguments.pop(key) for key in [*CHOICES, "verify"]}
         if chosen["system"] is None:  # Options of the model are set as those of the system.
             chosen["system"] = arguments["units"][0] if "units" in arguments else arguments.get("layer")
+        if arguments.get("resumed"):  # The run's own configuration counts; a broken maia.toml must not be in the way.
+            from maia_core.config import RunConfig
+
+            return command(config=RunConfig(), **arguments)
         return command(config=_config(config_file, options, seed, chosen), **arguments)
 
     decorated: Any = with_config
@@ -368,7 +371,7 @@ def list_plugins(kind: str | None = None) -> None:
     """List the installed plugins, of one KIND or all."""
     found = installed().of_kind(kind) if kind else installed().plugins
     if not found:
-        click.echo("no plugin is installed; `pip install maia-standard` is a start")
+        click.echo(f"no {kind or 'plugin'} is installed; `pip install maia-standard` is a start")
         return
     width = max(len(_clean(plugin.name)) for plugin in found)
     last = ""
@@ -428,7 +431,12 @@ def _how_to_choose(plugin: Plugin) -> str:
         return f'choose in maia.toml: tools = ["{name}", ...], with options: {{ name = "{name}", OPTION = VALUE }}'
     if plugin.kind in CHOICES:
         return f"choose with --{plugin.kind} {name}, options with -o {plugin.kind}.OPTION=VALUE"
-    return "called as `maia " + name + "`" if plugin.kind == "command" else "in force when it is installed"
+    return {
+        "command": f"called as `maia {name}`",
+        "detector": f"choose with -o system.detector.name={name}, where the system takes a detector",
+        "explainer": f"choose with `maia eval ... --explainer {name}:OPTION=VALUE`",
+        "runner": f"choose with `maia sweep ... --runner {name}`",
+    }.get(plugin.kind, "in force when it is installed")
 
 
 @plugins.command()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -124,6 +124,9 @@ class RunConfig(Data):
     experiment: ExecutionLimits = ExecutionLimits()
 
 
+COMMAND_LINE = "the command line"
+
+
 def load(path: Path | None = None, overrides: Iterable[tuple[str, Any]] = ()) -> RunConfig:
     """Reads `maia.toml` (of the working folder where no path is given and there is one) and applies overrides.
 
@@ -143,10 +146,10 @@ def load(path: Path | None = None, overrides: Iterable[tuple[str, Any]] = ()) ->
             raise UsageError(f"cannot read the configuration {file}: {error.strerror}") from error
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise UsageError(f"{file} is not valid TOML: {error}") from error
-    where = str(file) if data else "the command line"
+    where, overrides = str(file) if data else COMMAND_LINE, list(overrides)
     for key, value in overrides:
         _set(data, key, value)
-    return validated(RunConfig, data, where)
+    return validated(RunConfig, data, where, {key for key, _ in overrides})
 
 
 def _set(data: dict[str, Any], key: str, value: Any) -> None:
@@ -177,16 +180,17 @@ CHOICES: dict[str, str | None] = {
 """The keys of a configuration that choose one plugin, with the default's name."""
 
 
-def validated(model: type[M], data: Mapping[str, Any], where: str) -> M:
+def validated(model: type[M], data: Mapping[str, Any], where: str, overridden: Container[str] = ()) -> M:
     """Validates `data`, and turns what is wrong into one line with file, key and what is allowed.
 
-    Strings from the command line are read as the type that the field asks for.
+    Strings from the command line are read as the type that the field asks for; keys that it has overridden are its own.
     """
     try:
         return model.model_validate(dict(data))
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
+        where = COMMAND_LINE if key in overridden else where
         if first["type"] == "extra_forbidden":
             known = _fields(model, first["loc"][:-1])
             hint = did_you_mean(str(first["loc"][-1]), known) or f" Allowed: {', '.join(known) or 'no options'}."

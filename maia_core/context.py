@@ -6,9 +6,10 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
 
 from maia_core.config import CHOICES, Choice, RunConfig, cache_dir
-from maia_core.errors import PluginError, ToolError, UsageError, did_you_mean
+from maia_core.errors import PluginError, RunError, ToolError, UsageError, did_you_mean
 from maia_core.record import ImageStore, Logged
 from maia_core.types import Image, ImagePart, TextPart, UnitStatistics, Usage, as_part, content_id
 
@@ -62,6 +63,7 @@ class Context:
         self.cache = cache or cache_dir()
         self._parts: dict[str, Any] = dict(parts or {})
         self._lock = threading.RLock()
+        self._late: WeakSet[threading.Thread] = WeakSet()
         self._begin()
 
     def _begin(self) -> None:
@@ -189,10 +191,12 @@ class Context:
 
     def show(self, *items: str | Image | TextPart | ImagePart) -> None:
         """Shows texts and images to the backbone when the present program has ended."""
+        self._in_time()
         self._shown.extend(map(as_part, items))
 
     def warn(self, line: str) -> None:
         """Takes a line that the record and the report should show: skipped files, a fallback."""
+        self._in_time()
         self._warn_to(line)
 
     def warn_to(self, listener: Callable[[str], None]) -> None:
@@ -212,6 +216,7 @@ class Context:
         Raises:
             ToolError: the run's budget does not hold that many.
         """
+        self._in_time()
         left = self.config.limits.images - self.generated
         if count > left:
             raise ToolError(
@@ -221,8 +226,17 @@ class Context:
 
     def spend(self, usage: Usage) -> None:
         """Counts what an engine used, so that the run's budget of tokens and money holds for engines too."""
+        self._in_time()
         with self._lock:
             self.spent += usage
+
+    def disown(self, thread: threading.Thread) -> None:
+        """Refuses what a thread does from now on: its tool took too long, and another run may have begun meanwhile."""
+        self._late.add(thread)
+
+    def _in_time(self) -> None:
+        if threading.current_thread() in self._late:
+            raise RunError("this call was given up: it took too long")
 
     def seeds(self, prompts: Sequence[str]) -> list[int]:
         """Derives one seed a prompt from (run, prompt, occurrence in `prompts`): replicates differ, repeats agree.

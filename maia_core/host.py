@@ -114,19 +114,21 @@ class ToolHost:
                 raise ToolError(reason)
             result = self._in_time(method, list(map(self._real, args)), {k: self._real(v) for k, v in kwargs.items()})
             plain = to_json(result)
-        except ValidationError as mistake:
-            error = _argument_error(method, self._raw[method], mistake)
         except MendableError as mistake:
             error = redacted(str(mistake))
         except MaiaError:
             raise
         except Exception as failure:
-            # A tool's own fault: the backbone may try another way. Its text may name files, so only the record has it.
-            self._journal.append(Noted(text=f"{method} failed: {traceback.format_exc()}"))
-            error = f"{method} failed ({type(failure).__name__}); it may work with other arguments"
+            if isinstance(failure, ValidationError) and failure.title == self._functions[method].__qualname__:
+                error = _argument_error(method, self._raw[method], failure)
+            else:
+                # A tool's own fault: the backbone may try another way. Its text may name files: only the record has it.
+                self._journal.append(Noted(text=f"{method} failed: {traceback.format_exc()}"))
+                error = f"{method} failed ({type(failure).__name__}); it may work with other arguments"
+        finally:  # Also where the run ends here: what was spent counts.
+            used, context.spent = context.spent, spent + context.spent
         shown = context.take_shown()
         context.show(*shown_before, *shown)
-        used, context.spent = context.spent, spent + context.spent
         done = call.model_copy(
             update={
                 "result": plain,
@@ -141,10 +143,18 @@ class ToolHost:
                 "seconds": time.perf_counter() - started,
             }
         )
-        self._journal.append(done)
+        try:
+            self._journal.append(done)
+        except ToolError as mistake:
+            none: dict[str, Any] = {"arguments": {"args": [], "kwargs": {}}, "result": None, "images": (), "shown": ()}
+            done = done.model_copy(update={**none, "logged": (), "error": str(mistake)})
+            self._journal.append(done)
+            context.take_shown()
+            context.show(*shown_before)
+            del context.logged[logged:]
         self._on_call(done, False)
-        if error:
-            raise ToolError(error)
+        if done.error:
+            raise ToolError(done.error)
         return result
 
     def _in_time(self, method: str, args: list[Any], kwargs: dict[str, Any]) -> Any:
@@ -160,12 +170,14 @@ class ToolHost:
                 outcome.set_exception(error)
 
         seconds = self._context.config.limits.call_seconds
-        Thread(target=work, daemon=True, name=method).start()
+        thread = Thread(target=work, daemon=True, name=method)
+        thread.start()
         try:
             return outcome.result(seconds)
         except TimeoutError:
             if outcome.done():
                 raise
+            self._context.disown(thread)
             raise RunError(f"{method} did not end within {seconds:g} seconds (limits.call_seconds)") from None
 
     def _real(self, value: Any) -> Any:

@@ -184,7 +184,13 @@ def _go_on(context: Context, reader: RunReader, observers: Iterable[object]) -> 
         raise RecordError(
             f"the run {folder} cannot go on: since it began, {', '.join(changed)} changed; start a new one"
         )
-    return _drive(context, backbone, RunWriter.reopen(folder), reader.events, observers)
+    writer = RunWriter.reopen(folder)
+    # Read again now that no other process writes it: one may have gone on with it meanwhile.
+    reader = RunReader(folder)
+    if reader.outcome is not None and reader.outcome.status in ENDED:
+        writer.close()
+        return FinishedRun(folder, reader.outcome)
+    return _drive(context, backbone, writer, reader.events, observers)
 
 
 def _slug(ref: str) -> str:

@@ -41,7 +41,7 @@ class Observers:
             observer = loaded() if isinstance(loaded, type) else loaded
             self._manager.register(observer, name=label)
             self._manager.check_pending()
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             self._manager.set_blocked(label)
             self._manager.unregister(name=label)
             self.problems.append(f"{label} is left out: {one_line(error)}")
@@ -55,7 +55,7 @@ class Observers:
         for implementation in getattr(self._manager.hook, hook).get_hookimpls():
             try:
                 result = implementation.function(**{name: arguments[name] for name in implementation.argnames})
-            except Exception as error:
+            except (Exception, SystemExit) as error:
                 self.problems.append(f"{implementation.plugin_name} failed in {hook}: {one_line(error)}")
                 continue
             if result is not None:

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from PIL import Image as PILImage
 from pydantic import BaseModel, Field, JsonValue, TypeAdapter, ValidationError
 
-from maia_core.errors import RecordError
+from maia_core.errors import RecordError, ToolError
 from maia_core.files import write_atomically
 from maia_core.text import as_file, dumped
 from maia_core.types import (
@@ -49,6 +49,8 @@ MAX_BYTES, MAX_LINE = 1 << 30, 32 << 20
 """Largest journal that is read, and its longest line."""
 MAX_EVENTS, MAX_VALUES = 200_000, 10_000_000
 """Most events of a journal, and most values in them: a short line may hold many, and each takes a hundred bytes."""
+SHARE = 0.8
+"""How much of a journal the results of calls may fill; the rest is for how the run goes on without them, and ends."""
 MANIFEST, JOURNAL, IMAGES = "run.json", "journal.jsonl", "images"
 
 
@@ -104,12 +106,20 @@ class Asked(Data):
 
 
 class Replied(Data):
-    """The backbone answered."""
+    """The backbone answered.
+
+    Attributes:
+        turn: Which turn this begins.
+        reply: What it said, and what it used.
+        seconds: How long it took.
+        engines: What engines used meanwhile, such as the describer of a backbone that sees no images.
+    """
 
     event: Literal["reply"] = "reply"
     turn: int
     reply: Reply
     seconds: float = 0.0
+    engines: Usage = Usage()
 
 
 class ProgramStarted(Data):
@@ -225,7 +235,8 @@ _EVENT: TypeAdapter[Event] = TypeAdapter(Annotated[Event, Field(discriminator="e
 class ImageStore:
     """The pixels of a run, by content hash. Images of a run folder are read with every size checked."""
 
-    MAX_SIDE, MAX_PIXELS = 8192, 1 << 24
+    MAX_PIXELS = 64_000_000
+    """Largest image that is read; no data set decodes a larger one."""
     _NAME = re.compile(r"[0-9a-f]{32}")
 
     def __init__(self, folder: Path) -> None:
@@ -258,9 +269,10 @@ class ImageStore:
             if path.is_symlink() or path.parent.is_symlink() or (path.exists() and not path.is_file()):
                 raise RecordError(f"{path} is a link or no file; a run folder holds plain files only")
             with PILImage.open(path, formats=["PNG"]) as file:
-                if file.size != (width, height) or max(file.size) > self.MAX_SIDE or width * height > self.MAX_PIXELS:
-                    size = f"{file.width}x{file.height} pixels; at most {self.MAX_PIXELS:,} are read"
-                    raise RecordError(f"{path} has {size}, and its record says {width}x{height}")
+                if file.size != (width, height):
+                    raise RecordError(f"{path} has {file.width}x{file.height} pixels; its record says {width}x{height}")
+                if width * height > self.MAX_PIXELS:
+                    raise RecordError(f"{path} has {width}x{height} pixels; at most {self.MAX_PIXELS:,} are read")
                 return np.asarray(file.convert("1" if masked else "RGB"))
         except (OSError, ValueError, SyntaxError, PILImage.DecompressionBombError) as error:
             raise RecordError(f"image {image_id} of the run cannot be read: {error}") from error
@@ -269,6 +281,23 @@ class ImageStore:
         if not self._NAME.fullmatch(image_id):
             raise RecordError(f"'{image_id[:40]}' is no image id")
         return self.folder / (f"{image_id}.mask.png" if masked else f"{image_id}.png")
+
+
+class _Measure:
+    """Counts a journal's lines against what is read of one, so that what is written can be read."""
+
+    def __init__(self) -> None:
+        self._events = self._values = self._bytes = 0
+
+    def takes(self, line: bytes, share: float = 1.0) -> bool:
+        """Tells whether a line still fits into this share of a journal, and counts it if so."""
+        events, size = self._events + 1, self._bytes + len(line)
+        values = self._values + sum(map(line.count, b"[{,"))
+        used = max(events / MAX_EVENTS, size / MAX_BYTES, values / MAX_VALUES)
+        if len(line) >= MAX_LINE or used > share:
+            return False
+        self._events, self._values, self._bytes = events, values, size
+        return True
 
 
 class RunWriter:
@@ -286,6 +315,7 @@ class RunWriter:
         self.folder = folder
         self.images = ImageStore(folder / IMAGES)
         self.seconds = 0.0
+        self._measure = _Measure()
         self._journal = open(folder / JOURNAL, "ab", buffering=0)  # noqa: SIM115 - closed by close()
         try:
             fcntl.flock(self._journal, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -325,7 +355,10 @@ class RunWriter:
                 raise RecordError(f"{folder / linked[0]} is a link; a run folder holds plain files and folders only")
             writer = cls(folder)
             path = folder / JOURNAL
-            os.truncate(path, path.read_bytes().rfind(b"\n") + 1)
+            written = path.read_bytes()
+            os.truncate(path, written.rfind(b"\n") + 1)
+            for line in written.splitlines(keepends=True):
+                writer._measure.takes(line)
             return writer
         except OSError as error:
             raise RecordError(f"cannot write the run folder {folder}: {error.strerror}") from error
@@ -334,14 +367,20 @@ class RunWriter:
         """Writes the images of an event, then the event.
 
         Raises:
-            RecordError: the disk is full or the folder is gone.
+            ToolError: a call's result is longer than a record may be. Nothing of it was written.
+            RecordError: the disk is full or the folder is gone, or the record has become as long as it may be.
         """
         started = time.perf_counter()
         try:
+            line = (dumped({"time": round(time.time(), 3)} | event.model_dump(mode="json")) + "\n").encode()
+            result = isinstance(event, HostCall) and not event.error
+            if not self._measure.takes(line, SHARE if result else 1.0):
+                if result:
+                    raise ToolError(f"the run's record has no room for {len(line):,} bytes more; ask for less at once")
+                raise RecordError(f"the record {self.folder} has become as long as a record may be")
             for image in images_of(event):
                 self.images.save(image)
-            line = dumped({"time": round(time.time(), 3)} | event.model_dump(mode="json")) + "\n"
-            self._write(line.encode())
+            self._write(line)
         except OSError as error:
             raise RecordError(
                 f"cannot write the record {self.folder}: {error.strerror}; it is complete up to the last event"
@@ -392,11 +431,10 @@ class RunReader:
         self.events: list[Event] = list(self._read())
 
     def _read(self) -> Iterator[Event]:
-        values = 0
+        measure = _Measure()
         with _plain(self.folder / JOURNAL) as file:
             for number, line in enumerate(iter(partial(file.readline, MAX_LINE), b""), 1):
-                values += sum(map(line.count, b"[{,"))
-                if number > MAX_EVENTS or len(line) == MAX_LINE or values > MAX_VALUES:
+                if not measure.takes(line):
                     raise RecordError(f"{file.name}, line {number}: more than a journal may hold")
                 if not line.endswith(b"\n"):
                     return  # Torn by a kill.

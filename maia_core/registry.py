@@ -64,8 +64,8 @@ class Plugin:
     @property
     def about(self) -> str:
         """What the module's docstring says first, read without importing it; the distribution's summary without one."""
-        package, *inner = self.entry_point.module.split(".")
         try:
+            package, *inner = self.entry_point.module.split(".")
             spec = importlib.util.find_spec(package)
             folder = next(iter((spec and spec.submodule_search_locations) or ()), None)
             if folder is None:
@@ -75,7 +75,7 @@ class Plugin:
                 tokens = tokenize.generate_tokens(file.readline)
                 first = next(token for token in tokens if token.type not in (tokenize.COMMENT, tokenize.NL))
             text = str(ast.literal_eval(first.string)) if first.type == tokenize.STRING else ""
-        except (ImportError, OSError, SyntaxError, ValueError, tokenize.TokenError):
+        except (AttributeError, ImportError, OSError, SyntaxError, ValueError, tokenize.TokenError):
             text = ""
         return text.strip().partition("\n")[0] or self.summary
 
@@ -204,25 +204,25 @@ def installed() -> Registry:
 def _scan(distributions: Iterable[metadata.Distribution]) -> Iterator[Plugin]:
     seen = set()
     for distribution in distributions:
-        name = distribution.name
-        # The first of several copies on sys.path is the one that Python imports.
-        if not name or name.lower() in seen:
-            continue
-        seen.add(name.lower())
         try:
+            name = distribution.name
+            # The first of several copies on sys.path is the one that Python imports.
+            if not name or name.lower() in seen:
+                continue
+            seen.add(name.lower())
             entry_points = [e for e in distribution.entry_points if e.group in GROUPS]
+            if not entry_points:
+                continue
+            summary, version = distribution.metadata["Summary"] or "", distribution.version
+            requires_core = _requires_core(distribution.requires or [])
         except Exception:
             continue  # A distribution whose metadata cannot be read has no plugins that could be named.
-        if not entry_points:
-            continue
-        summary = distribution.metadata["Summary"] or ""
-        requires_core = _requires_core(distribution.requires or [])
         for entry_point in entry_points:
             yield Plugin(
                 kind=GROUPS[entry_point.group],
                 name=entry_point.name,
                 distribution=name,
-                version=distribution.version,
+                version=version,
                 summary=summary,
                 entry_point=entry_point,
                 requires_core=requires_core,

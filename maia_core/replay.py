@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import deque
 from collections.abc import Callable, Iterable
 from typing import TypeVar
@@ -22,6 +23,8 @@ from maia_core.record import (
 from maia_core.types import Execution
 
 E = TypeVar("E", bound=Event)
+
+_ADDRESS = re.compile(r"\b0x[0-9a-f]{6,16}\b")
 
 
 class Journal:
@@ -105,7 +108,9 @@ def _essence(event: Event) -> object:
             return event.event, event.turn, event.order, event.method, event.arguments_hash
         case Executed():
             run = event.execution
-            return event.event, event.turn, run.stdout, run.value, bool(run.error)
+            # Where an object lies in memory, which its repr tells, differs from worker to worker.
+            stdout, value = (_ADDRESS.sub("0x", text) for text in (run.stdout, run.value or ""))
+            return event.event, event.turn, stdout, value, bool(run.error)
         case Asked() | Verified():
             return event.event, event.turn
         case ProgramStarted() | Replied():

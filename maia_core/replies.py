@@ -44,7 +44,7 @@ def parse_reply(text: str, answer_tags: Sequence[str]) -> ParsedReply:
     """
     if not text.strip():
         raise ReplyError("Your reply was empty. " + _expected(answer_tags))
-    prose, blocks = _take_fences(text)
+    prose, blocks = _take_fences(text.replace("\r\n", "\n"))
     sections = _sections(prose, ("CODE", "HYPOTHESIS LIST", "HYPOTHESIS", *answer_tags))
     hypotheses = _hypotheses(sections.pop("HYPOTHESIS LIST", []) + sections.pop("HYPOTHESIS", []))
     has_code = "CODE" in sections

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as PILImage
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, PrivateAttr
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, PrivateAttr
 
 from maia_core.errors import UsageError
 
@@ -38,6 +38,15 @@ def content_id(*chunks: bytes | memoryview) -> str:
     return digest.hexdigest()
 
 
+MAX_TITLE = 1000
+"""Longest title of an image; what is longer is cut."""
+
+
+def _cut(title: str) -> str:
+    """A prompt may be as long as a book; under an image, and in every record of it, its beginning is enough."""
+    return title if len(title) <= MAX_TITLE else f"{title[: MAX_TITLE - 1]}…"
+
+
 class Image(Data):
     """A handle to one RGB image: cheap to copy, hash and record; its pixels are loaded when asked for.
 
@@ -55,7 +64,7 @@ class Image(Data):
     """
 
     id: str = Field(pattern=r"^[0-9a-f]{32}$")
-    title: str = ""
+    title: Annotated[str, AfterValidator(_cut)] = ""
     width: int = Field(gt=0)
     height: int = Field(gt=0)
     clean: Image | None = None
@@ -94,7 +103,7 @@ class Image(Data):
 
     def retitled(self, title: str) -> Image:
         """Returns the same image under another title."""
-        return self._copy(title=title)
+        return self._copy(title=_cut(title))
 
     def anonymous(self) -> Image:
         """Returns the same pixels and mask without title and provenance: all that a describer may see."""

@@ -21,14 +21,16 @@ def make_fake_session(tmp_path) -> Iterator[Callable[..., Session]]:
     """Makes sessions of the real loop, tools and sandbox on fake parts; they are closed afterwards."""
     sessions: list[Session] = []
 
-    def make(record: Any = lambda event: None, observers: Any = (), parts: Any = None, **config: Any) -> Session:
+    def make(
+        record: Any = lambda event: None, observers: Any = (), parts: Any = None, recorded: Any = (), **config: Any
+    ) -> Session:
         context = Context(
             validated(RunConfig, config, "the test"),
             installed(),
             parts=fake_parts() | (parts or {}),
             cache=tmp_path / "cache",
         )
-        session = make_session(context, Journal(record), observers)
+        session = make_session(context, Journal(record, recorded), observers)
         sessions.append(session)
         return session
 

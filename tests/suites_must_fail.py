@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import pickle
 from typing import Any
 
 import numpy as np
@@ -37,6 +38,76 @@ from maia_core.types import (
     UnitInfo,
     Usage,
 )
+
+# --- runners ---------------------------------------------------------------------------------------------------------
+
+
+class InTurn:
+    """This process, one after another."""
+
+    def map(self, function, items):
+        return map(function, items)
+
+
+class Runner(suites.RunnerSuite):
+    processes = False
+    broken: Any = InTurn
+
+    @pytest.fixture
+    def runner(self):
+        return self.broken()
+
+
+class TestRunner(Runner):
+    """In order: nothing must be caught."""
+
+    catches = ()
+
+
+class TestRunnerThatSortsByWhatIsReadyFirst(Runner):
+    class broken:
+        def map(self, function, items):
+            return sorted(map(function, items), reverse=True)
+
+    catches = ("test_results_come_in_the_order_of_the_items",)
+
+
+class TestRunnerThatTriesTwice(Runner):
+    class broken:
+        def map(self, function, items):
+            items = list(items)
+            list(map(function, items))
+            return map(function, items)
+
+    catches = ("test_every_item_is_worked_on_once",)
+
+
+class TestRunnerThatSendsTheFunctionWithEachItem(Runner):
+    class broken:
+        def map(self, function, items):
+            return (pickle.loads(pickle.dumps(function))(item) for item in items)
+
+    catches = ("test_a_worker_keeps_the_function",)
+
+
+class TestRunnerThatSwallowsErrors(Runner):
+    class broken:
+        def map(self, function, items):
+            for item in items:
+                with contextlib.suppress(Exception):
+                    yield function(item)
+
+    catches = ("test_what_the_function_raises_arrives_in_its_turn",)
+
+
+class TestRunnerThatNeedsItems(Runner):
+    class broken:
+        def map(self, function, items):
+            first = next(iter(items))
+            return map(function, [first, *items])
+
+    catches = ("test_it_can_be_used_again_and_for_nothing",)
+
 
 # --- systems ---------------------------------------------------------------------------------------------------------
 

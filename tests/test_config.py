@@ -59,6 +59,12 @@ def test_wrong_file_names_file_key_and_what_is_allowed(tmp_path, text, says):
         load(_write(tmp_path, text))
 
 
+def test_what_the_command_line_set_is_its_fault(tmp_path):
+    (tmp_path / "maia.toml").write_text("seed = 3\n")
+    with pytest.raises(UsageError, match=r"^the command line: 'limits\.turns'"):
+        load(tmp_path / "maia.toml", [("limits.turns", "abc")])
+
+
 def test_missing_file_is_named(tmp_path):
     with pytest.raises(UsageError, match=r"nowhere\.toml"):
         load(tmp_path / "nowhere.toml")

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image as PILImage
 
-from maia_core.errors import RecordError
+from maia_core.errors import RecordError, ToolError
 from maia_core.progress import JsonProgress
 from maia_core.record import (
     HostCall,
@@ -277,9 +277,41 @@ def test_a_journal_that_would_fill_the_memory_is_refused_before_it_is_read(folde
 def test_a_picture_that_would_fill_the_memory_is_refused_before_it_is_read(folder):
     """A few kilobytes of PNG may hold any number of pixels."""
     (folder / "images").mkdir(parents=True)
-    PILImage.new("RGB", (4097, 4096)).save(folder / "images" / f"{'a' * 32}.png")
-    with pytest.raises(RecordError, match="4097x4096 pixels; at most 16,777,216"):
-        ImageStore(folder / "images").load("a" * 32, False, 4097, 4096)
+    PILImage.new("1", (8001, 8000)).save(folder / "images" / f"{'a' * 32}.png")
+    with pytest.raises(RecordError, match="8001x8000 pixels; at most 64,000,000"):
+        ImageStore(folder / "images").load("a" * 32, False, 8001, 8000)
+    with pytest.raises(RecordError, match="8001x8000 pixels; its record says 80x80"):
+        ImageStore(folder / "images").load("a" * 32, False, 80, 80)
+
+
+@pytest.mark.parametrize(("limit", "most"), [("MAX_LINE", 5000), ("MAX_VALUES", 2000), ("MAX_BYTES", 5000)])
+def test_what_is_written_can_be_read(folder, monkeypatch, limit, most):
+    """A run that was paid for must not end in a record that nobody can read: the call that is too much is refused."""
+    monkeypatch.setattr(f"maia_core.record.{limit}", most)
+    long = HostCall(turn=1, order=0, method="tools.t", arguments_hash="0" * 32, result=[1.0] * 3000)
+    writer = RunWriter.create(folder, _manifest())
+    writer.append(Noted(text="one"))
+    for _ in range(2):
+        with pytest.raises(ToolError, match="less at once"):
+            writer.append(long)
+    writer.append(long.model_copy(update={"result": None, "error": "too long"}))
+    writer.close()
+    writer = RunWriter.reopen(folder)
+    with pytest.raises(RecordError, match="as long as a record may be"):
+        writer.append(Noted(text="[" * 6000))
+    writer.append(RunOutcome(status="answered"))
+    writer.close()
+    assert RunReader(folder).outcome.status == "answered"
+    assert len(RunReader(folder).events) == 3
+
+
+def test_a_title_is_cut_and_survives_the_record(folder):
+    """A prompt of 150,000 characters would stand under every image made of it, as often as it is shown."""
+    image = disc("red").retitled("a red disc " * 20_000)
+    assert len(image.title) == 1000
+    assert image.title.endswith("…")
+    _write(folder, MessageAdded(message=Message.of("user", image)))
+    assert RunReader(folder).events[0].message.images[0].title == image.title
 
 
 @pytest.mark.parametrize("mask", [0o077, 0o022, 0o002])

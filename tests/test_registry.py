@@ -110,6 +110,18 @@ def test_name_that_a_terminal_would_obey_is_left_out_and_named(world):
     assert "\\x1b[2Jbad" in problems[0].plugin
 
 
+def test_metadata_that_cannot_be_read_stops_no_other(world):
+    """One broken distribution must not take every command with it, `maia plugins doctor` among them."""
+    world.add("good", [("maia.tools", "fine = good:Thing")], FACTORY)
+    world.add("mangled", [("maia.tools", "odd = mangled:Thing")])
+    (world.folder / "mangled-1.0.dist-info" / "METADATA").write_bytes(b"Metadata-Version: 2.1\nName: \xff\xfe\n")
+    world.add("malformed", [("maia.commands", "foo = !!bad")])
+    registry = world.registry()
+    assert [plugin.name for plugin in registry.of_kind("tool")] == ["fine"]
+    [malformed] = registry.of_kind("command")
+    assert malformed.about == "what it is"
+
+
 def test_stale_entry_point_says_reinstall(world):
     world.add("thing", [("maia.generators", "gone = thing:Gone")], FACTORY)
     with pytest.raises(PluginError, match="reinstall"):

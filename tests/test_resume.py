@@ -2,10 +2,12 @@
 
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
@@ -21,7 +23,7 @@ from maia_core.registry import installed
 from maia_core.replay import Journal
 from maia_core.testing.fakes import FAKE_RUN, FakeGenerator, ScriptedBackbone, fake_parts
 from maia_core.testing.records import timeless
-from maia_core.types import Execution
+from maia_core.types import Execution, Usage
 
 STATEFUL = [
     FAKE_RUN[0],
@@ -147,6 +149,44 @@ def test_a_run_that_does_not_repeat_stops_and_is_named(tmp_path):
     assert "does not repeat as recorded" in outcome.reason
 
 
+def test_where_objects_lay_in_memory_is_no_result(tmp_path):
+    """`print(map(len, x))` is a slip that everybody makes; another worker prints another address."""
+    slip = "[CODE]:\n```python\ndef run_experiment(system, tools):\n    print(map(len, []))\n    return object()\n```"
+    replies = [STATEFUL[0], slip, *STATEFUL[1:]]
+    whole, _, _ = _run(tmp_path / "run", replies=replies)
+    ran = next(event for event in RunReader(tmp_path / "run").of_type(Executed) if event.turn == 2)
+    events = []
+    for event in RunReader(tmp_path / "run").events[:-3]:
+        if event == ran:  # As another worker would have printed it.
+            printed = {
+                name: re.sub("0x[0-9a-f]+", "0x7f1234567890", getattr(ran.execution, name) or "")
+                for name in ("stdout", "value")
+            }
+            event = ran.model_copy(update={"execution": ran.execution.model_copy(update=printed)})
+            assert event != ran
+        events.append(event)
+    folder = tmp_path / "again"
+    shutil.copytree(tmp_path / "run", folder)
+    outcome, _, _ = _run(folder, events, replies=replies)
+    assert (outcome.status, outcome.explanation) == ("answered", whole.explanation)
+
+
+def test_what_engines_used_while_the_backbone_was_asked_is_in_the_record(make_fake_session):
+    """A blind backbone has images described; a run that goes on must not forget what that cost."""
+
+    class Blind(ScriptedBackbone):
+        def complete(self, messages, limits):
+            context.spend(Usage(cost=0.5))
+            return super().complete(messages, limits)
+
+    events = []
+    session = make_fake_session(record=events.append)
+    context = session.context
+    assert run(session, Blind([FAKE_RUN[-1]])).usage.cost == 0.5
+    resumed = make_fake_session(recorded=events[:-1])
+    assert run(resumed, ScriptedBackbone([])).usage.cost == 0.5
+
+
 def test_two_processes_cannot_write_one_run(tmp_path):
     _run(tmp_path / "run", cut_at=5)
     writer = RunWriter.reopen(tmp_path / "run")
@@ -189,6 +229,26 @@ def test_tool_that_hangs_ends_the_run_and_not_the_patience(make_fake_session):
     ]
     outcome = run(session, ScriptedBackbone(script))
     assert (outcome.status, "limits.call_seconds" in outcome.reason) == ("failed", True)
+
+
+def test_tool_that_comes_too_late_does_nothing_to_the_next_run(make_fake_session):
+    """A sweep goes on with the same context; the time, images and dollars of one unit are not those of another."""
+    ended = threading.Event()
+
+    class Late(FakeGenerator):
+        def generate(self, prompts, seeds):
+            time.sleep(0.5)
+            try:
+                context.spend(Usage(cost=3.0))
+            finally:
+                ended.set()
+
+    session = make_fake_session(parts={"generator": Late()}, limits={"call_seconds": 0.1})
+    context = session.context
+    run(session, ScriptedBackbone([STATEFUL[1]]))
+    context.restart(context.config.system)
+    assert ended.wait(10)
+    assert context.spent.cost == 0
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,11 @@
 import inspect
+import sys
 
 import pytest
 
 from maia_core.agent import run
 from maia_core.context import Context
-from maia_core.errors import BackboneError, UsageError
+from maia_core.errors import BackboneError, RunError, UsageError
 from maia_core.hookspecs import hookimpl
 from maia_core.record import HostCall, MessageAdded, Noted, Replied, RunOutcome
 from maia_core.testing.fakes import FAKE_RUN, FakeDataset, FakeGenerator, ScriptedBackbone, fake_parts
@@ -157,6 +158,12 @@ def test_failing_backbone_ends_the_run_with_one_line(make_fake_session):
         assert "no route" in outcome.reason
 
 
+def test_fault_of_a_backbone_is_noted_with_its_traceback(make_fake_session):
+    events = []
+    run(make_fake_session(record=events.append), ScriptedBackbone([KeyError("choices")]))
+    assert any("Traceback" in event.text and "choices" in event.text for event in events if isinstance(event, Noted))
+
+
 def test_interrupt_is_recorded_and_raised(make_fake_session):
     events = []
     with pytest.raises(KeyboardInterrupt):
@@ -201,6 +208,33 @@ def test_fault_inside_a_tool_is_told_without_a_host_traceback_and_noted(make_fak
     assert "deep inside" not in execution.error
     assert "test_session.py" not in execution.error
     assert any("test_session.py" in event.text for event in events if isinstance(event, Noted))
+
+
+def test_a_fault_in_the_validation_of_a_tools_own_data_is_no_argument_error(make_fake_session):
+    class Faulty(FakeGenerator):
+        def generate(self, prompts, seeds):
+            return Usage(cost="dear")
+
+    events = []
+    session = make_fake_session(record=events.append, parts={"generator": Faulty()})
+    execution = session.execute("def run_experiment(system, tools):\n    tools.text2image(['red'])\n")
+    assert "tools.text2image failed (ValidationError)" in execution.error
+    assert "prompts" not in execution.error
+    assert any("Traceback" in event.text for event in events if isinstance(event, Noted))
+
+
+def test_what_was_spent_counts_where_a_call_ends_the_run(make_fake_session):
+    class Dear(FakeGenerator):
+        def generate(self, prompts, seeds):
+            session.context.spend(Usage(cost=1.0))
+            if len(prompts) > 1:
+                raise RunError("the service is gone")
+            return super().generate(prompts, seeds)
+
+    session = make_fake_session(parts={"generator": Dear()})
+    program = _program("tools.text2image(['red'])\n    tools.text2image(['red', 'blue'])")
+    outcome = run(session, ScriptedBackbone([program]))
+    assert (outcome.status, outcome.usage.cost) == ("failed", 2.0)
 
 
 def test_what_no_program_can_mend_ends_the_run(make_fake_session):
@@ -317,12 +351,22 @@ def test_observer_that_fails_is_noted_and_ends_nothing(make_fake_session):
         def turn_ended(self):
             raise AssertionError
 
+    class Leaving:
+        @hookimpl
+        def turn_finished(self):
+            sys.exit(3)
+
+        @hookimpl
+        def should_stop(self):
+            return False  # As `session.state.turns and "reason"` may.
+
     events, watcher = [], _Watcher()
-    session = make_fake_session(record=events.append, observers=[Failing(), Misspelt(), watcher])
+    session = make_fake_session(record=events.append, observers=[Failing(), Misspelt(), Leaving(), watcher])
     assert run(session, ScriptedBackbone([ANSWER])).status == "answered"
     notes = [event.text for event in events if isinstance(event, Noted)]
     assert any("Failing failed in turn_finished: RuntimeError: oh no" in note for note in notes)
     assert any("Misspelt is left out" in note for note in notes)
+    assert any("Leaving failed in turn_finished: SystemExit: 3" in note for note in notes)
     assert watcher.heard[-1] == "answered"
 
 

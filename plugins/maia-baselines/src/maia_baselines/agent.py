@@ -80,7 +80,9 @@ def before_tests(record: RunReader, outcome: RunOutcome, context: Context) -> Ru
         answer=answer.model_dump(mode="json"),
         explanation=task.explanation(answer),
         turns=last,
-        usage=sum((event.usage for event in calls), sum((event.reply.usage for event in replies), Usage())),
+        usage=sum(
+            (event.usage for event in calls), sum((event.reply.usage + event.engines for event in replies), Usage())
+        ),
         seconds=sum(event.seconds for event in replies) + sum(event.execution.seconds for event in programs),
     )
 

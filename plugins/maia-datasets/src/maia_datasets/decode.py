@@ -11,6 +11,7 @@ from pydantic import Field
 
 from maia_core.config import PluginConfig
 from maia_core.errors import UnreadableImage, one_line
+from maia_core.record import ImageStore
 from maia_core.types import Image
 
 DECODING = 1
@@ -21,6 +22,8 @@ FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
 
 MAX_BYTES = 512 << 20
 """A larger file is not read into memory."""
+
+MOST_MEGAPIXELS = ImageStore.MAX_PIXELS / 1e6
 
 _TURNS = {
     2: PILImage.Transpose.FLIP_LEFT_RIGHT,
@@ -37,8 +40,8 @@ _TURNS = {
 class ImageOptions(PluginConfig):
     """Options of every data set of encoded images."""
 
-    max_megapixels: float = Field(64.0, gt=0, le=178)
-    """Larger images are not decoded: a small file can unpack to any size. (178 is where Pillow refuses.)"""
+    max_megapixels: float = Field(MOST_MEGAPIXELS, gt=0, le=MOST_MEGAPIXELS)
+    """Larger images are not decoded: a small file can unpack to any size. At most 64: what a run's record takes."""
     jpeg_side: int = Field(0, ge=0)
     """Decode JPEGs at 1/2, 1/4 or 1/8 of their size where no side gets shorter than this; 0: at full size. Large
     photographs are read several times faster, with slightly other pixels than a full decoding has after a resize."""

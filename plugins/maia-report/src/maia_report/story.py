@@ -238,7 +238,7 @@ class Story:
     @cached_property
     def usage(self) -> Usage:
         """Tokens and cost of all replies, and of engines that are paid services."""
-        replies = [step.reply.reply.usage for step in self.steps if step.reply]
+        replies = [step.reply.reply.usage + step.reply.engines for step in self.steps if step.reply]
         tests = (step.verified.usage for step in self.steps if step.verified)
         return sum((*replies, *tests, *(call.usage for step in self.steps for call in step.calls)), Usage())
 
