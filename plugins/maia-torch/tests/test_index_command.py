@@ -90,7 +90,9 @@ def test_an_index_that_was_copied_here_can_be_used(run, tmp_path):
     built(run, "--out", "mine")
     (tmp_path / "cache").rename(tmp_path / "old-cache")
     assert run("list", data=False).stdout == ""
-    assert run("use", "mine", data=False).exit_code == 0
+    used = run("use", "mine", data=False)
+    assert used.exit_code == 0
+    assert "noted: runs on this machine use mine" in used.stderr
     assert "module/net_of_mine.net:prob" in run("list", data=False).stdout
 
 
@@ -167,7 +169,8 @@ def test_clip_dissect_gets_the_activations_on_the_sample(run, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("build", "module/net_of_mine.net:2:1"), "names a unit"),
+        (("build", "module/net_of_mine.net:2:1"), "names a unit; give module/net_of_mine.net alone, and --layers 2"),
+        (("build", "module/net_of_mine.net:2"), "names a layer"),
         (("build", *MODEL, "--layers", "nothing*"), "no layer of module/net_of_mine.net is 'nothing"),
         (("build", *MODEL, "--layers", "5x"), "no layer '5x'"),
         (("build", *MODEL, "--shard", "1/2"), "--out FOLDER"),
@@ -213,7 +216,10 @@ def test_of_several_data_sets_the_one_that_is_chosen_is_meant(run, tmp_path):
     built(run)
     (tmp_path / "images" / "40.png").write_bytes((tmp_path / "images" / "01.png").read_bytes())
     built(run)
-    assert "several indexes" in str(run("show", "module/net_of_mine.net:2:1", data=False).exception)
+    told = str(run("show", "module/net_of_mine.net:2:1", data=False).exception)
+    assert "several indexes" in told
+    assert "give the data set's options (-o dataset.KEY=VALUE), or give the folder" in told
+    assert "--dataset" not in told
     assert "39 images of images" in run("show", "module/net_of_mine.net:2:1").stdout
 
 
@@ -227,11 +233,62 @@ def test_of_several_models_of_one_name_the_one_with_the_given_options_is_meant(r
     for options, shape in ((MODEL[1:], "12 x 12"), (other, "16 x 16")):
         shown = run("show", "module/net_of_mine.net:2", *options, data=False).stdout
         assert shape in shown
-        fingerprints.add(re.search(r"net \(([0-9a-f]{12})\) on images", shown)[1])
+        fingerprints.add(re.search(r"net \(size=.*; ([0-9a-f]{12})\) on images", shown)[1])
     assert len(fingerprints) == 2
     assert all(f"model {fingerprint}" in told for fingerprint in fingerprints)
     told = str(run("show", "module/net_of_mine.net:2", "-o", "size=48", data=False).exception)
     assert "no index of module/net_of_mine.net with these options is known here; `maia exemplars build` with" in told
+
+
+def test_an_index_that_is_not_quite_the_one_asked_for_says_so(run, tmp_path):
+    built(run)
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "1.png").write_bytes((tmp_path / "images" / "01.png").read_bytes())
+    other = ("--dataset", "folder", "-o", "dataset.path=other")
+    shown = run("show", "module/net_of_mine.net:2:1", *other, data=False)
+    assert (
+        "note: this is the index of module/net_of_mine.net with size=32, classes=classes.txt on 40 images of images; "
+        "none with default options is known; none on the data set that is asked for (other, 1 images) is known\n"
+    ) in shown.stderr
+    assert "model with size=32, classes=classes.txt\n38 images of images" in shown.stdout
+    assert "note: this is the index" not in run("show", "module/net_of_mine.net:2:1", *MODEL[1:]).stderr
+    told = run("show", "module/net_of_mine.net:2:1", *MODEL[1:], *other, data=False).stderr
+    assert "none on the data set" in told
+    assert "default options" not in told
+
+
+def test_the_model_without_options_is_preferred_where_none_are_given(run):
+    built(run)
+    assert run("build", MODEL[0], "--layers", "2").exit_code == 0
+    shown = run("show", "module/net_of_mine.net:2:1")
+    assert "this is the index" not in shown.stderr
+    assert "model with" not in shown.stdout
+
+
+def test_an_index_without_recorded_options_says_so(run, tmp_path):
+    built(run, "--out", "mine")
+    sheet = tmp_path / "mine" / "2" / "sheet.json"
+    held = json.loads(sheet.read_text())
+    del held["options"]
+    sheet.write_text(json.dumps(held))
+    shown = run("show", "module/net_of_mine.net:2:1")
+    assert "with options that were not recorded on 40 images of images; whether the model had" in shown.stderr
+
+
+def test_an_incomplete_index_cannot_be_used(run):
+    built(run, "--shard", "2/3", "--out", "part2")
+    told = str(run("use", "part2", data=False).exception)
+    assert "part2 holds 13 to 25 of 40 images only" in told
+    assert "build shards 1/3, 3/3 and join: maia exemplars merge part2 OTHER... --out INDEX" in told
+    assert run("list", data=False).stdout == ""
+
+
+@pytest.mark.parametrize("form", ["parquet", "clip-dissect"])
+def test_a_form_of_all_units_takes_none(run, form, tmp_path):
+    built(run)
+    done = run("export", "module/net_of_mine.net:2", "--format", form, "--out", "x", "--units", "1,2", data=False)
+    assert f"--units is of --format milan; {form} writes all units" in str(done.exception)
+    assert not (tmp_path / "x").exists()
 
 
 def test_of_several_indexes_of_the_same_the_first_is_taken(run):

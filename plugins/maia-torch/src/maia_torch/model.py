@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from maia_core.config import PluginConfig
 from maia_core.context import Context
 from maia_core.errors import UsageError
 from maia_core.protocols import Dataset
@@ -34,6 +35,9 @@ if TYPE_CHECKING:
 DATASETS_KEPT = 4
 """Layers whose measurements over a data set stay in memory."""
 
+RUNNING = ("model", "device", "channels_last", "compile", "quantile")
+"""Options that do not tell one index from another: the name's other half, and how a model runs."""
+
 READERS: dict[str, Callable[[str, int], Readout]] = {"direction": directions_file, "sae": latents_file}
 """What may follow a layer in a reference, `LAYER:direction=FILE`, and what reads the file."""
 
@@ -51,6 +55,17 @@ class TorchModel:
         model = TorchModel(module, Preprocessing(size=224), name="mine")
         activations, masked = model.unit("layer4:12").neuron(images)
     """
+
+    options: dict[str, Any] | None = None
+    """The options that the model was chosen with, but for defaults; None: it was not made from options."""
+
+    def __new__(cls, *given: Any, **named: Any) -> TorchModel:
+        """Keeps the options, which a plugin's constructor takes and does not hand on."""
+        made = super().__new__(cls)
+        config = named.get("config", given[0] if given else None)
+        if isinstance(config, PluginConfig):
+            made.options = config.model_dump(mode="json", exclude_defaults=True, exclude=set(RUNNING))
+        return made
 
     def __init__(
         self,

@@ -39,6 +39,12 @@ def list_models(plugin: str | None, pattern: str | None, as_json: bool) -> None:
         click.echo(json.dumps({"name": name}) if as_json else name)
 
 
+def part_of(rest: str) -> str:
+    """Says what stands after a model's name: a layer, or a unit of one."""
+    _, colon, unit = rest.rpartition(":")
+    return "unit" if colon and "=" not in unit else "layer"
+
+
 def _names(plugin: str, pattern: str | None) -> list[str]:
     """Returns the references of a plugin's models.
 
@@ -75,7 +81,8 @@ def show(model: str, options: tuple[str, ...], everything: bool, depth: int | No
     from maia_core.errors import UsageError
 
     if ":" in model:
-        raise UsageError(f"'{model}' names a unit; give the model alone: {model.partition(':')[0]}")
+        name, _, rest = model.partition(":")
+        raise UsageError(f"'{model}' names a {part_of(rest)}; give the model alone: {name}")
     context = Context()
     context.warn_to(lambda line: click.echo(f"note: {_clean(line)}", err=True))
     found = context.model(model, **dict(map(option_value, options)))

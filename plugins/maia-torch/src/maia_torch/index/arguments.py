@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from maia_torch.index.printing import SHORT, note
+from maia_torch.index.printing import SHORT, note, options_of, ranges
 
 if TYPE_CHECKING:
     from maia_core.context import Context
@@ -114,8 +115,9 @@ def target_of(
 ) -> tuple[Path, str, str]:
     """Splits INDEX:LAYER:UNIT or MODEL:LAYER:UNIT into the folder of an index, a layer and a unit ('' where missing).
 
-    Where options of the model are given it is made, and its index is meant and no other. Of several indexes of the same
-    model and data set it is the first.
+    Where options of the model are given it is made, and its index is meant and no other; else one of the model without
+    options is preferred, and one on the run's data set. An index that is not what was asked for is named in a note. Of
+    several indexes of the same model and data set it is the first.
 
     Args:
         target: What was written.
@@ -148,28 +150,77 @@ def target_of(
         raise UsageError(
             f"no index of {target} is known here; `{build}` makes one, `maia exemplars list` lists what there is"
         )
-    if dataset is not None or options:
-        context, given = context_of(dataset, options, file)
-        if given:
-            made = context.model(model, **given).fingerprint
-            known = {folder: sheet for folder, sheet in known.items() if sheet.model_fingerprint == made}
-            if not known:
-                raise UsageError(
-                    f"no index of {model} with these options is known here; `maia exemplars build` with them makes one"
-                )
-        if dataset is not None and len(known) > 1:
-            data = context.dataset.fingerprint
-            known = {folder: sheet for folder, sheet in known.items() if sheet.dataset_fingerprint == data} or known
-    models = {sheet.model_fingerprint for sheet in known.values()}
-    data_sets = {sheet.dataset_fingerprint for sheet in known.values()}
-    if len(models) > 1 or len(data_sets) > 1:
-        ways = ["choose --dataset"] * (len(data_sets) > 1) + ["give the model's options (-o)"] * (len(models) > 1)
-        which = "; ".join(
-            f"{folder} ({sheet.images:,} images of {sheet.dataset}, model {sheet.model_fingerprint[:SHORT]})"
-            for folder, sheet in known.items()
+    known, asked = _asked_for(known, model, context_of(dataset, options, file))
+    if len({_identity(sheet) for sheet in known.values()}) > 1:
+        raise UsageError(_several(target, known))
+    folder, sheet = next(iter(known.items()))
+    if asked:
+        note(f"this is the index of {model} with {options_of(sheet)} on {_data_of(sheet)}; {asked}")
+    return folder, layer, unit
+
+
+def _asked_for(
+    known: dict[Path, Sheet], model: str, chosen: tuple[Context, dict[str, Any]]
+) -> tuple[dict[Path, Sheet], str]:
+    """Returns the indexes that are nearest to what is asked for, and what they are not of all that, in words.
+
+    Raises:
+        UsageError: options of the model were given, and no index is of such a model.
+    """
+    from maia_core.errors import MaiaError, UsageError
+
+    context, given = chosen
+    known = {folder: sheet for folder, sheet in known.items() if sheet.complete} or known
+    lacks = ""
+    if given:
+        made = context.model(model, **given).fingerprint
+        known = {folder: sheet for folder, sheet in known.items() if sheet.model_fingerprint == made}
+        if not known:
+            raise UsageError(
+                f"no index of {model} with these options is known here; `maia exemplars build` with them makes one"
+            )
+    else:
+        plain = {folder: sheet for folder, sheet in known.items() if sheet.options == {}}
+        unsure = any(sheet.options is None for sheet in known.values())
+        lack = (
+            "whether the model had its default options is not known" if unsure else "none with default options is known"
         )
-        raise UsageError(f"several indexes of {target} are known; {', '.join(ways)}, or give the folder: {which}")
-    return next(iter(known)), layer, unit
+        known, lacks = plain or known, "" if plain else lack
+    try:
+        data = context.dataset
+        same = {folder: sheet for folder, sheet in known.items() if sheet.dataset_fingerprint == data.fingerprint}
+        data_lack = (
+            "" if same else f"none on the data set that is asked for ({data.name}, {len(data):,} images) is known"
+        )
+    except MaiaError:  # Looking at an index needs no data set.
+        same, data_lack = {}, f"the data set that is asked for ({context.config.dataset.name}) cannot be compared"
+    return same or known, "; ".join(filter(None, (lacks, data_lack)))
+
+
+def _several(target: str, known: Mapping[Path, Sheet]) -> str:
+    """Says what tells several indexes apart, and how one of them is chosen."""
+    sheets = known.values()
+    ways = []
+    if len({sheet.dataset for sheet in sheets}) > 1:
+        ways.append("choose --dataset")
+    elif len({sheet.dataset_fingerprint for sheet in sheets}) > 1:
+        ways.append("give the data set's options (-o dataset.KEY=VALUE)")
+    if len({sheet.model_fingerprint for sheet in sheets}) > 1:
+        ways.append("give the model's options (-o)")
+    which = "; ".join(
+        f"{folder} ({_data_of(sheet)}, model {sheet.model_fingerprint[:SHORT]} with {options_of(sheet)})"
+        for folder, sheet in known.items()
+    )
+    return f"several indexes of {target} are known; {', '.join(ways)}, or give the folder: {which}"
+
+
+def _data_of(sheet: Sheet) -> str:
+    part = "" if sheet.complete else f", of which it holds {ranges(sheet)}"
+    return f"{sheet.images:,} images of {sheet.dataset}{part}"
+
+
+def _identity(sheet: Sheet) -> tuple[str, str]:
+    return sheet.model_fingerprint, sheet.dataset_fingerprint
 
 
 def _split(rest: str) -> tuple[str, str]:

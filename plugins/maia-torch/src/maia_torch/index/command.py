@@ -20,7 +20,18 @@ from maia_torch.index.arguments import (
     target_of,
     unit_of,
 )
-from maia_torch.index.printing import ProgressLine, clean, facts, note, print_summary, print_unit, ranges, write_picture
+from maia_torch.index.printing import (
+    ProgressLine,
+    clean,
+    facts,
+    missing_of,
+    note,
+    options_of,
+    print_summary,
+    print_unit,
+    ranges,
+    write_picture,
+)
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -101,9 +112,11 @@ def build(
     from maia_torch.index.build import build as run
     from maia_torch.index.folder import Index, cache_folder, note_folder
     from maia_torch.index.options import Options
+    from maia_torch.systems import part_of
 
     if ":" in model:
-        raise UsageError(f"'{model}' names a unit; give the model alone, and --layers {model.split(':')[1]}")
+        name, _, rest = model.partition(":")
+        raise UsageError(f"'{model}' names a {part_of(rest)}; give {name} alone, and --layers {rest.split(':')[0]}")
     context, given = context_of(dataset, options, config_file)
     data = context.dataset
     span = span_of(shard, len(data))
@@ -164,7 +177,7 @@ def list_indexes() -> None:
             sheet = index.layer(name).sheet
             click.echo(
                 f"{clean(sheet.model)}:{clean(name)}  {sheet.units:,} units, {sheet.count:,} images of "
-                f"{clean(sheet.dataset)}  {clean(folder)}"
+                f"{clean(sheet.dataset)}{f', {options_of(sheet)}' if sheet.options else ''}  {clean(folder)}"
             )
 
 
@@ -181,8 +194,15 @@ def use(folder: Path) -> None:
     if not sheets:
         raise UsageError(f"{folder} holds no exemplar index")
     for sheet in sheets:
+        if not sheet.complete:
+            raise UsageError(
+                f"{folder} holds {ranges(sheet)} of {sheet.images:,} images only, and runs use whole indexes: build "
+                f"{missing_of(sheet)} and join: maia exemplars merge {folder} OTHER... --out INDEX"
+            )
+    for sheet in sheets:
         note_folder(cache_dir(), sheet.model_fingerprint, sheet.dataset_fingerprint, folder)
     print_summary(folder, index.layers())
+    click.echo(f"noted: runs on this machine use {clean(folder)} where it lies", err=True)
 
 
 @exemplars.command()
@@ -235,7 +255,7 @@ def show(
     "paper's code read them. clip-dissect: activations on the uniform sample.",
 )
 @click.option("--out", required=True, type=OUT, help="Folder to write into.")
-@click.option("--units", help="milan: numbers of the units, with commas [default: all; 2 MB each].")
+@click.option("--units", help="milan only: numbers of the units, with commas [default: all; 2 MB each].")
 @click.option("--quantile", default=0.99, show_default=True, type=click.FloatRange(0, 1), help="milan: of the masks.")
 @dataset_options
 def export(
@@ -256,6 +276,8 @@ def export(
     folder, layer, unit = target_of(target, dataset, options, config_file)
     if unit:
         raise UsageError("whole layers are exported; leave out the unit (milan takes --units)")
+    if units is not None and form != "milan":
+        raise UsageError(f"--units is of --format milan; {form} writes all units: leave out --units")
     index = Index(folder)
     layers = [index.layer(name) for name in ([layer] if layer else index.layers())]
     if form == "parquet":

@@ -109,5 +109,6 @@ def _sheet(found: Finished, sampled: int) -> Sheet:
         fast="" if found.error is None else FAST,
         labels=labels,
         preprocessing=json.loads(json.dumps(dataclasses.asdict(model.preprocess))),
+        options=model.options,
         made_with={name: metadata.version(name) for name in ("maia-torch", "torch", "numpy")},
     )

@@ -78,6 +78,7 @@ class Sheet(Data):
             exemplars are measured in the network's own in any case.
         labels: Names of the units where they have some.
         preprocessing: Fields of the `maia_torch.Preprocessing`.
+        options: Options of the model that are not its defaults (`weights`); None where they are not known.
         made_with: Versions of what made it.
     """
 
@@ -100,6 +101,7 @@ class Sheet(Data):
     fast: str = ""
     labels: tuple[str, ...] = ()
     preprocessing: dict[str, JsonValue] = Field(default_factory=dict)
+    options: dict[str, JsonValue] | None = None
     made_with: dict[str, str] = Field(default_factory=dict)
 
     @property

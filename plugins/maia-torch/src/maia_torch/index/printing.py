@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Sequence
-from itertools import islice
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +23,10 @@ SHORT = 12
 """Digits of a fingerprint that are shown."""
 
 
+MOST_SHARDS = 64
+"""Shards of one data set that an incomplete index is recognised as some of."""
+
+
 def print_summary(folder: Path, layers: Sequence[str] | None) -> None:
     from maia_core.errors import UsageError
     from maia_torch.index.folder import Index
@@ -35,7 +39,8 @@ def print_summary(folder: Path, layers: Sequence[str] | None) -> None:
     first = sheets[0]
     part = "" if first.complete else f" ({ranges(first)})"
     unread = f", {first.skipped:,} unreadable" if first.skipped else ""
-    model = f"{clean(first.model)} ({clean(first.model_fingerprint[:SHORT])})"
+    chosen = f"{options_of(first)}; " if first.options else ""
+    model = f"{clean(first.model)} ({chosen}{clean(first.model_fingerprint[:SHORT])})"
     click.echo(f"{model} on {clean(first.dataset)}: {first.count:,} images{part}{unread}")
     width = max(len(clean(sheet.layer)) for sheet in sheets)
     for sheet in sheets:
@@ -56,6 +61,8 @@ def facts(unit: Unit, k: int) -> dict[str, Any]:
     best = zip(unit.values.tolist(), unit.places.tolist(), unit.ids(), unit.positions, strict=True)
     return {
         "model": sheet.model,
+        "model_options": sheet.options,
+        "model_fingerprint": sheet.model_fingerprint,
         "layer": sheet.layer,
         "unit": unit.number,
         "label": unit.label,
@@ -76,6 +83,8 @@ def print_unit(unit: Unit, k: int) -> None:
     label = "" if unit.label == str(unit.number) else f" ({unit.number})"
     click.echo(click.style(f"{clean(sheet.model)}:{clean(sheet.layer)}:{clean(unit.label)}{label}", bold=True))
     part = "" if sheet.complete else f", of {sheet.images:,}"
+    if sheet.options:
+        click.echo(f"model with {options_of(sheet)}")
     click.echo(f"{known.count:,} images of {clean(known.dataset)}{part}, {known.skipped:,} unreadable")
     spread = "  ".join(f"{q:g}: {value:.4g}" for q, value in zip(QUANTILES, known.quantiles, strict=True))
     click.echo(f"activation  mean {known.mean:.4g}, standard deviation {known.std:.4g}\nquantiles   {spread}")
@@ -149,6 +158,27 @@ def _duration(seconds: float) -> str:
 
 def ranges(sheet: Sheet) -> str:
     return ", ".join(f"{first:,} to {last - 1:,}" for first, last in sheet.ranges)
+
+
+def options_of(sheet: Sheet) -> str:
+    """Says with which options the model of an index was made."""
+    if sheet.options is None:
+        return "options that were not recorded"
+    return clean(", ".join(f"{key}={value}" for key, value in sheet.options.items())) or "default options"
+
+
+def missing_of(sheet: Sheet) -> str:
+    """Says what an incomplete index lacks: shards where its ranges are those of some `--shard I/N`, else images."""
+    cuts = {place for span in sheet.ranges for place in span}
+    for parts in range(2, MOST_SHARDS + 1):
+        ends = [number * sheet.images // parts for number in range(parts + 1)]
+        if cuts <= set(ends):
+            spans = enumerate(pairwise(ends), 1)
+            lack = [f"{i}/{parts}" for i, (a, b) in spans if not any(x <= a and b <= y for x, y in sheet.ranges)]
+            return f"shard{'s' if len(lack) > 1 else ''} {', '.join(lack)}"
+    ends = [0, *(place for span in sheet.ranges for place in span), sheet.images]
+    gaps = [f"{a:,} to {b - 1:,}" for a, b in zip(ends[::2], ends[1::2], strict=True) if a < b]
+    return f"images {', '.join(gaps)}"
 
 
 def note(line: str) -> None:
