@@ -9,6 +9,7 @@ import json
 import re
 import shutil
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -151,6 +152,53 @@ def test_the_lines_of_the_plots_are_what_the_exemplar_tool_displayed(whole_run: 
     assert [q.percent for q in story.quantiles] == ["50", "75", "90", "95", "99"]
     assert "99 % of the data set lie below" in html
     assert 'class="ref floor"' in html
+
+
+def altered(run: Path, change: Callable[[float], float]) -> Story:
+    """A run's story as if the unit had another activation on every image."""
+    story = Story(RunReader(run))
+    story.exemplars = [(change(activation), image) for activation, image in story.exemplars]
+    story.all_conditions = [
+        replace(c, results=tuple(r.model_copy(update={"activation": change(r.activation)}) for r in c.results))
+        for c in story.all_conditions
+    ]
+    story.floor = min(activation for activation, _ in story.exemplars)
+    story.quantiles = [replace(q, activation=change(q.activation)) for q in story.quantiles]
+    return story
+
+
+def test_exemplars_that_do_not_activate_the_unit_stand_apart(whole_run: Path, parse: Callable[[str], Any]) -> None:
+    story = altered(whole_run, lambda activation: 0.0)
+    # Nothing that was logged changes: the exemplars are a condition of their own.
+    story.exemplars = [(float(n < 5), image) for n, (_, image) in enumerate(story.exemplars)]
+    html = render(story)
+    text = " ".join(parse(html).text.split())
+    assert "5 of the data set’s 15 highest images activate the unit" in text
+    assert "None of 3 conditions activates the unit: the highest mean is 0.00." in text
+    assert "reach the exemplars" not in text
+    assert "lowest exemplar" not in text
+    assert [html.count("<figure", at, html.index("</div>", at)) for at in _grids(html)] == [5, 10]
+
+
+def test_a_unit_that_nothing_activates_is_called_so(whole_run: Path, parse: Callable[[str], Any]) -> None:
+    html = render(altered(whole_run, lambda activation: 0.0))
+    text = " ".join(parse(html).text.split())
+    assert "No image of the data set activates the unit" in text
+    assert "3 conditions tested, and nothing activated the unit: 0.00 on every image." in text
+    assert "Highest is" not in text
+    start, end = _grids(html)[0], html.index("</header>")
+    assert set(re.findall(r'class="level" width="([^"]+)%"', html[start:end])) == {"0.0"}
+
+
+def test_a_unit_that_most_images_activate_has_no_idle_exemplars(whole_run: Path) -> None:
+    lowest = min(Story(RunReader(whole_run)).measured)
+    html = render(altered(whole_run, lambda activation: float(activation > lowest)))
+    assert "grid idle" not in html
+    assert "The data set’s 15 highest images" in html
+
+
+def _grids(html: str) -> list[int]:
+    return [found.start() for found in re.finditer('<div class="grid', html)]
 
 
 def test_the_explanations_own_evidence_is_shown(whole_run: Path, tmp_path: Path, parse: Callable[[str], Any]) -> None:

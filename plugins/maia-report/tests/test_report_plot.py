@@ -26,12 +26,18 @@ def test_positions_are_percent_of_the_width_between_the_margins() -> None:
         ([-2, 3], -2, 3),
         ([-8, -1], -8, 0),
         ([2, 2], 1, 3),
+        ([0, 0], 0, 1),
         ([], 0, 1),
         ([math.nan, math.inf, 1e300, 4, 0], 0, 4),
     ],
 )
 def test_a_scale_holds_its_values(values: list[float], low: float, high: float) -> None:
     assert scale(values) == Scale(low, high)
+
+
+def test_a_bar_of_the_lowest_value_is_empty_and_of_the_highest_full() -> None:
+    assert [scale([0, 2, 4]).level(value) for value in (0, 2, 4)] == [0, 50, 100]
+    assert scale([0, 0]).level(0) == 0
 
 
 def test_ticks_are_round_and_within_the_scale() -> None:

@@ -21,7 +21,7 @@ from maia_core.files import write_atomically
 from maia_core.observers import Observers
 from maia_core.record import HostCall, RunReader
 from maia_core.registry import installed
-from maia_core.types import Evidence
+from maia_core.types import Evidence, Image
 from maia_report.pictures import Gallery
 from maia_report.plot import Scale, Strip, drawable, scale, strip
 from maia_report.story import MOST_PROBES, Condition, Story
@@ -32,6 +32,9 @@ MOST_STEPS = 200
 
 MOST_RESULTS = 120
 """More results of one program than this are counted, not shown."""
+
+MOST_EXEMPLARS = 15
+"""Exemplars beside the claim."""
 
 MOST_ROWS = (12, 6)
 """How many conditions a plot shows from the top and from the bottom."""
@@ -52,6 +55,15 @@ class Plot:
     top: Sequence[Row]
     between: int
     bottom: Sequence[Row]
+
+
+@dataclass(frozen=True)
+class Exemplars:
+    """The exemplars beside the claim: those that activate the unit, those that do not, and what is said of them."""
+
+    active: Sequence[tuple[float, Image]]
+    idle: Sequence[tuple[float, Image]]
+    text: str
 
 
 @dataclass(frozen=True)
@@ -112,6 +124,7 @@ def render(story: Story, sections: Sequence[tuple[str, str]] = (), problems: Seq
         config=_flat(story.run.manifest.config),
         answer=_extras(story),
         lead=_lead(story),
+        exemplars=_exemplars(story),
         arguments=lambda call: _arguments(call, story.run),
         style=Markup(style),
         script=Markup(script),
@@ -183,7 +196,7 @@ def _measured(story: Story) -> list[float]:
 
 
 def _levels(story: Story) -> list[float]:
-    floor = [] if story.floor is None else [story.floor]
+    floor = [] if story.bar is None else [story.bar]
     return drawable(floor + [quantile.activation for quantile in story.quantiles])
 
 
@@ -196,8 +209,8 @@ def _references(story: Story, axis: Scale) -> list[Reference]:
         for quantile in story.quantiles
         if quantile.percent in ("50", "95", "99") and drawable([quantile.activation])
     ]
-    if story.floor is not None and drawable([story.floor]):
-        lines.append(Reference("floor", "lowest exemplar", story.floor, axis.x(story.floor)))
+    if story.bar is not None and drawable([story.bar]):
+        lines.append(Reference("floor", "lowest exemplar", story.bar, axis.x(story.bar)))
     return lines
 
 
@@ -218,17 +231,39 @@ def _lead(story: Story) -> str:
     if not tested:
         return "No condition beside the exemplars was logged."
     count = f"{len(tested)} condition{'s' if len(tested) != 1 else ''}"
+    if story.constant:
+        return f"{count} tested, and nothing activated the unit: {number(tested[0].mean)} on every image."
     best, worst = tested[0], tested[-1]
     parts = [f"Highest is “{clean(best.title, 80)}” with a mean of {number(best.mean)}"]
     if worst is not best:
         parts.append(f"lowest “{clean(worst.title, 80)}” with {number(worst.mean)}")
-    if story.floor is None:
+    if story.bar is not None:
+        reach = sum(condition.mean >= story.bar for condition in tested)
+        return (
+            f"{reach} of {count} reach the exemplars: a mean of at least {number(story.bar)}, the lowest exemplar’s "
+            f"activation. {', '.join(parts)}."
+        )
+    if story.floor is None or story.rest is None:
         return f"{count} tested. {', '.join(parts)}."
-    reach = sum(condition.mean >= story.floor for condition in tested)
-    return (
-        f"{reach} of {count} reach the exemplars: a mean of at least {number(story.floor)}, the lowest exemplar’s "
-        f"activation. {', '.join(parts)}."
-    )
+    active = sum(story.activates(condition.mean) for condition in tested)
+    if not active:
+        return f"None of {count} activates the unit: the highest mean is {number(best.mean)}."
+    return f"{active} of {count} activate the unit: a mean above {number(story.rest)}. {', '.join(parts)}."
+
+
+def _exemplars(story: Story) -> Exemplars:
+    """Parts the exemplars that activate the unit from those that fill up the number, and says how many do."""
+    shown = story.exemplars[:MOST_EXEMPLARS]
+    active = [pair for pair in shown if story.activates(pair[0])]
+    idle = [pair for pair in shown if not story.activates(pair[0])]
+    highest = f"the data set’s {len(shown)} highest images" if len(shown) != 1 else "the data set’s highest image"
+    if not idle:
+        text = highest[0].upper() + highest[1:]
+    elif not active:
+        text = f"No image of the data set activates the unit: {number(idle[0][0])} on its highest"
+    else:
+        text = f"{len(active)} of {highest} activate{'s' if len(active) == 1 else ''} the unit"
+    return Exemplars(active, idle, text)
 
 
 def _stated(evidence: Evidence) -> Condition:

@@ -33,6 +33,10 @@ class Scale:
         share = (value - self.low) / (self.high - self.low)
         return round(MARGIN + (100 - 2 * MARGIN) * min(max(share, 0.0), 1.0), 3)
 
+    def level(self, value: float) -> float:
+        """Returns how far a bar of a value reaches, in percent: nothing at the low end, so that 0 is seen to be 0."""
+        return round(100 * min(max((value - self.low) / (self.high - self.low), 0.0), 1.0), 3)
+
     def ticks(self, most: int = 6) -> list[float]:
         """Returns at most `most` round values within the scale: multiples of 1, 2 or 5 times a power of ten."""
         rough = (self.high - self.low) / most
@@ -73,8 +77,9 @@ def scale(values: Iterable[float]) -> Scale:
     elif 0.75 * low < high < 0:
         high = 0.0
     if high - low <= 1e-9 * max(abs(low), abs(high)):
-        padding = abs(high) / 2 or 1.0
-        low, high = low - padding, high + padding
+        # Where all is 0 the marks belong at the low end: in the middle they would look like half of something.
+        padding = abs(high) / 2
+        low, high = (low - padding, high + padding) if padding else (0.0, 1.0)
     return Scale(low, high)
 
 

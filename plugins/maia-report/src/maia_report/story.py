@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import statistics
 from collections import Counter
@@ -286,6 +287,42 @@ class Story:
         return next((floor for floor in reversed(floors) if floor is not None), None)
 
     @cached_property
+    def measured(self) -> list[float]:
+        """Every finite activation that the record holds: exemplars, results, images of the test, the data set's."""
+        found = [activation for activation, _ in self.exemplars]
+        found += [activation for condition in self.all_conditions for activation in condition.activations]
+        found += [probe.activation for probe in self.verdict.probes] if self.verdict else []
+        return [value for value in found + [q.activation for q in self.quantiles] if math.isfinite(value)]
+
+    @cached_property
+    def constant(self) -> bool:
+        """True where every image has the same activation: nothing moved the unit."""
+        return bool(self.measured) and not _above(max(self.measured), min(self.measured))
+
+    @cached_property
+    def rest(self) -> float | None:
+        """The activation of images that do not activate the unit; None where the record does not say.
+
+        The data set's median. Where no exemplar is above it, the lowest that was measured: the unit is active for most
+        images, or for none.
+        """
+        if self.constant:
+            return min(self.measured)
+        median = next((quantile.activation for quantile in self.quantiles if quantile.percent == "50"), None)
+        if median is None or any(_above(activation, median) for activation, _ in self.exemplars):
+            return median
+        return min(self.measured)
+
+    def activates(self, activation: float) -> bool:
+        """Returns whether an activation is above that of images that do not activate the unit, as far as is known."""
+        return self.rest is None or _above(activation, self.rest)
+
+    @property
+    def bar(self) -> float | None:
+        """The exemplars' floor where reaching it means something: it is above what any image has."""
+        return self.floor if self.floor is not None and self.activates(self.floor) else None
+
+    @cached_property
     def quantiles(self) -> list[Quantile]:
         """How the activation is distributed over the data set, as the exemplar tool displayed it."""
         for step in self.steps:
@@ -373,6 +410,11 @@ def _identity(part: Part) -> str:
 
 def _clean_id(image: Image) -> str:
     return image.clean.id if image.clean else image.id
+
+
+def _above(activation: float, level: float) -> bool:
+    # The exemplar tool shows the data set's quantiles with four digits.
+    return activation > level + 5e-4 * abs(level)
 
 
 def _by_mean(condition: Condition) -> tuple[bool, float]:
