@@ -197,19 +197,62 @@ def test_a_unit_that_most_images_activate_has_no_idle_exemplars(whole_run: Path)
     assert "The data set’s 15 highest images" in html
 
 
+def final(run: Path, to: Path, **changes: Any) -> Path:
+    """Copies a run and changes its outcome; a change of a dictionary is added to it."""
+    folder = shutil.copytree(run, to / "run")
+    lines = (folder / "journal.jsonl").read_text().splitlines()
+    last = json.loads(lines[-1])
+    for key, change in changes.items():
+        last[key] = last[key] | change if isinstance(change, dict) and last.get(key) else change
+    (folder / "journal.jsonl").write_text("\n".join([*lines[:-1], json.dumps(last)]) + "\n")
+    return folder
+
+
+def test_a_list_of_flat_objects_is_a_table(whole_run: Path, tmp_path: Path, parse: Callable[[str], Any]) -> None:
+    units: list[dict[str, Any]] = [{"unit": n, "evidence": f"<b>AUC</b> 0.{n}"} for n in range(300)]
+    answer = {"units": [*units[:1], {"unit": 7, "note": "late"}, *units[2:]], "mixed": [{"a": [1]}, {"a": 2}]}
+    page = parse(render_run(final(whole_run, tmp_path, answer=answer)))
+    assert [*page.by_element["caption"]] == ["units"]
+    assert len(page.of_class("records")) == 1
+    assert all(text in page.text for text in ("evidence", "note", "late", "<b>AUC</b> 0.199", "… 100 more rows"))
+    assert "<b>AUC</b> 0.200" not in page.text
+    assert "[{a: [1]}, {a: 2}]" in page.text
+    assert (page.misnested, page.open) == ([], [])
+
+
+HELD = {"claim": "it holds", "passed": True, "effect": 0.9, "low": 0.8, "high": 1.0, "measure": "AUC", "required": 0.7}
+FELL = {**HELD, "claim": "it falls", "passed": False}
+
+
+@pytest.mark.parametrize(
+    ("verdict", "says", "colour"),
+    [
+        (None, "Answered, not tested", "answered not-tested"),
+        ({"passed": False, "measured": False, "summary": "No."}, "Answered, not confirmed", "answered not-confirmed"),
+        (
+            {"passed": False, "summary": "", "checks": [HELD, FELL, HELD]},
+            "2 of 3 checks hold",
+            "answered not-confirmed",
+        ),
+        ({"passed": True, "summary": "", "checks": [HELD]}, "Verified on fresh images", "answered"),
+    ],
+)
+def test_only_an_answer_that_held_looks_confirmed(
+    whole_run: Path, tmp_path: Path, parse: Callable[[str], Any], verdict: Any, says: str, colour: str
+) -> None:
+    page = parse(render_run(final(whole_run, tmp_path, verdict=verdict)))
+    assert says in page.text
+    assert page.of_class("status")[0]["class"] == f"status {colour}"
+    assert bool(page.of_class("unconfirmed")) == (verdict is not None and not verdict["passed"])
+
+
 def _grids(html: str) -> list[int]:
     return [found.start() for found in re.finditer('<div class="grid', html)]
 
 
 def test_the_explanations_own_evidence_is_shown(whole_run: Path, tmp_path: Path, parse: Callable[[str], Any]) -> None:
-    folder = shutil.copytree(whole_run, tmp_path / "run")
-    lines = (folder / "journal.jsonl").read_text().splitlines()
-    last = json.loads(lines[-1])
-    last["explanation"]["evidence"] = [
-        {"condition": "held-out reds", "activations": [2.0, 2.5, 3.0], "expected": "high"}
-    ]
-    last["answer"]["verdict"] = "SELECTIVE"
-    (folder / "journal.jsonl").write_text("\n".join([*lines[:-1], json.dumps(last)]) + "\n")
+    evidence = [{"condition": "held-out reds", "activations": [2.0, 2.5, 3.0], "expected": "high"}]
+    folder = final(whole_run, tmp_path, explanation={"evidence": evidence}, answer={"verdict": "SELECTIVE"})
     text = parse(render_run(folder)).text
     assert "held-out reds" in text
     assert "expected high" in text

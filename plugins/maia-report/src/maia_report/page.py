@@ -36,6 +36,9 @@ MOST_RESULTS = 120
 MOST_EXEMPLARS = 15
 """Exemplars beside the claim."""
 
+MOST_RECORDS, MOST_COLUMNS = 200, 12
+"""Rows and columns of a table of the answer: further rows are counted, wider ones are no table."""
+
 MOST_ROWS = (12, 6)
 """How many conditions a plot shows from the top and from the bottom."""
 
@@ -55,6 +58,16 @@ class Plot:
     top: Sequence[Row]
     between: int
     bottom: Sequence[Row]
+
+
+@dataclass(frozen=True)
+class Records:
+    """A part of the answer that is a list of flat objects: a row an object."""
+
+    name: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    left_out: int
 
 
 @dataclass(frozen=True)
@@ -97,6 +110,7 @@ def render(story: Story, sections: Sequence[tuple[str, str]] = (), problems: Seq
         problems: Lines to add to the notes.
     """
     gallery = Gallery(story.images())
+    lines, records = _extras(story)
     axis = scale([*_measured(story), *_levels(story)])
     environment = _environment()
     style, script = _resource("report.css"), _resource("report.js").strip()
@@ -122,7 +136,8 @@ def render(story: Story, sections: Sequence[tuple[str, str]] = (), problems: Seq
         sections=sections,
         notes=[*dict.fromkeys([*story.notes, *problems])],
         config=_flat(story.run.manifest.config),
-        answer=_extras(story),
+        answer=lines,
+        records=records,
         lead=_lead(story),
         exemplars=_exemplars(story),
         arguments=lambda call: _arguments(call, story.run),
@@ -299,18 +314,35 @@ def _flat(config: dict[str, Any], prefix: str = "") -> list[tuple[str, str]]:
     return rows
 
 
-def _extras(story: Story) -> list[tuple[str, str]]:
-    """Returns the parts of the answer that are neither description nor label."""
+def _extras(story: Story) -> tuple[list[tuple[str, str]], list[Records]]:
+    """Returns the parts of the answer that are neither description nor label: as lines, and lists of records."""
     if story.outcome is None:
-        return []
+        return [], []
     details = dict(story.outcome.answer)
     if explanation := story.outcome.explanation:
         details |= explanation.details
-    return [
-        (key, value if isinstance(value, str) else brief(value, 4000))
-        for key, value in details.items()
-        if key not in ("description", "labels")
-    ]
+    # What the page says at its top already, under whatever name a task gives it, is not said again.
+    said = story.outcome.explanation.description if story.outcome.explanation else ""
+    rest = {key: value for key, value in details.items() if key not in ("description", "labels") and value != said}
+    tables = {key: table for key, value in rest.items() if (table := _records(key, value))}
+    lines = [(key, _cell(value, 4000)) for key, value in rest.items() if key not in tables]
+    return lines, list(tables.values())
+
+
+def _records(name: str, value: object) -> Records | None:
+    """Returns a list of flat objects as a table, None for anything else."""
+    if not isinstance(value, list) or not value or not all(isinstance(row, dict) and row for row in value):
+        return None
+    columns = list(dict.fromkeys(column for row in value for column in row))
+    flat = not any(isinstance(cell, list | dict) for row in value for cell in row.values())
+    if not flat or len(columns) > MOST_COLUMNS:
+        return None
+    rows = [[_cell(row[column], 1000) if column in row else "" for column in columns] for row in value[:MOST_RECORDS]]
+    return Records(name, columns, rows, len(value) - len(rows))
+
+
+def _cell(value: object, most: int) -> str:
+    return value if isinstance(value, str) else brief(value, most)
 
 
 def _section(section: object) -> tuple[str, str]:
