@@ -268,6 +268,8 @@ class Session:
     def note(self, text: str) -> None:
         """Adds a line that a reader of the record must know."""
         self.journal.append(Noted(text=text))
+        if not self.journal.replaying:
+            self._observers.tell("noted", text=text)
 
     # How it works inside.
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import click
 
@@ -67,15 +69,17 @@ def main() -> None:
     show = len(arguments) < len(sys.argv) - 1
     try:
         code = maia.main(arguments, prog_name="maia", standalone_mode=False)
-        sys.exit(code if isinstance(code, int) else 0)
+        _leave(code if isinstance(code, int) else 0)
     except click.ClickException as error:
-        error.show()
-        sys.exit(2)
+        context = error.ctx if isinstance(error, click.UsageError) else None
+        hint = f" (`{context.command_path} --help` shows what it takes)" if context else ""
+        click.echo(f"maia: {_clean(error.format_message())}{hint}", err=True)
+        _leave(2)
     except (KeyboardInterrupt, click.Abort) as error:
         if isinstance(error.__cause__, EOFError):  # click takes both for a wish to leave.
             _fail(error.__cause__, show, 1)
         click.echo("\nmaia: interrupted", err=True)
-        sys.exit(130)
+        _leave(130)
     except MaiaError as error:
         _fail(error, show, error.exit_code)
     except OSError as error:
@@ -84,7 +88,22 @@ def main() -> None:
         _fail(error, show, 1)
 
 
-def _fail(error: Exception, show: bool, code: int) -> None:
+def _leave(code: int) -> NoReturn:
+    """Ends the process. A thread that is still at a tool would abort it, if Python were taken apart around it."""
+    import threading
+
+    if any(thread.daemon for thread in threading.enumerate()):
+        import atexit
+
+        atexit._run_exitfuncs()
+        with contextlib.suppress(OSError, ValueError):
+            sys.stdout.flush()
+            sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)
+
+
+def _fail(error: Exception, show: bool, code: int) -> NoReturn:
     if show:
         import traceback
 
@@ -93,7 +112,7 @@ def _fail(error: Exception, show: bool, code: int) -> None:
         click.echo(redacted("".join(traceback.format_exception(error))), err=True, nl=False)
     hint = "" if show or code == 2 else " (--traceback shows where)"
     click.echo(f"maia: {_clean(one_line(error))}{hint}", err=True)
-    sys.exit(code)
+    _leave(code)
 
 
 def _clean(text: str) -> str:
@@ -326,6 +345,10 @@ def sweep(config: RunConfig, units: tuple[str, ...], out: Path, runner: Runner |
     context = click.get_current_context()
     if context.get_parameter_source("system") is click.core.ParameterSource.COMMANDLINE:
         raise click.UsageError("name the units as arguments of `maia sweep`, not with --system")
+    known = {plugin.name for kind in ("model", "system") for plugin in installed().of_kind(kind)}
+    for unit in units:  # Said before the first unit is explained, which takes minutes.
+        if (name := unit.partition(":")[0].partition("/")[0].partition("@")[0]) not in known:
+            raise click.UsageError(f"there is no model or system '{name}'.{did_you_mean(name, known)}")
     failed = done = 0
     observers = [Progress(live=sys.stderr.isatty())]
     for unit, result in launch.sweep(config, units, out, runner=runner, observers=observers):
@@ -366,7 +389,7 @@ def plugins(context: click.Context) -> None:
 
 
 @plugins.command("list")
-@click.argument("kind", required=False, type=click.Choice(KINDS))
+@click.argument("kind", required=False, metavar="[KIND]", type=click.Choice(KINDS))
 def list_plugins(kind: str | None = None) -> None:
     """List the installed plugins, of one KIND or all."""
     found = installed().of_kind(kind) if kind else installed().plugins

@@ -116,7 +116,7 @@ class RunConfig(Data):
             "display",
         ]
     )
-    seed: int = 0
+    seed: int = Field(0, ge=0)
     runs: str = "runs"
     """Folder in which a run makes its own folder."""
     limits: Limits = Limits()

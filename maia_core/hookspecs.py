@@ -35,6 +35,11 @@ def tool_called(session: Session, call: HostCall) -> None:
 
 
 @hookspec
+def noted(text: str) -> None:
+    """A line that a reader of the record must know: skipped files, a fallback, a fault with its traceback."""
+
+
+@hookspec
 def run_finished(session: Session, outcome: RunOutcome) -> None:
     """The run is over: answered, stopped at a limit, failed or interrupted."""
 

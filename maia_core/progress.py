@@ -57,15 +57,23 @@ class Progress:
         self._status("asking the backbone")
 
     @hookimpl
-    def run_finished(self, outcome: RunOutcome) -> None:
+    def noted(self, text: str) -> None:
+        """Says what a reader of the record must know, in a line."""
+        self._line(f"note: {text.strip().splitlines()[-1]}" if text.strip() else "")
+
+    @hookimpl
+    def run_finished(self, session: Session, outcome: RunOutcome) -> None:
         """Says how it ended."""
         reason = f": {outcome.reason}" if outcome.reason else ""
         self._line(f"{outcome.status} after {outcome.turns} turns, {outcome.seconds:.0f} s{reason}")
+        if outcome.status == "interrupted" and session.context.images is not None:
+            click.echo(f"maia run --resume {session.context.images.folder.parent} goes on with it", err=True)
 
     def _line(self, text: str) -> None:
-        clear = "\r\x1b[K" if self._live else ""
-        width = shutil.get_terminal_size((160, 24)).columns
-        click.echo(clear + _shorten(printable(text), max(width, 80)), err=True)
+        text = " ".join(printable(text).split("\n"))
+        if self._live:  # A log takes lines of any length.
+            text = "\r\x1b[K" + _shorten(text, max(shutil.get_terminal_size((160, 24)).columns, 80))
+        click.echo(text, err=True)
 
     def _status(self, text: str) -> None:
         if self._live:

@@ -72,20 +72,25 @@ def test_killed_three_times_and_resumed_it_reaches_the_same_record(finished, tmp
     assert (again.returncode, "has ended" in again.stderr) == (2, True)
 
 
-def test_interrupt_leaves_a_record_that_is_complete_so_far(tmp_path):
+@pytest.mark.parametrize("calls", [1, 6])
+def test_interrupt_leaves_a_record_that_is_complete_so_far(tmp_path, calls):
+    """Also where a tool is at it in compiled code, in a thread that Python cannot end without an abort."""
     folder = tmp_path / "interrupted"
     # A shell starts what it runs in the background with SIGINT ignored, and children inherit that.
     listen = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
     command = [*MAIA, *RUN, "--out", folder]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, preexec_fn=listen)
     journal = folder / "journal.jsonl"
-    while not journal.exists() or b'"event": "call"' not in journal.read_bytes():
+    while not journal.exists() or journal.read_bytes().count(b'"event": "call"') < calls:
         assert process.poll() is None
         time.sleep(0.01)
+    time.sleep(0.3)  # Into the next call.
     process.send_signal(signal.SIGINT)
     error = process.communicate(timeout=60)[1]
     assert process.returncode == 130
     assert "Traceback" not in error
+    assert "terminate called" not in error
+    assert f"maia run --resume {folder} goes on with it" in error
     reader = RunReader(folder)
     assert reader.outcome.status == "interrupted"
     assert reader.of_type(Replied)

@@ -370,6 +370,22 @@ def test_observer_that_fails_is_noted_and_ends_nothing(make_fake_session):
     assert watcher.heard[-1] == "answered"
 
 
+def test_notes_are_told(make_fake_session):
+    """What stands in the record alone nobody sees while the run goes on."""
+
+    class Listening:
+        @hookimpl
+        def noted(self, text):
+            heard.append(text)
+
+    heard = []
+    session = make_fake_session(observers=[Listening()])
+    session.context.warn("3 images cannot be read")
+    assert run(session, ScriptedBackbone([KeyError("choices")])).status == "failed"
+    assert heard[0] == "3 images cannot be read"
+    assert heard[1].endswith("KeyError: 'choices'\n")
+
+
 def test_observer_can_stop_a_run(make_fake_session):
     class Enough:
         @hookimpl
@@ -394,7 +410,7 @@ def test_every_hook_is_documented():
 
     hooks = {n: f for n, f in vars(hookspecs).items() if inspect.isfunction(f) and f.__module__ == hookspecs.__name__}
     assert set(hooks) == {
-        *("run_started", "turn_finished", "tool_called", "run_finished", "should_stop"),
+        *("run_started", "turn_finished", "tool_called", "noted", "run_finished", "should_stop"),
         *("prompt_sections", "report_sections"),
     }
     assert all(inspect.getdoc(function) for function in hooks.values())

@@ -1,4 +1,6 @@
 import pickle
+import subprocess
+import sys
 
 import pytest
 
@@ -100,6 +102,17 @@ def test_a_sweep_with_another_configuration_does_not_touch_the_runs(world, tmp_p
     for _, result in sweep(RunConfig(seed=5), UNITS[:2], tmp_path, registry=world):
         assert isinstance(result, RecordError)
         assert "another configuration" in str(result)
+
+
+def test_a_unit_of_nothing_that_is_installed_is_said_before_the_first_is_explained(tmp_path):
+    command = ["sweep", "layer:x", "nosuch:a:1", "--out", str(tmp_path / "out")]
+    done = subprocess.run(
+        [sys.executable, "-c", "from maia_core.cli import main; main()", *command], capture_output=True, text=True
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith("maia: there is no model or system 'nosuch'.")
+    assert done.stderr.count("\n") == 1
+    assert not (tmp_path / "out").exists()
 
 
 def test_units_whose_names_look_alike_get_folders_of_their_own():

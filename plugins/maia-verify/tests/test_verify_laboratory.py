@@ -22,6 +22,7 @@ def _verdict(laboratory, expression, *labels):
         ("dog | grass", ("dog given grass",)),
         ("cat family", ("cat family",)),
         ("grass", ("grass",)),
+        ("dog | leash", ("dog given leash",)),
     ],
 )
 def test_true_claims_hold(laboratory, expression, labels):

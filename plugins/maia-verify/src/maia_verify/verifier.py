@@ -39,6 +39,9 @@ _SUBJECT = re.compile(r"[,;:.(]")
 LEAST = 4
 """Fewer conditions than this are no test."""
 
+ENOUGH = 8
+"""Fewer real images than this say more about what the judge overlooks than about the claim."""
+
 THINGS = ("a cup", "a key", "a ball", "a car", "an apple", "a shoe", "a book", "a chair")
 """Ordinary things that what a claim names is replaced with, those least like the claim first."""
 
@@ -289,7 +292,7 @@ class _Trial:
         """Holds the claim against real images: it must predict those that activate the unit most."""
         strong = [e for e in exemplars if e.activation >= self._base + 0.5 * (self._top - self._base)]
         strong = strong[: self._config.images]
-        if len(strong) < LEAST:
+        if len(strong) < ENOUGH:
             return []
         images = [(e.image.clean or e.image).anonymous() for e in strong]
         ordinary = self.laboratory.ordinary(max(len(images), 2 * LEAST), level)
