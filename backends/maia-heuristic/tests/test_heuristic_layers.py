@@ -15,7 +15,8 @@ from maia_core.testing.inprocess import InProcessSandbox
 from maia_core.types import LayerInfo
 from maia_heuristic.backbone import HeuristicBackbone
 from maia_heuristic.knowledge import Knowledge
-from maia_heuristic.layers import concepts_of
+from maia_heuristic.layers import _answer, _holding, concepts_of
+from maia_heuristic.statistics import contrast
 from maia_layers.exemplars import UnitExemplars
 from maia_layers.scoring import ScoreUnits
 from maia_layers.system import LayerSystem
@@ -85,6 +86,27 @@ def test_names_the_units_that_respond_and_no_others(world: Any, question: str, f
     session = ask(world, question)
     assert units(session) == found
     assert not [turn for turn in session.state.turns if turn.mistake or (turn.execution and turn.execution.error)]
+
+
+@pytest.mark.parametrize(("question", "shown"), [("which of them like dogs?", 0), ("which units like trumpets?", 3)])
+def test_shows_the_units_that_it_names_and_controls(world: Any, question: str, shown: int) -> None:
+    session = ask(world, question)
+    titles = {entry.title for entry in session.context.logged}
+    of = {int(title.split(":")[0].removeprefix("unit ")) for title in titles}
+    assert len(of) == (shown or len(units(session)))
+    assert of >= units(session)
+    assert all(f"unit {unit}: controls" in titles for unit in of)
+    assert len(titles) == 2 * len(of)
+
+
+def test_more_units_that_hold_than_are_named_are_counted_as_such() -> None:
+    strong = contrast([2.0, 2.1, 2.2] * 6, [0.0, 0.1, 0.2] * 6, 0)
+    weak = contrast([0.0, 0.1, 0.2] * 6, [0.0, 0.1, 0.2] * 6, 0)
+    measured = [(unit, strong) for unit in range(12)] + [(12, weak)]
+    answer = _answer("dog", measured, _holding(measured)).answer
+    assert "12 of the 13 best candidates respond to dog" in answer
+    assert "The 10 that do so most are named." in answer
+    assert answer.count("AUC") == 10
 
 
 def test_says_so_when_the_question_names_nothing_known(world: Any) -> None:

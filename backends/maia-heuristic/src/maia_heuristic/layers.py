@@ -26,6 +26,10 @@ CANDIDATES = 16
 """Units that are measured again."""
 NAMED = 10
 """Most units that an answer names."""
+FAILED = 3
+"""Units that are shown where none holds."""
+SHOWN = 5
+"""Images of what is asked for that each of the units is shown on, and as many controls."""
 IMAGES = 20
 """Images of what is asked for in each experiment, and as many controls."""
 HOLDS = 0.75
@@ -62,9 +66,21 @@ def run_experiment(system, tools):
     images = tools.text2image([row["prompt"] for row in PLAN])
     activations = system.layer(images)
     print("@@" + json.dumps({{"units": {{unit: [row[unit] for row in activations] for unit in UNITS}}}}))
-    for unit in UNITS[:3]:
-        values, masked = system.neuron(images[:4], unit)
-        tools.log_experiment(values, masked, [f"unit {{unit}}: {{row['prompt']}}" for row in PLAN[:4]])
+"""
+
+_SHOW = """\
+EXPERIMENT = {name!r}
+UNITS = {units!r}
+PLAN = [
+{rows}]
+
+
+def run_experiment(system, tools):
+    images = tools.text2image([row["prompt"] for row in PLAN])
+    titles = [{asked!r} if row["wanted"] else "controls" for row in PLAN]
+    for unit in UNITS:
+        values, masked = system.neuron(images, unit)
+        tools.log_experiment(values, masked, [f"unit {{unit}}: {{title}}" for title in titles])
 """
 
 
@@ -99,7 +115,21 @@ def layer_step(messages: Sequence[Message], notebook: Notebook, seed: int) -> St
             program = _TEST.format(name="fresh images", rows=_literal(rows), units=units)
             return Step(say, [f"unit {unit} responds to {asked}" for unit in units[:5]], program)
     plan, row = found_by.get("fresh images", ([], {}))
-    return _answer(asked, list(_contrasts(plan, row.get("units"), notebook, seed)))
+    measured = list(_contrasts(plan, row.get("units"), notebook, seed))
+    holding = _holding(measured)
+    showing = "showing" not in notebook.done and (notebook.turns_left is None or notebook.turns_left > 1)
+    if measured and showing and not notebook.final:
+        # Only now is it known which units the answer will name; the record is to show these, or the best that failed.
+        shown = holding[:NAMED] or sorted(measured, key=_rank)[:FAILED]
+        rows = _plan(concepts, knowledge, _rng(seed, "show"), _drawn(notebook))
+        rows = [row for wanted in (True, False) for row in [r for r in rows if r[1] is wanted][:SHOWN]]
+        units = [unit for unit, _ in shown]
+        which = "hold" if holding else "come nearest, though none holds"
+        say = f"I look at the units that {which}, on images of {asked} and on controls."
+        program = _SHOW.format(name="showing", rows=_literal(rows), units=units, asked=asked)
+        standing = [f"unit {unit} responds to {asked}" for unit in units] if holding else [f"no unit is for {asked}"]
+        return Step(say, standing, program)
+    return _answer(asked, measured, holding)
 
 
 def concepts_of(question: str, knowledge: Knowledge) -> list[Concept]:
@@ -219,11 +249,24 @@ def _spoilt(plan: Sequence[Any], notebook: Notebook) -> bool:
     return sum(row["prompt"] in notebook.notes for row in plan) > len(plan) // 4
 
 
-def _answer(asked: str, measured: Sequence[tuple[int, Contrast]]) -> Step:
-    """Names the units that hold on fresh images, the best first."""
+Measured = tuple[int, Contrast]
+"""A unit, and how what is asked for compares with the controls."""
+
+
+def _holding(measured: Sequence[Measured]) -> list[Measured]:
+    """Returns the units that hold on fresh images, the best first."""
     passed = significant([found.p for _, found in measured])
-    holding = [pair for pair, good in zip(measured, passed, strict=True) if good and pair[1].auc >= HOLDS]
-    holding.sort(key=lambda pair: (-round(pair[1].auc, 2), -pair[1].d))
+    return sorted(
+        (pair for pair, good in zip(measured, passed, strict=True) if good and pair[1].auc >= HOLDS), key=_rank
+    )
+
+
+def _rank(pair: Measured) -> tuple[float, float]:
+    return -round(pair[1].auc, 2), -pair[1].d
+
+
+def _answer(asked: str, measured: Sequence[Measured], holding: Sequence[Measured]) -> Step:
+    """Names the units that hold, the best first."""
     if not holding:
         tried = f"none of the {len(measured)} best holds on fresh images" if measured else "nothing was measured"
         say = f"No unit of this layer was found to be selective for {asked}: {tried}."
@@ -233,8 +276,13 @@ def _answer(asked: str, measured: Sequence[tuple[int, Contrast]]) -> Step:
         f"{found.control_mean:.3g} (n = {found.controls}); AUC {found.auc:.2f} [{found.low:.2f}, {found.high:.2f}]"
         for unit, found in holding[:NAMED]
     ]
-    count = f"{len(holding)} unit{'s' * (len(holding) > 1)} of the {len(measured)} best candidates"
-    say = f"{count} respond to {asked} more than to near misses, on fresh images that did not choose them."
+    verb = "respond" if len(holding) > 1 else "responds"
+    say = (
+        f"{len(holding)} of the {len(measured)} best candidates {verb} to {asked} more than to near misses, on fresh "
+        "images that did not choose them."
+    )
+    if len(holding) > NAMED:
+        say += f" The {NAMED} that do so most are named."
     return Step("Fresh images decide.", [], answer=f"[ANSWER]: {say}\n[UNITS]:\n" + "\n".join(lines))
 
 
