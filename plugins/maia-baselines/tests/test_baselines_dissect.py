@@ -90,9 +90,12 @@ def test_a_unit_that_is_never_active_is_reported_as_such(world, mixed, concept_f
 
 
 def test_what_was_scored_is_not_scored_again(world, mixed, concept_file, similarity):
-    for colour in ("blue", "red"):
-        explain(world(), mixed({colour: 1.0}), concept_file)
+    contexts = world(), world()
+    for context, colour in zip(contexts, ("blue", "red"), strict=True):
+        explain(context, mixed({colour: 1.0}), concept_file)
     assert similarity.seen == 90
+    assert contexts[0].said == ["scoring 7 concepts on 90 images, once; kept in the cache"]
+    assert contexts[1].said == []
     similarity.fingerprint = "colours-2"
     explain(world(), mixed({"red": 1.0}), concept_file)
     assert similarity.seen == 180, "another similarity, other scores"

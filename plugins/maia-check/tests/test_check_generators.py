@@ -141,6 +141,14 @@ def test_refused_prompt_shows_nothing_and_the_rest_is_judged() -> None:
     assert [case.warning for case in cases if case.image is None] == ["'a blue disc' is not drawn"] * 2
 
 
+def test_progress_is_told_of_every_part() -> None:
+    told: list[str] = []
+    cases = check(FakeGenerator(), DescriberJudge(FakeDescriber()), WANTED, seeds, each=10, say=told.append)
+    assert told[:3] == ["drew 16 of 40 images", "drew 32 of 40 images", "drew 40 of 40 images"]
+    assert told[5] == "looked at 40 of 40 images"
+    assert rates(cases) == (Rate(40, 40), Rate(0, 40), Rate(0, 40))
+
+
 def test_detector_counts() -> None:
     class Two(FakeDetector):
         def detect(self, images: Sequence[Image], text: str) -> list[Any]:
@@ -185,7 +193,7 @@ def test_prompts_that_cannot_be_used(text: str, expected: str, tmp_path: Path) -
     with pytest.raises(UsageError, match=re.escape(expected)) as error:
         prompts(file)
     assert "mine.json" in str(error.value)
-    with pytest.raises(UsageError, match="cannot read"):
+    with pytest.raises(UsageError, match=r"cannot read the prompts in \S*nowhere.json: No such file or directory$"):
         prompts(tmp_path / "nowhere.json")
 
 
@@ -297,6 +305,7 @@ def test_table_and_page(maia: Callable[..., Any], tmp_path: Path) -> None:
     assert lines[1].split() == ["colour", "12", "100", "%", "76", "to", "100", "%", "0", "%", "0"]
     assert lines[2].split()[:2] == ["all", "12"]
     assert "12 images of 4 prompts by paint, judged by the describer eye" in done.stderr
+    assert "drew 12 of 12 images\nlooked at 12 of 12 images\n" in done.stderr
     html = (tmp_path / "check-paint.html").read_text()
     assert html.count("data:image/jpeg") == 12
 

@@ -86,7 +86,7 @@ def test_units_are_drawn_by_seed_and_layer() -> None:
     [
         ([], "no unit is chosen"),
         (["--layer", "head"], "pass --draw"),
-        (["--units", "missing.txt"], "cannot read the units"),
+        (["--units", "missing.txt"], "cannot read the units in missing.txt: No such file or directory"),
         (["--draw", "nothing"], "nothing"),
         (["discs:colours:red", "--test-generator", "a b"], "not 'a b'"),
     ],

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import re
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,10 +19,12 @@ from maia_core.errors import UsageError
 from maia_core.testing.fakes import FakeDataset
 from maia_eval.explaining import Contexts
 from maia_eval.forms import cell
+from maia_eval.metrics import Estimate
+from maia_eval.plot import LEFT, STEP, WIDTH, plot
 from maia_eval.predictive import Plan, run
 from maia_eval.report import render, terminal
 from maia_eval.results import Explained, Folder, UnitResult, slug
-from maia_eval.summary import differences, predictive_rows, unit_results
+from maia_eval.summary import FEW, TOO_FEW, Row, differences, predictive_rows, unit_results
 from maia_eval.tables import csv_of, markdown, tables, write_tables
 
 if TYPE_CHECKING:
@@ -107,6 +111,7 @@ def test_explainers_are_done_before_anything_is_scored(world: World, tmp_path: P
     folder = Folder.begin(tmp_path / "e", "predictive", plan.settings(), world)
     run(plan, folder, world.contexts(plan.config), lines.append)
     assert ["scored" in line for line in lines] == [False, False, True, True]
+    assert re.search(r"scored: right \+ \d+\.\d\d, - \d+\.\d\d$", lines[-1])
 
 
 def test_neutral_images_are_shared_between_units_and_counted(world: World, tmp_path: Path) -> None:
@@ -275,7 +280,7 @@ def test_the_page_and_the_tables_show_everything_and_run_nothing(world: World, t
     files = write_tables(found, tmp_path / "t")
     assert {file.name for file in files} >= {"scores.csv", "units.csv", "effort.csv", "tables.md"}
     assert "<script>" not in (tmp_path / "t" / "tables.md").read_text()
-    assert len(terminal(folder)) == 3
+    assert len(terminal(folder)) == 4
     if importlib.util.find_spec("pyarrow"):
         import pyarrow.parquet as pq
 
@@ -321,6 +326,39 @@ def test_explainers_are_compared_unit_by_unit_and_the_intervals_hold_together(wo
     alone = differences(unit_results(folder), ["right", "nothing"], 0)[0].figures["margin"]
     together = found["right", "nothing"]["margin"]
     assert together.low <= alone.low <= alone.high <= together.high, "more comparisons, wider intervals"
+
+
+def test_of_few_units_nothing_is_marked_and_it_is_said(world: World, tmp_path: Path) -> None:
+    plan = world.plan(["red", "green"], {"right": RIGHT, "wrong": WRONG})
+    folder = evaluated(world, plan, tmp_path / "e")
+    [difference] = differences(unit_results(folder), folder.explainers, 0)
+    assert difference.figures["margin"].low > 0
+    assert not difference.marked("margin")
+    page = render(folder, tmp_path)
+    assert "best" not in page.partition("</style>")[2].replace("Bold is best", "")
+    assert page.count(TOO_FEW) == 2
+    assert terminal(folder)[-1] == TOO_FEW
+    many = difference.figures["margin"]._replace(n=FEW)
+    assert difference._replace(figures={"margin": many}).marked("margin")
+
+
+def test_few_groups_fill_the_plot_and_many_have_room() -> None:
+    def rows(groups: int) -> list[Row]:
+        mean = Estimate(1.0, 0.5, 1.5, 9)
+        return [Row(str(g), name, 9, {"plus": mean, "minus": mean}) for g in range(groups) for name in "abc"]
+
+    for groups in (1, 5):
+        made = plot(rows(groups), list("abc"))
+        assert made is not None
+        assert (made.width, made.wide) == (WIDTH, False)
+        centres = [group.x for group in made.groups]
+        assert centres[0] - LEFT == pytest.approx(WIDTH - centres[-1], abs=1), "it stands in the middle"
+    made = plot(rows(30), list("abc"))
+    assert made is not None
+    assert made.wide
+    places = [column.x for group in made.groups for column in group.columns]
+    assert min(b - a for a, b in pairwise(places)) >= STEP
+    assert max(places) < made.width
 
 
 def test_what_a_part_warns_of_is_said_once(world: World, tmp_path: Path) -> None:

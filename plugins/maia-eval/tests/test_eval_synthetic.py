@@ -124,6 +124,18 @@ def test_the_report_shows_truths_labels_and_published_figures(folder: Folder, tm
     assert "0.73" in page
     assert len(terminal(folder)) == 1 + 3 * 4
     assert {"named", "preferred", "units", "effort"} <= set(tables(folder))
+    assert "<h2>Preferred</h2>" in page
+
+
+def test_the_labels_of_one_explainer_are_not_preferred_to_any(world: World, tmp_path: Path) -> None:
+    world.says = {"alone": "quux"}
+    contexts = world.contexts(RunConfig())
+    plan = Plan.of(RunConfig(), [Spec(alias="alone", name="alone")], "collage", 1, contexts.main)
+    folder = Folder.begin(tmp_path / "s", "synthetic", plan.settings(), world)
+    run(plan, folder, contexts, lambda line: None)
+    page = render(folder, tmp_path)
+    assert "Preferred" not in page
+    assert "Every neuron" in page
 
 
 def test_a_report_of_nothing_is_one_line(world: World, tmp_path: Path) -> None:

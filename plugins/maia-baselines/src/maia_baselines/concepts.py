@@ -109,7 +109,8 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"cannot read the concept set {path}: it must be a text file in UTF-8 ({error})") from error
+        why = getattr(error, "strerror", None) or error
+        raise UsageError(f"cannot read the concept set {path}: it must be a text file in UTF-8 ({why})") from error
     for number, line in enumerate(text.splitlines(), start=1):
         concept = line.strip()
         if not concept or concept.startswith("#"):

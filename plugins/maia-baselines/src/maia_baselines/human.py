@@ -90,7 +90,7 @@ def read(path: Path) -> dict[str, Entry]:
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"cannot read the labels {path}: {error}") from error
+        raise UsageError(f"cannot read the labels {path}: {getattr(error, 'strerror', None) or error}") from error
     entries: dict[str, Entry] = {}
     for entry in _csv(text, path) if path.suffix == ".csv" else _json(text, path):
         if not entry.unit:

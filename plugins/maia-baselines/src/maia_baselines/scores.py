@@ -59,14 +59,15 @@ def concept_scores(options: ConceptOptions, context: Context) -> ConceptScores:
         if options.similarity is None
         else context.build("similarity", options.similarity.name, **options.similarity.options)
     )
-    scores = kept(
-        context,
-        "scores",
-        (similarity.fingerprint, dataset.fingerprint, chosen.fingerprint),
-        lambda: over_images(
+
+    def compute() -> Matrix:
+        # Said first: it may take minutes in which nothing else is printed.
+        context.warn(f"scoring {len(chosen.concepts):,} concepts on {len(dataset):,} images, once; kept in the cache")
+        return over_images(
             dataset, lambda images: similarity.similarity([i.anonymous() for i in images], chosen.concepts), context
-        ),
-    )
+        )
+
+    scores = kept(context, "scores", (similarity.fingerprint, dataset.fingerprint, chosen.fingerprint), compute)
     return ConceptScores(chosen.concepts, scores, chosen.name)
 
 

@@ -29,6 +29,9 @@ SHARE = 20
 NUMBERS = {2: "two|2|pair of|couple of", 3: "three|3|trio of", 4: "four|4", 5: "five|5", 6: "six|6"}
 """How a description may say how many there are."""
 
+LEAST, MOST = 16, 10
+"""Images between two lines of progress, at least, and such lines of one kind, at most."""
+
 WILSON = 1.96
 """Quantile of the normal distribution for an interval of 95 %."""
 
@@ -75,7 +78,9 @@ def prompts(file: Path | None = None) -> list[Wanted]:
         try:
             text = file.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
-            raise UsageError(f"cannot read the prompts in {file}: {error}") from error
+            raise UsageError(
+                f"cannot read the prompts in {file}: {getattr(error, 'strerror', None) or error}"
+            ) from error
     try:
         found = TypeAdapter(list[Wanted]).validate_python(json.loads(text))
     except ValidationError as error:
@@ -232,6 +237,7 @@ def check(
     wanted: Sequence[Wanted],
     seeds: Callable[[list[str]], list[int]],
     each: int,
+    say: Callable[[str], None] = lambda line: None,
 ) -> list[Case]:
     """Generates images and has them judged.
 
@@ -241,16 +247,18 @@ def check(
         wanted: The prompts.
         seeds: Derives the seeds of prompts, replicates among them.
         each: Images a prompt.
+        say: Is told how far it is, now and then.
     """
     asked = [one for one in wanted for _ in range(each)]
-    made = _generated(generator, [one.prompt for one in asked], seeds)
+    made = _generated(generator, [one.prompt for one in asked], seeds, say)
     drawn = [(one, image, warning) for one, (image, warning) in zip(asked, made, strict=True)]
     images = [image for _, image, _ in drawn if image is not None]
     shown = [one for one, image, _ in drawn if image is not None]
-    looks = iter(judge.look(images, shown))
+    looks = iter(_looked(judge, images, shown, "looked at", say))
     compared = [_other(one, wanted) for one in shown]
     pairs = [(image, other) for image, other in zip(images, compared, strict=True) if other is not None]
-    seen = iter(judge.look([image for image, _ in pairs], [other for _, other in pairs]))
+    others_wanted = [other for _, other in pairs]
+    seen = iter(_looked(judge, [image for image, _ in pairs], others_wanted, "looked for what is not asked in", say))
     others = iter([next(seen) if other is not None else None for other in compared])
     refused = Look(False, "there is no image")
     return [
@@ -259,11 +267,38 @@ def check(
     ]
 
 
+def _steps(total: int) -> list[slice]:
+    """Cuts so many images into parts: each is large enough for a batch, and they are few enough to tell of each."""
+    size = max(LEAST, -(-total // MOST))
+    return [slice(start, min(start + size, total)) for start in range(0, total, size)]
+
+
+def _looked(
+    judge: Judge, images: Sequence[Image], wanted: Sequence[Wanted], doing: str, say: Callable[[str], None]
+) -> list[Look]:
+    looks: list[Look] = []
+    for step in _steps(len(images)):
+        looks += judge.look(images[step], wanted[step])
+        say(f"{doing} {len(looks):,} of {len(images):,} images")
+    return looks
+
+
 def _generated(
-    generator: ImageGenerator, texts: list[str], seeds: Callable[[list[str]], list[int]]
+    generator: ImageGenerator,
+    texts: list[str],
+    seeds: Callable[[list[str]], list[int]],
+    say: Callable[[str], None],
 ) -> list[tuple[Image | None, str]]:
-    """Generates all at once; where some prompts are refused, one by one."""
     chosen = seeds(texts)
+    made: list[tuple[Image | None, str]] = []
+    for step in _steps(len(texts)):
+        made += _some(generator, texts[step], chosen[step])
+        say(f"drew {len(made):,} of {len(texts):,} images")
+    return made
+
+
+def _some(generator: ImageGenerator, texts: list[str], chosen: list[int]) -> list[tuple[Image | None, str]]:
+    """Generates all at once; where some prompts are refused, one by one."""
     try:
         return list(zip(*generator.generate(texts, chosen), strict=True))
     except ToolError:

@@ -72,7 +72,7 @@ def generator(
     judge, judged_by = _judge(context, detector, looking)
     made_by = context.generator
     click.echo(f"{len(wanted) * each} images of {len(wanted)} prompts by {name}, judged by {judged_by}", err=True)
-    cases = run(made_by, judge, wanted, context.seeds, each)
+    cases = run(made_by, judge, wanted, context.seeds, each, lambda line: click.echo(line, err=True))
     table = _table(cases)
     for line in _rows(cases) if as_json else [table, *_missing(cases)]:
         click.echo(line)

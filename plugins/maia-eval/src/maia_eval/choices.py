@@ -120,7 +120,7 @@ def units_in(file: Path) -> list[str]:
     try:
         lines = file.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"cannot read the units in {file}: {error}") from error
+        raise UsageError(f"cannot read the units in {file}: {getattr(error, 'strerror', None) or error}") from error
     found = [line.partition("#")[0].strip() for line in lines]
     if not any(found):
         raise UsageError(f"{file} names no unit; write one MODEL:LAYER:UNIT a line")

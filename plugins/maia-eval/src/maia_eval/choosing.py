@@ -100,6 +100,7 @@ def _ask(folder: Folder, name: str, count: int, test_dataset: str | None, images
             choices[explainer] = tuple(subject.answer(label, each) if label else silent() for each in asked)
         result = UnitChoices(
             unit=unit,
+            subject=name,
             skipped="" if asked else "too few held-out images activate it",
             choices=choices if asked else {},
             usage=subject.usage - before,
@@ -176,7 +177,7 @@ def _show(folder: Folder, quiet: bool) -> None:
     """Writes the table, and prints it."""
     from maia_core.files import write_atomically
     from maia_eval.set_choice import PLACE
-    from maia_eval.tables import TABLES, choices_table, csv_of, markdown
+    from maia_eval.tables import TABLES, choices_lines, choices_table, csv_of
 
     found = choices_table(folder)
     file = folder.path / TABLES / f"{PLACE}.csv"
@@ -185,4 +186,5 @@ def _show(folder: Folder, quiet: bool) -> None:
     except OSError as error:
         raise UsageError(f"cannot write {file}: {error.strerror}") from error
     if not quiet:
-        click.echo(printable(markdown(found)))
+        for line in choices_lines(folder):
+            click.echo(printable(line))

@@ -111,7 +111,7 @@ def read_answers(file: Path, known: set[str]) -> dict[str, Literal["A", "B"]]:
     try:
         rows = list(csv.reader(io.StringIO(file.read_text(encoding="utf-8-sig"), newline=""), strict=True))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UsageError(f"cannot read the answers in {file}: {error}") from error
+        raise UsageError(f"cannot read the answers in {file}: {getattr(error, 'strerror', None) or error}") from error
     if not rows or tuple(rows[0]) != COLUMNS:
         raise UsageError(f"{file} is no form of `maia eval forms`: its columns must be {', '.join(COLUMNS)}")
     found: dict[str, Literal["A", "B"]] = {}

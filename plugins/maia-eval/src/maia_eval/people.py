@@ -21,7 +21,7 @@ from maia_judges import joined
 
 PAGE, SHEET = "questions.html", "answers.csv"
 
-COLUMNS = ("question", "the unit responds to", "answer (A, B, C or D)")
+COLUMNS = ("question", "key", "the unit responds to", "answer (A, B, C or D)")
 
 KEYS = "set-choice-key"
 """File of an evaluation that says what each question is about; the form does not."""
@@ -29,9 +29,11 @@ KEYS = "set-choice-key"
 HEAD = """<!doctype html><html lang="en"><meta charset="utf-8"><title>Which set activates the unit?</title>
 <meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
 <style>body{font:16px sans-serif;max-width:72rem;margin:2rem auto;padding:0 1rem}section{margin:2.5rem 0}
-.sets{display:flex;flex-wrap:wrap;gap:1rem}figure{margin:0}figcaption{text-align:center;font-weight:bold}</style>
+.sets{display:grid;grid-template-columns:repeat(4,1fr);gap:1rem}img{display:block;width:100%}figure{margin:0}
+figcaption{text-align:center;font-weight:bold}h2 small{color:#767067;font-weight:normal}
+@media(max-width:48rem){.sets{grid-template-columns:repeat(2,1fr)}}</style>
 <h1>Which set activates the unit?</h1>
-<p>Each question describes what makes one unit of a vision model active, and shows four sets of four photographs. One
+<p>Each question describes what makes one unit of a vision model active, and shows four sets of four images. One
 set activates the unit strongly, the others were drawn at random. Write the letter of the set into the last column of
 <code>answers.csv</code>, in the row of the question's number. Leave it empty if you do not want to answer.</p>
 """
@@ -83,8 +85,9 @@ def write(folder: Folder, out: Path, questions: Iterable[tuple[str, int, Questio
     text = io.StringIO(newline="")
     table = csv.writer(text)
     table.writerow(COLUMNS)
-    table.writerows([name, cell(shown[name][0]), ""] for name in sorted(shown))
-    page = HEAD + "".join(_section(name, *shown[name]) for name in sorted(shown)) + "</html>\n"
+    order = list(enumerate(sorted(shown), 1))
+    table.writerows([number, name, cell(shown[name][0]), ""] for number, name in order)
+    page = HEAD + "".join(_section(number, name, *shown[name]) for number, name in order) + "</html>\n"
     try:
         write_atomically(out / PAGE, page.encode("utf-8", "replace"))
         write_atomically(out / SHEET, text.getvalue().encode("utf-8-sig", "replace"))
@@ -94,13 +97,13 @@ def write(folder: Folder, out: Path, questions: Iterable[tuple[str, int, Questio
     return len(shown)
 
 
-def _section(name: str, label: str, question: Question) -> str:
+def _section(number: int, name: str, label: str, question: Question) -> str:
     figures = "".join(
         f'<figure><img alt="" src="{_data(image)}"><figcaption>{letter}</figcaption></figure>'
         for letter, image in zip(LETTERS, question.grids(), strict=True)
     )
     said = f"<p>The unit responds to: <b>{html.escape(label)}</b></p>"
-    return f'<section><h2>{name}</h2>{said}<div class="sets">{figures}</div></section>\n'
+    return f'<section><h2>{number} <small>key {name}</small></h2>{said}<div class="sets">{figures}</div></section>\n'
 
 
 def _data(image: Image) -> str:
@@ -129,7 +132,7 @@ def take(folder: Folder, file: Path, by: str) -> int:
         units.setdefault(key.unit, {}).setdefault(key.explainer, []).append(made)
     for unit in folder.units:
         choices = {explainer: tuple(made) for explainer, made in units.get(unit, {}).items()}
-        folder.write(UnitChoices(unit=unit, choices=choices), PLACE, f"person {by}", unit)
+        folder.write(UnitChoices(unit=unit, subject=f"person {by}", choices=choices), PLACE, f"person {by}", unit)
     return len(answers)
 
 
@@ -138,22 +141,23 @@ def _read(file: Path, known: dict[str, Key]) -> dict[str, int]:
         text = file.read_text(encoding="utf-8-sig")
         rows = list(csv.reader(io.StringIO(text, newline=""), strict=True))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UsageError(f"cannot read the answers in {file}: {error}") from error
+        raise UsageError(f"cannot read the answers in {file}: {getattr(error, 'strerror', None) or error}") from error
     if not rows or tuple(rows[0]) != COLUMNS:
         raise UsageError(f"{file} is no form of `maia eval set-choice`: its columns must be {', '.join(COLUMNS)}")
     found: dict[str, int] = {}
     for number, row in enumerate(rows[1:], 2):
         if not any(row):
             continue
-        if len(row) != len(COLUMNS) or row[0] not in known:
+        name = row[1] if len(row) == len(COLUMNS) else ""
+        if name not in known:
             raise UsageError(f"{file}, row {number}: this question is not one of the form; write the form anew")
-        if row[0] in found:
-            raise UsageError(f"{file}, row {number}: question {row[0]} is answered twice")
+        if name in found:
+            raise UsageError(f"{file}, row {number}: question {row[0]} (key {name}) is answered twice")
         answer = row[-1].strip().upper()
         if answer and answer not in tuple(LETTERS):
             raise UsageError(f"{file}, row {number}: the answer must be A, B, C or D, not '{row[-1][:40]}'")
         if answer:
-            found[row[0]] = LETTERS.index(answer)
+            found[name] = LETTERS.index(answer)
     if not found:
         raise UsageError(f"{file} holds no answer; write A, B, C or D into its last column")
     return found

@@ -13,7 +13,10 @@ HEIGHT, TOP, BOTTOM, LEFT = 320, 16, 40, 46
 """Of the drawing in pixels, and its margins."""
 
 STEP, GAP = 26, 34
-"""Between explainers of a group, and between groups."""
+"""Between explainers of a group, and between groups, at least."""
+
+WIDTH, WIDEST = 1146, 72
+"""Of the page's column, which few groups fill, and between explainers, at most."""
 
 
 @dataclass(frozen=True)
@@ -55,11 +58,12 @@ class Group:
 
 @dataclass(frozen=True)
 class Plot:
-    """A drawing: size, horizontal lines (place and text), groups."""
+    """A drawing: size, horizontal lines (place and text), groups; a wide one is wider than the page's column."""
 
     width: float
     height: float
     left: float
+    wide: bool
     lines: tuple[tuple[float, str], ...]
     groups: tuple[Group, ...]
 
@@ -75,21 +79,25 @@ def plot(rows: Sequence[Row], explainers: Sequence[str]) -> Plot | None:
     def y(value: float) -> float:
         return round(TOP + (ticks[-1] - value) / span * (HEIGHT - TOP - BOTTOM), 1)
 
+    names = list(dict.fromkeys(row.group for row in rows))
+    most = max(sum(row.group == name for row in rows) for name in names)
+    slot = max((WIDTH - LEFT) / len(names), STEP * (most - 1) + 2 * GAP)
+    step = min(WIDEST, (slot - 2 * GAP) / max(most - 1, 1))
     groups = []
-    x = float(LEFT + GAP)
-    for name in dict.fromkeys(row.group for row in rows):
+    for place, name in enumerate(names):
+        members = [row for row in rows if row.group == name]
+        middle = LEFT + slot * (place + 0.5)
         columns = []
-        start = x
-        for row in (row for row in rows if row.group == name):
+        for number, row in enumerate(members):
+            x = round(middle + step * (number - (len(members) - 1) / 2), 1)
             marks = tuple(_mark(sign, row.figures[key], y) for sign, key in (("+", "plus"), ("−", "minus")))
             known = tuple(mark for mark in marks if mark is not None)
             title = f"{row.explainer}, {name}, {row.units} units: " + ", ".join(m.text for m in known)
             columns.append(Column(x, explainers.index(row.explainer), known, title))
-            x += STEP
-        groups.append(Group(name, (start + x - STEP) / 2, tuple(columns)))
-        x += GAP
+        groups.append(Group(name, round(middle, 1), tuple(columns)))
     lines = tuple((y(tick), f"{tick:g}".replace("-", "−")) for tick in ticks)
-    return Plot(x, HEIGHT, LEFT, lines, tuple(groups))
+    width = round(LEFT + slot * len(names), 1)
+    return Plot(width, HEIGHT, LEFT, width > WIDTH, lines, tuple(groups))
 
 
 def _mark(sign: str, estimate: Estimate, y: object) -> Mark | None:

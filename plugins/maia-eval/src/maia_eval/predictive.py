@@ -104,9 +104,9 @@ def run(plan: Plan, folder: Folder, contexts: Contexts, say: Say) -> None:
 def _said(result: UnitResult) -> str:
     if result.error or result.state == "never active":
         return result.error or result.state
-    figures = (f"{name} {s.plus:.2f} / {s.minus:.2f}" for name, s in result.scores.items())
+    figures = (f"{name} + {s.plus:.2f}, - {s.minus:.2f}" for name, s in result.scores.items())
     lost = f" ({len(result.dropped)} of {result.pool + len(result.dropped)} prompts failed)" if result.dropped else ""
-    return ", ".join(figures) + lost
+    return "; ".join(figures) + lost
 
 
 class Scorer:

@@ -22,7 +22,9 @@ from maia_eval.plot import plot
 from maia_eval.results import Folder
 from maia_eval.set_choice import choice_rows
 from maia_eval.summary import (
+    FEW,
     FIGURES,
+    TOO_FEW,
     differences,
     efforts,
     naming_rows,
@@ -33,7 +35,7 @@ from maia_eval.summary import (
     unit_results,
     written,
 )
-from maia_eval.tables import TABLES, tables, write_tables
+from maia_eval.tables import TABLES, aligned, tables, write_tables
 
 PAGE = "report.html"
 
@@ -65,22 +67,20 @@ def report(folder: Path, out: Path | None, quiet: bool) -> None:
 
 def terminal(folder: Folder) -> list[str]:
     """Returns the table over all units for a terminal."""
+    note = []
     if folder.manifest.kind == "predictive":
         rows = [
             row for row in predictive_rows(unit_results(folder), folder.explainers, folder.seed) if row.group == "all"
         ]
         keys = [figure for figure in FIGURES if not figure.key.endswith("_raw")][:9]
+        note = [TOO_FEW] if any(row.units < FEW for row in rows) else []
         lines = [["", "units", *(figure.title for figure in keys)]]
         lines += [[r.explainer, str(r.units), *(f"{r.figures[f.key].value:.2f}" for f in keys)] for r in rows]
     else:
         named = naming_rows(neuron_results(folder), folder.explainers)
         lines = [["", "", "right", "near", "wrong", "no answer", "share right"]]
         lines += [[r.explainer, r.group, *map(str, r.counts.values()), written(r.right)] for r in named]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    return [
-        "  ".join(f"{c:<{w}}" if i < 1 else f"{c:>{w}}" for i, (c, w) in enumerate(zip(line, widths, strict=True)))
-        for line in lines
-    ]
+    return [*aligned(lines), *note]
 
 
 def render(folder: Folder, base: Path) -> str:
@@ -114,6 +114,7 @@ def render(folder: Folder, base: Path) -> str:
             "rows": scored,
             "plot": plot(scored, names),
             "differences": differences(results, names, folder.seed),
+            "too_few": TOO_FEW if any(row.units < FEW for row in scored) else "",
             "lost": sum(len(result.dropped) for result in results),
             "asked": sum(len(result.dropped) + result.pool for result in results),
             "made": sum(result.made for result in results),
@@ -132,11 +133,14 @@ def render(folder: Folder, base: Path) -> str:
 
 
 def _best(rows: Sequence[Any], row: Any, key: str) -> bool:
-    """Tells whether a row has the best mean of its group: the lowest for -, the highest for all others."""
+    """Tells whether a row has the best mean of its group: the lowest for -, the highest for all others.
+
+    Of few units none is.
+    """
     values = [r.figures[key].value for r in rows if r.group == row.group and r.figures[key].n]
     own: Estimate = row.figures[key]
     wanted = (min if key.startswith("minus") or key == "minus_raw" else max)(values, default=None)
-    return bool(own.n and len(set(values)) > 1 and own.value == wanted)
+    return bool(own.n >= FEW and len(set(values)) > 1 and own.value == wanted)
 
 
 def _link(run: Path, base: Path) -> str:

@@ -58,6 +58,7 @@ class UnitChoices(Data):
 
     Attributes:
         unit: The unit's reference.
+        subject: Who answered, in words; the folder's name tells apart who was asked differently.
         skipped: Why there are no questions; the same for all explainers.
         choices: By explainer, one for each question.
         usage: What a backbone used.
@@ -65,6 +66,7 @@ class UnitChoices(Data):
     """
 
     unit: str
+    subject: str = ""
     skipped: str = ""
     choices: dict[str, tuple[Choice, ...]] = Field(default_factory=dict)
     usage: Usage = Usage()
@@ -154,9 +156,18 @@ def grid(images: Sequence[Image]) -> Image:
 
 
 class Row(NamedTuple):
-    """How often one subject found the right set with the labels of one explainer."""
+    """How often one subject found the right set with the labels of one explainer.
+
+    Attributes:
+        subject: Tells apart who was asked, and what.
+        called: Who was asked, in words.
+        explainer: Whose labels.
+        units: On how many units.
+        share: How often.
+    """
 
     subject: str
+    called: str
     explainer: str
     units: int
     share: Estimate
@@ -171,10 +182,11 @@ def choice_rows(folder: Folder) -> list[Row]:
             found.append((place.parent.name, read))
     made = []
     for subject in dict.fromkeys(name for name, _ in found):
+        called = next((each.subject for name, each in found if name == subject and each.subject), "")
         for explainer in folder.explainers:
             own = [each.choices[explainer] for name, each in found if name == subject and explainer in each.choices]
             hits = [choice.hit for choices in own for choice in choices]
             if hits:
                 share = metrics.share(sum(hits), len(hits))
-                made.append(Row(subject, explainer, len(own), share))
+                made.append(Row(subject, called or subject.partition("@")[0], explainer, len(own), share))
     return made

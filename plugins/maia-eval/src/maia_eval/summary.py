@@ -16,6 +16,11 @@ from maia_eval.metrics import Estimate
 from maia_eval.results import Explained, Folder, NeuronResult, Scores, UnitResult
 
 ALL = "all"
+
+FEW = 8
+"""Units below which nothing is marked as different from 0, or as best: a bootstrap of two is just the two values."""
+
+TOO_FEW = f"intervals of fewer than {FEW} units mean little, so nothing of them is marked"
 VERDICTS = ("right", "near", "wrong", "no answer")
 
 
@@ -145,6 +150,11 @@ class Difference(NamedTuple):
     a: str
     b: str
     figures: dict[str, Estimate]
+
+    def marked(self, key: str) -> bool:
+        """Tells whether a figure's interval leaves out 0, over units enough to say so."""
+        estimate = self.figures[key]
+        return estimate.n >= FEW and (estimate.low > 0 or estimate.high < 0)
 
 
 COMPARED = ("margin", "pearson", "real_pearson")

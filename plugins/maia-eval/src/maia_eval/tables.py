@@ -156,6 +156,16 @@ def choices_table(folder: Folder) -> Table:
     return found
 
 
+def choices_lines(folder: Folder) -> list[str]:
+    """Returns the rows of the four-sets test for a terminal, the published ones behind them."""
+    own = choice_rows(folder)
+    lines = [["asked", "explainer", "units", "questions", "right"]]
+    lines += [[r.called, r.explainer, str(r.units), str(r.share.n), written(r.share)] for r in own]
+    shown = published()["set choice"] if own else []
+    lines += [[f"people (published, {e['model']})", e["explainer"], "", "", f"{e['share']:.2f}"] for e in shown]
+    return aligned(lines, left=2)
+
+
 def write_tables(found: Mapping[str, Table], out: Path) -> list[Path]:
     """Writes every table as CSV, all as Markdown, and as Parquet where pyarrow is installed.
 
@@ -191,6 +201,18 @@ def markdown(rows: Sequence[Mapping[str, Any]]) -> str:
     for row in rows:
         lines.append([_shown(row, name) for name in names])
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def aligned(lines: Sequence[Sequence[str]], left: int = 1) -> list[str]:
+    """Returns rows of cells as lines of columns for a terminal; the first `left` columns are flush left."""
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return [
+        "  ".join(
+            f"{text:<{width}}" if place < left else f"{text:>{width}}"
+            for place, (text, width) in enumerate(zip(line, widths, strict=True))
+        ).rstrip()
+        for line in lines
+    ]
 
 
 def _shown(row: Mapping[str, Any], name: str) -> str:

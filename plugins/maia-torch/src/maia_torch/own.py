@@ -148,7 +148,9 @@ def class_names(path: str) -> list[str]:
     try:
         return Path(path).expanduser().read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"the class names in {path} cannot be read: {error}") from error
+        raise UsageError(
+            f"the class names in {path} cannot be read: {getattr(error, 'strerror', None) or error}"
+        ) from error
 
 
 def own_code(module: nn.Module) -> list[bytes]:

@@ -118,7 +118,7 @@ def write_picture(unit: Unit, context: Context, k: int, quantile: float, path: P
     try:
         contact_sheet(title, shown or images, captions).save(path)
     except (OSError, ValueError) as error:
-        raise UsageError(f"{path} cannot be written: {error}") from error
+        raise UsageError(f"{path} cannot be written: {getattr(error, 'strerror', None) or error}") from error
 
 
 class ProgressLine:
