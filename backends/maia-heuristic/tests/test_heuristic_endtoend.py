@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import subprocess
 import sys
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 from maia_core.config import PluginConfig
 from maia_core.types import CallLimits, Message
 from maia_heuristic.backbone import HeuristicBackbone
+from maia_heuristic.knowledge import Knowledge
 
 
 def labels(session: Any) -> set[str]:
@@ -32,6 +34,19 @@ def test_finds_the_truth(world: Any, kind: str, truth: Any) -> None:
     session = world.study(world.FakeUnit(kind, truth), seed=3)
     assert labels(session) == world.expected(kind, truth)
     assert not [turn for turn in session.state.turns if turn.mistake]
+
+
+@pytest.mark.parametrize("truth", [(("thing", "tiger"),), (("thing", "rodent"), ("thing", "bus"))])
+def test_no_hypothesis_is_listed_beside_itself(world: Any, truth: Any) -> None:
+    knowledge = Knowledge()
+    knowledge.learn()
+    session = world.study(world.FakeUnit("or" if len(truth) > 1 else "one", truth), seed=3)
+    for turn in session.state.turns:
+        rules = [hypothesis.partition(" (")[0].split(" OR ") for hypothesis in turn.hypotheses]
+        assert len({frozenset(rule) for rule in rules}) == len(rules)
+        for rule in rules if turn.number > 2 else ():
+            leads = rule == rules[0]
+            assert leads or not any(knowledge.is_a(a, b) for a, b in itertools.permutations(rule, 2)), rule
 
 
 @pytest.mark.slow

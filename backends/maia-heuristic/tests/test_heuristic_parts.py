@@ -7,7 +7,7 @@ import pytest
 
 from maia_core.types import Message
 from maia_heuristic.describing import Description, read_description
-from maia_heuristic.evidence import scale, stand_in
+from maia_heuristic.evidence import redundant, scale, stand_in
 from maia_heuristic.hypotheses import Concept, Data, candidate_terms, term_degree
 from maia_heuristic.knowledge import Knowledge
 from maia_heuristic.programs import Condition, measure_program
@@ -96,6 +96,28 @@ def test_the_level_at_which_members_respond_is_chosen(knowledge: Knowledge) -> N
     trials = [Trial("things", thing(name), name, float(knowledge.is_a(name, "mammal"))) for name in names * 2]
     data = Data(trials, np.array([t.activation for t in trials]), knowledge, {})
     assert data.best(candidate_terms(data)).rule == ((Concept("thing", "mammal"),),)
+
+
+@pytest.mark.parametrize(
+    ("rule", "adds_nothing"),
+    [
+        ([["thing tiger"], ["thing tiger"]], True),
+        ([["thing feline"], ["thing tiger"]], True),
+        ([["thing tiger", "background snow"], ["thing feline"]], True),
+        ([["colour red"], ["tint red"]], True),
+        ([["background plain grey"], ["background plain background"]], True),
+        ([["thing tiger", "background snow"], ["thing tiger", "background grass"]], False),
+        ([["thing tiger"], ["thing lion"]], False),
+        ([["thing tiger"], ["background snow"]], False),
+        ([["thing tiger"]], False),
+        ([], False),
+    ],
+)
+def test_a_term_beside_a_broader_one_adds_nothing(
+    knowledge: Knowledge, rule: list[list[str]], adds_nothing: bool
+) -> None:
+    read = tuple(tuple(Concept(*concept.split(" ", 1)) for concept in term) for term in rule)
+    assert redundant(read, knowledge) == adds_nothing
 
 
 def test_a_single_high_control_does_not_become_a_concept(knowledge: Knowledge) -> None:

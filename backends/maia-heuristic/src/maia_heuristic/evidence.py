@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import statistics as stdlib_statistics
 from collections.abc import Iterable
@@ -10,7 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from maia_heuristic.describing import Description
-from maia_heuristic.hypotheses import Concept, Data, Fit, Rule, Term, Vector, candidate_terms
+from maia_heuristic.hypotheses import PLAIN_KIND, Concept, Data, Fit, Rule, Term, Vector, candidate_terms
 from maia_heuristic.knowledge import Knowledge
 from maia_heuristic.reading import Notebook, Trial, missing_names
 from maia_heuristic.scenes import Scene
@@ -178,3 +179,21 @@ def related(concept: Concept, terms: Iterable[Term], knowledge: Knowledge) -> li
     if concept.aspect in ("colour", "tint"):
         near |= {Concept("colour", concept.name), Concept("tint", concept.name)}
     return sorted(near - {concept})
+
+
+def implies(term: Term, other: Term, knowledge: Knowledge) -> bool:
+    """Says whether `other` holds wherever `term` does: its concepts are those of `term`, or broader."""
+    return all(any(_narrower(a, b, knowledge) for a in term) for b in other)
+
+
+def _narrower(a: Concept, b: Concept, knowledge: Knowledge) -> bool:
+    if a.aspect == b.aspect == "background" and b.name == PLAIN_KIND:
+        return a.name.startswith("plain ")
+    if (a.aspect, b.aspect) == ("colour", "tint"):
+        return a.name == b.name
+    return a.aspect == b.aspect and knowledge.is_a(a.name, b.name)
+
+
+def redundant(rule: Rule, knowledge: Knowledge) -> bool:
+    """Says whether a term of the rule adds nothing in words: it implies another ("tiger OR cat family")."""
+    return any(implies(one, other, knowledge) for one, other in itertools.permutations(rule, 2))

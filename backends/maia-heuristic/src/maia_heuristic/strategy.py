@@ -10,8 +10,8 @@ import numpy as np
 
 from maia_heuristic import designs, programs
 from maia_heuristic.conclusion import conclude
-from maia_heuristic.evidence import Evidence, alternatives, weigh
-from maia_heuristic.hypotheses import Concept
+from maia_heuristic.evidence import Evidence, alternatives, redundant, weigh
+from maia_heuristic.hypotheses import Concept, Fit
 from maia_heuristic.programs import Condition
 from maia_heuristic.reading import Notebook, labels_in
 from maia_heuristic.wording import label, short
@@ -201,7 +201,8 @@ def _rounds(evidence: Evidence, name: str, rounds: int = ROUNDS) -> Step | None:
     plan = designs.separate(evidence)
     if not plan:
         return None
-    rivals = ", ".join(short(fit.rule) for fit in alternatives(evidence)[1:4]) or "with fewer terms"
+    near = [fit for fit in _distinct(evidence, most=12, within=18.0) if fit.rule != evidence.best.rule]
+    rivals = ", ".join(short(fit.rule) for fit in near[:3]) or "with fewer terms"
     say = (
         f"{short(evidence.best.rule)} explains the activations best so far (R2 = {evidence.best.r2:.2f}), but other "
         f"rules come close ({rivals}). I measure the scenes about which they disagree most."
@@ -273,15 +274,28 @@ def standing(evidence: Evidence) -> list[str]:
             for aspect, most in aspects.items()
             for name in designs.strongest(evidence.support, aspect, most)
         ] or ["none yet; a broad survey comes first"]
-    fits = alternatives(evidence, most=4, within=40.0)
     best = evidence.best
     lines = []
     images = len(evidence.data.trials)
-    for fit in fits:
-        if not fit.rule:
-            continue
+    for fit in _distinct(evidence, most=4, within=40.0):
         verdict = (
             "leading" if fit.rule == best.rule else "not excluded" if fit.score > best.score - 5 else "less likely"
         )
         lines.append(f"{short(fit.rule)} ({verdict}; explains {max(fit.r2, 0):.0%} of the variance of {images} images)")
     return lines or ["nothing that was tried predicts the activation"]
+
+
+def _distinct(evidence: Evidence, most: int, within: float) -> list[Fit]:
+    """Returns the best rule and those near it for people to read: none twice, none with a term that adds nothing.
+
+    Such rules fit almost as well as the rule without the term, so that they would fill the list.
+    """
+    best, knowledge = evidence.best.rule, evidence.notebook.knowledge
+    fits = alternatives(evidence, most=10_000, within=within)
+    named: dict[str, Fit] = {}
+    for fit in fits:
+        if fit.rule and (fit.rule == best or not redundant(fit.rule, knowledge)):
+            named.setdefault(" OR ".join(sorted(map(label, fit.rule))), fit)
+    # Whether each term of the best rule is needed is always worth a line.
+    shorter = [fit for fit in named.values() if len(fit.rule) < len(best)]
+    return [fit for fit in named.values() if fit not in shorter][:most] + shorter
