@@ -138,7 +138,8 @@ def _from_exemplars(evidence: Evidence) -> tuple[str, str]:
 
 
 def _nothing(evidence: Evidence) -> tuple[str, str]:
-    activations = {measured.activation for measured in (*evidence.data.trials, *evidence.notebook.exemplars)}
+    activations = {trial.activation for trial in evidence.data.trials}
+    activations |= {exemplar.activation for exemplar in evidence.notebook.exemplars}
     if len(activations) == 1:
         text = (
             f"The activation was {activations.pop():.4g} on each of the {len(evidence.data.trials)} images that I "
