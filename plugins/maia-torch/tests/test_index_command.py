@@ -275,6 +275,20 @@ def test_an_index_without_recorded_options_says_so(run, tmp_path):
     assert "with options that were not recorded on 40 images of images; whether the model had" in shown.stderr
 
 
+def test_an_index_of_the_default_model_tells_of_those_without_recorded_options(run, tmp_path):
+    assert run("build", MODEL[0], "--layers", "2", "--out", "old").exit_code == 0
+    sheet = tmp_path / "old" / "2" / "sheet.json"
+    held = json.loads(sheet.read_text())
+    del held["options"]
+    sheet.write_text(json.dumps(held))
+    (tmp_path / "images" / "40.png").write_bytes((tmp_path / "images" / "01.png").read_bytes())
+    assert run("build", MODEL[0], "--layers", "2").exit_code == 0
+    (tmp_path / "images" / "40.png").unlink()
+    shown = run("show", "module/net_of_mine.net:2:1")
+    assert "38 images of images" in shown.stdout
+    assert "this is the index" not in shown.stderr
+
+
 def test_an_incomplete_index_cannot_be_used(run):
     built(run, "--shard", "2/3", "--out", "part2")
     told = str(run("use", "part2", data=False).exception)

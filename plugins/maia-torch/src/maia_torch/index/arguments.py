@@ -180,7 +180,9 @@ def _asked_for(
                 f"no index of {model} with these options is known here; `maia exemplars build` with them makes one"
             )
     else:
-        plain = {folder: sheet for folder, sheet in known.items() if sheet.options == {}}
+        # Where one says that it is of the default model, that tells of those that do not say, too.
+        default = {sheet.model_fingerprint for sheet in known.values() if sheet.options == {}}
+        plain = {folder: sheet for folder, sheet in known.items() if sheet.model_fingerprint in default}
         unsure = any(sheet.options is None for sheet in known.values())
         lack = (
             "whether the model had its default options is not known" if unsure else "none with default options is known"
