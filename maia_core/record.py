@@ -425,7 +425,7 @@ class RunReader:
         self.folder = folder
         self.images = ImageStore(folder / IMAGES)
         with _plain(folder / MANIFEST) as file:
-            self.manifest: Manifest = self._parse(Manifest, file.read(MAX_LINE >> 3), MANIFEST)
+            self.manifest: Manifest = self._parse(Manifest, file.read(MAX_LINE >> 3), str(folder / MANIFEST))
         if self.manifest.format != FORMAT:
             raise RecordError(f"{folder} has record format {self.manifest.format}; this version reads {FORMAT}")
         self.events: list[Event] = list(self._read())

@@ -98,6 +98,21 @@ def test_the_level_at_which_members_respond_is_chosen(knowledge: Knowledge) -> N
     assert data.best(candidate_terms(data)).rule == ((Concept("thing", "mammal"),),)
 
 
+def test_two_members_are_found_below_a_kind_that_explains_more_than_either(knowledge: Knowledge) -> None:
+    """One at a time the search stays at the kind: dusk alone misses the sunsets, and sunset the dusks."""
+    places = ["dusk", "sunset"] * 8 + ["blue sky", "clouds", "grass", "sand", "snow", "brick", "wood", "forest"]
+    assert knowledge.is_a("dusk", "sky")
+    assert knowledge.is_a("sunset", "sky")
+    trials = [
+        Trial("places", Scene(background=name), name, float(name in ("dusk", "sunset")))
+        for name in [*places, *places[16:]]
+    ]
+    data = Data(trials, np.array([t.activation for t in trials]), knowledge, {})
+    best = data.best(candidate_terms(data))
+    assert {concept.name for term in best.rule for concept in term} == {"dusk", "sunset"}
+    assert data.fit(((Concept("background", "sky"),),)).score > data.fit(((Concept("background", "dusk"),),)).score
+
+
 @pytest.mark.parametrize(
     ("rule", "adds_nothing"),
     [

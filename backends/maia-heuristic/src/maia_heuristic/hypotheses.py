@@ -22,6 +22,9 @@ Vector = NDArray[np.float64]
 
 NOISE_FLOOR = 0.02
 """Variance, in units of the exemplars' response, that no rule is asked to explain."""
+NARROWER = 8
+"""Of what is narrower than a term, so many are tried two by two: those that alone explain most."""
+
 PLAIN_KIND = "plain background"
 _TREES = ("thing", "background")
 
@@ -142,7 +145,11 @@ class Data:
         return self.fit(())
 
     def best(self, terms: Sequence[Term], most: int = 3) -> Fit:
-        """Searches the best rule of up to `most` of the given terms: adds, drops and exchanges one at a time."""
+        """Searches the best rule of up to `most` of the given terms.
+
+        Adds, drops and exchanges one at a time, or one for two narrower ones, each of which alone may be worse (of the
+        sky, dusk and sunset).
+        """
         matrix = np.array([self.degree(term) for term in terms]).reshape(len(terms), len(self.trials))
         best = self.nothing()
         for _ in range(2 * most + 2):
@@ -155,10 +162,26 @@ class Data:
                     fits = self._fits([(*start, term) for term in terms], holds)
                     candidates += [fit for fit in fits if fit.rule[-1] not in start]
                 found = max(found, *candidates, key=lambda fit: fit.score)
+            for place, term in enumerate(best.rule):
+                rest = best.rule[:place] + best.rule[place + 1 :]
+                if len(rest) + 2 <= most:
+                    narrower = [self.fit((other,)) for other in terms if self._narrower(other, term)]
+                    nearest = sorted(narrower, key=lambda fit: -fit.score)[:NARROWER]
+                    parts = [(*rest, *one.rule, *other.rule) for one, other in itertools.combinations(nearest, 2)]
+                    found = max([found, *map(self.fit, parts)], key=lambda fit: fit.score)
             if found.score <= best.score + 1e-9:
                 return best
             best = found
         return best
+
+    def _narrower(self, one: Term, other: Term) -> bool:
+        """Tells whether a term says the same as another, or less, of every part of it."""
+        if len(one) != len(other) or one == other:
+            return False
+        return all(
+            a == b or (a.aspect == b.aspect and a.aspect in _TREES and self.knowledge.is_a(a.name, b.name))
+            for a, b in zip(one, other, strict=True)
+        )
 
 
 def term_degree(term: Term, scene: Scene, trial: Trial | None, knowledge: Knowledge) -> float:
