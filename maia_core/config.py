@@ -196,6 +196,8 @@ def validated(model: type[M], data: Mapping[str, Any], where: str, overridden: C
             hint = did_you_mean(str(first["loc"][-1]), known) or f" Allowed: {', '.join(known) or 'no options'}."
             raise UsageError(f"{where}: unknown key '{key}'.{hint}") from error
         given = "" if first["type"] == "missing" else f", not {first['input']!r}"
+        if where == COMMAND_LINE and first["type"] == "string_type":
+            given += f"; for a text write {key}='\"...\"'"
         raise UsageError(f"{where}: '{key}': {first['msg'][0].lower()}{first['msg'][1:]}{given}") from error
 
 

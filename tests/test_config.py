@@ -65,6 +65,11 @@ def test_what_the_command_line_set_is_its_fault(tmp_path):
         load(tmp_path / "maia.toml", [("limits.turns", "abc")])
 
 
+def test_a_text_that_reads_as_something_else_can_be_quoted(tmp_path):
+    with pytest.raises(UsageError, match=r"for a text write runs='\"\.\.\.\"'"):
+        load(None, [("runs", False)])
+
+
 def test_missing_file_is_named(tmp_path):
     with pytest.raises(UsageError, match=r"nowhere\.toml"):
         load(tmp_path / "nowhere.toml")

@@ -25,6 +25,9 @@ NOISE_FLOOR = 0.02
 NARROWER = 8
 """Of what is narrower than a term, so many are tried two by two: those that alone explain most."""
 
+WELL = 0.9
+"""A rule that explains more of the variance is taken apart for no small gain: what it misses may be noise."""
+
 PLAIN_KIND = "plain background"
 _TREES = ("thing", "background")
 
@@ -162,7 +165,7 @@ class Data:
                     fits = self._fits([(*start, term) for term in terms], holds)
                     candidates += [fit for fit in fits if fit.rule[-1] not in start]
                 found = max(found, *candidates, key=lambda fit: fit.score)
-            for place, term in enumerate(best.rule):
+            for place, term in enumerate(best.rule if best.r2 < WELL else ()):
                 rest = best.rule[:place] + best.rule[place + 1 :]
                 if len(rest) + 2 <= most:
                     narrower = [self.fit((other,)) for other in terms if self._narrower(other, term)]
