@@ -25,9 +25,6 @@ NOISE_FLOOR = 0.02
 NARROWER = 8
 """Of what is narrower than a term, so many are tried two by two: those that alone explain most."""
 
-WELL = 0.9
-"""A rule that explains more of the variance is taken apart for no small gain: what it misses may be noise."""
-
 PLAIN_KIND = "plain background"
 _TREES = ("thing", "background")
 
@@ -150,8 +147,8 @@ class Data:
     def best(self, terms: Sequence[Term], most: int = 3) -> Fit:
         """Searches the best rule of up to `most` of the given terms.
 
-        Adds, drops and exchanges one at a time, or one for two narrower ones, each of which alone may be worse (of the
-        sky, dusk and sunset).
+        Adds, drops and exchanges one at a time, or one place for two narrower ones, each of which alone may be worse (of
+        the sky, dusk and sunset).
         """
         matrix = np.array([self.degree(term) for term in terms]).reshape(len(terms), len(self.trials))
         best = self.nothing()
@@ -165,24 +162,33 @@ class Data:
                     fits = self._fits([(*start, term) for term in terms], holds)
                     candidates += [fit for fit in fits if fit.rule[-1] not in start]
                 found = max(found, *candidates, key=lambda fit: fit.score)
-            for place, term in enumerate(best.rule if best.r2 < WELL else ()):
+            for place, term in enumerate(best.rule):
                 rest = best.rule[:place] + best.rule[place + 1 :]
                 if len(rest) + 2 <= most:
                     narrower = [self.fit((other,)) for other in terms if self._narrower(other, term)]
                     nearest = sorted(narrower, key=lambda fit: -fit.score)[:NARROWER]
-                    parts = [(*rest, *one.rule, *other.rule) for one, other in itertools.combinations(nearest, 2)]
+                    pairs = [(*one.rule, *other.rule) for one, other in itertools.combinations(nearest, 2)]
+                    parts = [(*rest, *pair) for pair in pairs if self._too_broad(term, pair)]
                     found = max([found, *map(self.fit, parts)], key=lambda fit: fit.score)
             if found.score <= best.score + 1e-9:
                 return best
             best = found
         return best
 
+    def _too_broad(self, term: Term, parts: Rule) -> bool:
+        """Tells whether what a term covers beside these parts of it was seen not to respond."""
+        beside = (self.degree(term) > 0.9) & (self.holds(parts) < 0.1)
+        return bool(beside.sum() >= 2) and float(self.response[beside].mean()) < 0.3
+
     def _narrower(self, one: Term, other: Term) -> bool:
-        """Tells whether a term says the same as another, or less, of every part of it."""
+        """Tells whether a term is another one in a narrower place.
+
+        Only places, whose names overlap: who draws one scene for dusk and sunset makes neither of them explain it alone.
+        """
         if len(one) != len(other) or one == other:
             return False
         return all(
-            a == b or (a.aspect == b.aspect and a.aspect in _TREES and self.knowledge.is_a(a.name, b.name))
+            a == b or (a.aspect == b.aspect == "background" and self.knowledge.is_a(a.name, b.name))
             for a, b in zip(one, other, strict=True)
         )
 
