@@ -147,8 +147,8 @@ class Data:
     def best(self, terms: Sequence[Term], most: int = 3) -> Fit:
         """Searches the best rule of up to `most` of the given terms.
 
-        Adds, drops and exchanges one at a time, or one place for two narrower ones, each of which alone may be worse (of
-        the sky, dusk and sunset).
+        Adds, drops and exchanges one at a time, or one place for two narrower ones, each of which alone may be worse
+        (of the sky, dusk and sunset).
         """
         matrix = np.array([self.degree(term) for term in terms]).reshape(len(terms), len(self.trials))
         best = self.nothing()
@@ -183,7 +183,7 @@ class Data:
     def _narrower(self, one: Term, other: Term) -> bool:
         """Tells whether a term is another one in a narrower place.
 
-        Only places, whose names overlap: who draws one scene for dusk and sunset makes neither of them explain it alone.
+        Only places, whose names overlap: who draws one scene for dusk and sunset lets neither of them explain it alone.
         """
         if len(one) != len(other) or one == other:
             return False
