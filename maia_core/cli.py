@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
@@ -90,9 +91,8 @@ def main() -> None:
 
 def _leave(code: int) -> NoReturn:
     """Ends the process. A thread that is still at a tool would abort it, if Python were taken apart around it."""
-    import threading
-
-    if any(thread.daemon for thread in threading.enumerate()):
+    host = sys.modules.get("maia_core.host")
+    if host is not None and any(isinstance(thread, host.ToolThread) for thread in threading.enumerate()):
         import atexit
 
         atexit._run_exitfuncs()

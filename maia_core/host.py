@@ -25,6 +25,10 @@ MANY = 1000
 """With more faults in a call than these only their number is told: each would be an object."""
 
 
+class ToolThread(Thread):
+    """Carries out one call; nobody can end it."""
+
+
 class ToolHost:
     """Carries out the calls of programs; implements `maia_core.protocols.Host`.
 
@@ -170,7 +174,7 @@ class ToolHost:
                 outcome.set_exception(error)
 
         seconds = self._context.config.limits.call_seconds
-        thread = Thread(target=work, daemon=True, name=method)
+        thread = ToolThread(target=work, daemon=True, name=method)
         thread.start()
         try:
             return outcome.result(seconds)
