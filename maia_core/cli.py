@@ -340,15 +340,15 @@ def _report(folder: Path) -> Path | None:
 def sweep(config: RunConfig, units: tuple[str, ...], out: Path, runner: Runner | None) -> int:
     """Explain several units; again with the same --out, go on where it stopped."""
     from maia_core import launch
+    from maia_core.context import Context
     from maia_core.progress import Progress
 
     context = click.get_current_context()
     if context.get_parameter_source("system") is click.core.ParameterSource.COMMANDLINE:
         raise click.UsageError("name the units as arguments of `maia sweep`, not with --system")
-    known = {plugin.name for kind in ("model", "system") for plugin in installed().of_kind(kind)}
-    for unit in units:  # Said before the first unit is explained, which takes minutes.
-        if (name := unit.partition(":")[0].partition("/")[0].partition("@")[0]) not in known:
-            raise click.UsageError(f"there is no model or system '{name}'.{did_you_mean(name, known)}")
+    parts = Context(config)
+    for unit in units:  # A wrong name is said before the first unit is explained, which takes minutes.
+        parts.made_by_model(unit)
     failed = done = 0
     observers = [Progress(live=sys.stderr.isatty())]
     for unit, result in launch.sweep(config, units, out, runner=runner, observers=observers):

@@ -158,19 +158,29 @@ class Context:
 
     def _build_system(self, kind: str, name: str, options: Mapping[str, Any], context: Context) -> Any:
         made_by, _, ref = name.partition(":")
-        plugin = made_by.partition("/")[0]
-        if self.registry.find("model", plugin) is not None:
+        if self.made_by_model(name):
             model = self.model(made_by, **options)
             if not ref:
                 layers = ", ".join(layer.name for layer in model.layers() if layer.kind != "inner")
                 raise UsageError(f"'{name}' is a model; choose one of its units, {name}:LAYER:UNIT, of {layers}")
             return model.unit(ref)
         extra = {"ref": ref} if ref else {}
-        if self.registry.find(kind, plugin) is None:
+        return self.registry.build(kind, made_by, {**options, **extra}, context)
+
+    def made_by_model(self, ref: str) -> bool:
+        """Says whether a unit's reference begins with a model; if not, with a system. Nothing is built.
+
+        Raises:
+            PluginError: it begins with neither.
+        """
+        plugin = ref.partition(":")[0].partition("/")[0]
+        if self.registry.find("model", plugin) is not None:
+            return True
+        if self.registry.find("system", plugin) is None:
             known = [p.name for part in ("model", "system") for p in self.registry.of_kind(part)]
             hint = did_you_mean(plugin, known) or f" Installed: {', '.join(known) or 'none'}."
             raise PluginError(f"there is no model or system '{plugin}'.{hint}")
-        return self.registry.build(kind, made_by, {**options, **extra}, context)
+        return False
 
     def exemplar_source(self, system: System) -> ExemplarSource:
         """Returns the fastest way to a system's exemplars on the run's data set: its own, or brute force."""

@@ -356,8 +356,9 @@ class RunWriter:
             writer = cls(folder)
             path = folder / JOURNAL
             written = path.read_bytes()
-            os.truncate(path, written.rfind(b"\n") + 1)
-            for line in written.splitlines(keepends=True):
+            whole = written[: written.rfind(b"\n") + 1]
+            os.truncate(path, len(whole))
+            for line in whole.splitlines(keepends=True):
                 writer._measure.takes(line)
             return writer
         except OSError as error:

@@ -53,9 +53,7 @@ def run_experiment(system, tools):
     tools.display("what is asked for:", *shown[:6], "controls:", *controls[:6])
 """
 
-_TEST = """\
-import json
-
+_ON_UNITS = """\
 EXPERIMENT = {name!r}
 UNITS = {units!r}
 PLAN = [
@@ -64,24 +62,25 @@ PLAN = [
 
 def run_experiment(system, tools):
     images = tools.text2image([row["prompt"] for row in PLAN])
+"""
+
+_TEST = (
+    f"import json\n\n{_ON_UNITS}"
+    + """\
     activations = system.layer(images)
     print("@@" + json.dumps({{"units": {{unit: [row[unit] for row in activations] for unit in UNITS}}}}))
 """
+)
 
-_SHOW = """\
-EXPERIMENT = {name!r}
-UNITS = {units!r}
-PLAN = [
-{rows}]
-
-
-def run_experiment(system, tools):
-    images = tools.text2image([row["prompt"] for row in PLAN])
+_SHOW = (
+    _ON_UNITS
+    + """\
     titles = [{asked!r} if row["wanted"] else "controls" for row in PLAN]
     for unit in UNITS:
         values, masked = system.neuron(images, unit)
         tools.log_experiment(values, masked, [f"unit {{unit}}: {{title}}" for title in titles])
 """
+)
 
 
 def layer_step(messages: Sequence[Message], notebook: Notebook, seed: int) -> Step:

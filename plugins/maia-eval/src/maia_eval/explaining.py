@@ -132,7 +132,7 @@ class Apart:
         The first unit comes first and alone: what is learned once and kept then is there for all.
         """
         self(units[0])
-        for _ in runner.map(replace(self), units[1:]):
+        for _ in runner.map(replace(self), units[1:]):  # A copy, without the models of this process.
             pass
 
     def __call__(self, unit: str) -> None:
