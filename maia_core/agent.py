@@ -17,6 +17,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from maia_core.context import Context
+from maia_core.context_policy import Conversation
 from maia_core.errors import (
     BackboneBusy,
     BackboneError,
@@ -57,7 +58,6 @@ from maia_core.types import (
     Verdict,
     as_part,
 )
-from maia_core.window import Conversation
 
 LAST_CALL = "Do not write another program"
 """What the backbone is told when the run ends, so that one with a screen can tell."""
@@ -167,7 +167,11 @@ class Session:
     def ask(self, info: BackboneInfo, because: str = "") -> Asked:
         """Records what of the conversation a backbone is sent next; `conversation.sent` has the messages."""
         self._timed = info.timed
-        turn, policy, reply_tokens = len(self.state.turns) + 1, self.context.config.window, self.limits.reply_tokens
+        turn, policy, reply_tokens = (
+            len(self.state.turns) + 1,
+            self.context.config.context_policy,
+            self.limits.reply_tokens,
+        )
         asked = self.journal.recorded(Asked) or self.conversation.ask(turn, policy, info, reply_tokens, because)
         self.journal.append(asked)
         self.conversation.take(asked)

@@ -6,9 +6,9 @@ import os
 import tomllib
 from collections.abc import Container, Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Any, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from maia_core.errors import UsageError, did_you_mean
 from maia_core.types import Data, ExecutionLimits
@@ -24,24 +24,22 @@ class PluginConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
 
-class Choice(BaseModel):
-    """Which plugin of a kind, and its options. `"collage"` and `{name = "collage", size = 224}` both make one."""
+class PluginRef(BaseModel):
+    """Names a plugin of a kind, with its options. `"collage"` and `{name = "collage", size = 224}` both make one."""
 
     model_config = ConfigDict(frozen=True, extra="allow")
 
     name: str
 
+    @model_validator(mode="before")
+    @classmethod
+    def _from_name(cls, value: Any) -> Any:
+        return {"name": value} if isinstance(value, str) else value
+
     @property
     def options(self) -> dict[str, Any]:
         """The options as written, not yet validated by the plugin."""
         return dict(self.model_extra or {})
-
-
-def _choice(value: Any) -> Any:
-    return {"name": value} if isinstance(value, str) else value
-
-
-Chosen = Annotated[Choice, BeforeValidator(_choice)]
 
 
 class Limits(Data):
@@ -70,8 +68,8 @@ class Limits(Data):
     """Longest time that the retries of one call wait together."""
 
 
-class Window(Data):
-    """What of a conversation the backbone is sent: see `maia_core.window`."""
+class ContextPolicy(Data):
+    """What of a conversation the backbone is sent: see `maia_core.context_policy`."""
 
     images: int = Field(60, gt=0)
     """Most images in one request, or as many as the backbone takes. Older ones leave a line with their activation."""
@@ -86,24 +84,24 @@ class Window(Data):
 class RunConfig(Data):
     """Everything that a run is made from. The defaults are the offline laboratory."""
 
-    system: Chosen | None = None
+    system: PluginRef | None = None
     """The unit: `MODEL:LAYER:UNIT`, or the name of a system plugin and its argument."""
-    backbone: Chosen = Choice(name="heuristic")
-    task: Chosen = Choice(name="neuron-description")
-    dataset: Chosen = Choice(name="collage")
-    generator: Chosen = Choice(name="collage")
-    editor: Chosen = Choice(name="collage")
-    describer: Chosen = Choice(name="nearest")
-    sandbox: Chosen = Choice(name="auto")
-    judge: Chosen = Choice(name="embedding")
+    backbone: PluginRef = PluginRef(name="heuristic")
+    task: PluginRef = PluginRef(name="neuron-description")
+    dataset: PluginRef = PluginRef(name="collage")
+    generator: PluginRef = PluginRef(name="collage")
+    editor: PluginRef = PluginRef(name="collage")
+    describer: PluginRef = PluginRef(name="nearest")
+    sandbox: PluginRef = PluginRef(name="auto")
+    judge: PluginRef = PluginRef(name="embedding")
     """Writes prompts and predicts for verification and evaluation."""
-    similarity: Chosen = Choice(name="nearest")
+    similarity: PluginRef = PluginRef(name="nearest")
     """Scores texts on images: for judges that are no language model, and for baselines."""
-    verifier: Chosen = Choice(name="held-out")
+    verifier: PluginRef = PluginRef(name="held-out")
     verify: bool = True
     """Whether an answer is tested on fresh inputs before it counts."""
-    tools: tuple[Chosen, ...] = tuple(
-        Choice(name=name)
+    tools: tuple[PluginRef, ...] = tuple(
+        PluginRef(name=name)
         for name in [
             "dataset_exemplars",
             "text2image",
@@ -120,7 +118,7 @@ class RunConfig(Data):
     runs: str = "runs"
     """Folder in which a run makes its own folder."""
     limits: Limits = Limits()
-    window: Window = Window()
+    context_policy: ContextPolicy = ContextPolicy()
     experiment: ExecutionLimits = ExecutionLimits()
 
 
@@ -173,9 +171,9 @@ def _set(data: dict[str, Any], key: str, value: Any) -> None:
 
 
 CHOICES: dict[str, str | None] = {
-    key: field.default.name if isinstance(field.default, Choice) else None
+    key: field.default.name if isinstance(field.default, PluginRef) else None
     for key, field in RunConfig.model_fields.items()
-    if isinstance(field.default, Choice) or key == "system"
+    if isinstance(field.default, PluginRef) or key == "system"
 }
 """The keys of a configuration that choose one plugin, with the default's name."""
 

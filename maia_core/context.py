@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
-from maia_core.config import CHOICES, Choice, RunConfig, cache_dir
+from pydantic import JsonValue
+
+from maia_core.config import CHOICES, PluginRef, RunConfig, cache_dir
 from maia_core.errors import PluginError, RunError, ToolError, UsageError, did_you_mean
-from maia_core.record import ImageStore, Logged
-from maia_core.types import Image, ImagePart, TextPart, UnitStatistics, Usage, as_part, content_id
+from maia_core.record import ImageStore
+from maia_core.types import Image, ImagePart, Logged, TextPart, UnitStatistics, Usage, as_part, content_id
 
 if TYPE_CHECKING:
     from maia_core.protocols import Dataset, Describer, ExemplarSource, ImageEditor, ImageGenerator, Model, System
@@ -70,6 +72,7 @@ class Context:
         self.logged: list[Logged] = []
         self.exemplar_floor: float | None = None
         self.statistics: UnitStatistics | None = None
+        self.facts: dict[str, JsonValue] = {}
         self.generated = 0
         self.spent = Usage()
         self.images: ImageStore | None = None
@@ -77,7 +80,7 @@ class Context:
         self._warn_to: Callable[[str], None] = self._warnings.append
         self._shown: list[TextPart | ImagePart] = []
 
-    def restart(self, system: Choice) -> None:
+    def restart(self, system: PluginRef) -> None:
         """Begins the run of another unit; models, data set and engines are kept, all that belongs to one run is not."""
         with self._lock:
             self.config = self.config.model_copy(update={"system": system})
@@ -203,6 +206,11 @@ class Context:
         """Shows texts and images to the backbone when the present program has ended."""
         self._in_time()
         self._shown.extend(map(as_part, items))
+
+    def log(self, title: str, activation: float, image: Image, notes: str = "") -> None:
+        """Logs one measured condition: the record, the report and `results` have it."""
+        self._in_time()
+        self.logged.append(Logged(title=title, activation=activation, image=image, notes=notes))
 
     def warn(self, line: str) -> None:
         """Takes a line that the record and the report should show: skipped files, a fallback."""

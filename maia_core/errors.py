@@ -55,7 +55,7 @@ class BackboneBusy(BackboneError):
 
 
 class ContextTooLong(BackboneError):
-    """The conversation does not fit the model's window: the loop sends a shorter one, see `maia_core.window`."""
+    """The conversation does not fit the model's window: the loop sends a shorter one."""
 
 
 class SandboxError(RunError):

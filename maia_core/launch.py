@@ -12,7 +12,7 @@ from importlib import metadata
 from pathlib import Path
 
 from maia_core.agent import Session, run
-from maia_core.config import Choice, RunConfig, validated
+from maia_core.config import PluginRef, RunConfig, validated
 from maia_core.context import Context
 from maia_core.errors import MaiaError, RecordError, RunError, one_line
 from maia_core.observers import Observers
@@ -20,7 +20,7 @@ from maia_core.protocols import Backbone, Runner
 from maia_core.record import MANIFEST, Event, Manifest, RunOutcome, RunReader, RunWriter, new_run_id
 from maia_core.registry import Registry
 from maia_core.replay import Journal
-from maia_core.seal import check, seal
+from maia_core.signature import check_signature, sign
 from maia_core.text import redacted
 from maia_core.types import content_id
 
@@ -82,7 +82,7 @@ def resume(
     reader = RunReader(folder)
     if reader.outcome is not None and reader.outcome.status in ENDED:
         raise RecordError(f"the run {folder} has ended ({reader.outcome.status}); start a new one")
-    check(reader.manifest.config, reader.manifest.seal, folder, trusted)
+    check_signature(reader.manifest.config, reader.manifest.seal, folder, trusted)
     context = Context(validated(RunConfig, reader.manifest.config, str(folder)), registry)
     return _go_on(context, reader, observers)
 
@@ -137,7 +137,7 @@ class _Each:
 
     def __call__(self, unit: str) -> FinishedRun | MaiaError:
         system = self._config.system
-        self._context.restart(Choice(name=unit, **(system.options if system else {})))
+        self._context.restart(PluginRef(name=unit, **(system.options if system else {})))
         try:
             return explain_in(self._context, self._out / _slug(unit), observers=self._observers)
         except MaiaError as error:
@@ -254,7 +254,7 @@ def _manifest(run_id: str, context: Context) -> Manifest:
         system=context.system.info,
         versions=_versions(context.registry),
         fingerprints=context.fingerprints(),
-        seal=seal(config),
+        seal=sign(config),
     )
 
 

@@ -5,7 +5,7 @@ Exactly one of a kind is chosen by name: an entry point. Its group is `maia.<kin
 
 * `config` is an instance of the factory's nested `Config` (a `maia_core.config.PluginConfig`); without one the plugin
   has no options;
-* `context` is the run's `maia_core.context.Context`: the other parts of the run, its cache folder, its seed.
+* `context` is a `RunContext`: the other parts of the run, its cache folder, its seed.
 
 A class whose `__init__` takes these two is such a factory. Protocols are synchronous; what is expensive takes batches.
 Every installed plugin that wants to be *told* what happens is an observer: see `maia_core.hookspecs`.
@@ -14,12 +14,14 @@ Every installed plugin that wants to be *told* what happens is an observer: see 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel
+from pydantic import BaseModel, JsonValue
 
+from maia_core.config import RunConfig
 from maia_core.types import (
     BackboneInfo,
     CallLimits,
@@ -29,17 +31,18 @@ from maia_core.types import (
     Explanation,
     GeneratedImages,
     Image,
+    ImagePart,
     LayerInfo,
+    Logged,
     Message,
-    ModelSheet,
+    ModelOption,
     Reply,
+    TextPart,
     UnitInfo,
     UnitStatistics,
+    Usage,
     Verdict,
 )
-
-if TYPE_CHECKING:
-    from maia_core.context import Context
 
 # --- what is explained ---
 
@@ -283,7 +286,7 @@ class Backbone(Protocol):
 class ListsModels(Protocol):
     """The factory of a backbone that can be several models, or needs a key: what `maia backbones` shows of it."""
 
-    def models(self) -> list[ModelSheet]:
+    def models(self) -> list[ModelOption]:
         """Lists what the backbone could be, without a network access; a static method of the factory."""
 
 
@@ -320,7 +323,7 @@ class Task(Protocol):
 class Explainer(Protocol):
     """Explains units. The agent is one, every baseline is another, so they are compared on equal terms."""
 
-    def explain(self, unit: System, context: Context) -> Explanation:
+    def explain(self, unit: System, context: RunContext) -> Explanation:
         """Explains one unit with what the context offers."""
 
 
@@ -345,7 +348,7 @@ class Judge(Protocol):
 class Verifier(Protocol):
     """Tests an explanation on inputs made from its claim alone; it sees no experiment and no conversation."""
 
-    def verify(self, explanation: Explanation, context: Context, attempt: int) -> Verdict:
+    def verify(self, explanation: Explanation, context: RunContext, attempt: int) -> Verdict:
         """Tests `explanation` on the run's system.
 
         Args:
@@ -415,4 +418,96 @@ class Runner(Protocol):
         Raises:
             RunError: a worker was lost.
             Exception: what the function raised on an item, when its turn comes.
+        """
+
+
+# --- what a plugin may ask of the run that it is built for ---
+
+
+class RunContext(Protocol):
+    """The parts of one run, each built on first use and then shared, and what tools do for the backbone.
+
+    Attributes:
+        config: The run's configuration.
+        seed: The run's random seed.
+        cache: Folder for data that can be computed again; a plugin uses a subfolder of its own name.
+        facts: What tools have found out about the unit, by name, such as the lowest exemplar activation. It is part of
+            the record, so a resumed run has it again. Names begin with the distribution's name and a dot.
+    """
+
+    config: RunConfig
+    seed: int
+    cache: Path
+    facts: dict[str, JsonValue]
+
+    @property
+    def system(self) -> System:
+        """The unit that is explained."""
+
+    @property
+    def dataset(self) -> Dataset:
+        """The data set that exemplars come from."""
+
+    @property
+    def generator(self) -> ImageGenerator:
+        """The image generator."""
+
+    @property
+    def editor(self) -> ImageEditor:
+        """The image editor."""
+
+    @property
+    def describer(self) -> Describer:
+        """The describer; hand it `Image.anonymous()` copies only."""
+
+    def part(self, kind: str) -> Any:
+        """Returns the run's one part of a kind, built on first use.
+
+        Raises:
+            UsageError: the configuration chooses none.
+            PluginError: the chosen plugin is missing or broken.
+        """
+
+    def build(self, kind: str, name: str, /, **options: Any) -> Any:
+        """Returns a part beside the run's own, such as a model that a describer looks with; shared by equal options."""
+
+    def model(self, name: str, **options: Any) -> Model:
+        """Returns a model by name; `PLUGIN/MODEL` chooses one of the many that a plugin offers, as its option `model`.
+
+        Raises:
+            PluginError: there is no such plugin, or it is broken.
+            UsageError: the plugin has no such model or option.
+        """
+
+    def exemplar_source(self, system: System) -> ExemplarSource:
+        """Returns the fastest way to a system's exemplars on the run's data set: its own, or brute force."""
+
+    def seeds(self, prompts: Sequence[str]) -> list[int]:
+        """Derives one seed per prompt from (run, prompt, occurrence in `prompts`): replicates differ, repeats agree.
+
+        Returns:
+            Integers in [0, 2**31).
+        """
+
+    def show(self, *items: str | Image | TextPart | ImagePart) -> None:
+        """Shows texts and images to the backbone when the present program has ended."""
+
+    def log(self, title: str, activation: float, image: Image, notes: str = "") -> None:
+        """Logs one measured condition: the record, the report and `results` have it."""
+
+    @property
+    def logged(self) -> Sequence[Logged]:
+        """The conditions that were logged so far, oldest first."""
+
+    def warn(self, line: str) -> None:
+        """Adds a line that the record and the report should show: skipped files, a fallback."""
+
+    def spend(self, usage: Usage) -> None:
+        """Counts what an engine used, so that the run's budget of tokens and money holds for engines too."""
+
+    def spend_images(self, count: int) -> None:
+        """Counts images that a tool is about to generate or edit.
+
+        Raises:
+            ToolError: the run's budget does not hold that many.
         """

@@ -32,6 +32,7 @@ from maia_core.types import (
     Execution,
     Explanation,
     Image,
+    Logged,
     Message,
     Part,
     Reply,
@@ -69,7 +70,7 @@ class Manifest(Data):
     fingerprints: dict[str, str] = Field(default_factory=dict)
     """Part of the run to its fingerprint."""
     seal: str = ""
-    """Says that `config` was written on this machine, see `maia_core.seal`."""
+    """Says that `config` was written on this machine, see `maia_core.signature`."""
 
 
 class MessageAdded(Data):
@@ -80,7 +81,7 @@ class MessageAdded(Data):
 
 
 class Asked(Data):
-    """The backbone is asked for a reply: what of the conversation it is sent, see `maia_core.window`.
+    """The backbone is asked for a reply: what of the conversation it is sent, see `maia_core.context_policy`.
 
     Attributes:
         images: How many images are sent.
@@ -129,15 +130,6 @@ class ProgramStarted(Data):
     turn: int
     program: str
     hypotheses: tuple[str, ...] = ()
-
-
-class Logged(Data):
-    """One result that a program logged."""
-
-    title: str
-    activation: float
-    image: Image
-    notes: str = ""
 
 
 class HostCall(Data):

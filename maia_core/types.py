@@ -358,7 +358,7 @@ class BackboneInfo(Data):
     """False: the time of its replies is not counted, as a person's."""
 
 
-class ModelSheet(Data):
+class ModelOption(Data):
     """One line of `maia backbones`: a model that a backbone could be, known without asking it anything.
 
     Attributes:
@@ -429,6 +429,15 @@ class Execution(Data):
     seconds: float = 0.0
     host_calls: int = 0
     variables_lost: bool = False
+
+
+class Logged(Data):
+    """One measured condition that a program logged."""
+
+    title: str
+    activation: float
+    image: Image
+    notes: str = ""
 
 
 class Evidence(Data):

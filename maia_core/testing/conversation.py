@@ -11,14 +11,14 @@ from pathlib import Path
 
 import numpy as np
 
-from maia_core.config import Window
+from maia_core.config import ContextPolicy
+from maia_core.context_policy import Conversation
 from maia_core.record import MessageAdded, Replied
 from maia_core.testing.fakes import photograph
 from maia_core.types import BackboneInfo, Image, Message, Reply
-from maia_core.window import Conversation
 
 RECORDED = Path(__file__).parent / "data" / "conversation.json"
-POLICY = Window(tokens=6500)
+POLICY = ContextPolicy(tokens=6500)
 INFO = BackboneInfo(name="recorded", image_tokens=20)
 """Every backbone is sent the same, whatever it can do."""
 

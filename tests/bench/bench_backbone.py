@@ -19,7 +19,7 @@ os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 from maia_core.agent import run
-from maia_core.config import Limits, RunConfig, Window
+from maia_core.config import ContextPolicy, Limits, RunConfig
 from maia_core.context import Context
 from maia_core.launch import make_session
 from maia_core.replay import Journal
@@ -77,10 +77,10 @@ class Counting(ScriptedBackbone):
 def window() -> None:
     """Prints bytes and tokens of a run of 30 turns with 10 images each, with the context policy and without."""
     sums = {}
-    for name, policy in {"with": Window(), "without": Window(images=10_000)}.items():
+    for name, policy in {"with": ContextPolicy(), "without": ContextPolicy(images=10_000)}.items():
         events: list[Any] = []
         with tempfile.TemporaryDirectory() as place:
-            config = RunConfig(limits=Limits(turns=TURNS + 2), window=policy)
+            config = RunConfig(limits=Limits(turns=TURNS + 2), context_policy=policy)
             parts = fake_parts() | {"generator": Photographs()}
             context = Context(config, parts=parts, cache=Path(place))
             session = make_session(context, Journal(events.append))

@@ -14,7 +14,7 @@ from typing import Any
 
 from maia_collage.editor import CollageEditor
 from maia_collage.generator import CollageGenerator
-from maia_core.config import Choice, RunConfig, cache_dir
+from maia_core.config import PluginRef, RunConfig, cache_dir
 from maia_core.context import Context
 from maia_core.launch import explain_in
 from maia_nearest.describer import Nearest
@@ -49,7 +49,7 @@ def main() -> None:
         for number, name in enumerate(("empty cache", "the same again"), 1):
             counts.clear()
             began = time.perf_counter()
-            context = Context(RunConfig(system=Choice(name=options.system)), cache=cache)
+            context = Context(RunConfig(system=PluginRef(name=options.system)), cache=cache)
             ended = explain_in(context, Path(folder) / str(number)).outcome
             took = time.perf_counter() - began
             asked = ", ".join(f"{name} {count}" for name, count in counts.items()) or "nothing"

@@ -11,9 +11,9 @@ from collections.abc import Callable
 import numpy as np
 
 from maia_core.context import Context
-from maia_core.sandbox.process import ProcessSandbox
 from maia_core.testing.fakes import FakeHost
 from maia_core.types import Image
+from maia_sandbox.process import ProcessSandbox
 
 CALLS, IMAGES = 2000, 200
 EMPTY = "def run_experiment(system, tools): pass"

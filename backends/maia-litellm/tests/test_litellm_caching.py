@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from servers import ProviderServer, Received
 
-from maia_core.config import Window
+from maia_core.config import ContextPolicy
+from maia_core.context_policy import Conversation
 from maia_core.record import MessageAdded, Replied
 from maia_core.testing.fakes import disc, photograph
 from maia_core.types import CallLimits, Image, Message, Usage
-from maia_core.window import Conversation
 
 TURNS, IMAGES = 30, 10
 FEW_TURNS = 8
@@ -30,7 +30,7 @@ def conversation(
     backbone: Any, number_of_turns: int = TURNS, draw: Callable[[int], Image] = small
 ) -> list[tuple[Usage, int, int]]:
     """Holds a conversation with 10 images a turn; returns usage, left out images and sent images a turn."""
-    held, policy, turns = Conversation(), Window(images=60, block=20), []
+    held, policy, turns = Conversation(), ContextPolicy(images=60, block=20), []
     held.take(MessageAdded(message=Message.of("system", SYSTEM)))
     held.take(MessageAdded(message=Message.of("user", "Explain the unit. " * 40)))
     for turn in range(1, number_of_turns + 1):

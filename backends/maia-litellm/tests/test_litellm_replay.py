@@ -12,14 +12,14 @@ import pytest
 from servers import ProviderServer
 
 from maia_core.agent import run
-from maia_core.config import Limits, RunConfig, Window, cache_dir
+from maia_core.config import ContextPolicy, Limits, RunConfig, cache_dir
 from maia_core.context import Context
+from maia_core.context_policy import sent_requests
 from maia_core.launch import make_session
 from maia_core.record import Asked, Event, Executed, HostCall, MessageAdded, Replied, RunOutcome, RunReader
 from maia_core.replay import Journal
 from maia_core.testing.fakes import fake_parts
 from maia_core.types import CallLimits
-from maia_core.window import views
 
 Service = tuple[type[ProviderServer], str]
 
@@ -103,7 +103,7 @@ def test_conversation_of_the_offline_demo_replays(
     replies = [event.reply.text for event in demo.of_type(Replied)]
     with make(replies) as server:
         backbone = connect(server, model, own=True)
-        asked = list(views(Window(), demo.events))
+        asked = list(sent_requests(ContextPolicy(), demo.events))
         for reply, (_, messages) in zip(replies, asked, strict=True):
             assert backbone.complete(messages, CallLimits(max_output_tokens=20_000)).text == reply
     assert all(request.refused is None for request in server.requests)

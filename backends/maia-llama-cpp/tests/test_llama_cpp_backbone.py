@@ -14,13 +14,13 @@ import pytest
 import tiny_gguf
 
 from maia_core.agent import run
-from maia_core.config import PluginConfig, Window
+from maia_core.config import ContextPolicy, PluginConfig
 from maia_core.errors import ContextTooLong, UsageError
 from maia_core.launch import make_session
 from maia_core.testing.fakes import FAKE_RUN, FakeDescriber, ScriptedBackbone, disc
-from maia_core.testing.inprocess import InProcessSandbox
 from maia_core.types import CallLimits, Image, Message
 from maia_llama_cpp import shared
+from maia_sandbox.testing.inprocess import InProcessSandbox
 
 pytestmark = pytest.mark.usefixtures("llama")
 
@@ -111,7 +111,7 @@ def test_more_images_than_fit_are_tiled_and_none_is_dropped(
     eyes = llava._replace(projector=tiny_gguf.projector(tmp_path / "mmproj.gguf", side=168))
     tokens = {}
     for count in (12, 24):
-        made = backbone_of(eyes, context(window=Window(images=count)), context_tokens=4096)
+        made = backbone_of(eyes, context(context_policy=ContextPolicy(images=count)), context_tokens=4096)
         assert 144 <= made.info.image_tokens < 150
         assert made.info.max_images == 4096 // 2 // made.info.image_tokens * 16
         images = [disc("red", seed) for seed in range(count)]

@@ -14,9 +14,9 @@ from maia_core.context import Context
 from maia_core.prompt import render_api
 from maia_core.protocols import Sandbox
 from maia_core.registry import Registry, installed
-from maia_core.sandbox.process import ProcessSandbox
 from maia_core.testing.examples import docstring, examples, run_examples
 from maia_core.testing.fakes import fake_parts
+from maia_sandbox.process import ProcessSandbox
 
 Tools = dict[str, Callable[..., Any]]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from maia_core.config import Choice, RunConfig
+from maia_core.config import PluginRef, RunConfig
 from maia_core.context import Context
 from maia_core.testing.fakes import COLOURS, FakeDataset, FakeModel, FakeSystem, fake_parts, is_colour
 from maia_core.types import Image, LayerInfo, UnitInfo
@@ -97,7 +97,7 @@ def world(tmp_path: Path, similarity: ColourSimilarity) -> Callable[..., Context
         }
         if unit is not None:
             parts["system"] = unit
-        config.setdefault("system", Choice(name="discs:colours:red"))
+        config.setdefault("system", PluginRef(name="discs:colours:red"))
         context = Context(RunConfig(**config), parts=parts, cache=tmp_path / "cache")
         context.said = []
         context.warn = context.said.append

@@ -10,7 +10,7 @@ from maia_baselines.agent import Agent, folder_name
 from maia_core.errors import UsageError
 from maia_core.record import RunReader
 from maia_core.testing.fakes import FAKE_RUN, FakeSystem, ScriptedBackbone
-from maia_core.testing.inprocess import InProcessSandbox
+from maia_sandbox.testing.inprocess import InProcessSandbox
 
 
 @pytest.fixture

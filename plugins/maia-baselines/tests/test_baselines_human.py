@@ -7,7 +7,7 @@ import json
 import pytest
 
 from maia_baselines.human import Human, read
-from maia_core.config import Choice
+from maia_core.config import PluginRef
 from maia_core.errors import UsageError
 
 RED, BLUE = "discs:colours:red", "discs:colours:blue"
@@ -43,7 +43,7 @@ def test_several_labels_and_a_description(world, tmp_path):
 
 
 def test_a_unit_whose_reference_gives_nothing_away_is_found_by_its_choice(world, tmp_path):
-    context = world(system=Choice(name="synthetic:collage/7"))
+    context = world(system=PluginRef(name="synthetic:collage/7"))
     explainer = human(tmp_path / "a.csv", context, "unit,label\nsynthetic:collage/7,tiger\n")
     assert explainer.explain(context.system, context).labels == ("tiger",)
 

@@ -217,7 +217,7 @@ def test_page_shows_what_is_hostile_as_text() -> None:
 PLUGIN = """
 from typing import Literal
 
-from maia_core.config import Choice, Chosen, PluginConfig
+from maia_core.config import PluginConfig, PluginRef
 from maia_core.testing.fakes import FakeDescriber, FakeDetector, FakeGenerator
 from maia_core.types import GeneratedImages
 
@@ -252,7 +252,7 @@ class Shelf:
 
 class Taught(FakeDescriber):
     class Config(PluginConfig):
-        library: Chosen = Choice(name="shelf")
+        library: PluginRef = PluginRef(name="shelf")
 
     def __init__(self, config, context):
         self.library = context.build("dataset", config.library.name, **config.library.options)

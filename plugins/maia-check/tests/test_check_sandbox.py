@@ -11,9 +11,9 @@ from maia_check.sandboxes import sandbox
 from maia_core import registry
 from maia_core.errors import UsageError
 from maia_core.testing import hostile
-from maia_core.testing.hostile import Hostile
-from maia_core.testing.trial import SuiteHost
 from maia_core.types import Execution
+from maia_sandbox.testing.hostile import Hostile
+from maia_sandbox.testing.trial import SuiteHost
 
 READ = Hostile("files", "secret file", "print(open('@SECRET@').read())")
 LOOP = Hostile("time", "loop", "while True: pass")

@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from click.testing import CliRunner
 
-from maia_core.config import Choice, RunConfig
+from maia_core.config import PluginRef, RunConfig
 from maia_core.context import Context
 from maia_core.errors import UsageError
 from maia_core.launch import explain_in
 from maia_core.record import HostCall, RunReader
 from maia_core.testing.fakes import FAKE_RUN, ScriptedBackbone, fake_parts
-from maia_core.testing.inprocess import InProcessSandbox
 from maia_eval.ablate import SHOWN, VARIANTS, command, markdown, variants
 from maia_eval.choices import adjusted, spec
 from maia_eval.conduct import Conduct, conduct, invented
@@ -24,6 +23,7 @@ from maia_eval.report import render
 from maia_eval.results import Folder
 from maia_eval.summary import efforts
 from maia_eval.tables import tables
+from maia_sandbox.testing.inprocess import InProcessSandbox
 
 if TYPE_CHECKING:
     from conftest import World  # type: ignore[import-not-found]
@@ -56,16 +56,16 @@ def test_every_variant_lacks_what_it_says_and_nothing_else() -> None:
 
 
 def test_another_part_keeps_its_options_and_tools_keep_theirs() -> None:
-    config = RunConfig(tools=(Choice(name="text2image"), Choice(name="display", note='a "b", c=d')))
+    config = RunConfig(tools=(PluginRef(name="text2image"), PluginRef(name="display", note='a "b", c=d')))
     found = variants(config, ("other-generator", "exemplars-only"), "diffusers:model=a/b,steps=4", None)
-    assert configured(found["other-generator"]).generator == Choice(name="diffusers", model="a/b", steps=4)
+    assert configured(found["other-generator"]).generator == PluginRef(name="diffusers", model="a/b", steps=4)
     assert configured(found["exemplars-only"], config).tools == config.tools[1:]
 
 
 def test_variants_that_cannot_be_are_refused() -> None:
     with pytest.raises(UsageError, match="needs --other-backbone NAME"):
         variants(RunConfig(), ("other-backbone",), None, None)
-    bare = RunConfig(tools=(Choice(name="display"),))
+    bare = RunConfig(tools=(PluginRef(name="display"),))
     with pytest.raises(UsageError, match="takes nothing away: the configuration has no dataset_exemplars"):
         variants(bare, ("generated-only",), None, None)
 
@@ -129,7 +129,9 @@ def test_what_was_seen_may_be_nothing() -> None:
 
 
 def ran(tmp_path: Path, *replies: str) -> Path:
-    context = Context(RunConfig(system=Choice(name="discs:colours:red")), parts=fake_parts(), cache=tmp_path / "cache")
+    context = Context(
+        RunConfig(system=PluginRef(name="discs:colours:red")), parts=fake_parts(), cache=tmp_path / "cache"
+    )
     context._parts["backbone"] = ScriptedBackbone(list(replies))
     context._parts["sandbox"] = InProcessSandbox(None, context)  # type: ignore[arg-type]
     return explain_in(context, tmp_path / "run").folder

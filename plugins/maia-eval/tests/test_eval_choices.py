@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from maia_core.config import Choice, RunConfig
+from maia_core.config import PluginRef, RunConfig
 from maia_core.context import Context
 from maia_core.errors import MaiaError, UsageError
 from maia_core.registry import installed
@@ -62,7 +62,7 @@ def test_the_run_of_one_explainer_is_changed_alone() -> None:
 
 
 def test_halves_of_the_cutouts_are_chosen_where_the_engine_has_them() -> None:
-    config = RunConfig(dataset=Choice(name="collage", cutouts="all"))  # type: ignore[call-arg]
+    config = RunConfig(dataset=PluginRef(name="collage", cutouts="all"))  # type: ignore[call-arg]
     changed = parted(config, ["generator", "dataset", "describer"], "cutouts", "seen", installed())
     assert changed.generator.options == {"cutouts": "seen"}
     assert changed.dataset.options == {"cutouts": "all"}, "what a user set stays"

@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from maia_collage.pack import folder_of
-from maia_core.config import Choice, RunConfig, cache_dir
+from maia_core.config import PluginRef, RunConfig, cache_dir
 from maia_core.context import Context
 from maia_core.registry import installed
 from maia_eval.choices import Spec
@@ -76,7 +76,7 @@ class InTurn:
 @pytest.mark.slow
 @pytest.mark.pack
 def test_several_processes_explain_what_one_would(tmp_path: Path) -> None:
-    config = RunConfig(dataset=Choice(name="collage", count=100))
+    config = RunConfig(dataset=PluginRef(name="collage", count=100))
     specs = [Spec(alias="summary", name="exemplar-summary")]
     settings = {"units": UNITS, "explainers": [each.model_dump(mode="json") for each in specs]}
     found = []

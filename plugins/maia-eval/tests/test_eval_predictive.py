@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from maia_core.config import Choice
+from maia_core.config import PluginRef
 from maia_core.errors import UsageError
 from maia_core.testing.fakes import FakeDataset
 from maia_eval.explaining import Contexts
@@ -385,7 +385,7 @@ def test_no_secret_reaches_the_folder_and_the_tables(
     factory = world._factory
     monkeypatch.setattr(world, "_factory", lambda *a: (lambda c: Broken()) if a[1] == "broken" else factory(*a))
     plan = world.plan(["red"], {"broken": "", "says": f"a dog {secret}"})
-    plan = replace(plan, generator=Choice(name="collage", place=f"http://{secret}@host"))
+    plan = replace(plan, generator=PluginRef(name="collage", place=f"http://{secret}@host"))
     folder = evaluated(world, plan, tmp_path / "e")
     write_tables(tables(folder), folder.path / "tables")
     files = {path.name: path.read_bytes() for path in folder.path.rglob("*") if path.is_file()}

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from maia_core.config import Choice, Limits, RunConfig
+from maia_core.config import Limits, PluginRef, RunConfig
 from maia_core.context import Context
 from maia_core.errors import BackboneBusy, BackboneError, UsageError
 from maia_core.testing.fakes import ScriptedBackbone, disc
@@ -24,7 +24,7 @@ class Rig:
         self.backbone = ScriptedBackbone(replies)
         if info:
             self.backbone.info = info  # type: ignore[misc]
-        config = RunConfig(backbone=Choice(name="scripted"), limits=Limits(retries=2, retry_seconds=5))
+        config = RunConfig(backbone=PluginRef(name="scripted"), limits=Limits(retries=2, retry_seconds=5))
         self.context = Context(config, parts={"backbone/scripted/[]": self.backbone})
         self.judge = BackboneJudge(BackboneJudge.Config(**options), self.context)
 
@@ -164,7 +164,7 @@ def test_it_talks_to_a_backbone_of_its_own() -> None:
             made.append((kind, name, *options))
             return ScriptedBackbone(['{"better": "A"}'])
 
-    config = RunConfig(backbone=Choice(name="mine", model="m"))  # type: ignore[call-arg]
+    config = RunConfig(backbone=PluginRef(name="mine", model="m"))  # type: ignore[call-arg]
     own = ScriptedBackbone([])
     context = Context(config, Registry(), parts={"backbone": own})  # type: ignore[arg-type]
     BackboneJudge(BackboneJudge.Config(), context).compare("t", "a", "b")

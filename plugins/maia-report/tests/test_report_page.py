@@ -18,7 +18,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image as PILImage
 
-from maia_core.config import Window
+from maia_core.config import ContextPolicy
 from maia_core.context import Context
 from maia_core.errors import ContextTooLong
 from maia_core.record import Manifest, RunReader
@@ -380,7 +380,11 @@ def test_page_says_what_the_backbone_was_not_sent(
 ) -> None:
     too_long = ContextTooLong("the window of this model is 8,192 tokens")
     run = make_run(
-        scripts["exemplars"], scripts["coloured"], too_long, scripts["answer"], window=Window(images=20, block=5)
+        scripts["exemplars"],
+        scripts["coloured"],
+        too_long,
+        scripts["answer"],
+        context_policy=ContextPolicy(images=20, block=5),
     )
     text = parse(render_run(run)).text
     assert "images sent, " in text

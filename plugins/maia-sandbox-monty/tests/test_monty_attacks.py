@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from maia_core.testing.hostile import Hostile
-from maia_core.testing.sandbox_suite import SandboxSuite
-from maia_core.testing.trial import SuiteHost, Trap, fault, suite_secret
+from maia_sandbox.testing.hostile import Hostile
+from maia_sandbox.testing.sandbox_suite import SandboxSuite
+from maia_sandbox.testing.trial import SuiteHost, Trap, fault, suite_secret
 from maia_sandbox_monty.sandbox import MontySandbox
 
 COLLIDING = "{i * (2**61 - 1): None for i in range(10**5)}"

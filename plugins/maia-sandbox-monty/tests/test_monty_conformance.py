@@ -2,7 +2,7 @@
 
 import pytest
 
-from maia_core.testing.sandbox_suite import SandboxSuite
+from maia_sandbox.testing.sandbox_suite import SandboxSuite
 from maia_sandbox_monty.sandbox import MontySandbox
 
 

@@ -7,8 +7,8 @@ import string
 
 import pytest
 
-from maia_core.testing.sandbox_suite import SandboxSuite
-from maia_core.testing.trial import SuiteHost
+from maia_sandbox.testing.sandbox_suite import SandboxSuite
+from maia_sandbox.testing.trial import SuiteHost
 from maia_sandbox_monty import prelude
 from maia_sandbox_monty.sandbox import MontySandbox
 from maia_sandbox_monty.shims import statistics as shim

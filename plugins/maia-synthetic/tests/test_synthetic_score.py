@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from maia_core.config import Choice, RunConfig
+from maia_core.config import PluginRef, RunConfig
 from maia_core.record import Manifest, RunOutcome, RunWriter
 from maia_core.types import Explanation, UnitInfo
 from maia_synthetic.command import synthetic
@@ -50,7 +50,7 @@ def test_verdicts(truth: str, labels: list[str], expected: str) -> None:
 
 
 def record(folder: Path, system: str, labels: tuple[str, ...], **options: object) -> None:
-    config = RunConfig(system=Choice(name=system, **options))
+    config = RunConfig(system=PluginRef(name=system, **options))
     manifest = Manifest(
         id="run", created=0.0, config=config.model_dump(mode="json"), seed=0, system=UnitInfo(model="m"), versions={}
     )

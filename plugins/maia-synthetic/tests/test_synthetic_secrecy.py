@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from maia_core.agent import run
-from maia_core.config import Choice, Limits, RunConfig
+from maia_core.config import Limits, PluginRef, RunConfig
 from maia_core.context import Context
 from maia_core.launch import make_session
 from maia_core.protocols import Describer, ImageEditor, ImageGenerator
@@ -85,7 +85,7 @@ def test_truth_is_in_the_records_configuration_and_nowhere_else(ref: str, words:
     del parts["system"], parts["detector"]
     # The answer fails its one test: what the record keeps of that is looked at too.
     limits = Limits(verifications=1)
-    config = RunConfig(system=Choice(name=f"synthetic:{ref}", detector={"name": "words"}), limits=limits)
+    config = RunConfig(system=PluginRef(name=f"synthetic:{ref}", detector={"name": "words"}), limits=limits)
     context = Context(config, parts=parts | {"detector/words/[]": words}, cache=tmp_path / "cache")
     manifest = Manifest(
         id="run",
@@ -127,7 +127,7 @@ def test_truth_is_in_the_records_configuration_and_nowhere_else(ref: str, words:
 
 def test_detector_that_fails_does_not_say_the_concept(words: Any, tmp_path: Path, monkeypatch: Any) -> None:
     """A program sees that its call failed; what a library says of a concept stays in the record."""
-    config = RunConfig(system=Choice(name="synthetic:zorbaq", detector={"name": "words"}))
+    config = RunConfig(system=PluginRef(name="synthetic:zorbaq", detector={"name": "words"}))
     parts = fake_parts() | {"detector/words/[]": words}
     del parts["system"]
     context = Context(config, parts=parts, cache=tmp_path)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from maia_core.config import Choice, RunConfig
+from maia_core.config import PluginRef, RunConfig
 from maia_core.context import Context
 from maia_core.testing.fakes import COLOURS, FakeDescriber, FakeEditor, fake_parts
 from maia_core.types import GeneratedImages, Image
@@ -71,7 +71,7 @@ def laboratory() -> Callable[[str], Context]:
     context = Context(RunConfig())
 
     def at(expression: str) -> Context:
-        context.restart(Choice(name=f"synthetic:{expression}"))
+        context.restart(PluginRef(name=f"synthetic:{expression}"))
         return context
 
     return at

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from maia_core.config import PluginConfig
-from maia_core.context import Context
-from maia_core.types import BackboneInfo, CallLimits, Message, Reply
+from maia_core.plugin import BackboneInfo, CallLimits, Message, PluginConfig, Reply, RunContext
 from maia_heuristic.layers import layer_step
 from maia_heuristic.reading import read_conversation
 from maia_heuristic.strategy import Step, next_step
@@ -17,7 +15,7 @@ class HeuristicBackbone:
 
     info = BackboneInfo(name="heuristic", images=False)
 
-    def __init__(self, config: PluginConfig, context: Context) -> None:
+    def __init__(self, config: PluginConfig, context: RunContext) -> None:
         pass
 
     def complete(self, messages: Sequence[Message], limits: CallLimits) -> Reply:

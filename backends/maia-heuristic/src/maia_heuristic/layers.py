@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from maia_core.types import Message
+from maia_core.plugin import Message
 from maia_heuristic.designs import sample_neighbours
 from maia_heuristic.hypotheses import Concept
 from maia_heuristic.knowledge import Knowledge

@@ -15,8 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from maia_core.agent import OBJECTION
-from maia_core.types import Message
+from maia_core.plugin import OBJECTION, Message
 from maia_heuristic.describing import Description, read_description
 from maia_heuristic.knowledge import Knowledge
 from maia_heuristic.scenes import Scene

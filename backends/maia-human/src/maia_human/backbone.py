@@ -9,11 +9,18 @@ from functools import cached_property
 from pathlib import Path
 from typing import Literal, TextIO
 
-from maia_core.agent import LAST_CALL
-from maia_core.config import PluginConfig
-from maia_core.context import Context
-from maia_core.errors import BackboneError, SandboxError
-from maia_core.types import BackboneInfo, CallLimits, Message, ModelSheet, Reply
+from maia_core.plugin import (
+    LAST_CALL,
+    BackboneError,
+    BackboneInfo,
+    CallLimits,
+    Message,
+    ModelOption,
+    PluginConfig,
+    Reply,
+    RunContext,
+    SandboxError,
+)
 from maia_human.desk import Desk
 from maia_human.gallery import Gallery, Picture
 from maia_human.inline import GAP, Drawer, drawer
@@ -41,7 +48,7 @@ class Human:
         set."""
 
     def __init__(
-        self, config: Config, context: Context, *, source: TextIO | None = None, out: TextIO | None = None
+        self, config: Config, context: RunContext, *, source: TextIO | None = None, out: TextIO | None = None
     ) -> None:
         """Makes the backbone.
 
@@ -65,10 +72,10 @@ class Human:
         self._seen: list[Message] = []
 
     @staticmethod
-    def models() -> list[ModelSheet]:
+    def models() -> list[ModelOption]:
         """See `maia_core.protocols.ListsModels`."""
         note = "you, in this terminal; in a notebook: from maia_human import study"
-        return [ModelSheet(info=BackboneInfo(name="human"), input_price=0.0, output_price=0.0, note=note)]
+        return [ModelOption(info=BackboneInfo(name="human"), input_price=0.0, output_price=0.0, note=note)]
 
     def complete(self, messages: Sequence[Message], limits: CallLimits) -> Reply:
         """See `maia_core.protocols.Backbone`. A person is not hurried: of `limits` nothing is used.

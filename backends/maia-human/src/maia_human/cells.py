@@ -13,8 +13,8 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
-from maia_core.sandbox import values
-from maia_core.types import Execution
+from maia_core.plugin import Execution
+from maia_sandbox import values
 
 MOST_ERROR = 20_000
 """Longest traceback that is recorded."""

@@ -11,9 +11,9 @@ import numpy as np
 from PIL import Image as PILImage
 
 from maia_core import types
-from maia_core.sandbox import worker
-from maia_core.sandbox.values import Unfit
-from maia_core.sandbox.worker import ToolError
+from maia_sandbox import worker
+from maia_sandbox.values import Unfit
+from maia_sandbox.worker import ToolError
 
 DEEPEST = 50
 """Deepest nesting of an argument."""

@@ -7,9 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import click
 
-from maia_core.errors import MaiaError, ReplyError, one_line
-from maia_core.protocols import Task
-from maia_core.replies import parse_reply
+from maia_core.plugin import MaiaError, ReplyError, Task, one_line, parse_reply
 from maia_human import programs, replies
 from maia_human.terminal import Terminal
 

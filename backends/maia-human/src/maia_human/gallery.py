@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from maia_core.types import Image
+from maia_core.plugin import Image
 
 
 @dataclass(frozen=True)

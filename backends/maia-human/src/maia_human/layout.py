@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from maia_core.types import Image, Part, TextPart
+from maia_core.plugin import Image, Part, TextPart
 
 LONGEST_CAPTION = 300
 

@@ -14,12 +14,23 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from maia_core.config import PluginConfig
-from maia_core.context import Context
-from maia_core.errors import MendableError, RecordError, SandboxError, ToolError
-from maia_core.protocols import Host
-from maia_core.record import Event, Executed, HostCall, ProgramStarted, Replied, from_json
-from maia_core.types import Execution, SystemRef
+from maia_core.plugin import (
+    Event,
+    Executed,
+    Execution,
+    Host,
+    HostCall,
+    MendableError,
+    PluginConfig,
+    ProgramStarted,
+    RecordError,
+    Replied,
+    RunContext,
+    SandboxError,
+    SystemRef,
+    ToolError,
+    from_json,
+)
 
 Phase = Literal["busy", "asking", "running", "ended"]
 """What the run does: its own work; waits for a reply; waits for a program's next call; nothing any more."""
@@ -157,7 +168,7 @@ def recorded_turns(events: Iterable[Event]) -> dict[int, RecordedTurn]:
 class NotebookSandbox:
     """Carries out the calls of a person's cells; runs no program itself, a recorded one least of all."""
 
-    def __init__(self, config: PluginConfig, context: Context) -> None:
+    def __init__(self, config: PluginConfig, context: RunContext) -> None:
         meeting = MEETING.get()
         if meeting is None:
             raise SandboxError(NOTEBOOK_ONLY)

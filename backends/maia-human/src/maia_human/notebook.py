@@ -7,10 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from maia_core import launch
-from maia_core.config import Choice, RunConfig, load
-from maia_core.errors import MaiaError, one_line
-from maia_core.record import RunReader
-from maia_core.registry import Registry
+from maia_core.plugin import MaiaError, PluginRef, Registry, RunConfig, RunReader, load, one_line
 from maia_human.meeting import Meeting, recorded_turns
 from maia_human.run import Study, StudyError
 
@@ -69,8 +66,8 @@ def _configuration(
         chosen = unit
     else:
         chosen = load(file, [*([("system", unit)] if unit is not None else []), *_dotted(options)])
-    person = chosen.backbone if chosen.backbone.name.partition("@")[0] == "human" else Choice(name="human")
-    update: dict[str, Any] = {"backbone": person, "sandbox": Choice(name="notebook")}
+    person = chosen.backbone if chosen.backbone.name.partition("@")[0] == "human" else PluginRef(name="human")
+    update: dict[str, Any] = {"backbone": person, "sandbox": PluginRef(name="notebook")}
     return chosen.model_copy(update=update if seed is None else update | {"seed": seed})
 
 

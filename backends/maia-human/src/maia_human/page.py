@@ -6,9 +6,7 @@ from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 
-from maia_core.files import write_atomically
-from maia_core.text import printable
-from maia_core.types import Message
+from maia_core.plugin import Message, printable, write_atomically
 from maia_human.gallery import Gallery
 from maia_human.layout import Figure, blocks
 

@@ -8,8 +8,8 @@ import symtable
 import tokenize
 from collections.abc import Callable
 
-from maia_core.errors import UsageError
-from maia_core.sandbox.worker import ENTRIES
+from maia_core.plugin import UsageError
+from maia_sandbox.worker import ENTRIES
 
 HEAD = "def run_experiment(system, tools):"
 SILENT = ("print", "display", "log_experiment")

@@ -11,21 +11,32 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from maia_core.agent import Session, Turn
-from maia_core.errors import MaiaError, MendableError, ReplyError, UsageError, did_you_mean, one_line
-from maia_core.hookspecs import hookimpl
-from maia_core.launch import FinishedRun
-from maia_core.prompt import render_api
-from maia_core.protocols import system_methods
-from maia_core.record import HostCall, RunOutcome
-from maia_core.replies import parse_reply
-from maia_core.sandbox.worker import ToolError
-from maia_core.types import Execution, Part, Reply
+from maia_core.plugin import (
+    Execution,
+    FinishedRun,
+    HostCall,
+    MaiaError,
+    MendableError,
+    Part,
+    Reply,
+    ReplyError,
+    RunOutcome,
+    Session,
+    Turn,
+    UsageError,
+    did_you_mean,
+    hookimpl,
+    one_line,
+    parse_reply,
+    render_api,
+    system_methods,
+)
 from maia_human import programs, replies
 from maia_human.cells import Block, Cells, Piece, unrecorded
 from maia_human.crossing import Image, inward, outward, proxy
 from maia_human.meeting import MEETING, Call, Meeting
 from maia_human.shown import Card, card, clean, folded, paragraph
+from maia_sandbox.worker import ToolError
 
 NAMES: dict[str, Any] = {
     name: getattr(typing, name)
@@ -415,7 +426,7 @@ def _shell() -> Any:
 
 def _report(folder: Path) -> Path | None:
     """Writes the report where a distribution that makes reports is installed; the answer is safe without it."""
-    from maia_core.registry import installed
+    from maia_core.plugin import installed
 
     plugin = next((plugin for plugin in installed().of_kind("command") if plugin.name == "report"), None)
     if plugin is None:

@@ -9,8 +9,7 @@ from html import escape
 
 from PIL import Image as PILImage
 
-from maia_core.text import printable
-from maia_core.types import Image, Part
+from maia_core.plugin import Image, Part, printable
 from maia_human.layout import Figure, blocks
 
 SIDE = 224

@@ -8,8 +8,7 @@ from typing import TextIO
 
 import click
 
-from maia_core.errors import BackboneError
-from maia_core.text import printable
+from maia_core.plugin import BackboneError, printable
 
 MOST_CHARACTERS = 20_000
 """Longest text that is shown at once; the page beside it has the rest."""

@@ -101,7 +101,7 @@ class Api:
             BackboneError: any other failure.
         """
         call = getattr(litellm(), function)
-        from maia_core.errors import BackboneBusy
+        from maia_core.plugin import BackboneBusy
         from maia_litellm.failures import failure
         from maia_litellm.wire import Exchange
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from maia_core.context import Context
-from maia_core.types import BackboneInfo, CallLimits, Message, ModelSheet, Reply
+from maia_core.plugin import BackboneInfo, CallLimits, Message, ModelOption, Reply, RunContext
 from maia_litellm.chat import ChatModel
 from maia_litellm.options import ModelConfig
 from maia_vlm import with_descriptions
@@ -23,9 +22,9 @@ class LitellmBackbone:
 
     info: BackboneInfo
 
-    def __init__(self, config: Config, context: Context) -> None:
+    def __init__(self, config: Config, context: RunContext) -> None:
         self._context = context
-        self._model = ChatModel(config, "backbone", context.warn, context.config.window.images)
+        self._model = ChatModel(config, "backbone", context.warn, context.config.context_policy.images)
         self.info = self._model.info
         if not self.info.images:
             context.warn(
@@ -40,7 +39,7 @@ class LitellmBackbone:
         return self._model.reply(messages, limits)
 
     @staticmethod
-    def models() -> list[ModelSheet]:
+    def models() -> list[ModelOption]:
         """See `maia_core.protocols.ListsModels`."""
         from maia_litellm.sheets import sheets
 

@@ -9,8 +9,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
-from maia_core.errors import UsageError
-from maia_core.types import BackboneInfo, CallLimits, Message, Reply, Usage
+from maia_core.plugin import BackboneInfo, CallLimits, Message, Reply, Usage, UsageError
 from maia_litellm import prices, wording
 from maia_litellm.api import Api
 from maia_litellm.limits import Takes, takes

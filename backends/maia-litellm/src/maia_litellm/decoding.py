@@ -6,7 +6,7 @@ import io
 
 from PIL import Image as PILImage
 
-from maia_core.errors import BackboneError
+from maia_core.plugin import BackboneError
 
 FORMATS = ("PNG", "JPEG", "WEBP")
 """What services send; no other decoder of PIL is let near their data."""

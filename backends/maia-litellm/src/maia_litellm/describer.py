@@ -8,9 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pydantic import Field
 
 from maia_cache import CachedDescriber, shared
-from maia_core.context import Context
-from maia_core.errors import UsageError
-from maia_core.types import CallLimits, Message, Reply
+from maia_core.plugin import CallLimits, Message, Reply, RunContext, UsageError
 from maia_litellm.chat import ChatModel
 from maia_litellm.options import ModelConfig
 from maia_litellm.retrying import retrying
@@ -32,7 +30,7 @@ class LitellmDescriber(CachedDescriber):
         reply_tokens: int = Field(300, gt=0)
         """Longest description."""
 
-    def __init__(self, config: Config, context: Context) -> None:
+    def __init__(self, config: Config, context: RunContext) -> None:
         self._context = context
         self._model = ChatModel(config, "describer", context.warn)
         self._parallel = config.parallel

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import httpx
 
-from maia_core.errors import BackboneBusy, BackboneError, ContextTooLong, MaiaError, did_you_mean
+from maia_core.plugin import BackboneBusy, BackboneError, ContextTooLong, MaiaError, did_you_mean
 from maia_litellm import prices
 from maia_litellm.api import History
 from maia_litellm.options import OURS

@@ -8,7 +8,7 @@ import os
 import ssl
 from typing import Any
 
-from maia_core.errors import UsageError, one_line
+from maia_core.plugin import UsageError, one_line
 
 
 def know(provider: str, model: str) -> None:

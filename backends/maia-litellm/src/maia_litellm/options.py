@@ -8,8 +8,7 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from maia_core.config import PluginConfig
-from maia_core.errors import UsageError
+from maia_core.plugin import PluginConfig, UsageError
 
 SECRET_NAME = re.compile(
     r"(api|access|secret|private|subscription|service)[-_ ]?key|^key$|authorization|passw(or)?d|secret|credential"

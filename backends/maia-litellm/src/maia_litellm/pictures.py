@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from maia_core.context import Context
-from maia_core.errors import UsageError
-from maia_core.types import GeneratedImages, Image
+from maia_core.plugin import GeneratedImages, Image, RunContext, UsageError
 from maia_litellm.studio import Order, PictureConfig, Studio
 
 
@@ -23,7 +21,7 @@ class LitellmGenerator:
         size: str = "1024x1024"
         """Width and height, as the model takes them; empty: the model's default."""
 
-    def __init__(self, config: Config, context: Context) -> None:
+    def __init__(self, config: Config, context: RunContext) -> None:
         self._studio = Studio(config, config.size, context, "generator")
         self.fingerprint = self._studio.fingerprint
 
@@ -55,7 +53,7 @@ class LitellmEditor:
         """Width and height of the edited image, as the model takes them; empty: the model's default, which for
         gpt-image models is the shape of the original."""
 
-    def __init__(self, config: Config, context: Context) -> None:
+    def __init__(self, config: Config, context: RunContext) -> None:
         self._studio = Studio(config, config.size, context, "editor")
         self.fingerprint = self._studio.fingerprint
 

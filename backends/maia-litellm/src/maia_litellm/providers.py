@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 from urllib.parse import SplitResult, urlsplit
 
-from maia_core.errors import UsageError, did_you_mean
+from maia_core.plugin import UsageError, did_you_mean
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from maia_core.errors import BackboneBusy, RunError, one_line
+from maia_core.plugin import BackboneBusy, RunError, one_line
 
 T = TypeVar("T")
 

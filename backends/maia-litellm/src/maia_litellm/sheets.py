@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from maia_core.types import BackboneInfo, ModelSheet
+from maia_core.plugin import BackboneInfo, ModelOption
 from maia_litellm import prices
 from maia_litellm.limits import takes
 from maia_litellm.providers import PROVIDERS
@@ -28,7 +28,7 @@ ANY = {
 """What `model` takes beyond those, whose provider it is, and what to know."""
 
 
-def sheets() -> list[ModelSheet]:
+def sheets() -> list[ModelOption]:
     """Returns the lines, without a network access and without loading LiteLLM."""
     return [
         *(_known(provider, model) for provider in SHOWN for model in prices.newest(provider, EACH)),
@@ -36,11 +36,11 @@ def sheets() -> list[ModelSheet]:
     ]
 
 
-def _known(provider: str, model: str) -> ModelSheet:
+def _known(provider: str, model: str) -> ModelOption:
     entry = prices.entry(provider, model)
     name = f"{provider}/{model}"
     key, ready = _key(provider)
-    return ModelSheet(
+    return ModelOption(
         model=name,
         key=key,
         ready=ready,
@@ -50,10 +50,10 @@ def _known(provider: str, model: str) -> ModelSheet:
     )
 
 
-def _any(pattern: str, provider: str, note: str) -> ModelSheet:
+def _any(pattern: str, provider: str, note: str) -> ModelOption:
     key, ready = _key(provider) if provider else ("", True)
     info = _info(pattern, provider, pattern.partition("/")[2])
-    return ModelSheet(model=pattern, key=key, ready=ready, info=info, note=note)
+    return ModelOption(model=pattern, key=key, ready=ready, info=info, note=note)
 
 
 def _info(name: str, provider: str, model: str) -> BackboneInfo:

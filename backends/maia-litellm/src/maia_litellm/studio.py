@@ -16,9 +16,7 @@ from PIL import Image as PILImage
 from pydantic import Field, JsonValue
 
 from maia_cache import PICTURE, Picture, shared
-from maia_core.context import Context
-from maia_core.errors import BackboneError, ToolError, UsageError
-from maia_core.types import GeneratedImages, Image, Usage, content_id
+from maia_core.plugin import BackboneError, GeneratedImages, Image, RunContext, ToolError, Usage, UsageError, content_id
 from maia_litellm.api import Api
 from maia_litellm.decoding import opened
 from maia_litellm.options import ServiceConfig
@@ -88,7 +86,7 @@ class Studio:
     """
 
     def __init__(
-        self, config: PictureConfig, size: str, context: Context, part: Literal["generator", "editor"]
+        self, config: PictureConfig, size: str, context: RunContext, part: Literal["generator", "editor"]
     ) -> None:
         """Finds the service and its key; nothing is loaded and nothing is sent.
 

@@ -17,7 +17,7 @@ from typing import Any
 
 import httpx
 
-from maia_core.errors import UsageError, one_line
+from maia_core.plugin import UsageError, one_line
 from maia_litellm.loading import certificates
 from maia_litellm.providers import Endpoint
 

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 
 from pydantic import Field
 
-from maia_core.context import Context
-from maia_core.types import BackboneInfo, CallLimits, Message, ModelSheet, Reply
+from maia_core.plugin import BackboneInfo, CallLimits, Message, ModelOption, Reply, RunContext
 from maia_llama_cpp.engine import Talk
 from maia_llama_cpp.local import LocalModel
 from maia_llama_cpp.native import install_command, is_installed
@@ -36,7 +35,7 @@ class LlamaCppBackbone:
         temperature: float = Field(0.2, ge=0, allow_inf_nan=False)
         """How freely it writes; 0 takes the likeliest word always."""
 
-    def __init__(self, config: Config, context: Context) -> None:
+    def __init__(self, config: Config, context: RunContext) -> None:
         """Loads the model.
 
         Raises:
@@ -66,7 +65,7 @@ class LlamaCppBackbone:
                 name = self._context.config.describer.name
                 self._context.warn(f"{self.info.model} sees no images: describer '{name}' describes them in words")
             messages = with_descriptions(messages, describer)
-        most_images = self._context.config.window.images
+        most_images = self._context.config.context_policy.images
         return self._model.reply(self._talk, messages, limits, self._temperature, most_images)
 
     def close(self) -> None:
@@ -74,12 +73,12 @@ class LlamaCppBackbone:
         self._model.close()
 
     @staticmethod
-    def models() -> list[ModelSheet]:
+    def models() -> list[ModelOption]:
         """See `maia_core.protocols.ListsModels`: one line, for whatever file is given."""
         ready = is_installed()
         files = "any chat model in a GGUF file: -o backbone.model=FILE.gguf -o backbone.projector=MMPROJ.gguf"
         return [
-            ModelSheet(
+            ModelOption(
                 model="FILE.gguf",
                 ready=ready,
                 info=BackboneInfo(name="llama-cpp"),

@@ -7,10 +7,18 @@ from collections.abc import Sequence
 from pydantic import Field
 
 from maia_cache import CachedDescriber, shared
-from maia_core.config import validated
-from maia_core.context import Context
-from maia_core.errors import BackboneBusy, BackboneError, ContextTooLong, ToolError, UsageError
-from maia_core.types import CallLimits, Message, Reply
+from maia_core.plugin import (
+    BackboneBusy,
+    BackboneError,
+    CallLimits,
+    ContextTooLong,
+    Message,
+    Reply,
+    RunContext,
+    ToolError,
+    UsageError,
+    validated,
+)
 from maia_llama_cpp.engine import Talk
 from maia_llama_cpp.local import LocalModel
 from maia_llama_cpp.options import ModelOptions
@@ -30,7 +38,7 @@ class LlamaCppDescriber(CachedDescriber):
         answer_tokens: int = Field(160, gt=0)
         """Longest description."""
 
-    def __init__(self, config: Config, context: Context) -> None:
+    def __init__(self, config: Config, context: RunContext) -> None:
         """Loads the model.
 
         Raises:
@@ -64,7 +72,7 @@ class LlamaCppDescriber(CachedDescriber):
             raise ToolError("so many images do not fit into the describer's window; give it fewer at once") from error
 
 
-def _with_backbones(config: LlamaCppDescriber.Config, context: Context) -> tuple[ModelOptions, str]:
+def _with_backbones(config: LlamaCppDescriber.Config, context: RunContext) -> tuple[ModelOptions, str]:
     """Fills in the backbone's options where it uses the same file; returns them and where the file is named."""
     backbone = context.config.backbone
     if backbone.name.partition("@")[0] != "llama-cpp":

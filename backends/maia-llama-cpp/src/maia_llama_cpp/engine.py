@@ -13,8 +13,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from maia_core.errors import BackboneBusy, BackboneError, ContextTooLong, MaiaError, UsageError, one_line
-from maia_core.types import CallLimits, Usage
+from maia_core.plugin import (
+    BackboneBusy,
+    BackboneError,
+    CallLimits,
+    ContextTooLong,
+    MaiaError,
+    Usage,
+    UsageError,
+    one_line,
+)
 from maia_llama_cpp.native import LOG, complaint, llama
 from maia_llama_cpp.projector import Projector
 from maia_llama_cpp.prompt import Block, ImageBlock, TextBlock, shared, text_blocks

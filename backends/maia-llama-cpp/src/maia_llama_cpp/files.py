@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from maia_core.errors import UsageError
-from maia_core.types import content_id
+from maia_core.plugin import UsageError, content_id
 from maia_llama_cpp.header import Header, read_header
 
 PROJECTORS = ("clip", "mmproj")

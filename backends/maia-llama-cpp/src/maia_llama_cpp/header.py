@@ -13,7 +13,7 @@ import struct
 from dataclasses import dataclass
 from pathlib import Path
 
-from maia_core.errors import UsageError
+from maia_core.plugin import UsageError
 
 MAGIC = b"GGUF"
 VERSIONS = (2, 3)

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from maia_core.context import Context
-from maia_core.errors import BackboneError
-from maia_core.types import CallLimits, Message, Reply
+from maia_core.plugin import BackboneError, CallLimits, Message, Reply, RunContext
 from maia_llama_cpp.engine import Talk
 from maia_llama_cpp.files import fingerprint
 from maia_llama_cpp.options import ModelOptions, checked
@@ -36,7 +34,7 @@ class LocalModel:
         system_role: Whether its template has a place for a system message.
     """
 
-    def __init__(self, config: ModelOptions, context: Context, options: str) -> None:
+    def __init__(self, config: ModelOptions, context: RunContext, options: str) -> None:
         """Checks the files and loads them, if they are not loaded yet.
 
         Args:

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from types import ModuleType
 from typing import Any
 
-from maia_core.errors import PluginError, one_line
+from maia_core.plugin import PluginError, one_line
 
 FLAGS = "-DGGML_NATIVE=OFF -DGGML_AVX=ON -DGGML_AVX2=ON -DGGML_FMA=ON -DGGML_F16C=ON"
 """Build flags for x86 processors: what the defaults choose on one with AMX crashes at the first token."""

@@ -8,8 +8,7 @@ from typing import Any
 
 from pydantic import Field
 
-from maia_core.config import PluginConfig
-from maia_core.errors import UsageError
+from maia_core.plugin import PluginConfig, UsageError
 from maia_llama_cpp.engine import Files
 from maia_llama_cpp.files import ModelFile, check_model, check_projector
 

@@ -10,8 +10,7 @@ from typing import Any
 
 from PIL import Image as PILImage
 
-from maia_core.errors import UsageError
-from maia_core.types import content_id
+from maia_core.plugin import UsageError, content_id
 from maia_llama_cpp.native import LOG, complaint, llama, mtmd
 from maia_llama_cpp.prompt import Block, ImageBlock, text_blocks
 from maia_vlm import Picture

@@ -7,7 +7,7 @@ import threading
 import weakref
 from typing import Any
 
-from maia_core.context import Context
+from maia_core.plugin import RunContext
 from maia_llama_cpp.engine import Engine, Files
 from maia_llama_cpp.trial import try_out
 
@@ -16,7 +16,7 @@ _ENGINES: dict[tuple[Any, ...], Engine] = {}
 _USERS: dict[Engine, int] = {}
 
 
-def acquire(user: object, files: Files, context: Context) -> tuple[Engine, weakref.finalize[[Engine], object]]:
+def acquire(user: object, files: Files, context: RunContext) -> tuple[Engine, weakref.finalize[[Engine], object]]:
     """Returns the engine of some files, loaded if it is not yet, and what is to be called when it is needed no more.
 
     An engine that nobody uses is kept until another model is loaded or `free` is called: the next run of a sweep takes

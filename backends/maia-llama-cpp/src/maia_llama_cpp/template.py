@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from itertools import product
 from typing import Any, Literal, NamedTuple
 
-from maia_core.errors import BackboneError, UsageError, did_you_mean, one_line
+from maia_core.plugin import BackboneError, UsageError, did_you_mean, one_line
 from maia_llama_cpp.native import llama
 
 VICUNA = (

@@ -16,8 +16,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from maia_core.errors import MaiaError, PluginError, UsageError, one_line
-from maia_core.types import CallLimits, content_id
+from maia_core.plugin import CallLimits, MaiaError, PluginError, UsageError, content_id, one_line
 from maia_llama_cpp.engine import Engine, Files, Talk
 from maia_llama_cpp.files import fingerprint
 from maia_llama_cpp.native import install_command, llama

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 
 from pydantic import Field
 
-from maia_core.context import Context
-from maia_core.types import BackboneInfo, CallLimits, Message, ModelSheet, Reply
+from maia_core.plugin import BackboneInfo, CallLimits, Message, ModelOption, Reply, RunContext
 from maia_transformers.options import ModelOptions, missing, require
 from maia_vlm import with_descriptions
 from maia_vlm.packing import TILES
@@ -26,7 +25,7 @@ class TransformersBackbone:
         temperature: float | None = Field(None, ge=0, allow_inf_nan=False)
         """How randomly it writes: 0 takes the likeliest token; by default as the model's own settings say."""
 
-    def __init__(self, config: Config, context: Context) -> None:
+    def __init__(self, config: Config, context: RunContext) -> None:
         """Loads the model, or shares what is loaded.
 
         Raises:
@@ -70,12 +69,12 @@ class TransformersBackbone:
         self._chat.close()
 
     @staticmethod
-    def models() -> list[ModelSheet]:
+    def models() -> list[ModelOption]:
         """See `maia_core.protocols.ListsModels`."""
         lacking = missing()
         note = "any vision-language or text model of the hub, or a folder: -o backbone.model=..."
         return [
-            ModelSheet(
+            ModelOption(
                 model="OWNER/NAME",
                 ready=not lacking,
                 info=BackboneInfo(name="transformers"),

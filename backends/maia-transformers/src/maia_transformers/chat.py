@@ -11,8 +11,17 @@ import numpy as np
 import torch
 import transformers
 
-from maia_core.errors import BackboneError, ContextTooLong, MaiaError, UsageError, one_line
-from maia_core.types import Image, Message, Reply, Usage
+from maia_core.plugin import (
+    BackboneError,
+    ContextTooLong,
+    Image,
+    MaiaError,
+    Message,
+    Reply,
+    Usage,
+    UsageError,
+    one_line,
+)
 from maia_transformers.device import free, no_memory
 from maia_transformers.options import SMALLEST_SIDE, ModelOptions
 from maia_transformers.template import THINKING

@@ -8,9 +8,7 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from maia_cache import CachedDescriber, shared
-from maia_core.context import Context
-from maia_core.errors import UsageError
-from maia_core.types import Message, Reply
+from maia_core.plugin import Message, Reply, RunContext, UsageError
 from maia_transformers.options import ModelOptions, require
 from maia_vlm import ChatDescriber
 
@@ -32,7 +30,7 @@ class TransformersDescriber(CachedDescriber):
         tokens: int = Field(128, gt=0)
         """Longest description."""
 
-    def __init__(self, config: Config, context: Context) -> None:
+    def __init__(self, config: Config, context: RunContext) -> None:
         """Loads the model, or shares what is loaded.
 
         Raises:

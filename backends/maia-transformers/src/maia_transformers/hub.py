@@ -24,7 +24,7 @@ from huggingface_hub.utils import (  # type: ignore[attr-defined]
     validate_repo_id,
 )
 
-from maia_core.errors import RunError, UsageError, one_line
+from maia_core.plugin import RunError, UsageError, one_line
 from maia_transformers.folder import READ, SAFE, check, no_safe_weights
 
 SECONDS = 10.0

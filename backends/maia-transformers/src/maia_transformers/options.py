@@ -7,8 +7,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from maia_core.config import PluginConfig
-from maia_core.errors import PluginError
+from maia_core.plugin import PluginConfig, PluginError
 
 NEEDED = ("torch", "torchvision", "transformers", "huggingface_hub", "jinja2")
 """Packages without which nothing loads."""

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from maia_core.errors import UsageError, one_line
+from maia_core.plugin import UsageError, one_line
 from maia_transformers.neutral import Neutral, control_tokens
 from maia_vlm import PackedMessage, Picture
 

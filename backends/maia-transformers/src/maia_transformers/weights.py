@@ -16,7 +16,7 @@ import torch
 import transformers
 from transformers.utils import logging
 
-from maia_core.errors import MaiaError, PluginError, RunError, UsageError, one_line
+from maia_core.plugin import MaiaError, PluginError, RunError, UsageError, one_line
 from maia_transformers.device import choose_device, choose_dtype, free, no_memory
 from maia_transformers.folder import fingerprint
 from maia_transformers.hub import locate

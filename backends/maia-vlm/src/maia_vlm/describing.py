@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
-from maia_core.errors import ContextTooLong
-from maia_core.types import Image, Message, Reply, content_id
+from maia_core.plugin import ContextTooLong, Image, Message, Reply, content_id
 
 Ask = Callable[[Sequence[Sequence[Message]]], Sequence[Reply]]
 """Answers several conversations, in their order: a backend batches them or asks in parallel."""

@@ -14,8 +14,7 @@ from PIL import Image as PILImage
 from PIL import ImageDraw, ImageFont
 from pydantic import Field
 
-from maia_core.errors import BackboneError
-from maia_core.types import Data, Image, ImagePart, Message
+from maia_core.plugin import BackboneError, Data, Image, ImagePart, Message
 
 TILES = (1, 4, 9, 16)
 """How many images one sheet may hold."""

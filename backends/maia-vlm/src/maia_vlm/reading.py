@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from maia_core.protocols import Describer
-from maia_core.types import ImagePart, Message
+from maia_core.plugin import Describer, ImagePart, Message
 
 
 def with_descriptions(messages: Sequence[Message], describer: Describer) -> list[Message]:

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from maia_baselines.arrays import Matrix, kept, over_images
-from maia_core.context import Context
-from maia_core.protocols import Dataset, Model, System
+from maia_core.plugin import Dataset, Model, RunContext, System
 
 COMPARED = 32
 """Images on which a unit is compared with its layer's columns to find its own."""
@@ -35,7 +34,7 @@ class Measured:
         return bool(self.values.max() == self.values.min())
 
 
-def measure(unit: System, context: Context) -> Measured:
+def measure(unit: System, context: RunContext) -> Measured:
     """Measures a unit on the run's data set, or reads from the cache folder what was measured before.
 
     Raises:
@@ -53,7 +52,7 @@ def measure(unit: System, context: Context) -> Measured:
     return Measured(np.asarray(values[places]), places, None if layer is None else layer[places])
 
 
-def _layer(unit: System, dataset: Dataset, context: Context) -> Matrix | None:
+def _layer(unit: System, dataset: Dataset, context: RunContext) -> Matrix | None:
     """Measures the unit's whole layer, if the unit says which model it is of."""
     model = getattr(unit, "model", None)
     name = unit.info.layer
@@ -86,7 +85,7 @@ def _column(unit: System, layer: Matrix, dataset: Dataset) -> int | None:
     return int(agreeing[0]) if len(agreeing) == 1 else None
 
 
-def _alone(unit: System, dataset: Dataset, context: Context) -> Matrix:
+def _alone(unit: System, dataset: Dataset, context: RunContext) -> Matrix:
     """Measures one unit, and keeps the result if the unit can be told from every other."""
 
     def compute() -> Matrix:

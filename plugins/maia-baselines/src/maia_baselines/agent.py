@@ -8,14 +8,23 @@ from typing import Literal
 
 from pydantic import JsonValue
 
-from maia_core.config import PluginConfig
-from maia_core.context import Context
-from maia_core.errors import UsageError
-from maia_core.launch import explain_in
-from maia_core.protocols import System
-from maia_core.record import Executed, HostCall, Replied, RunOutcome, RunReader, Verified
-from maia_core.replies import parse_reply
-from maia_core.types import Explanation, Usage, content_id
+from maia_core.plugin import (
+    Executed,
+    Explanation,
+    HostCall,
+    PluginConfig,
+    Replied,
+    RunContext,
+    RunOutcome,
+    RunReader,
+    System,
+    Usage,
+    UsageError,
+    Verified,
+    content_id,
+    explain_in,
+    parse_reply,
+)
 
 
 class Agent:
@@ -30,10 +39,10 @@ class Agent:
         """Which answer of the run: the one that it ends with, or its first, as it stood before verification tested it.
         The first one is in the record of the same run, so both cost one run and rest on the same experiments."""
 
-    def __init__(self, config: Config, context: Context) -> None:
+    def __init__(self, config: Config, context: RunContext) -> None:
         self.config = config
 
-    def explain(self, unit: System, context: Context) -> Explanation:
+    def explain(self, unit: System, context: RunContext) -> Explanation:
         """Explains the context's unit, which `unit` must be.
 
         Returns:
@@ -65,7 +74,7 @@ class Agent:
         return said.model_copy(update={"details": {**said.details, **details}})
 
 
-def before_tests(record: RunReader, outcome: RunOutcome, context: Context) -> RunOutcome:
+def before_tests(record: RunReader, outcome: RunOutcome, context: RunContext) -> RunOutcome:
     """Returns how a run would have ended if its first answer had not been tested; `outcome` where none was."""
     tests = record.of_type(Verified)
     if not tests:
@@ -87,7 +96,7 @@ def before_tests(record: RunReader, outcome: RunOutcome, context: Context) -> Ru
     )
 
 
-def folder_name(context: Context) -> str:
+def folder_name(context: RunContext) -> str:
     """Returns the name of a run's folder: the unit's reference, and a hash of the whole configuration.
 
     So the same unit in another configuration (without verification, with another backbone) has a folder of its own.

@@ -8,11 +8,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from maia_core.context import Context
-from maia_core.errors import UnreadableImage, UsageError
-from maia_core.files import write_atomically
-from maia_core.protocols import Dataset
-from maia_core.types import Image, content_id
+from maia_core.plugin import Dataset, Image, RunContext, UnreadableImage, UsageError, content_id, write_atomically
 
 Matrix = NDArray[np.float32]
 
@@ -20,7 +16,7 @@ BATCH = 64
 """Images that are in memory at once."""
 
 
-def kept(context: Context, what: str, parts: tuple[str, ...], compute: Callable[[], Matrix]) -> Matrix:
+def kept(context: RunContext, what: str, parts: tuple[str, ...], compute: Callable[[], Matrix]) -> Matrix:
     """Returns an array from the cache folder, or computes it and keeps it.
 
     Args:
@@ -46,7 +42,7 @@ def kept(context: Context, what: str, parts: tuple[str, ...], compute: Callable[
     return made
 
 
-def over_images(dataset: Dataset, measure: Callable[[list[Image]], Matrix], context: Context) -> Matrix:
+def over_images(dataset: Dataset, measure: Callable[[list[Image]], Matrix], context: RunContext) -> Matrix:
     """Measures every image of a data set in batches.
 
     Args:

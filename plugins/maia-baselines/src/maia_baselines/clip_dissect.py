@@ -10,9 +10,7 @@ from maia_baselines import dissect
 from maia_baselines.activations import Measured, measure
 from maia_baselines.never import never_active
 from maia_baselines.scores import ConceptOptions, ConceptScores, concept_scores
-from maia_core.context import Context
-from maia_core.protocols import System
-from maia_core.types import Explanation
+from maia_core.plugin import Explanation, RunContext, System
 
 UNITS = 512
 """Units of a layer that the prior is made of, at most."""
@@ -38,10 +36,10 @@ class ClipDissect:
         prior_weight: float = Field(1.0, ge=0)
         """Weight of what is common to all units."""
 
-    def __init__(self, config: Config, context: Context) -> None:
+    def __init__(self, config: Config, context: RunContext) -> None:
         self.config = config
 
-    def explain(self, unit: System, context: Context) -> Explanation:
+    def explain(self, unit: System, context: RunContext) -> Explanation:
         """Explains one unit by one concept; `details` has the best ten and their soft-WPMI."""
         measured = measure(unit, context)
         if measured.constant:
@@ -67,7 +65,7 @@ class ClipDissect:
         return dissect.ranked(layer[:, active], count)
 
     def _explanation(
-        self, known: ConceptScores, fits: NDArray[np.float64], count: int, context: Context
+        self, known: ConceptScores, fits: NDArray[np.float64], count: int, context: RunContext
     ) -> Explanation:
         order = np.argsort(-fits, kind="stable")[:NAMED]
         best: list[JsonValue] = [[known.concepts[i], round(float(fits[i]), 4)] for i in order]

@@ -6,11 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from maia_core.context import Context
-from maia_core.errors import UsageError, did_you_mean
-from maia_core.protocols import LabelledDataset
-from maia_core.text import printable
-from maia_core.types import content_id
+from maia_core.plugin import LabelledDataset, RunContext, UsageError, content_id, did_you_mean, printable
 
 LABORATORY = "collage"
 """Name of the offline concept set: what the collage laboratory can show."""
@@ -46,7 +42,7 @@ class ConceptSet:
         return content_id(*(concept.encode() for concept in self.concepts))
 
 
-def concept_set(source: str, context: Context) -> ConceptSet:
+def concept_set(source: str, context: RunContext) -> ConceptSet:
     """Returns the concept set of a name (`collage`) or a text file with one concept a line.
 
     Empty lines and lines that begin with `#` are left out; concepts that occur more than once are merged, with one
@@ -95,7 +91,7 @@ def merged(
     return tuple(concept for _, concept in first.values())
 
 
-def _laboratory(context: Context) -> Iterator[str]:
+def _laboratory(context: RunContext) -> Iterator[str]:
     known: dict[str, None] = {}
     for name in SOURCES:
         dataset: LabelledDataset = context.build("dataset", name)

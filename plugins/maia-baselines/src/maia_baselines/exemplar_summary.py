@@ -8,10 +8,7 @@ from pydantic import Field
 
 from maia_baselines import summaries
 from maia_baselines.never import never_active
-from maia_core.config import PluginConfig
-from maia_core.context import Context
-from maia_core.protocols import System
-from maia_core.types import Evidence, Explanation
+from maia_core.plugin import Evidence, Explanation, PluginConfig, RunContext, System
 
 
 class ExemplarSummary:
@@ -27,10 +24,10 @@ class ExemplarSummary:
         exemplars: int = Field(15, gt=0)
         """How many of the highest images; 15 are what the agent sees."""
 
-    def __init__(self, config: Config, context: Context) -> None:
+    def __init__(self, config: Config, context: RunContext) -> None:
         self.config = config
 
-    def explain(self, unit: System, context: Context) -> Explanation:
+    def explain(self, unit: System, context: RunContext) -> Explanation:
         """Explains one unit; `details` has the describer's words."""
         exemplars, statistics = context.exemplar_source(unit).exemplars(unit, self.config.exemplars)
         if statistics.quantiles[0] == statistics.quantiles[-1]:

@@ -9,12 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from maia_core.config import PluginConfig
-from maia_core.context import Context
-from maia_core.errors import UsageError, did_you_mean
-from maia_core.protocols import System
-from maia_core.text import printable
-from maia_core.types import Explanation
+from maia_core.plugin import Explanation, PluginConfig, RunContext, System, UsageError, did_you_mean, printable
 
 FORM = 'a .csv file with the columns unit and label, or a .json file such as {"MODEL:LAYER:UNIT": "label"}'
 
@@ -45,7 +40,7 @@ class Human:
         """A `.csv` file with the columns `unit` and `label` (and `description`, if you like), or a `.json` file: an
         object of units and labels, or a list of objects with `unit` and `label`."""
 
-    def __init__(self, config: Config, context: Context) -> None:
+    def __init__(self, config: Config, context: RunContext) -> None:
         """Reads the whole file, so that what is wrong in it is said before anything is measured.
 
         Raises:
@@ -56,7 +51,7 @@ class Human:
         self.path = Path(config.file).expanduser()
         self._entries = read(self.path)
 
-    def explain(self, unit: System, context: Context) -> Explanation:
+    def explain(self, unit: System, context: RunContext) -> Explanation:
         """Explains one unit; it may stand in the file by its reference or, as on the command line, by its choice.
 
         Raises:

@@ -9,10 +9,7 @@ from maia_baselines import linear
 from maia_baselines.activations import measure
 from maia_baselines.never import never_active
 from maia_baselines.scores import ConceptOptions, concept_scores
-from maia_core.context import Context
-from maia_core.errors import UsageError
-from maia_core.protocols import System
-from maia_core.types import Explanation
+from maia_core.plugin import Explanation, RunContext, System, UsageError
 
 FEWEST = 12
 """Images without which nothing can be fitted and tested."""
@@ -31,10 +28,10 @@ class LinearExplanation:
         named: int = Field(3, gt=0)
         """Most concepts in the label: those whose weighted scores vary most."""
 
-    def __init__(self, config: Config, context: Context) -> None:
+    def __init__(self, config: Config, context: RunContext) -> None:
         self.config = config
 
-    def explain(self, unit: System, context: Context) -> Explanation:
+    def explain(self, unit: System, context: RunContext) -> Explanation:
         """Explains one unit; `details` has every weight, and the correlation on the half that was not fitted.
 
         Raises:

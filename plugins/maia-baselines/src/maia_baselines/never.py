@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from maia_core.protocols import Dataset, System
-from maia_core.types import Explanation
+from maia_core.plugin import Dataset, Explanation, System
 
 
 def never_active(unit: System, dataset: Dataset) -> Explanation:

@@ -10,10 +10,16 @@ import numpy as np
 
 from maia_baselines.arrays import Matrix, kept, over_images
 from maia_baselines.concepts import LABORATORY, concept_set, merged
-from maia_core.config import Chosen, PluginConfig
-from maia_core.context import Context
-from maia_core.errors import PluginError, UsageError, one_line
-from maia_core.protocols import Dataset, ImageTextSimilarity
+from maia_core.plugin import (
+    Dataset,
+    ImageTextSimilarity,
+    PluginConfig,
+    PluginError,
+    PluginRef,
+    RunContext,
+    UsageError,
+    one_line,
+)
 
 
 class ConceptOptions(PluginConfig):
@@ -21,7 +27,7 @@ class ConceptOptions(PluginConfig):
 
     concepts: str = LABORATORY
     """A concept set by name (`collage`), or a text file with one concept a line."""
-    similarity: Chosen | None = None
+    similarity: PluginRef | None = None
     """What scores concepts on images, a similarity by name with its options; the run's own if not set."""
     scores: str = ""
     """A file of concept scores (`.npz` or `.parquet`, one row for each image of the data set), instead of concepts and
@@ -44,7 +50,7 @@ class ConceptScores:
     source: str
 
 
-def concept_scores(options: ConceptOptions, context: Context) -> ConceptScores:
+def concept_scores(options: ConceptOptions, context: RunContext) -> ConceptScores:
     """Scores a concept set on the run's data set, once: the result is kept in the cache folder.
 
     Raises:
@@ -71,7 +77,7 @@ def concept_scores(options: ConceptOptions, context: Context) -> ConceptScores:
     return ConceptScores(chosen.concepts, scores, chosen.name)
 
 
-def read(path: Path, dataset: Dataset, context: Context) -> ConceptScores:
+def read(path: Path, dataset: Dataset, context: RunContext) -> ConceptScores:
     """Reads a file of concept scores.
 
     `.npz` holds `concepts` (texts) and `scores` (images, concepts), and may hold `ids`; `.parquet` holds one column for

@@ -77,7 +77,7 @@ def cache(context: click.Context, as_json: bool) -> None:
 @click.option("--dry-run", is_flag=True, help="Only say what would be removed.")
 def prune(most: int | None, unused: float | None, engine: str | None, dry_run: bool) -> None:
     """Remove entries by size, age or engine. What is asked for again is made again, and paid for again."""
-    from maia_core.errors import UsageError, did_you_mean
+    from maia_core.plugin import UsageError, did_you_mean
 
     store = _store()
     known = list(_by_engine(store.entries()))
@@ -115,14 +115,14 @@ def limit(most: int) -> None:
 
 
 def _clean(name: str) -> str:
-    from maia_core.text import printable
+    from maia_core.plugin import printable
 
     return printable(" ".join(name.split()))
 
 
 def _store() -> ContentCache:
     from maia_cache.store import shared
-    from maia_core.context import Context
+    from maia_core.plugin import Context
 
     return shared(Context())
 

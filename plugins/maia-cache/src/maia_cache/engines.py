@@ -6,9 +6,7 @@ from collections.abc import Sequence
 
 from maia_cache.forms import PICTURE, TEXT, Picture
 from maia_cache.store import ContentCache
-from maia_core.errors import UsageError
-from maia_core.protocols import Describer, ImageEditor, ImageGenerator
-from maia_core.types import GeneratedImages, Image, content_id
+from maia_core.plugin import Describer, GeneratedImages, Image, ImageEditor, ImageGenerator, UsageError, content_id
 
 
 class CachedGenerator:

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image as PILImage
 from PIL import PngImagePlugin
 
-from maia_core.types import Image, content_id
+from maia_core.plugin import Image, content_id
 
 T = TypeVar("T")
 

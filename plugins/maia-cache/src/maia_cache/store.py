@@ -15,11 +15,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from maia_cache.claims import Claims
 from maia_cache.forms import FORMS, MOST_BYTES, Form
-from maia_core.errors import ToolError, UsageError
-from maia_core.files import write_atomically
+from maia_core.plugin import ToolError, UsageError, write_atomically
 
 if TYPE_CHECKING:
-    from maia_core.context import Context
+    from maia_core.plugin import RunContext
 
 T = TypeVar("T")
 
@@ -309,7 +308,7 @@ class ContentCache:
             self._warn(line)
 
 
-def shared(context: Context) -> ContentCache:
+def shared(context: RunContext) -> ContentCache:
     """Returns the cache that all engines of a machine share, in the run's cache folder."""
     return ContentCache(context.cache / "content", warn=context.warn)
 

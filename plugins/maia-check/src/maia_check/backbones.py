@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from maia_core.config import RunConfig
-    from maia_core.types import ModelSheet
+    from maia_core.plugin import ModelOption, RunConfig
 
-    Row = tuple[str, ModelSheet]
+    Row = tuple[str, ModelOption]
 
 COLUMNS = ("backbone", "model", "key", "images", "window", "$ in / out", "")
 
@@ -41,9 +40,7 @@ def backbones(context: click.Context, as_json: bool) -> None:
 
 
 def _rows() -> list[Row]:
-    from maia_core.errors import MaiaError, one_line
-    from maia_core.registry import installed
-    from maia_core.types import BackboneInfo, ModelSheet
+    from maia_core.plugin import BackboneInfo, MaiaError, ModelOption, installed, one_line
 
     rows = []
     for plugin in installed().of_kind("backbone"):
@@ -51,23 +48,23 @@ def _rows() -> list[Row]:
             factory = plugin.load()
             models = getattr(factory, "models", None)
             sheets = (
-                models() if models else [ModelSheet(info=_info(factory, plugin.name), input_price=0, output_price=0)]
+                models() if models else [ModelOption(info=_info(factory, plugin.name), input_price=0, output_price=0)]
             )
         except MaiaError as error:
-            sheets = [ModelSheet(info=BackboneInfo(name=plugin.name), ready=False, note=one_line(error))]
+            sheets = [ModelOption(info=BackboneInfo(name=plugin.name), ready=False, note=one_line(error))]
         rows += [(plugin.name, sheet) for sheet in sheets]
     return rows
 
 
 def _info(factory: Any, name: str) -> Any:
     """What a backbone that is one thing says of itself, where its class does."""
-    from maia_core.types import BackboneInfo
+    from maia_core.plugin import BackboneInfo
 
     info = getattr(factory, "info", None)
     return info if isinstance(info, BackboneInfo) else BackboneInfo(name=name)
 
 
-def _cells(name: str, sheet: ModelSheet) -> tuple[str, ...]:
+def _cells(name: str, sheet: ModelOption) -> tuple[str, ...]:
     if not sheet.ready and not sheet.key:
         return (name, sheet.model, *[""] * 4, sheet.note)
     key = f"{sheet.key}: {'found' if sheet.ready else 'not set'}" if sheet.key else "none needed"
@@ -77,7 +74,7 @@ def _cells(name: str, sheet: ModelSheet) -> tuple[str, ...]:
     return (name, sheet.model, key, images, window, _price(sheet), sheet.note)
 
 
-def _price(sheet: ModelSheet) -> str:
+def _price(sheet: ModelOption) -> str:
     prices = (sheet.input_price, sheet.output_price)
     if prices == (0, 0):
         return "none"
@@ -85,7 +82,7 @@ def _price(sheet: ModelSheet) -> str:
 
 
 def _table(rows: list[tuple[str, ...]]) -> None:
-    from maia_core.text import printable
+    from maia_core.plugin import printable
 
     clean = [[printable(" ".join(cell.split())) for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(*clean, strict=True)]
@@ -108,7 +105,7 @@ def check(name: str, options: tuple[str, ...], config_file: Path | None) -> int:
     Says what failed, and what it cost. The program is run in the sandbox, on a toy unit. Exit code 1 if one failed.
     """
     from maia_check.probes import probes
-    from maia_core.context import Context
+    from maia_core.plugin import Context
 
     context = Context(_config(name, options, config_file))
     context.warn_to(lambda line: click.echo(f"note: {_clean(line)}"))
@@ -127,8 +124,7 @@ def check(name: str, options: tuple[str, ...], config_file: Path | None) -> int:
 
 def _config(name: str, options: tuple[str, ...], file: Path | None) -> RunConfig:
     """Reads the configuration with another backbone; options stand alone, or as `backbone.KEY`."""
-    from maia_core.cli import option_value
-    from maia_core.config import load
+    from maia_core.plugin import load, option_value
 
     given = [option_value(option) for option in options]
     overrides = [(key if "." in key else f"backbone.{key}", value) for key, value in given]
@@ -136,6 +132,6 @@ def _config(name: str, options: tuple[str, ...], file: Path | None) -> RunConfig
 
 
 def _clean(text: str) -> str:
-    from maia_core.text import printable
+    from maia_core.plugin import printable
 
     return printable(" ".join(text.split()))

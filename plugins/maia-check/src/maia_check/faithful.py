@@ -13,9 +13,7 @@ from typing import Literal, NamedTuple, Protocol
 
 from pydantic import Field, TypeAdapter, ValidationError, model_validator
 
-from maia_core.errors import ToolError, UsageError
-from maia_core.protocols import Describer, Detector, ImageGenerator
-from maia_core.types import Data, Image
+from maia_core.plugin import Data, Describer, Detector, Image, ImageGenerator, ToolError, UsageError
 
 Kind = Literal["thing", "count", "colour", "background"]
 KINDS: tuple[Kind, ...] = ("thing", "count", "colour", "background")

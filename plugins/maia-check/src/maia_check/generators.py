@@ -11,8 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from maia_check.faithful import Case, Judge, Rate
-    from maia_core.config import RunConfig
-    from maia_core.context import Context
+    from maia_core.plugin import RunConfig, RunContext
 
 SHOWN = 10
 """How many of the images that do not show their content are named."""
@@ -57,9 +56,7 @@ def generator(
     """
     from maia_check.faithful import check as run
     from maia_check.faithful import prompts
-    from maia_core.context import Context
-    from maia_core.errors import UsageError
-    from maia_core.files import write_atomically
+    from maia_core.plugin import Context, UsageError, write_atomically
 
     if describer and detector:
         raise UsageError("one of them looks at the images: leave out --describer or --detector")
@@ -87,8 +84,7 @@ def _config(
     name: str, describer: str | None, options: tuple[str, ...], seed: int | None, file: Path | None
 ) -> tuple[RunConfig, dict[str, Any]]:
     """Reads the configuration with the generator and the describer; returns it, and the options of a detector."""
-    from maia_core.cli import option_value
-    from maia_core.config import load
+    from maia_core.plugin import load, option_value
 
     overrides: list[tuple[str, Any]] = [("generator", name)]
     overrides += [("describer", describer)] if describer else []
@@ -104,30 +100,28 @@ def _config(
 
 def _apart(config: RunConfig) -> RunConfig:
     """Has the generator draw with other cut-outs than the describer was taught with, where both can be parted."""
-    from maia_core.config import Choice
-    from maia_core.parting import narrowed
-    from maia_core.registry import installed, plugin_config
+    from maia_core.plugin import PluginRef, installed, plugin_config, with_option
 
     registry, describer = installed(), config.describer
     options = plugin_config(
         registry.get("describer", describer.name).load(), describer.options, f"options of describer '{describer.name}'"
     )
     library = getattr(options, "library", None)
-    if not isinstance(library, Choice):
+    if not isinstance(library, PluginRef):
         return config
-    taught = narrowed("dataset", library, "cutouts", "seen", registry)
-    drawn = narrowed("generator", config.generator, "cutouts", "held-out", registry)
+    taught = with_option("dataset", library, "cutouts", "seen", registry)
+    drawn = with_option("generator", config.generator, "cutouts", "held-out", registry)
     if taught == library or drawn == config.generator:
         return config
     click.echo("the describer knows the cut-outs `seen`, `held-out` are drawn (-o cutouts=all draws any)", err=True)
-    taught_so = Choice.model_validate({**describer.model_dump(), "library": taught.model_dump()})
+    taught_so = PluginRef.model_validate({**describer.model_dump(), "library": taught.model_dump()})
     return config.model_copy(update={"describer": taught_so, "generator": drawn})
 
 
-def _judge(context: Context, detector: str | None, options: dict[str, Any]) -> tuple[Judge, str]:
+def _judge(context: RunContext, detector: str | None, options: dict[str, Any]) -> tuple[Judge, str]:
     """Returns who looks at the images, and what it is called."""
     from maia_check.faithful import DescriberJudge, DetectorJudge
-    from maia_core.errors import UsageError
+    from maia_core.plugin import UsageError
 
     if detector is None:
         if options:
@@ -200,6 +194,6 @@ def _percent(rate: Rate) -> str:
 
 
 def _clean(text: str) -> str:
-    from maia_core.text import printable
+    from maia_core.plugin import printable
 
     return printable(" ".join(text.split(" ")))

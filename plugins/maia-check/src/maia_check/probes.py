@@ -8,12 +8,19 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from maia_core.context import Context
-from maia_core.errors import one_line
-from maia_core.launch import make_session
-from maia_core.protocols import Backbone
+from maia_core.plugin import (
+    Backbone,
+    CallLimits,
+    Context,
+    Image,
+    Message,
+    Reply,
+    RunContext,
+    Usage,
+    make_session,
+    one_line,
+)
 from maia_core.testing.fakes import fake_parts
-from maia_core.types import CallLimits, Image, Message, Reply, Usage
 
 SIDE = 224
 LOOK = "What colour is the large square in this image? Answer with one word."
@@ -40,7 +47,7 @@ class Probe:
     usage: Usage
 
 
-def probes(context: Context, backbone: Backbone) -> Iterator[Probe]:
+def probes(context: RunContext, backbone: Backbone) -> Iterator[Probe]:
     """Asks a backbone about an image and for a program, and judges the replies.
 
     Args:
@@ -78,7 +85,7 @@ def _look(backbone: Backbone, call: CallLimits) -> tuple[bool, str, Usage]:
     )
 
 
-def _write(context: Context, backbone: Backbone, call: CallLimits) -> tuple[bool, str, Usage]:
+def _write(context: RunContext, backbone: Backbone, call: CallLimits) -> tuple[bool, str, Usage]:
     sandbox = context.part("sandbox")
     toy = Context(context.config, context.registry, parts=fake_parts() | {"sandbox": sandbox}, cache=context.cache)
     session = make_session(toy)

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from maia_core.context import Context
-    from maia_core.protocols import Sandbox
+    from maia_core.plugin import RunContext, Sandbox
 
 
 @click.command()
@@ -16,10 +15,8 @@ if TYPE_CHECKING:
 @click.option("--hostile", is_flag=True, help="Run every hostile program in it; exit code 1 if one was not stopped.")
 def sandbox(name: str, hostile: bool) -> int:
     """Print what is in force in the sandbox NAME on this machine [default: auto]."""
-    from maia_core.config import RunConfig
-    from maia_core.context import Context
-    from maia_core.registry import installed
-    from maia_core.testing.trial import LIMITS
+    from maia_core.plugin import Context, RunConfig, installed
+    from maia_sandbox.testing.trial import LIMITS
 
     context = Context(RunConfig(experiment=LIMITS) if hostile else RunConfig())
     made: Sandbox = installed().build("sandbox", name, {}, context)
@@ -30,12 +27,12 @@ def sandbox(name: str, hostile: bool) -> int:
         made.close()
 
 
-def _name(made: Sandbox, context: Context) -> str:
+def _name(made: Sandbox, context: RunContext) -> str:
     plugins = context.registry.of_kind("sandbox")
     return next((plugin.name for plugin in plugins if plugin.load() is type(made)), type(made).__name__)
 
 
-def _describe(made: Sandbox, context: Context) -> None:
+def _describe(made: Sandbox, context: RunContext) -> None:
     describe = getattr(made, "describe", lambda: [("measures", "the plugin does not tell")])
     rows = [("sandbox", _name(made, context)), *describe()]
     width = max(len(measure) for measure, _ in rows)
@@ -43,7 +40,7 @@ def _describe(made: Sandbox, context: Context) -> None:
         click.echo(f"{measure:{width}}  {state}")
 
 
-def _try(made: Sandbox, context: Context) -> int:
+def _try(made: Sandbox, context: RunContext) -> int:
     """Runs the hostile programs, prints a line for each group of them, and returns the exit code."""
     import os
     import tempfile
@@ -51,10 +48,10 @@ def _try(made: Sandbox, context: Context) -> int:
     from pathlib import Path
     from unittest import mock
 
-    from maia_core.errors import UsageError
-    from maia_core.testing.hostile import programs
-    from maia_core.testing.inprocess import InProcessSandbox
-    from maia_core.testing.trial import SuiteHost, Trap, fault, suite_secret
+    from maia_core.plugin import UsageError
+    from maia_sandbox.testing.hostile import programs
+    from maia_sandbox.testing.inprocess import InProcessSandbox
+    from maia_sandbox.testing.trial import SuiteHost, Trap, fault, suite_secret
 
     if isinstance(made, InProcessSandbox):
         raise UsageError("unsafe-inprocess confines nothing: hostile programs would harm this machine; choose another")

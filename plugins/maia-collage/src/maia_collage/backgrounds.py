@@ -13,7 +13,7 @@ from maia_collage import colours
 from maia_collage.pack import Pack, Photograph
 from maia_collage.textures import PAINTERS
 from maia_collage.vocabulary import vocabulary
-from maia_core.types import Data, Pixels
+from maia_core.plugin import Data, Pixels
 
 PLAIN = "plain background"
 PATTERNS = ("stripes", "dots", "checks")

@@ -22,8 +22,7 @@ from PIL import Image as PILImage
 from maia_collage.colours import shares
 from maia_collage.pack import Cutout, Pack, Photograph, folder_of, manifest_text
 from maia_collage.painted import PAINTED, painted
-from maia_core.errors import MaiaError, UsageError
-from maia_core.types import content_id
+from maia_core.plugin import MaiaError, UsageError, content_id
 
 SIDE = 320
 """Longest side of a cut-out in a pack, in pixels."""

@@ -19,8 +19,7 @@ def fetch(drawings: bool, again: bool) -> None:
     Where they cannot be had, the pack is built from drawings (pip install 'maia-collage[drawings]').
     """
     from maia_collage.fetch import fetch as run
-    from maia_core.config import cache_dir
-    from maia_core.errors import MaiaError, one_line
+    from maia_core.plugin import MaiaError, cache_dir, one_line
 
     try:
         run(cache_dir(), "drawings" if drawings else "photographs", again, click.echo)
@@ -32,7 +31,7 @@ def fetch(drawings: bool, again: bool) -> None:
 def info() -> None:
     """Say which packs are there and what they hold."""
     from maia_collage.fetch import describe
-    from maia_core.config import cache_dir
+    from maia_core.plugin import cache_dir
 
     for line in describe(cache_dir()):
         click.echo(line)
@@ -47,7 +46,7 @@ def prompts() -> None:
     import json
 
     from maia_collage.pack import find
-    from maia_core.config import cache_dir
+    from maia_core.plugin import cache_dir
 
     pack = find("", cache_dir())
     shown = {concept: pack.members(concept) for concept in {cutout.concept for cutout in pack.cutouts.values()}}

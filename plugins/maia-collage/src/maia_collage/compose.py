@@ -19,7 +19,7 @@ from maia_collage.prompt import Parsed, Place, Thing, parse
 from maia_collage.scene import Placed, Scene
 from maia_collage.vocabulary import vocabulary
 from maia_collage.words import MAX_OBJECTS
-from maia_core.types import content_id
+from maia_core.plugin import content_id
 
 SCALES = {"tiny": 0.16, "small": 0.24, "large": 0.66, "huge": 0.9}
 """Scale of an object that is alone, by size word."""

@@ -16,9 +16,7 @@ from maia_collage.layout import Want, arrange
 from maia_collage.pack import Cutout, Pack, Part, find, part_of
 from maia_collage.scene import VERSION, Placed, Scene, fitting, image, render
 from maia_collage.vocabulary import vocabulary
-from maia_core.config import PluginConfig
-from maia_core.context import Context
-from maia_core.types import Image, content_id
+from maia_core.plugin import Image, PluginConfig, RunContext, content_id
 
 CACHED_IMAGES = 64
 
@@ -91,7 +89,7 @@ class CollageDataset(_Rendered):
         cutouts: Part = "all"
         """Which cut-outs are drawn: `seen` and `held-out` are halves that share none where a concept has several."""
 
-    def __init__(self, config: Config, context: Context) -> None:
+    def __init__(self, config: Config, context: RunContext) -> None:
         pack = find(config.pack, context.cache).part(config.cutouts)
         self.config = config
         self.name = "collage" if config.split == "train" else "collage-held-out"
@@ -154,7 +152,7 @@ class CutoutsDataset(_Rendered):
 
     name = "collage-cutouts"
 
-    def __init__(self, config: Config, context: Context) -> None:
+    def __init__(self, config: Config, context: RunContext) -> None:
         pack = find(config.pack, context.cache).part(config.cutouts)
         self.config = config
         self.fingerprint = content_id(
@@ -195,7 +193,7 @@ class BackgroundsDataset(_Rendered):
 
     name = "collage-backgrounds"
 
-    def __init__(self, config: Config, context: Context) -> None:
+    def __init__(self, config: Config, context: RunContext) -> None:
         pack = find(config.pack, context.cache)
         self.config = config
         self.fingerprint = content_id(

@@ -6,7 +6,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from maia_core.errors import RunError
+from maia_core.plugin import RunError
 
 PACKAGES = ("tuxpaint-stamps-default", "tuxpaint-data")
 """The packages that the photographs come from: about 170 MB to download."""

@@ -11,10 +11,7 @@ from maia_collage.pack import find
 from maia_collage.prompt import Phrase, parse_phrase, tokens
 from maia_collage.scene import VERSION, render, scene_of
 from maia_collage.vocabulary import vocabulary
-from maia_core.config import PluginConfig
-from maia_core.context import Context
-from maia_core.errors import UsageError, did_you_mean
-from maia_core.types import Detection, Image, Mask, content_id
+from maia_core.plugin import Detection, Image, Mask, PluginConfig, RunContext, UsageError, content_id, did_you_mean
 
 
 class CollageDetector:
@@ -26,7 +23,7 @@ class CollageDetector:
         pack: str = ""
         """A pack's folder or kind (`photographs`, `drawings`); empty: the first that was fetched."""
 
-    def __init__(self, config: Config, context: Context) -> None:
+    def __init__(self, config: Config, context: RunContext) -> None:
         self.pack = find(config.pack, context.cache)
         self.fingerprint = content_id(f"detector/{VERSION}/{self.pack.fingerprint}".encode())
 

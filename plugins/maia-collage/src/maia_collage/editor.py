@@ -18,10 +18,7 @@ from maia_collage.pack import Cutout, Pack, Part, find, part_of
 from maia_collage.prompt import Phrase, Place, Thing, parse, parse_phrase
 from maia_collage.scene import VERSION, Placed, Scene, extent, fitting, image, scene_of
 from maia_collage.words import SIZES
-from maia_core.config import PluginConfig
-from maia_core.context import Context
-from maia_core.errors import UsageError
-from maia_core.types import GeneratedImages, Image, content_id
+from maia_core.plugin import GeneratedImages, Image, PluginConfig, RunContext, UsageError, content_id
 
 SMALLER, LARGER = 0.6, 1.5
 """Factors of "smaller" and "larger"."""
@@ -42,7 +39,7 @@ class CollageEditor:
         cutouts: Part = "all"
         """Which cut-outs are drawn: `seen` and `held-out` are halves that share none where a concept has several."""
 
-    def __init__(self, config: Config, context: Context) -> None:
+    def __init__(self, config: Config, context: RunContext) -> None:
         self.pack = find(config.pack, context.cache).part(config.cutouts)
         drawn = f"editor/{GRAMMAR}/{VERSION}/{self.pack.fingerprint}/{method()}{part_of(config.cutouts)}"
         self.fingerprint = content_id(drawn.encode())

@@ -5,7 +5,7 @@ from __future__ import annotations
 from maia_cache import CachedEditor, CachedGenerator, shared
 from maia_collage.editor import CollageEditor
 from maia_collage.generator import CollageGenerator
-from maia_core.context import Context
+from maia_core.plugin import RunContext
 
 
 class Generator(CachedGenerator):
@@ -13,7 +13,7 @@ class Generator(CachedGenerator):
 
     Config = CollageGenerator.Config
 
-    def __init__(self, config: CollageGenerator.Config, context: Context) -> None:
+    def __init__(self, config: CollageGenerator.Config, context: RunContext) -> None:
         super().__init__(CollageGenerator(config, context), shared(context), "collage")
 
 
@@ -22,5 +22,5 @@ class Editor(CachedEditor):
 
     Config = CollageEditor.Config
 
-    def __init__(self, config: CollageEditor.Config, context: Context) -> None:
+    def __init__(self, config: CollageEditor.Config, context: RunContext) -> None:
         super().__init__(CollageEditor(config, context), shared(context), "collage-edits")

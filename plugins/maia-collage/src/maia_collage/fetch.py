@@ -8,7 +8,7 @@ from pathlib import Path
 from maia_collage.build import Say, build_drawings, build_photographs, ready, size_of
 from maia_collage.debian import PACKAGES, Unavailable, unpack
 from maia_collage.pack import FETCH, FETCH_AGAIN, FETCH_DRAWINGS, KINDS, Pack, folder_of
-from maia_core.errors import UsageError, one_line
+from maia_core.plugin import UsageError, one_line
 
 
 def fetch(cache: Path, kind: str, again: bool, say: Say) -> Pack:

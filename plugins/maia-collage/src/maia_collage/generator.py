@@ -10,10 +10,7 @@ from maia_collage.compose import compose
 from maia_collage.nearest import method
 from maia_collage.pack import Part, find, part_of
 from maia_collage.scene import VERSION, image
-from maia_core.config import PluginConfig
-from maia_core.context import Context
-from maia_core.errors import UsageError
-from maia_core.types import GeneratedImages, Image, content_id
+from maia_core.plugin import GeneratedImages, Image, PluginConfig, RunContext, UsageError, content_id
 
 GRAMMAR = 1
 """Raised whenever the same prompt and seed would give another scene."""
@@ -32,7 +29,7 @@ class CollageGenerator:
         cutouts: Part = "all"
         """Which cut-outs are drawn: `seen` and `held-out` are halves that share none where a concept has several."""
 
-    def __init__(self, config: Config, context: Context) -> None:
+    def __init__(self, config: Config, context: RunContext) -> None:
         self.pack = find(config.pack, context.cache).part(config.cutouts)
         self.size = config.size
         drawn = f"{GRAMMAR}/{VERSION}/{self.pack.fingerprint}/{config.size}/{method()}{part_of(config.cutouts)}"

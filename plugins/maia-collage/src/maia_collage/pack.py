@@ -18,8 +18,7 @@ from pydantic import Field, ValidationError
 
 from maia_collage.colours import LEADING_SHARE, MAIN_SHARE
 from maia_collage.vocabulary import vocabulary
-from maia_core.errors import UsageError
-from maia_core.types import Data, content_id
+from maia_core.plugin import Data, UsageError, content_id
 
 FORMAT = 2
 """Raised whenever packs must be made anew: new cut-outs, other names, another layout."""

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image as PILImage
 from PIL import ImageDraw, ImageFilter
 
-from maia_core.types import Pixels
+from maia_core.plugin import Pixels
 
 SIDE = 448
 """Side of a painted tile in pixels; a background is a crop of it."""

@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow.compute  # type: ignore[import-untyped]
 from datasets import ClassLabel, Dataset, Image, Value  # type: ignore[import-untyped]
 
-from maia_core.errors import UsageError, did_you_mean, one_line
+from maia_core.plugin import UsageError, did_you_mean, one_line
 from maia_datasets.encoded import printable
 
 BATCH = 10_000

@@ -9,10 +9,7 @@ from PIL import ExifTags, UnidentifiedImageError
 from PIL import Image as PILImage
 from pydantic import Field
 
-from maia_core.config import PluginConfig
-from maia_core.errors import UnreadableImage, one_line
-from maia_core.record import ImageStore
-from maia_core.types import Image
+from maia_core.plugin import Image, ImageStore, PluginConfig, UnreadableImage, one_line
 
 DECODING = 1
 """Counts the changes of the pixels that a file is decoded to."""

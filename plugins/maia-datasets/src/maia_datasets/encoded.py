@@ -7,8 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from maia_core.errors import UnreadableImage, UsageError, did_you_mean
-from maia_core.types import Image, content_id
+from maia_core.plugin import Image, UnreadableImage, UsageError, content_id, did_you_mean
 from maia_datasets.decode import DECODING, MAX_BYTES, ImageOptions, decode, keep_quiet
 
 SAMPLE_BYTES, SAMPLE_FILES = 64 << 20, 4096

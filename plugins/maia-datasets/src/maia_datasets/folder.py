@@ -6,8 +6,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from maia_core.context import Context
-from maia_core.errors import UnreadableImage, UsageError, did_you_mean
+from maia_core.plugin import RunContext, UnreadableImage, UsageError, did_you_mean
 from maia_datasets.decode import MAX_BYTES, ImageOptions
 from maia_datasets.encoded import EncodedImages, natural, printable
 
@@ -27,7 +26,7 @@ class FolderDataset(EncodedImages):
         follow_links: bool = False
         """Read files and folders that are links, too. A link may lead anywhere, so not those of a stranger's folder."""
 
-    def __init__(self, config: Config, context: Context) -> None:
+    def __init__(self, config: Config, context: RunContext) -> None:
         self._root = _existing(config.path)
         found = list(files(self._root, config.follow_links, context.warn))
         if not found:

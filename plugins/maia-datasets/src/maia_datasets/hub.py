@@ -24,7 +24,7 @@ from huggingface_hub.errors import (
 )
 from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 
-from maia_core.errors import RunError, UsageError, one_line
+from maia_core.plugin import RunError, UsageError, one_line
 from maia_datasets.encoded import existing, natural
 
 SECONDS = 10.0

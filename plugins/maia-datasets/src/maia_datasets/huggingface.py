@@ -7,8 +7,7 @@ from pathlib import Path
 
 from pydantic import Field
 
-from maia_core.context import Context
-from maia_core.errors import PluginError, UnreadableImage, UsageError
+from maia_core.plugin import PluginError, RunContext, UnreadableImage, UsageError
 from maia_datasets.decode import ImageOptions
 from maia_datasets.encoded import EncodedImages, printable
 from maia_datasets.stored import Place
@@ -39,7 +38,7 @@ class HuggingFaceDataset(EncodedImages):
         id_column: str | None = None
         """A column of distinct names that become the images' ids."""
 
-    def __init__(self, config: Config, context: Context) -> None:
+    def __init__(self, config: Config, context: RunContext) -> None:
         try:
             from maia_datasets import columns, hub
         except ImportError as error:

@@ -8,8 +8,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
-from maia_core.context import Context
-from maia_core.errors import UsageError
+from maia_core.plugin import RunContext, UsageError
 from maia_datasets import imagenet_labels
 from maia_datasets.decode import ImageOptions
 from maia_datasets.encoded import existing, printable
@@ -48,7 +47,7 @@ class ImageNetDataset(StoredImages):
         """Kaggle's `LOC_val_solution.csv`, or the development kit's `ILSVRC2012_validation_ground_truth.txt`. Found by
         itself near the images; not needed where each class has a folder."""
 
-    def __init__(self, config: Config, context: Context) -> None:
+    def __init__(self, config: Config, context: RunContext) -> None:
         root = existing(config.path, "the folder of ImageNet's validation images")
         images = root if root.is_file() else next((root / f for f in FOLDERS if (root / f).exists()), root)
         found = sorted(_in_archive(images, context) if images.is_file() else _in_folder(images))
@@ -92,7 +91,7 @@ def _files(folder: Path | str, wnid: str) -> Iterator[Found]:
                 yield Found(stem, Place(entry.path, 0, entry.stat().st_size), wnid)
 
 
-def _in_archive(archive: Path, context: Context) -> Iterator[Found]:
+def _in_archive(archive: Path, context: RunContext) -> Iterator[Found]:
     for name, place in members(archive, context):
         folder, base = os.path.split(name)
         stem, suffix = os.path.splitext(base)

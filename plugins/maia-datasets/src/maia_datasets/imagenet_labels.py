@@ -9,7 +9,7 @@ from functools import cache
 from importlib import resources
 from pathlib import Path
 
-from maia_core.errors import UsageError, one_line
+from maia_core.plugin import UsageError, one_line
 from maia_datasets.encoded import existing
 
 LABELS = "Kaggle's LOC_val_solution.csv or the development kit's ILSVRC2012_validation_ground_truth.txt"

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from maia_core.errors import UsageError
+from maia_core.plugin import UsageError
 from maia_datasets.encoded import existing, natural
 
 MAX_SHARDS = 1_000_000

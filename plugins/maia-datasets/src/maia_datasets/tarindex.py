@@ -13,10 +13,7 @@ from typing import NamedTuple
 
 from pydantic import TypeAdapter, ValidationError
 
-from maia_core.context import Context
-from maia_core.errors import UsageError, one_line
-from maia_core.files import write_atomically
-from maia_core.types import content_id
+from maia_core.plugin import RunContext, UsageError, content_id, one_line, write_atomically
 from maia_datasets.encoded import printable
 from maia_datasets.stored import Place
 
@@ -38,7 +35,7 @@ class Member(NamedTuple):
 _MEMBERS = TypeAdapter(list[Member])
 
 
-def members(archive: Path, context: Context) -> list[tuple[str, Place]]:
+def members(archive: Path, context: RunContext) -> list[tuple[str, Place]]:
     """Returns the names and places of the regular files in a tar archive, in its order.
 
     A file that reaches beyond the archive's end (the archive was cut off) is listed; reading it fails.
@@ -59,7 +56,7 @@ def members(archive: Path, context: Context) -> list[tuple[str, Place]]:
     return [(member.name, Place(str(archive), member.offset, member.size)) for member in found]
 
 
-def _load(kept: Path, context: Context) -> list[Member] | None:
+def _load(kept: Path, context: RunContext) -> list[Member] | None:
     try:
         return _MEMBERS.validate_json(kept.read_bytes()) if kept.exists() else None
     except (OSError, ValidationError) as error:

@@ -11,8 +11,7 @@ from typing import Any
 
 from pydantic import Field
 
-from maia_core.context import Context
-from maia_core.errors import UsageError, one_line
+from maia_core.plugin import RunContext, UsageError, one_line
 from maia_datasets.decode import ImageOptions
 from maia_datasets.encoded import existing
 from maia_datasets.shards import shards
@@ -48,7 +47,7 @@ class WebDataset(StoredImages):
         classes: Path | None = None
         """A text file with the name of a class on each line, the first of class 0; for labels that are numbers."""
 
-    def __init__(self, config: Config, context: Context) -> None:
+    def __init__(self, config: Config, context: RunContext) -> None:
         suffixes = config.image.lower().split(";")
         label, _, self._field = config.label.lower().partition(":")
         if label == "json" and not self._field:

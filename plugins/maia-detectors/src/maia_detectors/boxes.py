@@ -10,8 +10,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image as PILImage
 
-from maia_core.errors import UsageError
-from maia_core.types import Pixels
+from maia_core.plugin import Pixels, UsageError
 from maia_detectors.weights import Weights
 
 

@@ -7,10 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from maia_core.config import PluginConfig
-from maia_core.context import Context
-from maia_core.errors import UsageError
-from maia_core.types import Detection, Image, Mask, content_id
+from maia_core.plugin import Detection, Image, Mask, PluginConfig, RunContext, UsageError, content_id
 from maia_detectors.folder import fingerprint, model_type
 from maia_detectors.locate import locate
 
@@ -53,7 +50,7 @@ class TransformersDetector:
         segmenter_revision: str | None = None
         """The same for `segmenter`."""
 
-    def __init__(self, config: Config, context: Context) -> None:
+    def __init__(self, config: Config, context: RunContext) -> None:
         """Finds the models' files (and fetches those that are on the hub); weights are loaded when they are used.
 
         Raises:

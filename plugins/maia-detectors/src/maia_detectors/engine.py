@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 import torch
 import transformers
 
-from maia_core.types import Mask, Pixels
+from maia_core.plugin import Mask, Pixels
 from maia_detectors.boxes import Boxes, Thresholds, find
 from maia_detectors.masks import Corners, filled, segment
 from maia_detectors.memory import Batches, choose_device, free

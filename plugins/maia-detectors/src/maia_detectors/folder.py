@@ -6,7 +6,7 @@ import hashlib
 import json
 from pathlib import Path
 
-from maia_core.errors import UsageError
+from maia_core.plugin import UsageError
 
 SAFE = ".safetensors"
 READ = (SAFE, ".json", ".txt", ".model")

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
-from maia_core.errors import RunError, UsageError, one_line
+from maia_core.plugin import RunError, UsageError, one_line
 from maia_detectors.folder import READ, check
 
 SECONDS = 10.0

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image as PILImage
 
-from maia_core.types import Mask, Pixels
+from maia_core.plugin import Mask, Pixels
 from maia_detectors.weights import Weights
 
 Corners = NDArray[np.float64]

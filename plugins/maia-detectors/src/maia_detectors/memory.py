@@ -8,7 +8,7 @@ from typing import TypeVar
 
 import torch
 
-from maia_core.errors import RunError, UsageError, one_line
+from maia_core.plugin import RunError, UsageError, one_line
 
 T = TypeVar("T")
 R = TypeVar("R")

@@ -14,7 +14,7 @@ import torch
 import transformers
 from transformers.utils import logging
 
-from maia_core.errors import MaiaError, RunError, UsageError, one_line
+from maia_core.plugin import MaiaError, RunError, UsageError, one_line
 from maia_detectors.memory import no_memory
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from maia_core.errors import UsageError, one_line
+from maia_core.plugin import UsageError, one_line
 
 ACCELERATORS = ("cuda", "xpu", "mps")
 """In the order in which `auto` takes them."""

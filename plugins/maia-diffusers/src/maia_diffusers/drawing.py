@@ -11,8 +11,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image as PILImage
 
-from maia_core.errors import RunError, UsageError, one_line
-from maia_core.types import Pixels, content_id
+from maia_core.plugin import Pixels, RunError, UsageError, content_id, one_line
 from maia_diffusers.device import collect, no_memory
 from maia_diffusers.key import Key
 from maia_diffusers.loading import load, pool

@@ -8,8 +8,7 @@ from PIL import Image as PILImage
 from pydantic import Field
 
 from maia_cache import CachedEditor, Picture, shared
-from maia_core.context import Context
-from maia_core.types import GeneratedImages, Image
+from maia_core.plugin import GeneratedImages, Image, RunContext
 from maia_diffusers.engine import Engine, recordable
 from maia_diffusers.options import PipelineOptions
 
@@ -29,7 +28,7 @@ class DiffusersEditor(CachedEditor):
         image_guidance: float | None = Field(None, ge=0, allow_inf_nan=False)
         """How closely Instruct-Pix2Pix keeps to the image; the pipeline's default where it is not set."""
 
-    def __init__(self, config: Config, context: Context) -> None:
+    def __init__(self, config: Config, context: RunContext) -> None:
         """Finds the model.
 
         Raises:
@@ -44,7 +43,7 @@ class DiffusersEditor(CachedEditor):
 class Retoucher(Engine):
     """The editor without its cache."""
 
-    def __init__(self, config: DiffusersEditor.Config, context: Context) -> None:
+    def __init__(self, config: DiffusersEditor.Config, context: RunContext) -> None:
         super().__init__(config, context, "editor", size=config.size, image_guidance=config.image_guidance)
         self._size, self._model = config.size, config.model
 

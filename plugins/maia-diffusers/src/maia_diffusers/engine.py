@@ -9,9 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from maia_cache import PartlyRefused, Picture
-from maia_core.context import Context
-from maia_core.errors import ToolError, UsageError
-from maia_core.types import GeneratedImages, content_id
+from maia_core.plugin import GeneratedImages, RunContext, ToolError, UsageError, content_id
 from maia_diffusers.key import Key
 from maia_diffusers.options import PipelineOptions, require
 from maia_diffusers.roles import Role, mismatch, roles_by_name
@@ -51,7 +49,7 @@ class Engine:
         fingerprint: Changes with the model's files, with every option that decides about pixels, and with the library.
     """
 
-    def __init__(self, options: PipelineOptions, context: Context, role: Role, **own: Any) -> None:
+    def __init__(self, options: PipelineOptions, context: RunContext, role: Role, **own: Any) -> None:
         """Finds the model and the device.
 
         Args:

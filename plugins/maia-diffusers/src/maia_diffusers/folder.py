@@ -10,9 +10,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-from maia_core.errors import UsageError
-from maia_core.files import write_atomically
-from maia_core.types import content_id
+from maia_core.plugin import UsageError, content_id, write_atomically
 
 INDEX = "model_index.json"
 SAFE = ".safetensors"

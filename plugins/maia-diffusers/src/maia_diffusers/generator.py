@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from maia_cache import CachedGenerator, Picture, shared
-from maia_core.context import Context
-from maia_core.types import GeneratedImages, Image
+from maia_core.plugin import GeneratedImages, Image, RunContext
 from maia_diffusers.engine import Engine, recordable
 from maia_diffusers.options import PipelineOptions, Size
 
@@ -23,7 +22,7 @@ class DiffusersGenerator(CachedGenerator):
         size: Size | None = None
         """Side of an image in pixels, or width and height (`768x512`); the model's own size where it is not set."""
 
-    def __init__(self, config: Config, context: Context) -> None:
+    def __init__(self, config: Config, context: RunContext) -> None:
         """Finds the model.
 
         Raises:
@@ -38,7 +37,7 @@ class DiffusersGenerator(CachedGenerator):
 class Painter(Engine):
     """The generator without its cache."""
 
-    def __init__(self, config: DiffusersGenerator.Config, context: Context) -> None:
+    def __init__(self, config: DiffusersGenerator.Config, context: RunContext) -> None:
         super().__init__(config, context, "generator", size=config.size)
         self._size, self._model = config.size, config.model
 

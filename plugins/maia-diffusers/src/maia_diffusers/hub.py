@@ -26,7 +26,7 @@ from huggingface_hub.utils import (  # type: ignore[attr-defined]
     validate_repo_id,
 )
 
-from maia_core.errors import RunError, UsageError, one_line
+from maia_core.plugin import RunError, UsageError, one_line
 from maia_diffusers.folder import INDEX, READ, WEIGHTLESS, files, read_index, wanted, weights
 
 SECONDS = 10.0

@@ -9,7 +9,7 @@ from typing import Any
 import diffusers
 import torch
 
-from maia_core.errors import MaiaError, PluginError, RunError, UsageError, did_you_mean, one_line
+from maia_core.plugin import MaiaError, PluginError, RunError, UsageError, did_you_mean, one_line
 from maia_diffusers.device import collect, free_bytes, no_memory
 from maia_diffusers.folder import SAFE, Index, files, read_index, wanted
 from maia_diffusers.key import Key

@@ -7,8 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
-from maia_core.config import PluginConfig
-from maia_core.errors import PluginError
+from maia_core.plugin import PluginConfig, PluginError
 
 NEEDED = ("torch", "diffusers", "transformers", "accelerate", "safetensors", "huggingface_hub")
 """Packages without which nothing loads."""

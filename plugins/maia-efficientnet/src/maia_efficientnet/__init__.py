@@ -10,9 +10,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 
-from maia_core.config import PluginConfig
-from maia_core.context import Context
-from maia_core.errors import PluginError
+from maia_core.plugin import PluginConfig, PluginError, RunContext
 from maia_torch import Preprocessing, TorchModel
 
 if TYPE_CHECKING:
@@ -40,7 +38,7 @@ class EfficientNetLite(TorchModel):
     variant: ClassVar[str]
     size: ClassVar[int]
 
-    def __init__(self, config: Config, context: Context | None) -> None:
+    def __init__(self, config: Config, context: RunContext | None) -> None:
         module = load(self.variant, config.device)
         super().__init__(
             module,

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from maia_core.errors import UsageError
+from maia_core.plugin import UsageError
 
 
 def build(variant: str, weights: Path, device: str) -> nn.Sequential:

@@ -11,12 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from maia_core.cli import run_options
-from maia_core.errors import UsageError
+from maia_core.plugin import UsageError, run_options
 from maia_eval.commands import predictive
 
 if TYPE_CHECKING:
-    from maia_core.config import RunConfig
+    from maia_core.plugin import RunConfig
     from maia_eval.results import Folder
 
 AGENT = "agent"
@@ -143,7 +142,7 @@ def write_table(folder: Folder) -> str:
     Raises:
         UsageError: the folder cannot be written.
     """
-    from maia_core.files import write_atomically
+    from maia_core.plugin import write_atomically
 
     rows = table(folder)
     page = markdown(rows)

@@ -10,13 +10,17 @@ from typing import Any
 import numpy as np
 from pydantic import Field, JsonValue
 
-from maia_core.cli import option_value
-from maia_core.config import RunConfig, validated
-from maia_core.context import Context
-from maia_core.errors import UsageError, did_you_mean
-from maia_core.parting import narrowed
-from maia_core.registry import Registry
-from maia_core.types import Data
+from maia_core.plugin import (
+    Data,
+    Registry,
+    RunConfig,
+    RunContext,
+    UsageError,
+    did_you_mean,
+    option_value,
+    validated,
+    with_option,
+)
 
 OF_RUN = "run."
 """Before a key that changes the configuration of the run, and not an option of the explainer."""
@@ -107,7 +111,7 @@ def adjusted(config: RunConfig, changes: Mapping[str, Any]) -> RunConfig:
 
 def parted(config: RunConfig, kinds: Sequence[str], option: str, value: str, registry: Registry) -> RunConfig:
     """Sets an option of the chosen parts, where they have it with this value, and it was not set."""
-    chosen = {kind: narrowed(kind, getattr(config, kind), option, value, registry) for kind in kinds}
+    chosen = {kind: with_option(kind, getattr(config, kind), option, value, registry) for kind in kinds}
     return config.model_copy(update=chosen)
 
 
@@ -127,7 +131,7 @@ def units_in(file: Path) -> list[str]:
     return list(filter(None, found))
 
 
-def drawn(model: str, layers: Sequence[str], each: int, seed: int, context: Context) -> list[str]:
+def drawn(model: str, layers: Sequence[str], each: int, seed: int, context: RunContext) -> list[str]:
     """Draws units of a model, the same number from every layer, by seed.
 
     Raises:

@@ -8,12 +8,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from maia_core.errors import UsageError
-from maia_core.text import printable
+from maia_core.plugin import UsageError, printable
 
 if TYPE_CHECKING:
-    from maia_core.config import Choice as Chosen
-    from maia_core.config import RunConfig
+    from maia_core.plugin import PluginRef, RunConfig
     from maia_eval.explaining import Contexts
     from maia_eval.results import Folder
     from maia_eval.set_choice import HeldOut, Question
@@ -49,13 +47,13 @@ def set_choice(
 
     DIR is an evaluation, whose labels are tested on held-out images. Chance is 25 %.
     """
-    from maia_core.seal import check
+    from maia_core.plugin import check_signature
     from maia_eval import people
     from maia_eval.results import Folder
 
     evaluation = Folder(folder)
     if answers is None:
-        check(evaluation.manifest.settings, evaluation.manifest.seal, folder, trust)
+        check_signature(evaluation.manifest.settings, evaluation.manifest.seal, folder, trust)
     if answers is not None:
         if not by:
             raise UsageError("say whose answers these are: --by NAME")
@@ -71,7 +69,7 @@ def set_choice(
 
 def _ask(folder: Folder, name: str, count: int, test_dataset: str | None, images: int, quiet: bool) -> None:
     """Asks a subject what it has not been asked yet."""
-    from maia_core.types import content_id
+    from maia_core.plugin import content_id
     from maia_eval.results import slug
     from maia_eval.set_choice import PLACE, UnitChoices
     from maia_eval.subjects import BackboneSubject, JudgeSubject, Subject, silent
@@ -132,8 +130,7 @@ def _questions(contexts: Contexts, unit: str, held: HeldOut, count: int) -> list
 
 def _laboratory(folder: Folder, test_dataset: str | None, images: int) -> tuple[Contexts, HeldOut]:
     """Builds the contexts of an evaluation, and reads images that no explainer saw."""
-    from maia_core.config import RunConfig, validated
-    from maia_core.registry import installed
+    from maia_core.plugin import RunConfig, installed, validated
     from maia_eval.explaining import Contexts
     from maia_eval.set_choice import HeldOut
 
@@ -148,34 +145,33 @@ def _say(line: str) -> None:
     click.echo(printable(" ".join(line.split())), err=True)
 
 
-def _real(folder: Folder, config: RunConfig) -> Chosen:
+def _real(folder: Folder, config: RunConfig) -> PluginRef:
     """Returns the evaluation's held-out data set.
 
     Raises:
         UsageError: it has none.
     """
-    from maia_core.config import Choice
-    from maia_core.registry import installed
+    from maia_core.plugin import PluginRef, installed
     from maia_eval.commands import _held_out
 
     recorded = folder.manifest.settings.get("real")
-    found = Choice.model_validate(recorded) if isinstance(recorded, dict) else _held_out(config, installed())
+    found = PluginRef.model_validate(recorded) if isinstance(recorded, dict) else _held_out(config, installed())
     if found is None:
         raise UsageError(f"the data set '{config.dataset.name}' has no held-out split; name one with --test-dataset")
     return found
 
 
-def _chosen(text: str) -> Chosen:
-    from maia_core.config import Choice
+def _chosen(text: str) -> PluginRef:
+    from maia_core.plugin import PluginRef
     from maia_eval.choices import spec
 
     read = spec(text)
-    return Choice(name=read.name, **read.options)
+    return PluginRef(name=read.name, **read.options)
 
 
 def _show(folder: Folder, quiet: bool) -> None:
     """Writes the table, and prints it."""
-    from maia_core.files import write_atomically
+    from maia_core.plugin import write_atomically
     from maia_eval.set_choice import PLACE
     from maia_eval.tables import TABLES, choices_lines, choices_table, csv_of
 

@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from maia_core.cli import run_options, runner_options
+from maia_core.plugin import run_options, runner_options
 
 if TYPE_CHECKING:
-    from maia_core.config import Choice, RunConfig
-    from maia_core.protocols import Runner
+    from maia_core.plugin import PluginRef, RunConfig, Runner
 
 OUT = click.option(
     "--out", required=True, type=click.Path(file_okay=False, path_type=Path), metavar="DIR",
@@ -59,9 +58,7 @@ def predictive(
     All explainers explain all units first; then their labels are scored on images that none of them saw. Figures come
     with `maia eval report DIR`.
     """
-    from maia_core.context import Context
-    from maia_core.errors import UsageError
-    from maia_core.registry import installed
+    from maia_core.plugin import Context, UsageError, installed
     from maia_eval.choices import drawn, parted, specs, units_in
     from maia_eval.explaining import Apart, Contexts, teller
     from maia_eval.predictive import Plan, run
@@ -117,7 +114,7 @@ def synthetic(
     runner: Runner | None,
 ) -> None:  # fmt: skip
     """Measure how often labels name what synthetic neurons respond to, and which of two labels comes nearer."""
-    from maia_core.registry import installed
+    from maia_core.plugin import installed
     from maia_eval.choices import specs
     from maia_eval.explaining import Apart, Contexts, teller
     from maia_eval.results import Folder
@@ -136,25 +133,24 @@ def synthetic(
     _done(out, quiet)
 
 
-def _engine(text: str) -> Choice:
+def _engine(text: str) -> PluginRef:
     """Reads `NAME` or `NAME:KEY=VALUE,...`."""
-    from maia_core.config import Choice
+    from maia_core.plugin import PluginRef
     from maia_eval.choices import spec
 
     read = spec(text)
-    return Choice(name=read.name, **read.options)
+    return PluginRef(name=read.name, **read.options)
 
 
-def _held_out(config: RunConfig, registry: Any) -> Choice | None:
+def _held_out(config: RunConfig, registry: Any) -> PluginRef | None:
     """Returns the run's data set with its held-out split, and cut-outs never seen; None if it has no split."""
-    from maia_core.config import Choice
-    from maia_core.parting import allowed
+    from maia_core.plugin import PluginRef, option_values
     from maia_eval.choices import parted
 
-    if "held-out" not in allowed("dataset", config.dataset, "split", registry):
+    if "held-out" not in option_values("dataset", config.dataset, "split", registry):
         return None
     options = {key: value for key, value in config.dataset.options.items() if key not in ("split", "cutouts")}
-    real = config.model_copy(update={"dataset": Choice(name=config.dataset.name, split="held-out", **options)})
+    real = config.model_copy(update={"dataset": PluginRef(name=config.dataset.name, split="held-out", **options)})
     return parted(real, ["dataset"], "cutouts", "held-out", registry).dataset
 
 

@@ -16,8 +16,7 @@ from pathlib import Path
 import numpy as np
 from pydantic import JsonValue
 
-from maia_core.record import Executed, HostCall, MessageAdded, ProgramStarted, Replied, RunReader, Verified
-from maia_core.types import Data
+from maia_core.plugin import Data, Executed, HostCall, MessageAdded, ProgramStarted, Replied, RunReader, Verified
 
 CLAIM = re.compile(
     r"\bactivations?(?:\s+(?:value|score|level)s?)?\s*(?:is|was|were|of|at|=|:)?\s*(?:is\s+)?[*_`]*(-?\d+\.\d+)",

@@ -13,14 +13,23 @@ from typing import NamedTuple
 
 import click
 
-from maia_core.config import CHOICES, Choice, RunConfig
-from maia_core.context import ONE_RUN, Context
-from maia_core.errors import MaiaError, one_line
-from maia_core.protocols import Runner
-from maia_core.record import MANIFEST
-from maia_core.registry import Registry
-from maia_core.text import printable, redacted
-from maia_core.types import Explanation, Usage
+from maia_core.plugin import (
+    CHOICES,
+    MANIFEST,
+    ONE_RUN,
+    Context,
+    Explanation,
+    MaiaError,
+    PluginRef,
+    Registry,
+    RunConfig,
+    RunContext,
+    Runner,
+    Usage,
+    one_line,
+    printable,
+    redacted,
+)
 from maia_eval.choices import Spec, adjusted
 from maia_eval.conduct import conduct
 from maia_eval.results import Explained, Folder
@@ -53,11 +62,11 @@ class Contexts:
         self._noted: set[str] = set()
         self._config = config
         self._runs = runs
-        self._own: dict[str, Context] = {}
+        self._own: dict[str, RunContext] = {}
         self._alike: dict[str, str] = {}
         self._options = config.system.options if config.system else {}
 
-    def on(self, unit: str, spec: Spec | None = None) -> Context:
+    def on(self, unit: str, spec: Spec | None = None) -> RunContext:
         """Returns a context that is at a unit, as an explainer wants it.
 
         Raises:
@@ -75,7 +84,7 @@ class Contexts:
                 context = self._own[spec.alias]
         context.config = config
         context.seed = config.seed
-        context.restart(Choice(name=unit, **self._options))
+        context.restart(PluginRef(name=unit, **self._options))
         context.warn_to(self._note)
         return context
 

@@ -11,9 +11,7 @@ from typing import Literal, NamedTuple
 
 import click
 
-from maia_core.errors import UsageError
-from maia_core.text import printable
-from maia_core.types import Data, content_id
+from maia_core.plugin import Data, UsageError, content_id, printable
 from maia_eval.results import Folder
 from maia_eval.summary import Preferred, neuron_results
 from maia_judges import joined
@@ -56,7 +54,7 @@ def forms(folder: Path, out: Path) -> None:
 
     Who gave which label is not in the form, and which comes first is drawn. Read it back with `maia eval answers`.
     """
-    from maia_core.files import write_atomically
+    from maia_core.plugin import write_atomically
 
     questions = list(questions_of(Folder(folder)))
     if not questions:

@@ -11,9 +11,7 @@ from pathlib import Path
 
 from pydantic import Field
 
-from maia_core.errors import UsageError
-from maia_core.files import write_atomically
-from maia_core.types import Data, Image, content_id
+from maia_core.plugin import Data, Image, UsageError, content_id, write_atomically
 from maia_eval.forms import cell
 from maia_eval.results import Folder
 from maia_eval.set_choice import LETTERS, PLACE, Choice, Question, UnitChoices

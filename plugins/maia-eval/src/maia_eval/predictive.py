@@ -15,10 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from maia_core.config import Choice, RunConfig
-from maia_core.errors import UsageError
-from maia_core.protocols import Judge
-from maia_core.types import QUANTILES, Data, Image, UnitStatistics, content_id
+from maia_core.plugin import QUANTILES, Data, Image, Judge, PluginRef, RunConfig, UnitStatistics, UsageError, content_id
 from maia_eval import metrics
 from maia_eval.choices import Spec
 from maia_eval.explaining import Contexts, Say, explain_all
@@ -52,9 +49,9 @@ class Plan:
     config: RunConfig
     specs: Sequence[Spec]
     units: Sequence[str]
-    generator: Choice
+    generator: PluginRef
     same_engine: bool
-    real: Choice | None
+    real: PluginRef | None
     prompts: int = 7
     samples: int = 2
     images: int = 200

@@ -13,9 +13,7 @@ from urllib.parse import quote
 
 import click
 
-from maia_core.errors import UsageError
-from maia_core.files import write_atomically
-from maia_core.text import printable
+from maia_core.plugin import UsageError, printable, write_atomically
 from maia_eval.forms import people
 from maia_eval.metrics import Estimate
 from maia_eval.plot import plot

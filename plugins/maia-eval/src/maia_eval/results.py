@@ -13,12 +13,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, Field, JsonValue, ValidationError, model_validator
 
-from maia_core.errors import UsageError
-from maia_core.files import write_atomically
-from maia_core.registry import Registry
-from maia_core.seal import seal
-from maia_core.text import as_file, redacted
-from maia_core.types import Data, Usage, content_id
+from maia_core.plugin import Data, Registry, Usage, UsageError, as_file, content_id, redacted, sign, write_atomically
 from maia_eval.conduct import Conduct
 
 MANIFEST = "eval.json"
@@ -225,8 +220,8 @@ class Manifest(Data):
     settings: dict[str, JsonValue]
     versions: list[dict[str, str]] = Field(min_length=1)
     """Of Python and every plugin's distribution; another entry for each change while the evaluation went on."""
-    seal: str = ""
-    """Says that `settings` were written on this machine, see `maia_core.seal`."""
+    sign: str = ""
+    """Says that `settings` were written on this machine, see `maia_core.signature`."""
 
 
 class Folder:
@@ -275,7 +270,7 @@ class Folder:
                 return folder
             manifest = old.model_copy(update={"versions": [*old.versions, now]})
         else:
-            manifest = Manifest(kind=kind, created=time.time(), settings=wanted, versions=[now], seal=seal(wanted))
+            manifest = Manifest(kind=kind, created=time.time(), settings=wanted, versions=[now], seal=sign(wanted))
         try:
             write_atomically(path / MANIFEST, as_file(manifest))
         except OSError as error:

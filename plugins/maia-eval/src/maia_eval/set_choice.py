@@ -16,9 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image as PILImage
 from pydantic import Field
 
-from maia_core.errors import UnreadableImage, UsageError
-from maia_core.protocols import Dataset, Judge, System
-from maia_core.types import Data, Image, Usage, content_id
+from maia_core.plugin import Data, Dataset, Image, Judge, System, UnreadableImage, Usage, UsageError, content_id
 from maia_eval import metrics
 from maia_eval.metrics import Estimate
 from maia_eval.results import Folder

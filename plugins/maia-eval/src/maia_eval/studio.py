@@ -9,9 +9,17 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from maia_core.errors import MaiaError, UnreadableImage, one_line
-from maia_core.protocols import Dataset, ImageGenerator, Model, System
-from maia_core.types import Image, content_id
+from maia_core.plugin import (
+    Dataset,
+    Image,
+    ImageGenerator,
+    MaiaError,
+    Model,
+    System,
+    UnreadableImage,
+    content_id,
+    one_line,
+)
 
 BATCH = 16
 """Images that a generator, or a unit, gets at once."""

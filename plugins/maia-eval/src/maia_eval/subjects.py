@@ -7,9 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
-from maia_core.errors import BackboneBusy, UsageError
-from maia_core.protocols import Backbone, Judge
-from maia_core.types import CallLimits, Message, Usage
+from maia_core.plugin import Backbone, BackboneBusy, CallLimits, Judge, Message, Usage, UsageError
 from maia_eval.set_choice import CHANCE, LETTERS, SETS, Choice, Question, choose
 
 ATTEMPTS = 3

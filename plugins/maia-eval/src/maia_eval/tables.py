@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from maia_core.files import write_atomically
+from maia_core.plugin import write_atomically
 from maia_eval.forms import cell, people, visible
 from maia_eval.results import Folder
 from maia_eval.set_choice import PLACE, choice_rows

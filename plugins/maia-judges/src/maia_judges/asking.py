@@ -10,10 +10,7 @@ from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from maia_core.config import Limits
-from maia_core.errors import BackboneBusy, BackboneError
-from maia_core.protocols import Backbone
-from maia_core.types import CallLimits, Image, Message, Reply, Usage
+from maia_core.plugin import Backbone, BackboneBusy, BackboneError, CallLimits, Image, Limits, Message, Reply, Usage
 
 A = TypeVar("A", bound=BaseModel)
 

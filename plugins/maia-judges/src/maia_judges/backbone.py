@@ -7,11 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-from maia_core.config import PluginConfig
-from maia_core.context import Context
-from maia_core.errors import UsageError
-from maia_core.protocols import Backbone
-from maia_core.types import Image, content_id
+from maia_core.plugin import Backbone, Image, PluginConfig, RunContext, UsageError, content_id
 from maia_judges.asking import Asker, quoted
 from maia_judges.parts import cleaned, says_nothing
 from maia_judges.ties import keys
@@ -60,7 +56,7 @@ class BackboneJudge:
         images_per_call: int = Field(8, ge=1, le=100)
         """Images that one question shows at most; fewer where the backbone takes fewer."""
 
-    def __init__(self, config: Config, context: Context) -> None:
+    def __init__(self, config: Config, context: RunContext) -> None:
         chosen = context.config.backbone
         name = config.backbone or chosen.name
         options = config.options or (chosen.options if name == chosen.name else {})

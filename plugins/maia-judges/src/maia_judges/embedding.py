@@ -9,10 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from maia_core.config import PluginConfig
-from maia_core.context import Context
-from maia_core.protocols import ImageTextSimilarity
-from maia_core.types import Image, content_id
+from maia_core.plugin import Image, ImageTextSimilarity, PluginConfig, RunContext, content_id
 from maia_judges.fit import agreement, fits
 from maia_judges.meaning import method
 from maia_judges.parts import leaves, parts_of, says_nothing
@@ -41,7 +38,7 @@ class EmbeddingJudge:
         reference: int = Field(32, ge=8, le=2000)
         """Images of the run's data set that the scale of predictions is found on, once."""
 
-    def __init__(self, config: Config, context: Context) -> None:
+    def __init__(self, config: Config, context: RunContext) -> None:
         pack = opened_pack(config.pack, context.cache)
         self._spread = Spread(pack)
         self._reference = config.reference

@@ -16,7 +16,7 @@ from maia_collage.backgrounds import PATTERNS, PLAIN
 from maia_collage.prompt import Place, Thing
 from maia_collage.vocabulary import article, plural
 from maia_collage.words import BARE_PLURAL
-from maia_core.errors import UsageError
+from maia_core.plugin import UsageError
 from maia_judges.content import Content, content_of
 from maia_judges.parts import alternatives, cleaned, says_nothing
 from maia_judges.spread import Spread, rng_of

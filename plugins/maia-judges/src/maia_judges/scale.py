@@ -8,9 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from maia_core.errors import UnreadableImage, UsageError
-from maia_core.protocols import Dataset, ImageTextSimilarity
-from maia_core.types import Image
+from maia_core.plugin import Dataset, Image, ImageTextSimilarity, UnreadableImage, UsageError
 
 LOW, HIGH = 0.5, 0.99
 """Quantiles of the similarities between reference images and reference texts that become 0 and 1."""

@@ -13,8 +13,7 @@ from maia_collage.colours import base
 from maia_collage.pack import Cutout, Pack, find
 from maia_collage.prompt import Thing
 from maia_collage.vocabulary import Tree, vocabulary
-from maia_core.errors import UsageError
-from maia_core.types import content_id
+from maia_core.plugin import UsageError, content_id
 
 
 def rng_of(*texts: str) -> np.random.Generator:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from maia_core.types import content_id
+from maia_core.plugin import content_id
 
 
 def keys(label: str, texts: Sequence[str]) -> list[str]:

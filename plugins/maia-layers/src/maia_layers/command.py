@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from maia_core.cli import carry_out, run_options
+from maia_core.plugin import carry_out, run_options
 
 if TYPE_CHECKING:
-    from maia_core.config import RunConfig
+    from maia_core.plugin import RunConfig
 
 TOOLS = (
     *("text2image", "edit_images", "score_units", "unit_exemplars", "describe_images", "summarize_images"),
@@ -27,7 +27,7 @@ TOOLS = (
 @click.option("--report/--no-report", default=True, help="Write the HTML report at the end.")
 def ask(config: RunConfig, layer: str, question: str, out: Path | None, as_json: bool, report: bool) -> int:
     """Ask a QUESTION over all units of a layer: "which units are selective for forests?"."""
-    from maia_core.config import Choice
+    from maia_core.plugin import PluginRef
 
     context, source = click.get_current_context(), click.core.ParameterSource.COMMANDLINE
     for key in ("system", "task"):
@@ -37,9 +37,9 @@ def ask(config: RunConfig, layer: str, question: str, out: Path | None, as_json:
     tools = {choice.name: choice for choice in config.tools}
     asked = config.model_copy(
         update={
-            "system": Choice.model_validate({**options, "name": f"layer:{layer}"}),
-            "task": Choice.model_validate({"name": "layer-question", "question": question}),
-            "tools": tuple(tools.get(name, Choice(name=name)) for name in TOOLS),
+            "system": PluginRef.model_validate({**options, "name": f"layer:{layer}"}),
+            "task": PluginRef.model_validate({"name": "layer-question", "question": question}),
+            "tools": tuple(tools.get(name, PluginRef(name=name)) for name in TOOLS),
         }
     )
     return carry_out(asked, out=out, as_json=as_json, report=report)

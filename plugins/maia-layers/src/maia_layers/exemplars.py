@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from maia_core.config import PluginConfig
-from maia_core.context import Context
-from maia_core.types import Image
+from maia_core.plugin import Image, PluginConfig, RunContext
 from maia_layers.system import layer_of
 
 
@@ -19,7 +17,7 @@ class UnitExemplars:
         count: int = Field(15, gt=0, le=1000)
         """How many exemplars are shown."""
 
-    def __init__(self, config: Config, context: Context) -> None:
+    def __init__(self, config: Config, context: RunContext) -> None:
         self._count = config.count
         self._context = context
 

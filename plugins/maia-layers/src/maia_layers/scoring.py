@@ -8,10 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from maia_core.config import PluginConfig
-from maia_core.context import Context
-from maia_core.errors import ToolError
-from maia_core.types import Image
+from maia_core.plugin import Image, PluginConfig, RunContext, ToolError
 from maia_layers.system import LayerSystem, layer_of
 
 Matrix = NDArray[np.float32]
@@ -27,7 +24,7 @@ class ScoreUnits:
         shuffles: int = Field(200, ge=20, le=10_000)
         """How often the two sets are mixed anew to see what the best of all units reaches by chance."""
 
-    def __init__(self, config: Config, context: Context) -> None:
+    def __init__(self, config: Config, context: RunContext) -> None:
         self._shuffles = config.shuffles
         self._context = context
 

@@ -4,11 +4,18 @@ from __future__ import annotations
 
 from pydantic import ConfigDict
 
-from maia_core.config import PluginConfig
-from maia_core.context import Context
-from maia_core.errors import ToolError, UsageError, did_you_mean
-from maia_core.protocols import Model, System
-from maia_core.types import Image, LayerInfo, UnitInfo
+from maia_core.plugin import (
+    Image,
+    LayerInfo,
+    Model,
+    PluginConfig,
+    RunContext,
+    System,
+    ToolError,
+    UnitInfo,
+    UsageError,
+    did_you_mean,
+)
 
 
 class LayerSystem:
@@ -24,7 +31,7 @@ class LayerSystem:
         ref: str = ""
         """`MODEL:LAYER`."""
 
-    def __init__(self, config: Config, context: Context) -> None:
+    def __init__(self, config: Config, context: RunContext) -> None:
         """Finds the layer.
 
         Raises:

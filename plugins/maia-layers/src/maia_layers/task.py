@@ -7,10 +7,7 @@ from collections.abc import Mapping
 
 from pydantic import BaseModel
 
-from maia_core.config import PluginConfig
-from maia_core.context import Context
-from maia_core.errors import ReplyError, UsageError
-from maia_core.types import Explanation, UnitInfo
+from maia_core.plugin import Explanation, PluginConfig, ReplyError, RunContext, UnitInfo, UsageError
 from maia_layers.system import layer_of
 
 PROMPT = """\
@@ -78,7 +75,7 @@ class LayerQuestion:
         question: str
         """What is asked, such as "which units are selective for forested backgrounds?"."""
 
-    def __init__(self, config: Config, context: Context) -> None:
+    def __init__(self, config: Config, context: RunContext) -> None:
         self._question = " ".join(config.question.split())
         if not self._question:
             raise UsageError(

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as PILImage
 
-from maia_core.types import Mask, Pixels
+from maia_core.plugin import Mask, Pixels
 from maia_nearest.colours import lab
 from maia_nearest.whitening import Whitening
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from maia_core.types import Mask, Pixels
+from maia_core.plugin import Mask, Pixels
 
 NAMES = ("black", "grey", "white", "red", "orange", "brown", "yellow", "green", "turquoise", "blue", "purple", "pink")
 """The eleven basic colour terms of English (Berlin and Kay 1969), and turquoise between green and blue."""

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as PILImage
 
-from maia_core.types import Image, Mask, Pixels
+from maia_core.plugin import Image, Mask, Pixels
 from maia_nearest.library import Cutout, Library
 from maia_nearest.noise import surface
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image as PILImage
 
-from maia_core.types import Mask, Pixels
+from maia_core.plugin import Mask, Pixels
 
 SIDE = 260
 """Side of every crop in pixels; a model resizes it to its own input size."""

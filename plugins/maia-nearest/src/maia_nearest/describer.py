@@ -7,10 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from maia_cache import CachedDescriber, shared
-from maia_core.config import Choice, Chosen, PluginConfig
-from maia_core.context import Context
-from maia_core.protocols import LabelledDataset, Model
-from maia_core.types import Image, content_id
+from maia_core.plugin import Image, LabelledDataset, Model, PluginConfig, PluginRef, RunContext, content_id
 
 if TYPE_CHECKING:
     from maia_nearest.memory import Memory
@@ -37,12 +34,12 @@ class Nearest:
         """Model plugin whose features images are compared with."""
         layer: str = ""
         """Layer of that model; empty: its last layer with a spatial map."""
-        library: Chosen = Choice(name="collage-cutouts")
+        library: PluginRef = PluginRef(name="collage-cutouts")
         """Labelled data set of named objects, each masked with its shape; with its options."""
         backgrounds: str = "collage-backgrounds"
         """Labelled data set of named backgrounds; empty: backgrounds are told by colour alone."""
 
-    def __init__(self, config: Config, context: Context) -> None:
+    def __init__(self, config: Config, context: RunContext) -> None:
         self.model: Model = context.build("model", config.model)
         self._library: LabelledDataset = context.build("dataset", config.library.name, **config.library.options)
         self._backgrounds: LabelledDataset | None = None
@@ -90,5 +87,5 @@ class CachedNearest(CachedDescriber):
 
     Config = Nearest.Config
 
-    def __init__(self, config: Nearest.Config, context: Context) -> None:
+    def __init__(self, config: Nearest.Config, context: RunContext) -> None:
         super().__init__(Nearest(config, context), shared(context), "nearest")

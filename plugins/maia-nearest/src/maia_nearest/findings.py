@@ -7,8 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from maia_core.protocols import Model
-from maia_core.types import Image, Mask
+from maia_core.plugin import Image, Mask, Model
 from maia_nearest import background, colours, confidence, text
 from maia_nearest.look import Look, look
 from maia_nearest.memory import Memory, features

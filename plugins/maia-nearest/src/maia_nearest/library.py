@@ -8,9 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from maia_core.errors import UnreadableImage, UsageError
-from maia_core.protocols import LabelledDataset, Model
-from maia_core.types import Image, Pixels
+from maia_core.plugin import Image, LabelledDataset, Model, Pixels, UnreadableImage, UsageError
 from maia_nearest.crops import NEUTRAL, SIDE
 from maia_nearest.noise import paste, surface
 from maia_nearest.whitening import Whitening

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from maia_core.types import Image, Mask, Pixels
+from maia_core.plugin import Image, Mask, Pixels
 from maia_nearest import crops
 from maia_nearest.saliency import Blob, blobs
 

@@ -10,9 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from maia_core.errors import UnreadableImage
-from maia_core.protocols import LabelledDataset, Model
-from maia_core.types import Image, Pixels
+from maia_core.plugin import Image, LabelledDataset, Model, Pixels, UnreadableImage
 from maia_nearest import background, confidence, library, store
 from maia_nearest.look import CROPS, Look, look
 from maia_nearest.whitening import Whitening

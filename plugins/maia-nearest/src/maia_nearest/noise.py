@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as PILImage
 
-from maia_core.types import Pixels
+from maia_core.plugin import Pixels
 
 Opacity = NDArray[np.uint8]
 """How opaque each pixel is: shape (height, width), 0 to 255."""

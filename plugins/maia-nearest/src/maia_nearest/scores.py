@@ -9,8 +9,7 @@ from functools import reduce
 import numpy as np
 from numpy.typing import NDArray
 
-from maia_core.protocols import Model
-from maia_core.types import Image, Mask
+from maia_core.plugin import Image, Mask, Model
 from maia_nearest import background, colours, confidence
 from maia_nearest.background import Backgrounds
 from maia_nearest.findings import ALSO, CHUNK

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from maia_core.context import Context
-from maia_core.types import Image, content_id
+from maia_core.plugin import Image, RunContext, content_id
 from maia_nearest.describer import Nearest
 
 if TYPE_CHECKING:
@@ -36,7 +35,7 @@ class NearestSimilarity:
 
     Config = Nearest.Config
 
-    def __init__(self, config: Nearest.Config, context: Context) -> None:
+    def __init__(self, config: Nearest.Config, context: RunContext) -> None:
         self._describer = Nearest(config, context)
         self.fingerprint = content_id(b"nearest-similarity", VERSION.encode(), self._describer.fingerprint.encode())
         self._warn = context.warn

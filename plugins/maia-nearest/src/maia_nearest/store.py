@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from maia_core.files import write_atomically
+from maia_core.plugin import write_atomically
 
 Arrays = dict[str, NDArray[Any]]
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from maia_core.types import Mask
+from maia_core.plugin import Mask
 
 NOTHING = "nothing is unmasked"
 PLAIN = "nothing stands out"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from maia_core.context import Context
+from maia_core.plugin import RunContext
 from maia_torch import TorchModel
 from maia_torch.options import TorchOptions
 
@@ -25,7 +25,7 @@ class OpenClipModel(TorchModel):
         size: int | tuple[int, int] | None = None
         """Input in pixels, a side or [height, width]; as the weights were trained if not set."""
 
-    def __init__(self, config: Config, context: Context | None) -> None:
+    def __init__(self, config: Config, context: RunContext | None) -> None:
         from maia_open_clip.zoo import build
 
         built = build(config.model, config.weights, config.size)

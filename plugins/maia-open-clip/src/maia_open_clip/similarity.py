@@ -13,10 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, field_validator
 
-from maia_core.config import PluginConfig
-from maia_core.context import Context
-from maia_core.errors import UsageError, one_line
-from maia_core.types import Image, content_id
+from maia_core.plugin import Image, PluginConfig, RunContext, UsageError, content_id, one_line
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -65,7 +62,7 @@ class OpenClipSimilarity:
                 raise ValueError("it needs {} where the text goes, such as 'a photo of {}'")
             return value
 
-    def __init__(self, config: Config, context: Context) -> None:
+    def __init__(self, config: Config, context: RunContext) -> None:
         self.config = config
         self._context = context
         self._lock = threading.Lock()

@@ -11,7 +11,7 @@ import open_clip  # type: ignore[import-untyped]
 import torch
 from torch import nn
 
-from maia_core.errors import UsageError, did_you_mean, one_line
+from maia_core.plugin import UsageError, did_you_mean, one_line
 from maia_torch import Preprocessing
 from maia_torch.hub import fetching
 from maia_torch.preprocess import Fit

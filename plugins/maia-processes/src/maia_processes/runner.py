@@ -13,9 +13,7 @@ from typing import Any
 
 from pydantic import Field
 
-from maia_core.config import PluginConfig
-from maia_core.context import Context
-from maia_core.errors import RunError
+from maia_core.plugin import PluginConfig, RunContext, RunError
 
 
 class Processes:
@@ -27,7 +25,7 @@ class Processes:
         workers: int = Field(2, ge=1, le=256)
         """How many processes; each has models of its own."""
 
-    def __init__(self, config: Config, context: Context) -> None:
+    def __init__(self, config: Config, context: RunContext) -> None:
         self._workers = config.workers
 
     def map(self, function: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[Any]:

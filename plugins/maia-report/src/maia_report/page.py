@@ -16,12 +16,7 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from maia_core.errors import RecordError
-from maia_core.files import write_atomically
-from maia_core.observers import Observers
-from maia_core.record import HostCall, RunReader
-from maia_core.registry import installed
-from maia_core.types import Evidence, Image
+from maia_core.plugin import Evidence, HostCall, Image, Observers, RecordError, RunReader, installed, write_atomically
 from maia_report.pictures import Gallery
 from maia_report.plot import Scale, Strip, drawable, scale, strip
 from maia_report.story import MOST_PROBES, Condition, Story

@@ -10,8 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image as PILImage
 
-from maia_core.errors import MaiaError
-from maia_core.types import MASK_DARKENING, Image, Mask, Pixels
+from maia_core.plugin import MASK_DARKENING, Image, MaiaError, Mask, Pixels
 
 BUDGET = 6 << 20
 """Most bytes that all pictures of a page take in it, as text of their data URIs."""

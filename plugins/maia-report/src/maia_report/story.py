@@ -11,22 +11,30 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from maia_core.errors import MaiaError
-from maia_core.record import (
+from maia_core.plugin import (
     Asked,
+    Evidence,
     Executed,
     HostCall,
+    Image,
+    ImagePart,
     Logged,
+    MaiaError,
+    Message,
     MessageAdded,
     Noted,
+    Part,
+    Probe,
     ProgramStarted,
     Replied,
     RunOutcome,
     RunReader,
+    TextPart,
+    Usage,
+    Verdict,
     Verified,
     images_of,
 )
-from maia_core.types import Evidence, Image, ImagePart, Message, Part, Probe, TextPart, Usage, Verdict
 
 EXEMPLARS = "Exemplars"
 """The condition that the highest images of the data set make."""

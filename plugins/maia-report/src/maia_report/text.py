@@ -7,7 +7,7 @@ import math
 import re
 from typing import Any
 
-from maia_core.types import Image
+from maia_core.plugin import Image
 
 MOST_CHARACTERS = 20_000
 """No text of a record takes more than this on the page."""

@@ -7,12 +7,12 @@ import json
 import time
 from typing import TYPE_CHECKING, Any
 
-from maia_core.protocols import Host
-from maia_core.sandbox import frames, values
-from maia_core.sandbox.bridge import Bridge
-from maia_core.sandbox.frames import HEADER_LIMIT, Violation
-from maia_core.sandbox.stage import Clock
-from maia_core.sandbox.worker import Printed, near
+from maia_core.plugin import Host
+from maia_sandbox import frames, values
+from maia_sandbox.bridge import Bridge
+from maia_sandbox.frames import HEADER_LIMIT, Violation
+from maia_sandbox.stage import Clock
+from maia_sandbox.worker import Printed, near
 from maia_sandbox_monty import prelude
 from maia_sandbox_monty.crossing import ATTRIBUTES, UNSEEN, Crossing, Image, Proxy
 

@@ -3,7 +3,7 @@
 Names that begin with `_maia_` are the sandbox's; a program that changes them spoils its own experiment alone.
 
 The host never decodes what a program gives it into Python objects: a dict of numbers that all have the same hash keeps
-Python busy for hours. Calls and results cross as text instead: JSON as in `maia_core.sandbox.values`, printed to the
+Python busy for hours. Calls and results cross as text instead: JSON as in `maia_sandbox.values`, printed to the
 standard error behind a token.
 """
 

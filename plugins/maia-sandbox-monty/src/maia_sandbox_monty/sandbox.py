@@ -11,14 +11,10 @@ import time
 import weakref
 from typing import TYPE_CHECKING
 
-from maia_core.config import PluginConfig
-from maia_core.context import Context
-from maia_core.errors import SandboxError
-from maia_core.protocols import Host
-from maia_core.sandbox import values
-from maia_core.sandbox.bridge import Bridge
-from maia_core.sandbox.frames import HEADER_LIMIT, Violation
-from maia_core.types import Execution, ExecutionLimits
+from maia_core.plugin import Execution, ExecutionLimits, Host, PluginConfig, RunContext, SandboxError
+from maia_sandbox import values
+from maia_sandbox.bridge import Bridge
+from maia_sandbox.frames import HEADER_LIMIT, Violation
 from maia_sandbox_monty import prelude
 from maia_sandbox_monty.crossing import Crossing, System, Tools
 from maia_sandbox_monty.dialogue import GRACE_SECONDS, Dialogue, Overdue
@@ -38,7 +34,7 @@ class MontySandbox:
     class Config(PluginConfig):
         """There are no options; what a program may use is in the run's `[experiment]` limits."""
 
-    def __init__(self, config: Config, context: Context) -> None:
+    def __init__(self, config: Config, context: RunContext) -> None:
         """Starts the interpreter's process.
 
         Raises:

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from traceback import FrameSummary, StackSummary
 from typing import TYPE_CHECKING, Any
 
-from maia_core.sandbox import values
-from maia_core.sandbox.worker import ERROR_CHARS, near
+from maia_sandbox import values
+from maia_sandbox.worker import ERROR_CHARS, near
 
 if TYPE_CHECKING:
     from pydantic_monty import MontyRuntimeError, MontySyntaxError

@@ -4,12 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from maia_core.config import PluginConfig
-from maia_core.context import Context
-from maia_core.errors import ToolError
-from maia_core.protocols import System
-from maia_core.record import Logged
-from maia_core.types import Image
+from maia_core.plugin import Image, Logged, PluginConfig, RunContext, System, ToolError
 from maia_standard.images import generate
 from maia_standard.log import place
 from maia_standard.statistics import auc, mean
@@ -26,7 +21,7 @@ class ComparePrompts:
         shown: int = Field(2, ge=0, le=20)
         """Images of each condition that are displayed: the highest, then the lowest."""
 
-    def __init__(self, config: Config, context: Context) -> None:
+    def __init__(self, config: Config, context: RunContext) -> None:
         self._config = config
         self._context = context
 

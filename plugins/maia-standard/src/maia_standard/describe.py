@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from maia_core.config import PluginConfig
-from maia_core.context import Context
-from maia_core.errors import ToolError
-from maia_core.types import Image
+from maia_core.plugin import Image, PluginConfig, RunContext, ToolError
 
 
 class DescribeImages:
     """Describes images one by one with the run's describer."""
 
-    def __init__(self, config: PluginConfig, context: Context) -> None:
+    def __init__(self, config: PluginConfig, context: RunContext) -> None:
         self._context = context
 
     def __call__(self, images: list[Image], titles: list[str]) -> str:
@@ -42,7 +39,7 @@ class DescribeImages:
 class SummarizeImages:
     """Sums up what images have in common with the run's describer."""
 
-    def __init__(self, config: PluginConfig, context: Context) -> None:
+    def __init__(self, config: PluginConfig, context: RunContext) -> None:
         self._context = context
 
     def __call__(self, images: list[Image]) -> str:

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from maia_core.config import PluginConfig
-from maia_core.context import Context
-from maia_core.protocols import System
-from maia_core.types import QUANTILES, Image
+from maia_core.plugin import QUANTILES, Image, PluginConfig, RunContext, System
 
 
 class DatasetExemplars:
@@ -19,7 +16,7 @@ class DatasetExemplars:
         count: int = Field(15, gt=0, le=1000)
         """How many exemplars are shown (the paper shows 15)."""
 
-    def __init__(self, config: Config, context: Context) -> None:
+    def __init__(self, config: Config, context: RunContext) -> None:
         self._count = config.count
         self._context = context
 

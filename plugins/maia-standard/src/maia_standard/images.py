@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from maia_core.config import PluginConfig
-from maia_core.context import Context
-from maia_core.errors import ToolError
-from maia_core.types import GeneratedImages, Image
+from maia_core.plugin import GeneratedImages, Image, PluginConfig, RunContext, ToolError
 
 
 class Text2Image:
     """Generates images with the run's generator."""
 
-    def __init__(self, config: PluginConfig, context: Context) -> None:
+    def __init__(self, config: PluginConfig, context: RunContext) -> None:
         self._context = context
 
     def __call__(self, prompts: list[str]) -> list[Image]:
@@ -41,7 +38,7 @@ class Text2Image:
 class EditImages:
     """Edits images with the run's editor."""
 
-    def __init__(self, config: PluginConfig, context: Context) -> None:
+    def __init__(self, config: PluginConfig, context: RunContext) -> None:
         self._context = context
 
     def __call__(self, images: list[Image] | list[str], instructions: str | list[str]) -> tuple[list[Image], list[str]]:
@@ -91,7 +88,7 @@ class EditImages:
         return [image for pair in pairs for image in pair], titles
 
 
-def generate(context: Context, prompts: Sequence[str]) -> list[Image]:
+def generate(context: RunContext, prompts: Sequence[str]) -> list[Image]:
     """Generates one image a prompt with the run's generator, and displays its warnings."""
     if not prompts:
         raise ToolError("text2image needs at least one prompt")
@@ -99,7 +96,7 @@ def generate(context: Context, prompts: Sequence[str]) -> list[Image]:
     return _checked(context, prompts, context.generator.generate(prompts, context.seeds(prompts)))
 
 
-def _checked(context: Context, texts: Sequence[str], made: GeneratedImages) -> list[Image]:
+def _checked(context: RunContext, texts: Sequence[str], made: GeneratedImages) -> list[Image]:
     notes = dict.fromkeys(
         f'Note on "{text}": {warning}' for text, warning in zip(texts, made.warnings, strict=True) if warning
     )

@@ -4,11 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from maia_core.config import PluginConfig
-from maia_core.context import Context
-from maia_core.errors import ToolError
-from maia_core.record import Logged
-from maia_core.types import Image
+from maia_core.plugin import Image, Logged, PluginConfig, RunContext, ToolError
 from maia_standard.statistics import percentile
 
 
@@ -17,7 +13,7 @@ class LogExperiment:
 
     is_free = True
 
-    def __init__(self, config: PluginConfig, context: Context) -> None:
+    def __init__(self, config: PluginConfig, context: RunContext) -> None:
         self._context = context
 
     def __call__(
@@ -69,7 +65,7 @@ class LogExperiment:
             )
 
 
-def place(context: Context, activation: float) -> str:
+def place(context: RunContext, activation: float) -> str:
     """Says where an activation lies in the distribution over the data set; nothing where that is not known yet."""
     if context.statistics is None:
         return ""
@@ -84,7 +80,7 @@ class Results:
 
     is_property = is_free = True
 
-    def __init__(self, config: PluginConfig, context: Context) -> None:
+    def __init__(self, config: PluginConfig, context: RunContext) -> None:
         self._context = context
 
     def __call__(self) -> list[dict[str, Any]]:
@@ -97,7 +93,7 @@ class Display:
 
     is_free = True
 
-    def __init__(self, config: PluginConfig, context: Context) -> None:
+    def __init__(self, config: PluginConfig, context: RunContext) -> None:
         self._context = context
 
     def __call__(self, *items: str | Image | list[str | Image]) -> None:

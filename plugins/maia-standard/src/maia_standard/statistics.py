@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from maia_core.types import QUANTILES
+from maia_core.plugin import QUANTILES
 
 DRAWS = 2000
 """Bootstrap samples: the ends of a 95 % interval are then known to about half a percentile."""

@@ -6,10 +6,7 @@ from collections.abc import Mapping
 
 from pydantic import BaseModel
 
-from maia_core.config import PluginConfig
-from maia_core.context import Context
-from maia_core.errors import ReplyError
-from maia_core.types import Explanation, UnitInfo
+from maia_core.plugin import Explanation, PluginConfig, ReplyError, RunContext, UnitInfo
 
 PROMPT = """\
 Describe the visual concept, or concepts, that activate {unit}.
@@ -72,7 +69,7 @@ class NeuronDescription:
     tags = ("DESCRIPTION", "LABEL")
     verifiable = True
 
-    def __init__(self, config: PluginConfig, context: Context) -> None:
+    def __init__(self, config: PluginConfig, context: RunContext) -> None:
         self._tested = TESTED if context.config.verify else ""
 
     def prompt(self, info: UnitInfo) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, TypeGuard
 
 import numpy as np
 
-from maia_core.protocols import Dataset, Detector
+from maia_core.plugin import Dataset, Detector
 from maia_synthetic.expression import Vector
 
 if TYPE_CHECKING:

@@ -22,7 +22,7 @@ def list_neurons(name: str, refs: bool, as_json: bool) -> None:
 
     One of them is chosen with --system synthetic:LIST/NUMBER.
     """
-    from maia_core.context import Context
+    from maia_core.plugin import Context
     from maia_synthetic.expression import kind, text_of
     from maia_synthetic.lists import neurons_of
 
@@ -40,7 +40,7 @@ def list_neurons(name: str, refs: bool, as_json: bool) -> None:
 @click.option("--seed", type=click.IntRange(0, 10**9 - 1), default=0, show_default=True, help="Which list.")
 def draw(seed: int) -> None:
     """Draw a benchmark list over the collage pack, and print it in the form of the package's data file."""
-    from maia_core.context import Context
+    from maia_core.plugin import Context
     from maia_synthetic.draw import draw as drawn
 
     lines = (f" {json.dumps(key)}: {json.dumps(value)}" for key, value in drawn(seed, Context()).items())

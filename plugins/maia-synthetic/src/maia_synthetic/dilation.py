@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from maia_core.types import Mask
+from maia_core.plugin import Mask
 
 
 def dilate(mask: Mask, times: int) -> Mask:

@@ -24,8 +24,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from maia_core.context import Context
-from maia_core.errors import UsageError
+from maia_core.plugin import RunContext, UsageError
 from maia_synthetic.collages import presence
 
 if TYPE_CHECKING:
@@ -40,7 +39,7 @@ TRIES = 200_000
 Bits = NDArray[np.bool_]
 
 
-def draw(seed: int, context: Context) -> dict[str, Any]:
+def draw(seed: int, context: RunContext) -> dict[str, Any]:
     """Draws a list.
 
     Args:
@@ -89,7 +88,7 @@ def draw(seed: int, context: Context) -> dict[str, Any]:
     }
 
 
-def _dataset(context: Context) -> CollageDataset:
+def _dataset(context: RunContext) -> CollageDataset:
     dataset: CollageDataset = context.build("dataset", "collage")
     return dataset
 

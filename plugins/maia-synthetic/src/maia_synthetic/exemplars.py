@@ -9,12 +9,21 @@ from pathlib import Path
 
 import numpy as np
 
-from maia_core.context import Context
-from maia_core.errors import UnreadableImage, UsageError
-from maia_core.exemplars import statistics
-from maia_core.files import write_atomically
-from maia_core.protocols import Dataset, Detector, System
-from maia_core.types import Detection, Exemplar, Image, UnitStatistics, content_id
+from maia_core.plugin import (
+    Dataset,
+    Detection,
+    Detector,
+    Exemplar,
+    Image,
+    RunContext,
+    System,
+    UnitStatistics,
+    UnreadableImage,
+    UsageError,
+    content_id,
+    statistics,
+    write_atomically,
+)
 from maia_synthetic.collages import in_laboratory, known_scores
 from maia_synthetic.expression import Expression, Vector, concepts, values
 
@@ -31,7 +40,7 @@ class KnownExemplars:
     number for an image and a concept, are kept on disk. Only the exemplars themselves are drawn or loaded to be masked.
     """
 
-    def __init__(self, expression: Expression, detector: Detector, dataset: Dataset, context: Context) -> None:
+    def __init__(self, expression: Expression, detector: Detector, dataset: Dataset, context: RunContext) -> None:
         self._expression = expression
         self._detector = detector
         self._dataset = dataset

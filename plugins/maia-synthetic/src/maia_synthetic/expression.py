@@ -22,7 +22,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from maia_core.types import Mask
+from maia_core.plugin import Mask
 
 Vector = NDArray[np.float64]
 

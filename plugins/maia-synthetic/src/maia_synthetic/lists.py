@@ -9,8 +9,7 @@ from functools import cache
 from importlib import resources
 from typing import Any
 
-from maia_core.context import Context
-from maia_core.errors import UsageError, did_you_mean
+from maia_core.plugin import RunContext, UsageError, did_you_mean
 from maia_synthetic.expression import Concept, Expression, Given, Or
 from maia_synthetic.parser import parse
 
@@ -23,7 +22,7 @@ LISTS = {
 _PLACE = re.compile(r"(?P<list>[\w-]+)(?:@(?P<seed>[\w-]*))?/(?P<number>\d{1,6})")
 
 
-def resolve(ref: str, context: Context) -> Expression:
+def resolve(ref: str, context: RunContext) -> Expression:
     """Returns the expression that a reference stands for: a place in a list (`paper/12`), or the expression itself.
 
     Raises:
@@ -40,7 +39,7 @@ def resolve(ref: str, context: Context) -> Expression:
     return neurons[number - 1]
 
 
-def neurons_of(name: str, context: Context) -> Sequence[Expression]:
+def neurons_of(name: str, context: RunContext) -> Sequence[Expression]:
     """Returns the neurons of a list: `paper`, `collage`, or `collage@SEED` for one that is drawn anew.
 
     Raises:

@@ -16,7 +16,7 @@ import re
 from collections.abc import Callable
 from typing import NamedTuple
 
-from maia_core.errors import UsageError
+from maia_core.plugin import UsageError
 from maia_synthetic.expression import BARE_WORD, OPERATORS, And, Concept, Expression, Given, Not, Or
 
 MOST_CHARACTERS = 500

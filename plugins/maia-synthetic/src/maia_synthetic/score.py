@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any, Literal, NamedTuple
 
-from maia_core.errors import UsageError
+from maia_core.plugin import UsageError
 from maia_synthetic.expression import And, Concept, Expression, Given, Not, Or, concepts
 from maia_synthetic.parser import parse
 

@@ -8,12 +8,20 @@ from pathlib import Path
 import numpy as np
 from pydantic import Field
 
-from maia_core.config import Choice, Chosen, PluginConfig
-from maia_core.context import Context
-from maia_core.errors import ToolError, UsageError
-from maia_core.protocols import Dataset, Detector
-from maia_core.seal import secret
-from maia_core.types import Image, Mask, UnitInfo, content_id
+from maia_core.plugin import (
+    Dataset,
+    Detector,
+    Image,
+    Mask,
+    PluginConfig,
+    PluginRef,
+    RunContext,
+    ToolError,
+    UnitInfo,
+    UsageError,
+    content_id,
+    local_secret,
+)
 from maia_synthetic.dilation import dilate
 from maia_synthetic.exemplars import KnownExemplars, best_score
 from maia_synthetic.expression import concepts, place, text_of, values
@@ -48,12 +56,12 @@ class SyntheticNeuron:
 
         ref: str = ""
         """What follows `synthetic:`: an expression (`dog | leash`), or a place in a list (`paper/12`, `collage/7`)."""
-        detector: Chosen = Choice(name=LABORATORY)
+        detector: PluginRef = PluginRef(name=LABORATORY)
         """What finds the concepts in images: a detector by name, with its options."""
         dilation: int = Field(9, ge=0, le=100)
         """How often masks are widened by 2 pixels; 9 is the paper's, 0 leaves them as the detector found them."""
 
-    def __init__(self, config: Config, context: Context) -> None:
+    def __init__(self, config: Config, context: RunContext) -> None:
         """Reads the expression and asks the detector whether it knows the concepts.
 
         Raises:
@@ -127,4 +135,4 @@ def alias(truth: str, folder: Path) -> str:
 
     They are keyed by a secret of this machine's cache, so that nobody finds the truth by hashing every likely one.
     """
-    return content_id(secret(folder / "key"), truth.encode())[:4]
+    return content_id(local_secret(folder / "key"), truth.encode())[:4]

@@ -7,11 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from maia_core.config import RunConfig, validated
-from maia_core.context import Context
-from maia_core.errors import UsageError
-from maia_core.record import MANIFEST, RunReader
-from maia_core.text import printable
+from maia_core.plugin import MANIFEST, Context, RunConfig, RunContext, RunReader, UsageError, printable, validated
 from maia_synthetic.expression import kind, text_of
 from maia_synthetic.lists import resolve
 from maia_synthetic.score import verdict
@@ -50,7 +46,7 @@ def score_runs(paths: Iterable[Path]) -> list[Scored]:
     return sorted(scored, key=lambda each: (KINDS.index(each.kind), each.neuron))
 
 
-def score_run(folder: Path, context: Context) -> Scored | None:
+def score_run(folder: Path, context: RunContext) -> Scored | None:
     """Scores one run; None for a run of something else. Lists are drawn by what `context` finds."""
     reader = RunReader(folder)
     config = validated(RunConfig, reader.manifest.config, str(folder))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from maia_core.context import Context
+from maia_core.plugin import RunContext
 from maia_torch import TorchModel
 from maia_torch.options import TorchOptions
 from maia_torch.own import class_names
@@ -28,7 +28,7 @@ class TimmModel(TorchModel):
         """A text file with the names of the outputs, one a line, for weights of your own; ImageNet's where they are
         its, if not set."""
 
-    def __init__(self, config: Config, context: Context | None) -> None:
+    def __init__(self, config: Config, context: RunContext | None) -> None:
         from maia_timm.zoo import build
 
         names = None if config.classes is None else class_names(config.classes)

@@ -14,7 +14,7 @@ from timm.data.config import resolve_model_data_config
 from timm.data.imagenet_info import ImageNetInfo, infer_imagenet_subset
 from torch import nn
 
-from maia_core.errors import UsageError, did_you_mean, one_line
+from maia_core.plugin import UsageError, did_you_mean, one_line
 from maia_torch import Layout, Preprocessing
 from maia_torch.hub import fetching
 from maia_torch.preprocess import Fit

@@ -10,8 +10,7 @@ from typing import Any
 
 from torch import nn
 
-from maia_core.errors import UsageError, did_you_mean
-from maia_core.types import LayerInfo
+from maia_core.plugin import LayerInfo, UsageError, did_you_mean
 from maia_torch.layers import LOGIT, OUTPUT, PROB, Layer, LayerKind
 from maia_torch.layouts import Features, Grid, Layout, find_layout, token_grid
 from maia_torch.outputs import tensors

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from maia_core.errors import RunError, UsageError, one_line
+from maia_core.plugin import RunError, UsageError, one_line
 from maia_torch.allocator import keep_freed_memory
 from maia_torch.discovery import Layouts, discover, regions
 from maia_torch.layers import Layer

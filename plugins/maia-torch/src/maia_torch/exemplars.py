@@ -8,9 +8,7 @@ import weakref
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from maia_core.errors import RunError, UsageError
-from maia_core.protocols import Dataset, System
-from maia_core.types import Exemplar, UnitStatistics, content_id
+from maia_core.plugin import Dataset, Exemplar, RunError, System, UnitStatistics, UsageError, content_id
 from maia_torch.index import pictures
 from maia_torch.index.folder import cache_folder, folders
 from maia_torch.index.layer import EXEMPLARS, LayerIndex, folder_name

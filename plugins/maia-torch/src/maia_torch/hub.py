@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from maia_core.errors import MaiaError, RunError, one_line
+from maia_core.plugin import MaiaError, RunError, one_line
 
 SECONDS = 10.0
 """How long a server may be silent."""

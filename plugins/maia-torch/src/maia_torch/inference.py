@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from maia_core.errors import UsageError, one_line
+from maia_core.plugin import UsageError, one_line
 from maia_torch.preprocess import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
 
 SIZES = (224, 256, 384, 299, 336, 448, 512, 128, 96, 64, 32, 28, 518, 560, 640)

@@ -8,8 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from maia_core.errors import UsageError, did_you_mean
-from maia_core.types import LayerInfo
+from maia_core.plugin import LayerInfo, UsageError, did_you_mean
 from maia_torch.layouts import CHANNELS_FIRST, Layout
 from maia_torch.readouts import Readout
 

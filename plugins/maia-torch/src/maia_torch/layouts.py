@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from maia_core.errors import UsageError
+from maia_core.plugin import UsageError
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -7,7 +7,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from maia_core.types import Mask
+from maia_core.plugin import Mask
 from maia_torch.preprocess import Box
 
 

@@ -13,11 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from maia_core.config import PluginConfig
-from maia_core.context import Context
-from maia_core.errors import UsageError
-from maia_core.protocols import Dataset
-from maia_core.types import Image, LayerInfo
+from maia_core.plugin import Dataset, Image, LayerInfo, PluginConfig, RunContext, UsageError
 from maia_torch.exemplars import LayerExemplars
 from maia_torch.layers import Layer, derived, find_layer, find_unit
 from maia_torch.prefetch import BATCH, prefetched
@@ -76,7 +72,7 @@ class TorchModel:
         classes: Sequence[str] = (),
         classifier: bool | None = None,
         main: Collection[str] | None = None,
-        context: Context | None = None,
+        context: RunContext | None = None,
         quantile: float = 0.99,
         channels_last: bool = False,
         device: str | torch.device | None = None,

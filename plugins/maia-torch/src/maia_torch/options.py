@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import Field
 
-from maia_core.config import PluginConfig
+from maia_core.plugin import PluginConfig
 
 
 class TorchOptions(PluginConfig):

@@ -9,9 +9,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal
 
-from maia_core.context import Context
-from maia_core.errors import UsageError, did_you_mean, one_line
-from maia_core.types import content_id
+from maia_core.plugin import RunContext, UsageError, content_id, did_you_mean, one_line
 from maia_torch.model import TorchModel
 from maia_torch.options import TorchOptions
 from maia_torch.preprocess import Fit, Interpolation, Preprocessing
@@ -54,7 +52,7 @@ class OwnModel(TorchModel):
         layouts: dict[str, Literal["NC", "NCHW", "NHWC", "NLC", "LNC", "NCL", "none"]] | None = None
         """Order of axes of outputs where shapes do not tell it, by pattern of names: N images, C units, L tokens."""
 
-    def __init__(self, config: Config, context: Context | None) -> None:
+    def __init__(self, config: Config, context: RunContext | None) -> None:
         name = f"module/{config.model}"
         module = imported(config.model)
         if config.weights is not None:

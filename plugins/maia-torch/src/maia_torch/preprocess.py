@@ -9,8 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as PILImage
 
-from maia_core.errors import UsageError
-from maia_core.types import Image
+from maia_core.plugin import Image, UsageError
 
 Box = tuple[float, float, float, float]
 """Part of an image in its own pixels: left, top, right, bottom, with fractions; (0, 0) is the top left corner."""

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from maia_core.errors import UsageError
+from maia_core.plugin import UsageError
 from maia_torch.readouts import Array, Directions, Encoder, Latents
 
 

@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from maia_core.errors import UsageError
-from maia_core.types import content_id
+from maia_core.plugin import UsageError, content_id
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from maia_core.types import LayerInfo
+    from maia_core.plugin import LayerInfo
 
 
 @click.group()
@@ -26,7 +26,7 @@ def list_models(plugin: str | None, pattern: str | None, as_json: bool) -> None:
 
     A plugin that stands for many models takes theirs after a slash: torchvision/resnet152.
     """
-    from maia_core.registry import installed
+    from maia_core.plugin import installed
 
     if plugin is None:
         for found in installed().of_kind("model"):
@@ -51,8 +51,7 @@ def _names(plugin: str, pattern: str | None) -> list[str]:
     Raises:
         UsageError: none fits the pattern.
     """
-    from maia_core.errors import UsageError, did_you_mean
-    from maia_core.registry import installed
+    from maia_core.plugin import UsageError, did_you_mean, installed
 
     factory = installed().get("model", plugin).load()
     offered = getattr(factory, "models", None)
@@ -76,9 +75,7 @@ def show(model: str, options: tuple[str, ...], everything: bool, depth: int | No
 
     Siblings that are alike share a line: 0-7 are eight of them. The layers that the model calls its main ones are bold.
     """
-    from maia_core.cli import option_value
-    from maia_core.context import Context
-    from maia_core.errors import UsageError
+    from maia_core.plugin import Context, UsageError, option_value
 
     if ":" in model:
         name, _, rest = model.partition(":")
@@ -112,7 +109,7 @@ def _print(model: str, layers: list[LayerInfo], collapse: bool, depth: int | Non
 
 
 def _printable(text: str) -> str:
-    from maia_core.text import printable
+    from maia_core.plugin import printable
 
     return printable(text)
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from maia_core.types import LayerInfo
+from maia_core.plugin import LayerInfo
 
 
 class Row(NamedTuple):

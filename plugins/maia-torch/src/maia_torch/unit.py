@@ -9,9 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from maia_core.errors import UsageError
-from maia_core.protocols import Dataset
-from maia_core.types import Image, UnitInfo, UnitStatistics
+from maia_core.plugin import Dataset, Image, UnitInfo, UnitStatistics, UsageError
 from maia_torch.layers import Layer, unit_label
 from maia_torch.masks import active
 

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from maia_core.errors import UsageError, one_line
+from maia_core.plugin import UsageError, one_line
 
 SUFFIXES = (".pth", ".pt", ".bin", ".ckpt", ".safetensors")
 """How a file of weights may end."""

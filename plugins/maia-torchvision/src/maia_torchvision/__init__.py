@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from maia_core.context import Context
+from maia_core.plugin import RunContext
 from maia_torch import TorchModel
 from maia_torch.options import TorchOptions
 from maia_torch.own import class_names
@@ -30,7 +30,7 @@ class TorchvisionModel(TorchModel):
         """A text file with the names of the outputs, one a line, for weights of your own; the weights' own if not
         set."""
 
-    def __init__(self, config: Config, context: Context | None) -> None:
+    def __init__(self, config: Config, context: RunContext | None) -> None:
         from maia_torchvision.zoo import build
 
         names = None if config.classes is None else class_names(config.classes)

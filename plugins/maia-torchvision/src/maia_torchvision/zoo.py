@@ -11,7 +11,7 @@ from torch import nn
 from torchvision import models  # type: ignore[import-untyped]
 from torchvision.models.detection.transform import GeneralizedRCNNTransform  # type: ignore[import-untyped]
 
-from maia_core.errors import UsageError, did_you_mean, one_line
+from maia_core.plugin import UsageError, did_you_mean, one_line
 from maia_torch import Preprocessing
 from maia_torch.hub import fetching, is_offline, show_progress
 from maia_torch.weights import is_file, load_weights, read_weights, unwrapped

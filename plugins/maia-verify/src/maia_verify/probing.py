@@ -7,9 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from maia_core.context import Context
-from maia_core.errors import ToolError, UnreadableImage
-from maia_core.types import Image, Probe
+from maia_core.plugin import Image, Probe, RunContext, ToolError, UnreadableImage
 
 
 @dataclass
@@ -41,7 +39,7 @@ class Laboratory:
         seed: Changes with every attempt, and is no seed of an experiment.
     """
 
-    def __init__(self, context: Context, attempt: int) -> None:
+    def __init__(self, context: RunContext, attempt: int) -> None:
         self.context = context
         self.probes: list[Probe] = []
         self._attempt = attempt

@@ -10,10 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from pydantic import Field
 
-from maia_core.config import PluginConfig
-from maia_core.context import Context
-from maia_core.protocols import Judge
-from maia_core.types import Check, Exemplar, Explanation, Image, Probe, Verdict
+from maia_core.plugin import Check, Exemplar, Explanation, Image, Judge, PluginConfig, Probe, RunContext, Verdict
 from maia_judges import NOTHING, joined, parts_of
 from maia_standard import statistics
 from maia_standard.statistics import Effect
@@ -87,11 +84,11 @@ class HeldOut:
         completeness: float = Field(0.6, gt=0, le=1)
         """Share of the unit's highest images that the claim predicts, at least: half of an OR falls short."""
 
-    def __init__(self, config: Config, context: Context) -> None:
+    def __init__(self, config: Config, context: RunContext) -> None:
         self._config = config
         self._judge: Judge = context.part("judge")
 
-    def verify(self, explanation: Explanation, context: Context, attempt: int) -> Verdict:
+    def verify(self, explanation: Explanation, context: RunContext, attempt: int) -> Verdict:
         """See `maia_core.protocols.Verifier`."""
         claims = list(dict.fromkeys(claim for label in explanation.labels for claim in _claims(label)))
         trial = _Trial(self._config, self._judge, context, attempt, claims)
@@ -169,7 +166,7 @@ class _Trial:
     """
 
     def __init__(
-        self, config: HeldOut.Config, judge: Judge, context: Context, attempt: int, claims: list[_Claim]
+        self, config: HeldOut.Config, judge: Judge, context: RunContext, attempt: int, claims: list[_Claim]
     ) -> None:
         self._config, self._judge, self._context, self._claims = config, judge, context, claims
         self.laboratory = Laboratory(context, attempt)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from maia_core.types import Check
+from maia_core.plugin import Check
 from maia_verify.probing import Group
 
 MOST = 12

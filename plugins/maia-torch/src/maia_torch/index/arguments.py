@@ -11,7 +11,7 @@ import click
 from maia_torch.index.printing import SHORT, note, options_of, ranges
 
 if TYPE_CHECKING:
-    from maia_core.context import Context
+    from maia_core.plugin import RunContext
     from maia_torch.index.layer import LayerIndex, Sheet, Unit
     from maia_torch.layers import Layer
 
@@ -30,11 +30,9 @@ class FolderToWrite(click.Path):
         return super().convert(value, parameter, context)
 
 
-def context_of(dataset: str | None, options: tuple[str, ...], file: Path | None) -> tuple[Context, dict[str, Any]]:
+def context_of(dataset: str | None, options: tuple[str, ...], file: Path | None) -> tuple[RunContext, dict[str, Any]]:
     """Returns a context with the chosen data set, and the options of the model."""
-    from maia_core.cli import option_value
-    from maia_core.config import load
-    from maia_core.context import Context
+    from maia_core.plugin import Context, load, option_value
 
     overrides: list[tuple[str, Any]] = [] if dataset is None else [("dataset", dataset)]
     model: dict[str, Any] = {}
@@ -56,7 +54,7 @@ def layers_of(text: str, model: Any) -> list[Any]:
     """
     from fnmatch import fnmatchcase
 
-    from maia_core.errors import UsageError
+    from maia_core.plugin import UsageError
 
     chosen: dict[str, Any] = {}
     for name in filter(None, (part.strip() for part in text.split(","))):
@@ -90,7 +88,7 @@ def is_there(index: Any, layer: Layer, model: Any, data: Any, k: int, span: tupl
     Raises:
         UsageError: the folder holds something else's.
     """
-    from maia_core.errors import UsageError
+    from maia_core.plugin import UsageError
 
     for name in index.layers():
         sheet = index.layer(name).sheet
@@ -128,8 +126,7 @@ def target_of(
     Raises:
         UsageError: no index is meant, or several are.
     """
-    from maia_core.config import cache_dir
-    from maia_core.errors import UsageError
+    from maia_core.plugin import UsageError, cache_dir
     from maia_torch.index.folder import Index, all_folders
 
     cuts = [place for place, letter in enumerate(target) if letter == ":"]
@@ -160,14 +157,14 @@ def target_of(
 
 
 def _asked_for(
-    known: dict[Path, Sheet], model: str, chosen: tuple[Context, dict[str, Any]]
+    known: dict[Path, Sheet], model: str, chosen: tuple[RunContext, dict[str, Any]]
 ) -> tuple[dict[Path, Sheet], str]:
     """Returns the indexes that are nearest to what is asked for, and what they are not of all that, in words.
 
     Raises:
         UsageError: options of the model were given, and no index is of such a model.
     """
-    from maia_core.errors import MaiaError, UsageError
+    from maia_core.plugin import MaiaError, UsageError
 
     context, given = chosen
     known = {folder: sheet for folder, sheet in known.items() if sheet.complete} or known
@@ -232,7 +229,7 @@ def _split(rest: str) -> tuple[str, str]:
 
 
 def unit_of(folder: Path, layer: str, text: str) -> Unit:
-    from maia_core.types import LayerInfo
+    from maia_core.plugin import LayerInfo
     from maia_torch.index.folder import Index
     from maia_torch.layers import Layer, find_unit
 

@@ -11,8 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from maia_core.errors import UsageError
-from maia_core.protocols import Dataset
+from maia_core.plugin import Dataset, UsageError
 from maia_torch.engine import Engine
 from maia_torch.index import passes
 from maia_torch.index.fast import FAST, fast_copy, seconds

@@ -108,7 +108,7 @@ def build(
     """Measure all units of layers of MODEL on a data set, in one pass."""
     # Threads that wait for each other must not keep the cores from those that read images. Read when torch is loaded.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-    from maia_core.errors import UsageError
+    from maia_core.plugin import UsageError
     from maia_torch.index.build import build as run
     from maia_torch.index.folder import Index, cache_folder, note_folder
     from maia_torch.index.options import Options
@@ -153,7 +153,7 @@ def build(
 @click.option("--out", required=True, type=OUT, help="Folder of the merged index.")
 def merge(parts: tuple[Path, ...], out: Path) -> None:
     """Join the indexes of shards into one."""
-    from maia_core.config import cache_dir
+    from maia_core.plugin import cache_dir
     from maia_torch.index.folder import note_folder
     from maia_torch.index.merge import merge as run
 
@@ -169,7 +169,7 @@ def merge(parts: tuple[Path, ...], out: Path) -> None:
 @exemplars.command("list")
 def list_indexes() -> None:
     """List the indexes that runs on this machine find."""
-    from maia_core.config import cache_dir
+    from maia_core.plugin import cache_dir
     from maia_torch.index.folder import Index, all_folders
 
     for folder in all_folders(cache_dir()):
@@ -185,8 +185,7 @@ def list_indexes() -> None:
 @click.argument("folder", type=FOLDER)
 def use(folder: Path) -> None:
     """Let runs on this machine find the index in FOLDER, such as one that was copied from another."""
-    from maia_core.config import cache_dir
-    from maia_core.errors import UsageError
+    from maia_core.plugin import UsageError, cache_dir
     from maia_torch.index.folder import Index, note_folder
 
     index = Index(folder)
@@ -225,7 +224,7 @@ def show(
     quantile: float,
 ) -> None:
     """Show a unit's exemplars, statistics and thresholds, from an index: its folder, or the model that it is of."""
-    from maia_core.errors import UsageError
+    from maia_core.plugin import UsageError
 
     folder, layer, unit = target_of(target, dataset, options, config_file)
     if not layer or not unit:
@@ -269,7 +268,7 @@ def export(
     config_file: Path | None,
 ) -> None:
     """Write an index in a form that other tools read."""
-    from maia_core.errors import UsageError
+    from maia_core.plugin import UsageError
     from maia_torch.index import export as forms
     from maia_torch.index.folder import Index
 

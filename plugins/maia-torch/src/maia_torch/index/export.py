@@ -10,9 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from maia_core.errors import PluginError, UsageError
-from maia_core.protocols import Dataset
-from maia_core.types import QUANTILES
+from maia_core.plugin import QUANTILES, Dataset, PluginError, UsageError
 from maia_torch.index.layer import LayerIndex, Unit, folder_name
 from maia_torch.index.pictures import preprocessing, same_data
 from maia_torch.masks import active

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from maia_core.protocols import Dataset
+from maia_core.plugin import Dataset
 from maia_torch.index.fast import FAST
 from maia_torch.index.layer import Range, Sheet, record
 from maia_torch.index.measures import Best, Statistics

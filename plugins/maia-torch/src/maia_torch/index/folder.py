@@ -7,9 +7,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from maia_core.errors import UsageError, did_you_mean
-from maia_core.files import write_atomically
-from maia_core.types import content_id
+from maia_core.plugin import UsageError, content_id, did_you_mean, write_atomically
 from maia_torch.index.layer import LayerIndex, folder_name
 
 CACHE = Path("torch", "exemplars")

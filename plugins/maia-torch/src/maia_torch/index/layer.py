@@ -28,8 +28,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 from pydantic import Field, JsonValue, ValidationError
 
-from maia_core.errors import UsageError, one_line
-from maia_core.types import QUANTILES, Data, UnitStatistics, content_id
+from maia_core.plugin import QUANTILES, Data, UnitStatistics, UsageError, content_id, one_line
 from maia_torch.index.histogram import BINS, RELATIVE, Histogram
 from maia_torch.index.maps import decoded, mapped
 from maia_torch.index.sampling import SAMPLE, rank_error

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from maia_core.errors import UsageError
+from maia_core.plugin import UsageError
 from maia_torch.index.folder import Index
 from maia_torch.index.histogram import BINS, Histograms
 from maia_torch.index.layer import HistogramName, LayerIndex, Range, Sheet, record

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from maia_core.errors import RunError
+from maia_core.plugin import RunError
 from maia_torch.engine import Engine, Take
 from maia_torch.index.reading import Batch
 from maia_torch.layers import Layer

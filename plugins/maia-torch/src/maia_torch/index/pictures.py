@@ -7,9 +7,7 @@ from collections.abc import Sequence
 from PIL import Image as PILImage
 from PIL import ImageDraw, ImageFont
 
-from maia_core.errors import UsageError
-from maia_core.protocols import Dataset
-from maia_core.types import Image
+from maia_core.plugin import Dataset, Image, UsageError
 from maia_torch.index.layer import LayerIndex, Sheet, Unit
 from maia_torch.masks import active
 from maia_torch.preprocess import Preprocessing

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from maia_core.context import Context
+    from maia_core.plugin import RunContext
     from maia_torch.index.layer import Sheet, Unit
 
 THRESHOLDS = (0.95, 0.99, 0.995)
@@ -28,7 +28,7 @@ MOST_SHARDS = 64
 
 
 def print_summary(folder: Path, layers: Sequence[str] | None) -> None:
-    from maia_core.errors import UsageError
+    from maia_core.plugin import UsageError
     from maia_torch.index.folder import Index
 
     index = Index(folder)
@@ -76,7 +76,7 @@ def facts(unit: Unit, k: int) -> dict[str, Any]:
 
 
 def print_unit(unit: Unit, k: int) -> None:
-    from maia_core.types import QUANTILES
+    from maia_core.plugin import QUANTILES
     from maia_torch.index.histogram import RELATIVE
 
     sheet, known = unit.layer.sheet, unit.statistics(THRESHOLDS[1])
@@ -103,8 +103,8 @@ def print_unit(unit: Unit, k: int) -> None:
         click.echo(f"{rank:3}  {value:10.5g}  {clean(image)}{where}")
 
 
-def write_picture(unit: Unit, context: Context, k: int, quantile: float, path: Path) -> None:
-    from maia_core.errors import UsageError
+def write_picture(unit: Unit, context: RunContext, k: int, quantile: float, path: Path) -> None:
+    from maia_core.plugin import UsageError
     from maia_torch.index.pictures import contact_sheet, masked, preprocessing, same_data
 
     same_data(unit.layer, context.dataset)
@@ -186,6 +186,6 @@ def note(line: str) -> None:
 
 
 def clean(text: object) -> str:
-    from maia_core.text import printable
+    from maia_core.plugin import printable
 
     return printable(" ".join(str(text).split()))

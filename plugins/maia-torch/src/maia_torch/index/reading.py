@@ -9,8 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from maia_core.errors import UnreadableImage
-from maia_core.protocols import Dataset
+from maia_core.plugin import Dataset, UnreadableImage
 from maia_torch.prefetch import prefetched
 from maia_torch.preprocess import Preprocessing
 

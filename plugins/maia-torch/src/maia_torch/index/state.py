@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from maia_core.errors import RunError, UsageError
+from maia_core.plugin import RunError, UsageError
 
 STATE = "state.npz"
 

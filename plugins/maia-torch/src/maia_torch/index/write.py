@@ -13,7 +13,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from maia_core.types import QUANTILES
+from maia_core.plugin import QUANTILES
 from maia_torch.index.histogram import Histograms
 from maia_torch.index.layer import SHEET, Sheet
 

@@ -1,7 +1,7 @@
 """What of a conversation a backbone is sent: old images leave it by a stated policy, a block at a time.
 
 `Conversation` is a fold over the events of the record: the same events always give the same messages. A run drives one
-event by event; `views` makes one from a record, and yields what the backbone saw at every turn.
+event by event; `sent_requests` makes one from a record, and yields what the backbone saw at every turn.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from itertools import chain
 
-from maia_core.config import Window
+from maia_core.config import ContextPolicy
 from maia_core.record import Asked, Event, HostCall, MessageAdded, Replied
 from maia_core.types import BackboneInfo, Image, ImagePart, Message, Part, TextPart
 
@@ -57,7 +57,7 @@ class Conversation:
             case Asked():
                 self._asked = event
 
-    def ask(self, turn: int, policy: Window, info: BackboneInfo, reply_tokens: int, because: str = "") -> Asked:
+    def ask(self, turn: int, policy: ContextPolicy, info: BackboneInfo, reply_tokens: int, because: str = "") -> Asked:
         """Says what is to be sent to a backbone at a turn, so that it fits and a block leaves at a time.
 
         The oldest images leave first, then the exemplars, then images of the newest message; where that is not enough,
@@ -135,7 +135,7 @@ class Conversation:
         tokens = self._tokens(asked) * self._correction - asked.max_tokens * share if asked.max_tokens else 0.0
         return len(self._kept(asked)) - images, tokens
 
-    def _without_images(self, asked: Asked, policy: Window) -> Asked:
+    def _without_images(self, asked: Asked, policy: ContextPolicy) -> Asked:
         if max(self._excess(asked, asked.max_images, 1.0)) <= 0:
             return asked
         pictures, kept = self._images(), self._kept(asked)
@@ -180,7 +180,7 @@ class Conversation:
         return TextPart(text=f"[image left out: {image.title or 'untitled'}{measured}]")
 
 
-def views(policy: Window, events: Iterable[Event]) -> Iterator[tuple[Asked, list[Message]]]:
+def sent_requests(policy: ContextPolicy, events: Iterable[Event]) -> Iterator[tuple[Asked, list[Message]]]:
     """Yields, for every request that a record holds, what the backbone was sent."""
     conversation = Conversation()
     for event in events:

@@ -22,13 +22,9 @@ from typing import Any, ClassVar
 
 import pytest
 
-from maia_core.config import RunConfig
-from maia_core.context import Context
-from maia_core.errors import RunError
-from maia_core.protocols import Sandbox
-from maia_core.testing.hostile import Hostile, programs
-from maia_core.testing.trial import LIMITS, SuiteHost, Trap, children, fault, fault_of_next, suite_secret
-from maia_core.types import ExecutionLimits
+from maia_core.plugin import Context, ExecutionLimits, RunConfig, RunContext, RunError, Sandbox
+from maia_sandbox.testing.hostile import Hostile, programs
+from maia_sandbox.testing.trial import LIMITS, SuiteHost, Trap, children, fault, fault_of_next, suite_secret
 
 __all__ = ["SandboxSuite", "SuiteHost", "Trap", "children", "suite_secret"]
 
@@ -42,7 +38,7 @@ class SandboxSuite:
     """False: a program that ran too long is stopped, but nobody can tell in which line it was."""
 
     @classmethod
-    def context(cls) -> Context:
+    def context(cls) -> RunContext:
         """Returns the context to make the sandbox with."""
         return Context(RunConfig(experiment=cls.limits, seed=7))
 

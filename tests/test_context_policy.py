@@ -5,12 +5,12 @@ import itertools
 import pytest
 
 from maia_core.agent import run
-from maia_core.config import Window
+from maia_core.config import ContextPolicy
+from maia_core.context_policy import Conversation, sent_requests
 from maia_core.errors import ContextTooLong
 from maia_core.record import Asked, MessageAdded, Replied
 from maia_core.testing.fakes import FAKE_RUN, ScriptedBackbone, disc
 from maia_core.types import BackboneInfo, Message, Reply, Usage
-from maia_core.window import Conversation, views
 
 ANSWER = FAKE_RUN[-1]
 
@@ -53,7 +53,7 @@ def long_run(make_fake_session):
     """A run of 30 turns with ten images each, on a model that takes 50: what it saw, and the record."""
     events = []
     backbone = Picky(LONG_RUN, 50)
-    session = make_fake_session(record=events.append, window={"images": 100, "block": 20})
+    session = make_fake_session(record=events.append, context_policy={"images": 100, "block": 20})
     assert run(session, backbone).status == "answered"
     return backbone.seen, events
 
@@ -70,8 +70,8 @@ def test_thirty_turns_of_ten_images_stay_inside_the_window(long_run):
 
 def test_what_was_sent_is_a_function_of_the_record(long_run):
     seen, events = long_run
-    policy = Window(images=100, block=20)
-    assert [messages for _, messages in views(policy, events)] == seen
+    policy = ContextPolicy(images=100, block=20)
+    assert [messages for _, messages in sent_requests(policy, events)] == seen
     conversation = Conversation()
     info = BackboneInfo(name="picky", max_images=50)
     for event in events:
@@ -151,7 +151,7 @@ def test_conversation_that_cannot_be_shortened_ends_the_run_with_the_setting_to_
 
 def test_estimate_follows_what_the_backbone_counts():
     conversation = Conversation()
-    info, policy = BackboneInfo(name="m", image_tokens=100), Window()
+    info, policy = BackboneInfo(name="m", image_tokens=100), ContextPolicy()
     conversation.take(MessageAdded(message=Message.of("user", "x" * 3500, disc("red"))))
     first = conversation.ask(1, policy, info, 100)
     assert first.tokens == 1100
@@ -165,4 +165,4 @@ def test_small_window_is_shared_by_conversation_and_reply(window, room):
     conversation = Conversation()
     conversation.take(MessageAdded(message=Message.of("user", "x")))
     info = BackboneInfo(name="m", context_tokens=window)
-    assert conversation.ask(1, Window(), info, reply_tokens=4000 if window > 4096 else 4096).max_tokens == room
+    assert conversation.ask(1, ContextPolicy(), info, reply_tokens=4000 if window > 4096 else 4096).max_tokens == room

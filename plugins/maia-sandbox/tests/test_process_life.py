@@ -15,11 +15,11 @@ import maia_core
 from maia_core.config import RunConfig
 from maia_core.context import Context
 from maia_core.errors import SandboxError
-from maia_core.sandbox import process
-from maia_core.sandbox.process import ProcessSandbox
-from maia_core.testing.inprocess import InProcessSandbox
-from maia_core.testing.sandbox_suite import SandboxSuite, SuiteHost, children
 from maia_core.types import ExecutionLimits, Image
+from maia_sandbox import process
+from maia_sandbox.process import ProcessSandbox
+from maia_sandbox.testing.inprocess import InProcessSandbox
+from maia_sandbox.testing.sandbox_suite import SandboxSuite, SuiteHost, children
 
 NOTHING = "def run_experiment(system, tools): return 1"
 
@@ -160,8 +160,8 @@ def run_experiment(system, tools):
 
 HOST = """
 import sys
-from maia_core.sandbox.process import ProcessSandbox
-from maia_core.testing.sandbox_suite import SandboxSuite, SuiteHost
+from maia_sandbox.process import ProcessSandbox
+from maia_sandbox.testing.sandbox_suite import SandboxSuite, SuiteHost
 SandboxSuite.limits = SandboxSuite.limits.model_copy(update={"seconds": 60.0})
 class Host(SuiteHost):
     def _echo(self, value):

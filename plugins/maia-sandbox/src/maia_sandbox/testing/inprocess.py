@@ -6,14 +6,10 @@ import sys
 import time
 from typing import Any
 
-from maia_core.config import PluginConfig
-from maia_core.context import Context
-from maia_core.errors import SandboxError
-from maia_core.protocols import Host
-from maia_core.sandbox import frames
-from maia_core.sandbox.bridge import Bridge
-from maia_core.sandbox.worker import Worker
-from maia_core.types import Execution
+from maia_core.plugin import Execution, Host, PluginConfig, RunContext, SandboxError
+from maia_sandbox import frames
+from maia_sandbox.bridge import Bridge
+from maia_sandbox.worker import Worker
 
 WARNING = (
     "WARNING: unsafe-inprocess runs the backbone's programs in this process, with your files, keys and network, and "
@@ -24,7 +20,7 @@ WARNING = (
 class InProcessSandbox:
     """Runs programs with the same proxies as `process` does, without a process, a kernel wall or a time limit."""
 
-    def __init__(self, config: PluginConfig, context: Context) -> None:
+    def __init__(self, config: PluginConfig, context: RunContext) -> None:
         print(WARNING, file=sys.stderr)
         self._seed = context.seed
         self._number = 0

@@ -20,14 +20,10 @@ from typing import Any
 import numpy as np
 import PIL
 
-from maia_core.config import PluginConfig
-from maia_core.context import Context
-from maia_core.errors import SandboxError
-from maia_core.protocols import Host
-from maia_core.sandbox import frames, lockdown
-from maia_core.sandbox.bridge import Bridge
-from maia_core.sandbox.frames import Violation
-from maia_core.types import Execution, ExecutionLimits
+from maia_core.plugin import Execution, ExecutionLimits, Host, PluginConfig, RunContext, SandboxError
+from maia_sandbox import frames, lockdown
+from maia_sandbox.bridge import Bridge
+from maia_sandbox.frames import Violation
 
 BOOT = (
     "import sys, types, json; fd, package, paths, limits = json.loads(sys.argv[1]); sys.path += paths;"
@@ -229,7 +225,7 @@ class ProcessSandbox:
         spare: bool = True
         """Keep a second process warm, so that a killed one is replaced without waiting."""
 
-    def __init__(self, config: Config, context: Context) -> None:
+    def __init__(self, config: Config, context: RunContext) -> None:
         """Starts the first worker in the background.
 
         Raises:

@@ -19,7 +19,7 @@ from maia_core.errors import UsageError
 from maia_core.text import dumped
 
 
-def secret(file: Path) -> bytes:
+def local_secret(file: Path) -> bytes:
     """Returns the secret in a file, which is made when first asked for; nothing where it cannot be."""
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -30,19 +30,19 @@ def secret(file: Path) -> bytes:
         return b""
 
 
-def seal(settings: Mapping[str, object]) -> str:
-    """Returns a seal (HMAC-SHA256) that only this machine's user can make; empty where no secret can be kept."""
-    key, text = secret(cache_dir() / "seal"), dumped(settings, sort_keys=True)
+def sign(settings: Mapping[str, object]) -> str:
+    """Returns a signature (HMAC-SHA256) that only this machine's user can make; empty where no secret can be kept."""
+    key, text = local_secret(cache_dir() / "seal"), dumped(settings, sort_keys=True)
     return hmac.new(key, text.encode(), hashlib.sha256).hexdigest() if key else ""
 
 
-def check(settings: Mapping[str, object], found: str, folder: Path, trusted: bool) -> None:
-    """Refuses settings that do not bear this machine's seal.
+def check_signature(settings: Mapping[str, object], found: str, folder: Path, trusted: bool) -> None:
+    """Refuses settings that do not bear this machine's signature.
 
     Raises:
         UsageError: they do not, and the user has not said that they are to be trusted.
     """
-    if not (trusted or (found and hmac.compare_digest(found.encode(), seal(settings).encode()))):
+    if not (trusted or (found and hmac.compare_digest(found.encode(), sign(settings).encode()))):
         raise UsageError(
             f"{folder} was not begun with this machine's cache, or was changed since. Its settings choose plugins, "
             "files, servers and keys: read them first, then pass --trust to have them carried out"

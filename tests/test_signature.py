@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from maia_core import launch, seal
+from maia_core import launch, signature
 from maia_core.cli import run as command
 from maia_core.context import Context
 from maia_core.errors import RecordError, UsageError
@@ -35,13 +35,13 @@ def changed(folder: Path, **config) -> None:
 
 def test_what_this_machine_wrote_goes_on(begun):
     reader = RunReader(begun)
-    seal.check(reader.manifest.config, reader.manifest.seal, begun, trusted=False)
+    signature.check_signature(reader.manifest.config, reader.manifest.seal, begun, trusted=False)
 
 
 def test_settings_are_sealed_as_the_record_holds_them(monkeypatch):
     """The record holds no secrets."""
     monkeypatch.setenv("ACME_API_KEY", "sk-proj-0123456789abcdef")
-    assert seal.seal({"a": "sk-proj-0123456789abcdef"}) == seal.seal({"a": "[ACME_API_KEY]"})
+    assert signature.sign({"a": "sk-proj-0123456789abcdef"}) == signature.sign({"a": "[ACME_API_KEY]"})
 
 
 @pytest.mark.parametrize("config", [{"sandbox": {"name": "unsafe-inprocess"}}, {"seed": 1}])
@@ -63,13 +63,13 @@ def test_another_machine_s_settings_are_refused_and_can_be_trusted(begun, monkey
 def test_no_seal_is_no_seal_where_no_secret_can_be_kept(monkeypatch, tmp_path):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("MAIA_CACHE", str(tmp_path / "file"))
-    assert seal.seal({}) == ""
+    assert signature.sign({}) == ""
     with pytest.raises(UsageError):
-        seal.check({}, "", tmp_path, trusted=False)
+        signature.check_signature({}, "", tmp_path, trusted=False)
 
 
 def test_the_secret_is_the_user_s_alone(cache):
-    assert seal.seal({"a": 1}) == seal.seal({"a": 1}) != seal.seal({"a": 2})
+    assert signature.sign({"a": 1}) == signature.sign({"a": 1}) != signature.sign({"a": 2})
     assert (cache / "seal").stat().st_mode & 0o077 == 0
 
 

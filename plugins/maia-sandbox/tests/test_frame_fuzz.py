@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from maia_core.sandbox import frames, values
-from maia_core.sandbox.bridge import Bridge
-from maia_core.sandbox.frames import Violation
-from maia_core.testing.sandbox_suite import SuiteHost
 from maia_core.types import ExecutionLimits
+from maia_sandbox import frames, values
+from maia_sandbox.bridge import Bridge
+from maia_sandbox.frames import Violation
+from maia_sandbox.testing.sandbox_suite import SuiteHost
 
 plain = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5)
 tags = st.sampled_from(["i", "r", "t", "d", "f", "s", "x"])

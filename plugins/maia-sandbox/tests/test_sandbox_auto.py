@@ -8,10 +8,10 @@ from maia_core.config import RunConfig
 from maia_core.context import Context
 from maia_core.errors import SandboxError
 from maia_core.registry import Registry
-from maia_core.sandbox import lockdown
-from maia_core.sandbox.auto import auto
-from maia_core.sandbox.process import ProcessSandbox
-from maia_core.testing.trial import SuiteHost
+from maia_sandbox import lockdown
+from maia_sandbox.auto import auto
+from maia_sandbox.process import ProcessSandbox
+from maia_sandbox.testing.trial import SuiteHost
 
 
 @pytest.fixture

@@ -7,11 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from maia_core.errors import MendableError, SandboxError
-from maia_core.protocols import Host
-from maia_core.sandbox import frames, values
-from maia_core.sandbox.frames import Violation
-from maia_core.types import ExecutionLimits, Image, SystemRef
+from maia_core.plugin import ExecutionLimits, Host, Image, MendableError, SandboxError, SystemRef
+from maia_sandbox import frames, values
+from maia_sandbox.frames import Violation
 
 ERROR_CHARS = 40_000
 """Longest traceback that a worker may send."""

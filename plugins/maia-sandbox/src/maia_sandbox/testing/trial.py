@@ -10,10 +10,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from maia_core.errors import RunError, ToolError
-from maia_core.protocols import Sandbox
-from maia_core.testing.hostile import ESCAPED, Hostile
-from maia_core.types import Execution, ExecutionLimits, Image
+from maia_core.plugin import Execution, ExecutionLimits, Image, RunError, Sandbox, ToolError
+from maia_sandbox.testing.hostile import ESCAPED, Hostile
 
 LIMITS = ExecutionLimits(seconds=0.5, memory_mb=512, output_chars=100_000, host_calls=200, live_images=100)
 """Of a sandbox on trial: small, so that a trial is quick. Give them to the sandbox by its context."""

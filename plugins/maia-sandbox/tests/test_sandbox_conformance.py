@@ -2,8 +2,8 @@
 
 import pytest
 
-from maia_core.sandbox.process import ProcessSandbox
-from maia_core.testing.sandbox_suite import SandboxSuite
+from maia_sandbox.process import ProcessSandbox
+from maia_sandbox.testing.sandbox_suite import SandboxSuite
 
 
 @pytest.fixture(scope="module")

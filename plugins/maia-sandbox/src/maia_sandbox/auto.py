@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from maia_core.config import PluginConfig
-from maia_core.context import Context
-from maia_core.errors import SandboxError
-from maia_core.protocols import Sandbox
-from maia_core.sandbox import lockdown
-from maia_core.sandbox.process import ProcessSandbox
+from maia_core.plugin import PluginConfig, RunContext, Sandbox, SandboxError
+from maia_sandbox import lockdown
+from maia_sandbox.process import ProcessSandbox
 
 
-def auto(config: PluginConfig, context: Context) -> Sandbox:
+def auto(config: PluginConfig, context: RunContext) -> Sandbox:
     """Makes a `process` sandbox, else one of the plugin `monty` where it is installed.
 
     Raises:

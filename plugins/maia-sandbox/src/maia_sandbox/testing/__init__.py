@@ -1,0 +1,1 @@
+"""What authors of sandboxes test theirs with: the conformance suite and the hostile programs."""
