@@ -22,7 +22,18 @@ from maia_core.config import PluginConfig
 from maia_core.registry import Plugin, installed
 
 LIGHT = frozenset(
-    {"annotated_types", "click", "maia_core", "numpy", "packaging", "PIL", "pluggy", "pydantic", "pydantic_core"}
+    {
+        "annotated_types",
+        "click",
+        "lazy_loader",
+        "maia_core",
+        "numpy",
+        "packaging",
+        "PIL",
+        "pluggy",
+        "pydantic",
+        "pydantic_core",
+    }
 ) | {"typing_extensions", "typing_inspection"}
 """What an entry-point module may import beside the standard library and its own package: core's own requirements."""
 

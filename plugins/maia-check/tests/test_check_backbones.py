@@ -10,7 +10,7 @@ import pytest
 PLUGIN = '''
 from maia_core.config import PluginConfig
 from maia_core.errors import BackboneError
-from maia_core.types import BackboneInfo, ModelSheet, Reply, Usage
+from maia_core.types import BackboneInfo, ModelOption, Reply, Usage
 
 PROGRAM = """[CODE]:
 ```python
@@ -42,7 +42,7 @@ class Toy:
     @staticmethod
     def models():
         info = BackboneInfo(name="toy", max_images=20, context_tokens=128_000)
-        return [ModelSheet(model="toy-1", key="TOY_API_KEY", ready=False, info=info, input_price=2.5)]
+        return [ModelOption(model="toy-1", key="TOY_API_KEY", ready=False, info=info, input_price=2.5)]
 '''
 
 

@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from maia_check.sandboxes import sandbox
 from maia_core import registry
 from maia_core.errors import UsageError
-from maia_core.testing import hostile
+from maia_sandbox.testing import hostile
 from maia_core.types import Execution
 from maia_sandbox.testing.hostile import Hostile
 from maia_sandbox.testing.trial import SuiteHost
@@ -95,7 +95,7 @@ def test_hostile_programs_are_never_run_unconfined(few, monkeypatch):
 
 def test_the_verdict_does_not_rest_on_assertions_or_pytest():
     program = (
-        "import sys; from maia_core.testing import hostile; from maia_check.sandboxes import sandbox\n"
+        "import sys; from maia_sandbox.testing import hostile; from maia_check.sandboxes import sandbox\n"
         "hostile.programs = lambda: iter([hostile.Hostile('x', 'y', 'print(\"ESCAPED\")')])\n"
         "print(sandbox.main(['process', '--hostile'], standalone_mode=False), 'pytest' in sys.modules)"
     )

@@ -220,7 +220,7 @@ class Manifest(Data):
     settings: dict[str, JsonValue]
     versions: list[dict[str, str]] = Field(min_length=1)
     """Of Python and every plugin's distribution; another entry for each change while the evaluation went on."""
-    sign: str = ""
+    seal: str = ""
     """Says that `settings` were written on this machine, see `maia_core.signature`."""
 
 
