@@ -10,8 +10,8 @@ from click.testing import CliRunner
 from maia_check.sandboxes import sandbox
 from maia_core import registry
 from maia_core.errors import UsageError
-from maia_sandbox.testing import hostile
 from maia_core.types import Execution
+from maia_sandbox.testing import hostile
 from maia_sandbox.testing.hostile import Hostile
 from maia_sandbox.testing.trial import SuiteHost
 
