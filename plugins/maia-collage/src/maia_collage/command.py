@@ -39,7 +39,7 @@ def info() -> None:
 
 @collage.command()
 def prompts() -> None:
-    """Print prompts for `maia check generator`: the things of which the pack has several cut-outs.
+    """Print prompts for `maia eval generator`: the things of which the pack has several cut-outs.
 
     Of these a describer can know other cut-outs than are drawn. Of all others it knows the very cut-out.
     """

@@ -14,6 +14,7 @@ SUBCOMMANDS = {
     "synthetic": "maia_eval.commands:synthetic",
     "set-choice": "maia_eval.choosing:set_choice",
     "ablate": "maia_eval.ablate:command",
+    "generator": "maia_eval.generators:generator",
     "forms": "maia_eval.forms:forms",
     "answers": "maia_eval.forms:answers",
     "report": "maia_eval.report:report",

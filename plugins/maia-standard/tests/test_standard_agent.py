@@ -6,22 +6,22 @@ import re
 
 import pytest
 
-from maia_baselines.agent import Agent, folder_name
-from maia_core.errors import UsageError
-from maia_core.record import RunReader
-from maia_core.testing.fakes import FAKE_RUN, FakeSystem, ScriptedBackbone
+from maia_core.plugin import Context, PluginRef, RunConfig, RunReader, UsageError
+from maia_core.testing.fakes import FAKE_RUN, FakeSystem, ScriptedBackbone, fake_parts
 from maia_sandbox.testing.inprocess import InProcessSandbox
+from maia_standard.agent import Agent, folder_name
 
 
 @pytest.fixture
-def agent(world, tmp_path):
+def agent(tmp_path):
     """Makes an agent with a scripted backbone: returns it, its context and the backbone."""
 
     def made(script=FAKE_RUN, answer="final", **config):
-        context = world(runs=str(tmp_path / "runs"), **config)
         backbone = ScriptedBackbone(list(script))
-        context._parts["backbone"] = backbone
-        context._parts["sandbox"] = InProcessSandbox(None, context)
+        parts = {**fake_parts(), "backbone": backbone, "sandbox": InProcessSandbox(None, Context())}
+        system = PluginRef(name="discs:colours:red")
+        run_config = RunConfig(system=system, runs=str(tmp_path / "runs"), **config)
+        context = Context(run_config, parts=parts, cache=tmp_path / "cache")
         return Agent(Agent.Config(answer=answer), context), context, backbone
 
     return made

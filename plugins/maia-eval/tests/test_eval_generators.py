@@ -1,4 +1,4 @@
-"""`maia check generator`: what counts as there, how it is counted, and the command as a user runs it."""
+"""`maia eval generator`: what counts as there, how it is counted, and the command as a user runs it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,11 @@ from typing import Any
 
 import pytest
 
-from maia_check.faithful import (
+from maia_core.context import Context
+from maia_core.errors import ToolError, UsageError
+from maia_core.testing.fakes import FakeDescriber, FakeDetector, FakeGenerator, disc
+from maia_core.types import GeneratedImages, Image
+from maia_eval.faithful import (
     KINDS,
     Case,
     DescriberJudge,
@@ -26,12 +30,8 @@ from maia_check.faithful import (
     rates,
     says,
 )
-from maia_check.generators import generator
-from maia_check.page import page
-from maia_core.context import Context
-from maia_core.errors import ToolError, UsageError
-from maia_core.testing.fakes import FakeDescriber, FakeDetector, FakeGenerator, disc
-from maia_core.types import GeneratedImages, Image
+from maia_eval.faithful_page import page
+from maia_eval.generators import generator
 
 COLOURS = ["red", "blue", "green", "yellow"]
 WANTED = [Wanted(prompt=f"a {name} disc", kind="colour", words=(name,), query=name) for name in COLOURS]
@@ -292,7 +292,7 @@ def maia(tmp_path: Path) -> Callable[..., Any]:
 
     def run(*arguments: str) -> Any:
         environment = os.environ | {"PYTHONPATH": str(tmp_path), "MAIA_CACHE": str(tmp_path / "cache")}
-        command = [sys.executable, "-c", "from maia_core.cli import main; main()", "check", "generator", *arguments]
+        command = [sys.executable, "-c", "from maia_core.cli import main; main()", "eval", "generator", *arguments]
         return subprocess.run(command, capture_output=True, text=True, env=environment, cwd=tmp_path, timeout=60)
 
     return run

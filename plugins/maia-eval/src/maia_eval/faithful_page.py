@@ -7,7 +7,7 @@ import io
 from collections.abc import Sequence
 from html import escape
 
-from maia_check.faithful import KINDS, Case
+from maia_eval.faithful import KINDS, Case
 
 SIDE = 192
 """Longer side of a shown image in pixels."""

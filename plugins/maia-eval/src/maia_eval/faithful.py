@@ -71,7 +71,7 @@ def prompts(file: Path | None = None) -> list[Wanted]:
         UsageError: the file cannot be read, or an entry is not what it should be; names it.
     """
     if file is None:
-        text = (resources.files("maia_check") / "data" / "prompts.json").read_text(encoding="utf-8")
+        text = (resources.files("maia_eval") / "data" / "prompts.json").read_text(encoding="utf-8")
     else:
         try:
             text = file.read_text(encoding="utf-8")

@@ -1,4 +1,4 @@
-"""`maia check`: Tells how often a generator shows what its prompts say."""
+"""`maia eval generator`: Measures how often a generator draws what its prompts ask for."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import click
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from maia_check.faithful import Case, Judge, Rate
     from maia_core.plugin import RunConfig, RunContext
+    from maia_eval.faithful import Case, Judge, Rate
 
 SHOWN = 10
 """How many of the images that do not show their content are named."""
@@ -20,12 +20,7 @@ LONGEST = 160
 """Characters of what is said of one of them."""
 
 
-@click.group()
-def check() -> None:
-    """Check a part of a run before it is relied on."""
-
-
-@check.command()
+@click.command()
 @click.argument("name")
 @click.option("--describer", metavar="NAME", help="Who looks at the images [default: the describer of a run].")
 @click.option("--detector", metavar="NAME", help="Who looks at the images: a detector in place of a describer.")
@@ -54,9 +49,9 @@ def generator(
     A describer that sees nothing but the pixels looks at the images, or a detector. How often it sees in an image what
     only another prompt asks for tells how far it can be believed.
     """
-    from maia_check.faithful import check as run
-    from maia_check.faithful import prompts
     from maia_core.plugin import Context, UsageError, write_atomically
+    from maia_eval.faithful import check as run
+    from maia_eval.faithful import prompts
 
     if describer and detector:
         raise UsageError("one of them looks at the images: leave out --describer or --detector")
@@ -73,7 +68,7 @@ def generator(
     table = _table(cases)
     for line in _rows(cases) if as_json else [table, *_missing(cases)]:
         click.echo(line)
-    from maia_check.page import page
+    from maia_eval.faithful_page import page
 
     place = out or Path(f"check-{name.partition('@')[0]}.html")
     write_atomically(place, page(f"{name}, judged by {judged_by}", table, cases).encode())
@@ -120,8 +115,8 @@ def _apart(config: RunConfig) -> RunConfig:
 
 def _judge(context: RunContext, detector: str | None, options: dict[str, Any]) -> tuple[Judge, str]:
     """Returns who looks at the images, and what it is called."""
-    from maia_check.faithful import DescriberJudge, DetectorJudge
     from maia_core.plugin import UsageError
+    from maia_eval.faithful import DescriberJudge, DetectorJudge
 
     if detector is None:
         if options:
@@ -137,14 +132,14 @@ def _judge(context: RunContext, detector: str | None, options: dict[str, Any]) -
 
 
 def _groups(cases: Sequence[Case]) -> dict[str, list[Case]]:
-    from maia_check.faithful import KINDS
+    from maia_eval.faithful import KINDS
 
     found = {kind: [case for case in cases if case.wanted.kind == kind] for kind in KINDS}
     return {kind: some for kind, some in found.items() if some} | {"all": list(cases)}
 
 
 def _table(cases: Sequence[Case]) -> str:
-    from maia_check.faithful import rates
+    from maia_eval.faithful import rates
 
     rows = [("", "images", "there", "95 % interval", "seen unasked", "warned of")]
     for kind, some in _groups(cases).items():
@@ -169,7 +164,7 @@ def _table(cases: Sequence[Case]) -> str:
 def _rows(cases: Sequence[Case]) -> list[str]:
     import json
 
-    from maia_check.faithful import rates
+    from maia_eval.faithful import rates
 
     rows = []
     for kind, some in _groups(cases).items():
