@@ -14,7 +14,7 @@ WORKERS ?= 2
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 UNIT ?= efficientnet-lite0:head:303
 
-.PHONY: demo test setup testable pack format lint types unit check bench docs test-isolated clean
+.PHONY: demo test setup testable pack format lint types unit check bench docs site release test-isolated clean
 
 demo: setup pack  ## Explain a unit of a real network offline.
 	$(BIN)/maia run --system $(UNIT)
@@ -68,6 +68,13 @@ bench: testable pack  ## Print the figures, as ratios where possible.
 
 docs: testable  ## Write the pages that show what commands print.
 	$(BIN)/python docs/generate.py
+
+site: testable  ## Build the documentation as web pages in build/site; fails on a broken link.
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet --strict --config-file docs/site/mkdocs.yml
+
+release: testable  ## Build wheels and sdists of all distributions in dist/, check them, and run MAIA from them.
+	$(BIN)/python .ci/versions.py --check
+	$(BIN)/python .ci/release.py
 
 test-isolated: testable  ## Test every distribution in an environment of its own, with what it declares.
 	$(BIN)/python tests/isolated.py $(DISTRIBUTIONS)

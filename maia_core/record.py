@@ -52,7 +52,10 @@ MAX_EVENTS, MAX_VALUES = 200_000, 10_000_000
 """Most events of a journal, and most values in them: a short line may hold many, and each takes a hundred bytes."""
 SHARE = 0.8
 """How much of a journal the results of calls may fill; the rest is for how the run goes on without them, and ends."""
-MANIFEST, JOURNAL, IMAGES = "run.json", "journal.jsonl", "images"
+MANIFEST = "run.json"
+"""File of what a run is made from."""
+JOURNAL = "journal.jsonl"
+IMAGES = "images"
 
 
 class Manifest(Data):
