@@ -1,35 +1,48 @@
-# The list of public names. `maia_core/plugin.py` reads it at run time, type checkers read it before.
+# The list of public names: `plugin.py` reads it at run time, type checkers and the reference read it too.
 
-# What each kind of plugin promises.
-# For commands, explainers and whoever else makes runs.
-from .agent import LAST_CALL as LAST_CALL
-from .agent import OBJECTION as OBJECTION
-from .agent import Session as Session
-from .agent import Turn as Turn
-from .cli import carry_out as carry_out
-from .cli import option_value as option_value
-from .cli import run_options as run_options
-from .cli import runner_options as runner_options
-from .config import CHOICES as CHOICES
+# Protocols: what each kind of plugin promises.
 
-# Options of a plugin, and the configuration of a run.
-from .config import ContextPolicy as ContextPolicy
-from .config import Limits as Limits
-from .config import PluginConfig as PluginConfig
-from .config import PluginRef as PluginRef
-from .config import RunConfig as RunConfig
-from .config import cache_dir as cache_dir
-from .config import load as load
-from .config import validated as validated
-from .context import ONE_RUN as ONE_RUN
-from .context import Context as Context
+# Data that crosses the protocols.
+from .types import BackboneInfo as BackboneInfo
+from .types import CallLimits as CallLimits
+from .types import Check as Check
+from .types import content_id as content_id
+from .types import Data as Data
+from .types import Detection as Detection
+from .types import Evidence as Evidence
+from .types import Execution as Execution
+from .types import ExecutionLimits as ExecutionLimits
+from .types import Exemplar as Exemplar
+from .types import Explanation as Explanation
+from .types import GeneratedImages as GeneratedImages
+from .types import Image as Image
+from .types import ImagePart as ImagePart
+from .types import LayerInfo as LayerInfo
+from .types import Logged as Logged
+from .types import Mask as Mask
+from .types import MASK_DARKENING as MASK_DARKENING
+from .types import Message as Message
+from .types import ModelOption as ModelOption
+from .types import Part as Part
+from .types import Pixels as Pixels
+from .types import Probe as Probe
+from .types import QUANTILES as QUANTILES
+from .types import Reply as Reply
+from .types import SystemRef as SystemRef
+from .types import TextPart as TextPart
+from .types import UnitInfo as UnitInfo
+from .types import UnitStatistics as UnitStatistics
+from .types import Usage as Usage
+from .types import Verdict as Verdict
 
 # Errors: each is one line that names the fix.
 from .errors import BackboneBusy as BackboneBusy
 from .errors import BackboneError as BackboneError
 from .errors import ContextTooLong as ContextTooLong
+from .errors import did_you_mean as did_you_mean
 from .errors import MaiaError as MaiaError
 from .errors import MendableError as MendableError
+from .errors import one_line as one_line
 from .errors import PluginError as PluginError
 from .errors import RecordError as RecordError
 from .errors import ReplyError as ReplyError
@@ -38,18 +51,24 @@ from .errors import SandboxError as SandboxError
 from .errors import ToolError as ToolError
 from .errors import UnreadableImage as UnreadableImage
 from .errors import UsageError as UsageError
-from .errors import did_you_mean as did_you_mean
-from .errors import one_line as one_line
 
-# Small helpers that every plugin would otherwise write.
-from .exemplars import statistics as statistics
-from .files import write_atomically as write_atomically
+# Configuration: options of a plugin and of a run.
+from .config import cache_dir as cache_dir
+from .config import ContextPolicy as ContextPolicy
+from .config import Limits as Limits
+from .config import load as load
+from .config import PluginConfig as PluginConfig
+from .config import PluginRef as PluginRef
+from .config import RunConfig as RunConfig
+from .config import validated as validated
+from .context import Context as Context
+from .context import ONE_RUN as ONE_RUN
 
-# Observers are told what happens in a run.
+# Observers: hooks that every installed one implements.
 from .hookspecs import hookimpl as hookimpl
-from .launch import FinishedRun as FinishedRun
 from .launch import explain as explain
 from .launch import explain_in as explain_in
+from .launch import FinishedRun as FinishedRun
 from .launch import make_session as make_session
 from .launch import resume as resume
 from .observers import Observers as Observers
@@ -73,18 +92,20 @@ from .protocols import RunContext as RunContext
 from .protocols import Runner as Runner
 from .protocols import Sandbox as Sandbox
 from .protocols import System as System
+from .protocols import system_methods as system_methods
 from .protocols import Task as Task
 from .protocols import Tool as Tool
 from .protocols import Verifier as Verifier
-from .protocols import system_methods as system_methods
 
-# Events of a record, and its reader.
-from .record import MANIFEST as MANIFEST
+# Record: events of a run, and their reader.
 from .record import Asked as Asked
 from .record import Event as Event
 from .record import Executed as Executed
+from .record import from_json as from_json
 from .record import HostCall as HostCall
+from .record import images_of as images_of
 from .record import ImageStore as ImageStore
+from .record import MANIFEST as MANIFEST
 from .record import MessageAdded as MessageAdded
 from .record import Noted as Noted
 from .record import ProgramStarted as ProgramStarted
@@ -92,11 +113,9 @@ from .record import Replied as Replied
 from .record import RunOutcome as RunOutcome
 from .record import RunReader as RunReader
 from .record import Verified as Verified
-from .record import from_json as from_json
-from .record import images_of as images_of
-from .registry import Registry as Registry
 from .registry import installed as installed
 from .registry import plugin_config as plugin_config
+from .registry import Registry as Registry
 from .replies import parse_reply as parse_reply
 from .signature import check_signature as check_signature
 from .signature import local_secret as local_secret
@@ -107,35 +126,17 @@ from .text import as_file as as_file
 from .text import printable as printable
 from .text import redacted as redacted
 
-# The data that crosses the protocols.
-from .types import MASK_DARKENING as MASK_DARKENING
-from .types import QUANTILES as QUANTILES
-from .types import BackboneInfo as BackboneInfo
-from .types import CallLimits as CallLimits
-from .types import Check as Check
-from .types import Data as Data
-from .types import Detection as Detection
-from .types import Evidence as Evidence
-from .types import Execution as Execution
-from .types import ExecutionLimits as ExecutionLimits
-from .types import Exemplar as Exemplar
-from .types import Explanation as Explanation
-from .types import GeneratedImages as GeneratedImages
-from .types import Image as Image
-from .types import ImagePart as ImagePart
-from .types import LayerInfo as LayerInfo
-from .types import Logged as Logged
-from .types import Mask as Mask
-from .types import Message as Message
-from .types import ModelOption as ModelOption
-from .types import Part as Part
-from .types import Pixels as Pixels
-from .types import Probe as Probe
-from .types import Reply as Reply
-from .types import SystemRef as SystemRef
-from .types import TextPart as TextPart
-from .types import UnitInfo as UnitInfo
-from .types import UnitStatistics as UnitStatistics
-from .types import Usage as Usage
-from .types import Verdict as Verdict
-from .types import content_id as content_id
+# Runs: for commands, explainers and scripts.
+from .agent import LAST_CALL as LAST_CALL
+from .agent import OBJECTION as OBJECTION
+from .agent import Session as Session
+from .agent import Turn as Turn
+from .cli import carry_out as carry_out
+from .cli import option_value as option_value
+from .cli import run_options as run_options
+from .cli import runner_options as runner_options
+from .config import CHOICES as CHOICES
+
+# Helpers.
+from .exemplars import statistics as statistics
+from .files import write_atomically as write_atomically

@@ -61,7 +61,11 @@ def reference() -> dict[str, str]:
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Adds the generated pages, and rewrites links of the pages of docs/ that lead out of it."""
-    sources = [ROOT / "README.md", *sorted(ROOT.glob("plugins/*/README.md")), *sorted(ROOT.glob("backends/*/README.md"))]
+    sources = [
+        ROOT / "README.md",
+        *sorted(ROOT.glob("plugins/*/README.md")),
+        *sorted(ROOT.glob("backends/*/README.md")),
+    ]
     for source in sources:
         relative = PurePosixPath(source.relative_to(ROOT).as_posix())
         page = home_of(relative)
@@ -88,7 +92,12 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
         if pattern == "reference/*.md":
             return list(reference())
         if pattern == "distributions/*.md":
-            return [f"distributions/{f.parent.name}.md" for f in sorted([*ROOT.glob("plugins/*/README.md"), *ROOT.glob("backends/*/README.md")], key=lambda f: f.parent.name)]
+            return [
+                f"distributions/{f.parent.name}.md"
+                for f in sorted(
+                    [*ROOT.glob("plugins/*/README.md"), *ROOT.glob("backends/*/README.md")], key=lambda f: f.parent.name
+                )
+            ]
         found = sorted((ROOT / "docs").glob(pattern), key=lambda f: (f.name != "index.md", f.name))
         return [f.relative_to(ROOT / "docs").as_posix() for f in found]
 
