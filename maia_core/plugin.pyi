@@ -1,6 +1,29 @@
 # The list of public names: `plugin.py` reads it at run time, type checkers and the reference read it too.
 
 # Protocols: what each kind of plugin promises.
+from .protocols import Backbone as Backbone
+from .protocols import Dataset as Dataset
+from .protocols import Describer as Describer
+from .protocols import Detector as Detector
+from .protocols import ExemplarSource as ExemplarSource
+from .protocols import Explainer as Explainer
+from .protocols import HasExemplars as HasExemplars
+from .protocols import Host as Host
+from .protocols import ImageEditor as ImageEditor
+from .protocols import ImageGenerator as ImageGenerator
+from .protocols import ImageTextSimilarity as ImageTextSimilarity
+from .protocols import Judge as Judge
+from .protocols import LabelledDataset as LabelledDataset
+from .protocols import ListsModels as ListsModels
+from .protocols import Model as Model
+from .protocols import RunContext as RunContext
+from .protocols import Runner as Runner
+from .protocols import Sandbox as Sandbox
+from .protocols import System as System
+from .protocols import system_methods as system_methods
+from .protocols import Task as Task
+from .protocols import Tool as Tool
+from .protocols import Verifier as Verifier
 
 # Data that crosses the protocols.
 from .types import BackboneInfo as BackboneInfo
@@ -54,6 +77,7 @@ from .errors import UsageError as UsageError
 
 # Configuration: options of a plugin and of a run.
 from .config import cache_dir as cache_dir
+from .config import CHOICES as CHOICES
 from .config import ContextPolicy as ContextPolicy
 from .config import Limits as Limits
 from .config import load as load
@@ -61,41 +85,9 @@ from .config import PluginConfig as PluginConfig
 from .config import PluginRef as PluginRef
 from .config import RunConfig as RunConfig
 from .config import validated as validated
-from .context import Context as Context
-from .context import ONE_RUN as ONE_RUN
 
 # Observers: hooks that every installed one implements.
 from .hookspecs import hookimpl as hookimpl
-from .launch import explain as explain
-from .launch import explain_in as explain_in
-from .launch import FinishedRun as FinishedRun
-from .launch import make_session as make_session
-from .launch import resume as resume
-from .observers import Observers as Observers
-from .prompt import render_api as render_api
-from .protocols import Backbone as Backbone
-from .protocols import Dataset as Dataset
-from .protocols import Describer as Describer
-from .protocols import Detector as Detector
-from .protocols import ExemplarSource as ExemplarSource
-from .protocols import Explainer as Explainer
-from .protocols import HasExemplars as HasExemplars
-from .protocols import Host as Host
-from .protocols import ImageEditor as ImageEditor
-from .protocols import ImageGenerator as ImageGenerator
-from .protocols import ImageTextSimilarity as ImageTextSimilarity
-from .protocols import Judge as Judge
-from .protocols import LabelledDataset as LabelledDataset
-from .protocols import ListsModels as ListsModels
-from .protocols import Model as Model
-from .protocols import RunContext as RunContext
-from .protocols import Runner as Runner
-from .protocols import Sandbox as Sandbox
-from .protocols import System as System
-from .protocols import system_methods as system_methods
-from .protocols import Task as Task
-from .protocols import Tool as Tool
-from .protocols import Verifier as Verifier
 
 # Record: events of a run, and their reader.
 from .record import Asked as Asked
@@ -113,18 +105,6 @@ from .record import Replied as Replied
 from .record import RunOutcome as RunOutcome
 from .record import RunReader as RunReader
 from .record import Verified as Verified
-from .registry import installed as installed
-from .registry import plugin_config as plugin_config
-from .registry import Registry as Registry
-from .replies import parse_reply as parse_reply
-from .signature import check_signature as check_signature
-from .signature import local_secret as local_secret
-from .signature import sign as sign
-from .splits import option_values as option_values
-from .splits import with_option as with_option
-from .text import as_file as as_file
-from .text import printable as printable
-from .text import redacted as redacted
 
 # Runs: for commands, explainers and scripts.
 from .agent import LAST_CALL as LAST_CALL
@@ -135,8 +115,28 @@ from .cli import carry_out as carry_out
 from .cli import option_value as option_value
 from .cli import run_options as run_options
 from .cli import runner_options as runner_options
-from .config import CHOICES as CHOICES
+from .context import Context as Context
+from .context import ONE_RUN as ONE_RUN
+from .launch import explain as explain
+from .launch import explain_in as explain_in
+from .launch import FinishedRun as FinishedRun
+from .launch import make_session as make_session
+from .launch import resume as resume
+from .observers import Observers as Observers
+from .prompt import render_api as render_api
+from .registry import installed as installed
+from .registry import plugin_config as plugin_config
+from .registry import Registry as Registry
+from .replies import parse_reply as parse_reply
 
 # Helpers.
 from .exemplars import statistics as statistics
 from .files import write_atomically as write_atomically
+from .signature import check_signature as check_signature
+from .signature import local_secret as local_secret
+from .signature import sign as sign
+from .splits import option_values as option_values
+from .splits import with_option as with_option
+from .text import as_file as as_file
+from .text import printable as printable
+from .text import redacted as redacted
