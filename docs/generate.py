@@ -1,4 +1,4 @@
-"""Writes the pages of the docs that show what commands print, so that they cannot drift from the code.
+"""Writes the pages that show what commands print, and the core's list of known plugins, so that none can drift.
 
 python docs/generate.py            # writes them
 python docs/generate.py --check    # exits 1 and names the pages that are out of date
@@ -6,15 +6,18 @@ python docs/generate.py --check    # exits 1 and names the pages that are out of
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
 import click
 
 from maia_core.cli import maia
+from maia_core.kinds import KINDS
 
 DOCS = Path(__file__).resolve().parent
 MAIA = [sys.executable, "-c", "from maia_core.cli import main; main()"]
@@ -55,7 +58,19 @@ def plugins() -> str:
     return "\n".join(page) + "\n"
 
 
-PAGES = {"use/commands.md": commands, "use/plugins.md": plugins}
+def known_plugins() -> str:
+    """The plugins that each distribution of this repository brings, by kind: `maia` names the one to install."""
+    known = {}
+    for file in sorted(DOCS.parent.glob("*/*/pyproject.toml")):
+        project = tomllib.loads(file.read_text(encoding="utf-8"))["project"]
+        groups = project.get("entry-points", {})
+        kinds = {kind.name: sorted(groups[kind.group]) for kind in KINDS.values() if kind.group in groups}
+        if kinds:
+            known[project["name"]] = kinds
+    return json.dumps(known, indent=1) + "\n"
+
+
+PAGES = {"use/commands.md": commands, "use/plugins.md": plugins, "../maia_core/known_plugins.json": known_plugins}
 
 
 def main() -> int:

@@ -4,3 +4,6 @@ Read `maia_core.protocols` first, then `maia_core.agent`: together they are the 
 """
 
 __version__ = "0.1.0"
+
+API = 1
+"""Number of the plugin API: it rises with every change that could break a plugin (see the changelog)."""

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from maia_core.errors import UsageError, did_you_mean
+from maia_core.kinds import KINDS
 from maia_core.types import Data, ExecutionLimits
 
 CONFIG_FILE = "maia.toml"
@@ -157,25 +158,22 @@ def _set(data: dict[str, Any], key: str, value: Any) -> None:
         if isinstance(child, str):
             child = {"name": child}
         elif child is not None and not isinstance(child, dict):
-            raise UsageError(f"'{key}' cannot be set: '{parent}' is no table")
-        elif child is None and parent in CHOICES:
-            child = {"name": CHOICES[parent]}
+            raise UsageError(f"cannot set '{key}': '{parent}' is not a table")
+        elif child is None and _names_plugin(parent):
+            default = RunConfig.model_fields[parent].default
+            child = {"name": default.name if default else None}
         data[parent] = child = dict(child or {})
         data = child
     old = data.get(last)
-    if isinstance(old, dict) and last in CHOICES and isinstance(value, str) and not parents:
+    if isinstance(old, dict) and _names_plugin(last) and isinstance(value, str) and not parents:
         # The options of another plugin (or of another model, for a system) are not those of the one that is chosen now.
         same = str(old.get("name", value)).partition(":")[0] == value.partition(":")[0]
         value = {**(old if same else {}), "name": value}
     data[last] = value
 
 
-CHOICES: dict[str, str | None] = {
-    key: field.default.name if isinstance(field.default, PluginRef) else None
-    for key, field in RunConfig.model_fields.items()
-    if isinstance(field.default, PluginRef) or key == "system"
-}
-"""The keys of a configuration that choose one plugin, with the default's name."""
+def _names_plugin(key: str) -> bool:
+    return key in KINDS and KINDS[key].has_option
 
 
 def validated(model: type[M], data: Mapping[str, Any], where: str, overridden: Container[str] = ()) -> M:

@@ -10,18 +10,15 @@ from weakref import WeakSet
 
 from pydantic import JsonValue
 
-from maia_core.config import CHOICES, PluginRef, RunConfig, cache_dir
-from maia_core.errors import PluginError, RunError, ToolError, UsageError, did_you_mean
+from maia_core.config import PluginRef, RunConfig, cache_dir
+from maia_core.errors import RunError, ToolError, UsageError
+from maia_core.kinds import KINDS
 from maia_core.record import ImageStore
 from maia_core.types import Image, ImagePart, Logged, TextPart, UnitStatistics, Usage, as_part, content_id
 
 if TYPE_CHECKING:
     from maia_core.protocols import Dataset, Describer, ExemplarSource, ImageEditor, ImageGenerator, Model, System
     from maia_core.registry import Registry
-
-
-ONE_RUN = ("system", "backbone", "task", "sandbox")
-"""Kinds of parts that are made anew for every run."""
 
 
 class Context:
@@ -84,9 +81,9 @@ class Context:
         """Begins the run of another unit; models, data set and engines are kept, all that belongs to one run is not."""
         with self._lock:
             self.config = self.config.model_copy(update={"system": system})
-            self._parts = {
-                key: part for key, part in self._parts.items() if key not in ONE_RUN and not key.startswith("tool/")
-            }
+            own = {kind.name for kind in KINDS.values() if kind.scope == "run"}
+            kept = {key: part for key, part in self._parts.items() if key not in own and not key.startswith("tool/")}
+            self._parts = kept
             self._begin()
 
     # The run's parts, typed.
@@ -132,7 +129,7 @@ class Context:
             if kind not in self._parts:
                 choice = getattr(self.config, kind, None)
                 if choice is None:
-                    if kind not in CHOICES:
+                    if kind not in KINDS or not KINDS[kind].has_option:
                         raise UsageError(f"a run has no {kind} of its own; build one by name with context.build")
                     example = "MODEL:LAYER:UNIT" if kind == "system" else "NAME"
                     raise UsageError(f"no {kind} is chosen; pass --{kind} {example} or set '{kind}' in maia.toml")
@@ -180,9 +177,7 @@ class Context:
         if self.registry.find("model", plugin) is not None:
             return True
         if self.registry.find("system", plugin) is None:
-            known = [p.name for part in ("model", "system") for p in self.registry.of_kind(part)]
-            hint = did_you_mean(plugin, known) or f" Installed: {', '.join(known) or 'none'}."
-            raise PluginError(f"there is no model or system '{plugin}'.{hint}")
+            raise self.registry.missing(plugin, "model", "system")
         return False
 
     def exemplar_source(self, system: System) -> ExemplarSource:

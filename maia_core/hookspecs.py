@@ -20,6 +20,11 @@ hookimpl = pluggy.HookimplMarker("maia")
 
 
 @hookspec
+def process_started() -> None:
+    """A command that computes begins in a process of MAIA's own, so an observer may tune the process as a whole."""
+
+
+@hookspec
 def run_started(session: Session) -> None:
     """A run begins or goes on after a resume; nothing has been asked yet."""
 

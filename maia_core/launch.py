@@ -5,18 +5,18 @@ from __future__ import annotations
 import platform
 import re
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from importlib import metadata
 from pathlib import Path
 
 from maia_core.agent import Session, run
-from maia_core.config import PluginRef, RunConfig, validated
+from maia_core.config import RunConfig, validated
 from maia_core.context import Context
-from maia_core.errors import MaiaError, RecordError, RunError, one_line
+from maia_core.errors import RecordError
+from maia_core.kinds import KINDS
 from maia_core.observers import Observers
-from maia_core.protocols import Backbone, Runner
+from maia_core.protocols import Backbone
 from maia_core.record import MANIFEST, Event, Manifest, RunOutcome, RunReader, RunWriter, new_run_id
 from maia_core.registry import Registry
 from maia_core.replay import Journal
@@ -26,8 +26,6 @@ from maia_core.types import content_id
 
 ENDED = ("answered", "stopped")
 """How a run ends for good; others can go on."""
-
-PARTS = ("system", "dataset", "generator", "editor", "describer")
 
 
 @dataclass(frozen=True)
@@ -87,65 +85,6 @@ def resume(
     return _go_on(context, reader, observers)
 
 
-def sweep(
-    config: RunConfig,
-    units: Iterable[str],
-    out: Path,
-    *,
-    runner: Runner | None = None,
-    observers: Iterable[object] = (),
-    registry: Registry | None = None,
-) -> Iterator[tuple[str, FinishedRun | MaiaError]]:
-    """Explains several units, with one copy of model, data set and engines in every process.
-
-    A run that fails does not end the sweep. The same sweep again skips the units that have ended and goes on with those
-    that have not.
-
-    Args:
-        config: What to run, but for the unit.
-        units: References such as `MODEL:LAYER:UNIT`.
-        out: Folder in which every unit gets its run folder.
-        runner: Spreads the units over workers; this process takes one after another where it is None.
-        observers: As for `explain`; not told of runs in other processes.
-        registry: As for `explain`; other processes use what is installed.
-
-    Yields:
-        Each unit once, in order, and its run or why there is none.
-    """
-    units = list(dict.fromkeys(units))
-    each = _Each(config, out, tuple(observers), registry)
-    yield from zip(units, runner.map(each, units) if runner else map(each, units), strict=True)
-
-
-class _Each:
-    """Explains units one after another; what a runner sends to a worker, which makes its own parts when it begins."""
-
-    def __init__(
-        self, config: RunConfig, out: Path, observers: tuple[object, ...] = (), registry: Registry | None = None
-    ) -> None:
-        self._config = config
-        self._out = out
-        self._observers = observers
-        self._registry = registry
-
-    def __reduce__(self) -> tuple[type[_Each], tuple[RunConfig, Path]]:
-        return _Each, (self._config, self._out)
-
-    @cached_property
-    def _context(self) -> Context:
-        return Context(self._config, self._registry)
-
-    def __call__(self, unit: str) -> FinishedRun | MaiaError:
-        system = self._config.system
-        self._context.restart(PluginRef(name=unit, **(system.options if system else {})))
-        try:
-            return explain_in(self._context, self._out / _slug(unit), observers=self._observers)
-        except MaiaError as error:
-            return error
-        except Exception as error:
-            return RunError(one_line(error))
-
-
 def explain_in(context: Context, folder: Path, *, observers: Iterable[object] = ()) -> FinishedRun:
     """Explains the unit of a context that may be shared by many runs (`Context.restart` goes to the next unit).
 
@@ -171,7 +110,7 @@ def explain_in(context: Context, folder: Path, *, observers: Iterable[object] = 
 def _begin(context: Context, out: Path | None, observers: Iterable[object]) -> FinishedRun:
     backbone = _build(context)
     run_id = new_run_id()
-    folder = out or Path(context.config.runs) / f"{run_id}-{_slug(context.system.info.ref)}"
+    folder = out or Path(context.config.runs) / f"{run_id}-{folder_name(context.system.info.ref)}"
     writer = RunWriter.create(folder, _manifest(run_id, context))
     return _drive(context, backbone, writer, (), observers)
 
@@ -193,16 +132,17 @@ def _go_on(context: Context, reader: RunReader, observers: Iterable[object]) -> 
     return _drive(context, backbone, writer, reader.events, observers)
 
 
-def _slug(ref: str) -> str:
-    """Returns a unit's reference as the name of a folder; what the name cannot hold is told apart by a hash."""
+def folder_name(ref: str) -> str:
+    """Returns the name of a unit's run folder: its reference, and a hash where a folder's name cannot hold it."""
     name = re.sub(r"[^A-Za-z0-9.:]+", "-", ref)[:80]
     return name.replace(":", "-") + ("" if name == ref else f"-{content_id(ref.encode())[:8]}")
 
 
 def _build(context: Context) -> Backbone:
-    """Builds all parts before the first question, so that what is missing is said now and not after paid turns."""
-    for kind in PARTS:
-        context.part(kind)
+    """Builds the parts before the first question, so that a missing one costs no paid turn."""
+    for kind in KINDS.values():
+        if kind.early:
+            context.part(kind.name)
     backbone: Backbone = context.part("backbone")
     return backbone
 

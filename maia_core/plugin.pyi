@@ -77,7 +77,6 @@ from .errors import UsageError as UsageError
 
 # Configuration: options of a plugin and of a run.
 from .config import cache_dir as cache_dir
-from .config import CHOICES as CHOICES
 from .config import ContextPolicy as ContextPolicy
 from .config import Limits as Limits
 from .config import load as load
@@ -111,17 +110,21 @@ from .agent import LAST_CALL as LAST_CALL
 from .agent import OBJECTION as OBJECTION
 from .agent import Session as Session
 from .agent import Turn as Turn
-from .cli import carry_out as carry_out
-from .cli import option_value as option_value
-from .cli import run_options as run_options
-from .cli import runner_options as runner_options
+from .cli_options import option_value as option_value
+from .cli_options import process_started as process_started
+from .cli_options import result_options as result_options
+from .cli_options import run_options as run_options
+from .cli_options import without_option as without_option
+from .cli_run import run_and_print as run_and_print
 from .context import Context as Context
-from .context import ONE_RUN as ONE_RUN
 from .launch import explain as explain
 from .launch import explain_in as explain_in
+from .kinds import KINDS as KINDS
 from .launch import FinishedRun as FinishedRun
+from .launch import folder_name as folder_name
 from .launch import make_session as make_session
 from .launch import resume as resume
+from .progress import Progress as Progress
 from .observers import Observers as Observers
 from .prompt import render_api as render_api
 from .registry import installed as installed

@@ -1,7 +1,7 @@
 """The whole plugin API on one page: what each kind of plugin promises.
 
-Exactly one of a kind is chosen by name: an entry point. Its group is `maia.<kind>s` (all in
-`maia_core.registry.GROUPS`), its value a factory that is called as `factory(config, context)`:
+A plugin that is chosen by name is an entry point, in the group that the table `maia_core.kinds.KINDS` gives its kind.
+The value is a factory, called as `factory(config, context)`:
 
 * `config` is an instance of the factory's nested `Config` (a `maia_core.config.PluginConfig`); without one the plugin
   has no options;

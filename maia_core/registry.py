@@ -2,36 +2,30 @@
 
 from __future__ import annotations
 
-import ast
+import copy
 import functools
 import importlib.util
 import re
-import tokenize
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Container, Iterable, Iterator, Mapping
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from maia_core import __version__
+from maia_core import API, __version__
 from maia_core.errors import MaiaError, PluginError, did_you_mean, one_line
+from maia_core.kinds import KINDS, distribution_of
 
 if TYPE_CHECKING:
-    from maia_core.context import Context
+    from maia_core.protocols import RunContext
 
-KINDS = (
-    *("model", "system", "tool", "generator", "editor", "describer", "dataset", "detector", "backbone", "task"),
-    *("explainer", "judge", "similarity", "verifier", "sandbox", "runner", "command", "observer"),
-)
-GROUPS = {"maia." + re.sub(r"y$", "ie", re.sub(r"x$", "xe", kind)) + "s": kind for kind in KINDS}
-"""Entry-point group to kind of plugin."""
-
+_KIND_OF = {kind.group: kind.name for kind in KINDS.values()}
 _NAME = re.compile(r"[\w.@/-]+")
+_DOCSTRING = re.compile(r'''(?:\s|#[^\n]*\n)*[rR]?("""|\'{3}|"|\')\s*([^\n]+?)\s*(?:\1|\n)''')
+"""The first line of the docstring that a module begins with."""
 _CORE = re.compile(r"maia[-_.]core(?![\w.-])", re.IGNORECASE)
 
 
-@dataclass(frozen=True)
-class Plugin:
+class Plugin(NamedTuple):
     """One entry point, as its distribution's metadata describes it."""
 
     kind: str
@@ -39,7 +33,7 @@ class Plugin:
     distribution: str
     version: str
     summary: str
-    entry_point: metadata.EntryPoint = field(repr=False)
+    entry_point: metadata.EntryPoint
     requires_core: str = ""
     """The distribution's requirement on maia-core, as written; empty if it has none."""
 
@@ -49,35 +43,46 @@ class Plugin:
         return f"{self.distribution} {self.version}"
 
     @property
+    def label(self) -> str:
+        """Kind, name and origin, for messages."""
+        return f"{self.kind} '{self.name}' ({self.origin})"
+
+    @property
     def skew(self) -> str:
-        """Why this core is not the one that the plugin was made for; empty if it is."""
+        """Why the plugin does not fit this core, and which of them to upgrade; empty if it fits."""
         if not self.requires_core:
             return ""
         from packaging.requirements import InvalidRequirement, Requirement
+        from packaging.version import Version
 
         try:
-            fits = Requirement(self.requires_core).specifier.contains(__version__, prereleases=True)
+            specifiers = Requirement(self.requires_core).specifier
         except InvalidRequirement:
-            return f"{self.origin} has an unreadable requirement: {self.requires_core}"
-        return "" if fits else f"{self.origin} needs {self.requires_core}, this is {__version__}"
+            return f"{self.origin} has an unreadable requirement: {self.requires_core}; reinstall it"
+        failed = [each for each in specifiers if not each.contains(__version__, prereleases=True)]
+        if not failed:
+            return ""
+        newer = any(Version(each.version.removesuffix(".*")) > Version(__version__) for each in failed)
+        upgrade = "maia-core" if newer else self.distribution
+        return (
+            f"{self.origin} needs {self.requires_core}, this is {__version__} (plugin API {API}); "
+            f"upgrade {upgrade}: pip install --upgrade {upgrade}"
+        )
 
     @property
     def about(self) -> str:
-        """What the module's docstring says first, read without importing it; the distribution's summary without one."""
+        """The first line of the module's docstring, read without importing it; or else the distribution's summary."""
         try:
             package, *inner = self.entry_point.module.split(".")
             spec = importlib.util.find_spec(package)
             folder = next(iter((spec and spec.submodule_search_locations) or ()), None)
             if folder is None:
                 return self.summary
-            with tokenize.open(Path(folder).joinpath(*inner).with_suffix(".py")) as file:
-                # Of a file's tokens only the first that is no comment: parsing all would be felt in `maia --help`.
-                tokens = tokenize.generate_tokens(file.readline)
-                first = next(token for token in tokens if token.type not in (tokenize.COMMENT, tokenize.NL))
-            text = str(ast.literal_eval(first.string)) if first.type == tokenize.STRING else ""
-        except (AttributeError, ImportError, OSError, SyntaxError, ValueError, tokenize.TokenError):
-            text = ""
-        return text.strip().partition("\n")[0] or self.summary
+            with Path(folder).joinpath(*inner).with_suffix(".py").open(encoding="utf-8") as file:
+                docstring = _DOCSTRING.match(file.read(2000))
+        except (AttributeError, ImportError, OSError, ValueError):
+            return self.summary
+        return docstring[2] if docstring else self.summary
 
     def load(self) -> Any:
         """Imports the plugin and returns its factory.
@@ -86,26 +91,30 @@ class Plugin:
             PluginError: made for another core, or its import fails; names the distribution, version and cause.
         """
         if self.skew:
-            raise PluginError(f"{self.kind} '{self.name}': {self.skew}; upgrade one of them")
+            raise PluginError(f"{self.kind} '{self.name}': {self.skew}")
         try:
             return self.entry_point.load()
         except (Exception, SystemExit) as error:
-            mend = (
-                "reinstall it (pip install) if it was edited"
-                if isinstance(error, AttributeError)
-                else "mend or uninstall it"
-            )
             raise PluginError(
-                f"{self.kind} '{self.name}' of {self.origin} cannot be loaded: {one_line(error)}; {mend}"
+                f"{self.kind} '{self.name}' of {self.origin} cannot be loaded: {self._cause(error)}"
             ) from error
 
+    def _cause(self, error: BaseException) -> str:
+        if isinstance(error, ImportError) and (error.name or "").startswith("maia_core"):
+            from maia_core.layout import private_imports
 
-@dataclass(frozen=True)
-class Problem:
-    """Something that `maia plugins doctor` names."""
+            private = private_imports(self.entry_point.module)
+            return private[0] if private else f"{one_line(error)}; upgrade {self.distribution} or maia-core"
+        reinstall = isinstance(error, AttributeError)
+        return f"{one_line(error)}; {'reinstall it, if its source was edited' if reinstall else 'fix or uninstall it'}"
+
+
+class Problem(NamedTuple):
+    """A line of `maia plugins doctor`: a fault, or with `warning` something that works today and may not tomorrow."""
 
     plugin: str
     cause: str
+    warning: bool = False
 
 
 class Registry:
@@ -113,13 +122,22 @@ class Registry:
 
     def __init__(self, distributions: Iterable[metadata.Distribution] | None = None) -> None:
         """Reads the metadata of `distributions`, or of everything that is installed; imports nothing."""
-        found = sorted(
+        order = list(KINDS)
+        plugins = sorted(
             _scan(metadata.distributions() if distributions is None else distributions),
-            key=lambda p: (KINDS.index(p.kind), p.name, p.distribution),
+            key=lambda p: (order.index(p.kind), p.name, p.distribution),
         )
-        # Names are printed in many places: none may hold what a terminal obeys.
-        self.plugins = [plugin for plugin in found if _NAME.fullmatch(plugin.name)]
-        self._misnamed = [plugin for plugin in found if not _NAME.fullmatch(plugin.name)]
+        # Names are printed in many places: none may hold characters that a terminal obeys.
+        self.plugins = [plugin for plugin in plugins if _NAME.fullmatch(plugin.name)]
+        self._misnamed = [plugin for plugin in plugins if not _NAME.fullmatch(plugin.name)]
+
+    def without_observers(self, names: Container[str]) -> Registry:
+        """Returns a registry with the same plugins, but for observers of these names."""
+        if not names:
+            return self
+        left = copy.copy(self)
+        left.plugins = [p for p in self.plugins if p.kind != "observer" or p.name not in names]
+        return left
 
     def of_kind(self, kind: str) -> list[Plugin]:
         """Returns the plugins of a kind, sorted by name."""
@@ -144,18 +162,25 @@ class Registry:
         """Like `find`.
 
         Raises:
-            PluginError: there is no such plugin; names the nearest, or what is installed.
+            PluginError: there is no such plugin; names the distribution to install, the nearest name, or all names.
         """
         plugin = self.find(kind, name)
-        if plugin is not None:
-            return plugin
-        known = [p.name for p in self.of_kind(kind)]
-        hint = did_you_mean(name, known) or (
-            f" Installed: {', '.join(sorted(set(known)))}." if known else f" No {kind} is installed."
-        )
-        raise PluginError(f"there is no {kind} '{name}'.{hint} Others come with `pip install maia-...`")
+        if plugin is None:
+            raise self.missing(name, kind)
+        return plugin
 
-    def build(self, kind: str, name: str, options: Mapping[str, Any], context: Context) -> Any:
+    def missing(self, name: str, *kinds: str) -> PluginError:
+        """Returns the error that no plugin of these kinds has this name."""
+        known = sorted({p.name for kind in kinds for p in self.of_kind(kind)})
+        what = " or ".join(kinds)
+        text = f"there is no {what} '{name}'"
+        for kind in kinds:
+            if distribution := distribution_of(kind, name.partition("@")[0]):
+                return PluginError(f"{text}; install it: pip install {distribution}")
+        installed_here = f" Installed: {', '.join(known)}." if known else f" No {what} is installed."
+        return PluginError(f"{text}.{did_you_mean(name, known) or installed_here}")
+
+    def build(self, kind: str, name: str, options: Mapping[str, Any], context: RunContext) -> Any:
         """Makes the part that `name` chooses, with its options validated.
 
         Raises:
@@ -173,23 +198,30 @@ class Registry:
             raise PluginError(f"{kind} '{name}' of {plugin.origin} failed to start: {one_line(error)}") from error
 
     def problems(self) -> list[Problem]:
-        """Imports every plugin, one by one, and names what is wrong with each; nothing that is wrong stops it."""
-        why = "left out: a name has letters, digits and _ . @ / - only"
-        found = [Problem(f"{p.kind} {p.name!r} ({p.origin})", why) for p in self._misnamed]
+        """Imports every plugin, one by one, and returns what is wrong with each; no fault stops it."""
+        from maia_core.layout import private_imports
+
+        rule = "ignored: a name has letters, digits and _ . @ / - only"
+        problems = [Problem(f"{p.kind} {p.name!r} ({p.origin})", rule) for p in self._misnamed]
+        modules: dict[str, str] = {}
         for plugin in self.plugins:
-            label = f"{plugin.kind} '{plugin.name}' ({plugin.origin})"
             twins = [p for p in self.of_kind(plugin.kind) if p.name == plugin.name and p is not plugin]
             if twins and plugin.kind != "observer":
-                found.append(Problem(label, f"also claimed by {', '.join(p.origin for p in twins)}"))
+                problems.append(Problem(plugin.label, f"also claimed by {', '.join(p.origin for p in twins)}"))
             try:
                 plugin.load()
             except (PluginError, SystemExit) as error:
-                found.append(Problem(label, one_line(error)))
-        return found
+                problems.append(Problem(plugin.label, one_line(error)))
+            else:
+                if plugin.distribution != "maia-core":
+                    modules.setdefault(plugin.entry_point.module.partition(".")[0], plugin.origin)
+        for package, origin in modules.items():
+            problems += [Problem(origin, line, warning=True) for line in private_imports(package)]
+        return problems
 
 
 def plugin_config(factory: Any, options: Mapping[str, Any], where: str) -> Any:
-    """Validates a plugin's options against its nested `Config`; one without has no options."""
+    """Validates a plugin's options against its nested `Config`; a plugin without one has no options."""
     from maia_core.config import PluginConfig, validated
 
     return validated(getattr(factory, "Config", PluginConfig), options, where)
@@ -197,7 +229,7 @@ def plugin_config(factory: Any, options: Mapping[str, Any], where: str) -> Any:
 
 @functools.cache
 def installed() -> Registry:
-    """The registry of what is installed, scanned once a process."""
+    """The registry of what is installed, scanned once per process."""
     return Registry()
 
 
@@ -205,30 +237,23 @@ def _scan(distributions: Iterable[metadata.Distribution]) -> Iterator[Plugin]:
     seen = set()
     for distribution in distributions:
         try:
-            name = distribution.name
+            # Most distributions have no plugins of ours; parsing each one's metadata would double the time of `--help`.
+            if "maia." not in (distribution.read_text("entry_points.txt") or ""):
+                continue
+            about = distribution.metadata
+            name, version, summary = about["Name"], about["Version"] or "", about["Summary"] or ""
             # The first of several copies on sys.path is the one that Python imports.
             if not name or name.lower() in seen:
                 continue
             seen.add(name.lower())
-            entry_points = [e for e in distribution.entry_points if e.group in GROUPS]
-            if not entry_points:
-                continue
-            summary, version = distribution.metadata["Summary"] or "", distribution.version
-            requires_core = _requires_core(distribution.requires or [])
+            entry_points = [e for e in distribution.entry_points if e.group in _KIND_OF]
+            requires_core = _requires_core(about.get_all("Requires-Dist") or [])
         except Exception:
             continue  # A distribution whose metadata cannot be read has no plugins that could be named.
-        for entry_point in entry_points:
-            yield Plugin(
-                kind=GROUPS[entry_point.group],
-                name=entry_point.name,
-                distribution=name,
-                version=version,
-                summary=summary,
-                entry_point=entry_point,
-                requires_core=requires_core,
-            )
+        for point in entry_points:
+            yield Plugin(_KIND_OF[point.group], point.name, name, version, summary, point, requires_core)
 
 
 def _requires_core(requires: Iterable[str]) -> str:
-    wanted = (line.partition(";")[0].strip() for line in requires)
-    return next((line for line in wanted if _CORE.match(line)), "")
+    requirements = (line.partition(";")[0].strip() for line in requires)
+    return next((line for line in requirements if _CORE.match(line)), "")

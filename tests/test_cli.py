@@ -3,7 +3,6 @@ import os
 import subprocess
 import sys
 
-import click
 import pytest
 
 MAIA = [sys.executable, "-c", "from maia_core.cli import main; main()"]
@@ -49,10 +48,15 @@ print([m for m in sys.modules if m.startswith("maia_") and not m.startswith("mai
     assert done.stderr.strip() == "[]"
 
 
-def test_options_of_run_are_those_of_the_configuration():
-    from maia_core import cli, config
+def test_every_plugin_that_a_run_has_one_of_has_a_key_and_an_option():
+    from maia_core.cli_run import run
+    from maia_core.config import PluginRef, RunConfig
+    from maia_core.kinds import KINDS
 
-    assert list(config.CHOICES) == cli.CHOICES
+    chosen = {kind.name for kind in KINDS.values() if kind.has_option}
+    keys = {key for key, field in RunConfig.model_fields.items() if isinstance(field.default, PluginRef)}
+    assert keys | {"system"} == chosen
+    assert chosen <= {parameter.name for parameter in run.params}
 
 
 @pytest.mark.parametrize(
@@ -63,8 +67,12 @@ def test_options_of_run_are_those_of_the_configuration():
         (["run", "--config", "nowhere.toml"], "nowhere.toml"),
         (["run", "-o", "limits.turn=3"], "Did you mean 'turns'"),
         (["run", "-o", "limits.turns"], "KEY=VALUE"),
-        (["run", "-o", "seconds=3"], "choose limits.seconds or experiment.seconds"),
-        (["run", "-o", "turns=0"], "'limits.turns'"),
+        (["run", "-o", "seconds=3"], "write experiment.seconds or limits.seconds"),
+        (["run", "-o", "limits.turns=0"], "'limits.turns'"),
+        (["run", "-o", "turns=10"], "-o turns: the configuration has no such key; write limits.turns"),
+        (["run", "-o", "size=96"], "write generator.size for an option of the generator"),
+        (["run", "-o", "sed=3"], "Did you mean 'seed'"),
+        (["run", "--without", "reprot"], "no observer 'reprot'"),
         (["run", "--system", "nothing:x:1"], "no model or system 'nothing'"),
         (["plugins", "show", "text2imag"], "Did you mean 'text2image'"),
         (["prompt", "--seed", "x"], "not a valid integer"),
@@ -80,9 +88,17 @@ def test_bad_input_is_one_line_and_exit_code_2(arguments, says, tmp_path):
 
 
 def test_traceback_shows_the_rest(tmp_path):
-    done = _maia("run", "--traceback", cwd=tmp_path)
+    done = _maia("--traceback", "run", cwd=tmp_path)
     assert done.returncode == 2
     assert "Traceback" in done.stderr
+
+
+def test_traceback_after_the_separator_is_an_argument_of_the_command(tmp_path):
+    """Cutting it out of the command line took it from commands that have arguments."""
+    done = _maia("plugins", "show", "--", "--traceback", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "there is no plugin '--traceback'" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_control_characters_of_a_message_are_written_out(tmp_path):
@@ -115,11 +131,14 @@ def test_json_progress_is_json(capsys):
     assert json.loads(capsys.readouterr().out)["status"] == "stopped"
 
 
-def test_an_option_that_several_have_is_that_of_the_plugin_that_was_named():
-    from maia_core.cli import _config
-
-    named = _config(None, ("size=96",), None, {"generator": "collage", "dataset": None})
-    assert named.generator.options == {"size": 96}
-    assert named.dataset.options == {}
-    with pytest.raises(click.UsageError, match=r"choose dataset\.size or generator\.size"):
-        _config(None, ("size=96",), None, {"generator": None, "dataset": None})
+def test_a_command_of_a_distribution_that_is_not_installed_names_it():
+    code = """
+import sys
+from maia_core import cli, registry
+cli.installed = lambda: registry.Registry(())
+sys.argv = ["maia", "eval", "report"]
+cli.main()
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "there is no command 'eval'; install it: pip install maia-eval" in done.stderr

@@ -1,6 +1,6 @@
 import pytest
 
-from maia_core.config import CHOICES, PluginConfig, load, validated
+from maia_core.config import PluginConfig, RunConfig, load, validated
 from maia_core.errors import UsageError
 
 
@@ -39,7 +39,7 @@ def test_options_of_a_model_hold_for_all_its_units(tmp_path):
 
 def test_option_of_a_default_plugin_can_be_set_without_naming_it():
     config = load(overrides=[("generator.size", 5)])
-    assert config.generator.name == CHOICES["generator"]
+    assert config.generator.name == RunConfig().generator.name
     assert config.generator.options == {"size": 5}
 
 
@@ -75,8 +75,10 @@ def test_missing_file_is_named(tmp_path):
         load(tmp_path / "nowhere.toml")
 
 
-def test_setting_below_a_plain_value_is_refused_in_one_line():
-    with pytest.raises(UsageError, match="seed"):
+def test_setting_below_a_plain_value_is_refused_in_one_line(tmp_path):
+    with pytest.raises(UsageError, match=r"cannot set 'seed\.x': 'seed' is not a table"):
+        load(_write(tmp_path, "seed = 3"), [("seed.x", "1")])
+    with pytest.raises(UsageError, match="'seed': input should be a valid integer"):
         load(overrides=[("seed.x", "1")])
 
 

@@ -114,7 +114,7 @@ def test_run_with_the_new_plugins(folders, environment, tmp_path):
     (tmp_path / "reply.py").write_text(REPLY)
     (tmp_path / "maia.toml").write_text(RUN.format(command=shlex.join([sys.executable, str(tmp_path / "reply.py")])))
     assert "$ maia run --system edges:vertical\n" in (DOCS / "system.md").read_text(encoding="utf-8")
-    done = call("maia run --system edges:vertical --no-report", tmp_path, environment)
+    done = call("maia run --system edges:vertical --without report", tmp_path, environment)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "strong edges" in done.stdout
     assert "maia prompt --system edges:vertical" in (DOCS / "system.md").read_text(encoding="utf-8")
@@ -130,10 +130,8 @@ def test_run_with_every_engine_of_the_pages(folders, environment, tmp_path):
     (tmp_path / "reply.py").write_text(REPLY)
     (tmp_path / "maia.toml").write_text(RUN.format(command=shlex.join([sys.executable, str(tmp_path / "reply.py")])))
     listed = tomllib.loads((folders["tool"] / "maia.toml").read_text())["tools"]
-    chosen = (
-        "maia run --system edges --no-report --generator plain --editor plain --describer plain --dataset my-photos"
-    )
-    command = [*chosen.split(), "-o", "dataset.path=photos", "-o", f"tools={listed}"]
+    chosen = "maia run --system edges --without report --generator plain --editor plain --describer plain"
+    command = [*chosen.split(), "--dataset", "my-photos", "-o", "dataset.path=photos", "-o", f"tools={listed}"]
     done = call(command, tmp_path, environment)
     assert done.returncode == 0, done.stdout + done.stderr
 

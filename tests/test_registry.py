@@ -3,9 +3,11 @@ import textwrap
 
 import pytest
 
+from maia_core import protocols
 from maia_core.context import Context
 from maia_core.errors import PluginError, UsageError
-from maia_core.registry import KINDS, Registry, installed
+from maia_core.kinds import KINDS, distribution_of
+from maia_core.registry import Registry, installed
 
 
 class _Distributions:
@@ -41,7 +43,7 @@ def world(tmp_path, monkeypatch):
 
 
 FACTORY = """
-    from maia_core.config import PluginConfig
+    from maia_core.plugin import PluginConfig
 
     class Thing:
         class Config(PluginConfig):
@@ -52,11 +54,20 @@ FACTORY = """
     """
 
 
-def test_every_kind_has_a_group_that_reads_as_a_plural():
-    from maia_core.registry import GROUPS
+def test_the_table_of_kinds_names_protocols_that_exist_and_groups_that_differ():
+    assert len({kind.group for kind in KINDS.values()}) == len(KINDS)
+    for kind in KINDS.values():
+        assert kind.group.startswith("maia.")
+        assert kind.name in ("command", "observer") or hasattr(protocols, kind.protocol)
 
-    assert set(GROUPS.values()) == set(KINDS)
-    assert {"maia.sandboxes", "maia.systems", "maia.describers"} <= set(GROUPS)
+
+def test_a_plugin_that_is_known_but_not_installed_names_its_distribution():
+    nothing = Registry(())
+    with pytest.raises(PluginError, match=r"^there is no backbone 'litellm'; install it: pip install maia-litellm$"):
+        nothing.get("backbone", "litellm")
+    with pytest.raises(PluginError, match=r"'timm'; install it: pip install maia-timm"):
+        Context(registry=nothing).made_by_model("timm/resnet50:layer4:3")
+    assert distribution_of("backbone", "nobody-made-this") == ""
 
 
 def test_listing_imports_nothing(world):
@@ -106,7 +117,7 @@ def test_name_that_a_terminal_would_obey_is_left_out_and_named(world):
     registry = world.registry()
     assert [plugin.name for plugin in registry.plugins] == ["über/b-2.x_y"]
     problems = registry.problems()
-    assert ["left out" in problem.cause for problem in problems] == [True, True]
+    assert ["ignored" in problem.cause for problem in problems] == [True, True]
     assert "\\x1b[2Jbad" in problems[0].plugin
 
 
@@ -132,7 +143,7 @@ def test_stale_entry_point_says_reinstall(world):
 @pytest.mark.parametrize("requirement", ["maia-core>=99", "maia_core (<0.0.1)", "maia-core>=99; python_version>'3'"])
 def test_plugin_for_another_core_is_named_before_it_is_imported(world, requirement):
     world.add("old", [("maia.generators", "old = old:Thing")], "raise SystemExit('imported')", [requirement])
-    with pytest.raises(PluginError, match=r"old 1\.0 needs maia.core.*upgrade"):
+    with pytest.raises(PluginError, match=r"old 1\.0 needs maia.core.*upgrade (old|maia-core): pip install"):
         world.registry().get("generator", "old").load()
 
 
@@ -161,3 +172,41 @@ def test_the_first_of_two_copies_of_a_distribution_counts_once(tmp_path, monkeyp
 
 def test_what_is_installed_here_has_no_problem():
     assert [f"{p.plugin}: {p.cause}" for p in installed().problems()] == []
+
+
+@pytest.mark.parametrize(
+    ("requirement", "upgrade"),
+    [("maia-core>=99,<100", "maia-core"), ("maia-core>=0.0.1,<0.0.2", "thing"), ("maia-core==99.*", "maia-core")],
+)
+def test_skew_names_the_side_to_upgrade(world, requirement, upgrade):
+    world.add("thing", [("maia.generators", "thing = thing:Thing")], FACTORY, [requirement])
+    with pytest.raises(PluginError, match=rf"upgrade {upgrade}: pip install --upgrade {upgrade}$"):
+        world.registry().get("generator", "thing").load()
+
+
+OLD = """
+    from maia_core.config import {name}, PluginConfig
+    import maia_core.registry
+
+    class Thing:
+        def __init__(self, config, context):
+            pass
+    """
+
+
+def test_a_plugin_of_an_older_layout_gets_the_import_to_write(world):
+    world.add("thing", [("maia.generators", "thing = thing:Thing")], OLD.format(name="Choice"))
+    says = (
+        r"thing 1\.0 cannot be loaded: thing\.py line 2 imports maia_core\.config, which is private; "
+        r"write: from maia_core\.plugin import PluginConfig, PluginRef$"
+    )
+    with pytest.raises(PluginError, match=says):
+        world.registry().get("generator", "thing").load()
+
+
+def test_doctor_warns_of_private_imports_that_still_work(world):
+    world.add("thing", [("maia.generators", "thing = thing:Thing")], OLD.format(name="RunConfig"))
+    problems = world.registry().problems()
+    assert [(problem.plugin, problem.warning) for problem in problems] == [("thing 1.0", True)] * 2
+    assert problems[0].cause.endswith("write: from maia_core.plugin import PluginConfig, RunConfig")
+    assert problems[1].cause.endswith("import the names that it uses from maia_core.plugin")

@@ -105,7 +105,7 @@ def test_run_uses_them_by_name_beside_broken_ones(maia, tmp_path):
     """Everything together: the broken, the clashing and the skewed distribution stop nothing."""
     (tmp_path / "maia.toml").write_text(CONFIG)
     notes = tmp_path / "notes"
-    done = maia("run", "--out", "out", "--no-report", "-o", "system.gain=2", ACME_NOTES=str(notes))
+    done = maia("run", "--out", "out", "--without", "report", "-o", "system.gain=2", ACME_NOTES=str(notes))
     assert done.returncode == 0, done.stderr
     assert "brightness" in done.stdout
     assert notes.read_text() == "answered after 2 turns", "the observer is told"
@@ -123,7 +123,7 @@ def test_run_uses_them_by_name_beside_broken_ones(maia, tmp_path):
 def test_argument_and_options_reach_the_plugin(maia, tmp_path):
     (tmp_path / "maia.toml").write_text(CONFIG)
     chosen = ["--system", "acme-brightness:left", "-o", "backbone.label=left light"]
-    done = maia("run", "--out", "out", "--no-report", *chosen, names=GOOD)
+    done = maia("run", "--out", "out", "--without", "report", *chosen, names=GOOD)
     assert done.returncode == 0, done.stderr
     assert "left light" in done.stdout
     assert RunReader(tmp_path / "out").manifest.system.unit == "left"
@@ -139,7 +139,7 @@ def test_clash_is_an_error_that_names_both_and_the_way_out(maia, tmp_path):
     assert clash.returncode == 2
     for part in ("acme-good 1.2.0", "acme-clash 2.0.0", "acme-brightness@acme-good", "acme-brightness@acme-clash"):
         assert part in clash.stderr
-    other = maia("run", "--system", "acme-brightness@acme-clash", "--out", "out", "--no-report")
+    other = maia("run", "--system", "acme-brightness@acme-clash", "--out", "out", "--without", "report")
     assert other.returncode == 0, other.stderr
     assert RunReader(tmp_path / "out").manifest.system.model == "acme-darkness"
 
@@ -210,7 +210,7 @@ def test_metadata_cannot_write_to_the_terminal(maia, tmp_path):
 
 def test_ready_for_machines(maia, tmp_path):
     (tmp_path / "maia.toml").write_text(CONFIG)
-    done = maia("run", "--out", "out", "--no-report", "--json", names=GOOD)
+    done = maia("run", "--out", "out", "--without", "report", "--json", names=GOOD)
     assert done.returncode == 0, done.stderr
     assert all(isinstance(json.loads(line), dict) for line in done.stdout.splitlines())
 

@@ -76,7 +76,7 @@ def test_a_whole_run_through_a_pipe(piped, tmp_path):
 
 
 def test_a_machine_reads_the_standard_output(piped):
-    done = piped(f"{EXPERIMENT}.\n{ANSWER}", "--json", "--no-report")
+    done = piped(f"{EXPERIMENT}.\n{ANSWER}", "--json", "--without", "report")
     events = [json.loads(line)["event"] for line in done.stdout.splitlines()]
     assert events == ["started", "turn", "turn", "finished", "record"]
 

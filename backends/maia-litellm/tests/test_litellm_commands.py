@@ -32,7 +32,18 @@ def maia(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp
         if server is not None:
             monkeypatch.setenv("TEST_SERVER_KEY", server.key)
             options = {"api_base": server.url, "key_env": "TEST_SERVER_KEY"} | options
-        command = [*flags, "run", "--backbone", "litellm", "--out", "run", "--no-report", "-o", "limits.retries=0"]
+        command = [
+            *flags,
+            "run",
+            "--backbone",
+            "litellm",
+            "--out",
+            "run",
+            "--without",
+            "report",
+            "-o",
+            "limits.retries=0",
+        ]
         command += [text for name, value in options.items() for text in ("-o", f"backbone.{name}={value}")]
         monkeypatch.setattr("sys.argv", ["maia", *command])
         with pytest.raises(SystemExit) as ended:

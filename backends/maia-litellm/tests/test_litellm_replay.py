@@ -87,7 +87,7 @@ PACKS = cache_dir() / "collage"
 def demo(tmp_path_factory: pytest.TempPathFactory) -> RunReader:
     pytest.importorskip("maia_efficientnet")
     folder = tmp_path_factory.mktemp("demo") / "run"
-    command = [*MAIA, *RUN, "-o", "generator.size=96", "--no-report", "--out", folder]
+    command = [*MAIA, *RUN, "-o", "generator.size=96", "--without", "report", "--out", folder]
     subprocess.run(command, capture_output=True, check=True, timeout=600)
     return RunReader(folder)
 

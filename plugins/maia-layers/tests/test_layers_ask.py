@@ -85,14 +85,14 @@ def ask(tmp_path: Path) -> Callable[..., Any]:
     def run(layer: str, *arguments: str) -> Any:
         environment = os.environ | {"PYTHONPATH": str(tmp_path), "MAIA_CACHE": str(tmp_path / "cache")}
         command = [sys.executable, "-c", "from maia_core.cli import main; main()", "ask", layer, "which like red?"]
-        command += [*fakes, "--no-verify", "--no-report", "--out", "run", *arguments]
+        command += [*fakes, "--no-verify", "--without", "report", "--out", "run", *arguments]
         return subprocess.run(command, capture_output=True, text=True, env=environment, cwd=tmp_path, timeout=120)
 
     return run
 
 
 def test_question_is_answered_with_the_options_of_the_command_line(ask: Any, tmp_path: Path) -> None:
-    done = ask("acme:Colours", "-o", "system.size=96", "-o", "weights=random", "-o", "turns=7")
+    done = ask("acme:Colours", "-o", "system.size=96", "-o", "system.weights=random", "-o", "limits.turns=7")
     assert done.returncode == 0, done.stderr
     assert "unit 0" in done.stdout
     manifest = RunReader(tmp_path / "run").manifest
@@ -126,7 +126,7 @@ def test_question_takes_the_options_of_the_file(table: str, expected: str, ask: 
     ("arguments", "says"),
     [
         (["acme:colours", "-o", "system.sise=96"], "unknown key 'sise'. Did you mean 'size'"),
-        (["acme:colours", "-o", "sise=96"], "no chosen plugin has this option. Did you mean"),
+        (["acme:colours", "-o", "sise=96"], "write generator.sise for an option"),
         (["acme:colours", "--system", "acme:colours:1"], "leave out --system"),
         (["acme:colours", "--task", "neuron-description"], "leave out --task"),
     ],

@@ -21,7 +21,7 @@ class TestDistribution(DistributionSuite):
 def test_neuron_is_explained_end_to_end_offline(laboratory: Context, tmp_path: Path, ref: str, label: str) -> None:
     maia = [sys.executable, "-c", "from maia_core.cli import main; main()"]
     out = tmp_path / "runs" / "a"
-    command = ["run", "--system", f"synthetic:{ref}", "--out", str(out), "--no-report"]
+    command = ["run", "--system", f"synthetic:{ref}", "--out", str(out), "--without", "report"]
     done = subprocess.run([*maia, *command], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert f"\n{label}\n" in done.stdout

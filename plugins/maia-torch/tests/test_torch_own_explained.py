@@ -42,7 +42,7 @@ PARTS = [("backbone", "heuristic"), ("generator", "collage"), ("describer", "nea
 def test_a_unit_that_sees_red_is_found_to(tmp_path):
     (tmp_path / "my_nets.py").write_text(CODE)
     maia = str(Path(sys.executable).with_name("maia"))
-    options = ["-o", "system.size=112", "-o", "turns=5", "-o", "runs=out"]
+    options = ["-o", "system.size=112", "-o", "limits.turns=5", "-o", "runs=out"]
     done = subprocess.run(
         [maia, "run", "--system", "module/my_nets.Redness:places:0", "--seed", "1", *options],
         capture_output=True,

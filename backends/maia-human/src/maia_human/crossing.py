@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from PIL import Image as PILImage
 
-from maia_core import types
+from maia_core import plugin
 from maia_sandbox import worker
 from maia_sandbox.values import Unfit
 from maia_sandbox.worker import ToolError
@@ -29,7 +29,7 @@ class Image(worker.Image):
 
     __slots__ = ()
 
-    def __init__(self, image: types.Image) -> None:
+    def __init__(self, image: plugin.Image) -> None:
         super().__init__(_answer, image, image.id, image.title, image.width, image.height)  # type: ignore[arg-type]
 
     def _repr_png_(self) -> bytes:
@@ -37,7 +37,7 @@ class Image(worker.Image):
         return png(self._handle)
 
 
-def png(image: types.Image) -> bytes:
+def png(image: plugin.Image) -> bytes:
     """Returns an image as the bytes of a PNG file."""
     buffer = io.BytesIO()
     image.pil().save(buffer, "PNG")
@@ -46,7 +46,7 @@ def png(image: types.Image) -> bytes:
 
 def _answer(request: Mapping[str, Any]) -> Any:
     """Answers what a sandbox's image asks its host."""
-    image: types.Image = request["image"]
+    image: plugin.Image = request["image"]
     if request["op"] == "clean":
         return Image(image.clean or image)
     return {}, image.pixels().tobytes()
@@ -66,20 +66,20 @@ def inward(value: Any, method: str) -> Any:
 
 def _inward(value: Any, level: int) -> Any:
     match value:
-        case None | bool() | types.Image():
+        case None | bool() | plugin.Image():
             return value
         case Image():
             return value._handle
         case Proxy() if value._maia_name == "system":
-            return types.SystemRef()
+            return plugin.SystemRef()
         case np.generic():
             return _inward(value.item(), level)
         case str() | int() | float():
             return next(kind(value) for kind in (str, int, float) if isinstance(value, kind))
         case PILImage.Image():
-            return types.Image.from_pil(value, source="program")
+            return plugin.Image.from_pil(value, source="program")
         case np.ndarray() if value.dtype == np.uint8 and value.ndim == 3 and value.shape[2] == 3 and value.size:
-            return types.Image.from_pixels(value.copy(), source="program")
+            return plugin.Image.from_pixels(value.copy(), source="program")
         case np.ndarray() if value.dtype.kind in "biuf":
             return _inward(value.tolist(), level)
         case np.ndarray():
@@ -103,7 +103,7 @@ def _key(key: Any) -> str:
 def outward(value: Any) -> Any:
     """Returns a host's result as a cell gets it."""
     match value:
-        case types.Image():
+        case plugin.Image():
             return Image(value)
         case list():
             return [outward(item) for item in value]

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from maia_core import launch
+from maia_core import plugin
 from maia_core.plugin import MaiaError, PluginRef, Registry, RunConfig, RunReader, load, one_line
 from maia_human.meeting import Meeting, recorded_turns
 from maia_human.run import Study, StudyError
@@ -50,7 +50,7 @@ def study(
             return _resumed(Path(resume), trusted, observers, registry)
         chosen = _configuration(unit, Path(config) if config else None, seed, options)
         folder = Path(out) if out else None
-        return Study(lambda watch: launch.explain(chosen, out=folder, observers=[watch, *observers], registry=registry))
+        return Study(lambda watch: plugin.explain(chosen, out=folder, observers=[watch, *observers], registry=registry))
     except StudyError:
         raise
     except MaiaError as error:
@@ -92,6 +92,6 @@ def _resumed(folder: Path, trusted: bool, observers: Iterable[object], registry:
         raise StudyError(f"the run {folder} was not made in a notebook; go on with maia run --resume {folder}")
     recorded = recorded_turns(reader.events)
     return Study(
-        lambda watch: launch.resume(folder, trusted=trusted, observers=[watch, *observers], registry=registry),
+        lambda watch: plugin.resume(folder, trusted=trusted, observers=[watch, *observers], registry=registry),
         Meeting(recorded),
     )

@@ -14,9 +14,8 @@ from typing import NamedTuple
 import click
 
 from maia_core.plugin import (
-    CHOICES,
+    KINDS,
     MANIFEST,
-    ONE_RUN,
     Context,
     Explanation,
     MaiaError,
@@ -42,7 +41,7 @@ RUN = "run"
 MOST = 20_000
 """Characters of a text from an explainer that are kept."""
 
-KEPT = frozenset(CHOICES) - frozenset(ONE_RUN)
+KEPT = frozenset(kind.name for kind in KINDS.values() if kind.scope == "shared")
 """Parts that a context keeps from run to run: an explainer that changes one needs a context of its own."""
 
 

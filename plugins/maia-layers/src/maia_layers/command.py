@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from maia_core.plugin import carry_out, run_options
+from maia_core.plugin import result_options, run_and_print, run_options
 
 if TYPE_CHECKING:
     from maia_core.plugin import RunConfig
@@ -22,10 +22,8 @@ TOOLS = (
 @click.argument("layer", metavar="MODEL:LAYER")
 @click.argument("question")
 @run_options
-@click.option("--out", type=click.Path(path_type=Path), help="Run folder, new or empty [default: a new one in runs/].")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line instead of text.")
-@click.option("--report/--no-report", default=True, help="Write the HTML report at the end.")
-def ask(config: RunConfig, layer: str, question: str, out: Path | None, as_json: bool, report: bool) -> int:
+@result_options
+def ask(config: RunConfig, layer: str, question: str, out: Path | None, as_json: bool, without: tuple[str, ...]) -> int:
     """Ask a QUESTION over all units of a layer: "which units are selective for forests?"."""
     from maia_core.plugin import PluginRef
 
@@ -42,4 +40,4 @@ def ask(config: RunConfig, layer: str, question: str, out: Path | None, as_json:
             "tools": tuple(tools.get(name, PluginRef(name=name)) for name in TOOLS),
         }
     )
-    return carry_out(asked, out=out, as_json=as_json, report=report)
+    return run_and_print(asked, out=out, as_json=as_json, without=without)

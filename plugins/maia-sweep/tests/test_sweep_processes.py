@@ -12,11 +12,11 @@ import pytest
 from maia_core.context import Context
 from maia_core.errors import RunError, UsageError
 from maia_core.testing.suites import DistributionSuite, RunnerSuite
-from maia_processes.runner import Processes
+from maia_sweep.processes import Processes
 
 
 class TestDistribution(DistributionSuite):
-    distribution = "maia-processes"
+    distribution = "maia-sweep"
 
 
 def processes(workers: int = 2) -> Processes:
@@ -62,7 +62,7 @@ SLOW = """
 import sys, time
 from pathlib import Path
 from maia_core.context import Context
-from maia_processes.runner import Processes
+from maia_sweep.processes import Processes
 
 def work(number):
     Path("begun-%d" % number).touch()

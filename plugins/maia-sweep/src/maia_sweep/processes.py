@@ -13,7 +13,7 @@ from typing import Any
 
 from pydantic import Field
 
-from maia_core.plugin import PluginConfig, RunContext, RunError
+from maia_core.plugin import PluginConfig, RunContext, RunError, process_started
 
 
 class Processes:
@@ -23,7 +23,7 @@ class Processes:
         """Options of the runner."""
 
         workers: int = Field(2, ge=1, le=256)
-        """How many processes; each has models of its own."""
+        """Number of processes; each loads its own models."""
 
     def __init__(self, config: Config, context: RunContext) -> None:
         self._workers = config.workers
@@ -43,10 +43,10 @@ class Processes:
             yield from pool.map(_apply, items)
         except BrokenProcessPool as error:
             raise RunError(
-                "a worker process was killed, perhaps for lack of memory; the same command with fewer --workers goes on"
+                "a worker process was killed, perhaps for lack of memory; run the command again with fewer --workers"
             ) from error
         finally:
-            # What a worker is at comes to its end, which Ctrl-C in the terminal told it to hasten.
+            # A worker ends the item that it works on; Ctrl-C in the terminal has reached the worker too.
             pool.shutdown(wait=True, cancel_futures=True)
 
 
@@ -55,16 +55,17 @@ _stopped = False
 
 
 def _begin(function: Callable[[Any], Any], threads: int) -> None:
-    """Makes a process ready."""
+    """Prepares a worker process."""
     global _function
     _function = function
     os.environ["OMP_NUM_THREADS"] = str(threads)  # Before torch is imported.
+    process_started()
     signal.signal(signal.SIGINT, _stop)
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 
 def _apply(item: Any) -> Any:
-    """Applies the function, which Ctrl-C interrupts; after that, what had been handed out already is left undone."""
+    """Applies the function, which Ctrl-C interrupts; after Ctrl-C, skips the items that the worker got before it."""
     global _stopped
     assert _function is not None
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -80,13 +81,13 @@ def _apply(item: Any) -> Any:
 
 
 def _stop(number: int, frame: Any) -> None:
-    """Takes a Ctrl-C that comes between two items: a traceback would be all that came of it."""
+    """Remembers a Ctrl-C between two items, which would otherwise only print a traceback."""
     global _stopped
     _stopped = True
 
 
 def _end_with_parent() -> None:
-    """Ends this process when the one that started it has been killed; nobody takes its results any more."""
+    """Ends this process when its parent was killed: nobody reads its results any more."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()

@@ -6,11 +6,11 @@ import pytest
 
 from maia_core.config import RunConfig
 from maia_core.errors import MaiaError, RecordError
-from maia_core.launch import sweep
 from maia_core.record import RunReader
 from maia_core.registry import Registry
 from maia_core.testing import fakes
 from maia_core.types import BackboneInfo
+from maia_sweep.sweeping import sweep
 
 REPLIES = list(fakes.FAKE_RUN)
 
@@ -116,9 +116,11 @@ def test_a_unit_of_nothing_that_is_installed_is_said_before_the_first_is_explain
 
 
 def test_units_whose_names_look_alike_get_folders_of_their_own():
-    from maia_core.launch import _slug
+    from maia_core.plugin import folder_name
 
-    assert len({_slug(ref) for ref in ("m:l:tiger cat", "m:l:tiger-cat", "m:l:tiger_cat", "m" * 90, "m" * 91)}) == 5
+    assert (
+        len({folder_name(ref) for ref in ("m:l:tiger cat", "m:l:tiger-cat", "m:l:tiger_cat", "m" * 90, "m" * 91)}) == 5
+    )
 
 
 class _Sent:

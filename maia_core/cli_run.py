@@ -1,0 +1,117 @@
+"""`maia run`: Explains a unit by experiment."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from maia_core.cli import clean
+from maia_core.cli_options import result_options, run_options
+from maia_core.errors import one_line
+from maia_core.registry import Registry, installed
+
+if TYPE_CHECKING:
+    from maia_core.config import RunConfig
+
+
+@click.command()
+@run_options
+@result_options
+@click.option(
+    "--resume", "resumed", type=click.Path(path_type=Path), metavar="RUN",
+    help="Resume the run in this folder, with the configuration that it started with.",
+)  # fmt: skip
+@click.option("--trust", is_flag=True, help="Resume a run that was created on another machine.")
+def run(
+    config: RunConfig, out: Path | None, as_json: bool, without: tuple[str, ...], resumed: Path | None, trust: bool
+) -> int:
+    """Explain a unit by experiment."""
+    if resumed is not None:
+        _refuse_beside_resume()
+    return run_and_print(config, out=out, resumed=resumed, trusted=trust, as_json=as_json, without=without)
+
+
+def run_and_print(
+    config: RunConfig, *, out: Path | None, resumed: Path | None = None, trusted: bool = False, as_json: bool = False,
+    without: Sequence[str] = (),
+) -> int:  # fmt: skip
+    """Makes one run (or resumes the one in `resumed`), prints its progress and its result; returns the exit code.
+
+    Args:
+        config: What to run.
+        out: The run folder; a new one in `config.runs` where it is None.
+        resumed: The folder of a run to resume; its own configuration counts.
+        trusted: Whether to resume a run that was created on another machine.
+        as_json: Whether to print JSON objects instead of text.
+        without: Names of installed observers to leave out.
+    """
+    from maia_core.launch import explain, resume
+    from maia_core.progress import JsonProgress, Progress
+
+    registry = without_observers(without)
+    observers = [JsonProgress() if as_json else Progress(live=sys.stderr.isatty())]
+    if resumed is not None:
+        finished = resume(resumed, trusted=trusted, observers=observers, registry=registry)
+    else:
+        finished = explain(config, out=out, observers=observers, registry=registry)
+    outcome = finished.outcome
+    page = write_report(finished.folder) if "report" not in without else None
+    if as_json:
+        click.echo(
+            json.dumps({"event": "record", "folder": str(finished.folder), "report": str(page) if page else None})
+        )
+    else:
+        if outcome.explanation is not None:
+            click.echo(f"\n{' OR '.join(map(clean, outcome.explanation.labels))}")
+            click.echo(clean(outcome.explanation.description))
+            if outcome.verdict is not None:
+                click.echo(clean(outcome.verdict.line))
+        click.echo(f"\nrecord: {finished.folder}")
+        if page:
+            click.echo(f"report: {page}")
+    return 0 if outcome.status == "answered" else 1
+
+
+def without_observers(names: Sequence[str]) -> Registry:
+    """Returns the installed plugins without the observers of these names.
+
+    Raises:
+        PluginError: no installed observer has one of the names.
+    """
+    registry = installed()
+    for name in names:
+        if name != "report" and all(plugin.name != name for plugin in registry.of_kind("observer")):
+            raise registry.missing(name, "observer")
+    return registry.without_observers(names)
+
+
+def _refuse_beside_resume() -> None:
+    """Refuses options beside --resume that would be ignored: a run resumes with its own configuration."""
+    context = click.get_current_context()
+    source = click.core.ParameterSource.COMMANDLINE
+    named = [name for name in context.params if context.get_parameter_source(name) is source]
+    beside = [name for name in named if name not in ("resumed", "trust", "as_json", "without")]
+    if beside:
+        options = ", ".join(option.opts[0] for option in context.command.params if option.name in beside)
+        raise click.UsageError(f"--resume uses the configuration that the run started with; leave out {options}")
+
+
+def write_report(folder: Path) -> Path | None:
+    """Writes the report where a distribution that makes reports is installed."""
+    plugin = next((plugin for plugin in installed().of_kind("command") if plugin.name == "report"), None)
+    if plugin is None:
+        click.echo("no report: pip install maia-report, then `maia report RUN`", err=True)
+        return None
+    page = folder / "report.html"
+    try:
+        plugin.load().main([str(folder), "--out", str(page), "--quiet"], standalone_mode=False)
+    except Exception as error:
+        # The answer must not be lost over it.
+        click.echo(f"maia: cannot write the report: {clean(one_line(error))}", err=True)
+        return None
+    return page

@@ -1,1 +1,0 @@
-"""Spreads a sweep or an evaluation over several processes of this machine."""

@@ -1,0 +1,52 @@
+"""`maia sweep`: Explains several units, in one process or several."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from maia_core.plugin import MaiaError, one_line, printable, run_options, without_option
+from maia_sweep.options import runner_options
+
+if TYPE_CHECKING:
+    from maia_core.plugin import FinishedRun, RunConfig, Runner
+
+
+@click.command()
+@click.argument("units", nargs=-1, required=True, metavar="MODEL:LAYER:UNIT...")
+@run_options
+@runner_options
+@click.option(
+    "--out", type=click.Path(path_type=Path), required=True, help="Write each unit's run into a folder of its own here."
+)
+@without_option
+def sweep(config: RunConfig, units: tuple[str, ...], out: Path, runner: Runner | None, without: tuple[str, ...]) -> int:
+    """Explain several units. Rerun with the same --out to resume."""
+    from maia_core.plugin import Context, Progress
+    from maia_sweep.sweeping import sweep as explain_all
+
+    context = click.get_current_context()
+    if context.get_parameter_source("system") is click.core.ParameterSource.COMMANDLINE:
+        raise click.UsageError("name the units as arguments of `maia sweep`, not with --system")
+    parts = Context(config)
+    for unit in units:  # Each unit takes minutes, so a wrong name fails before the first one.
+        parts.made_by_model(unit)
+    answered = total = 0
+    observers = [Progress(live=sys.stderr.isatty())]
+    for unit, result in explain_all(config, units, out, runner=runner, observers=observers, without=without):
+        total += 1
+        answered += not isinstance(result, MaiaError) and result.outcome.status == "answered"
+        click.echo(printable(" ".join(f"{unit}  {_line(result)}".split("\n"))))
+    click.echo(f"{answered} of {total} answered; runs and reports in {out}")
+    return 0 if answered == total else 1
+
+
+def _line(result: FinishedRun | MaiaError) -> str:
+    """Returns a unit's label, or why it has none."""
+    if isinstance(result, MaiaError):
+        return f"not run: {one_line(result)}"
+    outcome = result.outcome
+    return " OR ".join(outcome.explanation.labels) if outcome.explanation else f"{outcome.status}: {outcome.reason}"

@@ -1,0 +1,89 @@
+"""Explains several units, one after another or spread over workers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cached_property
+from pathlib import Path
+
+from maia_core.plugin import (
+    Context,
+    FinishedRun,
+    MaiaError,
+    PluginRef,
+    Registry,
+    RunConfig,
+    RunError,
+    Runner,
+    explain_in,
+    folder_name,
+    installed,
+    one_line,
+)
+
+
+def sweep(
+    config: RunConfig,
+    units: Iterable[str],
+    out: Path,
+    *,
+    runner: Runner | None = None,
+    observers: Iterable[object] = (),
+    without: Sequence[str] = (),
+    registry: Registry | None = None,
+) -> Iterator[tuple[str, FinishedRun | MaiaError]]:
+    """Explains several units, with one copy of model, data set and engines in every process.
+
+    A run that fails does not end the sweep. Rerun with the same `out`, it skips the units that have ended and resumes
+    the others.
+
+    Args:
+        config: What to run, except for the unit.
+        units: References such as `MODEL:LAYER:UNIT`.
+        out: Folder in which every unit gets its run folder.
+        runner: Spreads the units over workers; this process explains them one by one where it is None.
+        observers: Observers beside the installed ones; not told of runs in other processes.
+        without: Names of installed observers to leave out.
+        registry: Where plugins are found in this process; other processes use the installed ones.
+
+    Yields:
+        Each unit once, in order, and its run or the error that prevented it.
+    """
+    units = list(dict.fromkeys(units))
+    explain = _Explain(config, out, tuple(without), tuple(observers), registry)
+    yield from zip(units, runner.map(explain, units) if runner else map(explain, units), strict=True)
+
+
+class _Explain:
+    """Explains a unit. A runner sends it to each worker, which builds its own parts at the first unit."""
+
+    def __init__(
+        self,
+        config: RunConfig,
+        out: Path,
+        without: tuple[str, ...] = (),
+        observers: tuple[object, ...] = (),
+        registry: Registry | None = None,
+    ) -> None:
+        self._config = config
+        self._out = out
+        self._without = without
+        self._observers = observers
+        self._registry = registry
+
+    def __reduce__(self) -> tuple[type[_Explain], tuple[RunConfig, Path, tuple[str, ...]]]:
+        return _Explain, (self._config, self._out, self._without)
+
+    @cached_property
+    def _context(self) -> Context:
+        return Context(self._config, (self._registry or installed()).without_observers(self._without))
+
+    def __call__(self, unit: str) -> FinishedRun | MaiaError:
+        system = self._config.system
+        self._context.restart(PluginRef(name=unit, **(system.options if system else {})))
+        try:
+            return explain_in(self._context, self._out / folder_name(unit), observers=self._observers)
+        except MaiaError as error:
+            return error
+        except Exception as error:
+            return RunError(one_line(error))
