@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -57,7 +57,9 @@ def run_options(command: F) -> F:
         ),
         click.option("--seed", type=int, help="Set the random seed [default: 0]."),
     ]  # fmt: skip
-    return _with(added, with_config)
+    untyped: Any = with_config
+    decorated: F = _with(added, untyped)
+    return decorated
 
 
 def result_options(command: F) -> F:
@@ -79,7 +81,7 @@ without_option = click.option(
 """Leaves observers out, by name; the command gets the names as `without`."""
 
 
-def _with(options: list[Callable[[Any], Any]], command: Any) -> Any:
+def _with(options: Sequence[Callable[[F], F]], command: F) -> F:
     for option in reversed(options):
         command = option(command)
     return command

@@ -37,13 +37,16 @@ def _in_file(file: Path) -> Iterator[str]:
         tree = ast.parse(source) if _SUSPECT.search(source) else None
     except (OSError, SyntaxError, ValueError):
         return
+    no_names: list[str] = []
     for node in ast.walk(tree) if tree else ():
         if isinstance(node, ast.ImportFrom) and node.module == "maia_core" and not node.level:
-            modules = {f"maia_core.{alias.name}": [] for alias in node.names if alias.name not in PUBLIC}
+            modules: dict[str, list[str]] = {
+                f"maia_core.{alias.name}": [] for alias in node.names if alias.name not in PUBLIC
+            }
         elif isinstance(node, ast.ImportFrom):
             modules = {node.module or "": [alias.name for alias in node.names]}
         elif isinstance(node, ast.Import):
-            modules = {alias.name: [] for alias in node.names}
+            modules = {alias.name: no_names for alias in node.names}
         else:
             continue
         for module, names in modules.items():
@@ -55,9 +58,8 @@ def _in_file(file: Path) -> Iterator[str]:
 def _advice(names: list[str]) -> str:
     from maia_core import plugin
 
-    public = [RENAMED.get(name, name) for name in names]
-    found = sorted({name for name in public if name in plugin.__all__})
-    gone = sorted(name for name in public if name not in plugin.__all__)
+    names_today = {RENAMED.get(name, name) for name in names}
+    found, gone = sorted(names_today & set(dir(plugin))), sorted(names_today - set(dir(plugin)))
     if not names:
         return "import the names that it uses from maia_core.plugin"
     parts = [f"write: from maia_core.plugin import {', '.join(found)}"] if found else []

@@ -411,7 +411,7 @@ def test_every_hook_is_documented():
     hooks = {n: f for n, f in vars(hookspecs).items() if inspect.isfunction(f) and f.__module__ == hookspecs.__name__}
     assert set(hooks) == {
         *("run_started", "turn_finished", "tool_called", "noted", "run_finished", "should_stop"),
-        *("prompt_sections", "report_sections"),
+        *("prompt_sections", "report_sections", "process_started"),
     }
     assert all(inspect.getdoc(function) for function in hooks.values())
 

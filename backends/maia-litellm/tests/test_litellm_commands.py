@@ -32,19 +32,9 @@ def maia(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp
         if server is not None:
             monkeypatch.setenv("TEST_SERVER_KEY", server.key)
             options = {"api_base": server.url, "key_env": "TEST_SERVER_KEY"} | options
-        command = [
-            *flags,
-            "run",
-            "--backbone",
-            "litellm",
-            "--out",
-            "run",
-            "--without",
-            "report",
-            "-o",
-            "limits.retries=0",
-        ]
-        command += [text for name, value in options.items() for text in ("-o", f"backbone.{name}={value}")]
+        command = [*flags, "run", "--backbone", "litellm", "--out", "run", "--without", "report"]
+        options = {"limits.retries": 0} | {f"backbone.{name}": value for name, value in options.items()}
+        command += [text for name, value in options.items() for text in ("-o", f"{name}={value}")]
         monkeypatch.setattr("sys.argv", ["maia", *command])
         with pytest.raises(SystemExit) as ended:
             cli.main()
