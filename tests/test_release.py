@@ -1,5 +1,7 @@
 """What a release promises: one version, bounds between the distributions, and extras that hold what they name."""
 
+import functools
+import operator
 import re
 import subprocess
 import sys
@@ -60,6 +62,6 @@ def test_every_distribution_comes_with_an_extra(folder):
 
 
 def test_the_release_asks_for_extras_that_exist():
-    named = re.findall(r"maia-core\[([\w,-]+)\]", " ".join(sum(EXTRAS.values(), [])))
+    named = re.findall(r"maia-core\[([\w,-]+)\]", " ".join(functools.reduce(operator.iadd, EXTRAS.values(), [])))
     assert named
     assert {extra for names in named for extra in names.split(",")} <= set(EXTRAS)
