@@ -11,7 +11,8 @@ import random
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
@@ -54,6 +55,7 @@ from maia_core.types import (
     Part,
     Reply,
     TextPart,
+    Turn,
     Usage,
     Verdict,
     as_part,
@@ -61,29 +63,6 @@ from maia_core.types import (
 
 LAST_CALL = "Do not write another program"
 """What the backbone is told when the run ends, so that one with a screen can tell."""
-
-
-@dataclass(frozen=True)
-class Turn:
-    """One reply of the backbone and what came of it.
-
-    Attributes:
-        number: From 1.
-        reply: The reply.
-        program: The program that was run; empty if there was none.
-        hypotheses: What the reply listed.
-        execution: What came of the program.
-        mistake: What was wrong with the reply; empty for a well-formed one.
-        verdict: What the test of the answer says; None where none was tested.
-    """
-
-    number: int
-    reply: Reply
-    program: str = ""
-    hypotheses: tuple[str, ...] = ()
-    execution: Execution | None = None
-    mistake: str = ""
-    verdict: Verdict | None = None
 
 
 @dataclass
@@ -112,6 +91,7 @@ class Session:
         task: The question.
         state: What has happened so far.
         conversation: The messages, and which of them a backbone is sent.
+        lines: Lines that observers want the user to see when the run has ended.
     """
 
     def __init__(
@@ -129,6 +109,7 @@ class Session:
         self.task = task
         self.state = SessionState()
         self.conversation = Conversation()
+        self.lines: tuple[str, ...] = ()
         self._timed = True
         self.limits = context.config.limits
         self.journal = journal or Journal()
@@ -200,7 +181,7 @@ class Session:
             self._say(self._feedback(turn))
         elif self._verifier is not None and getattr(self.task, "verifiable", False):
             verdict = self._verify(self._verifier, self.state.answer)
-            turn = self.state.turns[-1] = replace(turn, verdict=verdict)
+            turn = self.state.turns[-1] = turn.model_copy(update={"verdict": verdict})
         if not repeated:
             self._tell("turn_finished", turn=turn)
         return turn
@@ -216,6 +197,16 @@ class Session:
                 f"your experiments have shown so far, under {tags}.",
             )
         )
+
+    @property
+    def folder(self) -> Path | None:
+        """The run folder; None for a run that is not recorded."""
+        return self.context.images.folder.parent if self.context.images else None
+
+    @property
+    def turns(self) -> Sequence[Turn]:
+        """The turns so far."""
+        return self.state.turns
 
     @property
     def usage(self) -> Usage:
@@ -248,7 +239,7 @@ class Session:
     def finish(self, outcome: RunOutcome) -> RunOutcome:
         """Records how the run ended and tells the observers."""
         self.journal.append(outcome)
-        self._tell("run_finished", outcome=outcome)
+        self.lines = tuple(map(str, self._tell("run_finished", outcome=outcome)))
         return outcome
 
     def outcome(self, status: Status, reason: str = "") -> RunOutcome:
@@ -288,11 +279,17 @@ class Session:
                 raise ReplyError("The run is over; no more programs are run.")
             if parsed.program:
                 execution = self.execute(parsed.program, parsed.hypotheses)
-                return Turn(number, reply, parsed.program, parsed.hypotheses, execution)
+                return Turn(
+                    number=number,
+                    reply=reply,
+                    program=parsed.program,
+                    hypotheses=parsed.hypotheses,
+                    execution=execution,
+                )
             self.state.answer = self.task.parse(parsed.sections)
-            return Turn(number, reply, hypotheses=parsed.hypotheses)
+            return Turn(number=number, reply=reply, hypotheses=parsed.hypotheses)
         except ReplyError as mistake:
-            return Turn(number, reply, mistake=str(mistake))
+            return Turn(number=number, reply=reply, mistake=str(mistake))
 
     def _verify(self, verifier: Verifier, answer: BaseModel) -> Verdict:
         """Tests the answer; one that fails is withdrawn while the run may go on, and the backbone is told why.

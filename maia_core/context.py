@@ -3,22 +3,34 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections import ChainMap
+from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
+from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from weakref import WeakSet
 
 from pydantic import JsonValue
 
 from maia_core.config import PluginRef, RunConfig, cache_dir
 from maia_core.errors import RunError, ToolError, UsageError
+from maia_core.exemplars import BruteForce
 from maia_core.kinds import KINDS
-from maia_core.record import ImageStore
-from maia_core.types import Image, ImagePart, Logged, TextPart, UnitStatistics, Usage, as_part, content_id
-
-if TYPE_CHECKING:
-    from maia_core.protocols import Dataset, Describer, ExemplarSource, ImageEditor, ImageGenerator, Model, System
-    from maia_core.registry import Registry
+from maia_core.observers import Observers
+from maia_core.protocols import (
+    Dataset,
+    Describer,
+    ExemplarSource,
+    HasExemplars,
+    ImageEditor,
+    ImageGenerator,
+    Model,
+    System,
+)
+from maia_core.record import Effects, ImageStore
+from maia_core.registry import Registry, installed
+from maia_core.types import Exemplar, Image, ImagePart, Logged, TextPart, Usage, as_part, content_id
 
 
 class Context:
@@ -28,11 +40,6 @@ class Context:
         config: The run's configuration.
         seed: The run's seed.
         cache: Folder for what may be computed again; a plugin uses a subfolder of its own name.
-        logged: What was logged so far, oldest first.
-        exemplar_floor: The lowest exemplar activation, once a tool has found the exemplars.
-        statistics: The unit's over the data set, once a tool has found the exemplars.
-        generated: Images that were generated or edited so far.
-        spent: Tokens and money that engines used so far: a describer or a generator behind a paid service.
         images: The pixels of the run's record.
     """
 
@@ -52,12 +59,8 @@ class Context:
             parts: Ready-made parts by kind, used instead of building them.
             cache: The cache folder; `config.cache_dir()` where it is None.
         """
-        if registry is None:
-            from maia_core.registry import installed
-
-            registry = installed()
         self.config = config or RunConfig()
-        self.registry = registry
+        self.registry = registry or installed()
         self.seed = self.config.seed
         self.cache = cache or cache_dir()
         self._parts: dict[str, Any] = dict(parts or {})
@@ -66,16 +69,10 @@ class Context:
         self._begin()
 
     def _begin(self) -> None:
-        self.logged: list[Logged] = []
-        self.exemplar_floor: float | None = None
-        self.statistics: UnitStatistics | None = None
-        self.facts: dict[str, JsonValue] = {}
-        self.generated = 0
-        self.spent = Usage()
+        self._effects = [Effects()]  # Of the run so far; then those of the present call.
         self.images: ImageStore | None = None
         self._warnings: list[str] = []
         self._warn_to: Callable[[str], None] = self._warnings.append
-        self._shown: list[TextPart | ImagePart] = []
 
     def restart(self, system: PluginRef) -> None:
         """Begins the run of another unit; models, data set and engines are kept, all that belongs to one run is not."""
@@ -134,7 +131,7 @@ class Context:
                     example = "MODEL:LAYER:UNIT" if kind == "system" else "NAME"
                     raise UsageError(f"no {kind} is chosen; pass --{kind} {example} or set '{kind}' in maia.toml")
                 build = self._build_system if kind == "system" else self.registry.build
-                self._parts[kind] = build(kind, choice.name, choice.options, self)
+                self._parts[kind] = self._built(kind, choice.name, build(kind, choice.name, choice.options, self))
             return self._parts[kind]
 
     def build(self, kind: str, name: str, /, **options: Any) -> Any:
@@ -142,8 +139,20 @@ class Context:
         key = f"{kind}/{name}/{sorted(options.items())!r}"
         with self._lock:
             if key not in self._parts:
-                self._parts[key] = self.registry.build(kind, name, options, self)
+                self._parts[key] = self._built(kind, name, self.registry.build(kind, name, options, self))
             return self._parts[key]
+
+    @cached_property
+    def observers(self) -> Observers:
+        """The installed observers, loaded on first use."""
+        return Observers(self.registry)
+
+    def _built(self, kind: str, name: str, part: Any) -> Any:
+        """Returns a new part, or its replacement: every observer may wrap it in turn."""
+        part = self.observers.wrap(part, kind=kind, name=name, context=self)
+        for problem in self.observers.take_problems():
+            self.warn(problem)
+        return part
 
     def model(self, name: str, **options: Any) -> Model:
         """Returns a model by name; `PLUGIN/MODEL` chooses one of the many that a plugin offers, as its option `model`.
@@ -182,9 +191,6 @@ class Context:
 
     def exemplar_source(self, system: System) -> ExemplarSource:
         """Returns the fastest way to a system's exemplars on the run's data set: its own, or brute force."""
-        from maia_core.exemplars import BruteForce
-        from maia_core.protocols import HasExemplars
-
         if isinstance(system, HasExemplars):
             return system.exemplar_source(self.dataset)
         return BruteForce(self.dataset, warn=self.warn)
@@ -197,15 +203,56 @@ class Context:
 
     # What tools do for the backbone.
 
+    @contextmanager
+    def collect(self) -> Iterator[Effects]:
+        """Collects the effects of one call, and applies them to the run when the block ends, also by an error."""
+        effects = Effects()
+        self._effects.append(effects)
+        try:
+            yield effects
+        finally:
+            self._effects.pop()
+            self.apply(effects)
+
+    def apply(self, effects: Effects) -> None:
+        """Adds the effects of a call to the run."""
+        self._effects[-1].add(effects)
+
+    @property
+    def logged(self) -> Sequence[Logged]:
+        """The conditions that were logged so far, oldest first."""
+        return [entry for effects in self._effects for entry in effects.logged]
+
+    @property
+    def facts(self) -> MutableMapping[str, JsonValue]:
+        """What tools have found out about the unit, by name; see `maia_core.protocols.RunContext`."""
+        self._in_time()
+        return ChainMap(*[effects.facts for effects in reversed(self._effects)])
+
+    @property
+    def generated(self) -> int:
+        """How many images were generated or edited so far."""
+        return sum(effects.generated for effects in self._effects)
+
+    @property
+    def spent(self) -> Usage:
+        """Tokens and money that engines used so far, such as a describer behind a paid service."""
+        return sum((effects.usage for effects in self._effects), Usage())
+
     def show(self, *items: str | Image | TextPart | ImagePart) -> None:
         """Shows texts and images to the backbone when the present program has ended."""
         self._in_time()
-        self._shown.extend(map(as_part, items))
+        self._effects[-1].shown.extend(map(as_part, items))
 
     def log(self, title: str, activation: float, image: Image, notes: str = "") -> None:
         """Logs one measured condition: the record, the report and `results` have it."""
         self._in_time()
-        self.logged.append(Logged(title=title, activation=activation, image=image, notes=notes))
+        self._effects[-1].logged.append(Logged(title=title, activation=activation, image=image, notes=notes))
+
+    def keep(self, exemplars: Sequence[Exemplar]) -> None:
+        """Keeps exemplars in the conversation when older images have to leave it; the most important come first."""
+        self._in_time()
+        self._effects[-1].kept = list(exemplars)
 
     def warn(self, line: str) -> None:
         """Takes a line that the record and the report should show: skipped files, a fallback."""
@@ -219,8 +266,8 @@ class Context:
             listener(line)
 
     def take_shown(self) -> list[TextPart | ImagePart]:
-        """Returns and forgets what was shown since the last call."""
-        shown, self._shown = self._shown, []
+        """Returns the texts and images that were shown since `take_shown` was called last."""
+        shown, self._effects[-1].shown = self._effects[-1].shown, []
         return shown
 
     def spend_images(self, count: int) -> None:
@@ -235,13 +282,13 @@ class Context:
             raise ToolError(
                 f"{count} images are asked for, but the run's budget has {max(left, 0)} left (limits.images)"
             )
-        self.generated += count
+        self._effects[-1].generated += count
 
     def spend(self, usage: Usage) -> None:
         """Counts what an engine used, so that the run's budget of tokens and money holds for engines too."""
         self._in_time()
         with self._lock:
-            self.spent += usage
+            self._effects[-1].usage += usage
 
     def disown(self, thread: threading.Thread) -> None:
         """Refuses what a thread does from now on: its tool took too long, and another run may have begun meanwhile."""

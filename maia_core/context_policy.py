@@ -33,7 +33,7 @@ class Conversation:
     def __init__(self) -> None:
         self.messages: list[Message] = []
         self._activations: dict[str, float] = {}
-        self._exemplars: dict[str, int] = {}  # Image id to rank; a masked image and its clean one share theirs.
+        self._ranks: dict[str, int] = {}  # Of kept images, by id; a masked image and its clean one share a rank.
         self._asked: Asked | None = None
         self._correction = 1.0
 
@@ -48,12 +48,12 @@ class Conversation:
                     self._correction = min(4.0, max(0.25, counted))
                 self._add(Message.of("assistant", event.reply.text))
             case HostCall():
-                for entry in event.logged:
+                for entry in event.effects.logged:
                     self._activations[entry.image.id] = entry.activation
-                for rank, (activation, names) in enumerate(_measured(event)):
+                for activation, names in _measured(event):
                     self._activations.update(dict.fromkeys(names, activation))
-                    if event.method == "tools.dataset_exemplars":
-                        self._exemplars.update(dict.fromkeys(names, rank))
+                for rank, (_, image) in enumerate(event.effects.kept):
+                    self._ranks.update(dict.fromkeys((image.id, (image.clean or image).id), rank))
             case Asked():
                 self._asked = event
 
@@ -140,9 +140,9 @@ class Conversation:
             return asked
         pictures, kept = self._images(), self._kept(asked)
         newest = len(self.messages) - 1
-        shown: dict[int, int] = {}  # Rank of an exemplar to where it was shown first.
+        shown: dict[int, int] = {}  # Rank of a kept image to the number under which it was shown first.
         for number in kept:
-            if (place := self._exemplars.get(pictures[number][1].id)) is not None:
+            if (place := self._ranks.get(pictures[number][1].id)) is not None:
                 shown.setdefault(place, number)
         exemplars = {shown.get(place) for place in range(min(policy.exemplars, asked.max_images // 2))}
 

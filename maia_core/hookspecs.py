@@ -1,19 +1,17 @@
-"""The observer hooks: every installed plugin in the group `maia.observers` is told what happens in a run.
+"""The hooks: every installed plugin of the group `maia.observers` watches every run, and may wrap its parts.
 
-An observer is an object (or module) with `@hookimpl` functions of these names; each takes only the arguments it wants.
-Observers watch; an observer that raises is named in the record and never ends a run. What a resumed run repeats from
-its record is not told again.
+An observer is an object, class or module with `@hookimpl` functions of these names; each takes only the arguments that
+it needs. An observer that raises is named in the record and never ends a run. While a resumed run repeats its record,
+MAIA calls no hook of it a second time, except `run_started`, `part_built` and `prompt_sections`.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import pluggy
 
-if TYPE_CHECKING:
-    from maia_core.agent import Session, Turn
-    from maia_core.record import HostCall, RunOutcome
+from maia_core.protocols import RunContext, RunSession
+from maia_core.record import HostCall, RunOutcome, RunReader
+from maia_core.types import Turn
 
 hookspec = pluggy.HookspecMarker("maia")
 hookimpl = pluggy.HookimplMarker("maia")
@@ -25,40 +23,53 @@ def process_started() -> None:
 
 
 @hookspec
-def run_started(session: Session) -> None:
-    """A run begins or goes on after a resume; nothing has been asked yet."""
+def part_built(kind: str, name: str, part: object, context: RunContext) -> object | None:
+    """Returns a replacement for a part that was just built, such as a wrapper that caches; None leaves the part.
+
+    MAIA calls it for every part that `context` builds: the run's own parts, models, and parts that other parts build.
+    A replacement must keep the methods and attributes of the part, optional ones too. If several observers return
+    one, each wraps the replacement of the one before.
+    """
 
 
 @hookspec
-def turn_finished(session: Session, turn: Turn) -> None:
+def run_started(session: RunSession) -> None:
+    """A run begins, or is resumed; the backbone has not been asked yet."""
+
+
+@hookspec
+def turn_finished(session: RunSession, turn: Turn) -> None:
     """The backbone replied, and its program (if any) has run."""
 
 
 @hookspec
-def tool_called(session: Session, call: HostCall) -> None:
+def tool_called(session: RunSession, call: HostCall) -> None:
     """A program's call of `system` or a tool has ended."""
 
 
 @hookspec
 def noted(text: str) -> None:
-    """A line that a reader of the record must know: skipped files, a fallback, a fault with its traceback."""
+    """A note for readers of the record was added: skipped files, a fallback, a fault with its traceback."""
 
 
 @hookspec
-def run_finished(session: Session, outcome: RunOutcome) -> None:
-    """The run is over: answered, stopped at a limit, failed or interrupted."""
+def run_finished(session: RunSession, outcome: RunOutcome) -> str | None:
+    """The run is over: answered, stopped at a limit, failed or interrupted. The record in `session.folder` is complete.
+
+    Returns a line for the user, such as `report: PATH`, or None.
+    """
 
 
 @hookspec
-def should_stop(session: Session) -> str | None:
-    """Asked before every turn: a reason ends the run after one request for a final answer; None lets it go on."""
+def should_stop(session: RunSession) -> str | None:
+    """Returns a reason to end the run after one request for a final answer, or None; asked before every turn."""
 
 
 @hookspec
-def prompt_sections(session: Session) -> str | None:
-    """Returns a section to append to the user prompt, or None. It is rendered once, when the run begins."""
+def prompt_sections(session: RunSession) -> str | None:
+    """Returns a section to append to the user prompt, or None. MAIA renders it once, when the run begins."""
 
 
 @hookspec
-def report_sections(run: object) -> tuple[str, str] | None:
-    """Returns (title, plain text) of a section to append to the report of a `maia_core.record.RunReader`, or None."""
+def report_sections(run: RunReader) -> tuple[str, str] | None:
+    """Returns (title, plain text) of a section to append to the report of a run, or None."""

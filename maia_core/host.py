@@ -16,10 +16,10 @@ from pydantic import ConfigDict, JsonValue, ValidationError, validate_call
 from maia_core.context import Context
 from maia_core.errors import MaiaError, MendableError, PluginError, RunError, ToolError, did_you_mean, one_line
 from maia_core.protocols import system_methods
-from maia_core.record import HostCall, Noted, from_json, images_of, to_json
+from maia_core.record import Effects, HostCall, Noted, from_json, images_of, to_json
 from maia_core.replay import Journal
 from maia_core.text import redacted
-from maia_core.types import SystemRef, Usage, content_id
+from maia_core.types import SystemRef, content_id
 
 MANY = 1000
 """With more faults in a call than these only their number is told: each would be an object."""
@@ -94,22 +94,24 @@ class ToolHost:
 
     def repeat(self, call: HostCall) -> None:
         """Does again what a recorded call did to the run beside returning its result."""
-        context = self._context
-        context.show(*call.shown)
-        context.logged.extend(call.logged)
-        context.exemplar_floor = call.exemplar_floor
-        context.statistics = call.statistics or context.statistics
-        context.generated += call.generated
-        context.spend(call.usage)
+        self._context.apply(call.effects)
         self._on_call(call, True)
 
     def _carry_out(self, call: HostCall, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
-        context, method, error = self._context, call.method, ""
-        # What was measured can be logged whatever is used up.
+        with self._context.collect() as effects:  # They are applied also where an error ends the run: costs count.
+            done, result = self._try(call, args, kwargs, effects)
+        self._on_call(done, False)
+        if done.error:
+            raise ToolError(done.error)
+        return result
+
+    def _try(
+        self, call: HostCall, args: Sequence[Any], kwargs: Mapping[str, Any], effects: Effects
+    ) -> tuple[HostCall, Any]:
+        """Carries out a call and records it; returns it as it was recorded, and its result."""
+        method, error = call.method, ""
+        # Measured activations can be logged whichever budget is used up.
         reason = "" if getattr(self._raw.get(method), "is_free", False) else self._used_up()
-        logged, generated, shown_before = len(context.logged), context.generated, context.take_shown()
-        spent, context.spent = context.spent, Usage()
-        statistics = context.statistics
         started = time.perf_counter()
         result: Any = None
         plain: JsonValue = None
@@ -129,37 +131,24 @@ class ToolHost:
                 # A tool's own fault: the backbone may try another way. Its text may name files: only the record has it.
                 self._journal.append(Noted(text=f"{method} failed: {traceback.format_exc()}"))
                 error = f"{method} failed ({type(failure).__name__}); it may work with other arguments"
-        finally:  # Also where the run ends here: what was spent counts.
-            used, context.spent = context.spent, spent + context.spent
-        shown = context.take_shown()
-        context.show(*shown_before, *shown)
         done = call.model_copy(
             update={
                 "result": plain,
                 "images": tuple(images_of([args, kwargs, result])),
                 "error": error,
-                "shown": tuple(shown),
-                "logged": tuple(context.logged[logged:]),
-                "generated": context.generated - generated,
-                "usage": used,
-                "exemplar_floor": context.exemplar_floor,
-                "statistics": context.statistics if context.statistics is not statistics else None,
+                "effects": effects,
                 "seconds": time.perf_counter() - started,
             }
         )
         try:
             self._journal.append(done)
         except ToolError as mistake:
-            none: dict[str, Any] = {"arguments": {"args": [], "kwargs": {}}, "result": None, "images": (), "shown": ()}
-            done = done.model_copy(update={**none, "logged": (), "error": str(mistake)})
+            for large in (effects.shown, effects.logged, effects.kept):
+                large.clear()
+            none: dict[str, Any] = {"arguments": {"args": [], "kwargs": {}}, "result": None, "images": ()}
+            done = done.model_copy(update={**none, "error": str(mistake)})
             self._journal.append(done)
-            context.take_shown()
-            context.show(*shown_before)
-            del context.logged[logged:]
-        self._on_call(done, False)
-        if done.error:
-            raise ToolError(done.error)
-        return result
+        return done, result
 
     def _in_time(self, method: str, args: list[Any], kwargs: dict[str, Any]) -> Any:
         """Calls a tool in a thread of its own, so that one that hangs ends the run and not the patience of a user."""

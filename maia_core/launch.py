@@ -15,9 +15,8 @@ from maia_core.config import RunConfig, validated
 from maia_core.context import Context
 from maia_core.errors import RecordError
 from maia_core.kinds import KINDS
-from maia_core.observers import Observers
 from maia_core.protocols import Backbone
-from maia_core.record import MANIFEST, Event, Manifest, RunOutcome, RunReader, RunWriter, new_run_id
+from maia_core.record import FORMAT, MANIFEST, Event, Manifest, RunOutcome, RunReader, RunWriter, new_run_id
 from maia_core.registry import Registry
 from maia_core.replay import Journal
 from maia_core.signature import check_signature, sign
@@ -34,6 +33,8 @@ class FinishedRun:
 
     folder: Path
     outcome: RunOutcome
+    lines: tuple[str, ...] = ()
+    """Lines for the user from the observers, such as where the report is."""
 
 
 def explain(
@@ -80,7 +81,8 @@ def resume(
     reader = RunReader(folder)
     if reader.outcome is not None and reader.outcome.status in ENDED:
         raise RecordError(f"the run {folder} has ended ({reader.outcome.status}); start a new one")
-    check_signature(reader.manifest.config, reader.manifest.seal, folder, trusted)
+    _refuse_old(reader)
+    check_signature(reader.manifest.config, reader.manifest.signature, folder, trusted)
     context = Context(validated(RunConfig, reader.manifest.config, str(folder)), registry)
     return _go_on(context, reader, observers)
 
@@ -115,7 +117,16 @@ def _begin(context: Context, out: Path | None, observers: Iterable[object]) -> F
     return _drive(context, backbone, writer, (), observers)
 
 
+def _refuse_old(reader: RunReader) -> None:
+    if reader.manifest.format != FORMAT:
+        raise RecordError(
+            f"cannot resume {reader.folder}: it was recorded by an older MAIA (format {reader.manifest.format}), "
+            "which MAIA can report but not resume; start a new run"
+        )
+
+
 def _go_on(context: Context, reader: RunReader, observers: Iterable[object]) -> FinishedRun:
+    _refuse_old(reader)
     backbone = _build(context)
     before, folder = reader.manifest.fingerprints, reader.folder
     changed = [name for name, value in context.fingerprints().items() if before.get(name, value) != value]
@@ -158,7 +169,8 @@ def _drive(
     try:
         session = make_session(context, Journal(writer.append, recorded), observers)
         try:
-            return FinishedRun(writer.folder, run(session, backbone))
+            outcome = run(session, backbone)
+            return FinishedRun(writer.folder, outcome, session.lines)
         finally:
             session.close()
     finally:
@@ -179,7 +191,7 @@ def make_session(
         tools=tools,
         sandbox=context.part("sandbox"),
         journal=journal,
-        observers=Observers(context.registry, observers),
+        observers=context.observers.joined_by(observers),
         verifier=context.part("verifier") if config.verify else None,
     )
 
@@ -194,7 +206,7 @@ def _manifest(run_id: str, context: Context) -> Manifest:
         system=context.system.info,
         versions=_versions(context.registry),
         fingerprints=context.fingerprints(),
-        seal=sign(config),
+        signature=sign(config),
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import pluggy
@@ -18,7 +18,11 @@ def _itself(observer: object) -> object:
 
 
 class Observers:
-    """The observers of a run."""
+    """The observers of a run, loaded once.
+
+    Attributes:
+        problems: What went wrong, in one line each, since `take_problems` was called last.
+    """
 
     def __init__(self, registry: Registry | None = None, extra: Iterable[object] = ()) -> None:
         """Loads the installed observers one by one; one that cannot be loaded is kept in `problems`.
@@ -46,6 +50,21 @@ class Observers:
             self._manager.unregister(name=label)
             self.problems.append(f"{label} is left out: {one_line(error)}")
 
+    def joined_by(self, extra: Iterable[object]) -> Observers:
+        """Returns these observers and others."""
+        observers = Observers(extra=extra)
+        for label, observer in self._manager.list_name_plugin():
+            observers._register(functools.partial(_itself, observer), label)
+        observers.problems += self.take_problems()
+        return observers
+
+    def wrap(self, part: Any, **arguments: Any) -> Any:
+        """Calls `part_built` of every observer in turn; each gets the part that the one before has returned."""
+        for implementation in self._manager.hook.part_built.get_hookimpls():
+            replacement = self._call("part_built", implementation, {**arguments, "part": part})
+            part = part if replacement is None else replacement
+        return part
+
     def tell(self, hook: str, **arguments: Any) -> list[Any]:
         """Calls one hook of every observer, and returns what they returned, None left out.
 
@@ -53,14 +72,15 @@ class Observers:
         """
         results = []
         for implementation in getattr(self._manager.hook, hook).get_hookimpls():
-            try:
-                result = implementation.function(**{name: arguments[name] for name in implementation.argnames})
-            except (Exception, SystemExit) as error:
-                self.problems.append(f"{implementation.plugin_name} failed in {hook}: {one_line(error)}")
-                continue
-            if result is not None:
-                results.append(result)
-        return results
+            results.append(self._call(hook, implementation, arguments))
+        return [result for result in results if result is not None]
+
+    def _call(self, hook: str, implementation: pluggy.HookImpl, arguments: Mapping[str, Any]) -> Any:
+        try:
+            return implementation.function(**{name: arguments[name] for name in implementation.argnames})
+        except (Exception, SystemExit) as error:
+            self.problems.append(f"{implementation.plugin_name} failed in {hook}: {one_line(error)}")
+            return None
 
     def take_problems(self) -> list[str]:
         """Returns and forgets what went wrong since the last call."""

@@ -18,6 +18,7 @@ from .protocols import ListsModels as ListsModels
 from .protocols import Model as Model
 from .protocols import RunContext as RunContext
 from .protocols import Runner as Runner
+from .protocols import RunSession as RunSession
 from .protocols import Sandbox as Sandbox
 from .protocols import System as System
 from .protocols import system_methods as system_methods
@@ -53,6 +54,7 @@ from .types import QUANTILES as QUANTILES
 from .types import Reply as Reply
 from .types import SystemRef as SystemRef
 from .types import TextPart as TextPart
+from .types import Turn as Turn
 from .types import UnitInfo as UnitInfo
 from .types import UnitStatistics as UnitStatistics
 from .types import Usage as Usage
@@ -90,6 +92,7 @@ from .hookspecs import hookimpl as hookimpl
 
 # Record: events of a run, and their reader.
 from .record import Asked as Asked
+from .record import Effects as Effects
 from .record import Event as Event
 from .record import Executed as Executed
 from .record import from_json as from_json
@@ -109,7 +112,6 @@ from .record import Verified as Verified
 from .agent import LAST_CALL as LAST_CALL
 from .agent import OBJECTION as OBJECTION
 from .agent import Session as Session
-from .agent import Turn as Turn
 from .cli_options import option_value as option_value
 from .cli_options import process_started as process_started
 from .cli_options import result_options as result_options

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import shutil
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from maia_core.hookspecs import hookimpl
+from maia_core.protocols import RunSession
+from maia_core.record import HostCall, RunOutcome
 from maia_core.text import dumped, printable
-
-if TYPE_CHECKING:
-    from maia_core.agent import Session, Turn
-    from maia_core.record import HostCall, RunOutcome
+from maia_core.types import Turn
 
 
 class Progress:
@@ -29,7 +28,7 @@ class Progress:
         self._began = time.monotonic()
 
     @hookimpl
-    def run_started(self, session: Session) -> None:
+    def run_started(self, session: RunSession) -> None:
         """Names the unit."""
         self._line(f"explaining {session.context.system.info.ref}")
         self._status("asking the backbone")
@@ -40,7 +39,7 @@ class Progress:
         self._status(f"turn {call.turn}: {call.method} took {call.seconds:.1f} s")
 
     @hookimpl
-    def turn_finished(self, session: Session, turn: Turn) -> None:
+    def turn_finished(self, session: RunSession, turn: Turn) -> None:
         """Sums up the turn."""
         if turn.mistake:
             what = f"malformed reply: {turn.mistake}"
@@ -62,12 +61,12 @@ class Progress:
         self._line(f"note: {text.strip().splitlines()[-1]}" if text.strip() else "")
 
     @hookimpl
-    def run_finished(self, session: Session, outcome: RunOutcome) -> None:
+    def run_finished(self, session: RunSession, outcome: RunOutcome) -> None:
         """Says how it ended."""
         reason = f": {outcome.reason}" if outcome.reason else ""
         self._line(f"{outcome.status} after {outcome.turns} turns, {outcome.seconds:.0f} s{reason}")
-        if outcome.status == "interrupted" and session.context.images is not None:
-            click.echo(f"maia run --resume {session.context.images.folder.parent} goes on with it", err=True)
+        if outcome.status == "interrupted" and session.folder is not None:
+            click.echo(f"resume with: maia run --resume {session.folder}", err=True)
 
     def _line(self, text: str) -> None:
         text = " ".join(printable(text).split("\n"))
@@ -85,12 +84,12 @@ class JsonProgress:
     """One JSON object a line on standard output, for machines."""
 
     @hookimpl
-    def run_started(self, session: Session) -> None:
+    def run_started(self, session: RunSession) -> None:
         """Prints the unit."""
         self._print("started", system=session.context.system.info.ref)
 
     @hookimpl
-    def turn_finished(self, session: Session, turn: Turn) -> None:
+    def turn_finished(self, session: RunSession, turn: Turn) -> None:
         """Prints the turn's sums."""
         execution = turn.execution
         self._print(
@@ -101,7 +100,7 @@ class JsonProgress:
             verdict=turn.verdict.line if turn.verdict else "",
             error=execution.error if execution else "",
             host_calls=execution.host_calls if execution else 0,
-            seconds=round(session.state.seconds, 3),
+            seconds=round(session.budget()["seconds"][0], 3),
             tokens=session.usage.tokens,
         )
 

@@ -13,7 +13,7 @@ Every installed plugin that wants to be *told* what happens is an observer: see 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, MutableMapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -22,6 +22,8 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, JsonValue
 
 from maia_core.config import RunConfig
+from maia_core.record import ImageStore
+from maia_core.registry import Registry
 from maia_core.types import (
     BackboneInfo,
     CallLimits,
@@ -38,6 +40,7 @@ from maia_core.types import (
     ModelOption,
     Reply,
     TextPart,
+    Turn,
     UnitInfo,
     UnitStatistics,
     Usage,
@@ -431,14 +434,19 @@ class RunContext(Protocol):
         config: The run's configuration.
         seed: The run's random seed.
         cache: Folder for data that can be computed again; a plugin uses a subfolder of its own name.
-        facts: What tools have found out about the unit, by name, such as the lowest exemplar activation. It is part of
-            the record, so a resumed run has it again. Names begin with the distribution's name and a dot.
     """
 
     config: RunConfig
     seed: int
     cache: Path
-    facts: dict[str, JsonValue]
+
+    @property
+    def facts(self) -> MutableMapping[str, JsonValue]:
+        """What tools have found out about the unit, by name: a tool writes a fact, other tools and the report read it.
+
+        Facts are part of the record, so a resumed run has them again. A name begins with the name of the distribution
+        that writes the fact and a dot: `maia-standard.exemplar_floor`.
+        """
 
     @property
     def system(self) -> System:
@@ -459,6 +467,21 @@ class RunContext(Protocol):
     @property
     def describer(self) -> Describer:
         """The describer; hand it `Image.anonymous()` copies only."""
+
+    @property
+    def registry(self) -> Registry:
+        """The plugins of the installed distributions."""
+
+    @property
+    def images(self) -> ImageStore | None:
+        """The pixels of the run's record; None for a run that is not recorded."""
+
+    @property
+    def spent(self) -> Usage:
+        """Tokens and money that engines used so far, such as a describer behind a paid service."""
+
+    def fingerprints(self) -> dict[str, str]:
+        """Returns the fingerprints of the parts built so far, by kind (and name, if it is not the run's only one)."""
 
     def part(self, kind: str) -> Any:
         """Returns the run's one part of a kind, built on first use.
@@ -495,6 +518,9 @@ class RunContext(Protocol):
     def log(self, title: str, activation: float, image: Image, notes: str = "") -> None:
         """Logs one measured condition: the record, the report and `results` have it."""
 
+    def keep(self, exemplars: Sequence[Exemplar]) -> None:
+        """Keeps exemplars in the conversation when older images have to leave it; the most important come first."""
+
     @property
     def logged(self) -> Sequence[Logged]:
         """The conditions that were logged so far, oldest first."""
@@ -511,3 +537,26 @@ class RunContext(Protocol):
         Raises:
             ToolError: the run's budget does not hold that many.
         """
+
+
+class RunSession(Protocol):
+    """The run as an observer sees it; see `maia_core.hookspecs`."""
+
+    @property
+    def context(self) -> RunContext:
+        """The parts of the run."""
+
+    @property
+    def folder(self) -> Path | None:
+        """The run folder; None for a run that is not recorded."""
+
+    @property
+    def turns(self) -> Sequence[Turn]:
+        """The turns so far."""
+
+    @property
+    def usage(self) -> Usage:
+        """What the backbone and the engines have used."""
+
+    def budget(self) -> dict[str, tuple[float, float]]:
+        """Returns what the run has used and may use, by the name of the limit."""

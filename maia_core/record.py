@@ -15,21 +15,23 @@ import re
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Annotated, Any, BinaryIO, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as PILImage
-from pydantic import BaseModel, Field, JsonValue, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, TypeAdapter
 
+from maia_core import upgrade
 from maia_core.errors import RecordError, ToolError
 from maia_core.files import write_atomically
 from maia_core.text import as_file, dumped
 from maia_core.types import (
     Data,
     Execution,
+    Exemplar,
     Explanation,
     Image,
     Logged,
@@ -38,14 +40,13 @@ from maia_core.types import (
     Reply,
     SystemRef,
     UnitInfo,
-    UnitStatistics,
     Usage,
     Verdict,
 )
 
 E = TypeVar("E")
 
-FORMAT = 1
+FORMAT = 2
 MAX_BYTES, MAX_LINE = 1 << 30, 32 << 20
 """Largest journal that is read, and its longest line."""
 MAX_EVENTS, MAX_VALUES = 200_000, 10_000_000
@@ -72,8 +73,8 @@ class Manifest(Data):
     """Distribution to version, of Python, the core and every plugin's distribution."""
     fingerprints: dict[str, str] = Field(default_factory=dict)
     """Part of the run to its fingerprint."""
-    seal: str = ""
-    """Says that `config` was written on this machine, see `maia_core.signature`."""
+    signature: str = ""
+    """Shows that `config` was written on this machine, see `maia_core.signature`."""
 
 
 class MessageAdded(Data):
@@ -135,6 +136,37 @@ class ProgramStarted(Data):
     hypotheses: tuple[str, ...] = ()
 
 
+class Effects(BaseModel):
+    """What a call does to the run beside returning a result: filled during the call, then applied to the run once.
+
+    Attributes:
+        shown: Texts and images for the backbone.
+        logged: Measured conditions.
+        kept: Exemplars that stay in the conversation the longest, the most important first.
+        facts: What is now known about the unit, by name, see `maia_core.protocols.RunContext.facts`.
+        generated: How many images were generated or edited.
+        usage: Tokens and money that engines used, such as a describer that is a paid service.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    shown: list[Part] = Field(default_factory=list)
+    logged: list[Logged] = Field(default_factory=list)
+    kept: list[Exemplar] = Field(default_factory=list)
+    facts: dict[str, JsonValue] = Field(default_factory=dict)
+    generated: int = 0
+    usage: Usage = Usage()
+
+    def add(self, other: Effects) -> None:
+        """Adds later effects to these."""
+        self.shown += other.shown
+        self.logged += other.logged
+        self.kept = other.kept or self.kept
+        self.facts |= other.facts
+        self.generated += other.generated
+        self.usage += other.usage
+
+
 class HostCall(Data):
     """A program called `system` or a tool.
 
@@ -145,12 +177,7 @@ class HostCall(Data):
         arguments: The arguments, images by reference.
         result: What came back, images by reference.
         error: What the program was told instead of a result.
-        shown: What the call showed to the backbone.
-        logged: Results that the call logged.
-        exemplar_floor: The lowest exemplar activation, once a call has found it.
-        statistics: The unit's over the data set, likewise.
-        generated: Images that the call generated or edited.
-        usage: What engines behind the call used: a describer that is a paid service.
+        effects: What the call did to the run beside returning a result.
         images: The handles behind the references in `arguments` and `result`; not written, their pixels are.
         seconds: How long it took.
     """
@@ -163,12 +190,7 @@ class HostCall(Data):
     arguments: JsonValue = None
     result: JsonValue = None
     error: str = ""
-    shown: tuple[Part, ...] = ()
-    logged: tuple[Logged, ...] = ()
-    exemplar_floor: float | None = None
-    statistics: UnitStatistics | None = None
-    generated: int = 0
-    usage: Usage = Usage()
+    effects: Effects = Field(default_factory=Effects)
     seconds: float = 0.0
     images: tuple[Image, ...] = Field(default=(), exclude=True, repr=False)
 
@@ -421,9 +443,8 @@ class RunReader:
         self.folder = folder
         self.images = ImageStore(folder / IMAGES)
         with _plain(folder / MANIFEST) as file:
-            self.manifest: Manifest = self._parse(Manifest, file.read(MAX_LINE >> 3), str(folder / MANIFEST))
-        if self.manifest.format != FORMAT:
-            raise RecordError(f"{folder} has record format {self.manifest.format}; this version reads {FORMAT}")
+            self.manifest = _parse_manifest(file.read(MAX_LINE >> 3), str(folder / MANIFEST))
+        self._upgrade = upgrade.Events() if self.manifest.format == 1 else None
         self.events: list[Event] = list(self._read())
 
     def _read(self) -> Iterator[Event]:
@@ -437,6 +458,8 @@ class RunReader:
                 try:
                     data = json.loads(line)
                     data.pop("time", None)
+                    if self._upgrade is not None:
+                        self._upgrade(data)
                     yield _EVENT.validate_python(data, context={"images": self.images})
                 except (ValueError, AttributeError, RecursionError) as error:
                     raise RecordError(f"{file.name}, line {number}: not an event: {str(error)[:200]}") from error
@@ -451,14 +474,13 @@ class RunReader:
         last = next((event for event in reversed(self.events) if not isinstance(event, Noted)), None)
         return last if isinstance(last, RunOutcome) else None
 
-    @property
-    def exemplars(self) -> list[tuple[float, Image]]:
-        """The exemplars that the run looked at, highest first: (activation, masked image)."""
+    @cached_property
+    def effects(self) -> Effects:
+        """What all calls of programs did to the run: what they showed, logged and found out, and what they used."""
+        total = Effects()
         for call in self.of_type(HostCall):
-            if call.method == "tools.dataset_exemplars" and not call.error:
-                activations, images = self.value(call.result)
-                return list(zip(activations, images, strict=True))
-        return []
+            total.add(call.effects)
+        return total
 
     def value(self, data: JsonValue) -> Any:
         """Turns the recorded arguments or result of a host call back into values, images bound to this folder."""
@@ -467,12 +489,16 @@ class RunReader:
         except ValueError as error:
             raise RecordError(f"{self.folder}: a recorded value is damaged: {str(error)[:200]}") from error
 
-    @staticmethod
-    def _parse(model: type[Any], data: bytes, name: str) -> Any:
-        try:
-            return model.model_validate_json(data)
-        except ValidationError as error:
-            raise RecordError(f"{name} is not what a run folder holds: {error.errors()[0]['msg']}") from error
+
+def _parse_manifest(text: bytes, name: str) -> Manifest:
+    try:
+        data = json.loads(text)
+        written = data.get("format")
+        if written not in (1, FORMAT):
+            raise RecordError(f"{name} has record format {written}; this MAIA reads 1 to {FORMAT}; upgrade maia-core")
+        return Manifest.model_validate(upgrade.manifest(data) if written == 1 else data)
+    except (ValueError, AttributeError, RecursionError) as error:
+        raise RecordError(f"cannot read {name}: it is not a run's manifest: {str(error)[:200]}") from error
 
 
 def _begun_only(path: Path) -> bool:

@@ -9,14 +9,11 @@ import re
 from collections.abc import Container, Iterable, Iterator, Mapping
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from maia_core import API, __version__
 from maia_core.errors import MaiaError, PluginError, did_you_mean, one_line
 from maia_core.kinds import KINDS, distribution_of
-
-if TYPE_CHECKING:
-    from maia_core.protocols import RunContext
 
 _KIND_OF = {kind.group: kind.name for kind in KINDS.values()}
 _NAME = re.compile(r"[\w.@/-]+")
@@ -180,7 +177,7 @@ class Registry:
         installed_here = f" Installed: {', '.join(known)}." if known else f" No {what} is installed."
         return PluginError(f"{text}.{did_you_mean(name, known) or installed_here}")
 
-    def build(self, kind: str, name: str, options: Mapping[str, Any], context: RunContext) -> Any:
+    def build(self, kind: str, name: str, options: Mapping[str, Any], context: object) -> Any:
         """Makes the part that `name` chooses, with its options validated.
 
         Raises:

@@ -528,3 +528,25 @@ class Verdict(Data):
         if not failed:
             return f"verified on fresh images: all {len(self.checks)} checks held"
         return f"failed {len(failed)} of {len(self.checks)} checks on fresh images: not so that {'; '.join(failed)}"
+
+
+class Turn(Data):
+    """One reply of the backbone and the result of it.
+
+    Attributes:
+        number: From 1.
+        reply: The reply.
+        program: The program that was run; empty if there was none.
+        hypotheses: The hypotheses that the reply lists.
+        execution: The result of the program.
+        mistake: What is wrong with the reply; empty for a well-formed one.
+        verdict: The result of the answer's test; None where no answer was tested.
+    """
+
+    number: int
+    reply: Reply
+    program: str = ""
+    hypotheses: tuple[str, ...] = ()
+    execution: Execution | None = None
+    mistake: str = ""
+    verdict: Verdict | None = None

@@ -46,7 +46,7 @@ def test_it_ends_with_a_label_its_evidence_and_a_report(finished):
 def test_the_claim_rests_on_experiments(finished):
     calls = RunReader(finished[1]).of_type(HostCall)
     assert {"tools.dataset_exemplars", "tools.text2image", "system.neuron"} <= {call.method for call in calls}
-    assert sum(len(call.logged) for call in calls) > 30
+    assert sum(len(call.effects.logged) for call in calls) > 30
 
 
 def test_same_seed_same_record(finished, tmp_path):

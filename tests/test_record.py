@@ -11,6 +11,7 @@ from PIL import Image as PILImage
 from maia_core.errors import RecordError, ToolError
 from maia_core.progress import JsonProgress
 from maia_core.record import (
+    Effects,
     HostCall,
     ImageStore,
     Logged,
@@ -155,8 +156,7 @@ def test_images_are_found_in_every_corner_of_an_event():
         order=0,
         method="tools.x",
         arguments_hash="",
-        shown=Message.of("user", a).parts,
-        logged=(Logged(title="t", activation=1.0, image=b),),
+        effects=Effects(shown=[*Message.of("user", a).parts], logged=[Logged(title="t", activation=1.0, image=b)]),
     )
     assert list(images_of([call, {"deep": (c,)}])) == [a, b, c]
 

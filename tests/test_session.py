@@ -27,7 +27,7 @@ def test_a_run_ends_with_the_answer_that_its_experiments_support(make_fake_sessi
     assert outcome.turns == 3
     calls = [event.method for event in events if isinstance(event, HostCall)]
     assert calls[:3] == ["tools.dataset_exemplars", "tools.summarize_images", "tools.log_experiment"]
-    logged = [entry for event in events if isinstance(event, HostCall) for entry in event.logged]
+    logged = [entry for event in events if isinstance(event, HostCall) for entry in event.effects.logged]
     assert [entry.title for entry in logged][-6:] == ["a red disc"] * 3 + ["a blue disc"] * 3
     assert min(e.activation for e in logged[-6:-3]) > max(e.activation for e in logged[-3:])
     assert isinstance(events[-1], RunOutcome)
@@ -410,7 +410,7 @@ def test_every_hook_is_documented():
 
     hooks = {n: f for n, f in vars(hookspecs).items() if inspect.isfunction(f) and f.__module__ == hookspecs.__name__}
     assert set(hooks) == {
-        *("run_started", "turn_finished", "tool_called", "noted", "run_finished", "should_stop"),
+        *("part_built", "run_started", "turn_finished", "tool_called", "noted", "run_finished", "should_stop"),
         *("prompt_sections", "report_sections", "process_started"),
     }
     assert all(inspect.getdoc(function) for function in hooks.values())

@@ -35,7 +35,7 @@ def changed(folder: Path, **config) -> None:
 
 def test_what_this_machine_wrote_goes_on(begun):
     reader = RunReader(begun)
-    signature.check_signature(reader.manifest.config, reader.manifest.seal, begun, trusted=False)
+    signature.check_signature(reader.manifest.config, reader.manifest.signature, begun, trusted=False)
 
 
 def test_settings_are_sealed_as_the_record_holds_them(monkeypatch):

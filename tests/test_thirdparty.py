@@ -116,7 +116,7 @@ def test_run_uses_them_by_name_beside_broken_ones(maia, tmp_path):
     assert "tools.acme_contrast" in record
     assert "Acme wishes you luck." in record
     assert "observer 'acme-broken' of acme-broken 0.3.0 is left out" in record, "the record names what is missing"
-    logged = [entry.activation for call in run.of_type(HostCall) for entry in call.logged]
+    logged = [entry.activation for call in run.of_type(HostCall) for entry in call.effects.logged]
     assert logged == [pytest.approx(2 * 245 / 255), pytest.approx(2 * 128 / 255)], "the option arrived"
 
 

@@ -91,7 +91,7 @@ def test_a_run_of_with_blocks_has_the_record_and_report_of_any_run(begin):
     assert run.manifest.config["sandbox"]["name"] == "notebook"
     assert run.outcome.answer == {"description": "Red discs.", "labels": ["red", "discs"]}
     assert [event.turn for event in run.of_type(Replied)] == [1, 2, 3, 4]
-    assert len(run.exemplars) == 15
+    assert len(run.effects.kept) == 15
     first = run.of_type(ProgramStarted)[0]
     assert first.hypotheses == ("red", "discs")
     assert first.program.startswith(

@@ -21,7 +21,7 @@ from PIL import Image as PILImage
 from maia_core.config import ContextPolicy
 from maia_core.context import Context
 from maia_core.errors import ContextTooLong
-from maia_core.record import Manifest, RunReader
+from maia_core.record import Effects, Manifest, RunReader
 from maia_core.types import MASK_DARKENING, Check, Explanation, Image, UnitInfo, Verdict
 from maia_report import write_report
 from maia_report.page import render, render_run
@@ -404,7 +404,7 @@ class OneRun:
 
     def __init__(self, events: list[Any]) -> None:
         self.events = events
-        self.exemplars: list[Any] = []
+        self.effects = Effects()
         self.outcome = None
         self.manifest = Manifest(id="x", created=0.0, config={}, seed=0, system=UnitInfo(model="m"), versions={})
 
@@ -414,7 +414,7 @@ class OneRun:
 
 @pytest.mark.slow
 def test_thirty_turns_of_ten_photographs_stay_below_ten_megabytes() -> None:
-    from maia_core.record import HostCall, Logged, ProgramStarted
+    from maia_core.record import Effects, HostCall, Logged, ProgramStarted
 
     rng = np.random.default_rng(0)
     events: list[Any] = []
@@ -427,7 +427,7 @@ def test_thirty_turns_of_ten_photographs_stay_below_ten_megabytes() -> None:
             masked = image.masked(rng.random((224, 224)) > 0.5)
             logged.append(Logged(title=f"condition {n % 3}", activation=float(n), image=masked))
         events.append(ProgramStarted(turn=turn, program="def run_experiment(system, tools):\n    pass\n" * 40))
-        events.append(HostCall(turn=turn, order=0, method="m", arguments_hash="", logged=tuple(logged)))
+        events.append(HostCall(turn=turn, order=0, method="m", arguments_hash="", effects=Effects(logged=logged)))
     page = render(Story(OneRun(events)))  # type: ignore[arg-type]
     assert len(page) < 10_000_000
     assert page.count("image/webp") == 300

@@ -83,9 +83,9 @@ def test_runs_of_a_sweep_do_not_see_each_other(world, tmp_path):
     for unit, finished in results:
         reader = RunReader(finished.folder)
         assert reader.manifest.system.ref == unit
-        assert reader.exemplars[0][0] > 0
+        assert reader.effects.kept[0].activation > 0
     first, second = (RunReader(finished.folder) for _, finished in results)
-    assert first.exemplars[0][1].id != second.exemplars[0][1].id
+    assert first.effects.kept[0].image.id != second.effects.kept[0].image.id
 
 
 def test_the_same_sweep_again_goes_on_where_it_failed_and_repeats_nothing(world, tmp_path, monkeypatch):

@@ -68,7 +68,7 @@ class Watch:
     @hookimpl
     def tool_called(self, call: HostCall) -> None:
         """Keeps what the call showed."""
-        self.shown += call.shown
+        self.shown += call.effects.shown
 
     @hookimpl
     def turn_finished(self, turn: Turn) -> None:

@@ -77,7 +77,7 @@ def conduct(folder: Path) -> Conduct:
             seen += map(float, NUMBER.findall(text))
         elif isinstance(event, HostCall):
             seen += _numbers(event.result)
-            seen += [logged.activation for logged in event.logged]
+            seen += [logged.activation for logged in event.effects.logged]
         elif isinstance(event, Verified):
             seen += [probe.activation for probe in event.verdict.probes]
         elif isinstance(event, Executed):

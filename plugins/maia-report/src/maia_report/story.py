@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from maia_core.plugin import (
+    QUANTILES,
     Asked,
     Evidence,
     Executed,
@@ -19,7 +20,6 @@ from maia_core.plugin import (
     Image,
     ImagePart,
     Logged,
-    MaiaError,
     Message,
     MessageAdded,
     Noted,
@@ -30,6 +30,7 @@ from maia_core.plugin import (
     RunOutcome,
     RunReader,
     TextPart,
+    UnitStatistics,
     Usage,
     Verdict,
     Verified,
@@ -41,8 +42,6 @@ EXEMPLARS = "Exemplars"
 
 MOST_PROBES = 24
 """Images of one condition of a test that a page shows."""
-
-_QUANTILE = re.compile(r"(-?[\d.]{1,24}(?:e[+-]?\d{1,3})?) at (\d{1,2}(?:\.\d{1,4})?)%")
 
 _TAG = re.compile(r"^[ \t>#*_+-]{0,20}(?:\[|```|~~~)", re.MULTILINE)
 
@@ -142,7 +141,7 @@ class Step:
     @property
     def logged(self) -> list[Logged]:
         """What the program logged, in order."""
-        return [result for call in self.calls for result in call.logged]
+        return [result for call in self.calls for result in call.effects.logged]
 
     @property
     def measured(self) -> int:
@@ -160,7 +159,7 @@ class Step:
         parts = [part for call in self.calls for part in _beside_results(call)]
         if self.executed is not None:
             # What no journalled call accounts for (a run by hand, another sandbox) is shown as well.
-            known = Counter(_identity(part) for call in self.calls for part in call.shown)
+            known = Counter(_identity(part) for call in self.calls for part in call.effects.shown)
             for part in self.executed.execution.displays:
                 if known[_identity(part)] > 0:
                     known[_identity(part)] -= 1
@@ -249,7 +248,7 @@ class Story:
         """Tokens and cost of all replies, and of engines that are paid services."""
         replies = [step.reply.reply.usage + step.reply.engines for step in self.steps if step.reply]
         tests = (step.verified.usage for step in self.steps if step.verified)
-        return sum((*replies, *tests, *(call.usage for step in self.steps for call in step.calls)), Usage())
+        return sum((*replies, *tests, *(call.effects.usage for step in self.steps for call in step.calls)), Usage())
 
     @property
     def experiments(self) -> int:
@@ -259,7 +258,7 @@ class Story:
     @property
     def generated(self) -> int:
         """How many images were generated or edited."""
-        return sum(call.generated for step in self.steps for call in step.calls)
+        return sum(call.effects.generated for step in self.steps for call in step.calls)
 
     def allowed(self, limit: str) -> float | None:
         """Returns what the run might use of something, by the name of the limit; None where the record does not say."""
@@ -282,17 +281,13 @@ class Story:
     @cached_property
     def exemplars(self) -> list[tuple[float, Image]]:
         """The exemplars, highest first; none where the record holds no usable ones."""
-        try:
-            found = [(float(activation), image) for activation, image in self.run.exemplars if isinstance(image, Image)]
-        except (MaiaError, TypeError, ValueError, OverflowError):
-            return []
-        return found
+        return [(activation, image) for activation, image in self.run.effects.kept]
 
     @cached_property
     def floor(self) -> float | None:
         """The lowest exemplar activation."""
-        floors = [call.exemplar_floor for step in self.steps for call in step.calls]
-        return next((floor for floor in reversed(floors) if floor is not None), None)
+        floor = self.run.effects.facts.get("maia-standard.exemplar_floor")
+        return floor if isinstance(floor, float) else None
 
     @cached_property
     def measured(self) -> list[float]:
@@ -332,13 +327,13 @@ class Story:
 
     @cached_property
     def quantiles(self) -> list[Quantile]:
-        """How the activation is distributed over the data set, as the exemplar tool displayed it."""
-        for step in self.steps:
-            for call in step.calls:
-                text = " ".join(part.text[:2000] for part in call.shown if isinstance(part, TextPart))
-                if call.method == "tools.dataset_exemplars" and (found := _QUANTILE.findall(text)):
-                    return [Quantile(percent, value) for text, percent in found if (value := _float(text)) is not None]
-        return []
+        """How the activation is distributed over the data set, from the median up."""
+        try:
+            known = UnitStatistics.model_validate(self.run.effects.facts.get("maia-standard.statistics"))
+        except ValueError:
+            return []
+        pairs = zip(QUANTILES, known.quantiles, strict=False)
+        return [Quantile(f"{level * 100:.4g}", value) for level, value in pairs if 0.5 <= level < 1]
 
     def conditions(self, results: Iterable[Logged]) -> list[Condition]:
         """Groups results by title, highest mean first."""
@@ -396,8 +391,8 @@ def _beside_results(call: HostCall) -> list[Part]:
     """Returns what a call showed, without the lines and images of the results that it logged."""
     rest: list[Part] = []
     place = 0
-    for part in call.shown:
-        result = call.logged[place] if place < len(call.logged) else None
+    for part in call.effects.shown:
+        result = call.effects.logged[place] if place < len(call.effects.logged) else None
         if result and isinstance(part, ImagePart) and part.image.id == result.image.id:
             place += 1
         elif not (result and isinstance(part, TextPart) and part.text.startswith(f"{result.title}: activation ")):
@@ -428,10 +423,3 @@ def _above(activation: float, level: float) -> bool:
 def _by_mean(condition: Condition) -> tuple[bool, float]:
     mean = condition.mean
     return (mean != mean, -mean if mean == mean else 0.0)
-
-
-def _float(text: str) -> float | None:
-    try:
-        return float(text)
-    except ValueError:
-        return None

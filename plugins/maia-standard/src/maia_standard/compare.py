@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from maia_core.plugin import Image, Logged, PluginConfig, RunContext, System, ToolError
+from maia_core.plugin import Image, PluginConfig, RunContext, System, ToolError
 from maia_standard.images import generate
 from maia_standard.log import place
 from maia_standard.statistics import auc, mean
@@ -79,7 +79,8 @@ class ComparePrompts:
                 line += f"; AUC against the controls {effect.value:.2f} ({effect.low:.2f} to {effect.high:.2f})"
                 line += "" if effect.low > 0.5 else ": no sure difference"
             lines.append(line + f"; {len(means[name])} prompts")
-            context.logged += [Logged(title=name, activation=a, image=image) for a, image in results]
+            for activation, image in results:
+                context.log(name, activation, image)
         context.show("\n".join(lines))
         for name, results in found.items():
             ranked = sorted(results, key=lambda result: -result[0])

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from maia_core.plugin import QUANTILES, Image, PluginConfig, RunContext, System
+from maia_core.plugin import QUANTILES, Exemplar, Image, PluginConfig, RunContext, System
+
+EXEMPLAR_FLOOR = "maia-standard.exemplar_floor"
+"""Fact: the activation of the lowest exemplar."""
+
+STATISTICS = "maia-standard.statistics"
+"""Fact: the unit's `UnitStatistics` over the data set, as JSON."""
 
 
 class DatasetExemplars:
@@ -41,8 +47,9 @@ class DatasetExemplars:
             ...     tools.log_experiment(activations, images, [image.title for image in images], summary)
         """
         exemplars, statistics = self._context.exemplar_source(system).exemplars(system, self._count)
-        self._context.exemplar_floor = min(exemplar.activation for exemplar in exemplars)
-        self._context.statistics = statistics
+        facts = self._context.facts
+        facts[EXEMPLAR_FLOOR] = min(exemplar.activation for exemplar in exemplars)
+        facts[STATISTICS] = statistics.model_dump(mode="json")
         levels = dict(zip(QUANTILES, statistics.quantiles, strict=True))
         shown = ", ".join(f"{levels[q]:.4g} at {q:.0%}" for q in (0.5, 0.75, 0.9, 0.95, 0.99))
         self._context.show(
@@ -50,5 +57,6 @@ class DatasetExemplars:
             f"{statistics.std:.4g}; quantiles {shown}; highest {statistics.quantiles[-1]:.4g}."
         )
         # Ids, file names and captions of the data set stay on this side.
-        images = [exemplar.image.retitled(f"exemplar {n}") for n, exemplar in enumerate(exemplars, 1)]
-        return [exemplar.activation for exemplar in exemplars], images
+        titled = [Exemplar(a, image.retitled(f"exemplar {n}")) for n, (a, image) in enumerate(exemplars, 1)]
+        self._context.keep(titled)
+        return [exemplar.activation for exemplar in titled], [exemplar.image for exemplar in titled]

@@ -69,19 +69,13 @@ class EditImages:
         if not images:
             raise ToolError("edit_images needs at least one image or prompt")
         prompts = [item for item in images if isinstance(item, str)]
-        left = self._context.config.limits.images - self._context.generated
-        if prompts and len(prompts) + len(images) > left:
-            # Before any is made: originals that cannot be edited would be paid for in vain.
-            raise ToolError(
-                f"{len(prompts)} new images and {len(images)} edits are asked for, but the run's budget has "
-                f"{max(left, 0)} left (limits.images)"
-            )
+        # Originals and edits together, before any is generated: originals that cannot be edited would be wasted.
+        self._context.spend_images(len(prompts) + len(images))
         originals = (
-            generate(self._context, prompts) if prompts else [i.clean or i for i in images if isinstance(i, Image)]
+            _generated(self._context, prompts) if prompts else [i.clean or i for i in images if isinstance(i, Image)]
         )
         # Replicates differ through their originals; what is edited how decides the rest.
         seeds = self._context.seeds([f"{image.id} {text}" for image, text in zip(originals, asked, strict=True)])
-        self._context.spend_images(len(originals))
         edited = _checked(self._context, asked, self._context.editor.edit(originals, asked, seeds))
         pairs = list(zip(originals, edited, strict=True))
         titles = [name for pair in zip((image.title for image in originals), asked, strict=True) for name in pair]
@@ -93,6 +87,10 @@ def generate(context: RunContext, prompts: Sequence[str]) -> list[Image]:
     if not prompts:
         raise ToolError("text2image needs at least one prompt")
     context.spend_images(len(prompts))
+    return _generated(context, prompts)
+
+
+def _generated(context: RunContext, prompts: Sequence[str]) -> list[Image]:
     return _checked(context, prompts, context.generator.generate(prompts, context.seeds(prompts)))
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from maia_core.plugin import Image, Logged, PluginConfig, RunContext, ToolError
+from maia_core.plugin import Image, PluginConfig, RunContext, ToolError, UnitStatistics
+from maia_standard.exemplars import EXEMPLAR_FLOOR, STATISTICS
 from maia_standard.statistics import percentile
 
 
@@ -51,14 +52,14 @@ class LogExperiment:
             )
         for n, (activation, image, title) in enumerate(zip(activations, images, titles, strict=True)):
             note = notes[n] if isinstance(notes, list) else ""
-            context.logged.append(Logged(title=title, activation=activation, image=image, notes=note))
+            context.log(title, activation, image, note)
             context.show(
                 f"{title}: activation {activation:.4g}{place(context, activation)}{note and f'; {note}'}", image
             )
         if isinstance(notes, str) and notes:
             context.show(f"Notes: {notes}")
-        floor = context.exemplar_floor
-        if floor is not None and activations and max(activations) < floor:
+        floor = context.facts.get(EXEMPLAR_FLOOR)
+        if isinstance(floor, float) and activations and max(activations) < floor:
             context.show(
                 f"The highest of these activations, {max(activations):.4g}, is below that of every exemplar (the "
                 f"lowest has {floor:.4g}): this does not explain the unit yet. Go on experimenting."
@@ -67,9 +68,10 @@ class LogExperiment:
 
 def place(context: RunContext, activation: float) -> str:
     """Says where an activation lies in the distribution over the data set; nothing where that is not known yet."""
-    if context.statistics is None:
+    statistics = context.facts.get(STATISTICS)
+    if statistics is None:
         return ""
-    below = percentile(activation, context.statistics.quantiles)
+    below = percentile(activation, UnitStatistics.model_validate(statistics).quantiles)
     return (
         f" (above {below:.0%} of real images)" if below < 0.995 else f" (above {min(below, 0.999):.1%} of real images)"
     )
