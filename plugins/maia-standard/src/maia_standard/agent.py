@@ -90,7 +90,8 @@ def before_tests(record: RunReader, outcome: RunOutcome, context: RunContext) ->
         explanation=task.explanation(answer),
         turns=last,
         usage=sum(
-            (event.effects.usage for event in calls), sum((event.reply.usage + event.engines for event in replies), Usage())
+            (event.effects.usage for event in calls),
+            sum((event.reply.usage + event.engines for event in replies), Usage()),
         ),
         seconds=sum(event.seconds for event in replies) + sum(event.execution.seconds for event in programs),
     )
