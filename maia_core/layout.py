@@ -37,19 +37,17 @@ def _in_file(file: Path) -> Iterator[str]:
         tree = ast.parse(source) if _SUSPECT.search(source) else None
     except (OSError, SyntaxError, ValueError):
         return
-    no_names: list[str] = []
     for node in ast.walk(tree) if tree else ():
-        if isinstance(node, ast.ImportFrom) and node.module == "maia_core" and not node.level:
-            modules: dict[str, list[str]] = {
-                f"maia_core.{alias.name}": [] for alias in node.names if alias.name not in PUBLIC
-            }
-        elif isinstance(node, ast.ImportFrom):
-            modules = {node.module or "": [alias.name for alias in node.names]}
-        elif isinstance(node, ast.Import):
-            modules = {alias.name: no_names for alias in node.names}
-        else:
+        if not isinstance(node, ast.Import | ast.ImportFrom):
             continue
-        for module, names in modules.items():
+        names = [alias.name for alias in node.names]
+        if isinstance(node, ast.Import):
+            modules, names = names, []
+        elif node.module == "maia_core":
+            modules, names = [f"maia_core.{name}" for name in names], []
+        else:
+            modules = [node.module or ""]
+        for module in modules:
             package, _, inner = module.partition(".")
             if package == "maia_core" and inner and inner.partition(".")[0] not in PUBLIC:
                 yield f"{file.name} line {node.lineno} imports {module}, which is private; {_advice(names)}"

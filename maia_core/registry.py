@@ -210,8 +210,8 @@ class Registry:
             except (PluginError, SystemExit) as error:
                 problems.append(Problem(plugin.label, one_line(error)))
             else:
-                if plugin.distribution != "maia-core":
-                    modules.setdefault(plugin.entry_point.module.partition(".")[0], plugin.origin)
+                modules.setdefault(plugin.entry_point.module.partition(".")[0], plugin.origin)
+        modules.pop("maia_core", None)
         for package, origin in modules.items():
             problems += [Problem(origin, line, warning=True) for line in private_imports(package)]
         return problems

@@ -16,7 +16,8 @@ from maia_core.record import HostCall, RunReader
 
 HERE = Path(__file__).parent / "thirdparty"
 GOOD = ("acme-good", "acme-fakes")
-BAD = ("acme-broken", "acme-clash", "acme-old")
+BAD = ("acme-broken", "acme-clash", "acme-newer", "acme-outdated", "acme-oldlayout")
+OLDEST = "acme-api1"
 HEAVY = "acme-heavy"
 CONFIG = """
 system = "acme-brightness@acme-good"
@@ -37,7 +38,7 @@ Maia = Callable[..., "subprocess.CompletedProcess[str]"]
 def sites(tmp_path_factory) -> dict[str, Path]:
     """Installs each distribution with pip into a folder of its own."""
     found = {}
-    for name in (*GOOD, *BAD, HEAVY):
+    for name in (*GOOD, *BAD, OLDEST, HEAVY):
         # Built from a copy, so that nothing is written beside the sources.
         folder = tmp_path_factory.mktemp(name)
         source, site = folder / "source", folder / "site"
@@ -74,7 +75,7 @@ def test_listing_names_them_and_imports_none(maia, tmp_path):
         "acme-scripted",
         "acme-notes",
         "acme-good 1.2.0",
-        "acme-old 9.0.0",
+        "acme-newer 9.0.0",
     ):
         assert line in listed
     assert "Acme's system, tool, backbone, observer and command" in listed
@@ -90,7 +91,18 @@ def test_doctor_names_distribution_version_and_cause(maia):
         ["observer 'acme-broken' (acme-broken 0.3.0)", "No module named 'acme_missing_dependency'"],
         ["system 'acme-brightness' (acme-good 1.2.0)", "also claimed by acme-clash 2.0.0"],
         ["system 'acme-brightness' (acme-clash 2.0.0)", "also claimed by acme-good 1.2.0"],
-        ["backbone 'acme-future' (acme-old 9.0.0)", f"needs maia-core>=99, this is {__version__}"],
+        ["backbone 'acme-future' (acme-newer 9.0.0)", f"needs maia-core>=99, this is {__version__}"],
+        ["backbone 'acme-future' (acme-newer 9.0.0)", "upgrade maia-core: pip install --upgrade maia-core"],
+        ["backbone 'acme-past' (acme-outdated 0.9.0)", "upgrade acme-outdated: pip install --upgrade acme-outdated"],
+        [
+            "system 'acme-dimness' (acme-oldlayout 0.4.0)",
+            "darkness.py line 3 imports maia_core.config, which is private; "
+            "write: from maia_core.plugin import PluginConfig, PluginRef",
+        ],
+        [
+            "warning: acme-oldlayout 0.4.0: mean.py line 4 imports maia_core.context, which is private; "
+            "write: from maia_core.plugin import RunContext",
+        ],
     ):
         assert any(all(part in line for part in needed) for line in lines), (needed, told.stdout)
     assert "Traceback" not in told.stderr
@@ -118,6 +130,30 @@ def test_run_uses_them_by_name_beside_broken_ones(maia, tmp_path):
     assert "observer 'acme-broken' of acme-broken 0.3.0 is left out" in record, "the record names what is missing"
     logged = [entry.activation for call in run.of_type(HostCall) for entry in call.effects.logged]
     assert logged == [pytest.approx(2 * 245 / 255), pytest.approx(2 * 128 / 255)], "the option arrived"
+
+
+def test_a_plugin_for_the_oldest_supported_api_runs(maia, tmp_path):
+    """Its source never changes: a change of the core that breaks it breaks plugins that nobody rewrites."""
+    chosen = ["--system", "acme-first", "--backbone", "acme-steady", "-o", 'tools=["text2image", "acme_range"]']
+    (tmp_path / "maia.toml").write_text(CONFIG)
+    ended = tmp_path / "ended"
+    done = maia("run", "--out", "out", "--without", "report", *chosen, names=(*GOOD, OLDEST), ACME_FIRST=str(ended))
+    assert done.returncode == 0, done.stderr
+    assert ended.read_text() == "answered for acme-first:top"
+    [call] = [call for call in RunReader(tmp_path / "out").of_type(HostCall) if call.method == "tools.acme_range"]
+    assert [entry.title for entry in call.logged] == ["the first image"]
+    assert maia("plugins", "doctor", names=(*GOOD, OLDEST)).returncode == 0
+
+
+def test_an_observer_is_left_out_by_name(maia, tmp_path):
+    (tmp_path / "maia.toml").write_text(CONFIG)
+    notes = tmp_path / "notes"
+    chosen = ["--out", "out", "--without", "report", "--without", "acme-notes"]
+    done = maia("run", *chosen, names=GOOD, ACME_NOTES=str(notes))
+    assert done.returncode == 0, done.stderr
+    assert not notes.exists()
+    record = "\n".join(file.read_text() for file in (tmp_path / "out").glob("*.json*"))
+    assert "Acme wishes you luck." not in record
 
 
 def test_argument_and_options_reach_the_plugin(maia, tmp_path):
@@ -151,7 +187,9 @@ def test_clash_is_an_error_that_names_both_and_the_way_out(maia, tmp_path):
         (["--backbone", "acme-script"], "Did you mean 'acme-scripted'"),
         (["--system", "acme-broken"], "acme-broken 0.3.0 cannot be loaded"),
         (["--system", "acme-quits"], "acme-broken 0.3.0 cannot be loaded"),
-        (["--backbone", "acme-future"], "acme-old 9.0.0 needs maia-core>=99"),
+        (["--backbone", "acme-past"], "acme-outdated 0.9.0 needs maia-core<0.1,>=0.0.1"),
+        (["--system", "acme-dimness"], "imports maia_core.config, which is private"),
+        (["--backbone", "acme-future"], "acme-newer 9.0.0 needs maia-core>=99"),
         (["--generator", "disks"], "Did you mean 'discs'"),
     ],
 )

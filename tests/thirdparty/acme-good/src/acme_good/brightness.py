@@ -5,9 +5,7 @@ from typing import Literal
 
 import numpy as np
 
-from maia_core.config import PluginConfig
-from maia_core.context import Context
-from maia_core.types import Image, UnitInfo
+from maia_core.plugin import Image, PluginConfig, RunContext, UnitInfo
 
 
 class Brightness:
@@ -21,7 +19,7 @@ class Brightness:
         gain: float = 1.0
         """Activation of a white image."""
 
-    def __init__(self, config: Config, context: Context) -> None:
+    def __init__(self, config: Config, context: RunContext) -> None:
         self.config = config
         self.info = UnitInfo(model="acme-brightness", unit=config.ref)
 

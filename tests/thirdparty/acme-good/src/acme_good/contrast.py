@@ -1,14 +1,12 @@
 """A tool that measures contrast."""
 
-from maia_core.config import PluginConfig
-from maia_core.context import Context
-from maia_core.types import Image
+from maia_core.plugin import Image, PluginConfig, RunContext
 
 
 class Contrast:
     """Measures contrast."""
 
-    def __init__(self, config: PluginConfig, context: Context) -> None:
+    def __init__(self, config: PluginConfig, context: RunContext) -> None:
         self._context = context
 
     def __call__(self, images: list[Image]) -> list[float]:

@@ -3,9 +3,7 @@
 import os
 from pathlib import Path
 
-from maia_core.agent import Session
-from maia_core.hookspecs import hookimpl
-from maia_core.record import RunOutcome
+from maia_core.plugin import RunOutcome, Session, hookimpl
 
 
 class Notes:

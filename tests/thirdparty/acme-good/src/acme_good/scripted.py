@@ -3,9 +3,7 @@
 from collections.abc import Sequence
 from typing import ClassVar
 
-from maia_core.config import PluginConfig
-from maia_core.context import Context
-from maia_core.types import BackboneInfo, CallLimits, Message, Reply
+from maia_core.plugin import BackboneInfo, CallLimits, Message, PluginConfig, Reply, RunContext
 
 PROGRAM = """[HYPOTHESIS LIST]:
 Hypothesis_1: bright things
@@ -32,7 +30,7 @@ class Scripted:
 
     info: ClassVar[BackboneInfo] = BackboneInfo(name="acme-scripted")
 
-    def __init__(self, config: Config, context: Context) -> None:
+    def __init__(self, config: Config, context: RunContext) -> None:
         self._label = config.label
 
     def complete(self, messages: Sequence[Message], limits: CallLimits) -> Reply:

@@ -1,0 +1,1 @@
+"""Written before `maia_core.plugin`."""
