@@ -1,4 +1,4 @@
-"""One validated configuration a run, from `maia.toml` and the command line, and one per plugin."""
+"""One validated configuration per run, from `maia.toml` and the command line, and one per plugin."""
 
 from __future__ import annotations
 
@@ -44,63 +44,76 @@ class PluginRef(BaseModel):
 
 
 class Limits(Data):
-    """What one run may use; reaching a limit asks the backbone for its final answer with what it has."""
+    """What one run may use; at a limit, the backbone is asked for its final answer."""
 
     turns: int = Field(30, gt=0)
+    """Replies of the backbone."""
     seconds: float = Field(3600, gt=0, allow_inf_nan=False)
-    """Time of replies and experiments, resumed parts included."""
+    """Time of replies and experiments in seconds, also of those before a resume."""
     tokens: int = Field(1_000_000, gt=0)
+    """Tokens that the backbone and the engines read and write."""
     cost: float = Field(10.0, gt=0, allow_inf_nan=False)
-    """US dollars, as far as the backbone knows its price."""
+    """US dollars, as far as the prices are known."""
     experiments: int = Field(30, gt=0)
+    """Programs that the backbone runs."""
     verifications: int = Field(3, gt=0)
-    """Answers that are tested; one that fails the last test stands, with its verdict."""
+    """Answers that MAIA tests; an answer that fails the last test is the result, with its verdict."""
     images: int = Field(2_000, gt=0)
-    """Images generated or edited."""
+    """Images that tools generate or edit."""
     reply_tokens: int = Field(4096, gt=0)
+    """Tokens of one reply."""
     reply_seconds: float = Field(120, gt=0, allow_inf_nan=False)
+    """Time of one reply in seconds."""
     call_seconds: float = Field(1800, gt=0, allow_inf_nan=False)
-    """Longest single call of a tool (the first may measure a whole data set); one that hangs ends the run as failed."""
+    """Time of one call of a tool in seconds (the first may measure a whole data set); a longer call fails the run."""
     malformed: int = Field(5, gt=0)
-    """Malformed replies in a row before the run ends as failed."""
+    """Malformed replies in a row that fail the run."""
     retries: int = Field(6, ge=0)
-    """How often one call of the backbone is tried again after a passing failure."""
+    """Retries of one call of the backbone after a temporary failure."""
     retry_seconds: float = Field(300, ge=0, allow_inf_nan=False)
-    """Longest time that the retries of one call wait together."""
+    """Total wait of the retries of one call in seconds."""
 
 
 class ContextPolicy(Data):
-    """What of a conversation the backbone is sent: see `maia_core.context_policy`."""
+    """Which part of a conversation the backbone gets: see `maia_core.context_policy`."""
 
     images: int = Field(60, gt=0)
-    """Most images in one request, or as many as the backbone takes. Older ones leave a line with their activation."""
+    """Images in one request at most, or as many as the backbone takes. Lines with activations replace older ones."""
     block: int = Field(20, gt=0)
-    """Images leave in blocks of this many, so that a provider's prompt cache breaks once a block."""
+    """Images that leave together, so that a provider's prompt cache breaks once per block."""
     exemplars: int = Field(15, ge=0)
-    """This many of the highest exemplars stay."""
+    """Number of the highest exemplars, which always stay."""
     tokens: int | None = Field(None, gt=0)
-    """Most tokens of one request, estimated; the backbone's own window where it is not set."""
+    """Tokens of one request at most, estimated; the size of the backbone's context window where it is not set."""
 
 
 class RunConfig(Data):
-    """Everything that a run is made from. The defaults are the offline laboratory."""
+    """The configuration of a run. The default parts work offline."""
 
     system: PluginRef | None = None
     """The unit: `MODEL:LAYER:UNIT`, or the name of a system plugin and its argument."""
     backbone: PluginRef = PluginRef(name="heuristic")
+    """Writes the experiments and the answer."""
     task: PluginRef = PluginRef(name="neuron-description")
+    """Poses the question, and validates the answer."""
     dataset: PluginRef = PluginRef(name="collage")
+    """Holds the real images that exemplars come from."""
     generator: PluginRef = PluginRef(name="collage")
+    """Generates images from prompts."""
     editor: PluginRef = PluginRef(name="collage")
+    """Edits images by instructions."""
     describer: PluginRef = PluginRef(name="nearest")
+    """Describes images in words."""
     sandbox: PluginRef = PluginRef(name="auto")
+    """Runs the programs of the backbone."""
     judge: PluginRef = PluginRef(name="embedding")
     """Writes prompts and predicts for verification and evaluation."""
     similarity: PluginRef = PluginRef(name="nearest")
-    """Scores texts on images: for judges that are no language model, and for baselines."""
+    """Scores texts on images, for baselines and for judges without a language model."""
     verifier: PluginRef = PluginRef(name="held-out")
+    """Tests an answer on fresh inputs."""
     verify: bool = True
-    """Whether an answer is tested on fresh inputs before it counts."""
+    """Whether the verifier tests an answer before it counts."""
     tools: tuple[PluginRef, ...] = tuple(
         PluginRef(name=name)
         for name in [
@@ -115,22 +128,27 @@ class RunConfig(Data):
             "display",
         ]
     )
+    """The tools that programs may call."""
     seed: int = Field(0, ge=0)
+    """Random seed."""
     runs: str = "runs"
-    """Folder in which a run makes its own folder."""
+    """Folder in which each run creates its own folder."""
     limits: Limits = Limits()
+    """What the run may use."""
     context_policy: ContextPolicy = ContextPolicy()
+    """Which part of the conversation the backbone gets."""
     experiment: ExecutionLimits = ExecutionLimits()
+    """What one program may use."""
 
 
 COMMAND_LINE = "the command line"
 
 
 def load(path: Path | None = None, overrides: Iterable[tuple[str, Any]] = ()) -> RunConfig:
-    """Reads `maia.toml` (of the working folder where no path is given and there is one) and applies overrides.
+    """Reads a configuration file, `maia.toml` in the working folder by default, and applies overrides.
 
     Args:
-        path: A file that must exist, or None.
+        path: The file, which must exist; None for `maia.toml`, which need not.
         overrides: Dotted keys and values, later ones win: `("generator.size", "256")`.
 
     Raises:
@@ -166,7 +184,7 @@ def _set(data: dict[str, Any], key: str, value: Any) -> None:
         data = child
     old = data.get(last)
     if isinstance(old, dict) and _names_plugin(last) and isinstance(value, str) and not parents:
-        # The options of another plugin (or of another model, for a system) are not those of the one that is chosen now.
+        # Options of the plugin (or model) that the file chooses do not hold for another one.
         same = str(old.get("name", value)).partition(":")[0] == value.partition(":")[0]
         value = {**(old if same else {}), "name": value}
     data[last] = value
@@ -177,9 +195,16 @@ def _names_plugin(key: str) -> bool:
 
 
 def validated(model: type[M], data: Mapping[str, Any], where: str, overridden: Container[str] = ()) -> M:
-    """Validates `data`, and turns what is wrong into one line with file, key and what is allowed.
+    """Validates `data`; an error is one line with the file, the key and the allowed values.
 
-    Strings from the command line are read as the type that the field asks for; keys that it has overridden are its own.
+    Args:
+        model: The pydantic model to validate against; a string is read as the type of its field.
+        data: The values by key.
+        where: Names the source of the values in errors.
+        overridden: Keys whose values came from the command line, which errors name instead.
+
+    Raises:
+        UsageError: a key is unknown or missing, or has a wrong value.
     """
     try:
         return model.model_validate(dict(data))
@@ -191,10 +216,10 @@ def validated(model: type[M], data: Mapping[str, Any], where: str, overridden: C
             known = _fields(model, first["loc"][:-1])
             hint = did_you_mean(str(first["loc"][-1]), known) or f" Allowed: {', '.join(known) or 'no options'}."
             raise UsageError(f"{where}: unknown key '{key}'.{hint}") from error
-        given = "" if first["type"] == "missing" else f", not {first['input']!r}"
+        value = "" if first["type"] == "missing" else f", not {first['input']!r}"
         if where == COMMAND_LINE and first["type"] == "string_type":
-            given += f"; for a text write {key}='\"...\"'"
-        raise UsageError(f"{where}: '{key}': {first['msg'][0].lower()}{first['msg'][1:]}{given}") from error
+            value += f"; for a text write {key}='\"...\"'"
+        raise UsageError(f"{where}: '{key}': {first['msg'][0].lower()}{first['msg'][1:]}{value}") from error
 
 
 def _fields(model: type[BaseModel], path: Iterable[Any]) -> list[str]:
@@ -207,8 +232,7 @@ def _fields(model: type[BaseModel], path: Iterable[Any]) -> list[str]:
 
 
 def cache_dir() -> Path:
-    """Returns the folder for what may be computed or fetched again: `$MAIA_CACHE`, else `maia` in the user's cache."""
-    if own := os.environ.get("MAIA_CACHE"):
-        return Path(own)
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "maia"
+    """Returns the folder for data that can be computed or fetched again: `$MAIA_CACHE`, or a user's cache folder."""
+    import platformdirs
+
+    return Path(os.environ.get("MAIA_CACHE") or platformdirs.user_cache_path("maia", appauthor=False))

@@ -1,7 +1,7 @@
-"""One tree of errors, split by who can mend them.
+"""One tree of errors, split by who can fix them.
 
-`MendableError` goes back to the backbone as text. Every other `MaiaError` ends the run (or the command) with one
-clear line that names the fix.
+The backbone gets the text of a `MendableError`. Every other `MaiaError` ends the run (or the command) with one line
+that names the fix.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class UsageError(MaiaError):
 
 
 class UnreadableImage(UsageError):
-    """A file of a data set is no image, or is broken: it is counted, skipped and named."""
+    """A file of a data set is not an image, or is broken: MAIA counts, skips and names it."""
 
 
 class PluginError(MaiaError):
@@ -29,11 +29,11 @@ class PluginError(MaiaError):
 
 
 class RecordError(MaiaError):
-    """A run folder cannot be written, or does not hold what a run folder must hold."""
+    """A run folder cannot be written, or is incomplete or damaged."""
 
 
 class RunError(MaiaError):
-    """Something outside of the backbone's reach failed; this run ends, other runs of the same sweep go on."""
+    """A part that the backbone cannot influence failed: this run ends, the other runs of a sweep continue."""
 
     exit_code = 1
 
@@ -43,10 +43,10 @@ class BackboneError(RunError):
 
 
 class BackboneBusy(BackboneError):
-    """A passing failure (time-out, rate limit, dropped connection): the same call may succeed later.
+    """A temporary failure (time-out, rate limit, dropped connection): the same call may succeed later.
 
     Attributes:
-        retry_after: Seconds that the server asks to wait; None if it does not say.
+        retry_after: Seconds that the server asks to wait; None if the server names no time.
     """
 
     def __init__(self, message: str, retry_after: float | None = None) -> None:
@@ -55,7 +55,7 @@ class BackboneBusy(BackboneError):
 
 
 class ContextTooLong(BackboneError):
-    """The conversation does not fit the model's window: the loop sends a shorter one."""
+    """The conversation does not fit the model's context window: the loop sends a shorter one."""
 
 
 class SandboxError(RunError):
@@ -63,7 +63,7 @@ class SandboxError(RunError):
 
 
 class MendableError(MaiaError):
-    """Something that the backbone can mend: its text is shown to the backbone."""
+    """A mistake that the backbone can fix: the backbone is shown the text."""
 
 
 class ToolError(MendableError):
@@ -71,7 +71,7 @@ class ToolError(MendableError):
 
 
 class ReplyError(MendableError):
-    """The backbone's reply has not the form that was asked for; the text says what was expected."""
+    """The backbone's reply does not have the requested form; the text says what was expected."""
 
 
 def did_you_mean(name: str, known: Iterable[str], limit: int = 3) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -73,6 +72,8 @@ def distribution_of(kind: str, name: str) -> str:
 
     `known_plugins.json` is written by `docs/generate.py` from the pyproject files.
     """
+    import json  # Only an error needs it: importing it would slow the start-up.
+
     file = Path(__file__).with_name("known_plugins.json")
     known: dict[str, dict[str, list[str]]] = json.loads(file.read_text(encoding="utf-8"))
     return next((which for which, kinds in known.items() if name in kinds.get(kind, ())), "")
