@@ -13,7 +13,7 @@ from maia_core.context import Context
 from maia_core.launch import make_session
 from maia_core.registry import installed
 from maia_core.replay import Journal
-from maia_core.testing.fakes import fake_parts
+from maia_core.testing import fake_parts
 
 
 @pytest.fixture

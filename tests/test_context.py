@@ -5,7 +5,7 @@ from maia_core.context import Context
 from maia_core.errors import PluginError, UsageError
 from maia_core.exemplars import BruteForce
 from maia_core.registry import Registry
-from maia_core.testing.fakes import FakeDataset, FakeSystem
+from maia_core.testing import FakeDataset, FakeSystem
 
 
 def test_seeds_differ_for_replicates_and_agree_for_repeats():

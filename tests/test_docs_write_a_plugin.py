@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from maia_core.testing import suites
+from maia_core import testing
 
 DOCS = Path(__file__).parents[1] / "docs" / "write-a-plugin"
 PAGES = sorted(page.stem for page in DOCS.glob("*.md") if page.stem != "index")
@@ -125,7 +125,7 @@ def test_run_with_the_new_plugins(folders, environment, tmp_path):
 def test_run_with_every_engine_of_the_pages(folders, environment, tmp_path):
     photos = tmp_path / "photos"
     photos.mkdir()
-    for number, image in enumerate(suites.samples()):
+    for number, image in enumerate(testing.samples()):
         image.pil().save(photos / f"{number}.png")
     (tmp_path / "reply.py").write_text(REPLY)
     (tmp_path / "maia.toml").write_text(RUN.format(command=shlex.join([sys.executable, str(tmp_path / "reply.py")])))
@@ -146,6 +146,6 @@ def test_doctor_has_nothing_to_say_of_them(folders, environment, tmp_path):
 def test_index_names_every_page_and_suite():
     index = (DOCS / "index.md").read_text(encoding="utf-8")
     assert [page for page in PAGES if f"({page}.md)" not in index] == []
-    assert [suite for suite in suites.__all__ if suite.endswith("Suite") and f"`{suite}`" not in index] == []
+    assert [suite for suite in testing.__all__ if suite.endswith("Suite") and f"`{suite}`" not in index] == []
     for target in re.findall(r"\]\(([^)#]+)\)", index):
         assert (DOCS / target).exists(), target

@@ -11,7 +11,7 @@ import pytest
 
 from maia_core.config import cache_dir
 from maia_core.record import HostCall, Replied, RunReader
-from maia_core.testing.records import timeless
+from maia_core.testing import timeless
 
 MAIA = [sys.executable, "-c", "from maia_core.cli import main; main()"]
 UNIT = "efficientnet-lite0:stem:5"

@@ -7,7 +7,7 @@ from maia_core.context import Context
 from maia_core.errors import PluginError
 from maia_core.prompt import Image, render_api, render_system_prompt
 from maia_core.registry import installed
-from maia_core.testing.fakes import FakeSystem, fake_parts
+from maia_core.testing import FakeSystem, fake_parts
 from maia_core.types import ExecutionLimits
 
 

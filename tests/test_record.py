@@ -25,7 +25,7 @@ from maia_core.record import (
     images_of,
     to_json,
 )
-from maia_core.testing.fakes import disc
+from maia_core.testing import disc
 from maia_core.text import redacted
 from maia_core.types import Message, UnitInfo
 

@@ -21,8 +21,7 @@ from maia_core.launch import make_session
 from maia_core.record import Executed, HostCall, Manifest, Replied, RunReader, RunWriter, Verified, images_of
 from maia_core.registry import installed
 from maia_core.replay import Journal
-from maia_core.testing.fakes import FAKE_RUN, FakeGenerator, ScriptedBackbone, fake_parts
-from maia_core.testing.records import timeless
+from maia_core.testing import FAKE_RUN, FakeGenerator, ScriptedBackbone, fake_parts, timeless
 from maia_core.types import Execution, Usage
 
 STATEFUL = [

@@ -11,7 +11,7 @@ from maia_core.cli_run import run as command
 from maia_core.context import Context
 from maia_core.errors import RecordError, UsageError
 from maia_core.record import MANIFEST, RunReader
-from maia_core.testing.fakes import FAKE_RUN, ScriptedBackbone, fake_parts
+from maia_core.testing import FAKE_RUN, ScriptedBackbone, fake_parts
 
 
 @pytest.fixture(autouse=True)

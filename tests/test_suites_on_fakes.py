@@ -10,8 +10,8 @@ from xml.etree import ElementTree
 
 import pytest
 
-from maia_core.testing import suites
-from maia_core.testing.fakes import (
+from maia_core import testing
+from maia_core.testing import (
     FAKE_RUN,
     FakeDataset,
     FakeDescriber,
@@ -24,13 +24,13 @@ from maia_core.testing.fakes import (
 )
 
 
-class TestFakeSystem(suites.SystemSuite):
+class TestFakeSystem(testing.SystemSuite):
     @pytest.fixture
     def system(self):
         return FakeSystem()
 
 
-class TestFakeModel(suites.ModelSuite):
+class TestFakeModel(testing.ModelSuite):
     unit = "red"
 
     @pytest.fixture
@@ -42,7 +42,7 @@ class TestFakeModel(suites.ModelSuite):
         return FakeModel()
 
 
-class TestFakeGenerator(suites.GeneratorSuite):
+class TestFakeGenerator(testing.GeneratorSuite):
     @pytest.fixture
     def generator(self):
         return FakeGenerator()
@@ -52,19 +52,19 @@ class TestFakeGenerator(suites.GeneratorSuite):
         return FakeGenerator()
 
 
-class TestFakeEditor(suites.EditorSuite):
+class TestFakeEditor(testing.EditorSuite):
     @pytest.fixture
     def editor(self):
         return FakeEditor()
 
 
-class TestFakeDescriber(suites.DescriberSuite):
+class TestFakeDescriber(testing.DescriberSuite):
     @pytest.fixture
     def describer(self):
         return FakeDescriber()
 
 
-class TestFakeDataset(suites.DatasetSuite):
+class TestFakeDataset(testing.DatasetSuite):
     unreadable = (3, 7)
 
     @pytest.fixture
@@ -76,13 +76,13 @@ class TestFakeDataset(suites.DatasetSuite):
         return FakeDataset(FakeDataset.Config(broken=(3, 7)))
 
 
-class TestFakeDetector(suites.DetectorSuite):
+class TestFakeDetector(testing.DetectorSuite):
     @pytest.fixture
     def detector(self):
         return FakeDetector()
 
 
-class TestScriptedBackbone(suites.BackboneSuite):
+class TestScriptedBackbone(testing.BackboneSuite):
     @pytest.fixture
     def backbone(self):
         return ScriptedBackbone(FAKE_RUN)
@@ -92,27 +92,31 @@ class TestScriptedBackbone(suites.BackboneSuite):
         return ScriptedBackbone(FAKE_RUN)
 
 
-BROKEN = Path(__file__).with_name("suites_must_fail.py")
+BROKEN = sorted(Path(__file__).with_name("must_fail").glob("*.py"))
 
 
-def classes() -> list[type]:
-    spec = importlib.util.spec_from_file_location("suites_must_fail", BROKEN)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return [c for name, c in vars(module).items() if name.startswith("Test") and hasattr(c, "catches")]
+def classes() -> list[tuple[Path, type]]:
+    found = []
+    for file in BROKEN:
+        spec = importlib.util.spec_from_file_location(file.stem, file)
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        found += [(file, c) for name, c in vars(module).items() if name.startswith("Test") and hasattr(c, "catches")]
+    return found
 
 
-EXPECTED = [(c.__name__, test) for c in classes() for test in c.catches]
+CLASSES = classes()
+EXPECTED = [(c.__name__, test) for _, c in CLASSES for test in c.catches]
 
 
 @pytest.fixture(scope="module")
 def outcomes(tmp_path_factory) -> dict[tuple[str, str], set[str]]:
     """Runs the broken plugins once, and says for each (class, test) how its cases ended."""
     log = tmp_path_factory.mktemp("broken") / "log.xml"
-    nodes = [f"{BROKEN}::{name}::{test}" for name, test in EXPECTED]
-    nodes += [f"{BROKEN}::{c.__name__}" for c in classes() if not c.catches]
+    nodes = [f"{file}::{c.__name__}::{test}" for file, c in CLASSES for test in c.catches]
+    nodes += [f"{file}::{c.__name__}" for file, c in CLASSES if not c.catches]
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--junitxml={log}", *nodes]
-    run = subprocess.run(command, capture_output=True, text=True, check=False, cwd=BROKEN.parent)
+    run = subprocess.run(command, capture_output=True, text=True, check=False, cwd=BROKEN[0].parent)
     assert run.returncode == 1, run.stdout[-3000:] + run.stderr
     found: dict[tuple[str, str], set[str]] = {}
     for case in ElementTree.parse(log).iter("testcase"):
@@ -130,12 +134,12 @@ def test_mistake_is_caught(outcomes, name, test):
 
 
 def test_what_is_in_order_passes(outcomes):
-    for name in [c.__name__ for c in classes() if not c.catches]:
+    for name in [c.__name__ for _, c in CLASSES if not c.catches]:
         assert {tag for (owner, _), tags in outcomes.items() if owner == name for tag in tags} == {"passed"}
 
 
-@pytest.mark.parametrize("suite", [s for s in suites.__all__ if s.endswith("Suite") and s != "DistributionSuite"])
+@pytest.mark.parametrize("suite", [s for s in testing.__all__ if s.endswith("Suite") and s != "DistributionSuite"])
 def test_every_test_of_a_suite_is_shown_to_fail(suite):
-    tests = {name for name in dir(getattr(suites, suite)) if name.startswith("test_")}
-    caught = {test for c in classes() for test in c.catches if issubclass(c, getattr(suites, suite))}
+    tests = {name for name in dir(getattr(testing, suite)) if name.startswith("test_")}
+    caught = {test for _, c in CLASSES for test in c.catches if issubclass(c, getattr(testing, suite))}
     assert tests <= caught, sorted(tests - caught)

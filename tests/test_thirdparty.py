@@ -254,7 +254,7 @@ def test_ready_for_machines(maia, tmp_path):
 
 
 CONFORMANCE = """
-from maia_core.testing.suites import DistributionSuite
+from maia_core.testing import DistributionSuite
 
 class TestGood(DistributionSuite):
     distribution = "acme-good"

@@ -8,7 +8,7 @@ from maia_core.agent import OBJECTION, run
 from maia_core.context import Context
 from maia_core.errors import PluginError
 from maia_core.record import MessageAdded, Verified
-from maia_core.testing.fakes import FAKE_RUN, FakeVerifier, ScriptedBackbone
+from maia_core.testing import FAKE_RUN, FakeVerifier, ScriptedBackbone
 from maia_core.types import Usage
 
 WRONG = "[DESCRIPTION]: Blue discs.\n[LABEL]: blue"

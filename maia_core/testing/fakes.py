@@ -7,7 +7,7 @@ answer that can be found by experiment.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -353,22 +353,6 @@ class FakeSandbox:
 
     def close(self) -> None:
         """Closes nothing."""
-
-
-class FakeHost:
-    """Gives a sandbox under test something to call: every call is kept and answered by a function of the test."""
-
-    def __init__(self, functions: Mapping[str, Any], properties: Sequence[str] = ()) -> None:
-        self._functions = dict(functions)
-        self.methods = frozenset(functions)
-        self.properties = frozenset(properties)
-        self.number = 0
-        self.calls: list[tuple[str, tuple[Any, ...], dict[str, Any]]] = []
-
-    def call(self, method: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
-        """Carries out one call."""
-        self.calls.append((method, tuple(args), dict(kwargs)))
-        return self._functions[method](*args, **kwargs)
 
 
 def fake_parts(colour: str = "red") -> dict[str, Any]:

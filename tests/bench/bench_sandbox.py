@@ -11,7 +11,7 @@ from collections.abc import Callable
 import numpy as np
 
 from maia_core.context import Context
-from maia_core.testing.fakes import FakeHost
+from maia_core.testing import FakeHost
 from maia_core.types import Image
 from maia_sandbox.process import ProcessSandbox
 

@@ -13,7 +13,7 @@ from maia_core.context import Context
 from maia_core.launch import make_session
 from maia_core.record import Manifest, RunWriter
 from maia_core.replay import Journal
-from maia_core.testing.fakes import FAKE_RUN, ScriptedBackbone, disc, fake_parts
+from maia_core.testing import FAKE_RUN, ScriptedBackbone, disc, fake_parts
 
 TURNS = 30
 PROGRAM = """[CODE]:

@@ -16,9 +16,9 @@ from maia_core.agent import Session, run
 from maia_core.config import PluginConfig, RunConfig
 from maia_core.context import Context
 from maia_core.registry import Registry
+from maia_core.testing import InProcessSandbox
 from maia_core.types import GeneratedImages, Image, UnitInfo
 from maia_heuristic.backbone import HeuristicBackbone
-from maia_sandbox.testing.inprocess import InProcessSandbox
 from maia_standard.describe import DescribeImages, SummarizeImages
 from maia_standard.exemplars import DatasetExemplars
 from maia_standard.images import EditImages, Text2Image

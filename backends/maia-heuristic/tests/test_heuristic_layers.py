@@ -11,6 +11,7 @@ from maia_core.agent import Session, run
 from maia_core.config import PluginConfig, RunConfig
 from maia_core.context import Context
 from maia_core.registry import Registry
+from maia_core.testing import InProcessSandbox
 from maia_core.types import LayerInfo
 from maia_heuristic.backbone import HeuristicBackbone
 from maia_heuristic.knowledge import Knowledge
@@ -20,7 +21,6 @@ from maia_layers.exemplars import UnitExemplars
 from maia_layers.scoring import ScoreUnits
 from maia_layers.system import LayerSystem
 from maia_layers.task import LayerQuestion
-from maia_sandbox.testing.inprocess import InProcessSandbox
 
 TRUTHS = [("thing", "dog family"), ("thing", "bird"), ("background", "snow"), ("colour", "red"), ("thing", "dog")]
 

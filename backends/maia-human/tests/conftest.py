@@ -13,7 +13,7 @@ import pytest
 from maia_core.config import RunConfig
 from maia_core.context import Context
 from maia_core.registry import Registry
-from maia_core.testing.fakes import fake_parts
+from maia_core.testing import fake_parts
 from maia_human import Study, study
 from maia_human.backbone import Human
 

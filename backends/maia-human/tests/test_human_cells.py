@@ -9,7 +9,7 @@ from IPython.core.completer import provisionalcompleter
 from IPython.utils.capture import capture_output
 
 from maia_core.record import Executed, HostCall, ProgramStarted, Replied, RunReader
-from maia_core.testing.fakes import FakeGenerator
+from maia_core.testing import FakeGenerator
 from maia_human import StudyError, ToolError
 
 BEGIN = "s = begin()\nsystem, tools = s.system, s.tools\n"

@@ -3,7 +3,7 @@ import re
 
 import pytest
 
-from maia_core.testing.suites import BackboneSuite, DistributionSuite
+from maia_core.testing import BackboneSuite, DistributionSuite
 
 PROGRAM = 'activations, images = system.neuron(tools.text2image(["a red disc"]))\nprint(activations)\n.\n'
 ANSWER = "answer\nRed discs.\n\nred\n\n"

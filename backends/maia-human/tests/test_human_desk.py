@@ -6,7 +6,7 @@ import pytest
 
 from maia_core.errors import BackboneError
 from maia_core.replies import parse_reply
-from maia_core.testing.fakes import disc
+from maia_core.testing import disc
 from maia_core.types import CallLimits, Image, Message
 from maia_human.inline import HalfBlocks
 from maia_human.layout import blocks

@@ -14,7 +14,7 @@ from maia_core.context import Context
 from maia_core.errors import RunError, UsageError
 from maia_core.launch import make_session
 from maia_core.record import JOURNAL, Executed, HostCall, MessageAdded, ProgramStarted, Replied, RunReader
-from maia_core.testing.fakes import FakeGenerator, FakeSystem, fake_parts
+from maia_core.testing import FakeGenerator, FakeSystem, fake_parts
 from maia_core.types import Image
 from maia_human import StudyError, ToolError, study
 from maia_human.meeting import Meeting

@@ -17,7 +17,7 @@ from maia_core.config import RunConfig, validated
 from maia_core.context import Context
 from maia_core.launch import make_session
 from maia_core.record import Executed, HostCall, ProgramStarted, RunReader
-from maia_core.testing.fakes import fake_parts
+from maia_core.testing import fake_parts
 from maia_human.backbone import Human
 
 MAIA = [sys.executable, "-c", "from maia_core.cli import main; main()"]

@@ -12,7 +12,7 @@ from servers import ProviderServer, Received
 from maia_core.config import ContextPolicy
 from maia_core.context_policy import Conversation
 from maia_core.record import MessageAdded, Replied
-from maia_core.testing.fakes import disc, photograph
+from maia_core.testing import disc, photograph
 from maia_core.types import CallLimits, Image, Message, Usage
 
 TURNS, IMAGES = 30, 10

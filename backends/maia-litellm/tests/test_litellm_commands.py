@@ -14,7 +14,7 @@ from servers import AnthropicServer, Failure, OpenAIServer, ProviderServer, Trou
 from maia_core import cli, launch
 from maia_core.context import Context
 from maia_core.record import RunReader
-from maia_core.testing.fakes import FAKE_RUN, fake_parts
+from maia_core.testing import FAKE_RUN, fake_parts
 
 Maia = Callable[..., tuple[int, str, str]]
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from servers import AnthropicServer, GeminiServer, OpenAIServer, ProviderServer, Received
 
-from maia_core.testing.suites import BackboneSuite, DescriberSuite, DistributionSuite
+from maia_core.testing import BackboneSuite, DescriberSuite, DistributionSuite
 from maia_core.types import Message
 from maia_litellm.describer import LitellmDescriber
 
@@ -82,7 +82,7 @@ class TestModelThatSeesNoImages(OfBackbone):
     @pytest.fixture
     def backbone(self, running: ProviderServer, connect: Callable[..., Any]) -> Any:
         from maia_core.context import Context
-        from maia_core.testing.fakes import FakeDescriber
+        from maia_core.testing import FakeDescriber
 
         context = Context(parts={"describer": FakeDescriber()})
         yield connect(running, self.model, context=context, images=False)

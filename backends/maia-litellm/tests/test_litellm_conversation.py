@@ -12,7 +12,7 @@ from servers import Answer, AnthropicServer, Bystander, GeminiServer, OpenAIServ
 
 from maia_core.context import Context
 from maia_core.errors import UsageError
-from maia_core.testing.fakes import FakeDescriber, disc
+from maia_core.testing import FakeDescriber, disc
 from maia_core.types import CallLimits, Image, Message
 from maia_litellm.backbone import LitellmBackbone
 

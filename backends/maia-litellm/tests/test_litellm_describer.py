@@ -13,7 +13,7 @@ from servers import Answer, Failure, OpenAIServer, ProviderServer, Received
 from maia_core.config import Limits, RunConfig
 from maia_core.context import Context
 from maia_core.errors import BackboneBusy, BackboneError, RunError, UsageError
-from maia_core.testing.fakes import disc
+from maia_core.testing import disc
 from maia_litellm.describer import LitellmDescriber
 from maia_litellm.retrying import retrying
 

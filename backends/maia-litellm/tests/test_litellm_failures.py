@@ -19,7 +19,7 @@ from servers import Failure, OpenAIServer, ProviderServer, Trouble
 from servers.openai_chat import refused
 
 from maia_core.errors import BackboneBusy, BackboneError, ContextTooLong, UsageError
-from maia_core.testing.fakes import disc
+from maia_core.testing import disc
 from maia_core.types import CallLimits, Message
 from maia_litellm.backbone import LitellmBackbone
 from maia_litellm.describer import LitellmDescriber

@@ -18,7 +18,7 @@ from servers import AnthropicServer, Bystander, OpenAIServer, ProviderServer, Re
 from maia_core.config import validated
 from maia_core.context import Context
 from maia_core.errors import BackboneError, MaiaError, UsageError
-from maia_core.testing.fakes import disc
+from maia_core.testing import disc
 from maia_core.types import CallLimits, Message
 from maia_litellm.backbone import LitellmBackbone
 from maia_litellm.providers import PROVIDERS, Endpoint

@@ -16,7 +16,7 @@ import pytest
 
 from maia_core.context import Context
 from maia_core.errors import ContextTooLong
-from maia_core.testing.fakes import FakeDescriber, disc
+from maia_core.testing import FakeDescriber, disc
 from maia_core.types import CallLimits, Message
 from maia_litellm.backbone import LitellmBackbone
 

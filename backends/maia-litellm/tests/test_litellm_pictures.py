@@ -18,8 +18,7 @@ from servers import Bystander, Drawing, Failure, GeminiServer, OpenAIServer, Pro
 from maia_core.config import Limits, PluginConfig, RunConfig
 from maia_core.context import Context
 from maia_core.errors import BackboneError, RunError, ToolError, UsageError
-from maia_core.testing.fakes import disc
-from maia_core.testing.suites import EditorSuite, GeneratorSuite
+from maia_core.testing import EditorSuite, GeneratorSuite, disc
 from maia_core.types import Image
 from maia_litellm.pictures import LitellmEditor, LitellmGenerator
 from maia_standard.images import Text2Image

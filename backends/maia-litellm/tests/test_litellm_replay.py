@@ -18,7 +18,7 @@ from maia_core.context_policy import sent_requests
 from maia_core.launch import make_session
 from maia_core.record import Asked, Event, Executed, HostCall, MessageAdded, Replied, RunOutcome, RunReader
 from maia_core.replay import Journal
-from maia_core.testing.fakes import fake_parts
+from maia_core.testing import fake_parts
 from maia_core.types import CallLimits
 
 Service = tuple[type[ProviderServer], str]

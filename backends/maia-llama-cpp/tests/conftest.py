@@ -18,7 +18,7 @@ import tiny_gguf
 
 from maia_core.config import RunConfig
 from maia_core.context import Context
-from maia_core.testing.fakes import fake_parts
+from maia_core.testing import fake_parts
 from maia_llama_cpp.backbone import LlamaCppBackbone
 from maia_llama_cpp.describer import LlamaCppDescriber
 from maia_llama_cpp.native import install_command

@@ -17,10 +17,9 @@ from maia_core.agent import run
 from maia_core.config import ContextPolicy, PluginConfig
 from maia_core.errors import ContextTooLong, UsageError
 from maia_core.launch import make_session
-from maia_core.testing.fakes import FAKE_RUN, FakeDescriber, ScriptedBackbone, disc
+from maia_core.testing import FAKE_RUN, FakeDescriber, InProcessSandbox, ScriptedBackbone, disc
 from maia_core.types import CallLimits, Image, Message
 from maia_llama_cpp import shared
-from maia_sandbox.testing.inprocess import InProcessSandbox
 
 pytestmark = pytest.mark.usefixtures("llama")
 
@@ -212,7 +211,7 @@ from pathlib import Path
 from maia_core.config import RunConfig
 from maia_core.context import Context
 from maia_core.types import CallLimits, Message
-from maia_core.testing.fakes import disc
+from maia_core.testing import disc
 options = {"name": "llama-cpp", "model": sys.argv[1], "projector": sys.argv[2], "threads": 1}
 context = Context(RunConfig(backbone=options), cache=Path(sys.argv[3]))
 reply = context.part("backbone").complete([Message.of("user", "hi", disc("red"))], CallLimits(max_output_tokens=30))

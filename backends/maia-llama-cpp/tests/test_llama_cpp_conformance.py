@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from maia_core.testing.suites import BackboneSuite, DescriberSuite, DistributionSuite
+from maia_core.testing import BackboneSuite, DescriberSuite, DistributionSuite
 from maia_core.types import CallLimits
 
 

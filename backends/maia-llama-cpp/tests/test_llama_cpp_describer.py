@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from maia_core.errors import ToolError, UsageError
-from maia_core.testing.fakes import COLOURS, disc
+from maia_core.testing import COLOURS, disc
 from maia_core.types import CallLimits, Message
 
 pytestmark = pytest.mark.usefixtures("llama")

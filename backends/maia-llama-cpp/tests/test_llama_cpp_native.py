@@ -21,7 +21,7 @@ import json, sys
 from maia_core.config import RunConfig
 from maia_core.context import Context
 from maia_core.errors import MaiaError
-from maia_core.testing.fakes import fake_parts
+from maia_core.testing import fake_parts
 try:
     parts = {{kind: part for kind, part in fake_parts().items() if kind != "describer"}}
     context = Context(RunConfig.model_validate({config!r}), parts=parts)

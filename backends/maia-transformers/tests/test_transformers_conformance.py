@@ -4,7 +4,7 @@ from typing import ClassVar
 
 import pytest
 
-from maia_core.testing.suites import BackboneSuite, DescriberSuite, DistributionSuite
+from maia_core.testing import BackboneSuite, DescriberSuite, DistributionSuite
 from maia_core.types import CallLimits
 from maia_transformers.backbone import TransformersBackbone
 from maia_transformers.describer import TransformersDescriber

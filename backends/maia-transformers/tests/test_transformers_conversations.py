@@ -14,7 +14,7 @@ from maia_core.context import Context
 from maia_core.errors import BackboneError, ContextTooLong
 from maia_core.launch import make_session
 from maia_core.registry import plugin_config
-from maia_core.testing.fakes import disc, fake_parts
+from maia_core.testing import disc, fake_parts
 from maia_core.types import CallLimits, Image, Message, TextPart
 from maia_transformers.backbone import TransformersBackbone
 from maia_transformers.chat import _inputs, _split_thought

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from maia_core.errors import RunError, UsageError
-from maia_core.testing.fakes import disc
+from maia_core.testing import disc
 from maia_core.types import CallLimits, Image, Message
 from maia_transformers import weights as shared
 from maia_transformers.backbone import TransformersBackbone

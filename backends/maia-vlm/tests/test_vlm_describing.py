@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 
 from maia_core.errors import ContextTooLong
-from maia_core.testing.fakes import disc
-from maia_core.testing.suites import DescriberSuite
+from maia_core.testing import DescriberSuite, disc
 from maia_core.types import Message, Reply
 from maia_vlm import ChatDescriber, with_descriptions
 

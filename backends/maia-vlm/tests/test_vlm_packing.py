@@ -8,7 +8,7 @@ import pytest
 from PIL import Image as PILImage
 
 from maia_core.errors import BackboneError
-from maia_core.testing.fakes import disc, photograph
+from maia_core.testing import disc, photograph
 from maia_core.types import Image, Message
 from maia_vlm import ImageLimits, Picture, pack
 

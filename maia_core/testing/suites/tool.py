@@ -16,7 +16,7 @@ from maia_core.protocols import Sandbox
 from maia_core.registry import Registry, installed
 from maia_core.testing.examples import docstring, examples, run_examples
 from maia_core.testing.fakes import fake_parts
-from maia_sandbox.process import ProcessSandbox
+from maia_core.testing.inprocess import InProcessSandbox
 
 Tools = dict[str, Callable[..., Any]]
 
@@ -59,8 +59,8 @@ class ToolSuite:
 
     @pytest.fixture
     def sandbox(self, context: Context) -> Iterator[Sandbox]:
-        """Where examples run: the default sandbox."""
-        sandbox = ProcessSandbox(ProcessSandbox.Config(), context)
+        """The sandbox in which the docstring's examples run: this process."""
+        sandbox = InProcessSandbox(None, context)
         yield sandbox
         sandbox.close()
 
@@ -89,7 +89,7 @@ class ToolSuite:
         assert not silent, f"the docstring does not mention {silent}"
 
     def test_examples_run(self, tool: Callable[..., Any], context: Context, tools: Tools, sandbox: Sandbox) -> None:
-        """The backbone copies them, so they must work: in the sandbox, with results that can cross into it."""
+        """The backbone copies them, so they must work, with results that can cross into a sandbox."""
         if self.has_examples and not getattr(tool, "is_property", False):
             assert examples(docstring(tool)), (
                 "the docstring holds no example (`>>> def run_experiment(system, tools):`)"

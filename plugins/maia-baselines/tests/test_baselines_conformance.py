@@ -6,7 +6,7 @@ import pytest
 
 from maia_core.protocols import Explainer
 from maia_core.registry import installed
-from maia_core.testing.suites import DistributionSuite
+from maia_core.testing import DistributionSuite
 from maia_core.types import Explanation
 
 MEASURING = ("clip-dissect", "exemplar-summary", "linear-explanation")

@@ -9,7 +9,7 @@ from maia_baselines.activations import measure
 from maia_baselines.concepts import concept_set
 from maia_baselines.scores import ConceptOptions, concept_scores, read
 from maia_core.errors import UsageError
-from maia_core.testing.fakes import COLOURS
+from maia_core.testing import COLOURS
 
 
 def write(path, text):

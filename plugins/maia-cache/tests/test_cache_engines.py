@@ -14,8 +14,15 @@ from maia_cache import CachedDescriber, CachedEditor, CachedGenerator, ContentCa
 from maia_core.config import PluginConfig
 from maia_core.context import Context
 from maia_core.errors import ToolError, UsageError
-from maia_core.testing.fakes import FakeDescriber, FakeEditor, FakeGenerator, disc
-from maia_core.testing.suites import DescriberSuite, EditorSuite, GeneratorSuite
+from maia_core.testing import (
+    DescriberSuite,
+    EditorSuite,
+    FakeDescriber,
+    FakeEditor,
+    FakeGenerator,
+    GeneratorSuite,
+    disc,
+)
 from maia_core.types import GeneratedImages, Image
 
 

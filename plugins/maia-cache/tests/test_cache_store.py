@@ -19,7 +19,7 @@ from maia_cache import PICTURE, TEXT, ContentCache, Picture, shared
 from maia_cache import store as store_module
 from maia_core.context import Context
 from maia_core.errors import ToolError, UsageError
-from maia_core.testing.fakes import disc
+from maia_core.testing import disc
 from maia_core.types import Image, content_id
 
 KEY = content_id(b"key")

@@ -1,4 +1,4 @@
-from maia_core.testing.suites import DistributionSuite
+from maia_core.testing import DistributionSuite
 
 
 class TestDistribution(DistributionSuite):

@@ -8,7 +8,7 @@ from maia_collage.dataset import CollageDataset, CutoutsDataset
 from maia_collage.pack import Pack
 from maia_core.config import cache_dir
 from maia_core.context import Context
-from maia_core.testing.suites import DatasetSuite
+from maia_core.testing import DatasetSuite
 
 
 class TestCutouts(DatasetSuite):

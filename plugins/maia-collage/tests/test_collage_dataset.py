@@ -12,8 +12,7 @@ from maia_collage.scene import render, scene_of
 from maia_collage.textures import PAINTERS, SIDE
 from maia_core.context import Context
 from maia_core.protocols import LabelledDataset
-from maia_core.testing.suites.dataset import DatasetSuite
-from maia_core.testing.suites.distribution import DistributionSuite
+from maia_core.testing import DatasetSuite, DistributionSuite
 
 
 class TestDistribution(DistributionSuite):

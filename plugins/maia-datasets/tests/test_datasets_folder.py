@@ -11,8 +11,7 @@ from PIL import Image as PILImage
 from maia_core.context import Context
 from maia_core.errors import UnreadableImage, UsageError
 from maia_core.exemplars import BruteForce
-from maia_core.testing.fakes import FakeSystem, disc
-from maia_core.testing.suites import DatasetSuite, samples
+from maia_core.testing import DatasetSuite, FakeSystem, disc, samples
 from maia_datasets.encoded import natural
 from maia_datasets.folder import FolderDataset
 

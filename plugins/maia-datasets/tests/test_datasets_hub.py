@@ -14,7 +14,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from maia_core.testing.fakes import disc
+from maia_core.testing import disc
 
 datasets = pytest.importorskip("datasets")
 

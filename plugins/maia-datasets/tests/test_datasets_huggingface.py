@@ -9,8 +9,7 @@ import pytest
 from PIL import Image as PILImage
 
 from maia_core.errors import PluginError, RunError, UnreadableImage, UsageError
-from maia_core.testing.fakes import disc
-from maia_core.testing.suites import DatasetSuite, samples
+from maia_core.testing import DatasetSuite, disc, samples
 from maia_datasets.huggingface import HuggingFaceDataset
 
 datasets = pytest.importorskip("datasets")

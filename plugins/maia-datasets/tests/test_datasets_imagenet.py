@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from maia_core.errors import UsageError
-from maia_core.testing.suites import DatasetSuite, samples
+from maia_core.testing import DatasetSuite, samples
 from maia_datasets import imagenet_labels
 from maia_datasets.imagenet import ImageNetDataset
 

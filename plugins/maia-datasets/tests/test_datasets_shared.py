@@ -9,7 +9,7 @@ import pytest
 from PIL import Image as PILImage
 
 from maia_core.errors import UnreadableImage
-from maia_core.testing.suites import DistributionSuite
+from maia_core.testing import DistributionSuite
 from maia_datasets.decode import MAX_BYTES, ImageOptions, decode, keep_quiet
 from maia_datasets.encoded import EncodedImages, fingerprint, printable
 from maia_datasets.folder import FolderDataset

@@ -7,8 +7,7 @@ import pytest
 from PIL import Image as PILImage
 
 from maia_core.errors import UnreadableImage, UsageError
-from maia_core.testing.fakes import disc
-from maia_core.testing.suites import DatasetSuite, samples
+from maia_core.testing import DatasetSuite, disc, samples
 from maia_datasets.shards import expanded, shards
 from maia_datasets.webdataset import WebDataset, distinct
 

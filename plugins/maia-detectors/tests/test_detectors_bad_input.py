@@ -11,7 +11,7 @@ import pytest
 from maia_core.context import Context
 from maia_core.errors import MaiaError, RunError, UsageError
 from maia_core.registry import installed
-from maia_core.testing.fakes import disc
+from maia_core.testing import disc
 from maia_detectors.detector import TransformersDetector
 
 Make = Callable[..., TransformersDetector]

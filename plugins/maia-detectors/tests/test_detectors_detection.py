@@ -15,7 +15,7 @@ import torch
 
 from maia_core.context import Context
 from maia_core.errors import RunError, UsageError
-from maia_core.testing.fakes import FakeDataset, disc
+from maia_core.testing import FakeDataset, disc
 from maia_core.types import Detection, Image
 from maia_detectors.detector import TransformersDetector
 from maia_detectors.memory import Batches

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from maia_core.context import Context
-from maia_core.testing.suites import DistributionSuite, EditorSuite, GeneratorSuite
+from maia_core.testing import DistributionSuite, EditorSuite, GeneratorSuite
 from maia_diffusers.options import TOLERANCE
 
 Make = Callable[..., Any]

@@ -23,7 +23,7 @@ from safetensors.torch import load_file, save_file
 from maia_core.context import Context
 from maia_core.errors import MaiaError, PluginError, RunError, UsageError
 from maia_core.registry import installed
-from maia_core.testing.fakes import disc
+from maia_core.testing import disc
 from maia_diffusers.folder import weights
 from maia_diffusers.roles import roles, roles_by_name
 

@@ -20,7 +20,7 @@ from maia_core.config import RunConfig
 from maia_core.context import Context
 from maia_core.errors import PluginError, ToolError
 from maia_core.protocols import System
-from maia_core.testing.fakes import COLOURS, FakeDataset, FakeModel, FakeSystem, disc, is_colour
+from maia_core.testing import COLOURS, FakeDataset, FakeModel, FakeSystem, disc, is_colour
 from maia_core.types import Explanation, GeneratedImages, Image, Usage
 from maia_eval.choices import Spec
 from maia_eval.explaining import Contexts

@@ -14,7 +14,7 @@ from maia_core.context import Context
 from maia_core.errors import UsageError
 from maia_core.launch import explain_in
 from maia_core.record import HostCall, RunReader
-from maia_core.testing.fakes import FAKE_RUN, ScriptedBackbone, fake_parts
+from maia_core.testing import FAKE_RUN, InProcessSandbox, ScriptedBackbone, fake_parts
 from maia_eval.ablate import SHOWN, VARIANTS, command, markdown, variants
 from maia_eval.choices import adjusted, spec
 from maia_eval.conduct import Conduct, conduct, invented
@@ -23,7 +23,6 @@ from maia_eval.report import render
 from maia_eval.results import Folder
 from maia_eval.summary import efforts
 from maia_eval.tables import tables
-from maia_sandbox.testing.inprocess import InProcessSandbox
 
 if TYPE_CHECKING:
     from conftest import World  # type: ignore[import-not-found]

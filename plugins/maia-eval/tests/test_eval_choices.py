@@ -11,8 +11,7 @@ from maia_core.config import PluginRef, RunConfig
 from maia_core.context import Context
 from maia_core.errors import MaiaError, UsageError
 from maia_core.registry import installed
-from maia_core.testing.fakes import FakeModel
-from maia_core.testing.suites.distribution import DistributionSuite
+from maia_core.testing import DistributionSuite, FakeModel
 from maia_eval.choices import Spec, adjusted, drawn, parted, spec, specs, units_in
 from maia_eval.command import evaluate
 

@@ -15,7 +15,7 @@ import pytest
 
 from maia_core.context import Context
 from maia_core.errors import ToolError, UsageError
-from maia_core.testing.fakes import FakeDescriber, FakeDetector, FakeGenerator, disc
+from maia_core.testing import FakeDescriber, FakeDetector, FakeGenerator, disc
 from maia_core.types import GeneratedImages, Image
 from maia_eval.faithful import (
     KINDS,
@@ -218,7 +218,7 @@ PLUGIN = """
 from typing import Literal
 
 from maia_core.config import PluginConfig, PluginRef
-from maia_core.testing.fakes import FakeDescriber, FakeDetector, FakeGenerator
+from maia_core.testing import FakeDescriber, FakeDetector, FakeGenerator
 from maia_core.types import GeneratedImages
 
 

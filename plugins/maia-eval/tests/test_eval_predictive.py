@@ -16,7 +16,7 @@ import pytest
 
 from maia_core.config import PluginRef
 from maia_core.errors import UsageError
-from maia_core.testing.fakes import FakeDataset
+from maia_core.testing import FakeDataset
 from maia_eval.explaining import Contexts
 from maia_eval.forms import cell
 from maia_eval.metrics import Estimate

@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner
 
 from maia_core.errors import BackboneBusy, UsageError
-from maia_core.testing.fakes import FakeDataset, FakeSystem, ScriptedBackbone
+from maia_core.testing import FakeDataset, FakeSystem, ScriptedBackbone
 from maia_core.types import BackboneInfo, Image, Reply, Usage
 from maia_eval import people
 from maia_eval.choosing import set_choice

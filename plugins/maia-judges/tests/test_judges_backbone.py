@@ -11,7 +11,7 @@ import pytest
 from maia_core.config import Limits, PluginRef, RunConfig
 from maia_core.context import Context
 from maia_core.errors import BackboneBusy, BackboneError, UsageError
-from maia_core.testing.fakes import ScriptedBackbone, disc
+from maia_core.testing import ScriptedBackbone, disc
 from maia_core.types import BackboneInfo, Usage
 from maia_judges import asking
 from maia_judges.backbone import BackboneJudge

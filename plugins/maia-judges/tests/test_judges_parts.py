@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from maia_core.testing.suites.distribution import DistributionSuite
+from maia_core.testing import DistributionSuite
 from maia_judges import Parts, joined, parts_of, says_nothing
 from maia_judges.parts import MAX_LABEL, alternatives, leaves
 

@@ -2,7 +2,7 @@ import pytest
 
 from maia_core.context import Context
 from maia_core.registry import installed
-from maia_core.testing.fakes import COLOURS, FakeModel, fake_parts
+from maia_core.testing import COLOURS, FakeModel, fake_parts
 from maia_layers.system import LayerSystem
 
 NUMBER = {colour: number for number, colour in enumerate(COLOURS)}

@@ -15,14 +15,14 @@ import pytest
 from maia_core.context import Context
 from maia_core.errors import UsageError
 from maia_core.record import RunReader
-from maia_core.testing.fakes import disc, fake_parts
+from maia_core.testing import disc, fake_parts
 from maia_layers.system import LayerSystem
 
 PLUGIN = '''
 from types import SimpleNamespace
 
 from maia_core.config import PluginConfig
-from maia_core.testing.fakes import FakeDataset, FakeDescriber, FakeEditor, FakeGenerator, FakeModel, ScriptedBackbone
+from maia_core.testing import FakeDataset, FakeDescriber, FakeEditor, FakeGenerator, FakeModel, ScriptedBackbone
 
 PROGRAM = """[CODE]:
 ```python

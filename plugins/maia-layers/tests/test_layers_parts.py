@@ -10,8 +10,7 @@ from maia_core.agent import run
 from maia_core.config import RunConfig, validated
 from maia_core.errors import ReplyError, ToolError, UsageError
 from maia_core.launch import make_session
-from maia_core.testing.fakes import ScriptedBackbone, disc
-from maia_core.testing.suites import DistributionSuite, TaskSuite, ToolSuite
+from maia_core.testing import DistributionSuite, ScriptedBackbone, TaskSuite, ToolSuite, disc
 from maia_layers.command import TOOLS
 from maia_layers.exemplars import UnitExemplars
 from maia_layers.scoring import ScoreUnits, auc, by_chance, effects

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from maia_core.testing.suites import DescriberSuite, DistributionSuite
+from maia_core.testing import DescriberSuite, DistributionSuite
 from maia_nearest.describer import Nearest
 
 

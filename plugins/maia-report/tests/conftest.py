@@ -17,7 +17,7 @@ from maia_core.protocols import Verifier
 from maia_core.record import Manifest, RunWriter
 from maia_core.registry import installed
 from maia_core.replay import Journal
-from maia_core.testing.fakes import COLOURS, FakeDescriber, FakeEditor, FakeSystem, ScriptedBackbone, disc
+from maia_core.testing import COLOURS, FakeDescriber, FakeEditor, FakeSystem, ScriptedBackbone, disc
 from maia_core.types import GeneratedImages, Image, Reply, Usage
 from maia_sandbox.process import ProcessSandbox
 

@@ -6,12 +6,13 @@ from maia_sandbox.testing.sandbox_suite import SandboxSuite
 from maia_sandbox_monty.sandbox import MontySandbox
 
 
-@pytest.fixture(scope="module")
-def sandbox():
-    sandbox = MontySandbox(MontySandbox.Config(), SandboxSuite.context())
-    yield sandbox
-    sandbox.close()
-
-
 class TestMonty(SandboxSuite):
     names_late_line = False
+    offers_numpy = False
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def sandbox(cls):
+        sandbox = MontySandbox(MontySandbox.Config(), cls.context())
+        yield sandbox
+        sandbox.close()

@@ -15,10 +15,10 @@ import maia_core
 from maia_core.config import RunConfig
 from maia_core.context import Context
 from maia_core.errors import SandboxError
+from maia_core.testing import InProcessSandbox
 from maia_core.types import ExecutionLimits, Image
 from maia_sandbox import process
 from maia_sandbox.process import ProcessSandbox
-from maia_sandbox.testing.inprocess import InProcessSandbox
 from maia_sandbox.testing.sandbox_suite import SandboxSuite, SuiteHost, children
 
 NOTHING = "def run_experiment(system, tools): return 1"

@@ -6,12 +6,10 @@ from maia_sandbox.process import ProcessSandbox
 from maia_sandbox.testing.sandbox_suite import SandboxSuite
 
 
-@pytest.fixture(scope="module")
-def sandbox():
-    sandbox = ProcessSandbox(ProcessSandbox.Config(), SandboxSuite.context())
-    yield sandbox
-    sandbox.close()
-
-
 class TestProcess(SandboxSuite):
-    pass
+    @pytest.fixture(scope="class")
+    @classmethod
+    def sandbox(cls):
+        sandbox = ProcessSandbox(ProcessSandbox.Config(), cls.context())
+        yield sandbox
+        sandbox.close()

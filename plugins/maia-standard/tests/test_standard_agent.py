@@ -7,8 +7,7 @@ import re
 import pytest
 
 from maia_core.plugin import Context, PluginRef, RunConfig, RunReader, UsageError
-from maia_core.testing.fakes import FAKE_RUN, FakeSystem, ScriptedBackbone, fake_parts
-from maia_sandbox.testing.inprocess import InProcessSandbox
+from maia_core.testing import FAKE_RUN, FakeSystem, InProcessSandbox, ScriptedBackbone, fake_parts
 from maia_standard.agent import Agent, folder_name
 
 

@@ -7,7 +7,7 @@ import pytest
 from maia_core.config import Limits, PluginConfig, RunConfig
 from maia_core.context import Context
 from maia_core.errors import ToolError
-from maia_core.testing.fakes import fake_parts
+from maia_core.testing import fake_parts
 from maia_core.types import QUANTILES
 from maia_standard.compare import ComparePrompts
 from maia_standard.exemplars import DatasetExemplars

@@ -9,7 +9,7 @@ import pytest
 
 from maia_core.config import PluginConfig
 from maia_core.context import Context
-from maia_core.testing.suites import DistributionSuite, TaskSuite, ToolSuite
+from maia_core.testing import DistributionSuite, TaskSuite, ToolSuite
 from maia_standard.compare import ComparePrompts
 from maia_standard.describe import DescribeImages, SummarizeImages
 from maia_standard.exemplars import DatasetExemplars

@@ -11,7 +11,7 @@ import pytest
 
 from maia_core.context import Context
 from maia_core.errors import RunError, UsageError
-from maia_core.testing.suites import DistributionSuite, RunnerSuite
+from maia_core.testing import DistributionSuite, RunnerSuite
 from maia_sweep.processes import Processes
 
 

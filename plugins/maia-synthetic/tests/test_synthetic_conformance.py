@@ -8,7 +8,7 @@ from typing import ClassVar
 import pytest
 
 from maia_core.context import Context
-from maia_core.testing.suites import DistributionSuite
+from maia_core.testing import DistributionSuite
 
 
 class TestDistribution(DistributionSuite):

@@ -15,7 +15,7 @@ from maia_core.launch import make_session
 from maia_core.protocols import Describer, ImageEditor, ImageGenerator
 from maia_core.record import Manifest, RunReader, RunWriter
 from maia_core.replay import Journal
-from maia_core.testing.fakes import FakeDescriber, FakeEditor, FakeGenerator, ScriptedBackbone, fake_parts
+from maia_core.testing import FakeDescriber, FakeEditor, FakeGenerator, ScriptedBackbone, fake_parts
 from maia_core.types import Image
 
 TRUTH = ("zorbaq", "quuxle")

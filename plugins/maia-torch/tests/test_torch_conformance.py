@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from maia_core.testing.suites import DistributionSuite, ModelSuite, SystemSuite
+from maia_core.testing import DistributionSuite, ModelSuite, SystemSuite
 from maia_torch import Preprocessing, TorchModel, TorchUnit
 
 

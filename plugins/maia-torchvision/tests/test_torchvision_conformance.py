@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from maia_core.testing.suites import DistributionSuite, ModelSuite, SystemSuite
+from maia_core.testing import DistributionSuite, ModelSuite, SystemSuite
 from maia_torch import TorchUnit
 from maia_torchvision import TorchvisionModel
 

@@ -11,7 +11,7 @@ import pytest
 
 from maia_core.config import PluginRef, RunConfig
 from maia_core.context import Context
-from maia_core.testing.fakes import COLOURS, FakeDescriber, FakeEditor, fake_parts
+from maia_core.testing import COLOURS, FakeDescriber, FakeEditor, fake_parts
 from maia_core.types import GeneratedImages, Image
 from maia_verify.verifier import HeldOut
 

@@ -7,8 +7,7 @@ from typing import ClassVar
 import pytest
 
 from maia_core.errors import ToolError
-from maia_core.testing.fakes import FakeDescriber, FakeEditor, FakeGenerator
-from maia_core.testing.suites import DistributionSuite
+from maia_core.testing import DistributionSuite, FakeDescriber, FakeEditor, FakeGenerator
 from maia_core.types import Explanation, GeneratedImages
 
 

@@ -20,7 +20,7 @@ from maia_core.plugin import (
     make_session,
     one_line,
 )
-from maia_core.testing.fakes import fake_parts
+from maia_core.testing import fake_parts
 
 SIDE = 224
 LOOK = "What colour is the large square in this image? Answer with one word."

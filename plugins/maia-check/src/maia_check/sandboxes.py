@@ -49,8 +49,8 @@ def _try(made: Sandbox, context: RunContext) -> int:
     from unittest import mock
 
     from maia_core.plugin import UsageError
+    from maia_core.testing import InProcessSandbox
     from maia_sandbox.testing.hostile import programs
-    from maia_sandbox.testing.inprocess import InProcessSandbox
     from maia_sandbox.testing.trial import SuiteHost, Trap, fault, suite_secret
 
     if isinstance(made, InProcessSandbox):

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import secrets
 import socket
-from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
 
-import numpy as np
-
-from maia_core.plugin import Execution, ExecutionLimits, Image, RunError, Sandbox, ToolError
+from maia_core import testing
+from maia_core.plugin import Execution, ExecutionLimits, Sandbox
+from maia_core.testing.host import INFO, RESULTS
 from maia_sandbox.testing.hostile import ESCAPED, Hostile
 
 LIMITS = ExecutionLimits(seconds=0.5, memory_mb=512, output_chars=100_000, host_calls=200, live_images=100)
@@ -19,65 +17,16 @@ LIMITS = ExecutionLimits(seconds=0.5, memory_mb=512, output_chars=100_000, host_
 suite_secret = secrets.token_hex(16)
 """Must never be seen by a program; it is a module's name, an attribute, an environment variable and a file."""
 
-INFO: dict[str, Any] = {"model": "suite", "unit": "1"}
-RESULTS: list[dict[str, Any]] = [{"label": "a", "activations": (1.0, 2.5)}]
-"""What `system.info` and `tools.results` are, before and after every program."""
 
-
-class SuiteHost:
-    """A host that keeps a secret and notes what it was asked."""
-
-    methods = frozenset(
-        ["system.neuron", "system.info", "tools.results"]
-        + [f"tools.{name}" for name in ("echo", "image", "masked", "fail", "broken", "ended")]
-    )
-    properties = frozenset(["system.info", "tools.results"])
-    number = 0
+class SuiteHost(testing.SuiteHost):
+    """The host of the conformance suite, which keeps a secret."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.hostile_secret = suite_secret
-        self.asked: list[str] = []
-        self.images: list[Image] = []
-
-    def call(self, method: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
-        """See `maia_core.protocols.Host`."""
-        if method not in self.methods:
-            raise AssertionError("the sandbox passed on a call of something that is not offered")
-        self.asked.append(method)
-        function = getattr(self, f"_{method.partition('.')[2]}")
-        if method in self.properties:
-            return function
-        try:
-            return function(*args, **kwargs)
-        except TypeError as error:
-            raise ToolError(str(error)) from None
-
-    _info: ClassVar[dict[str, Any]] = dict(INFO)
-    _results: ClassVar[list[Any]] = [dict(result) for result in RESULTS]
-
-    def _neuron(self, images: list[Image]) -> tuple[list[float], list[Image]]:
-        return [float(image.pixels().mean()) for image in images], images
-
-    def _echo(self, *values: Any, **named: Any) -> Any:
-        self.images += [value for value in values if isinstance(value, Image)]
-        return values[0] if len(values) == 1 and not named else [list(values), named]
-
-    def _image(self, brightness: int = 0) -> Image:
-        return Image.from_pixels(np.full((24, 32, 3), brightness % 256, np.uint8), "a tiger on grass")
-
-    def _masked(self) -> Image:
-        mask = np.zeros((24, 32), np.bool_)
-        mask[:12] = True
-        return self._image(200).masked(mask)
-
-    def _fail(self) -> None:
-        raise ToolError("give a list of prompts")
 
     def _broken(self) -> None:
         raise ZeroDivisionError(suite_secret)
-
-    def _ended(self) -> None:
-        raise RunError("the generator is gone")
 
 
 class Trap:

@@ -1,6 +1,6 @@
 """Broken plugins, each with a mistake that plugins really make; `catches` names the tests that must fail for it.
 
-`test_suites_on_fakes.py` runs this file and checks that they do, and that every test of every suite is named here.
+`test_suites_on_fakes.py` runs the files of this folder, checks that they do, and that every test of a suite is named.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 from pydantic import BaseModel
 
+from maia_core import testing
 from maia_core.errors import ReplyError, UsageError
-from maia_core.testing import suites
-from maia_core.testing.fakes import (
+from maia_core.testing import (
     COLOURS,
     FakeDataset,
     FakeDescriber,
@@ -49,7 +49,7 @@ class InTurn:
         return map(function, items)
 
 
-class Runner(suites.RunnerSuite):
+class Runner(testing.RunnerSuite):
     processes = False
     broken: Any = InTurn
 
@@ -116,7 +116,7 @@ def shown(image: Image) -> np.ndarray:
     return (image.clean or image).pixels()
 
 
-class System(suites.SystemSuite):
+class System(testing.SystemSuite):
     broken: Any = FakeSystem
 
     @pytest.fixture
@@ -245,7 +245,7 @@ class TestSystemThatCannotBeRendered(System):
 # --- models ----------------------------------------------------------------------------------------------------------
 
 
-class Model(suites.ModelSuite):
+class Model(testing.ModelSuite):
     unit = "red"
     broken: Any = FakeModel
 
@@ -352,7 +352,7 @@ class TestModelWithANewFingerprintEachTime(Model):
 # --- generators ------------------------------------------------------------------------------------------------------
 
 
-class Generator(suites.GeneratorSuite):
+class Generator(testing.GeneratorSuite):
     broken: Any = FakeGenerator
 
     @pytest.fixture
@@ -444,7 +444,7 @@ class TestGeneratorThatFormatsItsPrompt(Generator):
 # --- editors ---------------------------------------------------------------------------------------------------------
 
 
-class Editor(suites.EditorSuite):
+class Editor(testing.EditorSuite):
     broken: Any = FakeEditor
 
     @pytest.fixture
@@ -532,7 +532,7 @@ class TestEditorThatNeedsAColour(Editor):
 # --- describers ------------------------------------------------------------------------------------------------------
 
 
-class Describer(suites.DescriberSuite):
+class Describer(testing.DescriberSuite):
     broken: Any = FakeDescriber
 
     @pytest.fixture
@@ -616,7 +616,7 @@ class TestDescriberThatWhitens(Describer):
 # --- data sets -------------------------------------------------------------------------------------------------------
 
 
-class Dataset(suites.DatasetSuite):
+class Dataset(testing.DatasetSuite):
     broken: Any = FakeDataset
 
     @pytest.fixture
@@ -717,7 +717,7 @@ class TestDatasetWithOneConcept(Dataset):
 # --- detectors -------------------------------------------------------------------------------------------------------
 
 
-class Detector(suites.DetectorSuite):
+class Detector(testing.DetectorSuite):
     broken: Any = FakeDetector
 
     @pytest.fixture
@@ -827,7 +827,7 @@ class FakeBackbone:
         return Reply(text=ANSWER)
 
 
-class Backbone(suites.BackboneSuite):
+class Backbone(testing.BackboneSuite):
     broken: Any = FakeBackbone
 
     @pytest.fixture
@@ -944,7 +944,7 @@ class FakeTask:
         return Explanation(description=answer.text, labels=tuple(answer.labels))
 
 
-class Task(suites.TaskSuite):
+class Task(testing.TaskSuite):
     broken: Any = FakeTask
 
     @pytest.fixture
@@ -1080,7 +1080,7 @@ def silent(images: list[Image]) -> int:
     return len(images)
 
 
-class Tool(suites.ToolSuite):
+class Tool(testing.ToolSuite):
     name = "mine"
     broken: Any = staticmethod(good)
 
