@@ -55,8 +55,8 @@ def reference() -> dict[str, str]:
             pages[title] = [f"# {title}\n", "Import these names from `maia_core.plugin`.\n"]
         elif found := re.match(r"from \.([\w.]+) import (\w+)", line):
             pages[title].append(f"::: maia_core.{found[1]}.{found[2]}\n")
-    named = {re.sub(r"[^a-z]+", "-", title.lower()).strip("-")[:40].strip("-"): text for title, text in pages.items()}
-    return {f"reference/{number:02}-{name}.md": "\n".join(text) for number, (name, text) in enumerate(named.items(), 1)}
+    named = {title.partition(":")[0].split()[0].lower(): "\n".join(text) for title, text in pages.items()}
+    return {f"reference/{name}.md": text for name, text in named.items()}
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
