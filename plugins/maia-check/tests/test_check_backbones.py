@@ -87,7 +87,7 @@ def test_backbone_that_sees_and_writes_passes(maia):
 @pytest.mark.parametrize(
     ("option", "failed", "says"),
     [
-        ("says=Blue.", ["image"], "was shown a red square and said 'Blue.'"),
+        ("says=Blue.", ["image"], "was shown a red square and replied 'Blue.'"),
         ("writes=I would rather not.", ["program"], "neither a program nor an answer"),
         (
             "writes=[CODE]:\n```python\ndef run_experiment(system, tools):\n    1/0\n```",

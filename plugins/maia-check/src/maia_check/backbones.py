@@ -1,4 +1,4 @@
-"""`maia backbones`: Lists what is installed, the keys found, what each can do; tries whether one really works."""
+"""`maia backbones`: Lists the installed backbones with their keys and abilities; checks one with two questions."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ COLUMNS = ("backbone", "model", "key", "images", "window", "$ in / out", "")
 
 
 @click.group(invoke_without_command=True)
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line instead of a table.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line instead of a table.")
 @click.pass_context
 def backbones(context: click.Context, as_json: bool) -> None:
-    """List the installed backbones: which keys are found, and what each can do.
+    """List the installed backbones: whether each has its key, and its abilities.
 
-    Prices are US dollars for a million tokens, read and written. A network is not used.
+    Prices are US dollars per million tokens, read and written. The command uses no network.
     """
     if context.invoked_subcommand is not None:
         return
@@ -57,7 +57,7 @@ def _rows() -> list[Row]:
 
 
 def _info(factory: Any, name: str) -> Any:
-    """What a backbone that is one thing says of itself, where its class does."""
+    """Returns a backbone's own description of itself where its class has one, or else its name."""
     from maia_core.plugin import BackboneInfo
 
     info = getattr(factory, "info", None)
@@ -94,15 +94,18 @@ def _table(rows: list[tuple[str, ...]]) -> None:
 @backbones.command()
 @click.argument("name")
 @click.option(
-    "-o", "options", multiple=True, metavar="KEY=VALUE", help="An option of the backbone: model=openai/gpt-4o."
+    "-o", "options", multiple=True, metavar="KEY=VALUE", help="Set an option of the backbone: model=openai/gpt-4o."
 )
 @click.option(
-    "--config", "config_file", type=click.Path(path_type=Path), help="Configuration file [default: maia.toml]."
+    "--config",
+    "config_file",
+    type=click.Path(path_type=Path),
+    help="Read the configuration from this file [default: maia.toml].",
 )
 def check(name: str, options: tuple[str, ...], config_file: Path | None) -> int:
     """Ask the backbone NAME two small real questions: one with an image, one with a program to write.
 
-    Says what failed, and what it cost. The program is run in the sandbox, on a toy unit. Exit code 1 if one failed.
+    Prints each failure and its cost. The program runs in the sandbox, on a toy unit. Exit code 1 if a question failed.
     """
     from maia_check.probes import probes
     from maia_core.plugin import Context
@@ -123,11 +126,11 @@ def check(name: str, options: tuple[str, ...], config_file: Path | None) -> int:
 
 
 def _config(name: str, options: tuple[str, ...], file: Path | None) -> RunConfig:
-    """Reads the configuration with another backbone; options stand alone, or as `backbone.KEY`."""
+    """Returns the configuration with another backbone, and its options: `KEY` or `backbone.KEY`."""
     from maia_core.plugin import load, option_value
 
-    given = [option_value(option) for option in options]
-    overrides = [(key if "." in key else f"backbone.{key}", value) for key, value in given]
+    pairs = map(option_value, options)
+    overrides = [(key if "." in key else f"backbone.{key}", value) for key, value in pairs]
     return load(file, [("backbone", name), *overrides])
 
 

@@ -1,4 +1,4 @@
-"""Two small questions that tell whether a backbone can do its work."""
+"""Asks a backbone two small questions, which show whether it can work as an agent."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def run_experiment(system, tools):
 
 @dataclass(frozen=True)
 class Probe:
-    """What came of one question."""
+    """The result of one question."""
 
     name: str
     passed: bool
@@ -48,7 +48,7 @@ class Probe:
 
 
 def probes(context: RunContext, backbone: Backbone) -> Iterator[Probe]:
-    """Asks a backbone about an image and for a program, and judges the replies.
+    """Asks a backbone about an image and for a program, and yields a verdict on each reply.
 
     Args:
         context: Gives the limits of one call, and the sandbox in which the program runs.
@@ -64,14 +64,14 @@ def _probe(name: str, question: Callable[[], tuple[bool, str, Usage]]) -> Probe:
     started = time.perf_counter()
     try:
         passed, says, usage = question()
-    except Exception as error:  # Anything may come out of somebody else's backbone; the other question is still asked.
+    except Exception as error:  # A third party's backbone may raise any error; the other question is still asked.
         passed, says, usage = False, one_line(error), Usage()
     return Probe(name, passed, says, time.perf_counter() - started, usage)
 
 
 def _look(backbone: Backbone, call: CallLimits) -> tuple[bool, str, Usage]:
     if not backbone.info.images:
-        return True, "not asked: it sees no images", Usage()
+        return True, "not asked: the backbone takes no images", Usage()
     pixels = np.full((SIDE, SIDE, 3), 255, np.uint8)
     pixels[SIDE // 8 : -SIDE // 8, SIDE // 8 : -SIDE // 8] = (220, 20, 20)
     question = Message.of("user", Image.from_pixels(pixels), LOOK)
@@ -80,7 +80,7 @@ def _look(backbone: Backbone, call: CallLimits) -> tuple[bool, str, Usage]:
         return True, f"it saw the {SEEN} square", reply.usage
     return (
         False,
-        f"it was shown a {SEEN} square and said {_said(reply)}; experiments with it would mean little",
+        f"it was shown a {SEEN} square and replied {_quoted(reply)}; choose a model that sees images",
         reply.usage,
     )
 
@@ -97,7 +97,7 @@ def _write(context: RunContext, backbone: Backbone, call: CallLimits) -> tuple[b
         session.close()
     if turn.execution is None:
         mistake = turn.mistake or "it gave an answer instead of a program"
-        return False, f"{mistake} It said {_said(reply)}", reply.usage
+        return False, f"{mistake} It replied {_quoted(reply)}", reply.usage
     if turn.execution.error:
         return False, f"its program failed: {turn.execution.error.strip().splitlines()[-1]}", reply.usage
     if not turn.execution.host_calls:
@@ -106,6 +106,6 @@ def _write(context: RunContext, backbone: Backbone, call: CallLimits) -> tuple[b
     return True, f"its program ran, made {turn.execution.host_calls} calls{returned}", reply.usage
 
 
-def _said(reply: Reply) -> str:
+def _quoted(reply: Reply) -> str:
     text = " ".join(reply.text.split())
     return f"'{text[:200]}'" if text else f"nothing (stop: {reply.stop})"

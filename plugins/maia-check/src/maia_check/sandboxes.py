@@ -1,4 +1,4 @@
-"""`maia sandbox`: Says what confines programs on this machine, and tries whether hostile ones get out."""
+"""`maia sandbox`: Prints how this machine confines programs, and tests it with hostile ones."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("name", default="auto")
-@click.option("--hostile", is_flag=True, help="Run every hostile program in it; exit code 1 if one was not stopped.")
+@click.option("--hostile", is_flag=True, help="Run every hostile program in it; exit code 1 if one escapes.")
 def sandbox(name: str, hostile: bool) -> int:
-    """Print what is in force in the sandbox NAME on this machine [default: auto]."""
+    """Print the measures of the sandbox NAME on this machine [default: auto]."""
     from maia_core.plugin import Context, RunConfig, installed
     from maia_sandbox.testing.trial import LIMITS
 
@@ -33,7 +33,7 @@ def _name(made: Sandbox, context: RunContext) -> str:
 
 
 def _describe(made: Sandbox, context: RunContext) -> None:
-    describe = getattr(made, "describe", lambda: [("measures", "the plugin does not tell")])
+    describe = getattr(made, "describe", lambda: [("measures", "the plugin does not describe them")])
     rows = [("sandbox", _name(made, context)), *describe()]
     width = max(len(measure) for measure, _ in rows)
     for measure, state in rows:
@@ -83,4 +83,4 @@ def _user() -> str:
 
     if not hasattr(os, "geteuid"):
         return "as this user"
-    return "as root" if os.geteuid() == 0 else "as an ordinary user; as root they were not run"
+    return "as root" if os.geteuid() == 0 else "as an ordinary user; not run as root"
