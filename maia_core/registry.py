@@ -102,8 +102,10 @@ class Plugin(NamedTuple):
 
             private = private_imports(self.entry_point.module)
             return private[0] if private else f"{one_line(error)}; upgrade {self.distribution} or maia-core"
-        reinstall = isinstance(error, AttributeError)
-        return f"{one_line(error)}; {'reinstall it, if its source was edited' if reinstall else 'fix or uninstall it'}"
+        # An entry point of an editable install is stale where the source has moved.
+        own = isinstance(error, ImportError) and (error.name or "").startswith(self.entry_point.module.split(".")[0])
+        reinstall = own or isinstance(error, AttributeError)
+        return f"{one_line(error)}; {'reinstall it' if reinstall else 'fix or uninstall it'}"
 
 
 class Problem(NamedTuple):

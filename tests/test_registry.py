@@ -134,8 +134,9 @@ def test_metadata_that_cannot_be_read_stops_no_other(world):
     assert [plugin.about for plugin in registry.of_kind("command")] in ([], ["what it is"])
 
 
-def test_stale_entry_point_says_reinstall(world):
-    world.add("thing", [("maia.generators", "gone = thing:Gone")], FACTORY)
+@pytest.mark.parametrize("target", ["thing:Gone", "thing.moved:Thing"])
+def test_stale_entry_point_says_reinstall(world, target):
+    world.add("thing", [("maia.generators", f"gone = {target}")], FACTORY)
     with pytest.raises(PluginError, match="reinstall"):
         world.registry().get("generator", "gone").load()
 
