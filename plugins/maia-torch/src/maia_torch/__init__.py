@@ -1,8 +1,8 @@
 """Units of any torch module as MAIA systems. Importing this package does not import torch; making a model does."""
 
+from maia_exemplars import Preprocessing
 from maia_torch.layouts import Layout
 from maia_torch.model import TorchModel
-from maia_torch.preprocess import Preprocessing
 from maia_torch.readouts import Encoder
 from maia_torch.unit import TorchUnit
 

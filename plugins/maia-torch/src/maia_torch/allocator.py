@@ -1,31 +1,37 @@
-"""Keeps the memory that torch frees on the CPU, instead of handing it back to the kernel after every layer."""
+"""Keeps the memory that torch frees on the CPU, instead of returning it to the kernel after every layer.
+
+An observer: MAIA calls `process_started` in processes of its own only. A library must not change the allocator of a
+notebook or of another program.
+"""
 
 from __future__ import annotations
 
 import ctypes
-import functools
 import sys
+
+from maia_core.plugin import hookimpl
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8
 """Numbers of glibc's `mallopt` (malloc.h)."""
 
-KEPT = 1 << 30
-"""Bytes that stay with the process when they are freed."""
+MAX_FREED = 1 << 30
+"""Freed bytes that stay with the process."""
 
 
-@functools.cache
-def keep_freed_memory() -> bool:
-    """Sets glibc's allocator for large, short-lived blocks; returns whether it could.
+@hookimpl
+def process_started() -> None:
+    """Sets glibc's allocator for large, short-lived blocks.
 
     A batch's activations are tens of megabytes. By default glibc maps such a block and unmaps it when it is freed, so
-    the kernel zeroes every page of every layer anew: a third to two thirds of the time of a small network's pass. One
-    arena for all threads, because those of other threads are too small for such blocks. Other allocators and systems
-    are left alone.
+    the kernel zeroes every page of every layer again: a third to two thirds of the time of a small network's pass. One
+    arena serves all threads, because those of other threads are too small for such blocks. Other allocators and systems
+    stay as they are.
     """
     if sys.platform != "linux":
-        return False
+        return
     try:
         mallopt = ctypes.CDLL(None).mallopt
     except (OSError, AttributeError):
-        return False
-    return all(mallopt(*option) for option in ((M_MMAP_THRESHOLD, KEPT), (M_TRIM_THRESHOLD, KEPT), (M_ARENA_MAX, 1)))
+        return
+    for option, value in ((M_MMAP_THRESHOLD, MAX_FREED), (M_TRIM_THRESHOLD, MAX_FREED), (M_ARENA_MAX, 1)):
+        mallopt(option, value)

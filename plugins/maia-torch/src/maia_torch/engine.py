@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from maia_core.plugin import RunError, UsageError, one_line
-from maia_torch.allocator import keep_freed_memory
+from maia_torch.devices import moved
 from maia_torch.discovery import Layouts, discover, regions
 from maia_torch.layers import Layer
 from maia_torch.outputs import tensor
-from maia_torch.preprocess import Preprocessing
+from maia_exemplars.preprocess import Preprocessing
 
 Take = Callable[[Tensor], Sequence[Tensor]]
 """What is kept of a layer's values, (images, units, rows, columns) or (images, units): tensors with images first."""
@@ -54,7 +54,12 @@ class Engine:
     """Runs one module, one batch at a time, whatever thread asks.
 
     Hooks live for a single pass, under a lock: two threads never see each other's, and none is left behind. A pass
-    ends as soon as the deepest wanted layer is reached. No gradients: everything runs in `inference_mode`.
+    ends as soon as the deepest requested layer is reached. No gradients: everything runs in `inference_mode`.
+
+    Attributes:
+        layers: The layers that have units, in the order of computation.
+        device: The device of the weights.
+        dtype: Their floating point type.
     """
 
     def __init__(
@@ -78,7 +83,8 @@ class Engine:
             preprocess: Says how pixels become these tensors.
             main: See `maia_torch.discovery.discover`, as for `layouts` and `classes`.
             channels_last: Whether the weights and the input get that memory format.
-            device: Where it runs; None: where it is.
+            device: Where it runs: a device, or `auto` for the accelerator that torch finds, else the CPU; None: where it
+                is.
             dtype: Floating point type of weights and input, such as `bfloat16`; None: that of the weights.
             compiled: Whether `torch.compile` compiles the network's blocks, each when it first runs. A block that
                 holds a layer that is read runs as it is, for the time of the pass: a compiled one has no inner layers.
@@ -88,21 +94,20 @@ class Engine:
         Raises:
             UsageError: the module cannot take such images, or an argument is out of range.
         """
-        keep_freed_memory()
         if isinstance(module, torch._dynamo.OptimizedModule):
             module, compiled = module._orig_mod, True
         if isinstance(module, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
             module = module.module
-        self._module: nn.Module | None = _moved(module.eval(), device, dtype)
+        self._module: nn.Module | None = moved(module.eval(), device, dtype)
         self._preprocess = preprocess
         self._format = torch.channels_last if channels_last else torch.contiguous_format
         if channels_last:
             module.to(memory_format=torch.channels_last)
         like = next((p for p in module.parameters() if p.is_floating_point()), torch.zeros(()))
-        self._device, self._dtype = like.device, like.dtype
+        self.device, self.dtype = like.device, like.dtype
         channels = len(preprocess.mean)
-        self._mean = torch.tensor(preprocess.mean, device=self._device).view(1, channels, 1, 1) * 255
-        self._scale = 1 / (torch.tensor(preprocess.std, device=self._device).view(1, channels, 1, 1) * 255)
+        self._mean = torch.tensor(preprocess.mean, device=self.device).view(1, channels, 1, 1) * 255
+        self._scale = 1 / (torch.tensor(preprocess.std, device=self.device).view(1, channels, 1, 1) * 255)
         self._lock = threading.RLock()
         self.layers = self._discover(main, layouts, classes)
         if compiled:
@@ -163,7 +168,7 @@ class Engine:
 
     def fingerprint(self) -> str:
         """Returns a hash of the architecture, the weights and the preprocessing: 32 hexadecimal digits."""
-        module = self._alive()
+        module = self.module
         digest = hashlib.blake2b(
             f"{type(module).__qualname__}\n{module}\n{self._preprocess!r}".encode(), digest_size=16
         )
@@ -173,18 +178,24 @@ class Engine:
                 digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
         return digest.hexdigest()
 
-    def _alive(self) -> nn.Module:
+    @property
+    def module(self) -> nn.Module:
+        """The network.
+
+        Raises:
+            UsageError: the engine was closed.
+        """
         if self._module is None:
-            raise UsageError("this model was closed; make a new one")
+            raise UsageError("this model was closed: make a new one")
         return self._module
 
     def _input(self, pixels: NDArray[np.uint8]) -> Tensor:
         # (images, height, width, 3) seen as (images, 3, height, width) is channels_last already: no copy for that.
-        batch = torch.from_numpy(pixels).to(self._device).permute(0, 3, 1, 2).to(torch.float32)
+        batch = torch.from_numpy(pixels).to(self.device).permute(0, 3, 1, 2).to(torch.float32)
         if self._mean.shape[1] == 1:
-            batch = torch.einsum("nchw,c->nhw", batch, torch.tensor(LUMA, device=self._device))[:, None]
+            batch = torch.einsum("nchw,c->nhw", batch, torch.tensor(LUMA, device=self.device))[:, None]
         batch.sub_(self._mean).mul_(self._scale)
-        return batch.to(self._dtype).contiguous(memory_format=self._format)
+        return batch.to(self.dtype).contiguous(memory_format=self._format)
 
     def _run(self, pixels: NDArray[np.uint8], wanted: Mapping[Layer, Take]) -> dict[Layer, list[NDArray[Any]]]:
         """One forward pass; the functions get a layer's output in order (images, units, ...), before any readout.
@@ -211,7 +222,7 @@ class Engine:
             return read
 
         with self._lock, torch.inference_mode():
-            module = self._alive()
+            module = self.module
             with _readable(module, by_module) if self._compiled else nullcontext():
                 handles = [module.get_submodule(name).register_forward_hook(hook(name)) for name in by_module]
                 try:
@@ -230,7 +241,7 @@ class Engine:
         return arrays
 
     def _discover(self, main: Collection[str] | None, layouts: Layouts | None, classes: int | None) -> list[Layer]:
-        module = self._alive()
+        module = self.module
         height, width = self._preprocess.input
 
         def run(images: int) -> None:
@@ -296,18 +307,6 @@ def _own(part: Tensor, output: Tensor) -> Tensor:
 def _array(part: Tensor) -> NDArray[Any]:
     array: NDArray[Any] = (part.float() if part.is_floating_point() else part).cpu().numpy()
     return array
-
-
-def _moved(module: nn.Module, device: str | torch.device | None, dtype: str | torch.dtype | None) -> nn.Module:
-    if isinstance(dtype, str):
-        named = getattr(torch, dtype, None)
-        if not (isinstance(named, torch.dtype) and named.is_floating_point):
-            raise UsageError(f"dtype is float32, bfloat16 or float16, not '{dtype}'")
-        dtype = named
-    try:
-        return module.to(device=device, dtype=dtype)
-    except (RuntimeError, AssertionError) as error:
-        raise UsageError(f"device '{device}' cannot be used: {str(error).splitlines()[0]}") from error
 
 
 def _compile(module: nn.Module) -> None:

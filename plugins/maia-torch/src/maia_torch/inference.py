@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from maia_core.plugin import UsageError, one_line
-from maia_torch.preprocess import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
+from maia_exemplars.preprocess import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
 
 SIZES = (224, 256, 384, 299, 336, 448, 512, 128, 96, 64, 32, 28, 518, 560, 640)
 """Sides that are tried in turn."""

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import difflib
-import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from maia_core.plugin import LayerInfo, UsageError, did_you_mean
+from maia_core.plugin import LayerInfo, UsageError
+from maia_exemplars.units import listed
 from maia_torch.layouts import CHANNELS_FIRST, Layout
 from maia_torch.readouts import Readout
 
 LOGIT, PROB, OUTPUT = "logit", "prob", "output"
 """Layers that are no modules: a classifier's output and its softmax, any other network's output."""
-
-SHOWN = 40
-"""Most names that an error lists."""
 
 
 @dataclass(frozen=True)
@@ -85,33 +82,7 @@ def find_layer(name: str, layers: Sequence[Layer], model: str) -> Layer:
     near = [layer.name for layer in meant.values()] or difflib.get_close_matches(name, by_name, n=4, cutoff=0.3)
     main = [layer.name for layer in layers if layer.info.kind != "inner"] or list(by_name)
     nearest = f"; nearest: {', '.join(near)}" if near else ""
-    raise UsageError(f"no layer '{name}' in {model}{nearest}; layers: {_listed(main)}")
-
-
-def find_unit(text: str, layer: Layer, classes: Sequence[str]) -> int:
-    """Returns the number of a unit that is given by number, or, where the units are classes, by name.
-
-    Raises:
-        UsageError: there is none, or a name stands for several; the message says what exists.
-    """
-    units = layer.info.units
-    if not text:
-        raise UsageError(f"which unit of layer {layer.name}? Write {layer.name}:0 to {layer.name}:{units - 1}")
-    if re.fullmatch(r"-?[0-9]{1,9}", text):
-        if 0 <= int(text) < units:
-            return int(text)
-        raise UsageError(f"unit {text} of layer {layer.name} does not exist: it has units 0 to {units - 1}")
-    if layer.info.kind != "classes" or not classes:
-        raise UsageError(f"unit '{text}' of layer {layer.name} is no number: it has units 0 to {units - 1}")
-    wanted = _words(text)
-    found = [index for index, name in enumerate(classes) if _words(name) == wanted]
-    if len(found) == 1:
-        return found[0]
-    if found:
-        raise UsageError(f"'{text}' names several classes: {_numbered(found, classes)}; write {layer.name}:{found[0]}")
-    part = [index for index, name in enumerate(classes) if f" {wanted} " in f" {_words(name)} "]
-    hint = f" Classes with this word: {_numbered(part, classes)}." if part else did_you_mean(text, classes)
-    raise UsageError(f"no class '{text}' in layer {layer.name}.{hint or f' It has units 0 to {units - 1}.'}")
+    raise UsageError(f"no layer '{name}' in {model}{nearest}; layers: {listed(main)}")
 
 
 def derived(layer: Layer, kind: str, where: str, readout: Readout) -> Layer:
@@ -121,30 +92,8 @@ def derived(layer: Layer, kind: str, where: str, readout: Readout) -> Layer:
     return replace(layer, info=info, readout=readout)
 
 
-def unit_label(unit: int, layer: Layer, classes: Sequence[str]) -> str:
-    """Returns what a unit is called in references: its class where that names one unit alone, else its number."""
-    if layer.info.kind == "classes" and classes:
-        words = [_words(name) for name in classes]
-        if words.count(words[unit]) == 1:
-            return classes[unit].replace(" ", "_")
-    return str(unit)
-
-
-def _words(name: str) -> str:
-    return " ".join(re.split(r"[\W_]+", name.casefold())).strip()
-
-
 def _bare(name: str) -> str:
     return ".".join(part.strip("_") for part in name.casefold().split("."))
-
-
-def _listed(names: Sequence[str]) -> str:
-    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return ", ".join(names[:SHOWN]) + more
-
-
-def _numbered(units: Iterable[int], classes: Sequence[str]) -> str:
-    return _listed([f"{classes[unit]} ({unit})" for unit in units])
 
 
 LayerKind = Literal["main", "inner", "classes"]

@@ -9,13 +9,17 @@ from pydantic import Field
 from maia_core.plugin import PluginConfig
 
 
+RUNNING = ("model", "device", "channels_last", "compile", "quantile")
+"""Options that do not tell one index from another: the name's other half, and how a model runs."""
+
+
 class TorchOptions(PluginConfig):
     """How a torch model runs, whatever it is."""
 
     quantile: float = Field(0.99, ge=0, le=1)
     """Masks keep what exceeds this quantile of the unit's map over the data set."""
-    device: str = "cpu"
-    """Where it runs, in torch's words: `cpu`, `cuda`, `cuda:1`, `mps`."""
+    device: str = "auto"
+    """Where it runs: `auto` (an accelerator if there is one, else the CPU), `cpu`, `cuda`, `cuda:1`, `mps`."""
     dtype: str | None = None
     """Floating point type of weights and input: `float32`, `bfloat16`, `float16`; that of the weights if not set."""
     channels_last: bool = True
@@ -26,8 +30,9 @@ class TorchOptions(PluginConfig):
 
     @property
     def running(self) -> dict[str, Any]:
-        """The arguments of `TorchModel` that these options set."""
+        """Arguments of `TorchModel`: how it runs, and with which options it was made."""
         return {
+            "options": self.model_dump(mode="json", exclude_defaults=True, exclude=set(RUNNING)),
             "quantile": self.quantile,
             "device": self.device,
             "dtype": self.dtype,

@@ -39,12 +39,6 @@ def list_models(plugin: str | None, pattern: str | None, as_json: bool) -> None:
         click.echo(json.dumps({"name": name}) if as_json else name)
 
 
-def part_of(rest: str) -> str:
-    """Says what stands after a model's name: a layer, or a unit of one."""
-    _, colon, unit = rest.rpartition(":")
-    return "unit" if colon and "=" not in unit else "layer"
-
-
 def _names(plugin: str, pattern: str | None) -> list[str]:
     """Returns the references of a plugin's models.
 
@@ -76,6 +70,7 @@ def show(model: str, options: tuple[str, ...], everything: bool, depth: int | No
     Siblings that are alike share a line: 0-7 are eight of them. The layers that the model calls its main ones are bold.
     """
     from maia_core.plugin import Context, UsageError, option_value
+    from maia_exemplars.units import part_of
 
     if ":" in model:
         name, _, rest = model.partition(":")

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from maia_core.plugin import Dataset, Image, UnitInfo, UnitStatistics, UsageError
-from maia_torch.layers import Layer, unit_label
-from maia_torch.masks import active
-
-if TYPE_CHECKING:
-    from maia_torch.exemplars import LayerExemplars
-    from maia_torch.model import TorchModel
+from maia_exemplars import LayerExemplars, MeasuredLayer
+from maia_exemplars.masks import active
+from maia_torch.layers import Layer
+from maia_torch.network import Network
 
 
 class TorchUnit:
@@ -28,12 +25,13 @@ class TorchUnit:
         index: The unit's number in the layer.
     """
 
-    def __init__(self, model: TorchModel, layer: Layer, index: int) -> None:
+    def __init__(self, model: Network, layer: Layer, index: int) -> None:
         self.model = model
         self.layer = layer
         self.index = index
         name, _, readout = layer.name.partition(":")
-        label = unit_label(index, layer, model.classes)
+        labels = model.labels(layer)
+        label = labels[index] if labels else str(index)
         alone = readout.startswith("direction=") and layer.info.units == 1
         self.info = UnitInfo(
             model=model.name,
@@ -64,6 +62,11 @@ class TorchUnit:
         return self.model.exemplars(self.layer, dataset)
 
     @property
+    def measured(self) -> MeasuredLayer:
+        """The description of its layer: see `maia_exemplars.source.IndexedUnit`."""
+        return self.model.describe(self.layer)
+
+    @property
     def statistics(self) -> UnitStatistics:
         """The unit's statistics over the run's data set, computed or read from the cache when asked for.
 
@@ -74,7 +77,7 @@ class TorchUnit:
             raise UsageError(
                 f"{self.info.ref} has no data set: make the model with a context, or use exemplar_source()"
             )
-        return self.exemplar_source(self.model.context.dataset).statistics(self)
+        return self.exemplar_source(self.model.context.dataset).statistics(self.index)
 
     @cached_property
     def _threshold(self) -> float | None:
@@ -97,7 +100,7 @@ class TorchUnit:
                 else "a class score before the softmax, of any sign"
             )
         if not self.layer.has_map:
-            return f"{what or 'one value an image'}; it has no map, so images come back without a mask"
+            return f"{what or 'one value per image'}; it has no map, so images come back without a mask"
         over = "of the image's own map" if self.model.context is None else "over the data set"
         quantile = f"{self.model.quantile:g} quantile {over}"
         maximum = f"the spatial maximum of the unit's map; masks keep what exceeds its {quantile}"

@@ -1,0 +1,221 @@
+"""What the arguments of `maia exemplars` stand for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+import click
+
+from maia_core.plugin import Context, Dataset, MaiaError, RunContext, UsageError, cache_dir, load, option_value
+from maia_exemplars.folder import Index, all_folders
+from maia_exemplars.info import IndexInfo, Range
+from maia_exemplars.layer import LayerIndex, Unit
+from maia_exemplars.measured import MeasuredLayer
+from maia_exemplars.printing import FINGERPRINT_DIGITS, note, options_of, ranges
+from maia_exemplars.units import find_unit
+
+
+def context_of(dataset: str | None, options: tuple[str, ...], file: Path | None) -> tuple[RunContext, dict[str, Any]]:
+    """Returns a context with the chosen data set, and the options of the model."""
+    overrides: list[tuple[str, Any]] = [] if dataset is None else [("dataset", dataset)]
+    model: dict[str, Any] = {}
+    for key, value in map(option_value, options):
+        if key.startswith("dataset."):
+            overrides.append((key, value))
+        else:
+            model[key.removeprefix("system.").removeprefix("model.")] = value
+    context = Context(load(file, overrides))
+    context.warn_to(note)
+    return context, model
+
+
+def layers_of(text: str, model: Any) -> list[str]:
+    """Returns the names of layers that a list of names and patterns stands for.
+
+    Raises:
+        UsageError: one stands for none.
+    """
+    chosen: list[str] = []
+    for name in filter(None, (part.strip() for part in text.split(","))):
+        if name == "main":
+            fits = [layer.name for layer in model.layers() if layer.kind == "main"]
+        elif any(letter in name for letter in "*?["):
+            fits = [layer.name for layer in model.layers() if fnmatchcase(layer.name, name)]
+        else:
+            fits = [name]
+        if not fits:
+            raise UsageError(f"no layer of {model.name} is '{name}'; `maia systems show {model.name}` shows all")
+        chosen += fits
+    if not chosen:
+        raise UsageError("--layers names no layer")
+    return chosen
+
+
+def span_of(shard: str | None, images: int) -> Range | None:
+    """Returns the images of a shard `I/N`: the first and the one after the last."""
+    if shard is None:
+        return None
+    first, _, of = shard.partition("/")
+    if not (first.isdecimal() and of.isdecimal() and 1 <= int(first) <= int(of) <= images):
+        raise click.UsageError(f"--shard is I/N with I from 1 to N, and no more shards than images, not '{shard}'")
+    number, parts = int(first), int(of)
+    return (number - 1) * images // parts, number * images // parts
+
+
+def is_built(index: Index, layer: MeasuredLayer, data: Dataset, k: int, span: Range | None) -> bool:
+    """Returns whether an index has a layer already; one that was read in another order of axes does not count.
+
+    Raises:
+        UsageError: the folder holds the index of something else.
+    """
+    for name in index.layers():
+        info = index.layer(name).info
+        for fits, what in (
+            (
+                info.model_fingerprint == layer.model_fingerprint,
+                f"another model, other weights or preprocessing ({info.model})",
+            ),
+            (info.dataset_fingerprint == data.fingerprint, f"another data set ({info.dataset})"),
+            (info.ranges == (span or (0, len(data)),), "another part of the data set"),
+        ):
+            if not fits:
+                raise UsageError(f"{index.folder} is the index of {what}; choose another --out")
+    if layer.layer not in index.layers():
+        return False
+    info = index.layer(layer.layer).info
+    return (info.key, info.shape) == (layer.key, layer.shape) and info.k >= min(k, len(data))
+
+
+def target_of(
+    target: str, dataset: str | None = None, options: tuple[str, ...] = (), file: Path | None = None
+) -> tuple[Path, str, str]:
+    """Splits INDEX:LAYER:UNIT or MODEL:LAYER:UNIT into the folder of an index, a layer and a unit ('' where missing).
+
+    Where options of the model are given it is made, and its index is meant and no other; else one of the model without
+    options is preferred, and one on the run's data set. An index that is not what was asked for is named in a note. Of
+    several indexes of the same model and data set it is the first.
+
+    Args:
+        target: What was written.
+        dataset: Name of the data set, where the user chose one.
+        options: Of the data set and the model, as given to -o.
+        file: The configuration file.
+
+    Raises:
+        UsageError: no index is meant, or several are.
+    """
+    cuts = [place for place, letter in enumerate(target) if letter == ":"]
+    for cut in [len(target), *reversed(cuts)]:
+        if Path(target[:cut]).is_dir():
+            return Path(target[:cut]), *_split(target[cut + 1 :])
+    model, _, rest = target.partition(":")
+    layer, unit = _split(rest)
+    known: dict[Path, IndexInfo] = {}
+    for folder in all_folders(cache_dir()):
+        index = Index(folder)
+        infos = [index.layer(name).info for name in index.layers()]
+        fits = [info for info in infos if info.model == model and layer in ("", info.layer)]
+        if fits:
+            known[folder] = fits[0]
+    if not known:
+        build = f"maia exemplars build {model}" + (f" --layers {layer}" if layer else "")
+        raise UsageError(
+            f"no index of {target} is known here; `{build}` makes one, `maia exemplars list` lists what there is"
+        )
+    known, asked = _nearest(known, model, context_of(dataset, options, file))
+    if len({_identity(info) for info in known.values()}) > 1:
+        raise UsageError(_ambiguous(target, known))
+    folder, info = next(iter(known.items()))
+    if asked:
+        note(f"this is the index of {model} with {options_of(info)} on {_data_of(info)}; {asked}")
+    return folder, layer, unit
+
+
+def _nearest(
+    known: dict[Path, IndexInfo], model: str, chosen: tuple[RunContext, dict[str, Any]]
+) -> tuple[dict[Path, IndexInfo], str]:
+    """Returns the indexes that are nearest to what is asked for, and what they are not of all that, in words.
+
+    Raises:
+        UsageError: options of the model were given, and no index is of such a model.
+    """
+    context, given = chosen
+    known = {folder: info for folder, info in known.items() if info.complete} or known
+    lacks = ""
+    if given:
+        made = context.model(model, **given).fingerprint
+        known = {folder: info for folder, info in known.items() if info.model_fingerprint == made}
+        if not known:
+            raise UsageError(
+                f"no index of {model} with these options is known here; `maia exemplars build` with them makes one"
+            )
+    else:
+        # Where one says that it is of the default model, that tells of those that do not say, too.
+        default = {info.model_fingerprint for info in known.values() if info.options == {}}
+        plain = {folder: info for folder, info in known.items() if info.model_fingerprint in default}
+        unsure = any(info.options is None for info in known.values())
+        lack = (
+            "whether the model had its default options is not known" if unsure else "none with default options is known"
+        )
+        known, lacks = plain or known, "" if plain else lack
+    try:
+        data = context.dataset
+        same = {folder: info for folder, info in known.items() if info.dataset_fingerprint == data.fingerprint}
+        data_lack = (
+            "" if same else f"none on the data set that is asked for ({data.name}, {len(data):,} images) is known"
+        )
+    except MaiaError:  # Looking at an index needs no data set.
+        same, data_lack = {}, f"the data set that is asked for ({context.config.dataset.name}) cannot be compared"
+    return same or known, "; ".join(filter(None, (lacks, data_lack)))
+
+
+def _ambiguous(target: str, known: Mapping[Path, IndexInfo]) -> str:
+    """Says what tells several indexes apart, and how one of them is chosen."""
+    infos = known.values()
+    ways = []
+    if len({info.dataset for info in infos}) > 1:
+        ways.append("choose --dataset")
+    elif len({info.dataset_fingerprint for info in infos}) > 1:
+        ways.append("give the data set's options (-o dataset.KEY=VALUE)")
+    if len({info.model_fingerprint for info in infos}) > 1:
+        ways.append("give the model's options (-o)")
+    which = "; ".join(
+        f"{folder} ({_data_of(info)}, model {info.model_fingerprint[:FINGERPRINT_DIGITS]} with {options_of(info)})"
+        for folder, info in known.items()
+    )
+    return f"several indexes of {target} are known; {', '.join(ways)}, or give the folder: {which}"
+
+
+def _data_of(info: IndexInfo) -> str:
+    part = "" if info.complete else f", of which it holds {ranges(info)}"
+    return f"{info.images:,} images of {info.dataset}{part}"
+
+
+def _identity(info: IndexInfo) -> tuple[str, str]:
+    return info.model_fingerprint, info.dataset_fingerprint
+
+
+def _split(rest: str) -> tuple[str, str]:
+    """Splits LAYER:UNIT; a layer's name may hold a colon (LAYER:sae=FILE)."""
+    layer, colon, unit = rest.rpartition(":")
+    return (layer, unit) if colon and "=" not in unit else (rest, "")
+
+
+def unit_of(folder: Path, layer: str, text: str) -> Unit:
+    """Opens a unit of an index by number or by name."""
+    index = Index(folder).layer(layer)
+    return index.unit(find_unit(text, index.info.layer, index.info.units, index.info.labels))
+
+
+def numbers_of(text: str | None, layer: LayerIndex) -> list[int]:
+    """Returns the numbers of units in a list such as `3,5`; None: all of the layer."""
+    if text is None:
+        return list(range(layer.info.units))
+    try:
+        numbers = [int(part) for part in text.split(",")]
+    except ValueError as error:
+        raise click.UsageError(f"--units are numbers with commas, not '{text}'") from error
+    return [layer.unit(number).number for number in numbers]

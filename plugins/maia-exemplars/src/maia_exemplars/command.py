@@ -1,0 +1,287 @@
+"""`maia exemplars`: Builds, merges, shows and exports indexes of exemplars."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class FolderToWrite(click.Path):
+    """A folder that there is, or that can be made: none of its path is a file."""
+
+    def __init__(self) -> None:
+        super().__init__(path_type=Path)
+
+    def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> Any:
+        folder = Path(value)
+        there = next(part for part in (folder, *folder.parents) if part.exists())
+        if not there.is_dir():
+            self.fail(f"{there} is a file; name a folder", parameter, context)
+        return super().convert(value, parameter, context)
+
+
+FOLDER, OUT = click.Path(path_type=Path), FolderToWrite()
+
+
+def dataset_options(command: F) -> F:
+    """Adds the options that choose a data set."""
+    decorated: Any = click.option(
+        "--config", "config_file", type=FOLDER, help="Configuration file [default: maia.toml]."
+    )(command)
+    decorated = click.option(
+        "-o",
+        "options",
+        multiple=True,
+        metavar="KEY=VALUE",
+        help="An option: dataset.path=photos of the data set, weights=FILE of the model.",
+    )(decorated)
+    chosen: F = click.option("--dataset", metavar="NAME", help="The data set [default: that of runs].")(decorated)
+    return chosen
+
+
+@click.group()
+def exemplars() -> None:
+    """The images on which each unit is highest: find them for all units at once, look at them, hand them on."""
+
+
+@exemplars.command()
+@click.argument("model")
+@click.option(
+    "--layers",
+    default="main",
+    show_default=True,
+    metavar="A,B,...",
+    help="Names or patterns (blocks.*); main: those that `maia systems show MODEL` shows bold.",
+)
+@dataset_options
+@click.option("--out", type=OUT, help="Folder of the index [default: the cache, where runs find it].")
+@click.option(
+    "--shard", metavar="I/N", help="Measure the I-th of N equal parts of the data set only; `merge` joins them."
+)
+@click.option(
+    "--k",
+    default=32,
+    show_default=True,
+    type=click.IntRange(1, 1000),
+    help="Exemplars of each unit; a run that needs more measures the layer anew.",
+)
+@click.option("--resume", is_flag=True, help="Go on with an unfinished build.")
+@click.option(
+    "--precision",
+    default="auto",
+    show_default=True,
+    type=click.Choice(["auto", "exact", "bfloat16"]),
+    help="exact: all images run as the network is. bfloat16: it ranks them, and the finalists run as the network is. "
+    "The exemplars are the same; auto takes what is expected to be faster.",
+)
+@click.option("--batch", type=click.IntRange(1), help="Images of one pass [default: 16; more pays on a GPU].")
+@click.option("--workers", type=click.IntRange(1), help="Threads that read images [default: one a core].")
+def build(
+    model: str,
+    layers: str,
+    dataset: str | None,
+    options: tuple[str, ...],
+    config_file: Path | None,
+    out: Path | None,
+    shard: str | None,
+    k: int,
+    resume: bool,
+    precision: str,
+    batch: int | None,
+    workers: int | None,
+) -> None:
+    """Measure all units of layers of MODEL on a data set, in one pass."""
+    # Threads that wait for each other must not keep the cores from those that read images. Read when torch is loaded.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    from maia_core.plugin import UsageError
+    from maia_exemplars.arguments import context_of, is_built, layers_of, span_of
+    from maia_exemplars.build import build as run
+    from maia_exemplars.folder import Index, cache_folder, register_folder
+    from maia_exemplars.measured import IndexableModel
+    from maia_exemplars.options import Options
+    from maia_exemplars.printing import ProgressLine, clean, note, print_summary
+    from maia_exemplars.units import part_of
+
+    if ":" in model:
+        name, _, rest = model.partition(":")
+        raise UsageError(f"'{model}' names a {part_of(rest)}; give {name} alone, and --layers {rest.split(':')[0]}")
+    context, given = context_of(dataset, options, config_file)
+    data = context.dataset
+    span = span_of(shard, len(data))
+    if span is not None and out is None:
+        raise UsageError("a shard needs a folder of its own: --out FOLDER")
+    found: Any = context.model(model, **given)
+    if not isinstance(found, IndexableModel):
+        raise UsageError(f"maia exemplars cannot read the layers of '{model}': the model has no method `measurer`")
+    measured = found.measurer(layers_of(layers, found)).layers
+    own = cache_folder(context.cache, found.fingerprint, data.fingerprint)
+    folder = out or own
+    missing = [layer.layer for layer in measured if not is_built(Index(folder), layer, data, k, span)]
+    for layer in measured:
+        if layer.layer not in missing:
+            click.echo(f"{clean(layer.layer)}: there already", err=True)
+    settings: dict[str, Any] = {"batch": batch, "workers": workers, "precision": precision}
+    settings = {name: value for name, value in settings.items() if value is not None}
+    if missing:
+        with ProgressLine() as line:
+            chosen = Options(k=k, span=span, resume=resume, **settings)
+            run(found.measurer(missing), data, folder, chosen, progress=line, warn=note)
+    if out is not None and span is None:
+        register_folder(context.cache, found.fingerprint, data.fingerprint, folder)
+    print_summary(folder, [layer.layer for layer in measured])
+
+
+@exemplars.command()
+@click.argument("parts", nargs=-1, required=True, type=FOLDER, metavar="FOLDER...")
+@click.option("--out", required=True, type=OUT, help="Folder of the merged index.")
+def merge(parts: tuple[Path, ...], out: Path) -> None:
+    """Join the indexes of shards into one."""
+    from maia_core.plugin import cache_dir
+    from maia_exemplars.folder import register_folder
+    from maia_exemplars.merge import merge as run
+    from maia_exemplars.printing import note, print_summary, ranges
+
+    infos = run(parts, out)
+    first = next(iter(infos.values()))
+    if first.complete:
+        register_folder(cache_dir(), first.model_fingerprint, first.dataset_fingerprint, out)
+    else:
+        note(f"this covers {ranges(first)} of {first.images:,} images; runs use it once the rest is merged, too")
+    print_summary(out, list(infos))
+
+
+@exemplars.command("list")
+def list_indexes() -> None:
+    """List the indexes that runs on this machine find."""
+    from maia_core.plugin import cache_dir
+    from maia_exemplars.folder import Index, all_folders
+    from maia_exemplars.printing import clean, options_of
+
+    for folder in all_folders(cache_dir()):
+        for name in (index := Index(folder)).layers():
+            info = index.layer(name).info
+            click.echo(
+                f"{clean(info.model)}:{clean(name)}  {info.units:,} units, {info.count:,} images of "
+                f"{clean(info.dataset)}{f', {options_of(info)}' if info.options else ''}  {clean(folder)}"
+            )
+
+
+@exemplars.command()
+@click.argument("folder", type=FOLDER)
+def use(folder: Path) -> None:
+    """Let runs on this machine find the index in FOLDER, such as one that was copied from another."""
+    from maia_core.plugin import UsageError, cache_dir
+    from maia_exemplars.folder import Index, register_folder
+    from maia_exemplars.printing import clean, missing_part, print_summary, ranges
+
+    index = Index(folder)
+    infos = [index.layer(name).info for name in index.layers()]
+    if not infos:
+        raise UsageError(f"{folder} holds no exemplar index")
+    for info in infos:
+        if not info.complete:
+            raise UsageError(
+                f"{folder} holds {ranges(info)} of {info.images:,} images only, and runs use whole indexes: build "
+                f"{missing_part(info)} and join: maia exemplars merge {folder} OTHER... --out INDEX"
+            )
+    for info in infos:
+        register_folder(cache_dir(), info.model_fingerprint, info.dataset_fingerprint, folder)
+    print_summary(folder, index.layers())
+    click.echo(f"noted: runs on this machine use {clean(folder)} where it lies", err=True)
+
+
+@exemplars.command()
+@click.argument("target", metavar="INDEX|MODEL[:LAYER[:UNIT]]")
+@dataset_options
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@click.option("--images", type=FOLDER, metavar="FILE", help="Write the exemplars, masked, as one picture (PNG, JPEG).")
+@click.option("--k", default=15, show_default=True, type=click.IntRange(1), help="Show this many exemplars at most.")
+@click.option(
+    "--quantile", default=0.99, show_default=True, type=click.FloatRange(0, 1), help="Threshold of the masks."
+)
+def show(
+    target: str,
+    dataset: str | None,
+    options: tuple[str, ...],
+    config_file: Path | None,
+    as_json: bool,
+    images: Path | None,
+    k: int,
+    quantile: float,
+) -> None:
+    """Show a unit's exemplars, statistics and thresholds, from an index: its folder, or the model that it is of."""
+    from maia_core.plugin import UsageError
+    from maia_exemplars.arguments import context_of, target_of, unit_of
+    from maia_exemplars.printing import clean, facts, print_summary, print_unit, write_picture
+
+    folder, layer, unit = target_of(target, dataset, options, config_file)
+    if not layer or not unit:
+        if as_json or images:
+            raise UsageError(f"which unit? Write {target}{'' if layer else ':LAYER'}:UNIT")
+        print_summary(folder, [layer] if layer else None)
+        return
+    found = unit_of(folder, layer, unit)
+    if as_json:
+        click.echo(json.dumps(facts(found, k), allow_nan=False))
+    else:
+        print_unit(found, k)
+    if images is not None:
+        context, _ = context_of(dataset, options, config_file)
+        write_picture(found, context, k, quantile, images)
+        click.echo(f"written: {clean(images)}", err=True)
+
+
+@exemplars.command()
+@click.argument("target", metavar="INDEX|MODEL[:LAYER]")
+@click.option(
+    "--format",
+    "form",
+    required=True,
+    type=click.Choice(["parquet", "milan", "clip-dissect"]),
+    help="parquet: tables of units and of exemplars. milan: images, masks and activations, as MILAN and the MAIA "
+    "paper's code read them. clip-dissect: activations on the uniform sample.",
+)
+@click.option("--out", required=True, type=OUT, help="Folder to write into.")
+@click.option("--units", help="milan only: numbers of the units, with commas [default: all; 2 MB each].")
+@click.option("--quantile", default=0.99, show_default=True, type=click.FloatRange(0, 1), help="milan: of the masks.")
+@dataset_options
+def export(
+    target: str,
+    form: str,
+    out: Path,
+    units: str | None,
+    quantile: float,
+    dataset: str | None,
+    options: tuple[str, ...],
+    config_file: Path | None,
+) -> None:
+    """Write an index in a form that other tools read."""
+    from maia_core.plugin import UsageError
+    from maia_exemplars import export as forms
+    from maia_exemplars.arguments import context_of, numbers_of, target_of
+    from maia_exemplars.folder import Index
+    from maia_exemplars.printing import clean
+
+    folder, layer, unit = target_of(target, dataset, options, config_file)
+    if unit:
+        raise UsageError("whole layers are exported; leave out the unit (milan takes --units)")
+    if units is not None and form != "milan":
+        raise UsageError(f"--units is of --format milan; {form} writes all units: leave out --units")
+    index = Index(folder)
+    layers = [index.layer(name) for name in ([layer] if layer else index.layers())]
+    if form == "parquet":
+        written = forms.to_parquet(layers, out)
+    elif form == "clip-dissect":
+        written = [forms.to_clip_dissect(one, out) for one in layers]
+    else:
+        context, _ = context_of(dataset, options, config_file)
+        written = [forms.to_milan(one, context.dataset, out, numbers_of(units, one), quantile) for one in layers]
+    for path in written:
+        click.echo(clean(path))

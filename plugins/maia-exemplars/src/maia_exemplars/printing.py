@@ -1,0 +1,183 @@
+"""What `maia exemplars` prints and draws."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Sequence
+from itertools import islice, pairwise
+from pathlib import Path
+from typing import Any
+
+import click
+
+from maia_core.plugin import QUANTILES, RunContext, UsageError, printable
+from maia_exemplars.folder import Index
+from maia_exemplars.histogram import RELATIVE
+from maia_exemplars.info import IndexInfo
+from maia_exemplars.layer import Unit
+from maia_exemplars.pictures import contact_sheet, masked, preprocessing, same_data
+
+THRESHOLDS = (0.95, 0.99, 0.995)
+"""The quantiles of a unit's map that are shown as thresholds of its masks."""
+
+
+FINGERPRINT_DIGITS = 12
+"""Digits of a fingerprint that are shown."""
+
+
+MAX_SHARDS = 64
+"""Shards of one data set that an incomplete index is recognised as some of."""
+
+
+def print_summary(folder: Path, layers: Sequence[str] | None) -> None:
+    index = Index(folder)
+    names = index.layers() if layers is None else layers
+    if not names:
+        raise UsageError(f"{folder} holds no exemplar index; `maia exemplars build MODEL` makes one")
+    infos = [index.layer(name).info for name in names]
+    first = infos[0]
+    part = "" if first.complete else f" ({ranges(first)})"
+    unread = f", {first.skipped:,} unreadable" if first.skipped else ""
+    chosen = f"{options_of(first)}; " if first.options else ""
+    model = f"{clean(first.model)} ({chosen}{clean(first.model_fingerprint[:FINGERPRINT_DIGITS])})"
+    click.echo(f"{model} on {clean(first.dataset)}: {first.count:,} images{part}{unread}")
+    width = max(len(clean(info.layer)) for info in infos)
+    for info in infos:
+        size = "   {} x {}".format(*info.shape[1:]) if info.has_map else ""
+        ranked = f"   ranked in {clean(info.fast)}" if info.fast else ""
+        kept = min(info.k, info.count)
+        click.echo(f"  {clean(info.layer):{width}}  {info.units:6,} units, {kept} exemplars each{size}{ranked}")
+    if first.skipped:
+        layer = index.layer(names[0])
+        named = ", ".join(layer.ids(layer.skipped[:5].tolist()))
+        click.echo(f"unreadable: {clean(named)}{', ...' if first.skipped > 5 else ''}")
+    click.echo(f"{clean(folder)}\n`maia exemplars show {clean(folder)}:{clean(names[-1])}:0` shows a unit")
+
+
+def facts(unit: Unit, k: int) -> dict[str, Any]:
+    info = unit.layer.info
+    known = unit.statistics(THRESHOLDS[1])
+    best = zip(unit.values.tolist(), unit.places.tolist(), unit.ids(), unit.positions, strict=True)
+    return {
+        "model": info.model,
+        "model_options": info.options,
+        "model_fingerprint": info.model_fingerprint,
+        "layer": info.layer,
+        "unit": unit.number,
+        "label": unit.label,
+        "statistics": known.model_dump(mode="json"),
+        "thresholds": {f"{quantile:g}": unit.threshold(quantile) for quantile in THRESHOLDS} if info.has_map else {},
+        "exemplars": [
+            {"activation": value, "image": image, "place": place, "position": position}
+            for value, place, image, position in islice(best, k)
+        ],
+    }
+
+
+def print_unit(unit: Unit, k: int) -> None:
+    info, known = unit.layer.info, unit.statistics(THRESHOLDS[1])
+    label = "" if unit.label == str(unit.number) else f" ({unit.number})"
+    click.echo(click.style(f"{clean(info.model)}:{clean(info.layer)}:{clean(unit.label)}{label}", bold=True))
+    part = "" if info.complete else f", of {info.images:,}"
+    if info.options:
+        click.echo(f"model with {options_of(info)}")
+    click.echo(f"{known.count:,} images of {clean(known.dataset)}{part}, {known.skipped:,} unreadable")
+    spread = "  ".join(f"{q:g}: {value:.4g}" for q, value in zip(QUANTILES, known.quantiles, strict=True))
+    click.echo(f"activation  mean {known.mean:.4g}, standard deviation {known.std:.4g}\nquantiles   {spread}")
+    if info.has_map:
+        values = "  ".join(f"{q:g}: {unit.threshold(q):.4g}" for q in THRESHOLDS)
+        rank = max(unit.threshold_error(q)[1] for q in THRESHOLDS)
+        looked = f", and rank within {rank:.2g}" if rank else ""
+        click.echo(f"threshold   {values}   (within {RELATIVE:.1%} of the value{looked})")
+    if info.fast:
+        click.echo(
+            f"            statistics in {clean(info.fast)}: activations within {float(unit.row['error']):.2g} (rms)"
+        )
+    best = zip(unit.values, unit.ids(), unit.positions, strict=True)
+    for rank, (value, image, place) in enumerate(islice(best, k), 1):
+        where = "" if place is None else f"   row {place[0]}, column {place[1]}"
+        click.echo(f"{rank:3}  {value:10.5g}  {clean(image)}{where}")
+
+
+def write_picture(unit: Unit, context: RunContext, k: int, quantile: float, path: Path) -> None:
+    same_data(unit.layer, context.dataset)
+    info = unit.layer.info
+    images = [context.dataset[place] for place in unit.places[: min(k, info.mapped or k)].tolist()]
+    shown = masked(unit, images, preprocessing(info), quantile)
+    title = f"{info.model}:{info.layer}:{unit.label}   masks: {quantile:g} quantile"
+    if not shown:
+        title = f"{info.model}:{info.layer}:{unit.label}   not masked: no maps are kept"
+    captions = [f"{rank}. {value:.4g}" for rank, value in enumerate(unit.values[: len(images)], 1)]
+    try:
+        contact_sheet(title, shown or images, captions).save(path)
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{path} cannot be written: {getattr(error, 'strerror', None) or error}") from error
+
+
+class ProgressLine:
+    """One line on standard error that says how far a build is; in a log file, a line now and then."""
+
+    def __init__(self) -> None:
+        self._started = self._told = time.monotonic()
+        self._doing, self._first = "", 0
+
+    def __enter__(self) -> ProgressLine:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if sys.stderr.isatty() and self._doing:
+            click.echo(err=True)
+
+    def __call__(self, what: str, done: int, of: int) -> None:
+        now = time.monotonic()
+        if what != self._doing or done < self._first:  # There may be several rounds of one kind.
+            self._doing, self._started, self._first = what, now, done
+        live = sys.stderr.isatty()
+        if done < of and now - self._told < (0.2 if live else 30):
+            return
+        self._told = now
+        rate = (done - self._first) / max(now - self._started, 1e-9)
+        left = f", {_duration((of - done) / rate)} left" if rate and done < of else ""
+        speed = f"   {rate:.1f} a second{left}" if rate else ""
+        text = f"{what}: {done:,} of {of:,} images{speed}"
+        click.echo(f"\r\x1b[K{text}" if live else text, nl=not live, err=True)
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def ranges(info: IndexInfo) -> str:
+    return ", ".join(f"{first:,} to {last - 1:,}" for first, last in info.ranges)
+
+
+def options_of(info: IndexInfo) -> str:
+    """Says with which options the model of an index was made."""
+    if info.options is None:
+        return "options that were not recorded"
+    return clean(", ".join(f"{key}={value}" for key, value in info.options.items())) or "default options"
+
+
+def missing_part(info: IndexInfo) -> str:
+    """Says what an incomplete index lacks: shards where its ranges are those of some `--shard I/N`, else images."""
+    cuts = {place for span in info.ranges for place in span}
+    for parts in range(2, MAX_SHARDS + 1):
+        ends = [number * info.images // parts for number in range(parts + 1)]
+        if cuts <= set(ends):
+            spans = enumerate(pairwise(ends), 1)
+            lack = [f"{i}/{parts}" for i, (a, b) in spans if not any(x <= a and b <= y for x, y in info.ranges)]
+            return f"shard{'s' if len(lack) > 1 else ''} {', '.join(lack)}"
+    ends = [0, *(place for span in info.ranges for place in span), info.images]
+    gaps = [f"{a:,} to {b - 1:,}" for a, b in zip(ends[::2], ends[1::2], strict=True) if a < b]
+    return f"images {', '.join(gaps)}"
+
+
+def note(line: str) -> None:
+    click.echo(f"note: {clean(line)}", err=True)
+
+
+def clean(text: object) -> str:
+    return printable(" ".join(str(text).split()))

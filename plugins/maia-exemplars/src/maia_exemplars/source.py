@@ -1,0 +1,163 @@
+"""Exemplars, thresholds and statistics of a layer's units, from the index of the layer, which is built if need be."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import threading
+import weakref
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
+
+from maia_core.plugin import Dataset, Exemplar, RunError, System, UnitStatistics, UsageError, content_id
+from maia_exemplars import pictures
+from maia_exemplars.build import build
+from maia_exemplars.folder import cache_folder, folders
+from maia_exemplars.info import DEFAULT_K
+from maia_exemplars.layer import LayerIndex, folder_name
+from maia_exemplars.measured import MeasuredLayer, Measurer
+from maia_exemplars.options import Options
+
+MAX_NAMED = 5
+"""Unreadable images that a warning names at most."""
+
+
+class IndexedUnit(System, Protocol):
+    """A unit whose exemplars an index can serve.
+
+    Attributes:
+        measured: The description of its layer, as in `Measurer.layers`.
+        index: Its number in the layer.
+    """
+
+    measured: MeasuredLayer
+    index: int
+
+
+class LayerExemplars:
+    """The `maia_core.protocols.ExemplarSource` of a layer's units on one data set.
+
+    Reads the index that `maia exemplars build` made. Where there is none, it builds the layer's index when a unit first
+    needs it, in the cache folder; without a cache folder the index lasts as long as the object.
+    """
+
+    def __init__(
+        self,
+        measurer: Measurer,
+        dataset: Dataset,
+        *,
+        cache: Path | None,
+        quantile: float,
+        warn: Callable[[str], None],
+    ) -> None:
+        """Opens nothing yet.
+
+        Args:
+            measurer: Measures the layer, and no other.
+            dataset: The images.
+            cache: The run's cache folder; None: no run.
+            quantile: Quantile of a unit's map that is the threshold of its masks.
+            warn: Called with anything that the user must know.
+        """
+        self._measurer, self._layer = measurer, measurer.layers[0]
+        self._dataset, self._cache, self._quantile, self._warn = dataset, cache, quantile, warn
+        self._index: LayerIndex | None = None
+        self._lock = threading.Lock()
+
+    def exemplars(self, system: System, k: int) -> tuple[list[Exemplar], UnitStatistics]:
+        """See `maia_core.protocols.ExemplarSource`; `system` is an `IndexedUnit` of this layer."""
+        unit = self._opened(k).unit(self._number(system))
+        images = [self._dataset[int(place)] for place in unit.places[: max(k, 0)]]
+        masked = images
+        if self._layer.has_map:
+            masked = pictures.masked(unit, images, self._measurer.preprocess, self._quantile)
+            masked += system.neuron(images[len(masked) :])[1]
+        exemplars = [Exemplar(float(value), image) for value, image in zip(unit.values, masked, strict=False)]
+        return exemplars, unit.statistics(self._quantile)
+
+    def statistics(self, number: int) -> UnitStatistics:
+        """Returns the statistics of a unit over the data set, its masks' threshold among them."""
+        return self._opened(1).unit(number).statistics(self._quantile)
+
+    def _number(self, system: System) -> int:
+        number: int | None = getattr(system, "index", None)
+        if number is None or getattr(system, "measured", None) != self._layer:
+            raise UsageError(
+                f"these are exemplars of units of {self._layer.model}:{self._layer.layer}, not of {system.info.ref}"
+            )
+        return number
+
+    # --- the index ---
+
+    def _opened(self, k: int) -> LayerIndex:
+        """Returns an index with at least `k` exemplars."""
+        with self._lock:
+            if self._index is None or self._index.info.k < min(k, len(self._dataset)):
+                first = self._index is None
+                self._index = self._existing(k) or self._built(max(DEFAULT_K, 1 << (k - 1).bit_length()))
+                if first and self._index.info.skipped:
+                    self._warn(_skipped(self._index))
+            return self._index
+
+    def _existing(self, k: int) -> LayerIndex | None:
+        """Returns an index from the cache; None where there is none that can be used.
+
+        An unusable one (torn, of an earlier version) is built again without a warning: a run's record must not depend
+        on the content of a cache.
+        """
+        if self._cache is None:
+            return None
+        for folder in folders(self._cache, self._layer.model_fingerprint, self._dataset.fingerprint):
+            path = folder / folder_name(self._layer.layer)
+            if not path.exists():
+                continue
+            try:
+                index = LayerIndex(path)
+                if self._fits(index, k):
+                    index.check()
+                    return index
+            except UsageError:
+                continue
+        return None
+
+    def _fits(self, index: LayerIndex, k: int) -> bool:
+        info, layer = index.info, self._layer
+        return (
+            info.complete
+            and info.k >= min(k, info.images)
+            and (info.model_fingerprint, info.key, info.shape) == (layer.model_fingerprint, layer.key, layer.shape)
+            and (info.dataset_fingerprint, info.images) == (self._dataset.fingerprint, len(self._dataset))
+        )
+
+    def _built(self, k: int) -> LayerIndex:
+        if self._cache is not None:
+            folder = cache_folder(self._cache, self._layer.model_fingerprint, self._dataset.fingerprint)
+            try:
+                return self._built_in(folder, k)
+            except (OSError, RunError) as error:
+                if isinstance(error, RunError) and not isinstance(error.__cause__, OSError):
+                    raise
+                self._warn(f"the exemplars of layer {self._layer.layer} cannot be cached: {error}")
+        folder = Path(tempfile.mkdtemp(prefix="maia-exemplars-"))
+        weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
+        return self._built_in(folder, k)
+
+    def _built_in(self, folder: Path, k: int) -> LayerIndex:
+        build(
+            self._measurer,
+            self._dataset,
+            folder,
+            Options(k=k, unattended=True),
+            work=folder / f".building-{content_id(f'{self._layer.key} {k}'.encode())[:12]}",
+            is_done=lambda: self._existing(k) is not None,
+            warn=self._warn,
+        )
+        return LayerIndex(folder / folder_name(self._layer.layer))
+
+
+def _skipped(index: LayerIndex) -> str:
+    skipped, dataset = index.info.skipped, index.info.dataset
+    names = ", ".join(index.ids(index.skipped[:MAX_NAMED].tolist()))
+    more = ", ..." if skipped > MAX_NAMED else ""
+    return f"{skipped} images of {dataset} cannot be read and were skipped: {names}{more}"

@@ -1,0 +1,73 @@
+"""Units by number or by name."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+from maia_core.plugin import UsageError, did_you_mean
+
+MAX_NAMES = 40
+"""Names that an error lists at most."""
+
+
+def find_unit(text: str, layer: str, units: int, names: Sequence[str]) -> int:
+    """Returns the number of a unit that is given by number or by name.
+
+    Args:
+        text: What the user wrote.
+        layer: Name of the layer, for errors.
+        units: Number of its units.
+        names: Their names; empty where they have none.
+
+    Raises:
+        UsageError: there is no such unit, or a name stands for several; the message says what exists.
+    """
+    if not text:
+        raise UsageError(f"which unit of layer {layer}? Write {layer}:0 to {layer}:{units - 1}")
+    if re.fullmatch(r"-?[0-9]{1,9}", text):
+        if 0 <= int(text) < units:
+            return int(text)
+        raise UsageError(f"unit {text} of layer {layer} does not exist: it has units 0 to {units - 1}")
+    if not names:
+        raise UsageError(f"unit '{text}' of layer {layer} is not a number: it has units 0 to {units - 1}")
+    words = _words(text)
+    matches = [index for index, name in enumerate(names) if _words(name) == words]
+    if len(matches) == 1:
+        return matches[0]
+    if matches:
+        raise UsageError(f"'{text}' names several classes: {_numbered(matches, names)}; write {layer}:{matches[0]}")
+    partly = [index for index, name in enumerate(names) if f" {words} " in f" {_words(name)} "]
+    hint = f" Classes with this word: {_numbered(partly, names)}." if partly else did_you_mean(text, names)
+    raise UsageError(f"no class '{text}' in layer {layer}.{hint or f' It has units 0 to {units - 1}.'}")
+
+
+def unit_labels(names: Sequence[str]) -> tuple[str, ...]:
+    """Returns what each unit is called in references: its name where that names one unit alone, else its number."""
+    words = [_words(name) for name in names]
+    counts = Counter(words)
+    return tuple(
+        name.replace(" ", "_") if counts[word] == 1 else str(number)
+        for number, (name, word) in enumerate(zip(names, words, strict=True))
+    )
+
+
+def listed(names: Sequence[str]) -> str:
+    """Joins names with commas, the first `MAX_NAMES` of them."""
+    more = f" and {len(names) - MAX_NAMES} more" if len(names) > MAX_NAMES else ""
+    return ", ".join(names[:MAX_NAMES]) + more
+
+
+def part_of(rest: str) -> str:
+    """Returns what stands after a model's name in a reference: "layer" or "unit"."""
+    _, colon, unit = rest.rpartition(":")
+    return "unit" if colon and "=" not in unit else "layer"
+
+
+def _words(name: str) -> str:
+    return " ".join(re.split(r"[\W_]+", name.casefold())).strip()
+
+
+def _numbered(units: Iterable[int], names: Sequence[str]) -> str:
+    return listed([f"{names[unit]} ({unit})" for unit in units])
