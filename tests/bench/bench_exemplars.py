@@ -41,7 +41,7 @@ LAYERS = ("relu", "layer1", "layer2", "layer3", "layer4")
 BATCH, K = 16, 15
 
 EXPECTED = 2.3
-"""As `maia_torch.index.ranking.EXPECTED`, finalists of a unit for each exemplar."""
+"""As `maia_exemplars.ranking.EXPECTED`, finalists of a unit for each exemplar."""
 
 
 class Photographs:
@@ -128,10 +128,11 @@ def in_turns(model, layers, images: int, precision: str, warm: int) -> tuple[lis
     The bare pass reads and crops its images in the same way, and runs up to the same layer in the same precision.
     Batches on which the two precisions are compared are left out of both, and so are the first ones.
     """
-    from maia_torch.index.build import build
-    from maia_torch.index.fast import fast_copy
-    from maia_torch.index.options import Options
-    from maia_torch.index.reading import batches
+    from maia_exemplars.fast import fast_copy
+
+    from maia_exemplars.build import build
+    from maia_exemplars.options import Options
+    from maia_exemplars.reading import batches
 
     dataset = Photographs(images)
     engine = model.engine if precision == "exact" else fast_copy(model.engine, model.preprocess)
@@ -226,7 +227,7 @@ def usual(layer: str, batches_to_run: int) -> None:
     import torch
     import torchvision
 
-    from maia_torch.preprocess import Preprocessing
+    from maia_exemplars.preprocess import Preprocessing
 
     torch.manual_seed(0)
     net = torchvision.models.resnet152().eval()
@@ -303,8 +304,8 @@ def part_usual() -> None:
 
 def ours(layers: str, batches_to_run: int) -> None:
     """Prints seconds of a batch of the index build: exactly, and ranking in bfloat16."""
-    from maia_torch.index.build import build
-    from maia_torch.index.options import Options
+    from maia_exemplars.build import build
+    from maia_exemplars.options import Options
 
     model = resnet()
     chosen = [model.layer(name) for name in layers.split(",")]
@@ -336,9 +337,9 @@ def peak() -> float:
 
 def memory(kind: str, images: int) -> None:
     """Prints the greatest memory of a process that builds an index, or makes bare passes, in MB."""
-    from maia_torch.index.build import build
-    from maia_torch.index.options import Options
-    from maia_torch.index.reading import batches
+    from maia_exemplars.build import build
+    from maia_exemplars.options import Options
+    from maia_exemplars.reading import batches
 
     model = cheap(SHAPES)
     layers = [layer for layer in model.engine.layers if layer.module]
@@ -363,7 +364,7 @@ def part_memory() -> None:
 
 def part_query() -> None:
     """One unit of 4,000 from a built index, in a new process without torch (goal: 20 ms)."""
-    from maia_torch.index.build import build
+    from maia_exemplars.build import build
 
     model = cheap([(4000, 7)])
     layers = [layer for layer in model.engine.layers if layer.module]
@@ -371,7 +372,7 @@ def part_query() -> None:
 import sys, time
 from pathlib import Path
 import numpy
-from maia_torch.index.folder import Index
+from maia_exemplars.folder import Index
 started = time.perf_counter()
 unit = Index(Path(sys.argv[1])).layer("parts.0").unit(int(sys.argv[2]))
 unit.ids(), unit.values, unit.positions, unit.statistics(0.99), unit.sample.sum(), unit.map(0)

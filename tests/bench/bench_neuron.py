@@ -17,7 +17,7 @@ import torch
 
 from maia_core.types import Image
 from maia_efficientnet import EfficientNetLite0, load
-from maia_torch.prefetch import BATCH
+from maia_exemplars.prefetch import BATCH
 
 IMAGES = 32
 

@@ -39,4 +39,4 @@ class TestUnitWithoutMap(SystemSuite):
 
 class TestDistribution(DistributionSuite):
     distribution = "maia-efficientnet"
-    light = frozenset({"maia_torch"})
+    light = frozenset({"maia_torch", "maia_exemplars"})

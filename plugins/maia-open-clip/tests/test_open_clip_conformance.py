@@ -33,4 +33,4 @@ class TestUnitWithMap(SystemSuite):
 
 class TestDistribution(DistributionSuite):
     distribution = "maia-open-clip"
-    light = frozenset({"maia_torch"})
+    light = frozenset({"maia_torch", "maia_exemplars"})

@@ -33,4 +33,4 @@ class TestTokenFeature(SystemSuite):
 
 class TestDistribution(DistributionSuite):
     distribution = "maia-timm"
-    light = frozenset({"maia_torch"})
+    light = frozenset({"maia_torch", "maia_exemplars"})

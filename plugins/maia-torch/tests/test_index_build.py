@@ -15,17 +15,19 @@ from torch import nn
 
 from maia_core.errors import RunError, UsageError
 from maia_core.types import Image, content_id
+from maia_exemplars import build as building
+from maia_exemplars import checkpoint
+from maia_exemplars import precision as choice
+from maia_exemplars.build import build
+from maia_exemplars.finalists import Candidates
+from maia_exemplars.folder import Index
+from maia_exemplars.histogram import RELATIVE
+from maia_exemplars.info import DEFAULT_K
+from maia_exemplars.layer import LayerIndex
+from maia_exemplars.maps import MAPPED
+from maia_exemplars.options import Options
+from maia_exemplars.topk import TopK
 from maia_torch import Preprocessing, TorchModel
-from maia_torch.index import build as building
-from maia_torch.index import state
-from maia_torch.index.build import build
-from maia_torch.index.finalists import Candidates
-from maia_torch.index.folder import Index
-from maia_torch.index.histogram import RELATIVE
-from maia_torch.index.layer import EXEMPLARS, LayerIndex
-from maia_torch.index.maps import MAPPED
-from maia_torch.index.options import Options
-from maia_torch.index.topk import TopK
 
 LAYERS = ("cells", "mix", "act@2", "fc", "prob")
 
@@ -96,17 +98,17 @@ def measured(model: TorchModel, layer: str, dataset) -> tuple[list[int], np.ndar
 
 def test_one_pass_finds_what_every_unit_of_every_layer_does(deep, tmp_path):
     dataset = Blobs(200)
-    build(deep, chosen(deep, ("first", "last", "head")), dataset, tmp_path)
+    build(deep.measurer_of(chosen(deep, ("first", "last", "head"))), dataset, tmp_path)
     for name in ("first", "last", "head"):
         index = Index(tmp_path).layer(name)
         readable, values = measured(deep, name, dataset)
-        order = np.argsort(-values, axis=0, kind="stable")[:EXEMPLARS]
+        order = np.argsort(-values, axis=0, kind="stable")[:DEFAULT_K]
         np.testing.assert_array_equal(index.units["places"], np.array(readable)[order].T)
         np.testing.assert_allclose(index.units["values"], np.take_along_axis(values, order, 0).T, rtol=1e-4, atol=1e-5)
         np.testing.assert_allclose(index.units["mean"], values.mean(axis=0), rtol=1e-4, atol=1e-5)
         np.testing.assert_allclose(np.sqrt(index.units["squares"] / 196), values.std(axis=0), rtol=1e-3, atol=1e-5)
         np.testing.assert_allclose(index.sample, values.T, rtol=1e-4, atol=1e-5)
-        np.testing.assert_array_equal(index.sample_places, readable)
+        np.testing.assert_array_equal(index.sample_images, readable)
         assert index.ids(index.skipped.tolist()) == ["blob 49", "blob 99", "blob 149", "blob 199"]
         assert index.unit(3).ids()[0] == f"blob {readable[order[0, 3]]}"
         index.check()
@@ -114,7 +116,7 @@ def test_one_pass_finds_what_every_unit_of_every_layer_does(deep, tmp_path):
 
 def test_places_and_maps_are_where_the_unit_is_highest(deep, tmp_path):
     dataset = Blobs(60)
-    build(deep, chosen(deep, ["second"]), dataset, tmp_path)
+    build(deep.measurer_of(chosen(deep, ["second"])), dataset, tmp_path)
     index = Index(tmp_path).layer("second")
     for number in (0, 7):
         unit = index.unit(number)
@@ -131,20 +133,20 @@ def test_places_and_maps_are_where_the_unit_is_highest(deep, tmp_path):
 
 
 def test_more_images_than_the_sample_holds_are_described_by_histograms(deep, tmp_path, monkeypatch):
-    for module in (building, "maia_torch.index.layer", "maia_torch.index.sampling"):
-        monkeypatch.setattr(module if not isinstance(module, str) else __import__(module, fromlist=["x"]), "SAMPLE", 64)
+    for module in ("measures", "layer", "sampling"):
+        monkeypatch.setattr(f"maia_exemplars.{module}.SAMPLE", 64)
     monkeypatch.setattr(
-        building, "sample_places", lambda name, count: np.sort(np.random.default_rng(0).permutation(count)[:64])
+        building, "sample_images", lambda name, count: np.sort(np.random.default_rng(0).permutation(count)[:64])
     )
     dataset = Blobs(400)
-    build(deep, chosen(deep, ["last", "head"]), dataset, tmp_path)
+    build(deep.measurer_of(chosen(deep, ["last", "head"])), dataset, tmp_path)
     for name in ("last", "head"):
         index = Index(tmp_path).layer(name)
         readable, values = measured(deep, name, dataset)
-        rows = np.searchsorted(readable, index.sample_places)
+        rows = np.searchsorted(readable, index.sample_images)
         assert 40 < len(rows) <= 64
         np.testing.assert_allclose(index.sample, values[rows].T, rtol=1e-4, atol=1e-5)
-        for number in range(2, index.sheet.units):
+        for number in range(2, index.info.units):
             found = index.unit(number).statistics(0.99)
             low, high = (np.quantile(values[:, number], (0, 0.5, 0.9, 1), method=how) for how in ("lower", "higher"))
             slack = RELATIVE * np.abs(high) + 1e-5 + abs(values[:, number]).max() / 512
@@ -156,9 +158,9 @@ def test_more_images_than_the_sample_holds_are_described_by_histograms(deep, tmp
 def test_thresholds_of_few_images_with_large_maps_are_those_of_all_positions(tmp_path):
     model = TorchModel(nn.Conv2d(3, 2, 1, bias=False), Preprocessing(160), "conv")
     dataset = Blobs(24, side=160)
-    build(model, [model.layer("output")], dataset, tmp_path)
+    build(model.measurer_of([model.layer("output")]), dataset, tmp_path)
     index = Index(tmp_path).layer("output")
-    assert index.sheet.looked == index.sheet.positions == 160 * 160
+    assert index.info.looked == index.info.positions == 160 * 160
     pixels = np.stack([model.preprocess.crop(dataset[place]) for place in range(24)])
     for number in range(2):
         maps = model.engine.unit(pixels, model.layer("output"), number)
@@ -183,9 +185,9 @@ def test_a_layer_of_tokens_and_one_without_maps_have_exemplars(tmp_path):
 
     model = TorchModel(Tokens(), Preprocessing(40), "tokens")
     dataset = Blobs(30)
-    build(model, chosen(model, ["mix"]), dataset, tmp_path)
+    build(model.measurer_of(chosen(model, ["mix"])), dataset, tmp_path)
     index = Index(tmp_path).layer("mix")
-    assert index.sheet.shape == (12, 5, 5)
+    assert index.info.shape == (12, 5, 5)
     _, values = measured(model, "mix", dataset)
     np.testing.assert_allclose(index.units["values"][:, 0], values.max(axis=0), rtol=1e-5)
 
@@ -196,11 +198,11 @@ def test_a_layer_of_tokens_and_one_without_maps_have_exemplars(tmp_path):
 @pytest.mark.parametrize("k", [3, 15])
 def test_ranking_in_bfloat16_finds_the_same_exemplars_with_exact_values(deep, tmp_path, k):
     dataset, layers = Blobs(600), chosen(deep, ("first", "second", "last", "head"))
-    build(deep, layers, dataset, tmp_path / "exact", Options(k=k, precision="exact"))
-    build(deep, layers, dataset, tmp_path / "fast", Options(k=k, precision="bfloat16"))
+    build(deep.measurer_of(layers), dataset, tmp_path / "exact", Options(k=k, precision="exact"))
+    build(deep.measurer_of(layers), dataset, tmp_path / "fast", Options(k=k, precision="bfloat16"))
     for layer in layers:
         exact, fast = (Index(tmp_path / name).layer(layer.name) for name in ("exact", "fast"))
-        assert fast.sheet.fast == "bfloat16"
+        assert fast.info.fast == "bfloat16"
         np.testing.assert_array_equal(exact.units["places"], fast.units["places"])
         np.testing.assert_allclose(fast.units["values"], exact.units["values"], rtol=1e-4, atol=1e-6)
         error = np.sqrt(((fast.sample - exact.sample) ** 2).mean(axis=1))
@@ -218,16 +220,16 @@ def test_not_all_images_are_measured_exactly_where_the_ranking_tells(deep, tmp_p
         return read(engine, pixels, wanted)
 
     monkeypatch.setattr(type(deep.engine), "read", counting)
-    build(deep, chosen(deep, ["first"]), dataset, tmp_path, Options(k=3, precision="bfloat16"))
+    build(deep.measurer_of(chosen(deep, ["first"])), dataset, tmp_path, Options(k=3, precision="bfloat16"))
     assert 0 < counts["exact"] < 300
 
 
 def test_where_the_candidates_are_too_few_all_images_are_measured_exactly(deep, tmp_path, monkeypatch):
-    monkeypatch.setattr("maia_torch.index.ranking.CANDIDATES", 1)
+    monkeypatch.setattr("maia_exemplars.ranking.CANDIDATES", 1)
     dataset, notes = Blobs(300), []
     layers = chosen(deep, ["last"])
-    build(deep, layers, dataset, tmp_path / "exact", Options(precision="exact"))
-    build(deep, layers, dataset, tmp_path / "fast", Options(precision="bfloat16"), warn=notes.append)
+    build(deep.measurer_of(layers), dataset, tmp_path / "exact", Options(precision="exact"))
+    build(deep.measurer_of(layers), dataset, tmp_path / "fast", Options(precision="bfloat16"), warn=notes.append)
     assert any("cannot tell the exemplars" in note for note in notes)
     exact, fast = (Index(tmp_path / name).layer("last").units for name in ("exact", "fast"))
     np.testing.assert_array_equal(exact["places"], fast["places"])
@@ -264,7 +266,9 @@ def test_an_image_that_bfloat16_misjudges_utterly_is_an_exemplar(tmp_path):
     model = TorchModel(Cancelling(), Preprocessing(8, mean=(0, 0, 0), std=(1, 1, 1)), "cancelling")
     found = {}
     for precision in ("exact", "bfloat16"):
-        build(model, [model.layer("cells")], Reds(), tmp_path / precision, Options(k=5, precision=precision))
+        build(
+            model.measurer_of([model.layer("cells")]), Reds(), tmp_path / precision, Options(k=5, precision=precision)
+        )
         found[precision] = Index(tmp_path / precision).layer("cells").units[0]
     assert found["exact"]["places"][0] == 3
     np.testing.assert_array_equal(found["bfloat16"]["places"], found["exact"]["places"])
@@ -300,22 +304,22 @@ def test_a_margin_is_never_less_than_twice_an_error_that_was_seen(where):
 
 @pytest.mark.parametrize(("fast", "expected"), [(0.01, "bfloat16"), (0.9, "")])
 def test_auto_ranks_only_where_that_is_expected_to_be_faster(deep, tmp_path, monkeypatch, fast, expected):
-    monkeypatch.setattr(building, "PAYS", 0)
-    monkeypatch.setattr(building, "seconds", lambda engine, *rest: 1.0 if engine is deep.engine else fast)
-    build(deep, chosen(deep, ["head"]), Blobs(600), tmp_path, Options(k=2))
-    assert Index(tmp_path).layer("head").sheet.fast == expected
+    monkeypatch.setattr(choice, "MIN_SECONDS", 0)
+    exact = deep.measurer(["head"])
+    monkeypatch.setattr(choice, "seconds", lambda measurer, pixels: 1.0 if measurer is exact else fast)
+    build(exact, Blobs(600), tmp_path, Options(k=2))
+    assert Index(tmp_path).layer("head").info.fast == expected
 
 
 def test_auto_begins_anew_exactly_when_nearly_every_image_turns_out_to_be_a_finalist(deep, tmp_path, monkeypatch):
-    monkeypatch.setattr(building, "PAYS", 0)
-    monkeypatch.setattr(building, "MANY", 1e9)
-    monkeypatch.setattr(building, "seconds", lambda engine, *rest: 1.0 if engine is deep.engine else 0.5)
-    said = []
-    layers = chosen(deep, ["second", "last", "head"])
-    build(deep, layers, Blobs(200), tmp_path, progress=lambda what, *rest: said.append(what))
-    assert Index(tmp_path).layer("head").sheet.fast == ""
+    monkeypatch.setattr(choice, "MIN_SECONDS", 0)
+    monkeypatch.setattr(choice, "MAX_FINALISTS", 1e9)
+    exact, said = deep.measurer(["second", "last", "head"]), []
+    monkeypatch.setattr(choice, "seconds", lambda measurer, pixels: 1.0 if measurer is exact else 0.5)
+    build(exact, Blobs(200), tmp_path, progress=lambda what, *rest: said.append(what))
+    assert Index(tmp_path).layer("head").info.fast == ""
     assert said[-1] == "measuring"
-    build(deep, layers, Blobs(200), tmp_path / "exact", Options(precision="exact"))
+    build(exact, Blobs(200), tmp_path / "exact", Options(precision="exact"))
     assert files(tmp_path / "head") == files(tmp_path / "exact" / "head")
 
 
@@ -335,10 +339,10 @@ def _killed_after(model, dataset, folder, options, calls, monkeypatch):
             if seen == calls:
                 os.kill(os.getpid(), signal.SIGKILL)
 
-        build(model, chosen(model, ("first", "last", "head")), dataset, folder, options, progress=progress)
+        build(model.measurer_of(chosen(model, ("first", "last", "head"))), dataset, folder, options, progress=progress)
 
-    monkeypatch.setattr(state, "SOONEST", 0.0)
-    monkeypatch.setattr(state, "LATEST", 0.0)
+    monkeypatch.setattr(checkpoint, "MIN_PAUSE", 0.0)
+    monkeypatch.setattr(checkpoint, "MAX_PAUSE", 0.0)
     process = fork.Process(target=child)
     process.start()
     process.join()
@@ -348,15 +352,14 @@ def _killed_after(model, dataset, folder, options, calls, monkeypatch):
 @pytest.mark.parametrize(("precision", "calls"), [("exact", 2), ("exact", 5), ("bfloat16", 3), ("bfloat16", 9)])
 def test_a_killed_build_goes_on_and_the_index_is_identical(deep, tmp_path, monkeypatch, precision, calls):
     dataset, layers = Blobs(100), chosen(deep, ("first", "last", "head"))
-    build(deep, layers, dataset, tmp_path / "whole", Options(k=2, precision=precision))
+    build(deep.measurer_of(layers), dataset, tmp_path / "whole", Options(k=2, precision=precision))
     again = tmp_path / "again"
     _killed_after(deep, dataset, again, Options(k=2, precision=precision), calls, monkeypatch)
     with pytest.raises(UsageError, match="--resume"):
-        build(deep, layers, dataset, again, Options(k=2, precision=precision))
+        build(deep.measurer_of(layers), dataset, again, Options(k=2, precision=precision))
     told = []
     build(
-        deep,
-        layers,
+        deep.measurer_of(layers),
         dataset,
         again,
         Options(k=2, precision=precision, resume=True),
@@ -370,7 +373,7 @@ def test_a_killed_build_goes_on_and_the_index_is_identical(deep, tmp_path, monke
 @pytest.mark.parametrize("where", ["write", "put_in_place"])
 def test_a_build_killed_while_it_writes_goes_on(deep, tmp_path, monkeypatch, where):
     dataset, layers = Blobs(40), chosen(deep, ("first", "head"))
-    build(deep, layers, dataset, tmp_path / "whole")
+    build(deep.measurer_of(layers), dataset, tmp_path / "whole")
     real = getattr(building, where)
 
     def child() -> None:
@@ -383,14 +386,14 @@ def test_a_build_killed_while_it_writes_goes_on(deep, tmp_path, monkeypatch, whe
             done.append(real(*arguments))
 
         setattr(building, where, once)
-        build(deep, layers, dataset, tmp_path / "again")
+        build(deep.measurer_of(layers), dataset, tmp_path / "again")
 
-    monkeypatch.setattr(state, "SOONEST", 0.0)
+    monkeypatch.setattr(checkpoint, "MIN_PAUSE", 0.0)
     process = fork.Process(target=child)
     process.start()
     process.join()
     assert process.exitcode == -signal.SIGKILL
-    build(deep, layers, dataset, tmp_path / "again", Options(resume=True))
+    build(deep.measurer_of(layers), dataset, tmp_path / "again", Options(resume=True))
     assert files(tmp_path / "whole") == files(tmp_path / "again")
 
 
@@ -400,11 +403,14 @@ def test_an_unfinished_build_of_something_else_is_refused(deep, tmp_path, monkey
     layers = chosen(deep, ("first", "last", "head"))
     other = TorchModel(Deep(), Preprocessing(40, std=(0.5, 0.5, 0.5)), "deep")
     for arguments, differs in (
-        ((other, chosen(other, ("first", "last", "head")), dataset, tmp_path, Options(resume=True)), "preprocessing"),
-        ((deep, layers, Blobs(101), tmp_path, Options(resume=True)), "data set"),
-        ((deep, layers[:2], dataset, tmp_path, Options(resume=True)), "choice of layers"),
-        ((deep, layers, dataset, tmp_path, Options(resume=True, k=4)), "number of exemplars"),
-        ((deep, layers, dataset, tmp_path, Options(resume=True, span=(0, 50))), "part of the data set"),
+        (
+            (other.measurer_of(chosen(other, ("first", "last", "head"))), dataset, tmp_path, Options(resume=True)),
+            "preprocessing",
+        ),
+        ((deep.measurer_of(layers), Blobs(101), tmp_path, Options(resume=True)), "data set"),
+        ((deep.measurer_of(layers[:2]), dataset, tmp_path, Options(resume=True)), "choice of layers"),
+        ((deep.measurer_of(layers), dataset, tmp_path, Options(resume=True, k=4)), "number of exemplars"),
+        ((deep.measurer_of(layers), dataset, tmp_path, Options(resume=True, span=(0, 50))), "part of the data set"),
     ):
         with pytest.raises(UsageError, match=f"unfinished build with another .*{differs}"):
             build(*arguments)
@@ -414,11 +420,11 @@ def test_an_unfinished_build_of_something_else_is_refused(deep, tmp_path, monkey
 def test_a_broken_state_is_one_line_or_begun_anew_where_nobody_is_there(deep, tmp_path, monkeypatch, damage):
     dataset, layers = Blobs(100), chosen(deep, ("first", "last", "head"))
     _killed_after(deep, dataset, tmp_path, Options(), 3, monkeypatch)
-    file = tmp_path / ".building" / state.STATE
+    file = tmp_path / ".building" / checkpoint.STATE
     file.write_bytes(file.read_bytes()[:-500] if damage is None else damage)
-    with pytest.raises(UsageError, match=r"cannot be gone on from .*; delete .*\.building"):
-        build(deep, layers, dataset, tmp_path, Options(resume=True))
-    build(deep, layers, dataset, tmp_path, Options(unattended=True))
+    with pytest.raises(UsageError, match=r"cannot resume from .*; delete .*\.building"):
+        build(deep.measurer_of(layers), dataset, tmp_path, Options(resume=True))
+    build(deep.measurer_of(layers), dataset, tmp_path, Options(unattended=True))
     assert Index(tmp_path).layers() == ["first", "head", "last"]
 
 
@@ -428,11 +434,11 @@ def test_a_broken_state_is_one_line_or_begun_anew_where_nobody_is_there(deep, tm
 def test_two_builders_of_one_folder_do_not_meet(deep, tmp_path):
     dataset, layers = Blobs(20), chosen(deep, ["head"])
     with (
-        state.locked(tmp_path / ".building", wait=False),
+        checkpoint.locked(tmp_path / ".building", wait=False),
         pytest.raises(UsageError, match="another process is building"),
     ):
-        build(deep, layers, dataset, tmp_path)
-    build(deep, layers, dataset, tmp_path)
+        build(deep.measurer_of(layers), dataset, tmp_path)
+    build(deep.measurer_of(layers), dataset, tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["head"]
 
 
@@ -447,7 +453,7 @@ def test_of_two_unattended_builders_the_second_waits_and_finds_it_done(deep, tmp
             begun.set()
             go_on.wait(30)
 
-        build(deep, layers, dataset, tmp_path, Options(unattended=True), progress=progress)
+        build(deep.measurer_of(layers), dataset, tmp_path, Options(unattended=True), progress=progress)
 
     process = fork.Process(target=child)
     process.start()
@@ -455,12 +461,11 @@ def test_of_two_unattended_builders_the_second_waits_and_finds_it_done(deep, tmp
     go_on.set()
     measured = []
     build(
-        deep,
-        layers,
+        deep.measurer_of(layers),
         dataset,
         tmp_path,
         Options(unattended=True),
-        needless=lambda: (tmp_path / "head").exists(),
+        is_done=lambda: (tmp_path / "head").exists(),
         progress=lambda *told: measured.append(told),
     )
     process.join()
@@ -471,7 +476,7 @@ def test_of_two_unattended_builders_the_second_waits_and_finds_it_done(deep, tmp
 
 def test_a_full_disk_is_one_line_and_what_was_saved_is_gone_on_from(deep, tmp_path, monkeypatch):
     dataset, layers = Blobs(100), chosen(deep, ["first", "last"])
-    build(deep, layers, dataset, tmp_path / "whole")
+    build(deep.measurer_of(layers), dataset, tmp_path / "whole")
     said = fork.Queue()
 
     def child() -> None:
@@ -479,7 +484,7 @@ def test_a_full_disk_is_one_line_and_what_was_saved_is_gone_on_from(deep, tmp_pa
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))
         try:
-            build(deep, layers, dataset, tmp_path / "full")
+            build(deep.measurer_of(layers), dataset, tmp_path / "full")
         except RunError as error:
             said.put(str(error))
 
@@ -491,26 +496,26 @@ def test_a_full_disk_is_one_line_and_what_was_saved_is_gone_on_from(deep, tmp_pa
     assert "--resume" in line
     assert "\n" not in line
     assert Index(tmp_path / "full").layers() == []
-    build(deep, layers, dataset, tmp_path / "full", Options(resume=True))
+    build(deep.measurer_of(layers), dataset, tmp_path / "full", Options(resume=True))
     assert files(tmp_path / "whole") == files(tmp_path / "full")
 
 
 def test_values_that_are_not_finite_end_the_build(deep, tmp_path):
     with torch.no_grad():
-        deep.engine._module.head.bias[2] = float("nan")
+        deep.engine.module.head.bias[2] = float("nan")
     with pytest.raises(RunError, match="layer head gave values that are not finite"):
-        build(deep, chosen(deep, ["head"]), Blobs(20), tmp_path)
+        build(deep.measurer_of(chosen(deep, ["head"])), Blobs(20), tmp_path)
 
 
 def test_an_index_is_read_without_torch(deep, tmp_path):
     import subprocess
     import sys
 
-    build(deep, chosen(deep, ["last"]), Blobs(20), tmp_path)
+    build(deep.measurer_of(chosen(deep, ["last"])), Blobs(20), tmp_path)
     code = f"""
 import sys
 from pathlib import Path
-from maia_torch.index.folder import Index
+from maia_exemplars.folder import Index
 unit = Index(Path({str(tmp_path)!r})).layer("last").unit(3)
 print(len(unit.ids()), unit.statistics(0.99).count, unit.map(0).shape, len(unit.sample), "torch" in sys.modules)
 """
@@ -520,7 +525,7 @@ print(len(unit.ids()), unit.statistics(0.99).count, unit.map(0).shape, len(unit.
 
 @pytest.mark.parametrize("hostile", ["ends", "places", "bins", "letters", "sheet"])
 def test_numbers_that_lead_nowhere_are_named_not_followed(deep, tmp_path, hostile):
-    build(deep, chosen(deep, ["last"]), Blobs(20), tmp_path)
+    build(deep.measurer_of(chosen(deep, ["last"])), Blobs(20), tmp_path)
     folder = tmp_path / "last"
     index = LayerIndex(folder)
     units = np.array(index.units)

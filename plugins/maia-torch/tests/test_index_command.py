@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from PIL import Image as PILImage
 
 from maia_core.errors import MaiaError, UsageError
-from maia_torch.index.command import exemplars
+from maia_exemplars.command import exemplars
 
 pytest.importorskip("maia_datasets", reason="the data set `folder`")
 
@@ -79,7 +79,7 @@ def test_a_run_finds_what_was_built_elsewhere(run, tmp_path, monkeypatch):
     built(run, "--out", "mine")
     context = Context(load(None, [("dataset", "folder"), ("dataset.path", str(tmp_path / "images"))]))
     model = context.model("module/net_of_mine.net", size=32, classes="classes.txt")
-    monkeypatch.setattr("maia_torch.index.build.build", lambda *rest, **more: pytest.fail("it is built already"))
+    monkeypatch.setattr("maia_exemplars.build.build", lambda *rest, **more: pytest.fail("it is built already"))
     assert model.unit("2:5").statistics.count == 38
     listed = run("list", data=False).stdout
     assert "module/net_of_mine.net:2  9 units, 38 images of images" in listed

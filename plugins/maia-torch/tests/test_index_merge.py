@@ -7,11 +7,11 @@ import pytest
 import torch
 
 from maia_core.errors import UsageError
+from maia_exemplars.build import build
+from maia_exemplars.folder import Index
+from maia_exemplars.merge import merge
+from maia_exemplars.options import Options
 from maia_torch import TorchModel
-from maia_torch.index.build import build
-from maia_torch.index.folder import Index
-from maia_torch.index.merge import merge
-from maia_torch.index.options import Options
 
 LAYERS = ("cells", "mix", "fc")
 
@@ -20,10 +20,10 @@ LAYERS = ("cells", "mix", "fc")
 def shards(model, folder, tmp_path):
     """The whole index, and three shards: the second holds one of the unreadable images, the first the other."""
     layers = [model.layer(name) for name in LAYERS]
-    build(model, layers, folder, tmp_path / "whole")
+    build(model.measurer_of(layers), folder, tmp_path / "whole")
     spans = [(0, 13), (13, 26), (26, 40)]
     for number, span in enumerate(spans):
-        build(model, layers, folder, tmp_path / f"part{number}", Options(span=span))
+        build(model.measurer_of(layers), folder, tmp_path / f"part{number}", Options(span=span))
     return [tmp_path / f"part{number}" for number in range(3)]
 
 
@@ -31,19 +31,19 @@ def test_merged_shards_are_the_index_of_the_whole(shards, tmp_path):
     merge([shards[2], shards[0], shards[1]], tmp_path / "merged")
     for name in LAYERS:
         whole, merged = (Index(tmp_path / folder).layer(name) for folder in ("whole", "merged"))
-        assert merged.sheet == whole.sheet
-        assert merged.sheet.complete
+        assert merged.info == whole.info
+        assert merged.info.complete
         for field in ("places", "positions"):
             np.testing.assert_array_equal(merged.units[field], whole.units[field])
         for field in ("values", "lows", "mean", "squares", "quantiles", "map_high"):
             np.testing.assert_allclose(merged.units[field], whole.units[field], rtol=1e-4, atol=1e-5)
         np.testing.assert_allclose(merged.sample, whole.sample, rtol=1e-4, atol=1e-5)
-        np.testing.assert_array_equal(merged.sample_places, whole.sample_places)
+        np.testing.assert_array_equal(merged.sample_images, whole.sample_images)
         np.testing.assert_array_equal(merged.skipped, [7, 20])
-        for number in range(whole.sheet.units):
+        for number in range(whole.info.units):
             ours, theirs = merged.unit(number), whole.unit(number)
             assert ours.ids() == theirs.ids()
-            if whole.sheet.has_map:
+            if whole.info.has_map:
                 np.testing.assert_allclose(ours.map(4), theirs.map(4), atol=1e-3)
                 assert sum(merged.histogram("map", number).counts) == sum(whole.histogram("map", number).counts)
                 assert ours.threshold(0.99) == pytest.approx(theirs.threshold(0.99), rel=0.01, abs=1e-4)
@@ -64,7 +64,7 @@ def test_equal_activations_of_two_shards_are_ordered_by_place(net, model, folder
     with torch.no_grad():
         net.cells.weight.zero_()
     for number, span in enumerate([(20, 40), (0, 20)]):
-        build(model, [model.layer("cells")], folder, tmp_path / f"{number}", Options(span=span, k=12))
+        build(model.measurer_of([model.layer("cells")]), folder, tmp_path / f"{number}", Options(span=span, k=12))
     merge([tmp_path / "0", tmp_path / "1"], tmp_path / "merged")
     places = Index(tmp_path / "merged").layer("cells").units["places"]
     np.testing.assert_array_equal(places[0], [0, 1, 2, 3, 4, 5, 6, 8, 9, 10, 11, 12])
@@ -74,34 +74,34 @@ def test_equal_activations_of_two_shards_are_ordered_by_place(net, model, folder
 def test_a_part_without_readable_images_is_a_part(model, folder, tmp_path, shards, precision):
     layers = [model.layer(name) for name in LAYERS]
     for number, span in enumerate([(0, 7), (7, 8), (8, 13)]):
-        build(model, layers, folder, tmp_path / f"little{number}", Options(span=span, precision=precision))
+        build(model.measurer_of(layers), folder, tmp_path / f"little{number}", Options(span=span, precision=precision))
     unreadable = Index(tmp_path / "little1").layer("mix")
     unreadable.check()
-    assert (unreadable.sheet.count, unreadable.ids(unreadable.skipped.tolist())) == (0, ["07.png"])
+    assert (unreadable.info.count, unreadable.ids(unreadable.skipped.tolist())) == (0, ["07.png"])
     with pytest.raises(UsageError, match="could be read, so it has no exemplars: join it"):
         unreadable.unit(0)
     with pytest.raises(UsageError, match="little1 could be read; add a part that has some"):
         merge([tmp_path / "little1"], tmp_path / "merged")
     merge([*(tmp_path / f"little{number}" for number in (1, 0, 2)), *shards[1:]], tmp_path / "merged")
     whole, merged = (Index(tmp_path / name).layer("mix") for name in ("whole", "merged"))
-    assert merged.sheet.model_copy(update={"fast": ""}) == whole.sheet
+    assert merged.info.model_copy(update={"fast": ""}) == whole.info
     np.testing.assert_array_equal(merged.units["places"], whole.units["places"])
     np.testing.assert_allclose(merged.units["values"], whole.units["values"], rtol=1e-4)
     np.testing.assert_array_equal(merged.skipped, [7, 20])
 
 
 def test_a_part_may_hold_no_image_of_the_sample(model, folder, tmp_path, monkeypatch):
-    monkeypatch.setattr("maia_torch.index.build.sample_places", lambda *data: np.array([0, 30]))
+    monkeypatch.setattr("maia_exemplars.build.sample_images", lambda *data: np.array([0, 30]))
     layers = [model.layer("mix")]
     for number, span in enumerate([(0, 5), (5, 20), (20, 40)]):
-        build(model, layers, folder, tmp_path / f"{number}", Options(span=span))
+        build(model.measurer_of(layers), folder, tmp_path / f"{number}", Options(span=span))
     merge([tmp_path / f"{number}" for number in range(3)], tmp_path / "merged")
-    np.testing.assert_array_equal(Index(tmp_path / "merged").layer("mix").sample_places, [0, 30])
+    np.testing.assert_array_equal(Index(tmp_path / "merged").layer("mix").sample_images, [0, 30])
 
 
 def test_shards_in_different_precisions_give_the_same_exemplars(model, folder, tmp_path, shards):
     layers = [model.layer(name) for name in LAYERS]
-    build(model, layers, folder, tmp_path / "fast", Options(span=(13, 26), precision="bfloat16"))
+    build(model.measurer_of(layers), folder, tmp_path / "fast", Options(span=(13, 26), precision="bfloat16"))
     sheets = merge([shards[0], tmp_path / "fast", shards[2]], tmp_path / "merged")
     assert sheets["mix"].fast == "bfloat16"
     whole, merged = (Index(tmp_path / name).layer("mix").units for name in ("whole", "merged"))
@@ -118,17 +118,17 @@ def test_what_does_not_belong_together_is_refused(shards, model, net, preprocess
         assert not (tmp_path / "merged").exists()
 
     refused("and so does another part", shards[0], shards[0])
-    build(model, layers, folder, tmp_path / "k", Options(span=(26, 40), k=4))
+    build(model.measurer_of(layers), folder, tmp_path / "k", Options(span=(26, 40), k=4))
     refused(r"number of exemplars \(--k\)", shards[0], tmp_path / "k")
-    build(model, layers[:2], folder, tmp_path / "fewer", Options(span=(26, 40)))
+    build(model.measurer_of(layers[:2]), folder, tmp_path / "fewer", Options(span=(26, 40)))
     refused("no layer 'fc'", shards[0], tmp_path / "fewer")
     fewer = type(folder)(folder.files[:39])
-    build(model, layers, fewer, tmp_path / "data", Options(span=(26, 39)))
+    build(model.measurer_of(layers), fewer, tmp_path / "data", Options(span=(26, 39)))
     refused("another data set", shards[0], tmp_path / "data")
     with torch.no_grad():
         net.mix.weight *= 2
     other = TorchModel(net, preprocess, "net")
-    build(other, layers, folder, tmp_path / "other", Options(span=(26, 40)))
+    build(other.measurer_of(layers), folder, tmp_path / "other", Options(span=(26, 40)))
     refused("another model, weights or preprocessing", shards[0], tmp_path / "other")
     refused("holds no exemplar index", tmp_path / "nothing")
     with pytest.raises(UsageError, match="has the layer cells already"):

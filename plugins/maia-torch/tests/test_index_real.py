@@ -9,10 +9,10 @@ from PIL import Image as PILImage
 from maia_core.context import Context
 from maia_core.errors import MaiaError
 from maia_core.types import Image
+from maia_exemplars.build import build
+from maia_exemplars.folder import Index
+from maia_exemplars.options import Options
 from maia_torch import Preprocessing, TorchModel
-from maia_torch.index.build import build
-from maia_torch.index.folder import Index
-from maia_torch.index.options import Options
 
 pytestmark = [pytest.mark.slow, pytest.mark.pack]
 
@@ -68,7 +68,7 @@ def crops():
 
 def test_the_exemplars_are_those_of_brute_force_in_float32(net, crops, tmp_path, monkeypatch):
     given = net.preprocess
-    model = TorchModel(net.engine._module, Preprocessing(SIZE, mean=given.mean, std=given.std), "small")
+    model = TorchModel(net.engine.module, Preprocessing(SIZE, mean=given.mean, std=given.std), "small")
     layers = []
     for name, units in UNITS.items():
         np.save(tmp_path / f"{name}.npy", np.eye(model.layer(name).info.units, dtype=np.float32)[list(units)])
@@ -80,14 +80,14 @@ def test_the_exemplars_are_those_of_brute_force_in_float32(net, crops, tmp_path,
         return read(engine, pixels, wanted)
 
     monkeypatch.setattr(type(model.engine), "read", counting)
-    build(model, layers, crops, tmp_path / "index", Options(k=15, precision="bfloat16"), warn=notes.append)
+    build(model.measurer_of(layers), crops, tmp_path / "index", Options(k=15, precision="bfloat16"), warn=notes.append)
     assert notes == [], "the ranking tells the exemplars of all units"
     assert 0 < sum(exactly) < 0.4 * len(crops), "most images were left out"
     for layer, (name, units) in zip(layers, UNITS.items(), strict=True):
         index = Index(tmp_path / "index").layer(layer.name)
         values = model.activations(crops.images, name)[:, list(units)]
         order = np.argsort(-values, axis=0, kind="stable")[:15]
-        assert index.sheet.fast == "bfloat16"
+        assert index.info.fast == "bfloat16"
         assert index.units["error"].min() > 0, "the two precisions differ"
         np.testing.assert_allclose(index.units["values"], np.take_along_axis(values, order, 0).T, rtol=1e-4)
         np.testing.assert_array_equal(np.sort(index.units["places"]), np.sort(order.T))

@@ -13,11 +13,11 @@ from torch import nn
 from maia_core.context import Context
 from maia_core.errors import UsageError
 from maia_core.exemplars import BruteForce
+from maia_exemplars.build import build
+from maia_exemplars.folder import cache_folder
+from maia_exemplars.histogram import RELATIVE
+from maia_exemplars.options import Options
 from maia_torch import TorchModel
-from maia_torch.index.build import build
-from maia_torch.index.folder import cache_folder
-from maia_torch.index.histogram import RELATIVE
-from maia_torch.index.options import Options
 
 
 def layer_folder(model, dataset, context, layer):
@@ -103,7 +103,7 @@ def test_the_second_run_reads_the_cache_and_gives_the_same(model, net, preproces
 
 def test_more_exemplars_than_the_index_has_are_found_too(model, net, preprocess, folder, context):
     few = Options(k=5)
-    build(model, [model.layer("mix")], folder, layer_folder(model, folder, context, "mix").parent, few)
+    build(model.measurer_of([model.layer("mix")]), folder, layer_folder(model, folder, context, "mix").parent, few)
     unit = model.unit("mix:2")
     before = net.passes
     assert len(unit.exemplar_source(folder).exemplars(unit, 5)[0]) == 5
@@ -192,7 +192,7 @@ def test_an_array_of_objects_is_never_unpickled(net, preprocess, folder, context
 def test_a_cache_that_cannot_be_written_costs_time_only(model, context, tmp_path):
     (tmp_path / "cache").write_text("a file where the folder should be")
     assert model.unit("cells:0").statistics.count == 38
-    assert any("cannot be kept" in line for line in context.warnings)
+    assert any("cannot be cached" in line for line in context.warnings)
 
 
 @pytest.mark.filterwarnings("ignore:2 images of folder")

@@ -11,6 +11,8 @@ def test_passes_in_new_threads_do_not_fault_their_memory_in_again():
     code = """
 import resource, threading
 import numpy as np, torch
+from maia_core.plugin import process_started
+process_started()
 from maia_torch import Preprocessing, TorchModel
 from maia_core.types import Image
 net = torch.nn.Sequential(*[torch.nn.Conv2d(c, 32, 3, padding=1) for c in (3, 32, 32)])

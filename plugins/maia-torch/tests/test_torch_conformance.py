@@ -88,4 +88,5 @@ class TestLetterbox(SystemSuite):
 
 class TestDistribution(DistributionSuite):
     distribution = "maia-torch"
+    light = frozenset({"maia_exemplars"})
     optional = frozenset({"huggingface_hub"})  # comes with the libraries that ask the hub

@@ -42,12 +42,12 @@ def test_an_in_place_step_after_a_layer_does_not_reach_its_values(model, images)
         ("cells:2", r"unit 2 of layer cells does not exist: it has units 0 to 1"),
         ("cells:-1", r"units 0 to 1"),
         ("cells", r"which unit of layer cells\? Write cells:0 to cells:1"),
-        ("cells:red", r"unit 'red' of layer cells is no number"),
+        ("cells:red", r"unit 'red' of layer cells is not a number"),
         ("prob:crane", r"several classes: crane \(1\), crane \(2\); write prob:1"),
         ("prob:fox", r"Classes with this word: red fox \(0\)"),
         ("prob:tigre", r"Did you mean 'Tiger'"),
         ("", r"no layer ''"),
-        ("cells:9999999999999999999", "is no number"),
+        ("cells:9999999999999999999", "is not a number"),
     ],
 )
 def test_wrong_references_say_what_exists(model, ref, says):

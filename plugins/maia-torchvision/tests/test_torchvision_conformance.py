@@ -39,4 +39,4 @@ class TestClassAtEachPlace(SystemSuite):
 
 class TestDistribution(DistributionSuite):
     distribution = "maia-torchvision"
-    light = frozenset({"maia_torch"})
+    light = frozenset({"maia_torch", "maia_exemplars"})

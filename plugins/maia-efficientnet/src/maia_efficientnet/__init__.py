@@ -8,10 +8,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from pydantic import Field
-
-from maia_core.plugin import PluginConfig, PluginError, RunContext
+from maia_core.plugin import PluginError, RunContext
 from maia_torch import Preprocessing, TorchModel
+from maia_torch.options import TorchOptions
 
 if TYPE_CHECKING:
     from torch import nn
@@ -27,19 +26,14 @@ class EfficientNetLite(TorchModel):
     ceiling of 6), `logit`, `prob`; every inner module by its own name (`blocks.3._expand_conv`).
     """
 
-    class Config(PluginConfig):
+    class Config(TorchOptions):
         """Options of all variants."""
-
-        quantile: float = Field(0.99, ge=0, le=1)
-        """Masks keep what exceeds this quantile of the unit's map over the data set."""
-        device: str = "cpu"
-        """Where it runs, in torch's words: `cpu`, `cuda`, `cuda:1`."""
 
     variant: ClassVar[str]
     size: ClassVar[int]
 
     def __init__(self, config: Config, context: RunContext | None) -> None:
-        module = load(self.variant, config.device)
+        module = load(self.variant)
         super().__init__(
             module,
             Preprocessing(
@@ -49,8 +43,7 @@ class EfficientNetLite(TorchModel):
             classes=imagenet_classes(),
             main=["stem", *(f"blocks.{name}" for name, _ in module.get_submodule("blocks").named_children()), "head"],
             context=context,
-            quantile=config.quantile,
-            channels_last=True,
+            **config.running,
         )
 
 
@@ -77,21 +70,19 @@ def imagenet_classes() -> list[str]:
     return files(__package__).joinpath("imagenet_classes.txt").read_text(encoding="utf-8").splitlines()
 
 
-def load(variant: str, device: str = "cpu") -> nn.Module:
+def load(variant: str) -> nn.Module:
     """Builds a network with its weights, as a sequence of named parts.
 
     Args:
         variant: `lite0`, `lite1` or `lite2`.
-        device: Where it will run.
 
     Raises:
         PluginError: the package with the weights or the architecture is not installed; the message says which.
-        UsageError: there is no such device.
     """
     path = weights_file(variant)
     from maia_efficientnet.network import build
 
-    return build(variant, path, device)
+    return build(variant, path)
 
 
 def weights_file(variant: str) -> Path:

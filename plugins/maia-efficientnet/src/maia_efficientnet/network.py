@@ -9,18 +9,13 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from maia_core.plugin import UsageError
 
-
-def build(variant: str, weights: Path, device: str) -> nn.Sequential:
+def build(variant: str, weights: Path) -> nn.Sequential:
     """Builds `stem`, `blocks`, `head`, `pool`, `flatten` and `classifier` in a row, which all have readable names.
 
     In evaluation the original forward pass is exactly this sequence (it drops nothing), but for one thing: the ReLU6
     after stem and head is split into the ReLU, which belongs to them, and the ceiling of 6 after it. The result is the
     same. A unit of the head reaches 6 so often that its highest images would all tie; below the ceiling they differ.
-
-    Raises:
-        UsageError: there is no such device.
     """
     with warnings.catch_warnings():
         warnings.simplefilter(
@@ -42,10 +37,7 @@ def build(variant: str, weights: Path, device: str) -> nn.Sequential:
     }
     module = nn.Sequential(OrderedDict(parts)).eval()
     _spare_copies(module)
-    try:
-        return module.to(torch.device(device))
-    except (RuntimeError, AssertionError) as error:
-        raise UsageError(f"device '{device}' cannot be used: {str(error).splitlines()[0]}") from error
+    return module
 
 
 def _spare_copies(module: nn.Module) -> None:

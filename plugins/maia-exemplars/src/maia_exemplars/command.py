@@ -100,7 +100,7 @@ def build(
     """Measure all units of layers of MODEL on a data set, in one pass."""
     # Threads that wait for each other must not keep the cores from those that read images. Read when torch is loaded.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-    from maia_core.plugin import UsageError
+    from maia_core.plugin import UsageError, process_started
     from maia_exemplars.arguments import context_of, is_built, layers_of, span_of
     from maia_exemplars.build import build as run
     from maia_exemplars.folder import Index, cache_folder, register_folder
@@ -112,6 +112,7 @@ def build(
     if ":" in model:
         name, _, rest = model.partition(":")
         raise UsageError(f"'{model}' names a {part_of(rest)}; give {name} alone, and --layers {rest.split(':')[0]}")
+    process_started()
     context, given = context_of(dataset, options, config_file)
     data = context.dataset
     span = span_of(shard, len(data))

@@ -30,7 +30,8 @@ def encoded(maps: NDArray[np.float32]) -> NDArray[np.uint16]:
     low = maps.min(axis=(1, 2), keepdims=True)
     span = maps.max(axis=(1, 2), keepdims=True) - low
     steps = maps - low
-    steps *= LEVELS / np.where(span > 0, span, 1)
+    steps /= np.where(span > 0, span, 1)  # first: LEVELS / span would overflow where the span is tiny
+    steps *= LEVELS
     codes: NDArray[np.uint16] = np.rint(steps, out=steps).astype(np.uint16)
     return codes
 

@@ -89,8 +89,10 @@ class Measurer(Protocol):
         preprocess: How the model sees an image.
     """
 
-    layers: Sequence[MeasuredLayer]
     preprocess: Preprocessing
+
+    @property
+    def layers(self) -> Sequence[MeasuredLayer]: ...
 
     def read(self, pixels: NDArray[np.uint8], receive: Receive) -> None:
         """Makes one pass over a batch and hands each layer's values to `receive`, all images or some at a time.

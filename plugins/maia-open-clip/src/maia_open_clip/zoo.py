@@ -12,9 +12,8 @@ import torch
 from torch import nn
 
 from maia_core.plugin import UsageError, did_you_mean, one_line
-from maia_torch import Preprocessing
+from maia_exemplars.preprocess import Fit, Preprocessing
 from maia_torch.hub import fetching
-from maia_torch.preprocess import Fit
 from maia_torch.weights import is_file, load_weights
 
 WHICH = "open-clip stands for many models: write open-clip/NAME; `maia systems list open-clip` lists them"

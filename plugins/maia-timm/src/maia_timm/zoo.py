@@ -15,9 +15,9 @@ from timm.data.imagenet_info import ImageNetInfo, infer_imagenet_subset
 from torch import nn
 
 from maia_core.plugin import UsageError, did_you_mean, one_line
-from maia_torch import Layout, Preprocessing
+from maia_exemplars.preprocess import Fit, Preprocessing
+from maia_torch import Layout
 from maia_torch.hub import fetching
-from maia_torch.preprocess import Fit
 from maia_torch.weights import is_file, load_weights, read_weights, unwrapped
 
 if TYPE_CHECKING:

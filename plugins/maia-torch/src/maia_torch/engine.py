@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from maia_core.plugin import RunError, UsageError, one_line
+from maia_exemplars.preprocess import Preprocessing
 from maia_torch.devices import moved
 from maia_torch.discovery import Layouts, discover, regions
 from maia_torch.layers import Layer
 from maia_torch.outputs import tensor
-from maia_exemplars.preprocess import Preprocessing
 
 Take = Callable[[Tensor], Sequence[Tensor]]
 """What is kept of a layer's values, (images, units, rows, columns) or (images, units): tensors with images first."""
@@ -83,8 +83,7 @@ class Engine:
             preprocess: Says how pixels become these tensors.
             main: See `maia_torch.discovery.discover`, as for `layouts` and `classes`.
             channels_last: Whether the weights and the input get that memory format.
-            device: Where it runs: a device, or `auto` for the accelerator that torch finds, else the CPU; None: where it
-                is.
+            device: Where it runs: a device, or `auto` for an accelerator if there is one, else the CPU; None: as it is.
             dtype: Floating point type of weights and input, such as `bfloat16`; None: that of the weights.
             compiled: Whether `torch.compile` compiles the network's blocks, each when it first runs. A block that
                 holds a layer that is read runs as it is, for the time of the pass: a compiled one has no inner layers.

@@ -51,7 +51,9 @@ class TorchModel(Network):
         if not equals:
             return layer if not readout else find_layer(name, self.engine.layers, self.name)
         if kind not in READERS:
-            raise UsageError(f"'{readout}' is not a unit: after a layer comes a number, direction=FILE or sae=FILE:NUMBER")
+            raise UsageError(
+                f"'{readout}' is not a unit: after a layer comes a number, direction=FILE or sae=FILE:NUMBER"
+            )
         known = self._derived.get(f"{layer.name}:{readout}")
         return known or self._derive(layer, kind, where, READERS[kind](where, layer.info.units))
 

@@ -8,7 +8,6 @@ from pydantic import Field
 
 from maia_core.plugin import PluginConfig
 
-
 RUNNING = ("model", "device", "channels_last", "compile", "quantile")
 """Options that do not tell one index from another: the name's other half, and how a model runs."""
 

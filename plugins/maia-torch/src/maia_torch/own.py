@@ -10,9 +10,9 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal
 
 from maia_core.plugin import RunContext, UsageError, content_id, did_you_mean, one_line
+from maia_exemplars.preprocess import Fit, Interpolation, Preprocessing
 from maia_torch.model import TorchModel
 from maia_torch.options import TorchOptions
-from maia_exemplars.preprocess import Fit, Interpolation, Preprocessing
 
 if TYPE_CHECKING:
     from torch import nn

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from maia_core.types import Image
+from maia_exemplars.masks import active
 from maia_torch import Preprocessing, TorchModel
-from maia_torch.masks import active
 
 
 @pytest.mark.parametrize(("width", "height"), [(300, 120), (120, 300), (200, 200)])

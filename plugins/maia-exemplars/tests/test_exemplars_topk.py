@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from maia_torch.index.maps import decoded, encoded
-from maia_torch.index.sampling import FEWEST, drawn_positions, looks, rank_error, sample_places
-from maia_torch.index.topk import NOWHERE, TopK
+from maia_exemplars.maps import decoded, encoded
+from maia_exemplars.sampling import MIN_POSITIONS, drawn_positions, positions_counted, rank_error, sample_images
+from maia_exemplars.topk import NOWHERE, TopK
 
 few_values = hnp.arrays(np.float32, (23, 4), elements=st.sampled_from([0.0, 0.5, 1.0, 2.0, 3.5]))
 
@@ -52,13 +52,13 @@ def test_a_stored_map_is_what_it_was_within_a_step(maps):
 
 
 def test_the_sample_is_uniform_and_the_same_in_every_part():
-    chosen = sample_places("fingerprint", 50_000, 2048)
+    chosen = sample_images("fingerprint", 50_000, 2048)
     assert len(np.unique(chosen)) == 2048
     assert (np.diff(chosen) > 0).all()
     parts, _ = np.histogram(chosen, 10, (0, 50_000))
     assert abs(parts - 204.8).max() < 6 * np.sqrt(204.8)
-    assert not np.array_equal(chosen, sample_places("another", 50_000, 2048))
-    np.testing.assert_array_equal(sample_places("fingerprint", 30, 2048), np.arange(30))
+    assert not np.array_equal(chosen, sample_images("another", 50_000, 2048))
+    np.testing.assert_array_equal(sample_images("fingerprint", 30, 2048), np.arange(30))
 
 
 @pytest.mark.parametrize(("positions", "looked"), [(100, 16), (17, 16), (12544, 128)])
@@ -77,8 +77,8 @@ def test_a_sampled_quantile_keeps_its_bound():
     """Maps whose bright positions cluster, which sampling finds harder than noise."""
     noise = np.random.default_rng(1)
     images, positions = 2000, 784
-    looked = looks(images, positions, units=64)
-    assert FEWEST <= looked < positions
+    looked = positions_counted(images, positions, units=64)
+    assert MIN_POSITIONS <= looked < positions
     maps = noise.gamma(0.3, size=(images, 1)) * np.exp(
         -((np.arange(positions) - noise.integers(0, positions, (images, 1))) ** 2) / 500
     )

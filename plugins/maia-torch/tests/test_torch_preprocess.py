@@ -119,7 +119,7 @@ def test_size_and_channels_are_found_by_trying():
 
 
 def test_a_guess_is_said():
-    with pytest.warns(UserWarning, match=r"m: preprocessing was not given and is taken to be: crop to 224 x 224"):
+    with pytest.warns(UserWarning, match=r"m: preprocessing was not given; MAIA uses: crop to 224 x 224"):
         model = TorchModel(nn.Conv2d(3, 2, 3), name="m")
     assert model.unit("output:1").neuron([Image.from_pixels(np.zeros((9, 9, 3), np.uint8))])[0] == pytest.approx(
         model.engine.maxima(np.zeros((1, 224, 224, 3), np.uint8), model.layer("output"))[:, 1].tolist()

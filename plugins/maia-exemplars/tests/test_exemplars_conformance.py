@@ -1,0 +1,10 @@
+"""The distribution keeps its promises."""
+
+from __future__ import annotations
+
+from maia_core.testing.suites import DistributionSuite
+
+
+class TestDistribution(DistributionSuite):
+    distribution = "maia-exemplars"
+    optional = frozenset({"pyarrow"})
