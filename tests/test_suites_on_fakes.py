@@ -11,6 +11,7 @@ from xml.etree import ElementTree
 import pytest
 
 from maia_core import testing
+from maia_core.registry import KINDS
 from maia_core.testing import (
     FAKE_RUN,
     FakeDataset,
@@ -106,6 +107,14 @@ def classes() -> list[tuple[Path, type]]:
 
 
 CLASSES = classes()
+FAKES_ALONE = """
+import sys
+sys.modules["pytest"] = None
+from maia_core import testing
+for name in testing.__all__:
+    name.endswith("Suite") or getattr(testing, name)
+assert not [name for name in sys.modules if name.startswith("maia_") and not name.startswith("maia_core")]
+"""
 EXPECTED = [(c.__name__, test) for _, c in CLASSES for test in c.catches]
 
 
@@ -143,3 +152,14 @@ def test_every_test_of_a_suite_is_shown_to_fail(suite):
     tests = {name for name in dir(getattr(testing, suite)) if name.startswith("test_")}
     caught = {test for _, c in CLASSES for test in c.catches if issubclass(c, getattr(testing, suite))}
     assert tests <= caught, sorted(tests - caught)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_has_a_suite_and_a_fake(kind):
+    assert f"{kind.capitalize()}Suite" in testing.__all__
+    assert ("ScriptedBackbone" if kind == "backbone" else f"Fake{kind.capitalize()}") in testing.__all__
+
+
+def test_fakes_need_neither_pytest_nor_another_distribution():
+    done = subprocess.run([sys.executable, "-c", FAKES_ALONE], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

@@ -10,8 +10,8 @@ import sys
 
 import lazy_loader
 
-if "pytest" in sys.modules:
+if pytest := sys.modules.get("pytest"):
     # Failing asserts of a suite then show their values, as those of the author's own tests do.
-    sys.modules["pytest"].register_assert_rewrite(f"{__name__}.suites")
+    pytest.register_assert_rewrite(f"{__name__}.suites")
 
 __getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -26,21 +26,35 @@ from .host import FakeHost as FakeHost
 from .host import SuiteHost as SuiteHost
 from .inprocess import InProcessSandbox as InProcessSandbox
 from .records import timeless as timeless
+from .roles import FakeCommand as FakeCommand
+from .roles import FakeExplainer as FakeExplainer
+from .roles import FakeJudge as FakeJudge
+from .roles import FakeObserver as FakeObserver
+from .roles import FakeRunner as FakeRunner
+from .roles import FakeSimilarity as FakeSimilarity
+from .roles import FakeTask as FakeTask
+from .roles import FakeTool as FakeTool
 
 # The suites, and what they try plugins on.
 from .suites.backbone import BackboneSuite as BackboneSuite
+from .suites.command import CommandSuite as CommandSuite
 from .suites.dataset import DatasetSuite as DatasetSuite
 from .suites.describer import DescriberSuite as DescriberSuite
 from .suites.detector import DetectorSuite as DetectorSuite
 from .suites.distribution import DistributionSuite as DistributionSuite
 from .suites.editor import EditorSuite as EditorSuite
+from .suites.explainer import ExplainerSuite as ExplainerSuite
 from .suites.generator import GeneratorSuite as GeneratorSuite
+from .suites.judge import JudgeSuite as JudgeSuite
 from .suites.model import ModelSuite as ModelSuite
+from .suites.observer import ObserverSuite as ObserverSuite
 from .suites.runner import RunnerSuite as RunnerSuite
 from .suites.samples import farthest as farthest
 from .suites.samples import halves as halves
 from .suites.samples import samples as samples
 from .suites.sandbox import SandboxSuite as SandboxSuite
+from .suites.similarity import SimilaritySuite as SimilaritySuite
 from .suites.system import SystemSuite as SystemSuite
 from .suites.task import TaskSuite as TaskSuite
 from .suites.tool import ToolSuite as ToolSuite
+from .suites.verifier import VerifierSuite as VerifierSuite

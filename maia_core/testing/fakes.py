@@ -80,7 +80,8 @@ def is_colour(pixels: Pixels, colour: str) -> Mask:
     return nearest
 
 
-def _named(text: str) -> str:
+def named_colour(text: str) -> str:
+    """Returns the first colour that a text names, an empty string if it names none."""
     words = text.lower().replace(",", " ").split()
     return next((word for word in words if word in COLOURS), "")
 
@@ -187,8 +188,10 @@ class FakeGenerator:
     def generate(self, prompts: Sequence[str], seeds: Sequence[int]) -> GeneratedImages:
         """Makes one image a prompt."""
         self.calls += 1
-        images = [disc(_named(p), s).retitled(p) for p, s in zip(prompts, seeds, strict=True)]
-        return GeneratedImages(images, ["" if _named(p) else "no colour is named; drew plain grey" for p in prompts])
+        images = [disc(named_colour(p), s).retitled(p) for p, s in zip(prompts, seeds, strict=True)]
+        return GeneratedImages(
+            images, ["" if named_colour(p) else "no colour is named; drew plain grey" for p in prompts]
+        )
 
 
 class FakeEditor:
@@ -204,7 +207,7 @@ class FakeEditor:
         made, warnings = [], []
         for image, instruction in zip(images, instructions, strict=True):
             pixels = (image.clean or image).pixels().copy()
-            colour = _named(instruction)
+            colour = named_colour(instruction)
             if colour:
                 pixels[~is_colour(pixels, "grey")] = COLOURS[colour]
             made.append(Image.from_pixels(pixels, instruction))
@@ -247,7 +250,7 @@ class FakeDetector:
 
     def detect(self, images: Sequence[Image], text: str) -> list[list[Detection]]:
         """Returns one detection for each image that holds the colour."""
-        return [self._detect((image.clean or image).pixels(), _named(text)) for image in images]
+        return [self._detect((image.clean or image).pixels(), named_colour(text)) for image in images]
 
     def _detect(self, pixels: Pixels, colour: str) -> list[Detection]:
         mask = is_colour(pixels, colour) if colour else np.zeros(pixels.shape[:2], np.bool_)
@@ -285,7 +288,13 @@ class FakeVerifier:
             )
         failed = [check.claim for check in checks if not check.passed]
         summary = f"Not so: {'; '.join(failed)}." if failed else "Every check held."
-        return Verdict(passed=not failed, checks=tuple(checks), summary=summary, probes=tuple(probes))
+        return Verdict(
+            passed=bool(checks) and not failed,
+            checks=tuple(checks),
+            summary=summary if checks else "The answer has no label to test.",
+            probes=tuple(probes),
+            measured=bool(checks),
+        )
 
 
 class ScriptedBackbone:

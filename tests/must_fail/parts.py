@@ -12,10 +12,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from pydantic import BaseModel
 
 from maia_core import testing
-from maia_core.errors import ReplyError, UsageError
+from maia_core.errors import UsageError
 from maia_core.testing import (
     COLOURS,
     FakeDataset,
@@ -24,7 +23,9 @@ from maia_core.testing import (
     FakeEditor,
     FakeGenerator,
     FakeModel,
+    FakeRunner,
     FakeSystem,
+    FakeTask,
     disc,
 )
 from maia_core.types import (
@@ -42,16 +43,9 @@ from maia_core.types import (
 # --- runners ---------------------------------------------------------------------------------------------------------
 
 
-class InTurn:
-    """This process, one after another."""
-
-    def map(self, function, items):
-        return map(function, items)
-
-
 class Runner(testing.RunnerSuite):
     processes = False
-    broken: Any = InTurn
+    broken: Any = FakeRunner
 
     @pytest.fixture
     def runner(self):
@@ -922,28 +916,6 @@ class TestBackboneThatSamples(Backbone):
 # --- tasks -----------------------------------------------------------------------------------------------------------
 
 
-class Answer(BaseModel):
-    text: str
-    labels: list[str]
-
-
-class FakeTask:
-    answer = Answer
-    tags = ("DESCRIPTION", "LABEL")
-
-    def prompt(self, info):
-        return f"What activates {info.ref}? Answer under [DESCRIPTION]: and [LABEL]:"
-
-    def parse(self, sections):
-        for tag in self.tags:
-            if not any(sections.get(tag, [])):
-                raise ReplyError(f"[{tag}]: is missing")
-        return Answer(text=sections["DESCRIPTION"][0], labels=sections["LABEL"])
-
-    def explanation(self, answer):
-        return Explanation(description=answer.text, labels=tuple(answer.labels))
-
-
 class Task(testing.TaskSuite):
     broken: Any = FakeTask
 
@@ -1003,7 +975,8 @@ class TestTaskThatTakesAnything(Task):
 
     class broken(FakeTask):
         def parse(self, sections):
-            return Answer(text="".join(sections.get("DESCRIPTION", [])), labels=sections.get("LABEL", []))
+            texts = sections.get("DESCRIPTION", [])
+            return self.answer(description="".join(texts), labels=sections.get("LABEL", []))
 
 
 class TestTaskThatPops(Task):
@@ -1021,7 +994,7 @@ class TestTaskWithoutLabels(Task):
 
     class broken(FakeTask):
         def explanation(self, answer):
-            return Explanation(description=answer.text, labels=())
+            return Explanation(description=answer.description, labels=())
 
 
 # --- tools -----------------------------------------------------------------------------------------------------------
