@@ -13,7 +13,7 @@ from maia_standard.compare import ComparePrompts
 from maia_standard.exemplars import DatasetExemplars
 from maia_standard.images import EditImages
 from maia_standard.log import LogExperiment
-from maia_standard.statistics import mean, percentile
+from maia_standard.statistics import percentile
 
 
 @pytest.fixture
@@ -94,9 +94,3 @@ def test_percentile_lies_between_the_known_quantiles():
     silent = [0.0] * 7 + [4.0, 8.0]
     assert percentile(0.0, silent) == 0, "a silent unit's zero is above nothing"
     assert percentile(2.0, silent) == pytest.approx(0.97)
-
-
-def test_interval_of_a_mean_holds_it():
-    found = mean([1.0, 2.0, 3.0, 6.0], 0.95, 0)
-    assert found.low < found.value == 3.0 < found.high
-    assert mean([2.0], 0.95, 0) == (2.0, 2.0, 2.0)

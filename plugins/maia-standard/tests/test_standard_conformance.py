@@ -70,3 +70,4 @@ class TestNeuronDescription(TaskSuite):
 
 class TestDistribution(DistributionSuite):
     distribution = "maia-standard"
+    light = frozenset({"maia_stats"})

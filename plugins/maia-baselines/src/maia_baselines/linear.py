@@ -58,7 +58,7 @@ def rank(scores: Floats, activations: Floats) -> list[int]:
         scores: Shape (images, concepts).
         activations: Shape (images,).
     """
-    from sklearn.linear_model import ElasticNet  # type: ignore[import-untyped, unused-ignore]
+    from sklearn.linear_model import ElasticNet
 
     deviation = scores.std(0)
     varying = np.flatnonzero(deviation > FLAT)

@@ -124,7 +124,7 @@ def _npz(path: Path) -> tuple[list[str], Any, list[str] | None]:
 
 def _parquet(path: Path) -> tuple[list[str], Any, list[str] | None]:
     try:
-        from pyarrow import parquet  # type: ignore[import-untyped, unused-ignore]
+        from pyarrow import parquet
     except ImportError as error:
         raise PluginError("files of the form .parquet need pyarrow: pip install 'maia-baselines[parquet]'") from error
     table = parquet.read_table(path)

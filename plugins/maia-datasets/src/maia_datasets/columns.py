@@ -7,8 +7,8 @@ import stat
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-import pyarrow.compute  # type: ignore[import-untyped]
-from datasets import ClassLabel, Dataset, Image, Value  # type: ignore[import-untyped]
+import pyarrow.compute
+from datasets import ClassLabel, Dataset, Image, Value
 
 from maia_core.plugin import UsageError, did_you_mean, one_line
 from maia_datasets.encoded import printable

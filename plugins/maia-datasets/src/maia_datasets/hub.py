@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-import datasets  # type: ignore[import-untyped]
+import datasets
 import huggingface_hub
-from datasets.packaged_modules.cache.cache import Cache  # type: ignore[import-untyped]
+from datasets.packaged_modules.cache.cache import Cache
 from huggingface_hub import constants
 from huggingface_hub.errors import (
     GatedRepoError,

@@ -80,7 +80,7 @@ def _numbering(data: Path) -> tuple[dict[int, str], str]:
     if not matlab.exists():
         return {}, f"the class numbers in {data} mean nothing without the development kit's meta.mat beside them"
     try:
-        from scipy.io import loadmat  # type: ignore[import-untyped]
+        from scipy.io import loadmat
     except ImportError:
         return {}, f"the labels in {data} need scipy to be read: pip install 'maia-datasets[devkit]'"
     try:

@@ -21,7 +21,7 @@ def build(variant: str, weights: Path) -> nn.Sequential:
         warnings.simplefilter(
             "ignore"
         )  # its source holds invalid escapes, which compiling it for the first time reports
-        from efficientnet_lite_pytorch import EfficientNet  # type: ignore[import-untyped]
+        from efficientnet_lite_pytorch import EfficientNet
     net = EfficientNet.from_name(f"efficientnet-{variant}")
     # weights_only: the file is data and cannot run code.
     net.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))

@@ -22,7 +22,6 @@ from maia_core.plugin import (
     PluginRef,
     Registry,
     RunConfig,
-    RunContext,
     Runner,
     Usage,
     one_line,
@@ -61,11 +60,11 @@ class Contexts:
         self._noted: set[str] = set()
         self._config = config
         self._runs = runs
-        self._own: dict[str, RunContext] = {}
+        self._own: dict[str, Context] = {}
         self._alike: dict[str, str] = {}
         self._options = config.system.options if config.system else {}
 
-    def on(self, unit: str, spec: Spec | None = None) -> RunContext:
+    def on(self, unit: str, spec: Spec | None = None) -> Context:
         """Returns a context that is at a unit, as an explainer wants it.
 
         Raises:

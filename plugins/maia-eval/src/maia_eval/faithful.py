@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from typing import Literal, NamedTuple, Protocol
 from pydantic import Field, TypeAdapter, ValidationError, model_validator
 
 from maia_core.plugin import Data, Describer, Detector, Image, ImageGenerator, ToolError, UsageError
+from maia_stats import wilson
 
 Kind = Literal["thing", "count", "colour", "background"]
 KINDS: tuple[Kind, ...] = ("thing", "count", "colour", "background")
@@ -29,9 +29,6 @@ NUMBERS = {2: "two|2|pair of|couple of", 3: "three|3|trio of", 4: "four|4", 5: "
 
 LEAST, MOST = 16, 10
 """Images between two lines of progress, at least, and such lines of one kind, at most."""
-
-WILSON = 1.96
-"""Quantile of the normal distribution for an interval of 95 %."""
 
 
 class Wanted(Data):
@@ -209,14 +206,8 @@ class Rate(NamedTuple):
 
     @property
     def interval(self) -> tuple[float, float]:
-        """The interval of 95 % by Wilson (1927): where the true rate lies, for as few as one case."""
-        if not self.cases:
-            return 0.0, 1.0
-        rate, square = self.hits / self.cases, WILSON**2
-        centre = rate + square / (2 * self.cases)
-        margin = WILSON * math.sqrt(rate * (1 - rate) / self.cases + square / (4 * self.cases**2))
-        low, high = ((centre + sign * margin) / (1 + square / self.cases) for sign in (-1, 1))
-        return max(0.0, low), min(1.0, high)
+        """The Wilson score interval of 95 %: where the true rate lies, for as few as one case."""
+        return wilson(self.hits, self.cases, 0.95)[1:] if self.cases else (0.0, 1.0)
 
 
 def rates(cases: Sequence[Case]) -> tuple[Rate, Rate, Rate]:

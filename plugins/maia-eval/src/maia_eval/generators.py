@@ -10,7 +10,7 @@ import click
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from maia_core.plugin import RunConfig, RunContext
+    from maia_core.plugin import Context, RunConfig
     from maia_eval.faithful import Case, Judge, Rate
 
 SHOWN = 10
@@ -113,7 +113,7 @@ def _apart(config: RunConfig) -> RunConfig:
     return config.model_copy(update={"describer": taught_so, "generator": drawn})
 
 
-def _judge(context: RunContext, detector: str | None, options: dict[str, Any]) -> tuple[Judge, str]:
+def _judge(context: Context, detector: str | None, options: dict[str, Any]) -> tuple[Judge, str]:
     """Returns who looks at the images, and what it is called."""
     from maia_core.plugin import UsageError
     from maia_eval.faithful import DescriberJudge, DetectorJudge

@@ -16,12 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maia_core.plugin import QUANTILES, Data, Image, Judge, PluginRef, RunConfig, UnitStatistics, UsageError, content_id
-from maia_eval import metrics
 from maia_eval.choices import Spec
 from maia_eval.explaining import Contexts, Say, explain_all
 from maia_eval.results import Explained, Fit, Folder, Scores, UnitResult
 from maia_eval.studio import Reality, Studio, measured
 from maia_judges import NOTHING, joined
+from maia_stats import auc, average_precision, pearson, standardised_difference
 
 BANK = 10
 """Neutral prompts there are for each one that a unit takes: units share them, and their images."""
@@ -222,10 +222,10 @@ class Scorer:
         return Fit(
             images=len(images),
             active=int(active.sum()),
-            pearson=metrics.pearson(predicted, activations),
-            auprc=metrics.average_precision(predicted, active),
-            auc=metrics.auc(concept, controls),
-            mad=metrics.mad(concept, controls),
+            pearson=pearson(predicted, activations),
+            auprc=average_precision(predicted, active),
+            auc=auc(concept, controls),
+            mad=standardised_difference(concept, controls),
         )
 
     def _written(self, unit: str, labels: Mapping[str, str]) -> dict[str, tuple[str, ...]]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import combinations
 from operator import itemgetter
 
-from maia_core.plugin import Judge, MaiaError, RunConfig, RunContext, UsageError
+from maia_core.plugin import Context, Judge, MaiaError, RunConfig, UsageError
 from maia_eval.choices import Spec
 from maia_eval.explaining import Contexts, Say, explain_all
 from maia_eval.results import Explained, Folder, NeuronResult, Preference
@@ -34,7 +34,7 @@ class Plan:
     truths: Mapping[str, Expression]
 
     @classmethod
-    def of(cls, config: RunConfig, specs: Sequence[Spec], name: str, each: int | None, context: RunContext) -> Plan:
+    def of(cls, config: RunConfig, specs: Sequence[Spec], name: str, each: int | None, context: Context) -> Plan:
         """Makes the plan for a list of neurons, or the first ones of each kind in it.
 
         Raises:
@@ -75,7 +75,7 @@ def run(plan: Plan, folder: Folder, contexts: Contexts, say: Say) -> None:
             folder.write(_score(plan, unit, folder, judge, contexts.main), "results", unit)
 
 
-def _score(plan: Plan, unit: str, folder: Folder, judge: Judge, context: RunContext) -> NeuronResult:
+def _score(plan: Plan, unit: str, folder: Folder, judge: Judge, context: Context) -> NeuronResult:
     truth = plan.truths[unit]
     found = {each.alias: folder.read(Explained, "explanations", unit, each.alias) for each in plan.specs}
     labels = {name: each.labels if each else () for name, each in found.items()}

@@ -236,8 +236,8 @@ def _shown(row: Mapping[str, Any], name: str) -> str:
 
 
 def _parquet(rows: Sequence[Mapping[str, Any]]) -> bytes:
-    import pyarrow as pa  # type: ignore[import-untyped, unused-ignore]
-    import pyarrow.parquet as pq  # type: ignore[import-untyped, unused-ignore]
+    import pyarrow as pa
+    import pyarrow.parquet as pq
 
     sink = io.BytesIO()
     columns = {key: [None if _unknown(row[key]) else row[key] for row in rows] for key in rows[0]}

@@ -31,8 +31,8 @@ def to_parquet(layers: Sequence[LayerIndex], folder: Path) -> list[Path]:
         OSError: the folder cannot be written.
     """
     try:
-        import pyarrow  # type: ignore[import-untyped]
-        import pyarrow.parquet  # type: ignore[import-untyped]
+        import pyarrow
+        import pyarrow.parquet
     except ImportError as error:
         raise PluginError("Parquet needs pyarrow: pip install 'maia-exemplars[parquet]'") from error
     folder.mkdir(parents=True, exist_ok=True)

@@ -10,6 +10,7 @@ from pydantic import Field
 
 from maia_core.plugin import Image, PluginConfig, RunContext, ToolError
 from maia_layers.system import LayerSystem, layer_of
+from maia_stats import best_auc_by_chance, column_aucs
 
 Matrix = NDArray[np.float32]
 """Activations: float32 of shape (images, units)."""
@@ -61,10 +62,10 @@ class ScoreUnits:
         layer: LayerSystem = layer_of(self._context.system)
         activations = np.asarray(layer.layer([*images, *controls]), np.float32)
         shown, other = activations[: len(images)], activations[len(images) :]
-        area, effect = auc(shown, other), effects(shown, other)
+        area, effect = column_aucs(shown, other), effects(shown, other)
         # Ties of the area (many units separate a few images perfectly) go by the effect.
         best = np.lexsort((-effect, -area))[:top]
-        chance = by_chance(activations, len(images), self._shuffles, self._context.seed)
+        chance = best_auc_by_chance(activations, len(images), self._shuffles, self._context.seed)
         self._context.show(
             f"{len(images)} images against {len(controls)} controls, {activations.shape[1]} units. With the two sets "
             f"mixed at random, the best of all units reaches an AUC of {np.median(chance):.2f} (in 95 of 100 mixtures "
@@ -73,7 +74,7 @@ class ScoreUnits:
         return [_row(int(unit), area, effect, shown, other) for unit in best]
 
 
-def _row(unit: int, area: Matrix, effect: Matrix, shown: Matrix, other: Matrix) -> dict[str, Any]:
+def _row(unit: int, area: NDArray[np.float64], effect: Matrix, shown: Matrix, other: Matrix) -> dict[str, Any]:
     numbers = {
         "auc": area[unit],
         "effect": effect[unit],
@@ -81,21 +82,6 @@ def _row(unit: int, area: Matrix, effect: Matrix, shown: Matrix, other: Matrix) 
         "control_mean": other[:, unit].mean(),
     }
     return {"unit": unit} | {name: round(float(value), 4) for name, value in numbers.items()}
-
-
-def auc(shown: Matrix, other: Matrix) -> Matrix:
-    """Returns each unit's area under the ROC curve: the share of pairs in which the image is above the control.
-
-    Equal values count one half (Mann and Whitney's U divided by the number of pairs).
-
-    Args:
-        shown: Activations on the images, of shape (images, units).
-        other: Activations on the controls, of shape (controls, units).
-
-    Returns:
-        float32 of shape (units,), in [0, 1].
-    """
-    return _areas(_ranks(np.concatenate([shown, other])), np.arange(len(shown)))
 
 
 def effects(shown: Matrix, other: Matrix) -> Matrix:
@@ -108,31 +94,3 @@ def effects(shown: Matrix, other: Matrix) -> Matrix:
     spread = np.where(spread > 0, spread, np.concatenate([shown, other]).std(axis=0))
     sizes: Matrix = np.divide(difference, spread, out=np.zeros_like(difference), where=spread > 0)
     return sizes
-
-
-def by_chance(activations: Matrix, count: int, shuffles: int, seed: int) -> NDArray[np.float32]:
-    """Returns the best unit's area for each of several random choices of `count` images: what many units reach by luck.
-
-    This is the distribution of the maximum over all units (Westfall and Young's permutation test), so that it corrects
-    for their number.
-    """
-    random = np.random.default_rng(seed)
-    ranks = _ranks(activations)
-    return np.asarray(
-        [_areas(ranks, random.permutation(len(ranks))[:count]).max() for _ in range(shuffles)], np.float32
-    )
-
-
-def _ranks(activations: Matrix) -> Matrix:
-    """Ranks every unit's activations from 1, equal ones by their mean rank: float32 of shape (images, units)."""
-    order = np.sort(activations, axis=0)
-    units = range(activations.shape[1])
-    below = [np.searchsorted(order[:, unit], activations[:, unit], "left") for unit in units]
-    until = [np.searchsorted(order[:, unit], activations[:, unit], "right") for unit in units]
-    return ((np.stack(below, axis=1) + np.stack(until, axis=1) + 1) / 2).astype(np.float32)
-
-
-def _areas(ranks: Matrix, chosen: NDArray[np.intp]) -> Matrix:
-    count, rest = len(chosen), len(ranks) - len(chosen)
-    areas: Matrix = (ranks[chosen].sum(axis=0) - count * (count + 1) / 2) / (count * rest)
-    return areas

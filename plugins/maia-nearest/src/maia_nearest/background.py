@@ -46,7 +46,7 @@ def descriptor(pixels: Pixels, mask: Mask) -> NDArray[np.float32]:
         float32 of shape (74,): soft histograms of L*, a*, b* (three times 16 bins, square roots), the joint shares of
         lightness and chroma tone (2 x 8), and the strength of detail at five scales, across and down.
     """
-    from scipy import ndimage  # type: ignore[import-untyped, unused-ignore]
+    from scipy import ndimage
 
     colours = lab(pixels)
     values = colours[mask]

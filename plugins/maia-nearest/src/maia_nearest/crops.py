@@ -49,7 +49,7 @@ def square(pixels: Pixels, focus: Mask | None = None, margin: float = 0.0, hide:
     Returns:
         uint8 of shape (SIDE, SIDE, 3).
     """
-    from scipy import ndimage  # type: ignore[import-untyped, unused-ignore]
+    from scipy import ndimage
 
     height, width = pixels.shape[:2]
     if focus is None or not focus.any():

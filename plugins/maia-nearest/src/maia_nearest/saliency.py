@@ -41,7 +41,7 @@ class Blob:
 
 def blobs(pixels: Pixels) -> list[Blob]:
     """Finds what stands out from an image's borders, the most salient first; nothing in an even image."""
-    from scipy import ndimage  # type: ignore[import-untyped, unused-ignore]
+    from scipy import ndimage
 
     small = PILImage.fromarray(pixels).resize((GRID, GRID), PILImage.Resampling.BOX)
     colours = ndimage.gaussian_filter(lab(np.asarray(small)), (0.7, 0.7, 0))

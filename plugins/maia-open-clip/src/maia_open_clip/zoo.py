@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
-import open_clip  # type: ignore[import-untyped]
+import open_clip
 import torch
 from torch import nn
 

@@ -190,9 +190,9 @@ def _hash(text: str) -> str:
 
 def _python(program: str) -> Markup:
     """Highlights a program: one `span` a line, classes only, everything escaped by pygments."""
-    from pygments import highlight  # type: ignore[import-untyped]
-    from pygments.formatters.html import HtmlFormatter  # type: ignore[import-untyped]
-    from pygments.lexers.python import PythonLexer  # type: ignore[import-untyped]
+    from pygments import highlight
+    from pygments.formatters.html import HtmlFormatter
+    from pygments.lexers.python import PythonLexer
 
     lines = highlight(clean(program).rstrip(), PythonLexer(stripnl=False), HtmlFormatter(nowrap=True)).rstrip("\n")
     return Markup("\n").join(Markup('<span class="line">{}</span>').format(Markup(line)) for line in lines.split("\n"))

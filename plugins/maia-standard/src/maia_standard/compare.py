@@ -7,7 +7,7 @@ from pydantic import Field
 from maia_core.plugin import Image, PluginConfig, RunContext, System, ToolError
 from maia_standard.images import generate
 from maia_standard.log import place
-from maia_standard.statistics import auc, mean
+from maia_stats import auc_interval, mean_interval
 
 
 class ComparePrompts:
@@ -72,10 +72,10 @@ class ComparePrompts:
         means = {name: self._of_prompts([activation for activation, _ in results]) for name, results in found.items()}
         lines = [f"{level:.1%} intervals, {self._config.samples} images of each prompt:"]
         for name, results in found.items():
-            value = mean(means[name], level, context.seed)
+            value = mean_interval(means[name], level, context.seed)
             line = f"{name}: mean {value.value:.4g} ({value.low:.4g} to {value.high:.4g}){place(context, value.value)}"
             if name != "controls":
-                effect = auc(means[name], means["controls"], level, context.seed)
+                effect = auc_interval(means[name], means["controls"], level, context.seed)
                 line += f"; AUC against the controls {effect.value:.2f} ({effect.low:.2f} to {effect.high:.2f})"
                 line += "" if effect.low > 0.5 else ": no sure difference"
             lines.append(line + f"; {len(means[name])} prompts")

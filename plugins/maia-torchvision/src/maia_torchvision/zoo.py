@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import nn
-from torchvision import models  # type: ignore[import-untyped]
-from torchvision.models.detection.transform import GeneralizedRCNNTransform  # type: ignore[import-untyped]
+from torchvision import models
+from torchvision.models.detection.transform import GeneralizedRCNNTransform
 
 from maia_core.plugin import UsageError, did_you_mean, one_line
 from maia_torch import Preprocessing

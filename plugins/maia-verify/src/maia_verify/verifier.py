@@ -12,8 +12,7 @@ from pydantic import Field
 
 from maia_core.plugin import Check, Exemplar, Explanation, Image, Judge, PluginConfig, Probe, RunContext, Verdict
 from maia_judges import NOTHING, joined, parts_of
-from maia_standard import statistics
-from maia_standard.statistics import Effect
+from maia_stats import Interval, auc_interval, wilson
 from maia_verify.probing import Group, Laboratory
 from maia_verify.wording import summary
 
@@ -136,15 +135,15 @@ class _Draft:
     def check(self, level: float, seed: int) -> Check:
         """Computes the effect, and whether it is large enough and no chance."""
         if self.of:
-            effect, measure = statistics.share(self.hits, self.of, level), "share"
+            effect, measure = wilson(self.hits, self.of, level), "share"
         else:
-            effect, measure = statistics.auc(self.positives, self.controls, level, seed), "AUC"
+            effect, measure = auc_interval(self.positives, self.controls, level, seed), "AUC"
         chance = self.chance if self.of else 0.5
         passed = effect.value >= self.required and effect.low > chance
         return _check(self, effect, passed, measure)
 
 
-def _check(draft: _Draft, effect: Effect, passed: bool, measure: str) -> Check:
+def _check(draft: _Draft, effect: Interval, passed: bool, measure: str) -> Check:
     return Check(
         claim=draft.claim,
         passed=passed,
