@@ -128,14 +128,15 @@ def in_turns(model, layers, images: int, precision: str, warm: int) -> tuple[lis
     The bare pass reads and crops its images in the same way, and runs up to the same layer in the same precision.
     Batches on which the two precisions are compared are left out of both, and so are the first ones.
     """
-    from maia_exemplars.fast import fast_copy
-
+    from maia_core.plugin import process_started
     from maia_exemplars.build import build
     from maia_exemplars.options import Options
     from maia_exemplars.reading import batches
 
+    process_started()  # as `maia exemplars build` does
     dataset = Photographs(images)
-    engine = model.engine if precision == "exact" else fast_copy(model.engine, model.preprocess)
+    measurer = model.measurer_of(layers)
+    engine = model.engine if precision == "exact" else measurer.faster()._engine
     source = batches(dataset, model.preprocess, range(images), BATCH)
     index, bare = [], []
     compared = {images * part // 4 // BATCH for part in range(4)} if precision != "exact" else set()
@@ -156,7 +157,7 @@ def in_turns(model, layers, images: int, precision: str, warm: int) -> tuple[lis
         started = time.perf_counter()
 
     with tempfile.TemporaryDirectory() as folder, suppress(Enough):
-        build(model, layers, dataset, Path(folder) / "index", Options(k=K, precision=precision), progress=progress)
+        build(measurer, dataset, Path(folder) / "index", Options(k=K, precision=precision), progress=progress)
     return index, bare
 
 
@@ -321,7 +322,13 @@ def ours(layers: str, batches_to_run: int) -> None:
 
         with tempfile.TemporaryDirectory() as folder, suppress(Enough):
             options = Options(k=K, precision=precision)
-            build(model, chosen, Photographs(number * BATCH), Path(folder) / "index", options, progress=progress)
+            build(
+                model.measurer_of(chosen),
+                Photographs(number * BATCH),
+                Path(folder) / "index",
+                options,
+                progress=progress,
+            )
         spent = [after - before for before, after in itertools.pairwise(times)]
         print(statistics.median(spent), end=" ")
 
@@ -348,7 +355,7 @@ def memory(kind: str, images: int) -> None:
             model.engine.read(batch.pixels, {layers[-1]: lambda values: [values[:1, :1].clone()]})
     else:
         with tempfile.TemporaryDirectory() as folder:
-            build(model, layers, Photographs(images), Path(folder) / "index", Options(precision=kind))
+            build(model.measurer_of(layers), Photographs(images), Path(folder) / "index", Options(precision=kind))
     print(peak())
 
 
@@ -380,7 +387,7 @@ print((time.perf_counter() - started) * 1000)
 assert "torch" not in sys.modules
 """
     with tempfile.TemporaryDirectory() as folder:
-        build(model, layers, Photographs(160), Path(folder))
+        build(model.measurer_of(layers), Photographs(160), Path(folder))
         times = []
         for unit in range(3, 4000, 800):
             done = subprocess.run(

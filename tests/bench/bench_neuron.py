@@ -15,6 +15,7 @@ import time
 import numpy as np
 import torch
 
+from maia_core.plugin import process_started
 from maia_core.types import Image
 from maia_efficientnet import EfficientNetLite0, load
 from maia_exemplars.prefetch import BATCH
@@ -23,6 +24,7 @@ IMAGES = 32
 
 
 def main() -> None:
+    process_started()  # as `maia run` does
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--side", type=int, default=224, help="side of the images in pixels")
     parser.add_argument("--repeat", type=int, default=9)

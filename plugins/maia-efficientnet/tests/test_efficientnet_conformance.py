@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from maia_core.testing import DistributionSuite, ModelSuite, SystemSuite
 from maia_efficientnet import EfficientNetLite0
-from maia_torch import TorchUnit
+from maia_torch.testing import ZooDistributionSuite, ZooSuite
 
 
-class TestHead(ModelSuite):
+class TestHead(ZooSuite):
     layer, unit, column = "head", "122", 122
 
     @pytest.fixture
@@ -17,26 +16,13 @@ class TestHead(ModelSuite):
         return lite0
 
 
-class TestProbabilities(ModelSuite):
+class TestBlock(TestHead):
+    layer, unit, column = "blocks.10", "7", 7
+
+
+class TestProbabilities(TestHead):
     layer, unit, column = "prob", "tiger", 292
 
-    @pytest.fixture
-    def model(self, lite0: EfficientNetLite0) -> EfficientNetLite0:
-        return lite0
 
-
-class TestUnitWithMap(SystemSuite):
-    @pytest.fixture
-    def system(self, lite0: EfficientNetLite0) -> TorchUnit:
-        return lite0.unit("blocks.10:7")
-
-
-class TestUnitWithoutMap(SystemSuite):
-    @pytest.fixture
-    def system(self, lite0: EfficientNetLite0) -> TorchUnit:
-        return lite0.unit("prob:tiger")
-
-
-class TestDistribution(DistributionSuite):
+class TestDistribution(ZooDistributionSuite):
     distribution = "maia-efficientnet"
-    light = frozenset({"maia_torch", "maia_exemplars"})

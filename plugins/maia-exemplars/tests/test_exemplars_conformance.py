@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from maia_core.testing.suites import DistributionSuite
+from maia_core.testing import DistributionSuite
 
 
 class TestDistribution(DistributionSuite):

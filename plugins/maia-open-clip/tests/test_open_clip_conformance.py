@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from maia_core.testing import DistributionSuite, ModelSuite, SystemSuite
 from maia_open_clip import OpenClipModel
-from maia_torch import TorchUnit
+from maia_torch.testing import ZooDistributionSuite, ZooSuite
 
 
-class TestMaps(ModelSuite):
+class TestMaps(ZooSuite):
     layer, unit, column = "layer2", "12", 12
 
     @pytest.fixture
@@ -17,20 +16,13 @@ class TestMaps(ModelSuite):
         return rn50
 
 
-class TestEmbedding(ModelSuite):
+class TestLateMaps(TestMaps):
+    layer, unit, column = "layer3", "7", 7
+
+
+class TestEmbedding(TestMaps):
     layer, unit, column = "output", "1000", 1000
 
-    @pytest.fixture
-    def model(self, rn50: OpenClipModel) -> OpenClipModel:
-        return rn50
 
-
-class TestUnitWithMap(SystemSuite):
-    @pytest.fixture
-    def system(self, rn50: OpenClipModel) -> TorchUnit:
-        return rn50.unit("layer3:7")
-
-
-class TestDistribution(DistributionSuite):
+class TestDistribution(ZooDistributionSuite):
     distribution = "maia-open-clip"
-    light = frozenset({"maia_torch", "maia_exemplars"})

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from maia_core.testing import DistributionSuite, ModelSuite, SystemSuite
 from maia_timm import TimmModel
-from maia_torch import TorchUnit
+from maia_torch.testing import ZooDistributionSuite, ZooSuite
 
 
-class TestTokens(ModelSuite):
+class TestTokens(ZooSuite):
     layer, unit, column = "blocks.9.mlp.fc1", "12", 12
 
     @pytest.fixture
@@ -17,20 +16,13 @@ class TestTokens(ModelSuite):
         return vit
 
 
-class TestProbabilities(ModelSuite):
+class TestTokenFeature(TestTokens):
+    layer, unit, column = "blocks.3", "7", 7
+
+
+class TestProbabilities(TestTokens):
     layer, unit, column = "prob", "tiger", 292
 
-    @pytest.fixture
-    def model(self, vit: TimmModel) -> TimmModel:
-        return vit
 
-
-class TestTokenFeature(SystemSuite):
-    @pytest.fixture
-    def system(self, vit: TimmModel) -> TorchUnit:
-        return vit.unit("blocks.3:7")
-
-
-class TestDistribution(DistributionSuite):
+class TestDistribution(ZooDistributionSuite):
     distribution = "maia-timm"
-    light = frozenset({"maia_torch", "maia_exemplars"})

@@ -88,5 +88,5 @@ class TestLetterbox(SystemSuite):
 
 class TestDistribution(DistributionSuite):
     distribution = "maia-torch"
-    light = frozenset({"maia_exemplars"})
-    optional = frozenset({"huggingface_hub"})  # comes with the libraries that ask the hub
+    light = frozenset({"maia_exemplars", "maia_hub"})
+    optional = frozenset({"huggingface_hub", "pytest"})  # the former comes with the libraries that ask the hub

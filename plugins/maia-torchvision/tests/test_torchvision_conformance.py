@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from maia_core.testing import DistributionSuite, ModelSuite, SystemSuite
-from maia_torch import TorchUnit
+from maia_torch.testing import ZooDistributionSuite, ZooSuite
 from maia_torchvision import TorchvisionModel
 
 
-class TestMaps(ModelSuite):
+class TestMaps(ZooSuite):
     layer, unit, column = "layer3", "12", 12
 
     @pytest.fixture
@@ -17,26 +16,21 @@ class TestMaps(ModelSuite):
         return resnet18
 
 
-class TestProbabilities(ModelSuite):
+class TestEarlyMaps(TestMaps):
+    layer, unit, column = "layer2", "7", 7
+
+
+class TestProbabilities(TestMaps):
     layer, unit, column = "prob", "tiger", 292
 
+
+class TestClassAtEachPlace(ZooSuite):
+    layer, unit, column = "logit", "cat", 8
+
     @pytest.fixture
-    def model(self, resnet18: TorchvisionModel) -> TorchvisionModel:
-        return resnet18
+    def model(self, lraspp: TorchvisionModel) -> TorchvisionModel:
+        return lraspp
 
 
-class TestUnitWithMap(SystemSuite):
-    @pytest.fixture
-    def system(self, resnet18: TorchvisionModel) -> TorchUnit:
-        return resnet18.unit("layer2:7")
-
-
-class TestClassAtEachPlace(SystemSuite):
-    @pytest.fixture
-    def system(self, lraspp: TorchvisionModel) -> TorchUnit:
-        return lraspp.unit("logit:cat")
-
-
-class TestDistribution(DistributionSuite):
+class TestDistribution(ZooDistributionSuite):
     distribution = "maia-torchvision"
-    light = frozenset({"maia_torch", "maia_exemplars"})

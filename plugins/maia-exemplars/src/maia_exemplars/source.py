@@ -72,7 +72,8 @@ class LayerExemplars:
         masked = images
         if self._layer.has_map:
             masked = pictures.masked(unit, images, self._measurer.preprocess, self._quantile)
-            masked += system.neuron(images[len(masked) :])[1]
+            if rest := images[len(masked) :]:
+                masked += system.neuron(rest)[1]
         exemplars = [Exemplar(float(value), image) for value, image in zip(unit.values, masked, strict=False)]
         return exemplars, unit.statistics(self._quantile)
 

@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, field_validator
 
-from maia_core.plugin import Image, PluginConfig, RunContext, UsageError, content_id, one_line
+from maia_core.plugin import Image, PluginConfig, RunContext, content_id
+from maia_hub.device import choose_device
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -50,8 +51,8 @@ class OpenClipSimilarity:
         `random`; the default is `openai` where there is one, else the first tag."""
         template: str = "{}"
         """What the text encoder reads: `{}` stands for the text, as in `a photo of {}`."""
-        device: str = "cpu"
-        """Where it runs, in torch's words: `cpu`, `cuda`, `mps`."""
+        device: str = "auto"
+        """Where it runs: `auto` (an accelerator if there is one, else the CPU), `cpu`, `cuda`, `mps`."""
         batch: int = Field(64, gt=0)
         """Images or texts that are embedded at once."""
 
@@ -92,7 +93,7 @@ class OpenClipSimilarity:
         pair = self._ready()
         # The preprocessing of models shows clean images; a masked one is to be seen as it is drawn.
         drawn = [Image.from_pixels(image.pixels()) if image.clean else image for image in images]
-        pixels = torch.from_numpy(np.stack([pair.preprocess.crop(image) for image in drawn])).to(self.config.device)
+        pixels = torch.from_numpy(np.stack([pair.preprocess.crop(image) for image in drawn])).to(self._device)
         mean, std = (torch.tensor(v, device=pixels.device) for v in (pair.preprocess.mean, pair.preprocess.std))
         shown = ((pixels.float() / 255 - mean) / std).permute(0, 3, 1, 2)
         with torch.inference_mode():
@@ -104,18 +105,15 @@ class OpenClipSimilarity:
         pair = self._ready()
         tokens = pair.tokenizer([self.config.template.replace("{}", text) for text in texts])
         with torch.inference_mode():
-            return _units(pair.module.encode_text(tokens.to(self.config.device)))
+            return _units(pair.module.encode_text(tokens.to(self._device)))
 
     def _ready(self) -> Pair:
         if self._pair is None:
             from maia_open_clip.zoo import build_pair
 
             pair = build_pair(self.config.model, self.config.weights)
-            try:
-                pair.module.to(self.config.device)
-            except (RuntimeError, AssertionError) as error:
-                raise UsageError(f"the similarity cannot run on '{self.config.device}': {one_line(error)}") from error
-            pair.module.eval()
+            self._device = choose_device(self.config.device)
+            pair.module.to(self._device).eval()
             if pair.note:
                 self._context.warn(f"open-clip/{self.config.model}: {pair.note}")
             self._pair = pair

@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from maia_core.plugin import UsageError
+from maia_hub.device import choose_device
 
 
 def moved(module: nn.Module, device: str | torch.device | None, dtype: str | torch.dtype | None) -> nn.Module:
@@ -19,15 +20,6 @@ def moved(module: nn.Module, device: str | torch.device | None, dtype: str | tor
         if not (isinstance(named, torch.dtype) and named.is_floating_point):
             raise UsageError(f"dtype is float32, bfloat16 or float16, not '{dtype}'")
         dtype = named
-    if device == "auto":
-        device = best_device()
-    try:
-        return module.to(device=device, dtype=dtype)
-    except (RuntimeError, AssertionError) as error:
-        raise UsageError(f"device '{device}' cannot be used: {str(error).splitlines()[0]}") from error
-
-
-def best_device() -> torch.device:
-    """Returns the accelerator that torch finds (CUDA, MPS, XPU ...), else the CPU."""
-    device = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
-    return device or torch.device("cpu")
+    if isinstance(device, str):
+        device = choose_device(device)
+    return module.to(device=device, dtype=dtype)
