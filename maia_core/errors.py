@@ -7,7 +7,10 @@ that names the fix.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any, TypeVar
+
+E = TypeVar("E", bound=BaseException)
 
 
 class MaiaError(Exception):
@@ -72,6 +75,23 @@ class ToolError(MendableError):
 
 class ReplyError(MendableError):
     """The backbone's reply does not have the requested form; the text says what was expected."""
+
+
+def with_results(error: E, results: Mapping[int, Any]) -> E:
+    """Returns the error with the results of those items of a call that did not fail, so that a cache keeps them.
+
+    Args:
+        error: What an engine is about to raise.
+        results: By position in the call: (image, warning) of a generator or an editor, the text of a describer.
+    """
+    vars(error)["results"] = dict(results)
+    return error
+
+
+def results_of(error: BaseException) -> dict[int, Any]:
+    """Returns the results that `with_results` added to an error; none where there are none."""
+    results: dict[int, Any] = vars(error).get("results", {})
+    return results
 
 
 def did_you_mean(name: str, known: Iterable[str], limit: int = 3) -> str:

@@ -71,11 +71,13 @@ from .errors import one_line as one_line
 from .errors import PluginError as PluginError
 from .errors import RecordError as RecordError
 from .errors import ReplyError as ReplyError
+from .errors import results_of as results_of
 from .errors import RunError as RunError
 from .errors import SandboxError as SandboxError
 from .errors import ToolError as ToolError
 from .errors import UnreadableImage as UnreadableImage
 from .errors import UsageError as UsageError
+from .errors import with_results as with_results
 
 # Configuration: options of a plugin and of a run.
 from .config import cache_dir as cache_dir

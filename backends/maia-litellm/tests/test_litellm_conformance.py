@@ -114,4 +114,4 @@ class TestGeminiDescriber(OfDescriber):
 
 class TestDistribution(DistributionSuite):
     distribution = "maia-litellm"
-    light = frozenset({"maia_cache", "maia_vlm"})
+    light = frozenset({"maia_vlm"})

@@ -13,7 +13,7 @@ from maia_vlm import Picture
 
 class TestDistribution(DistributionSuite):
     distribution = "maia-transformers"
-    light = frozenset({"maia_cache", "maia_vlm"})
+    light = frozenset({"maia_vlm"})
 
 
 class Backbone(BackboneSuite):

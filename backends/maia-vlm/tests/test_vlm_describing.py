@@ -59,9 +59,9 @@ def test_a_passing_refusal_is_not_remembered(passing):
     replies = [passing, Reply(text="a red disc"), passing, Reply(text="discs")]
     describer = ChatDescriber(lambda conversations: [replies.pop(0)], "m")
     image = disc("red")
-    assert describer.describe([image, image]) == [describer.passing] * 2
+    assert describer.describe([image, image]) == [describer.refusal] * 2
     assert [describer.describe([image]) for _ in range(2)] == [["a red disc"]] * 2
-    assert describer.summarize([image, image]) == describer.passing
+    assert describer.summarize([image, image]) == describer.refusal
     assert [describer.summarize([image, image]) for _ in range(2)] == ["discs"] * 2
 
 

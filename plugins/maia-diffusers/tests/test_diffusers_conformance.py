@@ -16,7 +16,6 @@ Make = Callable[..., Any]
 
 class TestDistribution(DistributionSuite):
     distribution = "maia-diffusers"
-    light = frozenset({"maia_cache"})
 
 
 class TestStableDiffusion(GeneratorSuite):

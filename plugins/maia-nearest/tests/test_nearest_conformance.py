@@ -16,4 +16,3 @@ class TestNearest(DescriberSuite):
 
 class TestDistribution(DistributionSuite):
     distribution = "maia-nearest"
-    light = frozenset({"maia_cache"})

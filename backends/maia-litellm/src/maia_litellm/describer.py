@@ -7,7 +7,6 @@ from concurrent.futures import ThreadPoolExecutor
 
 from pydantic import Field
 
-from maia_cache import CachedDescriber, shared
 from maia_core.plugin import CallLimits, Message, Reply, RunContext, UsageError
 from maia_litellm.chat import ChatModel
 from maia_litellm.options import ModelConfig
@@ -15,8 +14,8 @@ from maia_litellm.retrying import retrying
 from maia_vlm import ChatDescriber
 
 
-class LitellmDescriber(CachedDescriber):
-    """Describes images by asking a model, several images at a time and each image once over all runs.
+class LitellmDescriber(ChatDescriber):
+    """Describes images by asking a model, several images at a time.
 
     Attributes:
         fingerprint: Changes with the model that is asked, with how it is asked and with the questions.
@@ -44,10 +43,9 @@ class LitellmDescriber(CachedDescriber):
                 f"{self._model.info.model} sees no images, so it cannot describe any: set another describer.model "
                 "(or describer.images=true if it does see them)"
             )
-        asking = ChatDescriber(self._answer, self._model.identity, self._model.info.max_images)
-        name = f"litellm-describer-{self._model.info.model}"
-        # What was described before a failure is kept, so the images are not all asked about in one go.
-        super().__init__(asking, shared(context), name, step=4 * config.parallel)
+        self.cache_name = f"litellm-describer-{self._model.info.model}"
+        self.cache_step = 4 * config.parallel
+        super().__init__(self._answer, self._model.identity, self._model.info.max_images)
 
     def _answer(self, conversations: Sequence[Sequence[Message]]) -> list[Reply]:
         with ThreadPoolExecutor(min(self._parallel, max(1, len(conversations)))) as pool:

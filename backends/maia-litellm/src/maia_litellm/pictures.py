@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from maia_core.plugin import GeneratedImages, Image, RunContext, UsageError
-from maia_litellm.studio import Order, PictureConfig, Studio
+from maia_litellm.studio import Order, PictureConfig, Studio, recordable
 
 
 class LitellmGenerator:
@@ -24,9 +24,11 @@ class LitellmGenerator:
     def __init__(self, config: Config, context: RunContext) -> None:
         self._studio = Studio(config, config.size, context, "generator")
         self.fingerprint = self._studio.fingerprint
+        self.cache_name, self.cache_step = self._studio.cache_name, self._studio.cache_step
+        self.cache_key = self._studio.cache_key
 
     def generate(self, prompts: Sequence[str], seeds: Sequence[int]) -> GeneratedImages:
-        """Makes one image a prompt; the same prompt and seed give the picture that was drawn the first time.
+        """Makes one image per prompt.
 
         Raises:
             UsageError: there are not as many seeds as prompts.
@@ -35,7 +37,7 @@ class LitellmGenerator:
         """
         if len(prompts) != len(seeds):
             raise UsageError(f"{len(prompts)} prompts need as many seeds, not {len(seeds)}")
-        orders = [Order(_recordable(prompt), seed) for prompt, seed in zip(prompts, seeds, strict=True)]
+        orders = [Order(recordable(prompt), seed) for prompt, seed in zip(prompts, seeds, strict=True)]
         return self._studio.draw(orders)
 
 
@@ -56,6 +58,8 @@ class LitellmEditor:
     def __init__(self, config: Config, context: RunContext) -> None:
         self._studio = Studio(config, config.size, context, "editor")
         self.fingerprint = self._studio.fingerprint
+        self.cache_name, self.cache_step = self._studio.cache_name, self._studio.cache_step
+        self.cache_key = self._studio.cache_key
 
     def edit(self, images: Sequence[Image], instructions: Sequence[str], seeds: Sequence[int]) -> GeneratedImages:
         """Edits each image by its instruction, on its clean pixels; the size is the service's.
@@ -70,12 +74,7 @@ class LitellmEditor:
                 f"{len(images)} images need as many instructions and seeds, not {len(instructions)} and {len(seeds)}"
             )
         orders = [
-            Order(_recordable(instruction), seed, image.clean or image)
+            Order(recordable(instruction), seed, image.clean or image)
             for image, instruction, seed in zip(images, instructions, seeds, strict=True)
         ]
         return self._studio.draw(orders)
-
-
-def _recordable(text: str) -> str:
-    """Returns a text without lone surrogates, which neither a record nor a request can hold."""
-    return text.encode("utf-8", "replace").decode("utf-8")

@@ -1,4 +1,4 @@
-"""Has pictures drawn by a service, each one once."""
+"""Has pictures drawn by a service, several at a time."""
 
 from __future__ import annotations
 
@@ -8,15 +8,24 @@ import io
 import json
 import threading
 from collections.abc import Sequence
-from concurrent.futures import CancelledError, ThreadPoolExecutor
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from PIL import Image as PILImage
 from pydantic import Field, JsonValue
 
-from maia_cache import PICTURE, Picture, shared
-from maia_core.plugin import BackboneError, GeneratedImages, Image, RunContext, ToolError, Usage, UsageError, content_id
+from maia_core.plugin import (
+    BackboneError,
+    GeneratedImages,
+    Image,
+    RunContext,
+    ToolError,
+    Usage,
+    UsageError,
+    content_id,
+    with_results,
+)
 from maia_litellm.api import Api
 from maia_litellm.decoding import opened
 from maia_litellm.options import ServiceConfig
@@ -79,10 +88,12 @@ class Order:
 
 
 class Studio:
-    """Draws by a service, each picture once. What it has drawn it keeps, so that the same order gives the same pixels.
+    """Draws by a service. A service draws other pixels for the same prompt every time: maia-cache returns the first ones.
 
     Attributes:
         fingerprint: Changes with the model, its address and how it is asked.
+        cache_name: The role and the model.
+        cache_step: Pictures per call: as many as are asked for at the same time, so that a killed run loses no others.
     """
 
     def __init__(
@@ -114,63 +125,74 @@ class Studio:
         self._seconds, self._parallel = config.seconds, config.parallel
         self._arguments = _arguments(self._endpoint, size, config.quality, params)
         self._identity = json.dumps([VERSION, part, self._endpoint.name, self._endpoint.base, self._arguments])
-        self._cache = shared(context)
-        self._shelf = f"litellm-{part}-{self._endpoint.name}"
+        self.cache_name = f"litellm-{part}-{self._endpoint.name}"
+        self.cache_step = config.parallel
         self.fingerprint = content_id(self._identity.encode())
 
     def draw(self, orders: Sequence[Order]) -> GeneratedImages:
-        """Draws what was not drawn before, several pictures at a time.
+        """Draws pictures, several at a time, and equal orders once.
 
         Raises:
-            ToolError: the service refuses some of the prompts; the other pictures are kept.
-            RunError: the service fails.
+            ToolError: the service refuses some of the prompts; the error carries the other pictures.
+            RunError: the service fails; likewise.
         """
-        names = [self._name(order) for order in orders]
-        wanted = dict(zip(names, orders, strict=True))
-        drawn: dict[str, Picture] = {}
+        keys = [self._order_key(order) for order in orders]
+        wanted = dict(zip(keys, orders, strict=True))
+        drawn: dict[str, tuple[Image, str]] = {}
         refused: list[str] = []
         failed = threading.Event()
 
-        def work(name: str, order: Order) -> Picture:
+        def work(order: Order) -> tuple[Image, str]:
             if failed.is_set():
-                raise CancelledError  # What failed comes before in the order, so that this is never seen.
+                raise CancelledError  # The failure comes before in the order, so that nobody sees this one.
             try:
-                return self._one(name, order)
+                return self._one(order)
             except ToolError:
                 raise
             except BaseException:
                 failed.set()
                 raise
 
-        with ThreadPoolExecutor(min(self._parallel, max(1, len(wanted)))) as pool:
-            futures = {name: pool.submit(work, name, order) for name, order in wanted.items()}
-            try:
-                for name, future in futures.items():
-                    try:
-                        drawn[name] = future.result()
-                    except ToolError as error:
-                        refused.append(str(error))
-            except BaseException:
-                failed.set()
-                raise
+        def results() -> dict[int, tuple[Image, str]]:
+            return {position: drawn[key] for position, key in enumerate(keys) if key in drawn}
+
+        futures: dict[str, Future[tuple[Image, str]]] = {}
+        try:
+            with ThreadPoolExecutor(min(self._parallel, max(1, len(wanted)))) as pool:
+                futures |= {key: pool.submit(work, order) for key, order in wanted.items()}
+                try:
+                    for key, future in futures.items():
+                        try:
+                            drawn[key] = future.result()
+                        except ToolError as error:
+                            refused.append(str(error))
+                except BaseException:
+                    failed.set()
+                    raise
+        except BaseException as error:  # Its requests under way have been waited for: they are paid.
+            drawn |= {key: future.result() for key, future in futures.items() if future.exception() is None}
+            with_results(error, results())
+            raise
         if refused:
-            kept = f". The other {len(drawn)} pictures are kept: asking for them again costs nothing" if drawn else ""
-            raise ToolError("; ".join(refused) + kept)
-        pictures = [(order, drawn[name]) for name, order in zip(names, orders, strict=True)]
-        images = [picture.image.retitled(order.title) for order, picture in pictures]
-        return GeneratedImages(images, [picture.warning for _, picture in pictures])
+            raise with_results(ToolError("; ".join(refused)), results())
+        return GeneratedImages(
+            [drawn[key][0].retitled(order.title) for key, order in zip(keys, orders, strict=True)],
+            [drawn[key][1] for key in keys],
+        )
 
-    def _name(self, order: Order) -> str:
-        edited = order.image.id if order.image else ""
-        return content_id(self._identity.encode(), order.text.encode(), str(order.seed).encode(), edited.encode())
+    def cache_key(self, kind: str, *parts: str) -> str:
+        """Returns the key of a picture, which is the same since the first version: pictures were paid for."""
+        *edited, text, seed = parts
+        return content_id(self._identity.encode(), recordable(text).encode(), seed.encode(), "".join(edited).encode())
 
-    def _one(self, name: str, order: Order) -> Picture:
-        if (found := self._cache.find(self._shelf, name, PICTURE)) is not None:
-            return found
+    def _order_key(self, order: Order) -> str:
+        edited = [order.image.id] if order.image else []
+        return self.cache_key(self._part, *edited, order.text, str(order.seed))
+
+    def _one(self, order: Order) -> tuple[Image, str]:
         self._check(order.text)
         limits = self._context.config.limits
-        drawn = retrying(lambda: self._ask(order), retries=limits.retries, seconds=limits.retry_seconds)
-        return self._cache.keep(self._shelf, name, drawn, PICTURE)
+        return retrying(lambda: self._ask(order), retries=limits.retries, seconds=limits.retry_seconds)
 
     def _check(self, text: str) -> None:
         longest = LONGEST_PROMPT.get(self._endpoint.model, LONGEST_OTHER_PROMPT)
@@ -179,7 +201,7 @@ class Studio:
         if len(text) > longest:
             raise ToolError(f"a prompt has {len(text)} characters; {self._endpoint.name} takes {longest}")
 
-    def _ask(self, order: Order) -> Picture:
+    def _ask(self, order: Order) -> tuple[Image, str]:
         from maia_litellm.failures import Refused
 
         arguments = dict(self._arguments)
@@ -224,7 +246,7 @@ class Studio:
             return Usage(input_tokens=read, output_tokens=written, unpriced_tokens=max(1, read + written))
         return Usage(input_tokens=read, output_tokens=written, cost=float(cost))
 
-    def _finished(self, order: Order, picture: PILImage.Image, revised: str) -> Picture:
+    def _finished(self, order: Order, picture: PILImage.Image, revised: str) -> tuple[Image, str]:
         origin: dict[str, JsonValue] = {"model": self._endpoint.name, "seed": order.seed}
         if order.image is None:
             origin["prompt"] = order.text
@@ -233,7 +255,7 @@ class Studio:
         if revised:
             origin["revised_prompt"] = revised
         warning = f"the service drew: {_short(revised)}" if revised else ""
-        return Picture(Image.from_pil(picture, order.title, **origin), warning)
+        return Image.from_pil(picture, order.title, **origin), warning
 
 
 def _route(part: str, endpoint: Endpoint) -> tuple[str, Literal["openai", "http"]]:
@@ -254,6 +276,11 @@ def _arguments(endpoint: Endpoint, size: str, quality: str, params: dict[str, An
         # Past LiteLLM, which knows the parameter for DALL-E alone.
         arguments["extra_body"] = {**arguments.get("extra_body", {}), "response_format": form}
     return arguments
+
+
+def recordable(text: str) -> str:
+    """Returns a text without lone surrogates, which neither a record nor a request can hold."""
+    return text.encode("utf-8", "replace").decode("utf-8")
 
 
 def _png(image: Image) -> bytes:

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 from pydantic import Field
 
-from maia_cache import CachedDescriber, shared
 from maia_core.plugin import (
     BackboneBusy,
     BackboneError,
@@ -25,12 +24,15 @@ from maia_llama_cpp.options import ModelOptions
 from maia_vlm import ChatDescriber
 
 
-class LlamaCppDescriber(CachedDescriber):
+class LlamaCppDescriber(ChatDescriber):
     """Describes images with a model in a GGUF file and its projector, each image in a fresh conversation.
 
     Without a file of its own it uses the one of the run's backbone, where that is `llama-cpp`, too: the weights are
-    loaded once. The likeliest words are taken, so that an image is described alike every time: once over all runs.
+    loaded once. It always takes the likeliest words, so that the same image is described alike.
     """
+
+    cache_name = "llama-cpp-describer"
+    cache_step = 16
 
     class Config(ModelOptions):
         """Options of the describer; with the same file as a backbone `llama-cpp`, what is not set is as there."""
@@ -50,10 +52,9 @@ class LlamaCppDescriber(CachedDescriber):
             raise UsageError(f"describer 'llama-cpp' needs a model that sees: set {where}.projector to its projector")
         self._model = LocalModel(options, context, where)
         self._limits = CallLimits(max_output_tokens=config.answer_tokens, seconds=context.config.limits.call_seconds)
-        asking = ChatDescriber(
+        super().__init__(
             self._answers, f"{self._model.fingerprint} {self._limits.max_output_tokens}", self._model.most_pictures
         )
-        super().__init__(asking, shared(context), "llama-cpp-describer", step=16)
 
     def close(self) -> None:
         """Gives the weights back; they are freed if nobody else uses them. The describer cannot be used afterwards."""

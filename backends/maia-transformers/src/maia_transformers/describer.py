@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from maia_cache import CachedDescriber, shared
 from maia_core.plugin import Message, Reply, RunContext, UsageError
 from maia_transformers.options import ModelOptions, require
 from maia_vlm import ChatDescriber
@@ -16,10 +15,10 @@ if TYPE_CHECKING:
     from maia_transformers.chat import Chat
 
 
-class TransformersDescriber(CachedDescriber):
+class TransformersDescriber(ChatDescriber):
     """Asks a vision-language model what images show: each image in a fresh conversation, many of these in a batch.
 
-    It always takes the likeliest token, so that the same image is described alike; it is described once over all runs.
+    It always takes the likeliest token, so that the same image is described alike.
     """
 
     class Config(ModelOptions):
@@ -45,12 +44,13 @@ class TransformersDescriber(CachedDescriber):
         if not self._chat.images:
             self._chat.close()
             raise UsageError(f"{config.model} sees no images; choose a vision-language model as the describer")
-        asking = ChatDescriber(
+        self.cache_name = f"transformers-describer-{config.model}"
+        self.cache_step = 4 * config.batch
+        super().__init__(
             Batches(self._chat, config.batch, config.tokens, context.warn),
             f"{self._chat.fingerprint} {config.tokens}",
             config.max_pictures,
         )
-        super().__init__(asking, shared(context), f"transformers-describer-{config.model}", step=4 * config.batch)
 
     def close(self) -> None:
         """Frees the weights, unless a backbone still uses them."""

@@ -37,10 +37,10 @@ class ChatDescriber:
 
     Attributes:
         fingerprint: Changes with the model that is asked and with the questions.
-        passing: The text that no cache should keep.
+        refusal: The text that stands for a refusal; maia-cache does not keep it.
     """
 
-    passing = NOTHING
+    refusal = NOTHING
 
     def __init__(self, ask: Ask, model: str, max_images: int | None = None) -> None:
         """Makes a describer.

@@ -2,7 +2,7 @@
 
 from maia_cache.engines import CachedDescriber, CachedEditor, CachedGenerator
 from maia_cache.forms import PICTURE, TEXT, Picture
-from maia_cache.store import DEFAULT_BYTES, ContentCache, PartlyRefused, shared
+from maia_cache.store import DEFAULT_BYTES, ContentCache, shared
 
 __all__ = [
     "DEFAULT_BYTES",
@@ -12,7 +12,6 @@ __all__ = [
     "CachedEditor",
     "CachedGenerator",
     "ContentCache",
-    "PartlyRefused",
     "Picture",
     "shared",
 ]

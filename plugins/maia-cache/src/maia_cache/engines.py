@@ -1,79 +1,91 @@
-"""Engines that remember: a generator, an editor or a describer with a cache before it."""
+"""A cache before every generator, editor and describer of a run."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from maia_cache.forms import PICTURE, TEXT, Picture
-from maia_cache.store import ContentCache
-from maia_core.plugin import Describer, GeneratedImages, Image, ImageEditor, ImageGenerator, UsageError, content_id
+from maia_cache.store import ContentCache, shared
+from maia_core.plugin import (
+    Describer,
+    GeneratedImages,
+    Image,
+    ImageEditor,
+    ImageGenerator,
+    RunContext,
+    UsageError,
+    content_id,
+    hookimpl,
+)
 
 
-class CachedGenerator:
-    """A generator of which the same prompt and seed is asked once, over all runs and processes.
+class _Cached:
+    """An engine with a cache before it: its other attributes are the engine's own.
 
     Attributes:
-        name: What the generator is called in the cache.
-        fingerprint: The generator's.
+        fingerprint: The engine's.
     """
 
-    def __init__(
-        self, generator: ImageGenerator, cache: ContentCache, name: str = "generator", step: int | None = None
-    ) -> None:
-        """Puts a cache before a generator.
+    def __init__(self, engine: Any, cache: ContentCache, name: str) -> None:
+        """Puts a cache before an engine.
 
         Args:
-            generator: Asked for what the cache does not have.
+            engine: Asked for everything that the cache does not have. It may have the attributes `cache_name`,
+                `cache_step` and `cache_key` of `maia_core.protocols`.
             cache: The cache.
-            name: What the generator is called in the cache.
-            step: How many images it is asked for in one call; all that are missing where it is None.
+            name: Names the engine in `maia cache`, unless it has a `cache_name`.
         """
-        self.name, self.fingerprint = name, generator.fingerprint
-        self._generator, self._cache, self._step = generator, cache, step
+        self.fingerprint: str = engine.fingerprint
+        self._engine = engine
+        self._cache = cache
+        self._name: str = getattr(engine, "cache_name", name)
+        self._step: int | None = getattr(engine, "cache_step", None)
+
+    def __getattr__(self, attribute: str) -> Any:
+        if attribute == "_engine":  # Not set yet, as in a copy.
+            raise AttributeError(attribute)
+        return getattr(self._engine, attribute)
+
+    def _key(self, *parts: str) -> str:
+        if hasattr(self._engine, "cache_key"):
+            return str(self._engine.cache_key(*parts))
+        return content_id(*(part.encode("utf-8", "surrogatepass") for part in (self.fingerprint, *parts)))
+
+
+class CachedGenerator(_Cached):
+    """A generator that makes the image of a prompt and seed once, over all runs and processes."""
+
+    _engine: ImageGenerator
 
     def generate(self, prompts: Sequence[str], seeds: Sequence[int]) -> GeneratedImages:
-        """Makes one image a prompt, titled with it.
+        """Makes one image per prompt, titled with it.
 
         Raises:
-            UsageError: there are not as many seeds as prompts.
-            MaiaError: the generator fails; what was made before is kept.
+            UsageError: the numbers of prompts and seeds differ.
+            MaiaError: the generator failed; the images that it made before are cached.
         """
         if len(prompts) != len(seeds):
             raise UsageError(f"{len(prompts)} prompts need as many seeds, not {len(seeds)}")
 
-        def make(places: list[int]) -> list[Picture]:
-            return _pictures(self._generator.generate([prompts[n] for n in places], [seeds[n] for n in places]))
+        def make(positions: list[int]) -> list[Picture]:
+            return _pictures(self._engine.generate([prompts[n] for n in positions], [seeds[n] for n in positions]))
 
-        keys = [_key(self, "generate", prompt, str(seed)) for prompt, seed in zip(prompts, seeds, strict=True)]
-        return _titled(self._cache.recall(self.name, keys, PICTURE, make, self._step), prompts)
+        keys = [self._key("generate", prompt, str(seed)) for prompt, seed in zip(prompts, seeds, strict=True)]
+        return _titled(self._cache.recall(self._name, keys, PICTURE, make, self._step), prompts)
 
 
-class CachedEditor:
-    """An editor of which the same edit of the same pixels with the same seed is asked once.
+class CachedEditor(_Cached):
+    """An editor that makes the same edit of the same pixels with the same seed once."""
 
-    Attributes:
-        name: What the editor is called in the cache.
-        fingerprint: The editor's.
-    """
-
-    def __init__(self, editor: ImageEditor, cache: ContentCache, name: str = "editor", step: int | None = None) -> None:
-        """Puts a cache before an editor.
-
-        Args:
-            editor: Asked for what the cache does not have.
-            cache: The cache.
-            name: What the editor is called in the cache.
-            step: How many images it is asked for in one call; all that are missing where it is None.
-        """
-        self.name, self.fingerprint = name, editor.fingerprint
-        self._editor, self._cache, self._step = editor, cache, step
+    _engine: ImageEditor
 
     def edit(self, images: Sequence[Image], instructions: Sequence[str], seeds: Sequence[int]) -> GeneratedImages:
         """Returns one edited image each, titled with the original's title and the instruction.
 
         Raises:
-            UsageError: images, instructions and seeds are not equally many.
-            MaiaError: the editor fails; what was made before is kept.
+            UsageError: the numbers of images, instructions and seeds differ.
+            MaiaError: the editor failed; the images that it made before are cached.
         """
         if not len(images) == len(instructions) == len(seeds):
             raise UsageError(
@@ -81,68 +93,56 @@ class CachedEditor:
             )
         clean = [image.clean or image for image in images]
 
-        def make(places: list[int]) -> list[Picture]:
-            texts, chosen = [instructions[n] for n in places], [seeds[n] for n in places]
-            return _pictures(self._editor.edit([clean[n] for n in places], texts, chosen))
+        def make(positions: list[int]) -> list[Picture]:
+            texts, chosen = [instructions[n] for n in positions], [seeds[n] for n in positions]
+            return _pictures(self._engine.edit([clean[n] for n in positions], texts, chosen))
 
-        keys = [
-            _key(self, "edit", image.id, text, str(seed))
-            for image, text, seed in zip(clean, instructions, seeds, strict=True)
-        ]
-        titles = [
-            f"{image.title}, {text}" if image.title else text for image, text in zip(clean, instructions, strict=True)
-        ]
-        return _titled(self._cache.recall(self.name, keys, PICTURE, make, self._step), titles)
+        edits = list(zip(clean, instructions, seeds, strict=True))
+        keys = [self._key("edit", image.id, text, str(seed)) for image, text, seed in edits]
+        titles = [f"{image.title}, {text}" if image.title else text for image, text, _ in edits]
+        return _titled(self._cache.recall(self._name, keys, PICTURE, make, self._step), titles)
 
 
-class CachedDescriber:
-    """A describer that is asked about the same image, or the same images together, once.
+class CachedDescriber(_Cached):
+    """A describer that describes the same image, or the same images together, once.
 
-    Attributes:
-        name: What the describer is called in the cache.
-        fingerprint: The describer's.
+    A text that equals the describer's optional attribute `refusal` is not cached.
     """
 
-    def __init__(
-        self, describer: Describer, cache: ContentCache, name: str = "describer", step: int | None = None
-    ) -> None:
-        """Puts a cache before a describer.
-
-        Args:
-            describer: Asked for what the cache does not have; a text that is its attribute `passing` (what stands for
-                a refusal) is not kept.
-            cache: The cache.
-            name: What the describer is called in the cache.
-            step: How many images it is asked about in one call; all that are missing where it is None.
-        """
-        self.name, self.fingerprint = name, describer.fingerprint
-        self._describer, self._cache, self._step = describer, cache, step
-        self._passing = getattr(describer, "passing", None)
+    _engine: Describer
 
     def describe(self, images: Sequence[Image]) -> list[str]:
-        """Describes what the unmasked region of each image shows; titles are not passed on."""
+        """Describes what the unmasked region of each image shows; the describer gets no titles."""
 
-        def make(places: list[int]) -> list[str]:
-            return self._describer.describe([images[n].anonymous() for n in places])
+        def make(positions: list[int]) -> list[str]:
+            return self._engine.describe([images[n].anonymous() for n in positions])
 
-        keys = [_key(self, "describe", image.id) for image in images]
-        return self._cache.recall(self.name, keys, TEXT, make, self._step, self._lasts)
+        keys = [self._key("describe", image.id) for image in images]
+        return self._cache.recall(self._name, keys, TEXT, make, self._step, self._cacheable)
 
     def summarize(self, images: Sequence[Image]) -> str:
-        """Says what the unmasked regions of all images have in common; titles are not passed on."""
+        """Says what the unmasked regions of all images have in common; the describer gets no titles."""
 
-        def make(places: list[int]) -> list[str]:
-            return [self._describer.summarize([image.anonymous() for image in images])]
+        def make(_: list[int]) -> list[str]:
+            return [self._engine.summarize([image.anonymous() for image in images])]
 
-        key = _key(self, "summarize", *(image.id for image in images))
-        return self._cache.recall(self.name, [key], TEXT, make, lasts=self._lasts)[0]
+        key = self._key("summarize", *(image.id for image in images))
+        return self._cache.recall(self._name, [key], TEXT, make, cacheable=self._cacheable)[0]
 
-    def _lasts(self, text: str) -> bool:
-        return text != self._passing
+    def _cacheable(self, text: str) -> bool:
+        return text != getattr(self._engine, "refusal", None)
 
 
-def _key(engine: CachedGenerator | CachedEditor | CachedDescriber, *parts: str) -> str:
-    return content_id(*(part.encode("utf-8", "surrogatepass") for part in (engine.fingerprint, *parts)))
+WRAPPERS = {"generator": CachedGenerator, "editor": CachedEditor, "describer": CachedDescriber}
+"""The kinds of engines that are cached."""
+
+
+@hookimpl
+def part_built(kind: str, name: str, part: Any, context: RunContext) -> object | None:
+    """Puts a cache before an engine, unless it says `cached = False`."""
+    if kind not in WRAPPERS or not getattr(part, "cached", True):
+        return None
+    return WRAPPERS[kind](part, shared(context), f"{kind}-{name}")
 
 
 def _pictures(made: GeneratedImages) -> list[Picture]:

@@ -63,10 +63,10 @@ class PictureForm:
 
     def encode(self, key: str, value: Picture) -> bytes:
         """See `Form`."""
-        image = value.image
+        image, warning = value
         if image.width * image.height > MOST_PIXELS:
             raise ValueError(f"{image.width} x {image.height} pixels")
-        note = {"key": key, "id": image.id, "warning": value.warning, "provenance": image.provenance}
+        note = {"key": key, "id": image.id, "warning": warning, "provenance": image.provenance}
         texts = PngImagePlugin.PngInfo()
         texts.add_itxt(NOTE, json.dumps(note))
         file = io.BytesIO()

@@ -8,14 +8,14 @@ import re
 import secrets
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from maia_cache.claims import Claims
 from maia_cache.forms import FORMS, MOST_BYTES, Form
-from maia_core.plugin import ToolError, UsageError, write_atomically
+from maia_core.plugin import ToolError, UsageError, results_of, write_atomically
 
 if TYPE_CHECKING:
     from maia_core.plugin import RunContext
@@ -39,18 +39,6 @@ LIMIT_FILE = "limit"
 
 _claims = Claims()
 """What is being made in this process, in whatever folder and for whatever run."""
-
-
-class PartlyRefused(ToolError):
-    """Some of what was asked for in one call is refused; the rest was made.
-
-    Attributes:
-        made: What was made, by its position in the call.
-    """
-
-    def __init__(self, message: str, made: Mapping[int, Any]) -> None:
-        super().__init__(message)
-        self.made = made
 
 
 @dataclass(frozen=True)
@@ -161,7 +149,7 @@ class ContentCache:
         form: Form[T],
         make: Callable[[list[int]], Sequence[T]],
         step: int | None = None,
-        lasts: Callable[[T], bool] = lambda value: True,
+        cacheable: Callable[[T], bool] = lambda value: True,
     ) -> list[T]:
         """Returns the values of keys, of which only the missing ones are made; what another thread makes is waited for.
 
@@ -171,11 +159,11 @@ class ContentCache:
             form: How they are written.
             make: Gets positions in `keys` and returns the values for them, in that order.
             step: How many are made in one call; all where it is None. What was made before a failure is kept.
-            lasts: Whether a value is to be kept at all; another is made again when it is asked for again.
+            cacheable: Returns whether to keep a value at all.
 
         Raises:
-            ToolError: `make` raised one (or `PartlyRefused`) for some of the values; the others are made, and kept.
-            Exception: what else `make` raises.
+            ToolError: `make` raised one for some of the values; the others are made, and kept.
+            Exception: `make` failed; the results that it added to the error (`with_results`) are kept.
         """
         first = {key: place for place, key in reversed(list(enumerate(keys)))}
         found: dict[str, T] = {}
@@ -192,17 +180,20 @@ class ContentCache:
             with _claims.taken({key: str(self._path(engine, key, form)) for key in waiting}) as (mine, others):
                 wanted = missing(mine)
                 for chunk in _chunks(wanted, step):
+                    failure: BaseException | None = None
                     try:
-                        made = list(zip(chunk, make([first[key] for key in chunk]), strict=True))
-                    except PartlyRefused as error:
-                        refused.append(error)
-                        made = [(chunk[place], value) for place, value in error.made.items()]
-                    except ToolError as error:
-                        refused.append(error)
-                        continue
+                        results = dict(zip(chunk, make([first[key] for key in chunk]), strict=True))
+                    except BaseException as error:
+                        failure = error
+                        results = {chunk[position]: value for position, value in results_of(error).items()}
                     found |= {
-                        key: self.keep(engine, key, value, form) if lasts(value) else value for key, value in made
+                        key: self.keep(engine, key, value, form) if cacheable(value) else value
+                        for key, value in results.items()
                     }
+                    if isinstance(failure, ToolError):
+                        refused.append(failure)
+                    elif failure is not None:
+                        raise failure
             others.wait()
             waiting = missing(others.keys)
         if refused:

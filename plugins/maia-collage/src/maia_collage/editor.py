@@ -31,6 +31,8 @@ class CannotEdit(Exception):
 class CollageEditor:
     """Edits collages as instructed. What it cannot do is said in the image's warning, and the image stays as it is."""
 
+    cache_name = "collage-edits"
+
     class Config(PluginConfig):
         """Options of the editor `collage`."""
 

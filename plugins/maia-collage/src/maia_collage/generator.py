@@ -19,6 +19,8 @@ GRAMMAR = 1
 class CollageGenerator:
     """Draws prompts as collages of cut-outs before a background. What it cannot draw is said in the image's warning."""
 
+    cache_name = "collage"
+
     class Config(PluginConfig):
         """Options of the generator `collage`."""
 

@@ -7,16 +7,15 @@ from collections.abc import Sequence
 from PIL import Image as PILImage
 from pydantic import Field
 
-from maia_cache import CachedEditor, Picture, shared
 from maia_core.plugin import GeneratedImages, Image, RunContext
 from maia_diffusers.engine import Engine, recordable
 from maia_diffusers.options import PipelineOptions
 
 
-class DiffusersEditor(CachedEditor):
-    """Changes images as instructed; the same edit of the same pixels with the same seed is made once over all runs.
+class DiffusersEditor(Engine):
+    """Changes images as instructed.
 
-    The model is found when this is made, and loaded when the first image is edited that the cache does not have.
+    It finds the model when it is built, and loads the model when it edits the first image.
     """
 
     class Config(PipelineOptions):
@@ -36,14 +35,6 @@ class DiffusersEditor(CachedEditor):
             UsageError: there is no such model or device, or the model does not edit as instructed.
             RunError: the hub cannot be reached.
         """
-        retoucher = Retoucher(config, context)
-        super().__init__(retoucher, shared(context), retoucher.name, retoucher.step)
-
-
-class Retoucher(Engine):
-    """The editor without its cache."""
-
-    def __init__(self, config: DiffusersEditor.Config, context: RunContext) -> None:
         super().__init__(config, context, "editor", size=config.size, image_guidance=config.image_guidance)
         self._size, self._model = config.size, config.model
 
@@ -57,12 +48,12 @@ class Retoucher(Engine):
             for image, text, seed in zip(images, instructions, seeds, strict=True)
         ]
 
-        def picture(place: int, drawn: Drawn) -> Picture:
+        def picture(place: int, drawn: Drawn) -> Image:
             original, job = images[place], jobs[place]
             edited = PILImage.fromarray(drawn.pixels)
             if edited.size != (original.width, original.height):
                 edited = edited.resize((original.width, original.height), PILImage.Resampling.LANCZOS)
             origin = {"instruction": job.text, "edited_from": (original.clean or original).id}
-            return Picture(Image.from_pil(edited, job.text, **origin, seed=job.seed, model=self._model), drawn.warning)
+            return Image.from_pil(edited, job.text, **origin, seed=job.seed, model=self._model)
 
         return self.draw(jobs, picture)

@@ -8,8 +8,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from maia_cache import PartlyRefused, Picture
-from maia_core.plugin import GeneratedImages, RunContext, ToolError, UsageError, content_id
+from maia_core.plugin import GeneratedImages, Image, RunContext, ToolError, UsageError, content_id, with_results
 from maia_diffusers.key import Key
 from maia_diffusers.options import PipelineOptions, require
 from maia_diffusers.roles import Role, mismatch, roles_by_name
@@ -44,8 +43,8 @@ class Engine:
     """A model in the role of a generator or an editor.
 
     Attributes:
-        name: What it is called in the cache: the role and the model.
-        step: How many images it is asked for at once.
+        cache_name: The role and the model.
+        cache_step: Images per call.
         fingerprint: Changes with the model's files, with every option that decides about pixels, and with the library.
     """
 
@@ -88,8 +87,8 @@ class Engine:
             options.tiling,
             options.safety,
         )
-        self.name = f"diffusers-{role}-{Path(options.model).expanduser().name or options.model}"
-        self.step = 1 if options.exact else options.batch
+        self.cache_name = f"diffusers-{role}-{Path(options.model).expanduser().name or options.model}"
+        self.cache_step = 1 if options.exact else options.batch
         self.fingerprint = self._fingerprint()
 
     def _fingerprint(self) -> str:
@@ -104,16 +103,16 @@ class Engine:
         parts += [key.tiling, options.exact, options.redraws, self._own, version("diffusers")]
         return content_id(json.dumps(parts).encode())
 
-    def draw(self, jobs: Sequence[Job], picture: Callable[[int, Drawn], Picture]) -> GeneratedImages:
+    def draw(self, jobs: Sequence[Job], picture: Callable[[int, Drawn], Image]) -> GeneratedImages:
         """Draws some images.
 
         Args:
             jobs: What is wanted.
-            picture: Makes the image of what came of the n-th job.
+            picture: Makes the image of the n-th job from its pixels.
 
         Raises:
-            ToolError: a text is empty.
-            PartlyRefused: the safety checker blanked every image of some of the texts.
+            ToolError: a text is empty, or the safety checker blanked every image of some of the texts; the error carries
+                the images of the others.
             UsageError: the model cannot be loaded, or does not take an option.
             RunError: memory does not suffice, or the pipeline failed.
         """
@@ -123,13 +122,17 @@ class Engine:
             what = {"generator": "a prompt is empty; say what the image should show"}
             raise ToolError(what.get(self._role, "an instruction is empty; say what should be changed"))
         drawer = Drawer(self._options, self._key, self._role, self._arguments(), self._context.warn)
-        made = {place: picture(place, drawn) for place, drawn in enumerate(drawer.draw(jobs)) if drawn is not None}
+        made = {
+            place: (picture(place, drawn), drawn.warning)
+            for place, drawn in enumerate(drawer.draw(jobs))
+            if drawn is not None
+        }
         if refused := [_short(job.text) for place, job in enumerate(jobs) if place not in made]:
             texts = " and ".join(f"'{text}'" for text in dict.fromkeys(refused))
             tries = 1 + self._options.redraws
-            raise PartlyRefused(f"the safety checker blanked all {tries} images of {texts}: use other words", made)
-        pictures = [made[place] for place in range(len(jobs))]
-        return GeneratedImages([one.image for one in pictures], [one.warning for one in pictures])
+            message = f"the safety checker blanked all {tries} images of {texts}: use other words"
+            raise with_results(ToolError(message), made)
+        return GeneratedImages([image for image, _ in made.values()], [warning for _, warning in made.values()])
 
     def _arguments(self) -> dict[str, Any]:
         """Returns what the pipeline's call takes beside texts, images, sizes and seeds."""

@@ -6,7 +6,6 @@ import threading
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from maia_cache import CachedDescriber, shared
 from maia_core.plugin import Image, LabelledDataset, Model, PluginConfig, PluginRef, RunContext, content_id
 
 if TYPE_CHECKING:
@@ -26,6 +25,8 @@ class Nearest:
         model: What looks at the images.
         layer: The model's layer; empty until `memory` has chosen one.
     """
+
+    cache_name = "nearest"
 
     class Config(PluginConfig):
         """Options of the describer."""
@@ -80,12 +81,3 @@ class Nearest:
                     self._context.warn,
                 )
             return self._learned
-
-
-class CachedNearest(CachedDescriber):
-    """The describer as a run uses it: the same image is described once over all runs."""
-
-    Config = Nearest.Config
-
-    def __init__(self, config: Nearest.Config, context: RunContext) -> None:
-        super().__init__(Nearest(config, context), shared(context), "nearest")
