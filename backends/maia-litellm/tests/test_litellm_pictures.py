@@ -15,6 +15,8 @@ import pytest
 from PIL import Image as PILImage
 from servers import Bystander, Drawing, Failure, GeminiServer, OpenAIServer, ProviderServer, Received, Trouble
 
+from maia_cache.engines import CachedEditor, CachedGenerator
+from maia_cache.store import shared
 from maia_core.config import Limits, PluginConfig, RunConfig
 from maia_core.context import Context
 from maia_core.errors import BackboneError, RunError, ToolError, UsageError
@@ -50,7 +52,8 @@ def generate(connect: Connect, context: Context) -> Connect:
 
     def make(server: ProviderServer, model: str = COMPATIBLE, **options: Any) -> Any:
         options = {"size": "64x64", "context": context} | options
-        return connect(server, model, factory=LitellmGenerator, **options)
+        generator = connect(server, model, factory=LitellmGenerator, **options)
+        return CachedGenerator(generator, shared(options["context"]))
 
     return make
 
@@ -61,7 +64,8 @@ def edit(connect: Connect, context: Context) -> Connect:
 
     def make(server: ProviderServer, model: str = COMPATIBLE, **options: Any) -> Any:
         options = {"size": "64x64", "context": context} | options
-        return connect(server, model, factory=LitellmEditor, **options)
+        editor = connect(server, model, factory=LitellmEditor, **options)
+        return CachedEditor(editor, shared(options["context"]))
 
     return make
 
@@ -234,7 +238,7 @@ def test_full_disk_costs_no_picture(connect: Connect, tmp_path: Path) -> None:
     context.warn_to(warnings.append)
     with serving() as server:
         generator = connect(server, COMPATIBLE, factory=LitellmGenerator, size="64x64", context=context)
-        assert len(generator.generate(["a dog"], [1]).images) == 1
+        assert len(CachedGenerator(generator, shared(context)).generate(["a dog"], [1]).images) == 1
     assert "nothing can be kept" in warnings[0]
 
 
@@ -279,7 +283,7 @@ def test_refused_prompt_is_named_and_the_others_are_kept(generate: Connect) -> N
     assert "'a large weapon'" in text
     assert "'a dog'" not in text
     assert "safety system" in text
-    assert "The other 2 pictures are kept" in text
+    assert "the other 2 are kept" in text
     assert "\n" not in text
 
 

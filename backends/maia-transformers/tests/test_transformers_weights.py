@@ -89,7 +89,7 @@ def count_batches(describer, monkeypatch, memory=10**9):
 
 
 def test_a_batch_is_halved_until_memory_suffices(describer, monkeypatch, warned):
-    expected = describer(batch=1)._describer.describe(images())
+    expected = describer(batch=1).describe(images())
     made = describer(batch=8)
     sizes = count_batches(made, monkeypatch, memory=2)
     assert made.describe(images()) == expected

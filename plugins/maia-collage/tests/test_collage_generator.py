@@ -11,9 +11,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from maia_cache.engines import CachedEditor, CachedGenerator
+from maia_cache.store import shared
 from maia_collage import colours
 from maia_collage.backgrounds import drawable
 from maia_collage.compose import compose
+from maia_collage.editor import CollageEditor
 from maia_collage.generator import CollageGenerator
 from maia_collage.pack import Pack
 from maia_collage.scene import Scene, render
@@ -239,11 +242,11 @@ def test_every_concept_of_the_real_pack_is_drawn_as_itself(real_pack: Pack) -> N
 
 
 def test_the_engines_of_a_run_draw_and_edit_a_picture_once(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
-    from maia_collage.engines import Editor, Generator
-
     def make() -> list[str]:
-        drawn = Generator(CollageGenerator.Config(size=96), context).generate(["a tiger on grass"], [1])
-        edited = Editor(Editor.Config(), context).edit(drawn.images, ["replace the tiger with a car"], [1])
+        generator = CollageGenerator(CollageGenerator.Config(size=96), context)
+        editor = CollageEditor(CollageEditor.Config(), context)
+        drawn = CachedGenerator(generator, shared(context)).generate(["a tiger on grass"], [1])
+        edited = CachedEditor(editor, shared(context)).edit(drawn.images, ["replace the tiger with a car"], [1])
         assert edited.warnings == [""], "what came from the cache can be edited"
         return [drawn.images[0].id, edited.images[0].id]
 

@@ -15,6 +15,8 @@ from typing import Any
 
 import pytest
 
+from maia_cache.engines import CachedEditor, CachedGenerator
+from maia_cache.store import shared
 from maia_core.context import Context
 from maia_diffusers.editor import DiffusersEditor
 from maia_diffusers.generator import DiffusersGenerator
@@ -63,22 +65,22 @@ def pool() -> Iterator[Pool[Any]]:
 
 
 @pytest.fixture
-def generate(tiny: Make, context: Context) -> Callable[..., DiffusersGenerator]:
+def generate(tiny: Make, context: Context) -> Callable[..., CachedGenerator]:
     """Makes a generator of a tiny pipeline: `generate("sd", steps=3)`."""
 
-    def make(name: str = "sd", context: Context = context, **options: Any) -> DiffusersGenerator:
+    def make(name: str = "sd", context: Context = context, **options: Any) -> CachedGenerator:
         options = {"model": str(tiny(name)), "device": "cpu", "steps": 2, "size": SIDE} | options
-        return DiffusersGenerator(DiffusersGenerator.Config(**options), context)
+        return CachedGenerator(DiffusersGenerator(DiffusersGenerator.Config(**options), context), shared(context))
 
     return make
 
 
 @pytest.fixture
-def edit(tiny: Make, context: Context) -> Callable[..., DiffusersEditor]:
+def edit(tiny: Make, context: Context) -> Callable[..., CachedEditor]:
     """Makes an editor of a tiny pipeline: `edit("kontext", batch=1)`."""
 
-    def make(name: str = "pix2pix", context: Context = context, **options: Any) -> DiffusersEditor:
+    def make(name: str = "pix2pix", context: Context = context, **options: Any) -> CachedEditor:
         options = {"model": str(tiny(name)), "device": "cpu", "steps": 2} | options
-        return DiffusersEditor(DiffusersEditor.Config(**options), context)
+        return CachedEditor(DiffusersEditor(DiffusersEditor.Config(**options), context), shared(context))
 
     return make

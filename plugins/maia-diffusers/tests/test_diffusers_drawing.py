@@ -217,9 +217,12 @@ ELSEWHERE = """
 import json, sys
 from pathlib import Path
 from maia_core.context import Context
+from maia_cache.engines import part_built
 from maia_diffusers.generator import DiffusersGenerator
 options, prompts, folder = json.loads(sys.argv[1])
-generator = DiffusersGenerator(DiffusersGenerator.Config(**options), Context(parts={}, cache=Path(folder)))
+context = Context(parts={}, cache=Path(folder))
+generator = DiffusersGenerator(DiffusersGenerator.Config(**options), context)
+generator = part_built("generator", "diffusers", generator, context)
 made = generator.generate(prompts, range(len(prompts)))
 print(json.dumps([[image.id for image in made.images], sorted(sys.modules.keys() & {"diffusers", "transformers"})]))
 """

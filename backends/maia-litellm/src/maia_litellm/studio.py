@@ -88,7 +88,7 @@ class Order:
 
 
 class Studio:
-    """Draws by a service. A service draws other pixels for the same prompt every time: maia-cache returns the first ones.
+    """Draws by a service. A service draws other pixels every time: maia-cache returns the first ones.
 
     Attributes:
         fingerprint: Changes with the model, its address and how it is asked.

@@ -27,7 +27,7 @@ class _Cached:
         fingerprint: The engine's.
     """
 
-    def __init__(self, engine: Any, cache: ContentCache, name: str) -> None:
+    def __init__(self, engine: Any, cache: ContentCache, name: str = "engine") -> None:
         """Puts a cache before an engine.
 
         Args:

@@ -54,6 +54,7 @@ class DiffusersEditor(Engine):
             if edited.size != (original.width, original.height):
                 edited = edited.resize((original.width, original.height), PILImage.Resampling.LANCZOS)
             origin = {"instruction": job.text, "edited_from": (original.clean or original).id}
-            return Image.from_pil(edited, job.text, **origin, seed=job.seed, model=self._model)
+            title = f"{original.title}, {job.text}" if original.title else job.text
+            return Image.from_pil(edited, title, **origin, seed=job.seed, model=self._model)
 
         return self.draw(jobs, picture)

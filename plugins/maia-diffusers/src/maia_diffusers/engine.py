@@ -111,8 +111,8 @@ class Engine:
             picture: Makes the image of the n-th job from its pixels.
 
         Raises:
-            ToolError: a text is empty, or the safety checker blanked every image of some of the texts; the error carries
-                the images of the others.
+            ToolError: a text is empty, or the safety checker blanked every image of some of the texts; the error
+                carries the images of the others.
             UsageError: the model cannot be loaded, or does not take an option.
             RunError: memory does not suffice, or the pipeline failed.
         """
