@@ -12,7 +12,6 @@ import click
 
 from maia_core.cli import clean
 from maia_core.cli_options import result_options, run_options
-from maia_core.errors import one_line
 from maia_core.registry import Registry, installed
 
 if TYPE_CHECKING:
@@ -60,20 +59,15 @@ def run_and_print(
     else:
         finished = explain(config, out=out, observers=observers, registry=registry)
     outcome = finished.outcome
-    page = write_report(finished.folder) if "report" not in without else None
     if as_json:
-        click.echo(
-            json.dumps({"event": "record", "folder": str(finished.folder), "report": str(page) if page else None})
-        )
+        click.echo(json.dumps({"event": "record", "folder": str(finished.folder), "lines": finished.lines}))
     else:
         if outcome.explanation is not None:
             click.echo(f"\n{' OR '.join(map(clean, outcome.explanation.labels))}")
             click.echo(clean(outcome.explanation.description))
             if outcome.verdict is not None:
                 click.echo(clean(outcome.verdict.line))
-        click.echo(f"\nrecord: {finished.folder}")
-        if page:
-            click.echo(f"report: {page}")
+        click.echo("\n".join(["", f"record: {finished.folder}", *map(clean, finished.lines)]))
     return 0 if outcome.status == "answered" else 1
 
 
@@ -85,7 +79,7 @@ def without_observers(names: Sequence[str]) -> Registry:
     """
     registry = installed()
     for name in names:
-        if name != "report" and all(plugin.name != name for plugin in registry.of_kind("observer")):
+        if all(plugin.name != name for plugin in registry.of_kind("observer")):
             raise registry.missing(name, "observer")
     return registry.without_observers(names)
 
@@ -99,19 +93,3 @@ def _refuse_beside_resume() -> None:
     if beside:
         options = ", ".join(option.opts[0] for option in context.command.params if option.name in beside)
         raise click.UsageError(f"--resume uses the configuration that the run started with; leave out {options}")
-
-
-def write_report(folder: Path) -> Path | None:
-    """Writes the report where a distribution that makes reports is installed."""
-    plugin = next((plugin for plugin in installed().of_kind("command") if plugin.name == "report"), None)
-    if plugin is None:
-        click.echo("no report: pip install maia-report, then `maia report RUN`", err=True)
-        return None
-    page = folder / "report.html"
-    try:
-        plugin.load().main([str(folder), "--out", str(page), "--quiet"], standalone_mode=False)
-    except Exception as error:
-        # The answer must not be lost over it.
-        click.echo(f"maia: cannot write the report: {clean(one_line(error))}", err=True)
-        return None
-    return page

@@ -156,6 +156,34 @@ def test_an_observer_is_left_out_by_name(maia, tmp_path):
     assert "Acme wishes you luck." not in record
 
 
+def test_maia_cache_caches_their_generator(maia, tmp_path):
+    (tmp_path / "maia.toml").write_text(CONFIG)
+    made, cache = tmp_path / "made", {"MAIA_CACHE": str(tmp_path / "cache"), "ACME_STRIPES": str(tmp_path / "made")}
+    command = ["run", "--generator", "acme-stripes", "--without", "report"]
+    first = maia(*command, "--out", "one", names=GOOD, **cache)
+    assert first.returncode == 0, first.stderr
+    prompts = [line.rpartition(" ")[0] for line in made.read_text().splitlines()]
+    assert {"a white disc", "a black disc"} <= set(prompts)
+    before = made.read_text()
+    assert maia(*command, "--out", "two", names=GOOD, **cache).returncode == 0
+    assert made.read_text() == before, "the second run found every image in the cache"
+    listed = maia("cache", "--json", names=GOOD, **cache).stdout
+    assert [json.loads(line)["engine"] for line in listed.splitlines()][0] == "generator-acme-stripes"
+    assert maia(*command, "--without", "cache", "--out", "three", names=GOOD, **cache).returncode == 0
+    assert made.read_text() == before + before, "without the observer the generator is asked again"
+
+
+def test_their_observer_writes_a_file_at_the_end_of_a_run(maia, tmp_path):
+    (tmp_path / "maia.toml").write_text(CONFIG)
+    done = maia("run", "--out", "out", names=GOOD)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "out" / "acme.txt").read_text() == "answered, 2 turns"
+    lines = done.stdout.splitlines()
+    assert any(line.startswith("acme summary: ") for line in lines)
+    assert any(line.startswith("report: ") for line in lines)
+    assert "brightness" in (tmp_path / "out" / "report.html").read_text(), "the report of maia-report is there too"
+
+
 def test_argument_and_options_reach_the_plugin(maia, tmp_path):
     (tmp_path / "maia.toml").write_text(CONFIG)
     chosen = ["--system", "acme-brightness:left", "-o", "backbone.label=left light"]

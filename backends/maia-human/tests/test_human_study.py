@@ -86,7 +86,7 @@ def test_a_run_of_with_blocks_has_the_record_and_report_of_any_run(begin):
     assert s.outcome.status == done.outcome.status == "answered"
     assert done.outcome.explanation.labels == ("red", "discs")
     assert "red OR discs" in repr(done)
-    assert done.report.read_text().startswith("<!")
+    assert (done.folder / "report.html").read_text().startswith("<!")
     run = RunReader(s.folder)
     assert run.manifest.config["sandbox"]["name"] == "notebook"
     assert run.outcome.answer == {"description": "Red discs.", "labels": ["red", "discs"]}

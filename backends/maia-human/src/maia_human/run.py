@@ -8,7 +8,6 @@ import typing
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from html import escape
-from pathlib import Path
 from typing import Any
 
 from maia_core.plugin import (
@@ -82,19 +81,20 @@ class Finished(Card):
     Attributes:
         folder: The run folder.
         outcome: Status, answer, explanation, turns, seconds.
-        report: The report; None where no distribution that makes reports is installed.
+        lines: Lines of the observers, such as where the report is.
     """
 
-    def __init__(self, folder: Path, outcome: RunOutcome, report: Path | None) -> None:
-        self.folder, self.outcome, self.report = folder, outcome, report
+    def __init__(self, finished: FinishedRun) -> None:
+        self.folder, self.outcome, self.lines = finished.folder, finished.outcome, finished.lines
+        folder, outcome = self.folder, self.outcome
         explanation = outcome.explanation
         label = " OR ".join(explanation.labels) if explanation else outcome.status
         text = explanation.description if explanation else outcome.reason
         made = f"{outcome.turns} turns, {outcome.seconds / 60:.0f} minutes. Record: {folder}."
-        link = f' <a href="{escape(str(report))}" target="_blank">Report</a>' if report else ""
-        html = f"<h3>{escape(clean(label))}</h3><p>{escape(clean(text))}</p><p>{escape(clean(made))}{link}</p>"
-        lines = [clean(label), clean(text), clean(made), *([f"Report: {report}"] if report else [])]
-        super().__init__(html, "\n".join(lines))
+        html = f"<h3>{escape(clean(label))}</h3>" + "".join(
+            f"<p>{escape(clean(line))}</p>" for line in (text, made, *self.lines)
+        )
+        super().__init__(html, "\n".join(map(clean, [label, text, made, *self.lines])))
 
 
 class Study:
@@ -175,7 +175,7 @@ class Study:
         return self._following(Block(sys._getframe(1), self._ended, self._most_printed))
 
     def answer(self, **sections: str | list[str]) -> Finished:
-        """Gives the final answer, ends the run and writes its report.
+        """Gives the final answer and ends the run.
 
         Args:
             **sections: The parts of the task's answer by their tags: `description="...", label=["...", "..."]`.
@@ -196,7 +196,7 @@ class Study:
             if self._finished is None:
                 raise self._why_it_ended()
             self._stop_following()
-            return Finished(self.folder, self._finished.outcome, _report(self.folder))
+            return Finished(self._finished)
 
     def close(self) -> None:
         """Leaves the run, as Ctrl-C does in a terminal; `study(resume=FOLDER)` goes on with it."""
@@ -422,19 +422,3 @@ def _shell() -> Any:
     from IPython import get_ipython
 
     return get_ipython()
-
-
-def _report(folder: Path) -> Path | None:
-    """Writes the report where a distribution that makes reports is installed; the answer is safe without it."""
-    from maia_core.plugin import installed
-
-    plugin = next((plugin for plugin in installed().of_kind("command") if plugin.name == "report"), None)
-    if plugin is None:
-        return None
-    page = folder / "report.html"
-    try:
-        plugin.load().main([str(folder), "--out", str(page), "--quiet"], standalone_mode=False)
-    except Exception as error:
-        print(f"maia: no report was made: {clean(one_line(error))}", file=sys.stderr)
-        return None
-    return page

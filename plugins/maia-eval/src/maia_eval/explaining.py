@@ -24,6 +24,7 @@ from maia_core.plugin import (
     RunConfig,
     Runner,
     Usage,
+    installed,
     one_line,
     printable,
     redacted,
@@ -55,7 +56,8 @@ class Contexts:
     def __init__(
         self, config: RunConfig, runs: Path, registry: Registry | None = None, say: Say = lambda line: None
     ) -> None:
-        self.main = Context(config, registry)
+        # One report per unit and explainer would cost more time than many explainers take.
+        self.main = Context(config, (registry or installed()).without_observers(["report"]))
         self._say = say
         self._noted: set[str] = set()
         self._config = config
