@@ -138,11 +138,11 @@ class HasExemplars(Protocol):
 
 # --- engines, which stand behind tools: swapping one never changes the prompt ---
 #
-# maia-cache puts a cache before every generator, editor and describer, and an engine may have optional attributes that
-# say how: `cached = False` (its results are cheaper to compute than to read from disk), `cache_name` (its name in
-# `maia cache`), `cache_step` (most items per call: results of earlier calls outlive a failure), `cache_key(method,
-# *arguments) -> str` (instead of a hash of the fingerprint and the arguments), and of a describer `refusal` (a text that
-# is not cached). An engine that fails for some items adds the results of the others to its error with `with_results`.
+# maia-cache puts a cache before every generator, editor and describer. An engine may have optional attributes that say
+# how: `cached = False` (its results are cheaper to compute than to read), `cache_name` (its name in `maia cache`),
+# `cache_step` (most items per call: the results of earlier calls outlive a failure), `cache_key(method, *arguments)`
+# (returns a key instead of the hash of fingerprint and arguments), and of a describer `refusal` (a text that is not
+# cached). An engine that fails for some items adds the results of the others to its error: see `with_results`.
 
 
 @runtime_checkable
