@@ -141,7 +141,7 @@ def test_a_plugin_for_the_oldest_supported_api_runs(maia, tmp_path):
     assert done.returncode == 0, done.stderr
     assert ended.read_text() == "answered for acme-first:top"
     [call] = [call for call in RunReader(tmp_path / "out").of_type(HostCall) if call.method == "tools.acme_range"]
-    assert [entry.title for entry in call.logged] == ["the first image"]
+    assert [entry.title for entry in call.effects.logged] == ["the first image"]
     assert maia("plugins", "doctor", names=(*GOOD, OLDEST)).returncode == 0
 
 

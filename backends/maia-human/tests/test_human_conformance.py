@@ -43,3 +43,4 @@ class TestHumanByAnswer(Human):
 
 class TestDistribution(DistributionSuite):
     distribution = "maia-human"
+    light = frozenset({"maia_sandbox"})
