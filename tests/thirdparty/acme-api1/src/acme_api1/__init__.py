@@ -16,7 +16,7 @@ from maia_core.plugin import (
     Reply,
     RunContext,
     RunOutcome,
-    Session,
+    RunSession,
     ToolError,
     UnitInfo,
     hookimpl,
@@ -99,7 +99,7 @@ class Watcher:
     """Writes down how runs end."""
 
     @hookimpl
-    def run_finished(self, session: Session, outcome: RunOutcome) -> None:
+    def run_finished(self, session: RunSession, outcome: RunOutcome) -> None:
         """Writes down how the run ended."""
         if "ACME_FIRST" in os.environ:
             Path(os.environ["ACME_FIRST"]).write_text(f"{outcome.status} for {session.context.system.info.ref}")
