@@ -11,7 +11,7 @@ from xml.etree import ElementTree
 import pytest
 
 from maia_core import testing
-from maia_core.registry import KINDS
+from maia_core.plugin import KINDS
 from maia_core.testing import (
     FAKE_RUN,
     FakeDataset,
