@@ -11,8 +11,9 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from maia_core.errors import UsageError, did_you_mean
+from maia_core.image import Data
 from maia_core.kinds import KINDS
-from maia_core.types import Data, ExecutionLimits
+from maia_core.types import ExecutionLimits
 
 CONFIG_FILE = "maia.toml"
 

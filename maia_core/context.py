@@ -15,7 +15,10 @@ from pydantic import JsonValue
 
 from maia_core.config import PluginRef, RunConfig, cache_dir
 from maia_core.errors import RunError, ToolError, UsageError
+from maia_core.events import Effects
 from maia_core.exemplars import BruteForce
+from maia_core.image import Image, content_id
+from maia_core.image_store import ImageStore
 from maia_core.kinds import KINDS
 from maia_core.observers import Observers
 from maia_core.protocols import (
@@ -28,9 +31,8 @@ from maia_core.protocols import (
     Model,
     System,
 )
-from maia_core.record import Effects, ImageStore
 from maia_core.registry import Registry, installed
-from maia_core.types import Exemplar, Image, ImagePart, Logged, TextPart, Usage, as_part, content_id
+from maia_core.types import Exemplar, ImagePart, Logged, TextPart, Usage, as_part
 
 
 class Context:

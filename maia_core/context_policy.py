@@ -10,8 +10,9 @@ from collections.abc import Iterable, Iterator
 from itertools import chain
 
 from maia_core.config import ContextPolicy
-from maia_core.record import Asked, Event, HostCall, MessageAdded, Replied
-from maia_core.types import BackboneInfo, Image, ImagePart, Message, Part, TextPart
+from maia_core.events import Asked, Event, HostCall, MessageAdded, Replied
+from maia_core.image import Image
+from maia_core.types import BackboneInfo, ImagePart, Message, Part, TextPart
 
 BYTES_PER_TOKEN = 3.5
 """Of English text and Python, roughly; corrected by what the backbone reports of its own counts."""

@@ -8,8 +8,9 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from maia_core.errors import UnreadableImage, UsageError
+from maia_core.image import Image
 from maia_core.protocols import Dataset, System
-from maia_core.types import QUANTILES, Exemplar, Image, UnitStatistics
+from maia_core.types import QUANTILES, Exemplar, UnitStatistics
 
 BATCH = 32
 

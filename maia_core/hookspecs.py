@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import pluggy
 
+from maia_core.events import HostCall, RunOutcome
 from maia_core.protocols import RunContext, RunSession
-from maia_core.record import HostCall, RunOutcome, RunReader
+from maia_core.record import RunReader
 from maia_core.types import Turn
 
 hookspec = pluggy.HookspecMarker("maia")

@@ -13,16 +13,18 @@ from typing import Any
 
 from pydantic import ConfigDict, JsonValue, ValidationError, validate_call
 
+from maia_core.codec import from_json, images_of, to_json
 from maia_core.context import Context
 from maia_core.errors import MaiaError, MendableError, PluginError, RunError, ToolError, did_you_mean, one_line
+from maia_core.events import Effects, HostCall
+from maia_core.image import content_id
+from maia_core.journal import Journal
 from maia_core.protocols import system_methods
-from maia_core.record import Effects, HostCall, Noted, from_json, images_of, to_json
-from maia_core.replay import Journal
 from maia_core.text import redacted
-from maia_core.types import SystemRef, content_id
+from maia_core.types import SystemRef
 
-MANY = 1000
-"""With more faults in a call than these only their number is told: each would be an object."""
+MAX_FAULTS = 1000
+"""A call with more faults is refused with their number alone: each fault would be an object."""
 
 
 class ToolThread(Thread):
@@ -82,33 +84,37 @@ class ToolHost:
         digest = content_id(method.encode(), json.dumps(arguments, sort_keys=True).encode())
         made = HostCall(turn=self.number, order=self._order, method=method, arguments_hash=digest, arguments=arguments)
         self._order += 1
-        recorded = self._journal.recorded(HostCall)
-        if recorded is not None:
-            self._journal.append(made)
-            self.repeat(recorded)
-            if recorded.error:
-                raise ToolError(recorded.error)
-            assert self._context.images is not None  # Recorded calls come from a record.
-            return from_json(recorded.result, self._context.images)
-        return self._carry_out(made, args, kwargs)
+        results: list[Any] = []
+        with self._context.collect() as effects:  # They are applied also where an error ends the run: costs count.
+            try:
+                call = self._journal.once(
+                    HostCall, lambda: self._carry_out(made, args, kwargs, effects, results), like=made
+                )
+            except ToolError as mistake:  # The record has no room for the result.
+                for large in (effects.shown, effects.logged, effects.kept):
+                    large.clear()
+                changes = {"arguments": {"args": [], "kwargs": {}}, "error": str(mistake), "effects": effects}
+                call = self._journal.repeat(made.model_copy(update=changes))
+            repeated = call.effects is not effects
+            if repeated:
+                effects.add(call.effects)
+        self._on_call(call, repeated)
+        if call.error:
+            raise ToolError(call.error)
+        if results:
+            return results[0]
+        assert self._context.images is not None  # Recorded calls come from a record.
+        return from_json(call.result, self._context.images)
 
     def repeat(self, call: HostCall) -> None:
-        """Does again what a recorded call did to the run beside returning its result."""
+        """Applies the effects of a recorded call of a program that does not run again."""
         self._context.apply(call.effects)
         self._on_call(call, True)
 
-    def _carry_out(self, call: HostCall, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
-        with self._context.collect() as effects:  # They are applied also where an error ends the run: costs count.
-            done, result = self._try(call, args, kwargs, effects)
-        self._on_call(done, False)
-        if done.error:
-            raise ToolError(done.error)
-        return result
-
-    def _try(
-        self, call: HostCall, args: Sequence[Any], kwargs: Mapping[str, Any], effects: Effects
-    ) -> tuple[HostCall, Any]:
-        """Carries out a call and records it; returns it as it was recorded, and its result."""
+    def _carry_out(
+        self, call: HostCall, args: Sequence[Any], kwargs: Mapping[str, Any], effects: Effects, results: list[Any]
+    ) -> HostCall:
+        """Carries out a call and returns it as it is recorded; adds its result to `results`."""
         method, error = call.method, ""
         # Measured activations can be logged whichever budget is used up.
         reason = "" if getattr(self._raw.get(method), "is_free", False) else self._used_up()
@@ -128,10 +134,11 @@ class ToolHost:
             if isinstance(failure, ValidationError) and failure.title == self._functions[method].__qualname__:
                 error = _argument_error(method, self._raw[method], failure)
             else:
-                # A tool's own fault: the backbone may try another way. Its text may name files: only the record has it.
-                self._journal.append(Noted(text=f"{method} failed: {traceback.format_exc()}"))
+                # The fault is the tool's. Its text may name files, so only the record has it.
+                self._journal.note(f"{method} failed: {traceback.format_exc()}")
                 error = f"{method} failed ({type(failure).__name__}); it may work with other arguments"
-        done = call.model_copy(
+        results.append(result)
+        return call.model_copy(
             update={
                 "result": plain,
                 "images": tuple(images_of([args, kwargs, result])),
@@ -140,15 +147,6 @@ class ToolHost:
                 "seconds": time.perf_counter() - started,
             }
         )
-        try:
-            self._journal.append(done)
-        except ToolError as mistake:
-            for large in (effects.shown, effects.logged, effects.kept):
-                large.clear()
-            none: dict[str, Any] = {"arguments": {"args": [], "kwargs": {}}, "result": None, "images": ()}
-            done = done.model_copy(update={**none, "error": str(mistake)})
-            self._journal.append(done)
-        return done, result
 
     def _in_time(self, method: str, args: list[Any], kwargs: dict[str, Any]) -> Any:
         """Calls a tool in a thread of its own, so that one that hangs ends the run and not the patience of a user."""
@@ -190,7 +188,7 @@ def _validated(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
 
 def _argument_error(method: str, function: Callable[..., Any], error: ValidationError) -> str:
     called = f"{method}{inspect.signature(function)}"
-    if error.error_count() > MANY:
+    if error.error_count() > MAX_FAULTS:
         return f"{called}: {error.error_count():,} values are not what it takes"
     first = error.errors()[0]
     where, given = ".".join(str(part) for part in first["loc"]), first["input"]

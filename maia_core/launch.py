@@ -10,18 +10,20 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
-from maia_core.agent import Session, run
+from maia_core.agent import run
 from maia_core.config import RunConfig, validated
 from maia_core.context import Context
 from maia_core.errors import RecordError
+from maia_core.events import FORMAT, Event, Manifest, RunOutcome
+from maia_core.image import content_id
+from maia_core.journal import Journal
 from maia_core.kinds import KINDS
 from maia_core.protocols import Backbone
-from maia_core.record import FORMAT, MANIFEST, Event, Manifest, RunOutcome, RunReader, RunWriter, new_run_id
+from maia_core.record import MANIFEST, RunReader, RunWriter, new_run_id
 from maia_core.registry import Registry
-from maia_core.replay import Journal
+from maia_core.session import Session
 from maia_core.signature import check_signature, sign
 from maia_core.text import redacted
-from maia_core.types import content_id
 
 ENDED = ("answered", "stopped")
 """How a run ends for good; others can go on."""
@@ -182,10 +184,10 @@ def make_session(
     journal: Journal | None = None,
     observers: Iterable[object] = (),
 ) -> Session:
-    """Builds the tools, the task and the sandbox that the context's configuration chooses, and a session of them."""
+    """Returns a started session of the tools, the task and the sandbox that the context's configuration chooses."""
     config = context.config
     tools = {c.name.partition("@")[0]: context.build("tool", c.name, **c.options) for c in config.tools}
-    return Session(
+    session = Session(
         context,
         task=context.part("task"),
         tools=tools,
@@ -194,6 +196,8 @@ def make_session(
         observers=context.observers.joined_by(observers),
         verifier=context.part("verifier") if config.verify else None,
     )
+    session.start()
+    return session
 
 
 def _manifest(run_id: str, context: Context) -> Manifest:

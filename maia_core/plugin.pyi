@@ -30,8 +30,8 @@ from .protocols import Verifier as Verifier
 from .types import BackboneInfo as BackboneInfo
 from .types import CallLimits as CallLimits
 from .types import Check as Check
-from .types import content_id as content_id
-from .types import Data as Data
+from .image import content_id as content_id
+from .image import Data as Data
 from .types import Detection as Detection
 from .types import Evidence as Evidence
 from .types import Execution as Execution
@@ -39,16 +39,16 @@ from .types import ExecutionLimits as ExecutionLimits
 from .types import Exemplar as Exemplar
 from .types import Explanation as Explanation
 from .types import GeneratedImages as GeneratedImages
-from .types import Image as Image
+from .image import Image as Image
 from .types import ImagePart as ImagePart
 from .types import LayerInfo as LayerInfo
 from .types import Logged as Logged
-from .types import Mask as Mask
-from .types import MASK_DARKENING as MASK_DARKENING
+from .image import Mask as Mask
+from .image import MASK_DARKENING as MASK_DARKENING
 from .types import Message as Message
 from .types import ModelOption as ModelOption
 from .types import Part as Part
-from .types import Pixels as Pixels
+from .image import Pixels as Pixels
 from .types import Probe as Probe
 from .types import QUANTILES as QUANTILES
 from .types import Reply as Reply
@@ -93,27 +93,27 @@ from .config import validated as validated
 from .hookspecs import hookimpl as hookimpl
 
 # Record: events of a run, and their reader.
-from .record import Asked as Asked
-from .record import Effects as Effects
-from .record import Event as Event
-from .record import Executed as Executed
-from .record import from_json as from_json
-from .record import HostCall as HostCall
-from .record import images_of as images_of
-from .record import ImageStore as ImageStore
+from .events import Asked as Asked
+from .events import Effects as Effects
+from .events import Event as Event
+from .events import Executed as Executed
+from .codec import from_json as from_json
+from .events import HostCall as HostCall
+from .codec import images_of as images_of
+from .image_store import ImageStore as ImageStore
 from .record import MANIFEST as MANIFEST
-from .record import MessageAdded as MessageAdded
-from .record import Noted as Noted
-from .record import ProgramStarted as ProgramStarted
-from .record import Replied as Replied
-from .record import RunOutcome as RunOutcome
+from .events import MessageAdded as MessageAdded
+from .events import Noted as Noted
+from .events import ProgramStarted as ProgramStarted
+from .events import Replied as Replied
+from .events import RunOutcome as RunOutcome
 from .record import RunReader as RunReader
-from .record import Verified as Verified
+from .events import Verified as Verified
 
 # Runs: for commands, explainers and scripts.
-from .agent import LAST_CALL as LAST_CALL
-from .agent import OBJECTION as OBJECTION
-from .agent import Session as Session
+from .session import LAST_CALL as LAST_CALL
+from .verification import OBJECTION as OBJECTION
+from .session import Session as Session
 from .cli_options import option_value as option_value
 from .cli_options import process_started as process_started
 from .cli_options import result_options as result_options

@@ -8,9 +8,9 @@ from typing import Any
 
 import click
 
+from maia_core.events import HostCall, RunOutcome
 from maia_core.hookspecs import hookimpl
 from maia_core.protocols import RunSession
-from maia_core.record import HostCall, RunOutcome
 from maia_core.text import dumped, printable
 from maia_core.types import Turn
 

@@ -22,7 +22,8 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, JsonValue
 
 from maia_core.config import RunConfig
-from maia_core.record import ImageStore
+from maia_core.image import Image
+from maia_core.image_store import ImageStore
 from maia_core.registry import Registry
 from maia_core.types import (
     BackboneInfo,
@@ -32,7 +33,6 @@ from maia_core.types import (
     Exemplar,
     Explanation,
     GeneratedImages,
-    Image,
     ImagePart,
     LayerInfo,
     Logged,

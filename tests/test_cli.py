@@ -124,8 +124,8 @@ def test_plugins_of_a_kind_can_be_listed():
 
 
 def test_json_progress_is_json(capsys):
+    from maia_core.events import RunOutcome
     from maia_core.progress import JsonProgress
-    from maia_core.record import RunOutcome
 
     JsonProgress().run_finished(RunOutcome(status="stopped", reason="x"))
     assert json.loads(capsys.readouterr().out)["status"] == "stopped"

@@ -8,7 +8,7 @@ from maia_core.agent import run
 from maia_core.config import ContextPolicy
 from maia_core.context_policy import Conversation, sent_requests
 from maia_core.errors import ContextTooLong
-from maia_core.record import Asked, MessageAdded, Replied
+from maia_core.events import Asked, MessageAdded, Replied
 from maia_core.testing import FAKE_RUN, ScriptedBackbone, disc
 from maia_core.types import BackboneInfo, Message, Reply, Usage
 

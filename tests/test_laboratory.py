@@ -10,7 +10,8 @@ import time
 import pytest
 
 from maia_core.config import cache_dir
-from maia_core.record import HostCall, Replied, RunReader
+from maia_core.events import HostCall, Replied
+from maia_core.record import RunReader
 from maia_core.testing import timeless
 
 MAIA = [sys.executable, "-c", "from maia_core.cli import main; main()"]

@@ -13,14 +13,16 @@ import time
 import pytest
 
 from maia_core.agent import run
+from maia_core.codec import images_of
 from maia_core.config import RunConfig, validated
 from maia_core.context import Context
 from maia_core.errors import BackboneBusy, ContextTooLong, RecordError
+from maia_core.events import Executed, HostCall, Manifest, Replied, Verified
 from maia_core.hookspecs import hookimpl
+from maia_core.journal import Journal
 from maia_core.launch import make_session
-from maia_core.record import Executed, HostCall, Manifest, Replied, RunReader, RunWriter, Verified, images_of
+from maia_core.record import RunReader, RunWriter
 from maia_core.registry import installed
-from maia_core.replay import Journal
 from maia_core.testing import FAKE_RUN, FakeGenerator, ScriptedBackbone, fake_parts, timeless
 from maia_core.types import Execution, Usage
 
@@ -204,7 +206,7 @@ def test_passing_failures_are_tried_again_and_counted_anew_after_success(make_fa
     assert run(session, ScriptedBackbone(script)).status == "answered"
     assert slept[:3] == [7, 7, 7]
     assert 0.9 < slept[3] <= 2.0
-    assert sum("trying again" in getattr(e, "text", "") for e in events) == 4
+    assert sum("retrying in" in getattr(e, "text", "") for e in events) == 4
 
 
 def test_retries_end_in_number_and_in_time(make_fake_session, monkeypatch):

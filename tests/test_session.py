@@ -6,8 +6,8 @@ import pytest
 from maia_core.agent import run
 from maia_core.context import Context
 from maia_core.errors import BackboneError, RunError, UsageError
+from maia_core.events import HostCall, MessageAdded, Noted, Replied, RunOutcome
 from maia_core.hookspecs import hookimpl
-from maia_core.record import HostCall, MessageAdded, Noted, Replied, RunOutcome
 from maia_core.testing import FAKE_RUN, FakeDataset, FakeGenerator, ScriptedBackbone, fake_parts
 from maia_core.types import Reply, Usage
 

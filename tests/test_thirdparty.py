@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from maia_core import __version__
-from maia_core.record import HostCall, RunReader
+from maia_core.events import HostCall
+from maia_core.record import RunReader
 
 HERE = Path(__file__).parent / "thirdparty"
 GOOD = ("acme-good", "acme-fakes")

@@ -3,7 +3,8 @@ import pytest
 from PIL import Image as PILImage
 
 from maia_core.errors import UsageError
-from maia_core.types import Image, Message, Usage
+from maia_core.image import Image
+from maia_core.types import Message, Usage
 
 
 def _image(value: int = 200, title: str = "") -> Image:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from maia_core.agent import OBJECTION, run
+from maia_core.agent import run
 from maia_core.context import Context
 from maia_core.errors import PluginError
-from maia_core.record import MessageAdded, Verified
+from maia_core.events import MessageAdded, Verified
 from maia_core.testing import FAKE_RUN, FakeVerifier, ScriptedBackbone
 from maia_core.types import Usage
+from maia_core.verification import OBJECTION
 
 WRONG = "[DESCRIPTION]: Blue discs.\n[LABEL]: blue"
 GREEN = WRONG.replace("blue", "green").replace("Blue", "Green")
@@ -30,7 +31,7 @@ def test_a_wrong_answer_goes_back_with_what_failed_and_a_better_one_passes(make_
     assert [verdict.passed for verdict in tested] == [False, True]
     (objection,) = _objections(events)
     assert "'blue' activates the unit more" in objection
-    assert "2 times more it will be tested" in objection
+    assert "can be tested 2 more times" in objection
 
 
 def test_an_answer_that_fails_its_last_test_stands_with_its_verdict(make_fake_session):

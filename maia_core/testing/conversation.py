@@ -13,9 +13,10 @@ import numpy as np
 
 from maia_core.config import ContextPolicy
 from maia_core.context_policy import Conversation
-from maia_core.record import MessageAdded, Replied
+from maia_core.events import MessageAdded, Replied
+from maia_core.image import Image
 from maia_core.testing.fakes import photograph
-from maia_core.types import BackboneInfo, Image, Message, Reply
+from maia_core.types import BackboneInfo, Message, Reply
 
 RECORDED = Path(__file__).parent / "data" / "conversation.json"
 POLICY = ContextPolicy(tokens=6500)

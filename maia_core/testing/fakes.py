@@ -14,6 +14,7 @@ import numpy as np
 
 from maia_core.config import PluginConfig
 from maia_core.errors import BackboneError, UnreadableImage, UsageError
+from maia_core.image import Image, Mask, Pixels, content_id
 from maia_core.types import (
     BackboneInfo,
     CallLimits,
@@ -22,17 +23,13 @@ from maia_core.types import (
     Execution,
     Explanation,
     GeneratedImages,
-    Image,
     LayerInfo,
-    Mask,
     Message,
-    Pixels,
     Probe,
     Reply,
     UnitInfo,
     Usage,
     Verdict,
-    content_id,
 )
 
 COLOURS: dict[str, tuple[int, int, int]] = {

@@ -21,7 +21,7 @@ import numpy as np
 from PIL import Image as PILImage
 
 from maia_core.context import Context
-from maia_core.types import Image
+from maia_core.image import Image
 
 
 @dataclass(frozen=True)

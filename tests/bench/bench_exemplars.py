@@ -33,7 +33,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # as `maia exemplars build`
 import numpy as np
 from PIL import Image as PILImage
 
-from maia_core.types import Image
+from maia_core.image import Image
 
 LAYERS = ("relu", "layer1", "layer2", "layer3", "layer4")
 """The paper's layers: 3,904 units."""

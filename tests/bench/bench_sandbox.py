@@ -11,8 +11,8 @@ from collections.abc import Callable
 import numpy as np
 
 from maia_core.context import Context
+from maia_core.image import Image
 from maia_core.testing import FakeHost
-from maia_core.types import Image
 from maia_sandbox.process import ProcessSandbox
 
 CALLS, IMAGES = 2000, 200

@@ -10,9 +10,10 @@ from typing import Any
 from maia_core.agent import run
 from maia_core.config import Limits, RunConfig
 from maia_core.context import Context
+from maia_core.events import Manifest
+from maia_core.journal import Journal
 from maia_core.launch import make_session
-from maia_core.record import Manifest, RunWriter
-from maia_core.replay import Journal
+from maia_core.record import RunWriter
 from maia_core.testing import FAKE_RUN, ScriptedBackbone, disc, fake_parts
 
 TURNS = 30

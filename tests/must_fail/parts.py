@@ -15,6 +15,7 @@ import pytest
 
 from maia_core import testing
 from maia_core.errors import UsageError
+from maia_core.image import Image
 from maia_core.testing import (
     COLOURS,
     FakeDataset,
@@ -28,17 +29,7 @@ from maia_core.testing import (
     FakeTask,
     disc,
 )
-from maia_core.types import (
-    BackboneInfo,
-    Detection,
-    Explanation,
-    GeneratedImages,
-    Image,
-    Reply,
-    TextPart,
-    UnitInfo,
-    Usage,
-)
+from maia_core.types import BackboneInfo, Detection, Explanation, GeneratedImages, Reply, TextPart, UnitInfo, Usage
 
 # --- runners ---------------------------------------------------------------------------------------------------------
 

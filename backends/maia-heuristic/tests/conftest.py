@@ -12,12 +12,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from maia_core.agent import Session, run
+from maia_core.agent import run
 from maia_core.config import PluginConfig, RunConfig
 from maia_core.context import Context
+from maia_core.image import Image
 from maia_core.registry import Registry
+from maia_core.session import Session
 from maia_core.testing import InProcessSandbox
-from maia_core.types import GeneratedImages, Image, UnitInfo
+from maia_core.types import GeneratedImages, UnitInfo
 from maia_heuristic.backbone import HeuristicBackbone
 from maia_standard.describe import DescribeImages, SummarizeImages
 from maia_standard.exemplars import DatasetExemplars

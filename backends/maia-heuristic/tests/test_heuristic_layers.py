@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from maia_core.agent import Session, run
+from maia_core.agent import run
 from maia_core.config import PluginConfig, RunConfig
 from maia_core.context import Context
 from maia_core.registry import Registry
+from maia_core.session import Session
 from maia_core.testing import InProcessSandbox
 from maia_core.types import LayerInfo
 from maia_heuristic.backbone import HeuristicBackbone

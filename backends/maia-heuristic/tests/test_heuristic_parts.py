@@ -170,7 +170,7 @@ def test_a_region_that_shows_nothing_names_no_thing(knowledge):
 
 
 def test_a_test_of_the_answer_is_read_back_with_what_it_measured():
-    from maia_core.agent import OBJECTION
+    from maia_core.verification import OBJECTION
 
     said = f'{OBJECTION}. Images were made.\nMeasured, other things:\n- "two tigers on wood": 1, 1, 0.7\n- "bad": 1,,\n'
     messages = [

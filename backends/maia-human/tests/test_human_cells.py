@@ -8,7 +8,8 @@ import pytest
 from IPython.core.completer import provisionalcompleter
 from IPython.utils.capture import capture_output
 
-from maia_core.record import Executed, HostCall, ProgramStarted, Replied, RunReader
+from maia_core.events import Executed, HostCall, ProgramStarted, Replied
+from maia_core.record import RunReader
 from maia_core.testing import FakeGenerator
 from maia_human import StudyError, ToolError
 

@@ -5,9 +5,10 @@ import numpy as np
 import pytest
 
 from maia_core.errors import BackboneError
+from maia_core.image import Image
 from maia_core.replies import parse_reply
 from maia_core.testing import disc
-from maia_core.types import CallLimits, Image, Message
+from maia_core.types import CallLimits, Message
 from maia_human.inline import HalfBlocks
 from maia_human.layout import blocks
 

@@ -7,7 +7,8 @@ import pytest
 from nbclient import NotebookClient
 from nbclient.exceptions import DeadKernelError
 
-from maia_core.record import Executed, HostCall, ProgramStarted, RunReader
+from maia_core.events import Executed, HostCall, ProgramStarted
+from maia_core.record import RunReader
 
 pytestmark = pytest.mark.slow
 

@@ -12,10 +12,11 @@ import pytest
 from maia_core.config import RunConfig
 from maia_core.context import Context
 from maia_core.errors import RunError, UsageError
+from maia_core.events import Executed, HostCall, MessageAdded, ProgramStarted, Replied
+from maia_core.image import Image
 from maia_core.launch import make_session
-from maia_core.record import JOURNAL, Executed, HostCall, MessageAdded, ProgramStarted, Replied, RunReader
+from maia_core.record import JOURNAL, RunReader
 from maia_core.testing import FakeGenerator, FakeSystem, fake_parts
-from maia_core.types import Image
 from maia_human import StudyError, ToolError, study
 from maia_human.meeting import Meeting
 from maia_human.run import NAMES

@@ -11,9 +11,10 @@ from servers import ProviderServer, Received
 
 from maia_core.config import ContextPolicy
 from maia_core.context_policy import Conversation
-from maia_core.record import MessageAdded, Replied
+from maia_core.events import MessageAdded, Replied
+from maia_core.image import Image
 from maia_core.testing import disc, photograph
-from maia_core.types import CallLimits, Image, Message, Usage
+from maia_core.types import CallLimits, Message, Usage
 
 TURNS, IMAGES = 30, 10
 FEW_TURNS = 8

@@ -12,8 +12,9 @@ from servers import Answer, AnthropicServer, Bystander, GeminiServer, OpenAIServ
 
 from maia_core.context import Context
 from maia_core.errors import UsageError
+from maia_core.image import Image
 from maia_core.testing import FakeDescriber, disc
-from maia_core.types import CallLimits, Image, Message
+from maia_core.types import CallLimits, Message
 from maia_litellm.backbone import LitellmBackbone
 
 Service = tuple[type[ProviderServer], str]

@@ -20,8 +20,8 @@ from maia_cache.store import shared
 from maia_core.config import Limits, PluginConfig, RunConfig
 from maia_core.context import Context
 from maia_core.errors import BackboneError, RunError, ToolError, UsageError
+from maia_core.image import Image
 from maia_core.testing import EditorSuite, GeneratorSuite, disc
-from maia_core.types import Image
 from maia_litellm.pictures import LitellmEditor, LitellmGenerator
 from maia_standard.images import Text2Image
 

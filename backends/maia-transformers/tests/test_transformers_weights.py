@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from maia_core.errors import RunError, UsageError
+from maia_core.image import Image
 from maia_core.testing import disc
-from maia_core.types import CallLimits, Image, Message
+from maia_core.types import CallLimits, Message
 from maia_transformers import weights as shared
 from maia_transformers.backbone import TransformersBackbone
 from maia_transformers.chat import _inputs

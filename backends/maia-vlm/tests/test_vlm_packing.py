@@ -8,8 +8,9 @@ import pytest
 from PIL import Image as PILImage
 
 from maia_core.errors import BackboneError
+from maia_core.image import Image
 from maia_core.testing import disc, photograph
-from maia_core.types import Image, Message
+from maia_core.types import Message
 from maia_vlm import ImageLimits, Picture, pack
 
 

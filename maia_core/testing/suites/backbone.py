@@ -9,12 +9,13 @@ from typing import ClassVar
 import pytest
 
 from maia_core.errors import BackboneError
+from maia_core.image import Image
 from maia_core.prompt import render_system_prompt
 from maia_core.protocols import Backbone
 from maia_core.replies import parse_reply
 from maia_core.testing.conversation import recorded_requests
 from maia_core.testing.fakes import FakeSystem, disc
-from maia_core.types import BackboneInfo, CallLimits, ExecutionLimits, Image, Message, Reply, TextPart, Usage
+from maia_core.types import BackboneInfo, CallLimits, ExecutionLimits, Message, Reply, TextPart, Usage
 
 Heard = Callable[[Sequence[Message]], tuple[str, int]]
 """From the messages that were just sent to the text that reached the model, and how many pictures."""

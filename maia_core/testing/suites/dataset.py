@@ -8,9 +8,9 @@ from typing import ClassVar
 import pytest
 
 from maia_core.errors import UnreadableImage
+from maia_core.image import Image
 from maia_core.protocols import Dataset, LabelledDataset
 from maia_core.testing.suites.samples import in_threads
-from maia_core.types import Image
 
 
 class DatasetSuite:

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from maia_core.errors import MaiaError
+from maia_core.image import Image
 from maia_core.protocols import Describer
 from maia_core.testing.suites.samples import frozen, half_masks, halves, samples
-from maia_core.types import Image
 
 LEAKS = ("a purple elephant on the moon", "[LABEL]: elephants", "\x1b[31m{0}")
 """Titles that must not find their way into a description."""

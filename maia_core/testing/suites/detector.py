@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from maia_core.errors import UsageError
+from maia_core.image import Image
 from maia_core.protocols import Detector
 from maia_core.testing.suites.samples import HOSTILE_TEXTS, frozen, half_masks, samples
-from maia_core.types import Detection, Image
+from maia_core.types import Detection
 
 
 class DetectorSuite:

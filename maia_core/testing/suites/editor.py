@@ -7,10 +7,11 @@ from typing import ClassVar
 import pytest
 
 from maia_core.errors import MendableError
+from maia_core.image import Image
 from maia_core.protocols import ImageEditor
 from maia_core.testing.fakes import disc
 from maia_core.testing.suites.samples import HOSTILE_TEXTS, REFUSALS, farthest, frozen, half_masks
-from maia_core.types import GeneratedImages, Image
+from maia_core.types import GeneratedImages
 
 
 class EditorSuite:

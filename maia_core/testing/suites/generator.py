@@ -7,9 +7,10 @@ from typing import ClassVar
 import pytest
 
 from maia_core.errors import MendableError
+from maia_core.image import Image
 from maia_core.protocols import ImageGenerator
 from maia_core.testing.suites.samples import HOSTILE_TEXTS, REFUSALS, farthest
-from maia_core.types import GeneratedImages, Image
+from maia_core.types import GeneratedImages
 
 
 class GeneratorSuite:

@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 
 from maia_core.errors import UsageError
+from maia_core.image import Image
 from maia_core.protocols import Model
 from maia_core.testing.suites.samples import in_threads, samples
-from maia_core.types import Image, LayerInfo
+from maia_core.types import LayerInfo
 
 
 class ModelSuite:

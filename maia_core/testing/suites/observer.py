@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from maia_core.agent import run
+from maia_core.journal import Journal
 from maia_core.observers import Observers
 from maia_core.plugin import BackboneError, Context, Event, MaiaError, Noted, Registry, RunConfig, make_session
-from maia_core.replay import Journal
 from maia_core.testing.fakes import FAKE_RUN, ScriptedBackbone, fake_parts
 from maia_core.testing.inprocess import InProcessSandbox
 from maia_core.testing.roles import FakeTask

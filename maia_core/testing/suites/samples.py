@@ -9,8 +9,8 @@ from typing import TypeVar
 import numpy as np
 
 from maia_core.errors import MaiaError
+from maia_core.image import Image
 from maia_core.testing.fakes import COLOURS, disc
-from maia_core.types import Image
 
 T = TypeVar("T")
 

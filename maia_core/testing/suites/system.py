@@ -8,10 +8,11 @@ from typing import ClassVar
 import numpy as np
 import pytest
 
+from maia_core.image import Image
 from maia_core.prompt import render_api
 from maia_core.protocols import System
 from maia_core.testing.suites.samples import frozen, half_masks, samples
-from maia_core.types import Image, UnitInfo
+from maia_core.types import UnitInfo
 
 
 class SystemSuite:

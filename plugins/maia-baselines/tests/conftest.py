@@ -10,8 +10,9 @@ import pytest
 
 from maia_core.config import PluginRef, RunConfig
 from maia_core.context import Context
+from maia_core.image import Image
 from maia_core.testing import COLOURS, FakeDataset, FakeModel, FakeSystem, fake_parts, is_colour
-from maia_core.types import Image, LayerInfo, UnitInfo
+from maia_core.types import LayerInfo, UnitInfo
 
 CONCEPTS = ("red", "green", "blue", "yellow", "white", "black", "purple")
 

@@ -9,7 +9,7 @@ import pytest
 
 from maia_baselines import dissect
 from maia_baselines.clip_dissect import ClipDissect
-from maia_core.types import Image
+from maia_core.image import Image
 
 
 def literal(scores, activations, unit, count, scale=10.0, weight=1.0):

@@ -13,8 +13,8 @@ from click.testing import CliRunner, Result
 from maia_cache import PICTURE, TEXT, ContentCache, Picture
 from maia_cache.command import age, cache, size
 from maia_core.errors import UsageError
+from maia_core.image import content_id
 from maia_core.testing import DistributionSuite, disc
-from maia_core.types import content_id
 
 
 class TestDistribution(DistributionSuite):

@@ -14,6 +14,7 @@ from maia_cache import CachedDescriber, CachedEditor, CachedGenerator, ContentCa
 from maia_core.config import PluginConfig
 from maia_core.context import Context
 from maia_core.errors import ToolError, UsageError
+from maia_core.image import Image
 from maia_core.testing import (
     DescriberSuite,
     EditorSuite,
@@ -23,7 +24,7 @@ from maia_core.testing import (
     GeneratorSuite,
     disc,
 )
-from maia_core.types import GeneratedImages, Image
+from maia_core.types import GeneratedImages
 
 
 class Counting(FakeGenerator):

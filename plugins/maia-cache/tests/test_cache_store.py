@@ -19,8 +19,8 @@ from maia_cache import PICTURE, TEXT, ContentCache, Picture, shared
 from maia_cache import store as store_module
 from maia_core.context import Context
 from maia_core.errors import ToolError, UsageError
+from maia_core.image import Image, content_id
 from maia_core.testing import disc
-from maia_core.types import Image, content_id
 
 KEY = content_id(b"key")
 
@@ -320,7 +320,7 @@ import sys
 from pathlib import Path
 import numpy as np
 from maia_cache import PICTURE, ContentCache, Picture
-from maia_core.types import Image, content_id
+from maia_core.image import Image, content_id
 
 folder, seed = Path(sys.argv[1]), int(sys.argv[2])
 rng = np.random.default_rng(seed)

@@ -18,7 +18,7 @@ from maia_collage.generator import CollageGenerator
 from maia_collage.pack import Pack, folder_of
 from maia_core.config import cache_dir
 from maia_core.context import Context
-from maia_core.types import Image
+from maia_core.image import Image
 
 STAMPS = {
     "animals/mammals/cats/tiger": ((238, 140, 40), (120, 70)),

@@ -12,8 +12,8 @@ from maia_collage.pack import Pack
 from maia_collage.scene import render, scene_of
 from maia_core.context import Context
 from maia_core.errors import UsageError
+from maia_core.image import Image
 from maia_core.testing import DetectorSuite
-from maia_core.types import Image
 
 
 class TestCollageDetector(DetectorSuite):

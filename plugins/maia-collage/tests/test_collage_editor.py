@@ -13,8 +13,8 @@ from maia_collage.instruction import Edit, read
 from maia_collage.pack import Pack
 from maia_collage.scene import Scene, render, scene_of
 from maia_core.context import Context
+from maia_core.image import Image
 from maia_core.testing import EditorSuite
-from maia_core.types import Image
 
 Draw = Callable[..., tuple[Image, str]]
 

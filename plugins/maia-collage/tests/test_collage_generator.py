@@ -22,8 +22,8 @@ from maia_collage.pack import Pack
 from maia_collage.scene import Scene, render
 from maia_collage.vocabulary import vocabulary
 from maia_core.context import Context
+from maia_core.image import Image
 from maia_core.testing import GeneratorSuite
-from maia_core.types import Image
 
 Draw = Callable[..., tuple[Image, str]]
 

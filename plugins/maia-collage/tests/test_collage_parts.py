@@ -15,7 +15,7 @@ from maia_collage.generator import CollageGenerator
 from maia_collage.pack import Pack
 from maia_collage.scene import KEY
 from maia_core.context import Context
-from maia_core.types import Image
+from maia_core.image import Image
 
 
 def shown(image: Image) -> set[str]:

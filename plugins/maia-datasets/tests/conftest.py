@@ -10,8 +10,8 @@ import pytest
 from PIL import Image as PILImage
 
 from maia_core.context import Context
+from maia_core.image import Image
 from maia_core.testing import disc
-from maia_core.types import Image
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # Before anything imports the hub's library, which reads it once.
 

@@ -6,8 +6,8 @@ from typing import Any, ClassVar
 
 import pytest
 
+from maia_core.image import Image
 from maia_core.testing import DetectorSuite, DistributionSuite, samples
-from maia_core.types import Image
 from maia_detectors.detector import TransformersDetector
 
 

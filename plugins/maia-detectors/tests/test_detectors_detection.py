@@ -15,8 +15,9 @@ import torch
 
 from maia_core.context import Context
 from maia_core.errors import RunError, UsageError
+from maia_core.image import Image
 from maia_core.testing import FakeDataset, disc
-from maia_core.types import Detection, Image
+from maia_core.types import Detection
 from maia_detectors.detector import TransformersDetector
 from maia_detectors.memory import Batches
 from maia_synthetic.system import SyntheticNeuron

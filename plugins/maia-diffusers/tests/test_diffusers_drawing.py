@@ -15,8 +15,8 @@ import pytest
 from maia_core.config import PluginConfig, RunConfig, load
 from maia_core.context import Context
 from maia_core.errors import RunError, ToolError, UsageError
+from maia_core.image import Image
 from maia_core.testing import disc
-from maia_core.types import Image
 from maia_diffusers.options import TOLERANCE
 from maia_standard.images import EditImages, Text2Image
 

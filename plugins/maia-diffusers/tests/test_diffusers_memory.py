@@ -14,8 +14,8 @@ import torch
 
 from maia_core.context import Context
 from maia_core.errors import RunError
+from maia_core.image import Image
 from maia_core.testing import disc, farthest
-from maia_core.types import Image
 from maia_diffusers import loading
 from maia_diffusers.options import TOLERANCE
 

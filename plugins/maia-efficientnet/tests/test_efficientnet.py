@@ -12,7 +12,7 @@ import torch
 import maia_efficientnet
 from maia_core.context import Context
 from maia_core.errors import MaiaError, PluginError, UsageError
-from maia_core.types import Image
+from maia_core.image import Image
 from maia_efficientnet import EfficientNetLite, EfficientNetLite0, EfficientNetLite2, load, weights_file
 
 

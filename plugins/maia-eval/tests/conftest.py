@@ -19,9 +19,10 @@ from maia_collage.vocabulary import vocabulary
 from maia_core.config import RunConfig
 from maia_core.context import Context
 from maia_core.errors import PluginError, ToolError
+from maia_core.image import Image
 from maia_core.protocols import System
 from maia_core.testing import COLOURS, FakeDataset, FakeModel, FakeSystem, disc, is_colour
-from maia_core.types import Explanation, GeneratedImages, Image, Usage
+from maia_core.types import Explanation, GeneratedImages, Usage
 from maia_eval.choices import Spec
 from maia_eval.explaining import Contexts
 from maia_eval.predictive import Plan

@@ -12,8 +12,9 @@ from click.testing import CliRunner
 from maia_core.config import PluginRef, RunConfig
 from maia_core.context import Context
 from maia_core.errors import UsageError
+from maia_core.events import HostCall
 from maia_core.launch import explain_in
-from maia_core.record import HostCall, RunReader
+from maia_core.record import RunReader
 from maia_core.testing import FAKE_RUN, InProcessSandbox, ScriptedBackbone, fake_parts
 from maia_eval.ablate import SHOWN, VARIANTS, command, markdown, variants
 from maia_eval.choices import adjusted, spec

@@ -15,8 +15,9 @@ import pytest
 
 from maia_core.context import Context
 from maia_core.errors import ToolError, UsageError
+from maia_core.image import Image
 from maia_core.testing import FakeDescriber, FakeDetector, FakeGenerator, disc
-from maia_core.types import GeneratedImages, Image
+from maia_core.types import GeneratedImages
 from maia_eval.faithful import (
     KINDS,
     Case,

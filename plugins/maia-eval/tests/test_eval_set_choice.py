@@ -13,8 +13,9 @@ import pytest
 from click.testing import CliRunner
 
 from maia_core.errors import BackboneBusy, UsageError
+from maia_core.image import Image
 from maia_core.testing import FakeDataset, FakeSystem, ScriptedBackbone
-from maia_core.types import BackboneInfo, Image, Reply, Usage
+from maia_core.types import BackboneInfo, Reply, Usage
 from maia_eval import people
 from maia_eval.choosing import set_choice
 from maia_eval.predictive import run

@@ -13,9 +13,9 @@ from maia_collage.prompt import parse
 from maia_collage.vocabulary import vocabulary
 from maia_core.context import Context
 from maia_core.errors import UsageError
+from maia_core.image import Image
 from maia_core.protocols import Judge
 from maia_core.testing import COLOURS, FakeDataset, disc, fake_parts, is_colour
-from maia_core.types import Image
 from maia_judges.embedding import EmbeddingJudge
 
 WORDS = vocabulary()

@@ -12,7 +12,8 @@ from PIL import Image as PILImage
 
 from maia_core.context import Context
 from maia_core.errors import UnreadableImage
-from maia_core.types import Image, LayerInfo
+from maia_core.image import Image
+from maia_core.types import LayerInfo
 from maia_nearest.describer import Nearest
 
 OBJECTS = {

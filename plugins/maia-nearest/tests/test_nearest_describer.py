@@ -12,8 +12,8 @@ from PIL import Image as PILImage
 
 from maia_core.context import Context
 from maia_core.errors import UsageError
+from maia_core.image import Image
 from maia_core.protocols import Describer
-from maia_core.types import Image
 from maia_nearest.describer import Nearest
 
 LINE = re.compile(

@@ -9,8 +9,8 @@ import pytest
 from numpy.typing import NDArray
 
 from maia_core.context import Context
+from maia_core.image import Image
 from maia_core.protocols import ImageTextSimilarity
-from maia_core.types import Image
 from maia_nearest.phrases import Joined, Not, Phrase, Reader
 from maia_nearest.similarity import NearestSimilarity
 

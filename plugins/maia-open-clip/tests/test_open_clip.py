@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import save_file
 
 from maia_core.errors import UsageError
-from maia_core.types import Image
+from maia_core.image import Image
 from maia_open_clip import OpenClipModel
 
 PAPER = json.loads(Path(__file__).with_name("data").joinpath("paper_units.json").read_text())["clip-rn50"]

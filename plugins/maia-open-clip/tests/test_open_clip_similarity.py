@@ -14,8 +14,8 @@ import torch
 
 from maia_core.context import Context
 from maia_core.errors import UsageError
+from maia_core.image import Image
 from maia_core.protocols import ImageTextSimilarity
-from maia_core.types import Image
 from maia_open_clip.similarity import OpenClipSimilarity
 
 TINY = {

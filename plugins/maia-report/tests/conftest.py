@@ -10,15 +10,18 @@ from typing import Any
 import numpy as np
 import pytest
 
-from maia_core.agent import Session, run
+from maia_core.agent import run
 from maia_core.config import RunConfig
 from maia_core.context import Context
+from maia_core.events import Manifest
+from maia_core.image import Image
+from maia_core.journal import Journal
 from maia_core.protocols import Verifier
-from maia_core.record import Manifest, RunWriter
+from maia_core.record import RunWriter
 from maia_core.registry import installed
-from maia_core.replay import Journal
+from maia_core.session import Session
 from maia_core.testing import COLOURS, FakeDescriber, FakeEditor, FakeSystem, ScriptedBackbone, disc
-from maia_core.types import GeneratedImages, Image, Reply, Usage
+from maia_core.types import GeneratedImages, Reply, Usage
 from maia_sandbox.process import ProcessSandbox
 
 SIDE = 96

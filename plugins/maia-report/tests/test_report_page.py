@@ -21,8 +21,10 @@ from PIL import Image as PILImage
 from maia_core.config import ContextPolicy
 from maia_core.context import Context
 from maia_core.errors import ContextTooLong
-from maia_core.record import Effects, Manifest, RunReader
-from maia_core.types import MASK_DARKENING, Check, Explanation, Image, UnitInfo, Verdict
+from maia_core.events import Effects, Manifest
+from maia_core.image import MASK_DARKENING, Image
+from maia_core.record import RunReader
+from maia_core.types import Check, Explanation, UnitInfo, Verdict
 from maia_report import write_report
 from maia_report.page import render, render_run
 from maia_report.pictures import Gallery
@@ -414,7 +416,8 @@ class OneRun:
 
 @pytest.mark.slow
 def test_thirty_turns_of_ten_photographs_stay_below_ten_megabytes() -> None:
-    from maia_core.record import Effects, HostCall, Logged, ProgramStarted
+    from maia_core.events import Effects, HostCall, ProgramStarted
+    from maia_core.types import Logged
 
     rng = np.random.default_rng(0)
     events: list[Any] = []

@@ -11,7 +11,8 @@ import pytest
 from maia_core.config import RunConfig
 from maia_core.context import Context
 from maia_core.errors import SandboxError
-from maia_core.types import ExecutionLimits, Image
+from maia_core.image import Image
+from maia_core.types import ExecutionLimits
 from maia_sandbox.testing.sandbox_suite import SandboxSuite
 from maia_sandbox.testing.trial import SuiteHost, children
 from maia_sandbox_monty import dialogue, traceback

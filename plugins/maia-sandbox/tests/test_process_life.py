@@ -15,8 +15,9 @@ import maia_core
 from maia_core.config import RunConfig
 from maia_core.context import Context
 from maia_core.errors import SandboxError
+from maia_core.image import Image
 from maia_core.testing import InProcessSandbox
-from maia_core.types import ExecutionLimits, Image
+from maia_core.types import ExecutionLimits
 from maia_sandbox import process
 from maia_sandbox.process import ProcessSandbox
 from maia_sandbox.testing.sandbox_suite import SandboxSuite, SuiteHost, children

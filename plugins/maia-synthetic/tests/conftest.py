@@ -15,8 +15,9 @@ from maia_collage.detector import CollageDetector
 from maia_collage.pack import folder_of
 from maia_core.config import cache_dir
 from maia_core.context import Context
+from maia_core.image import Image
 from maia_core.testing import FakeDetector, fake_parts
-from maia_core.types import Detection, Image
+from maia_core.types import Detection
 from maia_synthetic.system import SyntheticNeuron
 
 STAMPS = {

@@ -13,8 +13,8 @@ from maia_collage.detector import CollageDetector
 from maia_collage.scene import image, render
 from maia_core.context import Context
 from maia_core.errors import ToolError, UsageError
+from maia_core.image import Image
 from maia_core.testing import SystemSuite
-from maia_core.types import Image
 from maia_synthetic.expression import And, Concept, Expression, Given, Not, Or
 from maia_synthetic.parser import parse
 from maia_synthetic.system import SyntheticNeuron

@@ -7,7 +7,8 @@ import pytest
 from click.testing import CliRunner
 
 from maia_core.config import PluginRef, RunConfig
-from maia_core.record import Manifest, RunOutcome, RunWriter
+from maia_core.events import Manifest, RunOutcome
+from maia_core.record import RunWriter
 from maia_core.types import Explanation, UnitInfo
 from maia_synthetic.command import synthetic
 from maia_synthetic.parser import parse

@@ -11,12 +11,13 @@ import pytest
 from maia_core.agent import run
 from maia_core.config import Limits, PluginRef, RunConfig
 from maia_core.context import Context
+from maia_core.events import Manifest
+from maia_core.image import Image
+from maia_core.journal import Journal
 from maia_core.launch import make_session
 from maia_core.protocols import Describer, ImageEditor, ImageGenerator
-from maia_core.record import Manifest, RunReader, RunWriter
-from maia_core.replay import Journal
+from maia_core.record import RunReader, RunWriter
 from maia_core.testing import FakeDescriber, FakeEditor, FakeGenerator, ScriptedBackbone, fake_parts
-from maia_core.types import Image
 
 TRUTH = ("zorbaq", "quuxle")
 

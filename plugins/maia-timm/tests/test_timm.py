@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 
 from maia_core.context import Context
 from maia_core.errors import UsageError
-from maia_core.types import Image
+from maia_core.image import Image
 from maia_timm import TimmModel
 
 PAPER = json.loads(Path(__file__).with_name("data").joinpath("paper_units.json").read_text())["dino-vits8"]

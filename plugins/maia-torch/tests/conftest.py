@@ -12,7 +12,7 @@ from torch import nn
 
 from maia_core.context import Context
 from maia_core.errors import UnreadableImage
-from maia_core.types import Image, content_id
+from maia_core.image import Image, content_id
 from maia_torch import Preprocessing, TorchModel
 
 SIZE = 64

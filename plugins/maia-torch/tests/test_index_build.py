@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from maia_core.errors import RunError, UsageError
-from maia_core.types import Image, content_id
+from maia_core.image import Image, content_id
 from maia_exemplars import build as building
 from maia_exemplars import checkpoint
 from maia_exemplars import precision as choice

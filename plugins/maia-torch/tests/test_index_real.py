@@ -8,7 +8,7 @@ from PIL import Image as PILImage
 
 from maia_core.context import Context
 from maia_core.errors import MaiaError
-from maia_core.types import Image
+from maia_core.image import Image
 from maia_exemplars.build import build
 from maia_exemplars.folder import Index
 from maia_exemplars.options import Options

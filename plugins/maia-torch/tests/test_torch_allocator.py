@@ -14,7 +14,7 @@ import numpy as np, torch
 from maia_core.plugin import process_started
 process_started()
 from maia_torch import Preprocessing, TorchModel
-from maia_core.types import Image
+from maia_core.image import Image
 net = torch.nn.Sequential(*[torch.nn.Conv2d(c, 32, 3, padding=1) for c in (3, 32, 32)])
 model = TorchModel(net, Preprocessing(size=160, mean=(0.5,) * 3, std=(0.5,) * 3), name="net")
 images = [Image.from_pixels(np.full((160, 160, 3), n, np.uint8)) for n in range(32)]

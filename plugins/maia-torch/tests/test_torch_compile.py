@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from maia_core.types import Image
+from maia_core.image import Image
 from maia_torch import Preprocessing, TorchModel
 
 

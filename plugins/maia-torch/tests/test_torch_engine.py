@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from maia_core.errors import RunError, UsageError
-from maia_core.types import Image
+from maia_core.image import Image
 from maia_torch import Preprocessing, TorchModel
 
 

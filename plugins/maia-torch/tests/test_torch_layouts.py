@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from maia_core.errors import UsageError
-from maia_core.types import Image
+from maia_core.image import Image
 from maia_torch import Layout, Preprocessing, TorchModel
 from maia_torch.layouts import find_layout, token_grid
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from maia_core.types import Image
+from maia_core.image import Image
 from maia_exemplars.masks import active
 from maia_torch import Preprocessing, TorchModel
 

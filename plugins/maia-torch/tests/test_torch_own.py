@@ -13,7 +13,7 @@ from PIL import Image as PILImage
 
 from maia_core.context import Context
 from maia_core.errors import PluginError, UsageError
-from maia_core.types import Image
+from maia_core.image import Image
 from maia_torch.own import OwnModel
 
 CODE = """
@@ -148,7 +148,7 @@ def test_three_lines_of_python(package, tmp_path):
     PILImage.fromarray(np.full((40, 40, 3), 200, np.uint8)).save("a.png")
     code = f"""
 import {package}.nets as nets
-from maia_core.types import Image
+from maia_core.image import Image
 from PIL import Image as PILImage
 image = Image.from_pil(PILImage.open("a.png"))
 

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from maia_core.errors import UsageError
-from maia_core.types import Image
+from maia_core.image import Image
 from maia_torch import Preprocessing, TorchModel
 from maia_torch.inference import inferred
 

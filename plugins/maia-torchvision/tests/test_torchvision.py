@@ -15,7 +15,7 @@ from torchvision import models
 
 from maia_core.context import Context
 from maia_core.errors import MaiaError, RunError, UsageError
-from maia_core.types import Image
+from maia_core.image import Image
 from maia_torchvision import TorchvisionModel, zoo
 
 PAPER = json.loads(Path(__file__).with_name("data").joinpath("paper_units.json").read_text())["resnet152"]

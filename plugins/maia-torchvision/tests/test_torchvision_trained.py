@@ -11,7 +11,7 @@ from torchvision import models
 
 from maia_core.context import Context
 from maia_core.errors import MaiaError
-from maia_core.types import Image
+from maia_core.image import Image
 from maia_torch import Preprocessing
 from maia_torchvision import TorchvisionModel
 

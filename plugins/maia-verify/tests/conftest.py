@@ -11,8 +11,9 @@ import pytest
 
 from maia_core.config import PluginRef, RunConfig
 from maia_core.context import Context
+from maia_core.image import Image
 from maia_core.testing import COLOURS, FakeDescriber, FakeEditor, fake_parts
-from maia_core.types import GeneratedImages, Image
+from maia_core.types import GeneratedImages
 from maia_verify.verifier import HeldOut
 
 

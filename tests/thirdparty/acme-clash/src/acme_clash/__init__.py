@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 from maia_core.config import PluginConfig
 from maia_core.context import Context
-from maia_core.types import Image, UnitInfo
+from maia_core.image import Image
+from maia_core.types import UnitInfo
 
 
 class Darkness:

@@ -2,7 +2,7 @@
 
 from maia_core.config import PluginConfig
 from maia_core.context import Context
-from maia_core.types import Image
+from maia_core.image import Image
 
 
 class Mean:

@@ -1,0 +1,67 @@
+"""The pixels of a run folder, by content hash."""
+
+from __future__ import annotations
+
+import io
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image as PILImage
+
+from maia_core.errors import RecordError
+from maia_core.files import write_atomically
+from maia_core.image import Image
+
+
+class ImageStore:
+    """The pixels of a run, by content hash. Images of a run folder are read with every size checked."""
+
+    MAX_PIXELS = 64_000_000
+    """Largest image that is read; no data set decodes a larger one."""
+    _NAME = re.compile(r"[0-9a-f]{32}")
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._saved: set[str] = set()
+
+    def save(self, image: Image) -> None:
+        """Writes an image (and the clean one below a mask) unless it is there already."""
+        if image.clean is not None:
+            self.save(image.clean)
+        if image.id in self._saved:
+            return
+        path = self._path(image.id, image.clean is not None)
+        if not path.exists():
+            mask = image.mask()
+            pil = PILImage.fromarray(image.pixels()) if mask is None else PILImage.fromarray(mask)
+            buffer = io.BytesIO()
+            pil.save(buffer, "PNG", compress_level=1)
+            write_atomically(path, buffer.getvalue())
+        self._saved.add(image.id)
+
+    def load(self, image_id: str, masked: bool, width: int, height: int) -> NDArray[Any]:
+        """Reads pixels, uint8 (height, width, 3), or a mask, bool (height, width).
+
+        Raises:
+            RecordError: the file is missing, is a link, is no PNG or has not the size that the record says.
+        """
+        path = self._path(image_id, masked)
+        try:
+            if path.is_symlink() or path.parent.is_symlink() or (path.exists() and not path.is_file()):
+                raise RecordError(f"{path} is a link or no file; a run folder holds plain files only")
+            with PILImage.open(path, formats=["PNG"]) as file:
+                if file.size != (width, height):
+                    raise RecordError(f"{path} has {file.width}x{file.height} pixels; its record says {width}x{height}")
+                if width * height > self.MAX_PIXELS:
+                    raise RecordError(f"{path} has {width}x{height} pixels; at most {self.MAX_PIXELS:,} are read")
+                return np.asarray(file.convert("1" if masked else "RGB"))
+        except (OSError, ValueError, SyntaxError, PILImage.DecompressionBombError) as error:
+            raise RecordError(f"image {image_id} of the run cannot be read: {error}") from error
+
+    def _path(self, image_id: str, masked: bool) -> Path:
+        if not self._NAME.fullmatch(image_id):
+            raise RecordError(f"'{image_id[:40]}' is no image id")
+        return self.folder / (f"{image_id}.mask.png" if masked else f"{image_id}.png")

@@ -1,0 +1,323 @@
+"""One run, step by step: the agent, a person in a notebook and a resumed run all drive the same `Session`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+
+from maia_core.context import Context
+from maia_core.context_policy import Conversation
+from maia_core.errors import ReplyError
+from maia_core.events import Asked, Executed, HostCall, MessageAdded, ProgramStarted, Replied, RunOutcome, Status
+from maia_core.host import ToolHost
+from maia_core.journal import Journal
+from maia_core.observers import Observers
+from maia_core.prompt import render_system_prompt
+from maia_core.protocols import Sandbox, Task, Verifier
+from maia_core.replies import parse_reply
+from maia_core.types import (
+    BackboneInfo,
+    Execution,
+    Message,
+    Part,
+    Reply,
+    TextPart,
+    Turn,
+    Usage,
+    Verdict,
+    as_part,
+)
+from maia_core.verification import Verification, objection
+
+LAST_CALL = "Do not write another program"
+"""Part of the request for the final answer, by which a backbone recognises it."""
+
+
+@dataclass
+class SessionState:
+    """The state of a run, derived from its events alone."""
+
+    turns: list[Turn] = field(default_factory=list)
+    usage: Usage = field(default_factory=Usage)
+    seconds: float = 0.0
+    """Time of the replies and the experiments."""
+    experiments: int = 0
+    mistakes: int = 0
+    """Malformed replies in a row."""
+    final: bool = False
+    """True once the final answer was requested: no more programs run."""
+    answer: BaseModel | None = None
+
+
+class Session:
+    """One unit under study: a conversation, a sandbox and a record.
+
+    Attributes:
+        context: The parts of the run.
+        task: The question.
+        state: The state of the run.
+        conversation: The messages, and which of them a backbone is sent.
+        lines: Lines of observers for the user, once the run has ended.
+    """
+
+    def __init__(
+        self,
+        context: Context,
+        *,
+        task: Task,
+        tools: Mapping[str, Callable[..., Any]],
+        sandbox: Sandbox,
+        journal: Journal | None = None,
+        observers: Observers | None = None,
+        verifier: Verifier | None = None,
+    ) -> None:
+        self.context = context
+        self.task = task
+        self.state = SessionState()
+        self.conversation = Conversation()
+        self.limits = context.config.limits
+        self.journal = journal or Journal()
+        self.lines: tuple[str, ...] = ()
+        self._timed = True
+        self._tools = tools
+        self._sandbox = sandbox
+        self._observers = observers or Observers()
+        verifiable = verifier is not None and getattr(task, "verifiable", False)
+        self._verification = Verification(verifier, context, task, self.journal) if verifier and verifiable else None
+        self._host = ToolHost(context, tools, self.journal, on_call=self._called, used_up=self._used_up)
+        self._program_began = 0.0
+
+    def start(self) -> None:
+        """Begins the run, or a resumed run: tells the observers, and adds the system prompt and the task."""
+        self.context.warn_to(self.note)
+        self._tell("run_started")
+        sections = [str(section) for section in self._tell("prompt_sections")]
+        system_prompt = render_system_prompt(self.context.system, self._tools, self.context.config.experiment)
+        self._say(Message.of("system", system_prompt))
+        self._say(Message.of("user", "\n\n".join([self.task.prompt(self.context.system.info), *sections])))
+
+    def execute(self, program: str, hypotheses: Sequence[str] = ()) -> Execution:
+        """Runs one program in the sandbox, and returns its result with the texts and images that its tools showed."""
+        number = len(self.state.turns) + 1
+        self.journal.repeat(ProgramStarted(turn=number, program=program, hypotheses=tuple(hypotheses)))
+        self._host.begin(number)
+        self.context.take_shown()
+        if (skipped := self.journal.skip(number)) is not None:
+            calls, execution = skipped
+            for call in calls:
+                self._host.repeat(call)
+            return execution
+        self._program_began = time.perf_counter()
+        execution = self._sandbox.run(program, self._host)
+        execution = execution.model_copy(update={"displays": tuple(self.context.take_shown())})
+        return self.journal.repeat(Executed(turn=number, execution=execution)).execution
+
+    def ask(self, info: BackboneInfo, because: str = "") -> Asked:
+        """Records which messages a backbone is sent next; `conversation.sent` returns them."""
+        self._timed = info.timed
+        turn, policy = len(self.state.turns) + 1, self.context.config.context_policy
+        asked = self.journal.once(
+            Asked, lambda: self.conversation.ask(turn, policy, info, self.limits.reply_tokens, because)
+        )
+        self.conversation.take(asked)
+        return asked
+
+    def submit(self, reply: Reply) -> Turn:
+        """Takes a reply that was made elsewhere, such as by a person; see `take`."""
+        replied = Replied(turn=len(self.state.turns) + 1, reply=reply)
+        return self.take(self.journal.repeat(replied))
+
+    def take(self, replied: Replied) -> Turn:
+        """Takes the reply of a turn: runs its program, tests its answer, or tells the backbone its mistake."""
+        self.conversation.take(replied)
+        repeated = self.journal.replaying  # Then the observers know the turn.
+        state, turn = self.state, self._turn(replied.turn, replied.reply)
+        state.turns.append(turn)
+        state.usage += replied.reply.usage
+        state.mistakes = state.mistakes + 1 if turn.mistake else 0
+        state.experiments += turn.execution is not None
+        state.seconds += replied.seconds * self._timed + (turn.execution.seconds if turn.execution else 0.0)
+        if state.answer is None:
+            self._say(self._feedback(turn))
+        elif self._verification is not None:
+            verdict = self._test(self._verification, state.answer)
+            turn = state.turns[-1] = turn.model_copy(update={"verdict": verdict})
+        if not repeated:
+            self._tell("turn_finished", turn=turn)
+        return turn
+
+    def ask_for_answer(self, reason: str) -> None:
+        """Asks the backbone for its final answer."""
+        self.state.final = True
+        tags = " and ".join(f"[{tag}]:" for tag in self.task.tags)
+        self._say(
+            Message.of(
+                "user",
+                f"The run ends here: {reason}. {LAST_CALL}. Give your final answer now, based on your experiments so "
+                f"far, under {tags}.",
+            )
+        )
+
+    def keep_best_answer(self) -> None:
+        """Makes the best of the tested answers the run's answer, if the run has none."""
+        if self._verification is not None:
+            self.state.answer = self.state.answer or self._verification.best
+
+    @property
+    def folder(self) -> Path | None:
+        """The run folder; None for a run that is not recorded."""
+        return self.context.images.folder.parent if self.context.images else None
+
+    @property
+    def turns(self) -> Sequence[Turn]:
+        """The turns so far."""
+        return self.state.turns
+
+    @property
+    def usage(self) -> Usage:
+        """What the backbone and the engines have used."""
+        return self.state.usage + self.context.spent
+
+    @property
+    def seconds(self) -> float:
+        """Time of the replies, the experiments and the tests of answers."""
+        return self.state.seconds + (self._verification.seconds if self._verification else 0.0)
+
+    def budget(self) -> dict[str, tuple[float, float]]:
+        """Returns what the run has used and may use, by the name of the limit."""
+        state, limits, usage = self.state, self.limits, self.usage
+        return {
+            "turns": (len(state.turns), limits.turns),
+            "experiments": (state.experiments, limits.experiments),
+            "seconds": (self.seconds, limits.seconds),
+            "tokens": (usage.tokens, limits.tokens),
+            "cost": (usage.cost, limits.cost),
+            "images": (self.context.generated, limits.images),
+        }
+
+    def limit_reached(self) -> str:
+        """Returns which limit of the run is used up, or why an observer stops the run; empty if it may continue."""
+        if reason := self._over(tuple(self.budget())):
+            return reason
+        if self.journal.replaying:
+            return "an observer stopped the run" if self.journal.next_is(MessageAdded) else ""
+        reasons = [reason for reason in self._tell("should_stop") if isinstance(reason, str)]
+        return next(filter(None, reasons), "")
+
+    def outcome(self, status: Status, reason: str = "") -> RunOutcome:
+        """Returns the outcome of the run with this status."""
+        answer = self.state.answer
+        return RunOutcome(
+            status=status,
+            reason=reason,
+            answer=answer.model_dump(mode="json") if answer else {},
+            explanation=self.task.explanation(answer) if answer else None,
+            verdict=self._verification.verdict_on(answer) if answer and self._verification else None,
+            turns=len(self.state.turns),
+            usage=self.usage,
+            seconds=self.seconds,
+        )
+
+    def finish(self, outcome: RunOutcome) -> RunOutcome:
+        """Records how the run ended, and tells the observers."""
+        self.journal.finish(outcome)
+        self.lines = tuple(map(str, self._tell("run_finished", outcome=outcome)))
+        return outcome
+
+    def close(self) -> None:
+        """Ends the sandbox's worker."""
+        self._sandbox.close()
+
+    def note(self, text: str) -> None:
+        """Adds a note for readers of the record."""
+        self.journal.note(text)
+        if not self.journal.replaying:
+            self._observers.tell("noted", text=text)
+
+    def _turn(self, number: int, reply: Reply) -> Turn:
+        try:
+            if reply.stop == "refusal":
+                raise ReplyError("You declined. The task is a measurement on a vision model; please continue.")
+            if reply.stop == "length":
+                raise ReplyError("Your reply was cut off at its length limit. Send a shorter reply.")
+            parsed = parse_reply(reply.text, self.task.tags)
+            if parsed.program and self.state.final:
+                raise ReplyError("The run is over; no more programs run.")
+            execution = self.execute(parsed.program, parsed.hypotheses) if parsed.program else None
+            if execution is None:
+                self.state.answer = self.task.parse(parsed.sections)
+            return Turn(
+                number=number,
+                reply=reply,
+                program=parsed.program,
+                hypotheses=parsed.hypotheses,
+                execution=execution,
+            )
+        except ReplyError as mistake:
+            return Turn(number=number, reply=reply, mistake=str(mistake))
+
+    def _test(self, verification: Verification, answer: BaseModel) -> Verdict:
+        """Tests the answer. While the run may continue, one that fails is withdrawn, and the backbone learns why."""
+        verdict, repeated = verification.test(answer, len(self.state.turns))
+        tests_left = self.limits.verifications - len(verification.tested)
+        if verdict.passed or not verdict.measured:
+            return verdict
+        if repeated or not tests_left or self.state.final:
+            self.state.answer = verification.best
+        else:
+            self.state.answer = None
+            self._say(objection(verdict, tests_left))
+        return verdict
+
+    def _feedback(self, turn: Turn) -> Message:
+        budget = f"(turn {turn.number} of {self.limits.turns})"
+        if turn.execution is None:
+            return Message.of("user", f"{turn.mistake} {budget}")
+        return Message.of("user", *execution_parts(turn.execution), budget)
+
+    def _used_up(self) -> str:
+        """Returns which budget the running program has used up: one program can make thousands of calls."""
+        return self._over(("seconds", "tokens", "cost"), time.perf_counter() - self._program_began)
+
+    def _over(self, names: Sequence[str], running: float = 0.0) -> str:
+        """Returns which budget is used up, if a program has been running for so many seconds; empty if none is."""
+        budget = self.budget()
+        for name in names:
+            used, allowed = budget[name]
+            if used + running * (name == "seconds") >= allowed:
+                return f"the run's budget of {allowed:g} {name} is used (limits.{name})"
+        return ""
+
+    def _say(self, message: Message) -> None:
+        self.conversation.take(self.journal.repeat(MessageAdded(message=message)))
+
+    def _called(self, call: HostCall, repeated: bool) -> None:
+        self.conversation.take(call)
+        if not repeated:
+            self._tell("tool_called", call=call)
+
+    def _tell(self, hook: str, **arguments: Any) -> list[Any]:
+        results = self._observers.tell(hook, session=self, **arguments)
+        for problem in self._observers.take_problems():
+            self.note(problem)
+        return results
+
+
+def execution_parts(execution: Execution) -> list[Part]:
+    """Returns a program's result as the backbone sees it: printed, displayed and returned values, and its error."""
+    parts: list[Part] = []
+    if execution.stdout:
+        parts.append(TextPart(text=f"Printed:\n{execution.stdout.rstrip()}"))
+    parts += execution.displays
+    if execution.value:
+        parts.append(TextPart(text=f"Returned:\n{execution.value}"))
+    if execution.error:
+        parts.append(TextPart(text=f"Failed:\n{execution.error.rstrip()}"))
+    if execution.variables_lost:
+        parts.append(TextPart(text="The sandbox was restarted: names that earlier programs defined are gone."))
+    return parts or [as_part("The program ended without printing, displaying, logging or returning anything.")]
