@@ -344,12 +344,14 @@ def make_session(unit: Any, seed: int = 0, leave_out: Sequence[str] = (), turns:
     }
     context = Context(config, Registry([]), parts=world | parts)
     tools = {name: make(context) for name, make in TOOLS.items() if name not in leave_out}
-    return Session(
+    session = Session(
         context,
         task=NeuronDescription(PluginConfig(), context),
         tools=tools,
         sandbox=InProcessSandbox(PluginConfig(), context),
     )
+    session.start()
+    return session
 
 
 def study(unit: Any, seed: int = 0, **options: Any) -> Session:

@@ -65,6 +65,7 @@ def ask(world: Any, question: str, turns: int = 30, generator: Any = None) -> Se
         tools=tools,
         sandbox=InProcessSandbox(PluginConfig(), context),
     )
+    session.start()
     run(session, HeuristicBackbone(PluginConfig(), context))
     return session
 

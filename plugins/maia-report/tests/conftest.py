@@ -146,6 +146,7 @@ def make_run(tmp_path_factory: pytest.TempPathFactory, sandbox: ProcessSandbox) 
             context, task=context.part("task"), tools={n: context.build("tool", n) for n in names}, sandbox=sandbox,
             journal=Journal(writer.append), verifier=verifier,
         )  # fmt: skip
+        session.start()
         for note in notes:
             session.note(note)
         try:

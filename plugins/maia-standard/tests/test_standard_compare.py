@@ -63,7 +63,7 @@ def test_originals_that_the_budget_cannot_edit_are_not_made(context):
     generate = context.generator.generate
     context.generator.generate = lambda prompts, seeds: made.extend(prompts) or generate(prompts, seeds)
     edit = EditImages(PluginConfig(), context)
-    with pytest.raises(ToolError, match="4 new images and 4 edits are asked for, but the run's budget has 6 left"):
+    with pytest.raises(ToolError, match="8 images are asked for, but the run's budget has 6 left"):
         edit(["a red disc"] * 4, "change the colour to blue")
     assert (made, context.generated) == ([], 0)
     originals = edit(["a red disc"] * 2, "change the colour to blue")[0][::2]
