@@ -1,9 +1,6 @@
-import ast
-import io
 import re
 import subprocess
 import sys
-import tokenize
 from pathlib import Path
 
 import pytest
@@ -31,23 +28,3 @@ def test_configuration_shown_in_the_docs_is_valid(tmp_path):
         file = tmp_path / "maia.toml"
         file.write_text(block)
         load(file)
-
-
-def _lines_of_code(path: Path) -> int:
-    """Lines that hold code: no blank ones, no comments, no docstrings."""
-    source = path.read_text(encoding="utf-8")
-    docstrings: set[int] = set()
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
-            docstrings.update(range(node.lineno, node.value.end_lineno + 1))
-    layout = (tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER)
-    code: set[int] = set()
-    for token in tokenize.generate_tokens(io.StringIO(source).readline):
-        if token.type not in layout:
-            code.update(range(token.start[0], token.end[0] + 1))
-    return len(code - docstrings)
-
-
-def test_core_stays_small():
-    files = [path for path in (ROOT / "maia_core").rglob("*.py") if "testing" not in path.parts]
-    assert sum(map(_lines_of_code, files)) <= 4400, "split by idea, or move a part into a distribution of its own"
