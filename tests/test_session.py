@@ -269,9 +269,9 @@ def test_low_activations_are_told_to_go_on_until_the_exemplars_are_reached(make_
     exemplars = session.execute("def run_experiment(system, tools):\n    tools.dataset_exemplars(system)\n")
     assert not exemplars.error
     low = session.execute("def run_experiment(system, tools):\n    " + log.format("a blue disc"))
-    assert "Go on experimenting" in low.displays[-1].text
+    assert "Continue your experiments" in low.displays[-1].text
     high = session.execute("def run_experiment(system, tools):\n    " + log.format("a red disc"))
-    assert all("Go on" not in getattr(part, "text", "") for part in high.displays)
+    assert all("Continue" not in getattr(part, "text", "") for part in high.displays)
 
 
 def test_generator_warnings_reach_the_backbone(make_fake_session):

@@ -11,7 +11,7 @@ from maia_stats import auc_interval, mean_interval
 
 
 class ComparePrompts:
-    """Measures conditions with several images a prompt."""
+    """Measures conditions with several images per prompt."""
 
     class Config(PluginConfig):
         """Options of `compare_prompts`."""

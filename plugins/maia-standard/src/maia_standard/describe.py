@@ -22,7 +22,7 @@ class DescribeImages:
             titles: One title for each image; the description of the image is listed under it.
 
         Returns:
-            One line an image: its title, a colon, its description.
+            One line per image: its title, a colon, its description.
 
         Example:
             >>> def run_experiment(system, tools):
@@ -31,7 +31,7 @@ class DescribeImages:
             ...     print(tools.describe_images(images, prompts))
         """
         if len(images) != len(titles):
-            raise ToolError(f"describe_images needs one title an image: {len(images)} images, {len(titles)} titles")
+            raise ToolError(f"describe_images needs one title per image: {len(images)} images, {len(titles)} titles")
         descriptions = self._context.describer.describe([image.anonymous() for image in images]) if images else []
         return "\n".join(f"{title}: {text}" for title, text in zip(titles, descriptions, strict=True))
 

@@ -24,7 +24,7 @@ class Text2Image:
             prompts: What each image should show.
 
         Returns:
-            One image a prompt, in the same order, titled with its prompt.
+            One image per prompt, in the same order, titled with its prompt.
 
         Example:
             >>> def run_experiment(system, tools):
@@ -64,7 +64,7 @@ class EditImages:
         asked = [instructions] * len(images) if isinstance(instructions, str) else instructions
         if len(asked) != len(images):
             raise ToolError(
-                f"edit_images needs one instruction an image: {len(images)} images, {len(asked)} instructions"
+                f"edit_images needs one instruction per image: {len(images)} images, {len(asked)} instructions"
             )
         if not images:
             raise ToolError("edit_images needs at least one image or prompt")
@@ -83,7 +83,7 @@ class EditImages:
 
 
 def generate(context: RunContext, prompts: Sequence[str]) -> list[Image]:
-    """Generates one image a prompt with the run's generator, and displays its warnings."""
+    """Generates one image per prompt with the run's generator, and displays its warnings."""
     if not prompts:
         raise ToolError("text2image needs at least one prompt")
     context.spend_images(len(prompts))

@@ -29,9 +29,9 @@ class LogExperiment:
         What is not logged, printed, displayed or returned is lost when the program ends.
 
         Args:
-            activations: One activation an image.
+            activations: One activation per image.
             images: The images; log the masked ones to see where the unit is active.
-            titles: One title an image.
+            titles: One title per image.
             notes: Anything to keep with the results, such as descriptions: one text, or one for each image.
 
         Example:
@@ -43,12 +43,12 @@ class LogExperiment:
         context = self._context
         if not len(activations) == len(images) == len(titles):
             raise ToolError(
-                "log_experiment needs one activation and one title an image: "
+                "log_experiment needs one activation and one title per image: "
                 f"{len(activations)} activations, {len(images)} images, {len(titles)} titles"
             )
         if isinstance(notes, list) and len(notes) != len(images):
             raise ToolError(
-                f"log_experiment needs one note an image or a single text: {len(images)} images, {len(notes)} notes"
+                f"log_experiment needs one note per image or a single text: {len(images)} images, {len(notes)} notes"
             )
         for n, (activation, image, title) in enumerate(zip(activations, images, titles, strict=True)):
             note = notes[n] if isinstance(notes, list) else ""
@@ -62,7 +62,7 @@ class LogExperiment:
         if isinstance(floor, float) and activations and max(activations) < floor:
             context.show(
                 f"The highest of these activations, {max(activations):.4g}, is below that of every exemplar (the "
-                f"lowest has {floor:.4g}): this does not explain the unit yet. Go on experimenting."
+                f"lowest has {floor:.4g}): this does not explain the unit yet. Continue your experiments."
             )
 
 
@@ -86,7 +86,7 @@ class Results:
         self._context = context
 
     def __call__(self) -> list[dict[str, Any]]:
-        """Everything logged so far, oldest first: `{title: {"activation": float, "image": Image}}`, one a result."""
+        """Everything logged so far, oldest first: `{title: {"activation": float, "image": Image}}`, one per result."""
         return [{r.title: {"activation": r.activation, "image": r.image}} for r in self._context.logged]
 
 

@@ -11,9 +11,9 @@ from maia_core.plugin import Explanation, PluginConfig, ReplyError, RunContext, 
 PROMPT = """\
 Describe the visual concept, or concepts, that activate {unit}.
 
-Some units respond to one very specific thing, some to a general one, some to several unrelated ones (A OR B), some to
-one thing only where another is present (A given B), some to a colour, a texture, a part, a background. Consider all of
-these. Begin with the exemplars; then find out by experiment which property of them is the cause.
+A unit may respond to one very specific thing, to a general kind, to several unrelated things (A OR B), to one thing only
+if another is present (A given B), or to a colour, a texture, a part or a background. Consider all of these. Begin with
+the exemplars. Then find out by experiment which of their properties is the cause.
 
 Each of your replies is either an experiment or the final answer.
 
@@ -27,17 +27,17 @@ def run_experiment(system, tools):
     ...
     tools.log_experiment(activations, images, titles, notes)
 ```
-One program a reply, one function run_experiment(system, tools), helper functions in the same block if you need them.
-End each experiment with tools.log_experiment. Do not call run_experiment yourself. You will see what it printed,
-displayed, logged and returned; then update your hypotheses and go on.
+Write one program per reply, with one function run_experiment(system, tools); put helper functions into the same block.
+End each experiment with tools.log_experiment. Do not call run_experiment yourself. You will see everything that the
+program printed, displayed, logged and returned. Then update your hypotheses and continue.
 
-Test hypotheses at several levels of abstraction, with several images a condition, with controls that lack the property,
-and with edits that change one thing only. Try to refute what you believe.
+Test hypotheses at several levels of abstraction, with several images per condition, with controls that lack the
+property, and with edits that change one thing only. Try to refute your own hypotheses.
 
-Know what is noise. An activation means something only beside the distribution that `dataset_exemplars` displays and
-beside controls. Two images of one prompt can differ as much as two conditions: trust means over several prompts, with
-intervals (`compare_prompts`), not a single high image. The more conditions you try, the more of them look good by luck:
-test again, with fresh prompts, what you found that way.{tested}
+Distinguish a result from noise. Compare each activation with controls and with the distribution that `dataset_exemplars`
+displays. Two images of one prompt can differ as much as two conditions. Trust means over several prompts, with intervals
+(`compare_prompts`), not a single high image. The more conditions you try, the more of them look good by chance. Test
+such a condition again with fresh prompts.{tested}
 
 When repeated experiments agree, give the final answer, without code:
 [DESCRIPTION]: <what the unit responds to: specific, and complete; several concepts joined by OR>
@@ -46,8 +46,9 @@ If the unit responds to several distinct concepts, give [LABEL 1]: ..., [LABEL 2
 """
 
 
-TESTED = """ Your answer will be tested on images that you have
-not seen; if it does not hold there, it comes back to you."""
+TESTED = """
+
+MAIA tests your answer on images that you have not seen. If it fails, you continue your experiments."""
 
 
 class NeuronDescriptionAnswer(BaseModel):
