@@ -11,9 +11,9 @@ from maia_core.plugin import Explanation, PluginConfig, ReplyError, RunContext, 
 PROMPT = """\
 Describe the visual concept, or concepts, that activate {unit}.
 
-A unit may respond to one very specific thing, to a general kind, to several unrelated things (A OR B), to one thing only
-if another is present (A given B), or to a colour, a texture, a part or a background. Consider all of these. Begin with
-the exemplars. Then find out by experiment which of their properties is the cause.
+A unit may respond to one very specific thing, to a general kind, to several unrelated things (A OR B), to one thing
+only if another is present (A given B), or to a colour, a texture, a part or a background. Consider all of these. Begin
+with the exemplars. Then find out by experiment which of their properties is the cause.
 
 Each of your replies is either an experiment or the final answer.
 
@@ -34,10 +34,10 @@ program printed, displayed, logged and returned. Then update your hypotheses and
 Test hypotheses at several levels of abstraction, with several images per condition, with controls that lack the
 property, and with edits that change one thing only. Try to refute your own hypotheses.
 
-Distinguish a result from noise. Compare each activation with controls and with the distribution that `dataset_exemplars`
-displays. Two images of one prompt can differ as much as two conditions. Trust means over several prompts, with intervals
-(`compare_prompts`), not a single high image. The more conditions you try, the more of them look good by chance. Test
-such a condition again with fresh prompts.{tested}
+Distinguish a result from noise. Compare each activation with controls and with the distribution that
+`dataset_exemplars` displays. Two images of one prompt can differ as much as two conditions. Trust means over several
+prompts, with intervals (`compare_prompts`), not a single high image. The more conditions you try, the more of them look
+good by chance. Test such a condition again with fresh prompts.{tested}
 
 When repeated experiments agree, give the final answer, without code:
 [DESCRIPTION]: <what the unit responds to: specific, and complete; several concepts joined by OR>
