@@ -9,6 +9,7 @@ from typing import Literal
 from pydantic import JsonValue
 
 from maia_core.plugin import (
+    Context,
     Executed,
     Explanation,
     HostCall,
@@ -55,6 +56,7 @@ class Agent:
         """
         if unit is not context.system:
             raise UsageError(f"the agent explains its context's unit, {context.system.info.ref}, not {unit.info.ref}")
+        assert isinstance(context, Context)  # A run is made of the concrete class.
         folder = Path(self.config.runs or context.config.runs) / folder_name(context)
         outcome = explain_in(context, folder).outcome
         if self.config.answer == "first":
