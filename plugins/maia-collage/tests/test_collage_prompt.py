@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from maia_collage.prompt import Parsed, Place, Thing, parse
-from maia_collage.vocabulary import plural, singulars, vocabulary
+from maia_labels.prompt import Parsed, Place, Thing, parse
+from maia_labels.vocabulary import plural, singulars, vocabulary
 
 
 def one(prompt: str) -> Thing:

@@ -14,8 +14,6 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from maia_collage.prompt import parse
-from maia_collage.vocabulary import vocabulary
 from maia_core.config import RunConfig
 from maia_core.context import Context
 from maia_core.errors import PluginError, ToolError
@@ -27,6 +25,8 @@ from maia_eval.choices import Spec
 from maia_eval.explaining import Contexts
 from maia_eval.predictive import Plan
 from maia_judges.embedding import EmbeddingJudge
+from maia_labels.prompt import parse
+from maia_labels.vocabulary import vocabulary
 
 MEANING = {"red": "animal", "green": "plant", "blue": "vehicle", "yellow": "food", "white": "person"}
 

@@ -19,7 +19,7 @@ from maia_eval.results import Folder
 from maia_eval.summary import naming_rows, neuron_results, preference_rows
 from maia_eval.synthetic import Plan, run
 from maia_eval.tables import tables
-from maia_synthetic.expression import text_of
+from maia_labels.expression import text_of
 
 if TYPE_CHECKING:
     from conftest import World  # type: ignore[import-not-found]

@@ -160,6 +160,9 @@ def test_it_talks_to_a_backbone_of_its_own() -> None:
     made: list[Sequence[str]] = []
 
     class Registry:
+        def of_kind(self, kind: str) -> list[Any]:
+            return []
+
         def build(self, kind: str, name: str, options: dict[str, Any], context: Context) -> ScriptedBackbone:
             made.append((kind, name, *options))
             return ScriptedBackbone(['{"better": "A"}'])

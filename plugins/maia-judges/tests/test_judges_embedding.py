@@ -9,16 +9,21 @@ import numpy as np
 import pytest
 
 from maia_collage.detector import query
-from maia_collage.prompt import parse
-from maia_collage.vocabulary import vocabulary
 from maia_core.context import Context
 from maia_core.errors import UsageError
 from maia_core.image import Image
 from maia_core.protocols import Judge
-from maia_core.testing import COLOURS, FakeDataset, disc, fake_parts, is_colour
+from maia_core.testing import COLOURS, DistributionSuite, FakeDataset, disc, fake_parts, is_colour
 from maia_judges.embedding import EmbeddingJudge
+from maia_labels.prompt import parse
+from maia_labels.vocabulary import vocabulary
 
 WORDS = vocabulary()
+
+
+class TestDistribution(DistributionSuite):
+    distribution = "maia-judges"
+    light = frozenset({"maia_labels"})
 
 
 class Coloured:

@@ -9,12 +9,12 @@ import pytest
 from maia_collage.colours import RGB
 from maia_collage.dataset import BackgroundsDataset, CollageDataset
 from maia_collage.detector import CollageDetector
-from maia_collage.vocabulary import vocabulary
 from maia_core.context import Context
 from maia_core.errors import UsageError
 from maia_core.exemplars import BruteForce
 from maia_core.image import Image
 from maia_core.testing import FakeDataset
+from maia_labels.vocabulary import vocabulary
 from maia_synthetic.collages import known_scores, presence
 from maia_synthetic.exemplars import best_score
 from maia_synthetic.system import SyntheticNeuron

@@ -6,8 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from maia_core.errors import UsageError
-from maia_synthetic.expression import And, Concept, Expression, Given, Not, Or, concepts, kind, place, text_of, values
-from maia_synthetic.parser import parse
+from maia_labels.expression import And, Concept, Expression, Given, Not, Or, concepts, kind, text_of
+from maia_labels.parser import parse
+from maia_synthetic.response import region, values
 
 A, B, C = Concept("a"), Concept("b"), Concept("c")
 
@@ -189,7 +190,7 @@ def test_unreadable_image_has_no_value() -> None:
 def test_place_is_made_of_the_concepts_that_are_there(expression: Expression, row: tuple[float, ...]) -> None:
     scores = dict(zip("abc", row, strict=True))
     masks = {name: np.eye(3, dtype=np.bool_)[n : n + 1] for n, name in enumerate("abc") if scores[name]}
-    found = place(expression, scores, masks)
+    found = region(expression, scores, masks)
     there = values(expression, {name: np.array([s]) for name, s in scores.items()})[0] > 0
     if found is not None:
         assert there

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from maia_collage.vocabulary import vocabulary
 from maia_core.context import Context
 from maia_core.errors import UsageError
+from maia_labels.expression import Concept, Given, Or, concepts, kind
+from maia_labels.vocabulary import vocabulary
 from maia_synthetic.collages import presence
 from maia_synthetic.command import synthetic
 from maia_synthetic.draw import LEAST, draw
-from maia_synthetic.expression import Concept, Given, Or, concepts, kind
 from maia_synthetic.lists import neurons_of, resolve, shipped
 from maia_synthetic.score import key
 

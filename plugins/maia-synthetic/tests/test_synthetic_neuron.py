@@ -15,8 +15,8 @@ from maia_core.context import Context
 from maia_core.errors import ToolError, UsageError
 from maia_core.image import Image
 from maia_core.testing import SystemSuite
-from maia_synthetic.expression import And, Concept, Expression, Given, Not, Or
-from maia_synthetic.parser import parse
+from maia_labels.expression import And, Concept, Expression, Given, Not, Or
+from maia_labels.parser import parse
 from maia_synthetic.system import SyntheticNeuron
 
 TEXTS = ["tiger", "cat family", "mammal", "animal", "red thing", "fruit", "grass", "water", "plain background"]
@@ -122,7 +122,7 @@ def test_value_and_mask_are_exactly_those_of_the_scene(
     collages: CollageDataset,
     neuron: Callable[..., SyntheticNeuron],
 ) -> None:
-    from maia_synthetic.expression import text_of
+    from maia_labels.expression import text_of
 
     size = 48
     system = neuron(text_of(expression), dilation=0)

@@ -10,8 +10,8 @@ from maia_core.config import PluginRef, RunConfig
 from maia_core.events import Manifest, RunOutcome
 from maia_core.record import RunWriter
 from maia_core.types import Explanation, UnitInfo
+from maia_labels.parser import parse
 from maia_synthetic.command import synthetic
-from maia_synthetic.parser import parse
 from maia_synthetic.score import verdict
 
 

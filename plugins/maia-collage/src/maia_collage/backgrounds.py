@@ -12,11 +12,8 @@ from PIL import Image as PILImage
 from maia_collage import colours
 from maia_collage.pack import Pack, Photograph
 from maia_collage.textures import PAINTERS
-from maia_collage.vocabulary import vocabulary
 from maia_core.plugin import Data, Pixels
-
-PLAIN = "plain background"
-PATTERNS = ("stripes", "dots", "checks")
+from maia_labels.vocabulary import PATTERNS, PLAIN, vocabulary
 
 TILES = 4
 """How many tiles of a kind are painted; a background is a crop of one of them."""

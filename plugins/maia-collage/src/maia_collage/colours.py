@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from maia_labels.colours import base as base
+
 RGB: dict[str, tuple[int, int, int]] = {
     "red": (200, 28, 32),
     "orange": (238, 128, 22),
@@ -21,20 +23,6 @@ RGB: dict[str, tuple[int, int, int]] = {
 }
 """The named colours and how each is painted: 8-bit sRGB."""
 
-NAMES = {
-    **{name: name for name in RGB},
-    "gray": "grey", "silver": "grey", "scarlet": "red", "crimson": "red", "maroon": "dark red", "ruby": "red",
-    "golden": "yellow", "gold": "yellow", "cyan": "turquoise", "teal": "dark turquoise", "aqua": "turquoise",
-    "navy": "dark blue", "azure": "light blue", "violet": "purple", "lilac": "light purple", "magenta": "pink",
-    "beige": "light brown", "tan": "light brown", "khaki": "light brown", "cream": "light yellow",
-    "emerald": "green", "olive": "dark green", "amber": "orange",
-    "reddish": "red", "greenish": "green", "bluish": "blue", "yellowish": "yellow", "brownish": "brown",
-}  # fmt: skip
-"""Every colour word that is understood, and the colour it stands for; a shade stands before it."""
-
-SHADES = {"dark": "dark", "deep": "dark", "light": "light", "pale": "light"}
-"""Words that make a colour darker or lighter."""
-
 MAIN_SHARE = 0.45
 """Share of an object's pixels from which on the object is said to have a colour."""
 
@@ -47,11 +35,6 @@ GREYISH = 0.12
 
 COLOURFUL = 0.5
 """Share of pixels that are not grey from which on a picture's grey parts stay unpainted."""
-
-
-def base(colour: str) -> str:
-    """Returns the colour without its shade: `dark blue` is a blue."""
-    return colour.rpartition(" ")[2]
 
 
 def rgb(colour: str) -> tuple[int, int, int]:

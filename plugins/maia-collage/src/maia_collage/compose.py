@@ -9,17 +9,17 @@ from typing import NamedTuple
 import numpy as np
 
 from maia_collage import colours
-from maia_collage.backgrounds import PLAIN, Background, drawable
+from maia_collage.backgrounds import Background, drawable
 from maia_collage.dataset import filled, random_background
 from maia_collage.layout import Link, Want, arrange
-from maia_collage.minilm import installed
 from maia_collage.nearest import Nearest
 from maia_collage.pack import Cutout, Pack
-from maia_collage.prompt import Parsed, Place, Thing, parse
 from maia_collage.scene import Placed, Scene
-from maia_collage.vocabulary import vocabulary
-from maia_collage.words import MAX_OBJECTS
 from maia_core.plugin import content_id
+from maia_labels.minilm import installed
+from maia_labels.prompt import Parsed, Place, Thing, parse
+from maia_labels.vocabulary import PLAIN, vocabulary
+from maia_labels.words import MAX_OBJECTS
 
 SCALES = {"tiny": 0.16, "small": 0.24, "large": 0.66, "huge": 0.9}
 """Scale of an object that is alone, by size word."""

@@ -10,13 +10,13 @@ from typing import Literal
 import numpy as np
 from pydantic import Field
 
-from maia_collage.backgrounds import PATTERNS, PLAIN, Background, drawable
+from maia_collage.backgrounds import Background, drawable
 from maia_collage.colours import RGB
 from maia_collage.layout import Want, arrange
 from maia_collage.pack import Cutout, Pack, Part, find, part_of
 from maia_collage.scene import VERSION, Placed, Scene, fitting, image, render
-from maia_collage.vocabulary import vocabulary
 from maia_core.plugin import Image, PluginConfig, RunContext, content_id
+from maia_labels.vocabulary import PATTERNS, PLAIN, vocabulary
 
 CACHED_IMAGES = 64
 

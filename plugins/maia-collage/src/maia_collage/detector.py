@@ -8,10 +8,10 @@ import numpy as np
 
 from maia_collage import select
 from maia_collage.pack import find
-from maia_collage.prompt import Phrase, parse_phrase, tokens
 from maia_collage.scene import VERSION, render, scene_of
-from maia_collage.vocabulary import vocabulary
 from maia_core.plugin import Detection, Image, Mask, PluginConfig, RunContext, UsageError, content_id, did_you_mean
+from maia_labels.phrase import Phrase, parse_phrase, tokens
+from maia_labels.vocabulary import vocabulary
 
 
 class CollageDetector:

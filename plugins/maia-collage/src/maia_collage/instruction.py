@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Literal, NamedTuple
 
-from maia_collage.prompt import tokens
+from maia_labels.phrase import tokens
 
 Change = Literal["replace", "add", "remove", "recolour", "resize", "move", "background", "flip", "put"]
 

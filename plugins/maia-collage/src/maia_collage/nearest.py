@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from maia_collage.minilm import installed, shared
+from maia_labels.minilm import installed, shared
 
 SURE = 0.55
 """Cosine similarity from which on the embedding is believed before the spelling."""

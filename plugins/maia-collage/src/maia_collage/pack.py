@@ -17,8 +17,8 @@ from PIL import Image as PILImage
 from pydantic import Field, ValidationError
 
 from maia_collage.colours import LEADING_SHARE, MAIN_SHARE
-from maia_collage.vocabulary import vocabulary
 from maia_core.plugin import Data, UsageError, content_id
+from maia_labels.vocabulary import vocabulary
 
 FORMAT = 2
 """Raised whenever packs must be made anew: new cut-outs, other names, another layout."""

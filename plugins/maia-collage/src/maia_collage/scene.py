@@ -15,8 +15,8 @@ from pydantic import Field, JsonValue, ValidationError
 from maia_collage import colours
 from maia_collage.backgrounds import Background, paint
 from maia_collage.pack import Cutout, Pack
-from maia_collage.vocabulary import vocabulary
 from maia_core.plugin import Data, Image, Mask, Pixels
+from maia_labels.vocabulary import vocabulary
 
 VERSION = 1
 """Raised whenever the same scene would be drawn with other pixels."""

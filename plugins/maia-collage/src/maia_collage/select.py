@@ -5,9 +5,9 @@ from __future__ import annotations
 from maia_collage import colours
 from maia_collage.layout import ZONES
 from maia_collage.pack import Pack
-from maia_collage.prompt import Phrase
 from maia_collage.scene import Placed, Scene
-from maia_collage.vocabulary import article, plural, vocabulary
+from maia_labels.phrase import Phrase
+from maia_labels.vocabulary import article, plural, vocabulary
 
 
 def objects(phrase: Phrase, scene: Scene, pack: Pack) -> list[int]:

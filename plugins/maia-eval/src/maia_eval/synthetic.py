@@ -12,7 +12,7 @@ from maia_eval.choices import Spec
 from maia_eval.explaining import Contexts, Say, explain_all
 from maia_eval.results import Explained, Folder, NeuronResult, Preference
 from maia_judges import joined
-from maia_synthetic.expression import Expression, kind, text_of
+from maia_labels.expression import Expression, kind, text_of
 from maia_synthetic.lists import neurons_of, resolve
 from maia_synthetic.score import verdict
 

@@ -9,8 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from maia_core.plugin import Backbone, Image, PluginConfig, RunContext, UsageError, content_id
 from maia_judges.asking import Asker, quoted
-from maia_judges.parts import cleaned, says_nothing
 from maia_judges.ties import keys
+from maia_labels.parts import cleaned, says_nothing
 
 MOST_PROMPTS = 20
 """Prompts that are written in one call; more take several calls, each told what there is already."""

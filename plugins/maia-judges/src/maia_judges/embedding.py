@@ -12,11 +12,12 @@ from pydantic import Field
 from maia_core.plugin import Image, ImageTextSimilarity, PluginConfig, RunContext, content_id
 from maia_judges.fit import agreement, fits
 from maia_judges.meaning import method
-from maia_judges.parts import leaves, parts_of, says_nothing
 from maia_judges.prompts import write
 from maia_judges.scale import Scale, measured, sample
-from maia_judges.spread import Spread, opened_pack
+from maia_judges.spread import Spread
 from maia_judges.ties import keys
+from maia_labels.parts import leaves, parts_of, says_nothing
+from maia_labels.pictured import pictured
 
 Predictions = NDArray[np.float64]
 
@@ -39,13 +40,13 @@ class EmbeddingJudge:
         """Images of the run's data set that the scale of predictions is found on, once."""
 
     def __init__(self, config: Config, context: RunContext) -> None:
-        pack = opened_pack(config.pack, context.cache)
-        self._spread = Spread(pack)
+        pictures = pictured(config.pack, context.cache)
+        self._spread = Spread(pictures)
         self._reference = config.reference
         self._context = context
         self._scale: Scale | None = None
         self._lock = threading.Lock()
-        drawn = pack.fingerprint if pack else "no pack"
+        drawn = pictures.fingerprint if pictures else "no pack"
         self.fingerprint = content_id(f"embedding/{VERSION}/{method()}/{drawn}/{config.reference}".encode())
 
     def write_prompts(self, label: str, n: int) -> list[str]:

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from maia_judges.content import Content, content_of, related, shows
 from maia_judges.meaning import nearness
-from maia_judges.parts import Form, Parts, cleaned, leaves, parts_of, says_nothing
+from maia_labels.content import Content, content_of, related, shows
+from maia_labels.parts import Form, Parts, cleaned, leaves, parts_of, says_nothing
 
 TREE = 0.8
 """Weight of what the concept tree says of a text that the laboratory understands; the rest is the embedding's."""

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from maia_collage.minilm import installed, shared
-from maia_collage.vocabulary import singulars
+from maia_labels.minilm import installed, shared
+from maia_labels.vocabulary import singulars
 
 REMEMBERED = 20_000
 """Texts whose embeddings are kept in memory (1.5 kB each)."""

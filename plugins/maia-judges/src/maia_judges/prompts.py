@@ -1,4 +1,4 @@
-"""Writes prompts that show what a label says, in plain English that the collage laboratory follows to the letter.
+"""Writes prompts that show what a label says, in plain English that the prompt reader of maia-labels understands fully.
 
 What the label leaves open varies: which narrower concept, how many, how large, where, before which background. So a
 claim that is too broad meets the narrower things that the unit does not respond to.
@@ -12,14 +12,13 @@ from dataclasses import replace
 from functools import reduce
 from itertools import cycle, islice, product
 
-from maia_collage.backgrounds import PATTERNS, PLAIN
-from maia_collage.prompt import Place, Thing
-from maia_collage.vocabulary import article, plural
-from maia_collage.words import BARE_PLURAL
 from maia_core.plugin import UsageError
-from maia_judges.content import Content, content_of
-from maia_judges.parts import alternatives, cleaned, says_nothing
 from maia_judges.spread import Spread, rng_of
+from maia_labels.content import Content, content_of
+from maia_labels.parts import alternatives, cleaned, says_nothing
+from maia_labels.prompt import Place, Thing
+from maia_labels.vocabulary import PATTERNS, PLAIN, article, plural
+from maia_labels.words import BARE_PLURAL
 
 PLACES = (
     "on grass", "in the snow", "on sand", "on a plain white background", "on asphalt", "in a forest", "on rocks",

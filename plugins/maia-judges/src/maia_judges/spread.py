@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from itertools import chain, zip_longest
-from pathlib import Path
 
 import numpy as np
 
-from maia_collage.backgrounds import drawable
-from maia_collage.colours import base
-from maia_collage.pack import Cutout, Pack, find
-from maia_collage.prompt import Thing
-from maia_collage.vocabulary import Tree, vocabulary
-from maia_core.plugin import UsageError, content_id
+from maia_core.plugin import content_id
+from maia_labels.colours import base
+from maia_labels.pictured import Pictured
+from maia_labels.prompt import Thing
+from maia_labels.vocabulary import Tree, vocabulary
 
 
 def rng_of(*texts: str) -> np.random.Generator:
@@ -24,17 +22,16 @@ def rng_of(*texts: str) -> np.random.Generator:
 class Spread:
     """Lists narrower concepts so that the first ones are as different as the tree allows.
 
-    Concepts that the laboratory's pack can draw are used alone, where there is a pack and it has any.
+    Where there are pictures of any concepts, only concepts with a picture are used.
     """
 
-    def __init__(self, pack: Pack | None) -> None:
-        self._pack = pack
+    def __init__(self, pictures: Pictured | None) -> None:
+        self._pictures = pictures
         tree = vocabulary().concepts
-        with_pictures = {c.concept for c in pack.members(None)} if pack else set()
         leaves = {name for name in tree if len(tree.below(name)) == 1}
-        self._things = with_pictures or leaves
+        self._things = (pictures.things if pictures else None) or leaves
         kinds = vocabulary().kinds
-        self._kinds = set(drawable(pack)) if pack else {name for name in kinds if len(kinds.below(name)) == 1}
+        self._kinds = pictures.backgrounds if pictures else {name for name in kinds if len(kinds.below(name)) == 1}
 
     def things(self, wanted: Thing, key: str = "", excluded: Collection[str] = ()) -> list[str]:
         """Returns concepts at or below the one of `wanted` (all where it names none), the same for the same `key`.
@@ -44,8 +41,9 @@ class Spread:
         tree = vocabulary().concepts
         barred = {name for each in excluded for name in tree.below(each)}
         names = [name for name in _spread(tree, wanted.concept, self._things, key) if name not in barred]
-        if wanted.round or wanted.colours:
-            natural = [name for name in names if any(_fits(cutout, wanted) for cutout in self._own(name))]
+        if self._pictures and (wanted.round or wanted.colours):
+            colours = {base(colour) for colour in wanted.colours}
+            natural = [name for name in names if self._pictures.looks(name, colours, wanted.round)]
             names = natural + [name for name in names if name not in set(natural)]
         return names
 
@@ -57,23 +55,6 @@ class Spread:
     def kinds(self, kind: str | None, key: str = "") -> list[str]:
         """Returns kinds of background at or below `kind`."""
         return _spread(vocabulary().kinds, kind, self._kinds, key)
-
-    def _own(self, concept: str) -> list[Cutout]:
-        return [c for c in self._pack.members(concept) if c.concept == concept] if self._pack else []
-
-
-def opened_pack(option: str, cache: Path) -> Pack | None:
-    """Returns the laboratory's pack, or None where none was fetched and none is asked for."""
-    try:
-        return find(option, cache)
-    except UsageError:
-        if option:
-            raise
-        return None
-
-
-def _fits(cutout: Cutout, wanted: Thing) -> bool:
-    return all(cutout.has_colour(base(colour)) for colour in wanted.colours) and (cutout.round or not wanted.round)
 
 
 def _spread(tree: Tree, top: str | None, usable: Collection[str], key: str) -> list[str]:

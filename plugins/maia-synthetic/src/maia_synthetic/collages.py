@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeGuard
 import numpy as np
 
 from maia_core.plugin import Dataset, Detector
-from maia_synthetic.expression import Vector
+from maia_synthetic.response import Vector
 
 if TYPE_CHECKING:
     from maia_collage.dataset import CollageDataset
@@ -50,7 +50,7 @@ def presence(dataset: CollageDataset, text: str) -> Vector:
     """
     from maia_collage import select
     from maia_collage.detector import query
-    from maia_collage.prompt import Phrase
+    from maia_labels.phrase import Phrase
 
     phrase = behind = query(text)
     named = phrase.entry or phrase.generic or phrase.wildcard

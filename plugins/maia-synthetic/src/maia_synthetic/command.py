@@ -23,7 +23,7 @@ def list_neurons(name: str, refs: bool, as_json: bool) -> None:
     One of them is chosen with --system synthetic:LIST/NUMBER.
     """
     from maia_core.plugin import Context
-    from maia_synthetic.expression import kind, text_of
+    from maia_labels.expression import kind, text_of
     from maia_synthetic.lists import neurons_of
 
     neurons = neurons_of(name, Context())

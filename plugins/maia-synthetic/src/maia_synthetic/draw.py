@@ -98,7 +98,7 @@ def _pool(dataset: CollageDataset) -> tuple[dict[str, list[str]], dict[str, Bits
     """Returns the concepts that rules 1 and 2 leave, by group, and in which collages each is."""
     from maia_collage.colours import RGB
     from maia_collage.dataset import COMPANIONS
-    from maia_collage.vocabulary import vocabulary
+    from maia_labels.vocabulary import vocabulary
 
     words = vocabulary()
     grouped: list[tuple[str, str]] = []

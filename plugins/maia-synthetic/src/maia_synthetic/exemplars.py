@@ -24,8 +24,9 @@ from maia_core.plugin import (
     statistics,
     write_atomically,
 )
+from maia_labels.expression import Expression, concepts
 from maia_synthetic.collages import in_laboratory, known_scores
-from maia_synthetic.expression import Expression, Vector, concepts, values
+from maia_synthetic.response import Vector, values
 
 CHUNK = 512
 """Images whose scores are kept in one file: the most that a search which is killed does again."""

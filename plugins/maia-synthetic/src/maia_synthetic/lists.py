@@ -10,8 +10,8 @@ from importlib import resources
 from typing import Any
 
 from maia_core.plugin import RunContext, UsageError, did_you_mean
-from maia_synthetic.expression import Concept, Expression, Given, Or
-from maia_synthetic.parser import parse
+from maia_labels.expression import Concept, Expression, Given, Or
+from maia_labels.parser import parse
 
 LISTS = {
     "paper": "the paper's 88 (Table A6), for photographs and a detector with weights",

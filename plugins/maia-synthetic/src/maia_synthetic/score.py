@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator
 from typing import Any, Literal, NamedTuple
 
 from maia_core.plugin import UsageError
-from maia_synthetic.expression import And, Concept, Expression, Given, Not, Or, concepts
-from maia_synthetic.parser import parse
+from maia_labels.expression import And, Concept, Expression, Given, Not, Or, concepts
+from maia_labels.parser import parse
 
 Verdict = Literal["right", "near", "wrong"]
 
@@ -93,7 +93,7 @@ def _related(one: Key, other: Key) -> bool:
         return True
     if one.tree != other.tree or not (one.name and other.name) or one.tree == "unknown":
         return False
-    from maia_collage.vocabulary import vocabulary
+    from maia_labels.vocabulary import vocabulary
 
     tree = vocabulary().kinds if one.tree == "backgrounds" else vocabulary().concepts
     return one.name in tree.path(other.name) or other.name in tree.path(one.name)

@@ -22,10 +22,11 @@ from maia_core.plugin import (
     content_id,
     local_secret,
 )
+from maia_labels.expression import concepts, text_of
 from maia_synthetic.dilation import dilate
 from maia_synthetic.exemplars import KnownExemplars, best_score
-from maia_synthetic.expression import concepts, place, text_of, values
 from maia_synthetic.lists import resolve
+from maia_synthetic.response import region, values
 
 BATCH = 32
 """How many images a detector is handed at once."""
@@ -126,8 +127,8 @@ class SyntheticNeuron:
         if values(self.expression, {text: np.array([score]) for text, score in scores.items()})[0] == 0:
             return np.zeros(shape, np.bool_)
         together = {text: np.logical_or.reduce(found) for text, found in masks.items() if found}
-        region = place(self.expression, scores, together)
-        return np.ones(shape, np.bool_) if region is None else dilate(region, self._dilation)
+        active = region(self.expression, scores, together)
+        return np.ones(shape, np.bool_) if active is None else dilate(active, self._dilation)
 
 
 def alias(truth: str, folder: Path) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from maia_core.plugin import MANIFEST, Context, RunConfig, RunContext, RunReader, UsageError, printable, validated
-from maia_synthetic.expression import kind, text_of
+from maia_labels.expression import any_of, kind, text_of
 from maia_synthetic.lists import resolve
 from maia_synthetic.score import verdict
 
@@ -76,6 +76,6 @@ def table(scored: Sequence[Scored]) -> list[str]:
     lines.append("")
     for each in scored:
         if each.verdict != "right":
-            named = printable(" OR ".join(each.labels)) or "-"
+            named = printable(any_of(each.labels)) or "-"
             lines.append(f"{each.verdict:9}  {each.neuron}: {each.truth}  named: {named}")
     return lines

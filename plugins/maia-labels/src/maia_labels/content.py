@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 
-from maia_collage.colours import base
-from maia_collage.prompt import Place, Thing, parse
-from maia_collage.vocabulary import Tree, vocabulary
+from maia_labels.colours import base
+from maia_labels.prompt import Place, Thing, parse
+from maia_labels.vocabulary import Tree, vocabulary
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,9 @@ from collections.abc import Sequence
 from itertools import islice, product
 from typing import Literal, NamedTuple
 
+from maia_labels.content import content_of
+from maia_labels.expression import any_of
+
 Form = Literal["one", "either", "given", "both"]
 
 NOTHING = "anything"
@@ -82,7 +85,7 @@ def joined(labels: Sequence[str]) -> str:
     texts = list(dict.fromkeys(filter(None, map(cleaned, labels))))
     if len(texts) < 2:
         return "".join(texts)
-    return " OR ".join(f"({text})" if parts_of(text).form in ("given", "both") else text for text in texts)
+    return any_of(f"({text})" if parts_of(text).form in ("given", "both") else text for text in texts)
 
 
 def leaves(label: str) -> list[str]:
@@ -150,15 +153,11 @@ def _split(text: str, operator: re.Pattern[str]) -> list[str]:
 
 
 def _drawable(text: str) -> bool:
-    from maia_judges.content import content_of
-
     content = content_of(text)
     return content.known and bool(content.place or any(thing.concept or thing.colours for thing in content.things))
 
 
 def _single(text: str) -> bool:
     """Tells whether the laboratory reads a text as one thing or one background: "black and white stripes"."""
-    from maia_judges.content import content_of
-
     content = content_of(text)
     return content.known and len(content.things) + (content.place is not None) == 1

@@ -20,6 +20,11 @@ _IRREGULAR = {
 }  # fmt: skip
 
 
+PLAIN = "plain background"
+PATTERNS = ("stripes", "dots", "checks")
+"""Kinds of background that have any colour."""
+
+
 class Entry(NamedTuple):
     """What a phrase stands for.
 
@@ -154,4 +159,4 @@ def vocabulary() -> Vocabulary:
 
 
 def _data(name: str) -> Any:
-    return json.loads(resources.files("maia_collage").joinpath("data", f"{name}.json").read_text(encoding="utf-8"))
+    return json.loads(resources.files("maia_labels").joinpath("data", f"{name}.json").read_text(encoding="utf-8"))

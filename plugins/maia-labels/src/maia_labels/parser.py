@@ -17,7 +17,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from maia_core.plugin import UsageError
-from maia_synthetic.expression import BARE_WORD, OPERATORS, And, Concept, Expression, Given, Not, Or
+from maia_labels.expression import BARE_WORD, OPERATORS, And, Concept, Expression, Given, Not, Or
 
 MOST_CHARACTERS = 500
 MOST_DEPTH = 20

@@ -4,14 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from maia_core.testing import DistributionSuite
-from maia_judges import Parts, joined, parts_of, says_nothing
-from maia_judges.parts import MAX_LABEL, alternatives, leaves
-
-
-class TestDistribution(DistributionSuite):
-    distribution = "maia-judges"
-    light = frozenset({"maia_collage"})
+from maia_labels import Parts, joined, parts_of, says_nothing
+from maia_labels.parts import MAX_LABEL, alternatives, leaves
 
 
 @pytest.mark.parametrize(
