@@ -11,7 +11,7 @@ import numpy as np
 from pydantic import Field
 
 from maia_core.plugin import Check, Exemplar, Explanation, Image, Judge, PluginConfig, Probe, RunContext, Verdict
-from maia_judges import NOTHING, joined, parts_of
+from maia_labels import NOTHING, joined, parts_of
 from maia_stats import Interval, auc_interval, wilson
 from maia_verify.probing import Group, Laboratory
 from maia_verify.wording import summary
