@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from maia_core.record import MAX_BYTES, MAX_EVENTS, MAX_LINE, ImageStore
+
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), *sorted(ROOT.glob("*/*/README.md"))]
 
@@ -28,3 +30,12 @@ def test_configuration_shown_in_the_docs_is_valid(tmp_path):
         file = tmp_path / "maia.toml"
         file.write_text(block)
         load(file)
+
+
+def test_bounds_of_a_run_folder_in_the_docs_are_those_of_the_reader():
+    page = " ".join((ROOT / "docs/use/run-folder.md").read_text().split())
+    bounds = (
+        f"a journal of at most {MAX_BYTES >> 30} GiB, {MAX_EVENTS:,} events and {MAX_LINE >> 20} MiB per line, "
+        f"images of at most {ImageStore.MAX_PIXELS // 1_000_000} million pixels"
+    )
+    assert bounds in page

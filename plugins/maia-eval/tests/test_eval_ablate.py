@@ -18,8 +18,8 @@ from maia_core.record import RunReader
 from maia_core.testing import FAKE_RUN, InProcessSandbox, ScriptedBackbone, fake_parts
 from maia_eval.ablate import SHOWN, VARIANTS, command, markdown, variants
 from maia_eval.choices import adjusted, spec
-from maia_eval.conduct import Conduct, conduct, invented
 from maia_eval.explaining import explain_all
+from maia_eval.integrity import Integrity, count_faults, invented
 from maia_eval.report import render
 from maia_eval.results import Folder
 from maia_eval.summary import efforts
@@ -138,7 +138,7 @@ def ran(tmp_path: Path, *replies: str) -> Path:
 
 
 def test_a_sound_run_has_no_faults(tmp_path: Path) -> None:
-    assert conduct(ran(tmp_path, *FAKE_RUN)) == Conduct(runs=1, programs=2)
+    assert count_faults(ran(tmp_path, *FAKE_RUN)) == Integrity(runs=1, programs=2)
 
 
 @pytest.mark.parametrize("label", ["animal", "  "], ids=["answer", "no answer"])
@@ -149,7 +149,7 @@ def test_an_explanation_keeps_the_faults_of_its_run(world: World, tmp_path: Path
     world.run = str(ran(tmp_path, *FAKE_RUN))
     explain_all(contexts, plan.specs, plan.units, folder, lambda line: None)
     (effort,) = efforts(folder.explained().values(), ["agent"])
-    assert effort.conduct == Conduct(runs=1, programs=2)
+    assert effort.conduct == Integrity(runs=1, programs=2)
     assert tables(folder)["effort"][0]["programs"] == 2
     assert "invented results" in render(folder, tmp_path)
 
@@ -168,7 +168,7 @@ def run_experiment(system, tools):
         "The dog: activation: 14.21, an image of a cat.\n" + program.format("return system.datasetexemplars()"),
         FAKE_RUN[-1],
     )
-    assert conduct(folder) == Conduct(runs=1, programs=2, broken=1, invented=1, copied=1)
+    assert count_faults(folder) == Integrity(runs=1, programs=2, broken=1, invented=1, copied=1)
 
 
 def test_measured_activations_are_known_at_every_later_turn(tmp_path: Path) -> None:
@@ -177,6 +177,6 @@ def test_measured_activations_are_known_at_every_later_turn(tmp_path: Path) -> N
     reader = RunReader(folder)
     value = next(reader.value(c.result)[0][0] for c in reader.of_type(HostCall) if c.method == "system.neuron")
     honest = ran(tmp_path / "b", first, f"A red disc, activation: {value:.2f}.\n{FAKE_RUN[1]}", FAKE_RUN[-1])
-    assert conduct(honest).invented == 0
+    assert count_faults(honest).invented == 0
     early = ran(tmp_path / "c", f"activation: {value:.3f}1\n{first}", FAKE_RUN[-1])
-    assert conduct(early).invented == 1
+    assert count_faults(early).invented == 1

@@ -84,7 +84,7 @@ def test_units_are_drawn_by_seed_and_layer() -> None:
     ("arguments", "says"),
     [
         ([], "no unit is chosen"),
-        (["--layer", "head"], "pass --draw"),
+        (["--layer", "head"], "add --draw"),
         (["--units", "missing.txt"], "cannot read the units in missing.txt: No such file or directory"),
         (["--draw", "nothing"], "nothing"),
         (["discs:colours:red", "--test-generator", "a b"], "not 'a b'"),

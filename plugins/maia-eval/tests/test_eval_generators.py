@@ -144,7 +144,7 @@ def test_refused_prompt_shows_nothing_and_the_rest_is_judged() -> None:
 
 def test_progress_is_told_of_every_part() -> None:
     told: list[str] = []
-    cases = check(FakeGenerator(), DescriberJudge(FakeDescriber()), WANTED, seeds, each=10, say=told.append)
+    cases = check(FakeGenerator(), DescriberJudge(FakeDescriber()), WANTED, seeds, each=10, log=told.append)
     assert told[:3] == ["drew 16 of 40 images", "drew 32 of 40 images", "drew 40 of 40 images"]
     assert told[5] == "looked at 40 of 40 images"
     assert rates(cases) == (Rate(40, 40), Rate(0, 40), Rate(0, 40))

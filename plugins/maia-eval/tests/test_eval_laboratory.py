@@ -14,7 +14,7 @@ from maia_core.context import Context
 from maia_core.registry import installed
 from maia_eval.choices import Spec
 from maia_eval.command import evaluate
-from maia_eval.explaining import Apart
+from maia_eval.explaining import Worker
 from maia_eval.results import Folder
 from maia_eval.summary import unit_results
 from maia_eval.tables import tables
@@ -82,7 +82,7 @@ def test_several_processes_explain_what_one_would(tmp_path: Path) -> None:
     found = []
     for runner in (InTurn(), Context(config).build("runner", "processes", workers=2)):
         folder = Folder.begin(tmp_path / str(len(found)), "predictive", settings, installed())
-        Apart(config, folder.path / "runs", specs, folder.path, quiet=True).explain(UNITS, runner)
+        Worker(config, folder.path / "runs", specs, folder.path, quiet=True).explain(UNITS, runner)
         found.append({key: (each.labels, each.description, each.error) for key, each in folder.explained().items()})
     assert len(found[0]) == len(UNITS)
     assert found[0] == found[1]

@@ -129,7 +129,9 @@ def test_another_configuration_is_refused_in_one_line(world: World, tmp_path: Pa
         world.plan(["red"], {"right": RIGHT, "wrong": WRONG}),
         world.plan(["red"], {"right": RIGHT}, samples=2),
     ):
-        with pytest.raises(UsageError, match=r"was begun with another (units|config.seed|explainers|samples)") as error:
+        with pytest.raises(
+            UsageError, match=r"was started with another (units|config.seed|explainers|samples)"
+        ) as error:
             Folder.begin(tmp_path / "e", "predictive", changed.settings(), world)
         assert "\n" not in str(error.value)
     with pytest.raises(UsageError, match="holds a predictive evaluation"):

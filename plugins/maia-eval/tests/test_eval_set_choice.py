@@ -21,7 +21,7 @@ from maia_eval.choosing import set_choice
 from maia_eval.predictive import run
 from maia_eval.report import render
 from maia_eval.results import Folder
-from maia_eval.set_choice import PLACE, HeldOut, Question, choice_rows, choose, grid, questions_of
+from maia_eval.set_choice import PLACE, Question, SetImages, choice_rows, choose, grid, questions_of
 from maia_eval.subjects import BackboneSubject
 from maia_eval.tables import tables
 
@@ -64,7 +64,7 @@ def shares(folder: Folder) -> dict[str, tuple[float, int]]:
 
 def asked(world: World, unit: str = "red", count: int = 2, seed: int = 0) -> list[Question]:
     system = FakeSystem(FakeSystem.Config(ref=unit))
-    return questions_of(system, HeldOut(world.dataset, 60), count, seed, f"discs:colours:{unit}")
+    return questions_of(system, SetImages(world.dataset, 60), count, seed, f"discs:colours:{unit}")
 
 
 def test_right_labels_find_the_set_and_labels_that_say_nothing_get_a_quarter(evaluated: Any) -> None:
@@ -251,12 +251,12 @@ def test_people_answer_a_form_that_tells_nothing_of_the_explainers(evaluated: An
 @pytest.mark.parametrize(
     ("content", "says"),
     [
-        ("a,b\n", "is no form"),
-        ("", "is no form"),
-        ("{columns}\n1,0000,x,A\n", "row 2: this question is not one of the form"),
+        ("a,b\n", "is not a form"),
+        ("", "is not a form"),
+        ("{columns}\n1,0000,x,A\n", "row 2: the form does not have this question"),
         ("{columns}\n1,{one},x,E\n", "row 2: the answer must be A, B, C or D"),
         ("{columns}\n1,{one},x,A\n1,{one},x,B\n", "answered twice"),
-        ("{columns}\n1,{one},x,\n", "holds no answer"),
+        ("{columns}\n1,{one},x,\n", "does not hold an answer"),
         ('{columns}\n"', "cannot read"),
     ],
 )

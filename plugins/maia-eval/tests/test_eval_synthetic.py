@@ -101,11 +101,11 @@ def test_a_form_goes_out_blind_and_comes_back(folder: Folder, tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        (lambda rows: rows[1:], "is no form"),
+        (lambda rows: rows[1:], "is not a form"),
         (lambda rows: [rows[0], [*rows[1][:-1], "C"]], "must be A or B"),
-        (lambda rows: [rows[0], ["0" * 12, *rows[1][1:]]], "not one of the evaluation"),
+        (lambda rows: [rows[0], ["0" * 12, *rows[1][1:]]], "the form does not have this question"),
         (lambda rows: [rows[0], [*rows[1][:-1], "A"], [*rows[1][:-1], "B"]], "answered twice"),
-        (lambda rows: rows, "holds no answer"),
+        (lambda rows: rows, "does not hold an answer"),
     ],
 )
 def test_bad_answers_are_one_line(folder: Folder, tmp_path: Path, change: Any, says: str) -> None:

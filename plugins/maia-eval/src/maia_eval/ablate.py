@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from maia_core.plugin import UsageError, run_options
+from maia_eval.choices import plugin_ref
 from maia_eval.commands import predictive
 
 if TYPE_CHECKING:
@@ -76,13 +75,13 @@ def ablate(
 _shared = [param for param in predictive.params if param.name != "explainers"]
 ablate_options = [
     click.Option(
-        ["--only"], multiple=True, metavar="VARIANT", type=click.Choice(VARIANTS), help="These variants only, not all."
+        ["--only"], multiple=True, metavar="VARIANT", type=click.Choice(VARIANTS), help="Run only this variant."
     ),
     click.Option(
-        ["--other-generator"], metavar="NAME[:KEY=VALUE,...]", help="Also an agent that works with this generator."
+        ["--other-generator"], metavar="NAME[:KEY=VALUE,...]", help="Add an agent that uses this generator."
     ),
     click.Option(
-        ["--other-backbone"], metavar="NAME[:KEY=VALUE,...]", help="Also an agent that is this backbone."
+        ["--other-backbone"], metavar="NAME[:KEY=VALUE,...]", help="Add an agent that uses this backbone."
     ),
 ]  # fmt: skip
 command = click.Command("ablate", callback=ablate, params=[*_shared, *ablate_options], help=ablate.__doc__)
@@ -112,16 +111,9 @@ def variants(
             kind, text = others[name]
             if not text:
                 raise UsageError(f"'{name}' needs --{name} NAME")
-            settings[kind] = _part(text)
+            settings[kind] = plugin_ref(text).model_dump(mode="json")
         found[name] = "".join(f"{',' if n else ':'}run.{k}={_toml(v)}" for n, (k, v) in enumerate(settings.items()))
     return found
-
-
-def _part(text: str) -> dict[str, Any]:
-    from maia_eval.choices import spec
-
-    read = spec(text)
-    return {"name": read.name, **read.options}
 
 
 def _toml(value: Any) -> str:
@@ -142,19 +134,13 @@ def write_table(folder: Folder) -> str:
     Raises:
         UsageError: the folder cannot be written.
     """
-    from maia_core.plugin import write_atomically
+    from maia_eval.files import write
+    from maia_eval.tables import csv_of
 
     rows = table(folder)
     page = markdown(rows)
-    text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, list(rows[0]))
-    writer.writeheader()
-    writer.writerows({key: "" if value is None else value for key, value in row.items()} for row in rows)
-    try:
-        write_atomically(folder.path / PAGE, page.encode("utf-8", "replace"))
-        write_atomically(folder.path / TABLE, text.getvalue().encode("utf-8", "replace"))
-    except OSError as error:
-        raise UsageError(f"cannot write the tables in {folder.path}: {error.strerror}") from error
+    write(folder.path / PAGE, page)
+    write(folder.path / TABLE, csv_of(rows))
     return page
 
 

@@ -12,6 +12,7 @@ from pydantic import Field, JsonValue
 
 from maia_core.plugin import (
     Data,
+    PluginRef,
     Registry,
     RunConfig,
     RunContext,
@@ -21,6 +22,7 @@ from maia_core.plugin import (
     validated,
     with_option,
 )
+from maia_eval.files import read_text
 
 OF_RUN = "run."
 """Before a key that changes the configuration of the run, and not an option of the explainer."""
@@ -64,6 +66,16 @@ def spec(text: str) -> Spec:
         else:
             options[key] = value
     return Spec(alias=found["alias"] or found["name"], name=found["name"], options=options, run=run)
+
+
+def plugin_ref(text: str) -> PluginRef:
+    """Reads `NAME` or `NAME:KEY=VALUE,...`.
+
+    Raises:
+        UsageError: it is neither.
+    """
+    read = spec(text)
+    return PluginRef(name=read.name, **read.options)
 
 
 def specs(texts: Sequence[str], registry: Registry) -> list[Spec]:
@@ -121,10 +133,7 @@ def units_in(file: Path) -> list[str]:
     Raises:
         UsageError: the file cannot be read, or names none.
     """
-    try:
-        lines = file.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"cannot read the units in {file}: {getattr(error, 'strerror', None) or error}") from error
+    lines = read_text(file, "the units").splitlines()
     found = [line.partition("#")[0].strip() for line in lines]
     if not any(found):
         raise UsageError(f"{file} names no unit; write one MODEL:LAYER:UNIT a line")

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from maia_core.plugin import PluginRef, RunConfig
     from maia_eval.explaining import Contexts
     from maia_eval.results import Folder
-    from maia_eval.set_choice import HeldOut, Question
+    from maia_eval.set_choice import Question, SetImages
 
 JUDGE = "judge"
 
@@ -23,21 +23,23 @@ JUDGE = "judge"
 @click.argument("folder", type=click.Path(path_type=Path), metavar="DIR")
 @click.option(
     "--subject", default=JUDGE, show_default=True, metavar="NAME[:KEY=VALUE,...]",
-    help="Who answers: `judge` is the evaluation's own, any other name a backbone that sees the sets.",
+    help="Ask the evaluation's `judge`, or a backbone of this name, which sees the sets.",
 )  # fmt: skip
-@click.option("--questions", type=click.IntRange(1, 50), default=2, show_default=True, help="Questions a unit.")
+@click.option("--questions", type=click.IntRange(1, 50), default=2, show_default=True, help="Questions per unit.")
 @click.option(
     "--test-dataset", metavar="NAME[:KEY=VALUE,...]",
-    help="Data set of the images [default: the evaluation's held-out one].",
+    help="Take the images from this data set [default: the evaluation's held-out one].",
 )  # fmt: skip
 @click.option("--images", type=click.IntRange(32), default=600, show_default=True, help="Held-out images to draw from.")
 @click.option(
     "--form", type=click.Path(file_okay=False, path_type=Path), metavar="FORM",
-    help="Ask nobody; write the questions for people into this folder: a page, and a table for the answers.",
+    help="Write a page of questions and a table for the answers into this folder; ask no subject.",
 )  # fmt: skip
-@click.option("--answers", type=click.Path(path_type=Path), metavar="CSV", help="Take in a table that a person filled.")
-@click.option("--by", metavar="NAME", help="Whose answers they are; the same name again replaces them.")
-@click.option("--trust", is_flag=True, help="Test an evaluation whose settings were not written on this machine.")
+@click.option(
+    "--answers", type=click.Path(path_type=Path), metavar="CSV", help="Import a table that a person filled in."
+)
+@click.option("--by", metavar="NAME", help="Name of the person; a name that was used before replaces its answers.")
+@click.option("--trust", is_flag=True, help="Test an evaluation that was created on another machine.")
 @click.option("--quiet", is_flag=True, help="Print errors only.")
 def set_choice(
     folder: Path, subject: str, questions: int, test_dataset: str | None, images: int, form: Path | None,
@@ -56,7 +58,7 @@ def set_choice(
         check_signature(evaluation.manifest.settings, evaluation.manifest.seal, folder, trust)
     if answers is not None:
         if not by:
-            raise UsageError("say whose answers these are: --by NAME")
+            raise UsageError("--answers needs the name of the person; add --by NAME")
         people.take(evaluation, answers, by)
     elif form is not None:
         asked = people.write(evaluation, form, _all_questions(evaluation, questions, test_dataset, images))
@@ -70,18 +72,19 @@ def set_choice(
 def _ask(folder: Folder, name: str, count: int, test_dataset: str | None, images: int, quiet: bool) -> None:
     """Asks a subject what it has not been asked yet."""
     from maia_core.plugin import content_id
+    from maia_eval.choices import plugin_ref
     from maia_eval.results import slug
     from maia_eval.set_choice import PLACE, UnitChoices
     from maia_eval.subjects import BackboneSubject, JudgeSubject, Subject, silent
     from maia_judges import joined
 
-    contexts, held = _laboratory(folder, test_dataset, images)
+    contexts, held = _held_out_images(folder, test_dataset, images)
     context = contexts.main
     subject: Subject
     if name == JUDGE:
         subject = JudgeSubject(context.part("judge"))
     else:
-        chosen = _chosen(name)
+        chosen = plugin_ref(name)
         subject = BackboneSubject(context.build("backbone", chosen.name, **chosen.options), context.seed)
     explained = folder.explained()
     # Another number of questions, or other images, are other answers.
@@ -115,30 +118,31 @@ def _all_questions(
     folder: Folder, count: int, test_dataset: str | None, images: int
 ) -> Iterator[tuple[str, int, Question]]:
     """Yields every unit's questions, with their numbers."""
-    contexts, held = _laboratory(folder, test_dataset, images)
+    contexts, held = _held_out_images(folder, test_dataset, images)
     for unit in folder.units:
         for number, question in enumerate(_questions(contexts, unit, held, count)):
             yield unit, number, question
 
 
-def _questions(contexts: Contexts, unit: str, held: HeldOut, count: int) -> list[Question]:
+def _questions(contexts: Contexts, unit: str, held: SetImages, count: int) -> list[Question]:
     from maia_eval.set_choice import questions_of
 
     context = contexts.on(unit)
     return questions_of(context.system, held, count, context.seed, unit)
 
 
-def _laboratory(folder: Folder, test_dataset: str | None, images: int) -> tuple[Contexts, HeldOut]:
+def _held_out_images(folder: Folder, test_dataset: str | None, images: int) -> tuple[Contexts, SetImages]:
     """Builds the contexts of an evaluation, and reads images that no explainer saw."""
     from maia_core.plugin import RunConfig, installed, validated
+    from maia_eval.choices import plugin_ref
     from maia_eval.explaining import Contexts
-    from maia_eval.set_choice import HeldOut
+    from maia_eval.set_choice import SetImages
 
     settings = folder.manifest.settings.get("config")
     config = validated(RunConfig, settings if isinstance(settings, dict) else {}, f"the evaluation {folder.path}")
     contexts = Contexts(config, folder.path / "runs", installed(), _say)
-    chosen = _chosen(test_dataset) if test_dataset else _real(folder, config)
-    return contexts, HeldOut(contexts.main.build("dataset", chosen.name, **chosen.options), images)
+    chosen = plugin_ref(test_dataset) if test_dataset else _real(folder, config)
+    return contexts, SetImages(contexts.main.build("dataset", chosen.name, **chosen.options), images)
 
 
 def _say(line: str) -> None:
@@ -161,26 +165,15 @@ def _real(folder: Folder, config: RunConfig) -> PluginRef:
     return found
 
 
-def _chosen(text: str) -> PluginRef:
-    from maia_core.plugin import PluginRef
-    from maia_eval.choices import spec
-
-    read = spec(text)
-    return PluginRef(name=read.name, **read.options)
-
-
 def _show(folder: Folder, quiet: bool) -> None:
     """Writes the table, and prints it."""
-    from maia_core.plugin import write_atomically
+    from maia_eval.files import write
     from maia_eval.set_choice import PLACE
     from maia_eval.tables import TABLES, choices_lines, choices_table, csv_of
 
     found = choices_table(folder)
     file = folder.path / TABLES / f"{PLACE}.csv"
-    try:
-        write_atomically(file, csv_of(found).encode("utf-8", "replace"))
-    except OSError as error:
-        raise UsageError(f"cannot write {file}: {error.strerror}") from error
+    write(file, csv_of(found))
     if not quiet:
         for line in choices_lines(folder):
             click.echo(printable(line))

@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 
 OUT = click.option(
     "--out", required=True, type=click.Path(file_okay=False, path_type=Path), metavar="DIR",
-    help="The evaluation's folder; the same command again goes on where it stopped.",
+    help="Folder of the evaluation. Rerun the same command to resume.",
 )  # fmt: skip
 EXPLAINER = click.option(
     "--explainer", "explainers", multiple=True, metavar="NAME",
-    help="An explainer, once or several times: NAME, NAME:KEY=VALUE,..., or ALIAS=NAME:...; a KEY that begins with "
-    "run. is one of the run's configuration (plain=agent:run.verify=false).",
+    help="Compare this explainer; repeatable: NAME, NAME:KEY=VALUE,..., or ALIAS=NAME:.... A KEY that begins with "
+    "run. sets the run's configuration (plain=agent:run.verify=false).",
 )  # fmt: skip
-AGAIN = click.option("--again", is_flag=True, help="Explain anew what an explainer had failed on, and score it.")
+AGAIN = click.option("--again", is_flag=True, help="Retry explanations that failed.")
 QUIET = click.option("--quiet", is_flag=True, help="Print errors only.")
 
 
@@ -30,20 +30,24 @@ QUIET = click.option("--quiet", is_flag=True, help="Print errors only.")
 @click.argument("refs", nargs=-1, metavar="[UNIT]...")
 @OUT
 @EXPLAINER
-@click.option("--units", "file", type=click.Path(path_type=Path), help="A file of units, one MODEL:LAYER:UNIT a line.")
-@click.option("--draw", metavar="MODEL", help="Draw units of a model, by seed.")
-@click.option("--layer", "layers", multiple=True, help="Layers to draw from [default: the model's last four].")
-@click.option("--each", type=click.IntRange(1), default=10, show_default=True, help="Units drawn from each layer.")
-@click.option("--prompts", type=click.IntRange(1, 200), default=7, show_default=True, help="Prompts a label.")
-@click.option("--samples", type=click.IntRange(1, 50), default=2, show_default=True, help="Images a prompt.")
-@click.option("--images", type=click.IntRange(0), default=200, show_default=True, help="Held-out real images; 0: none.")
+@click.option(
+    "--units", "file", type=click.Path(path_type=Path), help="Read units from a file, one MODEL:LAYER:UNIT per line."
+)
+@click.option("--draw", metavar="MODEL", help="Draw units of a model at random.")
+@click.option("--layer", "layers", multiple=True, help="Draw from this layer; repeatable [default: the last four].")
+@click.option("--each", type=click.IntRange(1), default=10, show_default=True, help="Units per layer.")
+@click.option("--prompts", type=click.IntRange(1, 200), default=7, show_default=True, help="Prompts per label.")
+@click.option("--samples", type=click.IntRange(1, 50), default=2, show_default=True, help="Images per prompt.")
+@click.option(
+    "--images", type=click.IntRange(0), default=200, show_default=True, help="Held-out real images; 0 for none."
+)
 @click.option(
     "--test-generator", metavar="NAME[:KEY=VALUE,...]",
-    help="Generator of the test images [default: the run's, with pictures that no explainer saw].",
+    help="Generate the test images with this [default: the run's, with pictures that no explainer saw].",
 )  # fmt: skip
 @click.option(
     "--test-dataset", metavar="NAME[:KEY=VALUE,...]",
-    help="Data set of held-out real images [default: the run's held-out split, where it has one].",
+    help="Take held-out real images from this data set [default: the held-out split of the run's].",
 )  # fmt: skip
 @AGAIN
 @QUIET
@@ -60,8 +64,8 @@ def predictive(
     with `maia eval report DIR`.
     """
     from maia_core.plugin import Context, UsageError, installed
-    from maia_eval.choices import drawn, parted, specs, units_in
-    from maia_eval.explaining import Apart, Contexts, teller
+    from maia_eval.choices import drawn, parted, plugin_ref, specs, units_in
+    from maia_eval.explaining import Contexts, Worker, log_to
     from maia_eval.predictive import Plan, run
     from maia_eval.results import Folder
 
@@ -69,7 +73,7 @@ def predictive(
     chosen = specs(explainers, registry)
     units = [*refs, *(units_in(file) if file else [])]
     if layers and not draw:
-        raise UsageError("--layer says where units are drawn from; pass --draw MODEL too")
+        raise UsageError("--layer needs the model to draw from; add --draw MODEL")
     if draw:
         units += drawn(draw, layers, each, config.seed, Context(config, registry))
     if not units and config.system is not None:
@@ -77,7 +81,7 @@ def predictive(
     units = list(dict.fromkeys(units))
     if not units:
         raise UsageError("no unit is chosen; name units, or pass --units FILE or --draw MODEL")
-    testing = _engine(test_generator) if test_generator else config.generator
+    testing = plugin_ref(test_generator) if test_generator else config.generator
     held_out = parted(config.model_copy(update={"generator": testing}), ["generator"], "cutouts", "held-out", registry)
     config = parted(config, ["generator", "editor", "dataset"], "cutouts", "seen", registry)
     plan = Plan(
@@ -86,7 +90,7 @@ def predictive(
         units=units,
         generator=held_out.generator,
         same_engine=testing.name == config.generator.name,
-        real=_engine(test_dataset) if test_dataset else _held_out(config, registry),
+        real=plugin_ref(test_dataset) if test_dataset else _held_out(config, registry),
         prompts=prompts,
         samples=samples,
         images=images,
@@ -94,18 +98,20 @@ def predictive(
     folder = Folder.begin(out, "predictive", plan.settings(), registry)
     if again:
         folder.forget_failures()
-    say = teller(quiet)
+    log = log_to(quiet)
     if runner:
-        Apart(config, out / "runs", chosen, out, quiet).explain(units, runner)
-    run(plan, folder, Contexts(config, out / "runs", registry, say), say)
+        Worker(config, out / "runs", chosen, out, quiet).explain(units, runner)
+    run(plan, folder, Contexts(config, out / "runs", registry, log), log)
     _done(out, quiet)
 
 
 @click.command()
 @OUT
 @EXPLAINER
-@click.option("--list", "name", default="collage", show_default=True, help="Which list: see `maia synthetic list`.")
-@click.option("--each", type=click.IntRange(1), help="Neurons of each kind, the first ones [default: all].")
+@click.option(
+    "--list", "name", default="collage", show_default=True, help="List of neurons; `maia synthetic list` prints them."
+)
+@click.option("--each", type=click.IntRange(1), help="Take the first N neurons of each kind [default: all].")
 @AGAIN
 @QUIET
 @runner_options
@@ -117,30 +123,21 @@ def synthetic(
     """Measure how often labels name what synthetic neurons respond to, and which of two labels comes nearer."""
     from maia_core.plugin import installed
     from maia_eval.choices import specs
-    from maia_eval.explaining import Apart, Contexts, teller
+    from maia_eval.explaining import Contexts, Worker, log_to
     from maia_eval.results import Folder
     from maia_eval.synthetic import Plan, run
 
     registry = installed()
-    say = teller(quiet)
-    contexts = Contexts(config, out / "runs", registry, say)
+    log = log_to(quiet)
+    contexts = Contexts(config, out / "runs", registry, log)
     plan = Plan.of(config, specs(explainers, registry), name, each, contexts.main)
     folder = Folder.begin(out, "synthetic", plan.settings(), registry)
     if again:
         folder.forget_failures()
     if runner:
-        Apart(config, out / "runs", plan.specs, out, quiet).explain(plan.units, runner)
-    run(plan, folder, contexts, say)
+        Worker(config, out / "runs", plan.specs, out, quiet).explain(plan.units, runner)
+    run(plan, folder, contexts, log)
     _done(out, quiet)
-
-
-def _engine(text: str) -> PluginRef:
-    """Reads `NAME` or `NAME:KEY=VALUE,...`."""
-    from maia_core.plugin import PluginRef
-    from maia_eval.choices import spec
-
-    read = spec(text)
-    return PluginRef(name=read.name, **read.options)
 
 
 def _held_out(config: RunConfig, registry: Any) -> PluginRef | None:

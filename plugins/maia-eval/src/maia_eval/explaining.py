@@ -30,22 +30,22 @@ from maia_core.plugin import (
     redacted,
 )
 from maia_eval.choices import Spec, adjusted
-from maia_eval.conduct import conduct
+from maia_eval.integrity import count_faults
 from maia_eval.results import Explained, Folder
 
-Say = Callable[[str], None]
+Log = Callable[[str], None]
 
 RUN = "run"
 """Where an explanation's details hold the folder of its run."""
 
-MOST = 20_000
+MAX_CHARACTERS = 20_000
 """Characters of a text from an explainer that are kept."""
 
 KEPT = frozenset(kind.name for kind in KINDS.values() if kind.scope == "shared")
 """Parts that a context keeps from run to run: an explainer that changes one needs a context of its own."""
 
 
-def teller(quiet: bool) -> Say:
+def log_to(quiet: bool) -> Log:
     """Returns what prints a line of progress; nothing is printed where it is to be quiet."""
     return (lambda line: None) if quiet else (lambda line: click.echo(printable(" ".join(line.split()))))
 
@@ -54,11 +54,11 @@ class Contexts:
     """The contexts of an evaluation: one for all, and one for each explainer that changes an engine."""
 
     def __init__(
-        self, config: RunConfig, runs: Path, registry: Registry | None = None, say: Say = lambda line: None
+        self, config: RunConfig, runs: Path, registry: Registry | None = None, log: Log = lambda line: None
     ) -> None:
         # One report per unit and explainer would cost more time than many explainers take.
         self.main = Context(config, (registry or installed()).without_observers(["report"]))
-        self._say = say
+        self._log = log
         self._noted: set[str] = set()
         self._config = config
         self._runs = runs
@@ -92,10 +92,10 @@ class Contexts:
         """Says a part's warning once: a stand-in, files that were skipped."""
         if line not in self._noted:
             self._noted.add(line)
-            self._say(f"note: {line}")
+            self._log(f"note: {line}")
 
 
-def explain_all(contexts: Contexts, specs: Sequence[Spec], units: Sequence[str], folder: Folder, say: Say) -> None:
+def explain_all(contexts: Contexts, specs: Sequence[Spec], units: Sequence[str], folder: Folder, log: Log) -> None:
     """Explains what has not been explained yet. An explainer that fails on a unit is recorded as having said nothing.
 
     Raises:
@@ -114,11 +114,11 @@ def explain_all(contexts: Contexts, specs: Sequence[Spec], units: Sequence[str],
                 folder.write(explained, "explanations", unit, each.alias)
                 said = " OR ".join(explained.labels) or f"no label ({explained.error})"
                 place = f"{number}/{len(units)} " if len(units) > 1 else ""
-                say(f"{place}{unit} {each.alias}: {said}")
+                log(f"{place}{unit} {each.alias}: {said}")
 
 
 @dataclass(frozen=True)
-class Apart:
+class Worker:
     """Explains units in a process of its own, with models of its own: what a runner maps over units.
 
     Attributes:
@@ -146,11 +146,11 @@ class Apart:
 
     def __call__(self, unit: str) -> None:
         with suppress(MaiaError):  # The first process says it, when it comes to the same unit.
-            explain_all(self._contexts, self.specs, [unit], Folder(self.folder), teller(self.quiet))
+            explain_all(self._contexts, self.specs, [unit], Folder(self.folder), log_to(self.quiet))
 
     @cached_property
     def _contexts(self) -> Contexts:
-        return Contexts(self.config, self.runs, say=teller(self.quiet))
+        return Contexts(self.config, self.runs, log=log_to(self.quiet))
 
 
 def _explain(contexts: Contexts, spec: Spec, unit: str, root: Path) -> Explained:
@@ -161,7 +161,7 @@ def _explain(contexts: Contexts, spec: Spec, unit: str, root: Path) -> Explained
         explainer = context.build("explainer", spec.name, **spec.options)
         explanation: Explanation = explainer.explain(context.system, context)
         run = _run(explanation)
-        faults = conduct(run.place) if run.place else None
+        faults = count_faults(run.place) if run.place else None
     except Exception as error:
         # Also a plugin's own mistake: the other explainers and units go on, as in a sweep.
         failed = redacted(one_line(error))[:500]
@@ -191,7 +191,7 @@ def _explain(contexts: Contexts, spec: Spec, unit: str, root: Path) -> Explained
 
 def _recordable(text: str) -> str:
     """Returns a text of bounded length without lone surrogates, which no record can hold."""
-    return text[:MOST].encode("utf-8", "replace").decode()
+    return text[:MAX_CHARACTERS].encode("utf-8", "replace").decode()
 
 
 class _Run(NamedTuple):

@@ -13,6 +13,7 @@ from typing import Literal, NamedTuple, Protocol
 from pydantic import Field, TypeAdapter, ValidationError, model_validator
 
 from maia_core.plugin import Data, Describer, Detector, Image, ImageGenerator, ToolError, UsageError
+from maia_eval.files import read_text
 from maia_stats import wilson
 
 Kind = Literal["thing", "count", "colour", "background"]
@@ -70,12 +71,7 @@ def prompts(file: Path | None = None) -> list[Wanted]:
     if file is None:
         text = (resources.files("maia_eval") / "data" / "prompts.json").read_text(encoding="utf-8")
     else:
-        try:
-            text = file.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise UsageError(
-                f"cannot read the prompts in {file}: {getattr(error, 'strerror', None) or error}"
-            ) from error
+        text = read_text(file, "the prompts")
     try:
         found = TypeAdapter(list[Wanted]).validate_python(json.loads(text))
     except ValidationError as error:
@@ -226,7 +222,7 @@ def check(
     wanted: Sequence[Wanted],
     seeds: Callable[[list[str]], list[int]],
     each: int,
-    say: Callable[[str], None] = lambda line: None,
+    log: Callable[[str], None] = lambda line: None,
 ) -> list[Case]:
     """Generates images and has them judged.
 
@@ -235,19 +231,19 @@ def check(
         judge: Looks at the images; it must not know how they were made.
         wanted: The prompts.
         seeds: Derives the seeds of prompts, replicates among them.
-        each: Images a prompt.
-        say: Is told how far it is, now and then.
+        each: Images per prompt.
+        log: Takes lines of progress.
     """
     asked = [one for one in wanted for _ in range(each)]
-    made = _generated(generator, [one.prompt for one in asked], seeds, say)
+    made = _generated(generator, [one.prompt for one in asked], seeds, log)
     drawn = [(one, image, warning) for one, (image, warning) in zip(asked, made, strict=True)]
     images = [image for _, image, _ in drawn if image is not None]
     shown = [one for one, image, _ in drawn if image is not None]
-    looks = iter(_looked(judge, images, shown, "looked at", say))
+    looks = iter(_looked(judge, images, shown, "looked at", log))
     compared = [_other(one, wanted) for one in shown]
     pairs = [(image, other) for image, other in zip(images, compared, strict=True) if other is not None]
     others_wanted = [other for _, other in pairs]
-    seen = iter(_looked(judge, [image for image, _ in pairs], others_wanted, "looked for what is not asked in", say))
+    seen = iter(_looked(judge, [image for image, _ in pairs], others_wanted, "looked for what is not asked in", log))
     others = iter([next(seen) if other is not None else None for other in compared])
     refused = Look(False, "there is no image")
     return [
@@ -263,12 +259,12 @@ def _steps(total: int) -> list[slice]:
 
 
 def _looked(
-    judge: Judge, images: Sequence[Image], wanted: Sequence[Wanted], doing: str, say: Callable[[str], None]
+    judge: Judge, images: Sequence[Image], wanted: Sequence[Wanted], doing: str, log: Callable[[str], None]
 ) -> list[Look]:
     looks: list[Look] = []
     for step in _steps(len(images)):
         looks += judge.look(images[step], wanted[step])
-        say(f"{doing} {len(looks):,} of {len(images):,} images")
+        log(f"{doing} {len(looks):,} of {len(images):,} images")
     return looks
 
 
@@ -276,13 +272,13 @@ def _generated(
     generator: ImageGenerator,
     texts: list[str],
     seeds: Callable[[list[str]], list[int]],
-    say: Callable[[str], None],
+    log: Callable[[str], None],
 ) -> list[tuple[Image | None, str]]:
     chosen = seeds(texts)
     made: list[tuple[Image | None, str]] = []
     for step in _steps(len(texts)):
         made += _some(generator, texts[step], chosen[step])
-        say(f"drew {len(made):,} of {len(texts):,} images")
+        log(f"drew {len(made):,} of {len(texts):,} images")
     return made
 
 

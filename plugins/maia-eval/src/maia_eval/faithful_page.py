@@ -7,6 +7,7 @@ import io
 from collections.abc import Sequence
 from html import escape
 
+from maia_core.plugin import Image
 from maia_eval.faithful import KINDS, Case
 
 SIDE = 192
@@ -43,7 +44,9 @@ def page(title: str, table: str, cases: Sequence[Case]) -> str:
 
 
 def _figure(case: Case) -> str:
-    picture = _picture(case) if case.image is not None else ""
+    picture = ""
+    if case.image is not None:
+        picture = f'<img alt="{escape(case.wanted.prompt, quote=True)}" src="{data_uri(case.image, SIDE)}">'
     mark, kind = ("there", ' class="there"') if case.look.there else ("not seen", "")
     warning = f'<small class="warning">{escape(case.warning)}</small>' if case.warning else ""
     return (
@@ -52,11 +55,11 @@ def _figure(case: Case) -> str:
     )
 
 
-def _picture(case: Case) -> str:
-    assert case.image is not None
-    picture = case.image.pil()
-    picture.thumbnail((SIDE, SIDE))
+def data_uri(image: Image, side: int | None = None) -> str:
+    """Returns an image as a JPEG `data:` address, its longer side at most `side` pixels."""
+    picture = image.pil()
+    if side:
+        picture.thumbnail((side, side))
     file = io.BytesIO()
     picture.save(file, "JPEG", quality=85)
-    data = base64.b64encode(file.getvalue()).decode()
-    return f'<img alt="{escape(case.wanted.prompt, quote=True)}" src="data:image/jpeg;base64,{data}">'
+    return "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode()

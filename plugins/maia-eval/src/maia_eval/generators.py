@@ -22,16 +22,20 @@ LONGEST = 160
 
 @click.command()
 @click.argument("name")
-@click.option("--describer", metavar="NAME", help="Who looks at the images [default: the describer of a run].")
-@click.option("--detector", metavar="NAME", help="Who looks at the images: a detector in place of a describer.")
-@click.option("-o", "options", multiple=True, metavar="KEY=VALUE", help="An option of the generator: size=512, or of "
-              "who looks: describer.model=..., detector.box_threshold=0.4.")  # fmt: skip
-@click.option("--each", default=2, show_default=True, type=click.IntRange(1, 100), help="Images of every prompt.")
-@click.option("--prompts", "file", type=click.Path(path_type=Path), help="Your own prompts, a JSON file.")
-@click.option("--seed", type=int, help="Seed of the images.")
-@click.option("--config", "config_file", type=click.Path(path_type=Path), help="Configuration file.")
-@click.option("--out", type=click.Path(path_type=Path), help="Page with all images [default: check-NAME.html].")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line instead of a table.")
+@click.option("--describer", metavar="NAME", help="Judge the images with this describer [default: the run's].")
+@click.option("--detector", metavar="NAME", help="Judge the images with this detector instead of a describer.")
+@click.option("-o", "options", multiple=True, metavar="KEY=VALUE", help="Set an option of the generator (size=512), "
+              "the describer (describer.model=...) or the detector (detector.box_threshold=0.4).")  # fmt: skip
+@click.option("--each", default=2, show_default=True, type=click.IntRange(1, 100), help="Images per prompt.")
+@click.option("--prompts", "file", type=click.Path(path_type=Path), help="Read prompts from a JSON file.")
+@click.option("--seed", type=int, help="Random seed.")
+@click.option("--config", "config_file", type=click.Path(path_type=Path), help="Read this configuration file.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    help="Write the page of all images to this file [default: check-NAME.html].",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line instead of a table.")
 def generator(
     name: str,
     describer: str | None,
@@ -44,7 +48,7 @@ def generator(
     out: Path | None,
     as_json: bool,
 ) -> None:
-    """Have the generator NAME draw things, counts, colours and backgrounds, and say how often they are there.
+    """Measure how often the generator NAME draws the things, counts, colours and backgrounds that its prompts ask for.
 
     A describer that sees nothing but the pixels looks at the images, or a detector. How often it sees in an image what
     only another prompt asks for tells how far it can be believed.
@@ -140,6 +144,7 @@ def _groups(cases: Sequence[Case]) -> dict[str, list[Case]]:
 
 def _table(cases: Sequence[Case]) -> str:
     from maia_eval.faithful import rates
+    from maia_eval.tables import aligned
 
     rows = [("", "images", "there", "95 % interval", "seen unasked", "warned of")]
     for kind, some in _groups(cases).items():
@@ -147,12 +152,8 @@ def _table(cases: Sequence[Case]) -> str:
         low, high = there.interval
         interval = f"{100 * low:.0f} to {100 * high:.0f} %"
         rows.append((kind, str(len(some)), _percent(there), interval, _percent(other), str(warned.hits)))
-    quiet, loud = ([case for case in cases if bool(case.warning) is said] for said in (False, True))
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = [
-        "  ".join([name.ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(cells, widths[1:], strict=True))])
-        for name, *cells in rows
-    ]
+    quiet, loud = ([case for case in cases if bool(case.warning) is warned] for warned in (False, True))
+    lines = aligned(rows)
     if quiet and loud:
         lines.append(
             f"of the images without a warning {_percent(rates(quiet)[0])} show their content, of those with one "

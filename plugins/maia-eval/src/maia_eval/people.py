@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import base64
-import csv
 import html
-import io
 from collections.abc import Iterable
 from pathlib import Path
 
 from pydantic import Field
 
-from maia_core.plugin import Data, Image, UsageError, content_id, write_atomically
+from maia_core.plugin import Data, UsageError, content_id
+from maia_eval.faithful_page import data_uri
+from maia_eval.files import read_form, write_form
+from maia_eval.files import write as write_file
 from maia_eval.forms import cell
 from maia_eval.results import Folder
 from maia_eval.set_choice import LETTERS, PLACE, Choice, Question, UnitChoices
@@ -80,34 +80,21 @@ def write(folder: Folder, out: Path, questions: Iterable[tuple[str, int, Questio
                 shown[name] = label, question
     if not shown:
         raise UsageError(f"{folder.path} holds no label with a question yet")
-    text = io.StringIO(newline="")
-    table = csv.writer(text)
-    table.writerow(COLUMNS)
     order = list(enumerate(sorted(shown), 1))
-    table.writerows([number, name, cell(shown[name][0]), ""] for number, name in order)
     page = HEAD + "".join(_section(number, name, *shown[name]) for number, name in order) + "</html>\n"
-    try:
-        write_atomically(out / PAGE, page.encode("utf-8", "replace"))
-        write_atomically(out / SHEET, text.getvalue().encode("utf-8-sig", "replace"))
-    except OSError as error:
-        raise UsageError(f"cannot write the form in {out}: {error.strerror}") from error
+    write_file(out / PAGE, page)
+    write_form(out / SHEET, COLUMNS, [[number, name, cell(shown[name][0]), ""] for number, name in order])
     folder.write(KeyFile(keys=keys), KEYS)
     return len(shown)
 
 
 def _section(number: int, name: str, label: str, question: Question) -> str:
     figures = "".join(
-        f'<figure><img alt="" src="{_data(image)}"><figcaption>{letter}</figcaption></figure>'
+        f'<figure><img alt="" src="{data_uri(image)}"><figcaption>{letter}</figcaption></figure>'
         for letter, image in zip(LETTERS, question.grids(), strict=True)
     )
     said = f"<p>The unit responds to: <b>{html.escape(label)}</b></p>"
     return f'<section><h2>{number} <small>key {name}</small></h2>{said}<div class="sets">{figures}</div></section>\n'
-
-
-def _data(image: Image) -> str:
-    buffer = io.BytesIO()
-    image.pil().save(buffer, "JPEG", quality=85)
-    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
 def take(folder: Folder, file: Path, by: str) -> int:
@@ -122,40 +109,13 @@ def take(folder: Folder, file: Path, by: str) -> int:
     known = folder.read(KeyFile, KEYS)
     if known is None:
         raise UsageError(f"no form was written for {folder.path} yet: maia eval set-choice {folder.path} --form FORM")
-    answers = _read(file, known.keys)
+    answers = read_form(file, COLUMNS, 1, known.keys, LETTERS, "maia eval set-choice")
     units: dict[str, dict[str, list[Choice]]] = {}
-    for name, picked in answers.items():
-        key = known.keys[name]
+    for name, letter in answers.items():
+        key, picked = known.keys[name], LETTERS.index(letter)
         made = Choice(hit=float(picked == key.right), picked=picked)
         units.setdefault(key.unit, {}).setdefault(key.explainer, []).append(made)
     for unit in folder.units:
         choices = {explainer: tuple(made) for explainer, made in units.get(unit, {}).items()}
         folder.write(UnitChoices(unit=unit, subject=f"person {by}", choices=choices), PLACE, f"person {by}", unit)
     return len(answers)
-
-
-def _read(file: Path, known: dict[str, Key]) -> dict[str, int]:
-    try:
-        text = file.read_text(encoding="utf-8-sig")
-        rows = list(csv.reader(io.StringIO(text, newline=""), strict=True))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UsageError(f"cannot read the answers in {file}: {getattr(error, 'strerror', None) or error}") from error
-    if not rows or tuple(rows[0]) != COLUMNS:
-        raise UsageError(f"{file} is no form of `maia eval set-choice`: its columns must be {', '.join(COLUMNS)}")
-    found: dict[str, int] = {}
-    for number, row in enumerate(rows[1:], 2):
-        if not any(row):
-            continue
-        name = row[1] if len(row) == len(COLUMNS) else ""
-        if name not in known:
-            raise UsageError(f"{file}, row {number}: this question is not one of the form; write the form anew")
-        if name in found:
-            raise UsageError(f"{file}, row {number}: question {row[0]} (key {name}) is answered twice")
-        answer = row[-1].strip().upper()
-        if answer and answer not in tuple(LETTERS):
-            raise UsageError(f"{file}, row {number}: the answer must be A, B, C or D, not '{row[-1][:40]}'")
-        if answer:
-            found[name] = LETTERS.index(answer)
-    if not found:
-        raise UsageError(f"{file} holds no answer; write A, B, C or D into its last column")
-    return found

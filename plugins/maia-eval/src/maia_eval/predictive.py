@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 
 from maia_core.plugin import QUANTILES, Data, Image, Judge, PluginRef, RunConfig, UnitStatistics, UsageError, content_id
 from maia_eval.choices import Spec
-from maia_eval.explaining import Contexts, Say, explain_all
+from maia_eval.explaining import Contexts, Log, explain_all
+from maia_eval.images import HeldOutImages, ImageClient, measured
 from maia_eval.results import Explained, Fit, Folder, Scores, UnitResult
-from maia_eval.studio import Reality, Studio, measured
 from maia_judges import NOTHING, joined
 from maia_stats import auc, average_precision, pearson, standardised_difference
 
@@ -82,7 +82,7 @@ class Written(Data):
     prompts: dict[str, tuple[str, ...]]
 
 
-def run(plan: Plan, folder: Folder, contexts: Contexts, say: Say) -> None:
+def run(plan: Plan, folder: Folder, contexts: Contexts, log: Log) -> None:
     """Explains and scores what has not been yet.
 
     Raises:
@@ -90,12 +90,12 @@ def run(plan: Plan, folder: Folder, contexts: Contexts, say: Say) -> None:
     """
     # Built first, so that what is missing is said before hours of explaining.
     scorer = Scorer(plan, folder, contexts)
-    explain_all(contexts, plan.specs, plan.units, folder, say)
+    explain_all(contexts, plan.specs, plan.units, folder, log)
     for number, unit in enumerate(plan.units, 1):
         if folder.read(UnitResult, "results", unit) is None:
             result = scorer.score(unit)
             folder.write(result, "results", unit)
-            say(f"{number}/{len(plan.units)} {unit} scored: {_said(result)}")
+            log(f"{number}/{len(plan.units)} {unit} scored: {_said(result)}")
 
 
 def _said(result: UnitResult) -> str:
@@ -116,11 +116,13 @@ class Scorer:
         context = contexts.main
         self._judge: Judge = context.part("judge")
         generator = context.build("generator", plan.generator.name, **plan.generator.options)
-        self._studio = Studio(generator, plan.config.seed)
-        self._reality: Reality | None = None
+        self._images = ImageClient(generator, plan.config.seed)
+        self._real_images: HeldOutImages | None = None
         if plan.real is not None and plan.images:
-            self._reality = Reality(context.build("dataset", plan.real.name, **plan.real.options), plan.images)
-            if not self._reality.images:
+            self._real_images = HeldOutImages(
+                context.build("dataset", plan.real.name, **plan.real.options), plan.images
+            )
+            if not self._real_images.images:
                 raise UsageError(f"the held-out data set '{plan.real.name}' holds no readable image")
         self._bank: tuple[str, ...] | None = None
 
@@ -129,7 +131,7 @@ class Scorer:
         start = time.monotonic()
         context = self._contexts.on(unit)
         system = context.system
-        made, reused = self._studio.made, self._studio.reused
+        made, reused = self._images.made, self._images.reused
         explained = {each.alias: self._explained(unit, each.alias) for each in self.plan.specs}
         statistics = context.exemplar_source(system).exemplars(system, 1)[1]
         result = UnitResult(
@@ -149,8 +151,8 @@ class Scorer:
         except NothingDrawn as error:
             changes = {"error": str(error)[:500]}
         changes |= {
-            "made": self._studio.made - made,
-            "reused": self._studio.reused - reused,
+            "made": self._images.made - made,
+            "reused": self._images.reused - reused,
             "seconds": time.monotonic() - start,
             "fingerprints": context.fingerprints(),
         }
@@ -163,7 +165,7 @@ class Scorer:
     def _scores(self, unit: str, explained: Mapping[str, Explained], result: UnitResult) -> dict[str, object]:
         labels = {name: joined(each.labels) for name, each in explained.items()}
         written = self._written(unit, labels)
-        drawn = self._studio.draw([p for prompts in written.values() for p in prompts], self.plan.samples)
+        drawn = self._images.draw([p for prompts in written.values() for p in prompts], self.plan.samples)
         dropped = {
             prompt: next(each.problem for each in images if each.image is None)
             for prompt, images in drawn.items()
@@ -178,7 +180,7 @@ class Scorer:
         activations = measured(system, images)
         of = np.repeat(np.arange(len(pool)), [len(kept[prompt]) for prompt in pool])
         by_prompt = np.array([activations[of == i].mean() for i in range(len(pool))])
-        real = self._reality.activations(system) if self._reality else None
+        real = self._real_images.activations(system) if self._real_images else None
         neutral = [i for i, prompt in enumerate(pool) if prompt in set(written[""])]
         scores = {}
         for name, label in labels.items():
@@ -204,9 +206,9 @@ class Scorer:
     def _real(
         self, label: str, activations: NDArray[np.float64] | None, limit: float, concept: NDArray[np.float64]
     ) -> Fit | None:
-        if activations is None or self._reality is None:
+        if activations is None or self._real_images is None:
             return None
-        return self._fit(label, self._reality.images, activations, limit, concept, activations)
+        return self._fit(label, self._real_images.images, activations, limit, concept, activations)
 
     def _fit(
         self,

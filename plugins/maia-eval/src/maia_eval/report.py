@@ -42,16 +42,16 @@ PAGE = "report.html"
 @click.argument("folder", type=click.Path(path_type=Path), metavar="DIR")
 @click.option(
     "--out", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
-    help="Where to write the page; report.html in DIR by default. The tables are in DIR/tables.",
+    help="Write the page to this file [default: DIR/report.html]; the tables go to DIR/tables.",
 )  # fmt: skip
-@click.option("--quiet", is_flag=True, help="Do not print the table.")
+@click.option("--quiet", is_flag=True, help="Print errors only.")
 def report(folder: Path, out: Path | None, quiet: bool) -> None:
     """Make a page and tables (CSV, Markdown, Parquet) of the evaluation in DIR, finished or not."""
     evaluation = Folder(folder)
     page = out or folder / PAGE
     found = tables(evaluation)
     if not any(name in found for name in ("scores", "named")):
-        raise UsageError(f"nothing in {folder} has been scored yet; repeat its command to go on")
+        raise UsageError(f"nothing in {folder} has been scored yet; repeat its command to resume")
     try:
         write_tables(found, folder / TABLES)
         write_atomically(page, render(evaluation, page.parent).encode("utf-8", "replace"))

@@ -13,8 +13,9 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, Field, JsonValue, ValidationError, model_validator
 
-from maia_core.plugin import Data, Registry, Usage, UsageError, as_file, content_id, redacted, sign, write_atomically
-from maia_eval.conduct import Conduct
+from maia_core.plugin import Data, Registry, Usage, UsageError, as_file, content_id, redacted, sign
+from maia_eval.files import write
+from maia_eval.integrity import Integrity
 
 MANIFEST = "eval.json"
 MAX_BYTES = 64 << 20
@@ -60,7 +61,7 @@ class Explained(Data):
     error: str = ""
     verified: bool | None = None
     run: Annotated[str, AfterValidator(_within)] = ""
-    conduct: Conduct | None = None
+    conduct: Integrity | None = None
     seconds: float = 0.0
     usage: Usage = Usage()
     details: dict[str, JsonValue] = Field(default_factory=dict)
@@ -241,7 +242,7 @@ class Folder:
         """
         self.path = path
         if not (path / MANIFEST).is_file():
-            raise UsageError(f"there is no evaluation in {path}; begin one: maia eval predictive --out {path}")
+            raise UsageError(f"there is no evaluation in {path}; start one: maia eval predictive --out {path}")
         self.manifest = _read(path / MANIFEST, Manifest)
         self.settings = _valid(path / MANIFEST, Settings, self.manifest.settings)
 
@@ -263,18 +264,15 @@ class Folder:
                 raise UsageError(f"{path} holds a {old.kind} evaluation; choose another --out")
             if changed := _changed(old.settings, wanted):
                 raise UsageError(
-                    f"the evaluation in {path} was begun with another {' and '.join(changed[:3])};"
-                    " repeat its command to go on, or choose another --out"
+                    f"the evaluation in {path} was started with another {' and '.join(changed[:3])};"
+                    " repeat its command to resume, or choose another --out"
                 )
             if old.versions[-1] == now:
                 return folder
             manifest = old.model_copy(update={"versions": [*old.versions, now]})
         else:
             manifest = Manifest(kind=kind, created=time.time(), settings=wanted, versions=[now], seal=sign(wanted))
-        try:
-            write_atomically(path / MANIFEST, as_file(manifest))
-        except OSError as error:
-            raise UsageError(f"cannot write the evaluation in {path}: {error.strerror}") from error
+        write(path / MANIFEST, as_file(manifest))
         return cls(path)
 
     def read(self, model: type[D], *place: str) -> D | None:
@@ -292,11 +290,7 @@ class Folder:
         Raises:
             UsageError: the folder cannot be written.
         """
-        file = self._file(place)
-        try:
-            write_atomically(file, as_file(value))
-        except OSError as error:
-            raise UsageError(f"cannot write {file}: {error.strerror}") from error
+        write(self._file(place), as_file(value))
 
     def forget_failures(self) -> None:
         """Deletes what explainers failed on, and the scores of these units."""
@@ -350,7 +344,7 @@ def versions(registry: Registry) -> dict[str, str]:
 def _read(file: Path, model: type[D]) -> D:
     try:
         if file.stat().st_size > MAX_BYTES:
-            raise UsageError(f"{file} is too large for a result; delete it to have it made anew")
+            raise UsageError(f"{file} is too large for a result; delete it and repeat the command")
         data = json.loads(file.read_bytes(), parse_int=_integer, parse_float=_number, parse_constant=_number)
     except OSError as error:
         raise UsageError(f"cannot read {file}: {error.strerror}") from error
@@ -368,7 +362,7 @@ def _valid(file: Path, model: type[D], data: object) -> D:
 
 
 def _damaged(file: Path, why: str) -> UsageError:
-    mend = "" if file.name == MANIFEST else "; delete it to have it made anew"
+    mend = "" if file.name == MANIFEST else "; delete it and repeat the command"
     return UsageError(f"{file} is damaged: {why[:200]}{mend}")
 
 

@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 from PIL import Image as PILImage
 from pydantic import Field
 
-from maia_core.plugin import Data, Dataset, Image, Judge, System, UnreadableImage, Usage, UsageError, content_id
+from maia_core.plugin import Data, Dataset, Image, Judge, System, Usage, UsageError, content_id
 from maia_eval import metrics
+from maia_eval.images import HeldOutImages
 from maia_eval.metrics import Estimate
 from maia_eval.results import Folder
-from maia_eval.studio import Reality
 
 SETS, SIZE = 4, 4
 """Sets in a question, and images in a set."""
@@ -83,7 +83,7 @@ class Question:
         return [grid(images).retitled(f"set {letter}") for letter, images in zip(LETTERS, self.sets, strict=True)]
 
 
-class HeldOut(Reality):
+class SetImages(HeldOutImages):
     """Held-out images as they are: a synthetic neuron knows a collage by where it comes from. Subjects see no names."""
 
     def __init__(self, dataset: Dataset, count: int) -> None:
@@ -92,17 +92,12 @@ class HeldOut(Reality):
         Raises:
             UsageError: fewer than 32 can be read.
         """
-        super().__init__(dataset, 0)
-        for index in np.unique(np.linspace(0, max(0, len(dataset) - 1), min(count, len(dataset)), dtype=int)):
-            try:
-                self.images.append(dataset[int(index)])
-            except UnreadableImage:
-                self.skipped += 1
+        super().__init__(dataset, count)
         if len(self.images) < LEAST:
             raise UsageError(f"the data set '{dataset.name}' has {len(self.images)} images; the test needs {LEAST}")
 
 
-def questions_of(system: System, held: HeldOut, count: int, seed: int, unit: str) -> list[Question]:
+def questions_of(system: System, held: SetImages, count: int, seed: int, unit: str) -> list[Question]:
     """Makes up to `count` questions about a unit, the same ones for the same seed.
 
     The strongly activating images are the highest, `4 * count` of them, dealt to the questions at random; the others

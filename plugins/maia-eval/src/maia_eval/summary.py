@@ -11,7 +11,7 @@ from itertools import combinations
 from typing import Any, NamedTuple
 
 from maia_eval import metrics
-from maia_eval.conduct import Conduct
+from maia_eval.integrity import Integrity
 from maia_eval.metrics import Estimate
 from maia_eval.results import Explained, Folder, NeuronResult, Scores, UnitResult
 
@@ -111,7 +111,7 @@ class Effort(NamedTuple):
     cost: float
     tokens: float
     unpriced: bool
-    conduct: Conduct
+    conduct: Integrity
 
 
 def unit_results(folder: Folder) -> list[UnitResult]:
@@ -203,7 +203,7 @@ def efforts(explained: Iterable[Explained], explainers: Sequence[str]) -> list[E
                 cost=sum(each.usage.cost for each in own) / n,
                 tokens=sum(each.usage.tokens for each in own) / n,
                 unpriced=any(each.usage.unpriced_tokens for each in own),
-                conduct=sum((each.conduct for each in own if each.conduct), Conduct()),
+                conduct=sum((each.conduct for each in own if each.conduct), Integrity()),
             )
         )
     return found

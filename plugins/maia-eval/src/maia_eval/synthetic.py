@@ -9,7 +9,7 @@ from operator import itemgetter
 
 from maia_core.plugin import Context, Judge, MaiaError, RunConfig, UsageError
 from maia_eval.choices import Spec
-from maia_eval.explaining import Contexts, Say, explain_all
+from maia_eval.explaining import Contexts, Log, explain_all
 from maia_eval.results import Explained, Folder, NeuronResult, Preference
 from maia_judges import joined
 from maia_labels.expression import Expression, kind, text_of
@@ -62,14 +62,14 @@ class Plan:
         }
 
 
-def run(plan: Plan, folder: Folder, contexts: Contexts, say: Say) -> None:
+def run(plan: Plan, folder: Folder, contexts: Contexts, log: Log) -> None:
     """Explains and scores what has not been yet.
 
     Raises:
         MaiaError: a part cannot be built, or no judge can compare labels.
     """
     judge: Judge = contexts.main.part("judge")
-    explain_all(contexts, plan.specs, plan.units, folder, say)
+    explain_all(contexts, plan.specs, plan.units, folder, log)
     for unit in plan.units:
         if folder.read(NeuronResult, "results", unit) is None:
             folder.write(_score(plan, unit, folder, judge, contexts.main), "results", unit)

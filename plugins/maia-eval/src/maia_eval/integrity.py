@@ -40,7 +40,7 @@ EXAMPLE = re.compile(r"^\s*(?:>>>|\.\.\.) (.*)$", re.MULTILINE)
 QUOTED = re.compile(r"\"([^\"\\\n]+)\"|'([^'\\\n]+)'")
 
 
-class Conduct(Data):
+class Integrity(Data):
     """Faults, counted over runs.
 
     Attributes:
@@ -57,11 +57,11 @@ class Conduct(Data):
     invented: int = 0
     copied: int = 0
 
-    def __add__(self, other: Conduct) -> Conduct:
-        return Conduct(**{name: getattr(self, name) + getattr(other, name) for name in Conduct.model_fields})
+    def __add__(self, other: Integrity) -> Integrity:
+        return Integrity(**{name: getattr(self, name) + getattr(other, name) for name in Integrity.model_fields})
 
 
-def conduct(folder: Path) -> Conduct:
+def count_faults(folder: Path) -> Integrity:
     """Counts the faults in one run's record.
 
     Raises:
@@ -69,7 +69,7 @@ def conduct(folder: Path) -> Conduct:
     """
     seen: list[float] = []
     examples: frozenset[str] = frozenset()
-    found = Conduct(runs=1)
+    found = Integrity(runs=1)
     for event in RunReader(folder).events:
         if isinstance(event, MessageAdded):
             text = event.message.text
@@ -82,11 +82,11 @@ def conduct(folder: Path) -> Conduct:
             seen += [probe.activation for probe in event.verdict.probes]
         elif isinstance(event, Executed):
             seen += map(float, NUMBER.findall(f"{event.execution.stdout} {event.execution.value}"))
-            found += Conduct(broken=bool(event.execution.error))
+            found += Integrity(broken=bool(event.execution.error))
         elif isinstance(event, ProgramStarted):
-            found += Conduct(programs=1, copied=bool(examples & _texts(event.program)))
+            found += Integrity(programs=1, copied=bool(examples & _texts(event.program)))
         elif isinstance(event, Replied):
-            found += Conduct(invented=len(invented(event.reply.text, seen)))
+            found += Integrity(invented=len(invented(event.reply.text, seen)))
     return found
 
 

@@ -35,7 +35,7 @@ class Drawn(NamedTuple):
     problem: str
 
 
-class Studio:
+class ImageClient:
     """Draws images.
 
     Attributes:
@@ -96,7 +96,7 @@ def measured(system: System, images: Sequence[Image]) -> NDArray[np.float64]:
     return np.array(values, np.float64)
 
 
-class Reality:
+class HeldOutImages:
     """Held-out real images, with the activations of whole layers measured once for all their units."""
 
     def __init__(self, dataset: Dataset, count: int) -> None:
