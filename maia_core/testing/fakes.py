@@ -8,7 +8,7 @@ answer that can be found by experiment.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
@@ -297,9 +297,8 @@ class FakeVerifier:
 class ScriptedBackbone:
     """Replies with given texts, one a call; an exception among them is raised. Keeps the conversations it was sent."""
 
-    info: ClassVar[BackboneInfo] = BackboneInfo(name="scripted", model="scripted")
-
     def __init__(self, replies: Sequence[str | Reply | BaseException]) -> None:
+        self.info = BackboneInfo(name="scripted", model="scripted")
         self._replies = list(replies)
         self.seen: list[list[Message]] = []
 
