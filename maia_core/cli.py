@@ -14,6 +14,7 @@ from maia_core import __version__
 from maia_core.errors import MaiaError, did_you_mean, one_line
 from maia_core.kinds import distribution_of
 from maia_core.registry import installed
+from maia_core.text import printable_line, redacted
 
 
 class Commands(click.Group):
@@ -42,7 +43,9 @@ class Commands(click.Group):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Lists the commands with the first lines of their modules, importing none."""
         plugins = installed().of_kind("command")
-        rows = [(plugin.name, clean(plugin.about).removeprefix(f"`maia {plugin.name}`: ")) for plugin in plugins]
+        rows = [
+            (plugin.name, printable_line(plugin.about).removeprefix(f"`maia {plugin.name}`: ")) for plugin in plugins
+        ]
         with formatter.section("Commands"):
             formatter.write_dl(sorted(rows))
 
@@ -65,7 +68,7 @@ def main() -> None:
     except click.ClickException as error:
         context = error.ctx if isinstance(error, click.UsageError) else None
         hint = f" (`{context.command_path} --help` lists its options)" if context else ""
-        click.echo(f"maia: {clean(error.format_message())}{hint}", err=True)
+        click.echo(f"maia: {printable_line(error.format_message())}{hint}", err=True)
         _leave(2)
     except (KeyboardInterrupt, click.Abort) as error:
         if isinstance(error.__cause__, EOFError):  # click takes both for a wish to leave.
@@ -98,16 +101,7 @@ def _fail(error: Exception, show: bool, code: int) -> NoReturn:
     if show:
         import traceback
 
-        from maia_core.text import redacted
-
         click.echo(redacted("".join(traceback.format_exception(error))), err=True, nl=False)
     hint = "" if show or code == 2 else " (`maia --traceback ...` prints where)"
-    click.echo(f"maia: {clean(one_line(error))}{hint}", err=True)
+    click.echo(f"maia: {printable_line(one_line(error))}{hint}", err=True)
     _leave(code)
-
-
-def clean(text: str) -> str:
-    """Returns a text on one line, fit for a terminal."""
-    from maia_core.text import printable
-
-    return printable(" ".join(text.split()))

@@ -84,6 +84,7 @@ from .config import cache_dir as cache_dir
 from .config import ContextPolicy as ContextPolicy
 from .config import Limits as Limits
 from .config import load as load
+from .config import option_value as option_value
 from .config import PluginConfig as PluginConfig
 from .config import PluginRef as PluginRef
 from .config import RunConfig as RunConfig
@@ -114,25 +115,20 @@ from .events import Verified as Verified
 from .session import LAST_CALL as LAST_CALL
 from .verification import OBJECTION as OBJECTION
 from .session import Session as Session
-from .cli_options import option_value as option_value
-from .cli_options import process_started as process_started
-from .cli_options import result_options as result_options
-from .cli_options import run_options as run_options
-from .cli_options import without_option as without_option
-from .cli_run import run_and_print as run_and_print
+from .kinds import KINDS as KINDS
+from .observers import process_started as process_started
 from .context import Context as Context
 from .launch import explain as explain
 from .launch import explain_in as explain_in
-from .kinds import KINDS as KINDS
 from .launch import FinishedRun as FinishedRun
 from .launch import folder_name as folder_name
 from .launch import make_session as make_session
 from .launch import resume as resume
-from .progress import Progress as Progress
 from .observers import Observers as Observers
 from .prompt import render_api as render_api
 from .registry import installed as installed
 from .registry import plugin_config as plugin_config
+from .registry import Plugin as Plugin
 from .registry import Registry as Registry
 from .replies import parse_reply as parse_reply
 
@@ -146,4 +142,5 @@ from .splits import option_values as option_values
 from .splits import with_option as with_option
 from .text import as_file as as_file
 from .text import printable as printable
+from .text import printable_line as printable_line
 from .text import redacted as redacted

@@ -98,22 +98,13 @@ class Plugin(NamedTuple):
 
     def _cause(self, error: BaseException) -> str:
         if isinstance(error, ImportError) and (error.name or "").startswith("maia_core"):
-            from maia_core.layout import private_imports
-
-            private = private_imports(self.entry_point.module)
-            return private[0] if private else f"{one_line(error)}; upgrade {self.distribution} or maia-core"
+            return (
+                f"{one_line(error)}; only maia_core.plugin is public: `maia plugins doctor` prints the import to write"
+            )
         # An entry point of an editable install is stale where the source has moved.
         own = isinstance(error, ImportError) and (error.name or "").startswith(self.entry_point.module.split(".")[0])
         reinstall = own or isinstance(error, AttributeError)
         return f"{one_line(error)}; {'reinstall it' if reinstall else 'fix or uninstall it'}"
-
-
-class Problem(NamedTuple):
-    """A line of `maia plugins doctor`: a fault, or with `warning` something that works today and may not tomorrow."""
-
-    plugin: str
-    cause: str
-    warning: bool = False
 
 
 class Registry:
@@ -126,9 +117,9 @@ class Registry:
             _scan(metadata.distributions() if distributions is None else distributions),
             key=lambda p: (order.index(p.kind), p.name, p.distribution),
         )
-        # Names are printed in many places: none may hold characters that a terminal obeys.
+        # Names are printed in many places: none may hold characters that a terminal obeys. The doctor names the others.
         self.plugins = [plugin for plugin in plugins if _NAME.fullmatch(plugin.name)]
-        self._misnamed = [plugin for plugin in plugins if not _NAME.fullmatch(plugin.name)]
+        self.misnamed = [plugin for plugin in plugins if not _NAME.fullmatch(plugin.name)]
 
     def without_observers(self, names: Container[str]) -> Registry:
         """Returns a registry with the same plugins, but for observers of these names."""
@@ -195,28 +186,6 @@ class Registry:
             raise
         except Exception as error:
             raise PluginError(f"{kind} '{name}' of {plugin.origin} failed to start: {one_line(error)}") from error
-
-    def problems(self) -> list[Problem]:
-        """Imports every plugin, one by one, and returns what is wrong with each; no fault stops it."""
-        from maia_core.layout import private_imports
-
-        rule = "ignored: a name has letters, digits and _ . @ / - only"
-        problems = [Problem(f"{p.kind} {p.name!r} ({p.origin})", rule) for p in self._misnamed]
-        modules: dict[str, str] = {}
-        for plugin in self.plugins:
-            twins = [p for p in self.of_kind(plugin.kind) if p.name == plugin.name and p is not plugin]
-            if twins and plugin.kind != "observer":
-                problems.append(Problem(plugin.label, f"also claimed by {', '.join(p.origin for p in twins)}"))
-            try:
-                plugin.load()
-            except (PluginError, SystemExit) as error:
-                problems.append(Problem(plugin.label, one_line(error)))
-            else:
-                modules.setdefault(plugin.entry_point.module.partition(".")[0], plugin.origin)
-        modules.pop("maia_core", None)
-        for package, origin in modules.items():
-            problems += [Problem(origin, line, warning=True) for line in private_imports(package)]
-        return problems
 
 
 def plugin_config(factory: Any, options: Mapping[str, Any], where: str) -> Any:

@@ -61,3 +61,8 @@ def printable(text: str, limit: int = 2000) -> str:
         for c in text[:limit]
     )
     return safe + (f"… ({len(text) - limit} more characters)" if len(text) > limit else "")
+
+
+def printable_line(text: str) -> str:
+    """Returns a text on one line, fit for a terminal."""
+    return printable(" ".join(text.split()))

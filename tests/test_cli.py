@@ -49,7 +49,7 @@ print([m for m in sys.modules if m.startswith("maia_") and not m.startswith("mai
 
 
 def test_every_plugin_that_a_run_has_one_of_has_a_key_and_an_option():
-    from maia_core.cli_run import run
+    from maia_cli.run import run
     from maia_core.config import PluginRef, RunConfig
     from maia_core.kinds import KINDS
 
@@ -124,8 +124,8 @@ def test_plugins_of_a_kind_can_be_listed():
 
 
 def test_json_progress_is_json(capsys):
+    from maia_cli.progress import JsonProgress
     from maia_core.events import RunOutcome
-    from maia_core.progress import JsonProgress
 
     JsonProgress().run_finished(RunOutcome(status="stopped", reason="x"))
     assert json.loads(capsys.readouterr().out)["status"] == "stopped"

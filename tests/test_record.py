@@ -8,11 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image as PILImage
 
+from maia_cli.progress import JsonProgress
 from maia_core.codec import from_json, images_of, to_json
 from maia_core.errors import RecordError, ToolError
 from maia_core.events import Effects, HostCall, Manifest, MessageAdded, Noted, RunOutcome
 from maia_core.image_store import ImageStore
-from maia_core.progress import JsonProgress
 from maia_core.record import RunReader, RunWriter
 from maia_core.testing import disc
 from maia_core.text import redacted

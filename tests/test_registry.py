@@ -3,6 +3,7 @@ import textwrap
 
 import pytest
 
+from maia_cli.doctor import problems_of
 from maia_core import protocols
 from maia_core.context import Context
 from maia_core.errors import PluginError, UsageError
@@ -107,7 +108,7 @@ def test_broken_plugin_is_named_with_its_cause_and_stops_no_other(world):
     with pytest.raises(PluginError, match=r"generator 'broken' of broken 1\.0.*nowhere_to_be_found"):
         registry.get("generator", "broken").load()
     assert registry.get("generator", "thing").load()
-    [problem] = registry.problems()
+    [problem] = problems_of(registry)
     assert "broken 1.0" in problem.plugin
 
 
@@ -116,7 +117,7 @@ def test_name_that_a_terminal_would_obey_is_left_out_and_named(world):
     world.add("thing", [("maia.generators", "\n".join(points))], FACTORY)
     registry = world.registry()
     assert [plugin.name for plugin in registry.plugins] == ["über/b-2.x_y"]
-    problems = registry.problems()
+    problems = problems_of(registry)
     assert ["ignored" in problem.cause for problem in problems] == [True, True]
     assert "\\x1b[2Jbad" in problems[0].plugin
 
@@ -172,7 +173,7 @@ def test_the_first_of_two_copies_of_a_distribution_counts_once(tmp_path, monkeyp
 
 
 def test_what_is_installed_here_has_no_problem():
-    assert [f"{p.plugin}: {p.cause}" for p in installed().problems()] == []
+    assert [f"{p.plugin}: {p.cause}" for p in problems_of(installed())] == []
 
 
 @pytest.mark.parametrize(
@@ -207,7 +208,7 @@ def test_a_plugin_of_an_older_layout_gets_the_import_to_write(world):
 
 def test_doctor_warns_of_private_imports_that_still_work(world):
     world.add("thing", [("maia.generators", "thing = thing:Thing")], OLD.format(name="RunConfig"))
-    problems = world.registry().problems()
+    problems = problems_of(world.registry())
     assert [(problem.plugin, problem.warning) for problem in problems] == [("thing 1.0", True)] * 2
     assert problems[0].cause.endswith("write: from maia_core.plugin import PluginConfig, RunConfig")
     assert problems[1].cause.endswith("import the names that it uses from maia_core.plugin")

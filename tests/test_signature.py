@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from maia_cli.run import run as command
 from maia_core import launch, signature
-from maia_core.cli_run import run as command
 from maia_core.context import Context
 from maia_core.errors import RecordError, UsageError
 from maia_core.record import MANIFEST, RunReader

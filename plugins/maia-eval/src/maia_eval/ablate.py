@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from maia_core.plugin import UsageError, run_options
+from maia_cli import run_options
+from maia_core.plugin import UsageError
 from maia_eval.choices import plugin_ref
 from maia_eval.commands import predictive
 

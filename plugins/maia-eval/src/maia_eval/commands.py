@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from maia_core.plugin import run_options
+from maia_cli import run_options
 from maia_sweep.options import runner_options
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from maia_core.plugin import result_options, run_and_print, run_options
+from maia_cli import result_options, run_and_print, run_options
 
 if TYPE_CHECKING:
     from maia_core.plugin import RunConfig

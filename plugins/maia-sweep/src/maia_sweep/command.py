@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from maia_core.plugin import MaiaError, one_line, printable, run_options, without_option
+from maia_cli import run_options, without_option
+from maia_core.plugin import MaiaError, one_line, printable
 from maia_sweep.options import runner_options
 
 if TYPE_CHECKING:
@@ -25,7 +26,8 @@ if TYPE_CHECKING:
 @without_option
 def sweep(config: RunConfig, units: tuple[str, ...], out: Path, runner: Runner | None, without: tuple[str, ...]) -> int:
     """Explain several units. Rerun with the same --out to resume."""
-    from maia_core.plugin import Context, Progress
+    from maia_cli.progress import Progress
+    from maia_core.plugin import Context
     from maia_sweep.sweeping import sweep as explain_all
 
     context = click.get_current_context()

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import time
 from typing import Any
 
 import click
 
-from maia_core.events import HostCall, RunOutcome
-from maia_core.hookspecs import hookimpl
-from maia_core.protocols import RunSession
-from maia_core.text import dumped, printable
-from maia_core.types import Turn
+from maia_core.plugin import HostCall, RunOutcome, RunSession, Turn, hookimpl, printable, redacted
 
 
 class Progress:
@@ -112,7 +109,7 @@ class JsonProgress:
 
     @staticmethod
     def _print(event: str, **fields: Any) -> None:
-        click.echo(dumped({"event": event, **fields}))
+        click.echo(json.dumps(redacted({"event": event, **fields})))
 
 
 def _shorten(text: str, width: int) -> str:

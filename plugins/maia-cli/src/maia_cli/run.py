@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from maia_core.cli import clean
-from maia_core.cli_options import result_options, run_options
-from maia_core.registry import Registry, installed
+from maia_cli.options import result_options, run_options
+from maia_core.plugin import Registry, installed, printable_line
 
 if TYPE_CHECKING:
-    from maia_core.config import RunConfig
+    from maia_core.plugin import RunConfig
 
 
 @click.command()
@@ -49,8 +48,8 @@ def run_and_print(
         as_json: Whether to print JSON objects instead of text.
         without: Names of installed observers to leave out.
     """
-    from maia_core.launch import explain, resume
-    from maia_core.progress import JsonProgress, Progress
+    from maia_cli.progress import JsonProgress, Progress
+    from maia_core.plugin import explain, resume
 
     registry = without_observers(without)
     observers = [JsonProgress() if as_json else Progress(live=sys.stderr.isatty())]
@@ -63,11 +62,11 @@ def run_and_print(
         click.echo(json.dumps({"event": "record", "folder": str(finished.folder), "lines": finished.lines}))
     else:
         if outcome.explanation is not None:
-            click.echo(f"\n{' OR '.join(map(clean, outcome.explanation.labels))}")
-            click.echo(clean(outcome.explanation.description))
+            click.echo(f"\n{' OR '.join(map(printable_line, outcome.explanation.labels))}")
+            click.echo(printable_line(outcome.explanation.description))
             if outcome.verdict is not None:
-                click.echo(clean(outcome.verdict.line))
-        click.echo("\n".join(["", f"record: {finished.folder}", *map(clean, finished.lines)]))
+                click.echo(printable_line(outcome.verdict.line))
+        click.echo("\n".join(["", f"record: {finished.folder}", *map(printable_line, finished.lines)]))
     return 0 if outcome.status == "answered" else 1
 
 

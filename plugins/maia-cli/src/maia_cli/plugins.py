@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import click
 
-from maia_core.cli import clean
-from maia_core.errors import MaiaError, did_you_mean, one_line
-from maia_core.kinds import KINDS
-from maia_core.registry import Plugin, installed
+from maia_core.plugin import KINDS, MaiaError, Plugin, did_you_mean, installed, one_line, printable_line
 
 
 @click.group(invoke_without_command=True)
@@ -32,10 +29,10 @@ def list_plugins(kind: str | None = None) -> None:
         if plugin.kind != last:
             click.echo(("\n" if last else "") + click.style(plugin.kind, bold=True))
             last = plugin.kind
-        click.echo(f"  {plugin.name:{width}}  {clean(plugin.origin)}")
+        click.echo(f"  {plugin.name:{width}}  {printable_line(plugin.origin)}")
     click.echo("\n" + click.style("distributions", bold=True))
     for origin, summary in sorted({(plugin.origin, plugin.summary) for plugin in chosen}):
-        click.echo(f"  {clean(origin)}: {clean(summary)}")
+        click.echo(f"  {printable_line(origin)}: {printable_line(summary)}")
 
 
 @plugins.command()
@@ -54,29 +51,31 @@ def _show(plugin: Plugin) -> None:
     import inspect
 
     click.echo(click.style(f"{plugin.kind} {plugin.name}", bold=True))
-    click.echo(f"  from {clean(plugin.origin)}: {clean(plugin.summary)}")
-    click.echo(f"  at {clean(plugin.entry_point.value)}")
+    click.echo(f"  from {printable_line(plugin.origin)}: {printable_line(plugin.summary)}")
+    click.echo(f"  at {printable_line(plugin.entry_point.value)}")
     try:
         factory = plugin.load()
     except MaiaError as error:
-        click.echo(f"  broken: {clean(one_line(error))}")
+        click.echo(f"  broken: {printable_line(one_line(error))}")
         return
     doc = inspect.getdoc(factory) or ""
-    click.echo(f"  {clean(doc.partition(chr(10) * 2)[0])}")
+    click.echo(f"  {printable_line(doc.partition(chr(10) * 2)[0])}")
     click.echo(f"  {KINDS[plugin.kind].how_to_choose(plugin.name)}")
     config = getattr(factory, "Config", None)
     for name, field in config.model_fields.items() if config else ():
         default = "required" if field.is_required() else f"default {field.default!r}"
         kind = inspect.formatannotation(field.annotation)
-        click.echo(f"  {name}: {kind}, {default}. {clean(field.description or '')}")
+        click.echo(f"  {name}: {kind}, {default}. {printable_line(field.description or '')}")
 
 
 @plugins.command()
 def doctor() -> int:
     """Import every plugin, and name each fault; exit code 1 if there is one."""
-    problems = installed().problems()
+    from maia_cli.doctor import problems_of
+
+    problems = problems_of(installed())
     for problem in problems:
-        click.echo(f"{'warning: ' * problem.warning}{clean(problem.plugin)}: {clean(problem.cause)}")
+        click.echo(f"{'warning: ' * problem.warning}{printable_line(problem.plugin)}: {printable_line(problem.cause)}")
     faults = sum(not problem.warning for problem in problems)
     click.echo(f"{len(installed().plugins)} plugins, {faults} problems, {len(problems) - faults} warnings")
     return 1 if faults else 0
