@@ -41,7 +41,8 @@ try:
     main()
 except SystemExit:
     pass
-print([m for m in sys.modules if m.startswith("maia_") and not m.startswith("maia_core")], file=sys.stderr)
+packages = {m.split(".")[0] for m in sys.modules if m.startswith("maia_")}
+print(sorted(packages - {"maia_core", "maia_cli"}), file=sys.stderr)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert "dataset_exemplars" in done.stdout

@@ -25,12 +25,11 @@ def problems_of(registry: Registry) -> list[Problem]:
         twins = [p for p in registry.of_kind(plugin.kind) if p.name == plugin.name and p is not plugin]
         if twins and plugin.kind != "observer":
             problems.append(Problem(plugin.label, f"also claimed by {', '.join(p.origin for p in twins)}"))
+        modules.setdefault(plugin.entry_point.module.partition(".")[0], plugin.origin)
         try:
             plugin.load()
         except (PluginError, SystemExit) as error:
             problems.append(Problem(plugin.label, one_line(error)))
-        else:
-            modules.setdefault(plugin.entry_point.module.partition(".")[0], plugin.origin)
     modules.pop("maia_core", None)
     for package, origin in modules.items():
         problems += [Problem(origin, line, warning=True) for line in private_imports(package)]

@@ -1,0 +1,121 @@
+"""Texts that people and models read keep to the rules of docs/contributing.md: short, active, in the field's words."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import pytest
+
+from maia_core.cli import maia
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = [
+    ROOT / "README.md",
+    *sorted(page for page in (ROOT / "docs").rglob("*.md") if page.name != "changelog.md"),
+    *sorted(ROOT.glob("plugins/*/README.md")),
+    *sorted(ROOT.glob("backends/*/README.md")),
+]
+SOURCES = sorted(
+    file
+    for pattern in ("maia_core/**/*.py", "plugins/*/src/**/*.py", "backends/*/src/**/*.py")
+    for file in ROOT.glob(pattern)
+)
+COUNTED = (
+    "images?|calls?|seconds?|tokens?|bytes?|bits?|lines?|times?|events?|once|float|floats|dollars|MB|GB|runs?|values?"
+)
+THINGS = "second|minute|hour|run|image|unit|turn|line|call|pixel|layer|batch|session|concept|prompt|label|year|worker"
+FORBIDDEN = {
+    "name the actor: 'MAIA prints', not 'is said' or 'is told'": r"\b(?:is|are|was|were|be) (?:said|told)\b",
+    "'is not a', not 'is no'": r"(?<![Tt]here )\b(?:is|are|was|were) no (?!longer|more|one)",
+    "'per', not 'a' in the sense of per": rf"\b(?:{COUNTED}) an? (?:{THINGS})\b",
+    "the field's verbs: resume, continue": r"\b(?:go|goes|going|went|gone) on (?:with|where|from|after)\b",
+    "the field's words, not 'anew', 'at hand', 'in vain'": r"\b(?:anew|at hand|in vain)\b",
+}
+VERBS = frozenset(
+    """
+    Add Allow Ask Build Cache Check Choose Compare Compute Continue Copy Count Cut Describe Draw End Evaluate
+    Exclude Explain Fetch Fit Give Hide Ignore Include Keep Label Leave Limit List Load Make Mark Measure
+    Merge Name Omit Open Pass Print Rank Read Record Refuse Remove Repeat Replace Report Rerun Resume Retry
+    Run Sample Save Score Select Send Set Show Skip Split Start Stop Store Take Test Trust Use Verify Wait
+    Write
+    """.split()  # noqa: SIM905 - a list of words is read as words
+)
+"""First words of an option's help."""
+
+
+def _prose(page: Path) -> Iterator[tuple[int, str]]:
+    """Yields the lines of a page that are prose: no code blocks."""
+    code = False
+    for number, line in enumerate(page.read_text(encoding="utf-8").splitlines(), 1):
+        if line.lstrip().startswith("```"):
+            code = not code
+        elif not code and not line.startswith("    "):
+            yield number, re.sub(r"`[^`]*`", "`code`", line)
+
+
+def _texts(source: Path) -> Iterator[tuple[int, str]]:
+    """Yields the texts of a module: docstrings, and what it says to people and models."""
+    for node in ast.walk(ast.parse(source.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and " " in node.value:
+            yield node.lineno, re.sub(r"`[^`]*`", "`code`", node.value)
+
+
+def _faults(texts: Iterator[tuple[int, str]]) -> list[str]:
+    return [
+        f"line {number}: {rule}: ...{text[max(0, found.start() - 30) : found.end() + 30]!r}"
+        for number, text in texts
+        for rule, pattern in FORBIDDEN.items()
+        for found in re.finditer(pattern, text)
+    ]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_pages_are_in_plain_english(page):
+    faults = _faults(_prose(page))
+    assert not faults, "\n".join(faults)
+
+
+@pytest.mark.parametrize("source", SOURCES, ids=lambda source: str(source.relative_to(ROOT)))
+def test_docstrings_errors_and_prompts_are_in_plain_english(source):
+    faults = _faults(_texts(source))
+    assert not faults, "\n".join(faults)
+
+
+def _commands(command: click.Command, name: str) -> Iterator[tuple[str, click.Command]]:
+    yield name, command
+    if isinstance(command, click.Group):
+        context = click.Context(command, info_name=name)
+        for inner in command.list_commands(context):
+            found = command.get_command(context, inner)
+            assert found is not None
+            yield from _commands(found, f"{name} {inner}")
+
+
+def test_the_help_of_an_option_begins_with_a_verb():
+    wrong = [
+        f"{name} {parameter.opts[0]}: {parameter.help}"
+        for name, command in _commands(maia, "maia")
+        for parameter in command.params
+        if isinstance(parameter, click.Option) and parameter.help and parameter.help.split()[0] not in VERBS
+        if parameter.opts[0] not in ("--help", "--version")
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_the_rules_find_what_they_forbid_and_leave_good_english_alone():
+    bad = [
+        "An image is said to be masked.",
+        "The file is no image.",
+        "It makes 300 images a second.",
+        "Go on with the run.",
+        "It is computed anew.",
+    ]
+    good = ["There is no image.", "The run is no longer there.", "It makes 300 images per second.", "What is a unit?"]
+    for text in bad:
+        assert _faults(iter([(1, text)])), text
+    for text in good:
+        assert not _faults(iter([(1, text)])), text
