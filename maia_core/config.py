@@ -237,18 +237,3 @@ def cache_dir() -> Path:
     import platformdirs
 
     return Path(os.environ.get("MAIA_CACHE") or platformdirs.user_cache_path("maia", appauthor=False))
-
-
-def option_value(option: str) -> tuple[str, Any]:
-    """Splits the KEY=VALUE of `-o`; reads the value as TOML (numbers, booleans, lists), or else as a plain string.
-
-    Raises:
-        UsageError: there is no key or no `=`.
-    """
-    key, equals, value = option.partition("=")
-    if not equals or not key.strip():
-        raise UsageError(f"-o needs KEY=VALUE, not '{option}'")
-    try:
-        return key.strip(), tomllib.loads(f"value = {value}")["value"]
-    except tomllib.TOMLDecodeError:
-        return key.strip(), value

@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-import threading
-from collections import ChainMap
-from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
-from weakref import WeakSet
-
-from pydantic import JsonValue
+from typing import Any, Generic, TypeVar
 
 from maia_core.config import PluginRef, RunConfig, cache_dir
-from maia_core.errors import RunError, ToolError, UsageError
-from maia_core.events import Effects
+from maia_core.errors import UsageError
 from maia_core.exemplars import BruteForce
-from maia_core.image import Image, content_id
+from maia_core.image import content_id
 from maia_core.image_store import ImageStore
 from maia_core.kinds import KINDS
 from maia_core.observers import Observers
@@ -32,17 +25,34 @@ from maia_core.protocols import (
     System,
 )
 from maia_core.registry import Registry, installed
-from maia_core.types import Exemplar, ImagePart, Logged, TextPart, Usage, as_part
+from maia_core.run_effects import RunEffects
+
+P = TypeVar("P")
 
 
-class Context:
+class _Part(Generic[P]):
+    """The run's one part of a kind, which is the name of the attribute; built on first use."""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._kind = name
+
+    def __get__(self, context: Context, owner: type) -> P:
+        part: P = context.part(self._kind)
+        return part
+
+
+class Context(RunEffects):
     """The parts of one run, each built when it is first asked for and then shared.
 
     Attributes:
-        config: The run's configuration.
-        seed: The run's seed.
-        cache: Folder for what may be computed again; a plugin uses a subfolder of its own name.
+        seed: The run's random seed.
+        cache: Folder for data that can be computed again; a plugin uses a subfolder of its own name.
         images: The pixels of the run's record.
+        system: The unit that is explained.
+        dataset: The data set that exemplars come from.
+        generator: The image generator.
+        editor: The image editor.
+        describer: The describer; hand it `Image.anonymous()` copies only.
     """
 
     def __init__(
@@ -65,16 +75,9 @@ class Context:
         self.registry = registry or installed()
         self.seed = self.config.seed
         self.cache = cache or cache_dir()
-        self._parts: dict[str, Any] = dict(parts or {})
-        self._lock = threading.RLock()
-        self._late: WeakSet[threading.Thread] = WeakSet()
-        self._begin()
-
-    def _begin(self) -> None:
-        self._effects = [Effects()]  # Of the run so far; then those of the present call.
         self.images: ImageStore | None = None
-        self._warnings: list[str] = []
-        self._warn_to: Callable[[str], None] = self._warnings.append
+        self._parts: dict[str, Any] = dict(parts or {})
+        super().__init__()
 
     def restart(self, system: PluginRef) -> None:
         """Begins the run of another unit; models, data set and engines are kept, all that belongs to one run is not."""
@@ -82,40 +85,14 @@ class Context:
             self.config = self.config.model_copy(update={"system": system})
             own = {kind.name for kind in KINDS.values() if kind.scope == "run"}
             kept = {key: part for key, part in self._parts.items() if key not in own and not key.startswith("tool/")}
-            self._parts = kept
-            self._begin()
+            self._parts, self.images = kept, None
+            self.begin_effects()
 
-    # The run's parts, typed.
-
-    @property
-    def system(self) -> System:
-        """The unit that is explained."""
-        system: System = self.part("system")
-        return system
-
-    @property
-    def dataset(self) -> Dataset:
-        """The data set that exemplars come from."""
-        dataset: Dataset = self.part("dataset")
-        return dataset
-
-    @property
-    def generator(self) -> ImageGenerator:
-        """The image generator."""
-        generator: ImageGenerator = self.part("generator")
-        return generator
-
-    @property
-    def editor(self) -> ImageEditor:
-        """The image editor."""
-        editor: ImageEditor = self.part("editor")
-        return editor
-
-    @property
-    def describer(self) -> Describer:
-        """The describer; hand it `Image.anonymous()` copies only."""
-        describer: Describer = self.part("describer")
-        return describer
+    system = _Part[System]()
+    dataset = _Part[Dataset]()
+    generator = _Part[ImageGenerator]()
+    editor = _Part[ImageEditor]()
+    describer = _Part[Describer]()
 
     def part(self, kind: str) -> Any:
         """Returns the run's one part of a kind, built on first use.
@@ -202,103 +179,6 @@ class Context:
         with self._lock:
             found = {key.partition("/[")[0]: getattr(part, "fingerprint", None) for key, part in self._parts.items()}
         return {key: str(value) for key, value in found.items() if value is not None}
-
-    # What tools do for the backbone.
-
-    @contextmanager
-    def collect(self) -> Iterator[Effects]:
-        """Collects the effects of one call, and applies them to the run when the block ends, also by an error."""
-        effects = Effects()
-        self._effects.append(effects)
-        try:
-            yield effects
-        finally:
-            self._effects.pop()
-            self.apply(effects)
-
-    def apply(self, effects: Effects) -> None:
-        """Adds the effects of a call to the run."""
-        self._effects[-1].add(effects)
-
-    @property
-    def logged(self) -> Sequence[Logged]:
-        """The conditions that were logged so far, oldest first."""
-        return [entry for effects in self._effects for entry in effects.logged]
-
-    @property
-    def facts(self) -> MutableMapping[str, JsonValue]:
-        """What tools have found out about the unit, by name; see `maia_core.protocols.RunContext`."""
-        self._in_time()
-        return ChainMap(*[effects.facts for effects in reversed(self._effects)])
-
-    @property
-    def generated(self) -> int:
-        """How many images were generated or edited so far."""
-        return sum(effects.generated for effects in self._effects)
-
-    @property
-    def spent(self) -> Usage:
-        """Tokens and money that engines used so far, such as a describer behind a paid service."""
-        return sum((effects.usage for effects in self._effects), Usage())
-
-    def show(self, *items: str | Image | TextPart | ImagePart) -> None:
-        """Shows texts and images to the backbone when the present program has ended."""
-        self._in_time()
-        self._effects[-1].shown.extend(map(as_part, items))
-
-    def log(self, title: str, activation: float, image: Image, notes: str = "") -> None:
-        """Logs one measured condition: the record, the report and `results` have it."""
-        self._in_time()
-        self._effects[-1].logged.append(Logged(title=title, activation=activation, image=image, notes=notes))
-
-    def keep(self, exemplars: Sequence[Exemplar]) -> None:
-        """Keeps exemplars in the conversation when older images have to leave it; the most important come first."""
-        self._in_time()
-        self._effects[-1].kept = list(exemplars)
-
-    def warn(self, line: str) -> None:
-        """Takes a line that the record and the report should show: skipped files, a fallback."""
-        self._in_time()
-        self._warn_to(line)
-
-    def warn_to(self, listener: Callable[[str], None]) -> None:
-        """Sets where warnings go, and hands over those that came before."""
-        self._warn_to = listener
-        for line in self._warnings:
-            listener(line)
-
-    def take_shown(self) -> list[TextPart | ImagePart]:
-        """Returns the texts and images that were shown since `take_shown` was called last."""
-        shown, self._effects[-1].shown = self._effects[-1].shown, []
-        return shown
-
-    def spend_images(self, count: int) -> None:
-        """Counts images that a tool is about to generate or edit.
-
-        Raises:
-            ToolError: the run's budget does not hold that many.
-        """
-        self._in_time()
-        left = self.config.limits.images - self.generated
-        if count > left:
-            raise ToolError(
-                f"{count} images are asked for, but the run's budget has {max(left, 0)} left (limits.images)"
-            )
-        self._effects[-1].generated += count
-
-    def spend(self, usage: Usage) -> None:
-        """Counts what an engine used, so that the run's budget of tokens and money holds for engines too."""
-        self._in_time()
-        with self._lock:
-            self._effects[-1].usage += usage
-
-    def disown(self, thread: threading.Thread) -> None:
-        """Refuses what a thread does from now on: its tool took too long, and another run may have begun meanwhile."""
-        self._late.add(thread)
-
-    def _in_time(self) -> None:
-        if threading.current_thread() in self._late:
-            raise RunError("this call was given up: it took too long")
 
     def seeds(self, prompts: Sequence[str]) -> list[int]:
         """Derives one seed a prompt from (run, prompt, occurrence in `prompts`): replicates differ, repeats agree.

@@ -25,9 +25,6 @@ from maia_core.session import Session
 from maia_core.signature import check_signature, sign
 from maia_core.text import redacted
 
-ENDED = ("answered", "stopped")
-"""How a run ends for good; others can go on."""
-
 
 @dataclass(frozen=True)
 class FinishedRun:
@@ -81,8 +78,8 @@ def resume(
         MaiaError: as for `explain`.
     """
     reader = RunReader(folder)
-    if reader.outcome is not None and reader.outcome.status in ENDED:
-        raise RecordError(f"the run {folder} has ended ({reader.outcome.status}); start a new one")
+    if ended := reader.ended:
+        raise RecordError(f"the run {folder} has ended ({ended.status}); start a new one")
     _refuse_old(reader)
     check_signature(reader.manifest.config, reader.manifest.signature, folder, trusted)
     context = Context(validated(RunConfig, reader.manifest.config, str(folder)), registry)
@@ -106,8 +103,8 @@ def explain_in(context: Context, folder: Path, *, observers: Iterable[object] = 
     reader = RunReader(folder)
     if reader.manifest.config != redacted(context.config.model_dump(mode="json")):
         raise RecordError(f"the run {folder} was begun with another configuration; choose another --out")
-    if reader.outcome is not None and reader.outcome.status in ENDED:
-        return FinishedRun(folder, reader.outcome)
+    if ended := reader.ended:
+        return FinishedRun(folder, ended)
     return _go_on(context, reader, observers)
 
 
@@ -139,9 +136,9 @@ def _go_on(context: Context, reader: RunReader, observers: Iterable[object]) -> 
     writer = RunWriter.reopen(folder)
     # Read again now that no other process writes it: one may have gone on with it meanwhile.
     reader = RunReader(folder)
-    if reader.outcome is not None and reader.outcome.status in ENDED:
+    if ended := reader.ended:
         writer.close()
-        return FinishedRun(folder, reader.outcome)
+        return FinishedRun(folder, ended)
     return _drive(context, backbone, writer, reader.events, observers)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import sys
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -11,7 +10,7 @@ import pluggy
 
 from maia_core import hookspecs
 from maia_core.errors import one_line
-from maia_core.registry import Registry, installed
+from maia_core.registry import Registry
 
 
 def _itself(observer: object) -> object:
@@ -87,12 +86,3 @@ class Observers:
         """Returns and forgets what went wrong since the last call."""
         problems, self.problems = self.problems, []
         return problems
-
-
-def process_started() -> None:
-    """Tells the installed observers that this process is MAIA's own and is about to compute (`process_started`)."""
-    observers = Observers(installed())
-    observers.take_problems()  # The run's record and `maia plugins doctor` name an observer that cannot be loaded.
-    observers.tell("process_started")
-    for problem in observers.take_problems():
-        print(f"note: {problem}", file=sys.stderr)

@@ -84,7 +84,6 @@ from .config import cache_dir as cache_dir
 from .config import ContextPolicy as ContextPolicy
 from .config import Limits as Limits
 from .config import load as load
-from .config import option_value as option_value
 from .config import PluginConfig as PluginConfig
 from .config import PluginRef as PluginRef
 from .config import RunConfig as RunConfig
@@ -112,11 +111,10 @@ from .record import RunReader as RunReader
 from .events import Verified as Verified
 
 # Runs: for commands, explainers and scripts.
-from .session import LAST_CALL as LAST_CALL
+from .feedback import LAST_CALL as LAST_CALL
 from .verification import OBJECTION as OBJECTION
 from .session import Session as Session
 from .kinds import KINDS as KINDS
-from .observers import process_started as process_started
 from .context import Context as Context
 from .launch import explain as explain
 from .launch import explain_in as explain_in
@@ -138,8 +136,6 @@ from .files import write_atomically as write_atomically
 from .signature import check_signature as check_signature
 from .signature import local_secret as local_secret
 from .signature import sign as sign
-from .splits import option_values as option_values
-from .splits import with_option as with_option
 from .text import as_file as as_file
 from .text import printable as printable
 from .text import printable_line as printable_line

@@ -214,6 +214,12 @@ class RunReader:
         last = next((event for event in reversed(self.events) if not isinstance(event, Noted)), None)
         return last if isinstance(last, RunOutcome) else None
 
+    @property
+    def ended(self) -> RunOutcome | None:
+        """How the run ended for good; None for a run that can be resumed."""
+        outcome = self.outcome
+        return outcome if outcome and outcome.status in ("answered", "stopped") else None
+
     @cached_property
     def effects(self) -> Effects:
         """What all calls of programs did to the run: what they showed, logged and found out, and what they used."""

@@ -98,9 +98,8 @@ class Plugin(NamedTuple):
 
     def _cause(self, error: BaseException) -> str:
         if isinstance(error, ImportError) and (error.name or "").startswith("maia_core"):
-            return (
-                f"{one_line(error)}; only maia_core.plugin is public: `maia plugins doctor` prints the import to write"
-            )
+            # A plugin for an older layout of the core; the doctor names each import.
+            return f"{one_line(error)}; import from maia_core.plugin (`maia plugins doctor` prints the lines to write)"
         # An entry point of an editable install is stale where the source has moved.
         own = isinstance(error, ImportError) and (error.name or "").startswith(self.entry_point.module.split(".")[0])
         reinstall = own or isinstance(error, AttributeError)
@@ -123,8 +122,6 @@ class Registry:
 
     def without_observers(self, names: Container[str]) -> Registry:
         """Returns a registry with the same plugins, but for observers of these names."""
-        if not names:
-            return self
         left = copy.copy(self)
         left.plugins = [p for p in self.plugins if p.kind != "observer" or p.name not in names]
         return left

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
@@ -13,48 +11,27 @@ from pydantic import BaseModel
 from maia_core.context import Context
 from maia_core.context_policy import Conversation
 from maia_core.errors import ReplyError
-from maia_core.events import Asked, Executed, HostCall, MessageAdded, ProgramStarted, Replied, RunOutcome, Status
+from maia_core.events import Asked, Executed, HostCall, MessageAdded, ProgramStarted, Replied, RunOutcome
+from maia_core.feedback import feedback, final_request
 from maia_core.host import ToolHost
 from maia_core.journal import Journal
 from maia_core.observers import Observers
 from maia_core.prompt import render_system_prompt
 from maia_core.protocols import Sandbox, Task, Verifier
 from maia_core.replies import parse_reply
+from maia_core.session_totals import SessionState, SessionTotals
 from maia_core.types import (
     BackboneInfo,
     Execution,
     Message,
-    Part,
     Reply,
-    TextPart,
     Turn,
-    Usage,
     Verdict,
-    as_part,
 )
 from maia_core.verification import Verification, objection
 
-LAST_CALL = "Do not write another program"
-"""Part of the request for the final answer, by which a backbone recognises it."""
 
-
-@dataclass
-class SessionState:
-    """The state of a run, derived from its events alone."""
-
-    turns: list[Turn] = field(default_factory=list)
-    usage: Usage = field(default_factory=Usage)
-    seconds: float = 0.0
-    """Time of the replies and the experiments."""
-    experiments: int = 0
-    mistakes: int = 0
-    """Malformed replies in a row."""
-    final: bool = False
-    """True once the final answer was requested: no more programs run."""
-    answer: BaseModel | None = None
-
-
-class Session:
+class Session(SessionTotals):
     """One unit under study: a conversation, a sandbox and a record.
 
     Attributes:
@@ -143,7 +120,7 @@ class Session:
         state.experiments += turn.execution is not None
         state.seconds += replied.seconds * self._timed + (turn.execution.seconds if turn.execution else 0.0)
         if state.answer is None:
-            self._say(self._feedback(turn))
+            self._say(feedback(turn, self.limits.turns))
         elif self._verification is not None:
             verdict = self._test(self._verification, state.answer)
             turn = state.turns[-1] = turn.model_copy(update={"verdict": verdict})
@@ -154,74 +131,21 @@ class Session:
     def ask_for_answer(self, reason: str) -> None:
         """Asks the backbone for its final answer."""
         self.state.final = True
-        tags = " and ".join(f"[{tag}]:" for tag in self.task.tags)
-        self._say(
-            Message.of(
-                "user",
-                f"The run ends here: {reason}. {LAST_CALL}. Give your final answer now, based on your experiments so "
-                f"far, under {tags}.",
-            )
-        )
+        self._say(final_request(reason, self.task.tags))
 
     def keep_best_answer(self) -> None:
         """Makes the best of the tested answers the run's answer, if the run has none."""
         if self._verification is not None:
             self.state.answer = self.state.answer or self._verification.best
 
-    @property
-    def folder(self) -> Path | None:
-        """The run folder; None for a run that is not recorded."""
-        return self.context.images.folder.parent if self.context.images else None
-
-    @property
-    def turns(self) -> Sequence[Turn]:
-        """The turns so far."""
-        return self.state.turns
-
-    @property
-    def usage(self) -> Usage:
-        """What the backbone and the engines have used."""
-        return self.state.usage + self.context.spent
-
-    @property
-    def seconds(self) -> float:
-        """Time of the replies, the experiments and the tests of answers."""
-        return self.state.seconds + (self._verification.seconds if self._verification else 0.0)
-
-    def budget(self) -> dict[str, tuple[float, float]]:
-        """Returns what the run has used and may use, by the name of the limit."""
-        state, limits, usage = self.state, self.limits, self.usage
-        return {
-            "turns": (len(state.turns), limits.turns),
-            "experiments": (state.experiments, limits.experiments),
-            "seconds": (self.seconds, limits.seconds),
-            "tokens": (usage.tokens, limits.tokens),
-            "cost": (usage.cost, limits.cost),
-            "images": (self.context.generated, limits.images),
-        }
-
     def limit_reached(self) -> str:
         """Returns which limit of the run is used up, or why an observer stops the run; empty if it may continue."""
-        if reason := self._over(tuple(self.budget())):
+        if reason := self.budget().used_up():
             return reason
         if self.journal.replaying:
             return "an observer stopped the run" if self.journal.next_is(MessageAdded) else ""
         reasons = [reason for reason in self._tell("should_stop") if isinstance(reason, str)]
         return next(filter(None, reasons), "")
-
-    def outcome(self, status: Status, reason: str = "") -> RunOutcome:
-        """Returns the outcome of the run with this status."""
-        answer = self.state.answer
-        return RunOutcome(
-            status=status,
-            reason=reason,
-            answer=answer.model_dump(mode="json") if answer else {},
-            explanation=self.task.explanation(answer) if answer else None,
-            verdict=self._verification.verdict_on(answer) if answer and self._verification else None,
-            turns=len(self.state.turns),
-            usage=self.usage,
-            seconds=self.seconds,
-        )
 
     def finish(self, outcome: RunOutcome) -> RunOutcome:
         """Records how the run ended, and tells the observers."""
@@ -274,24 +198,10 @@ class Session:
             self._say(objection(verdict, tests_left))
         return verdict
 
-    def _feedback(self, turn: Turn) -> Message:
-        budget = f"(turn {turn.number} of {self.limits.turns})"
-        if turn.execution is None:
-            return Message.of("user", f"{turn.mistake} {budget}")
-        return Message.of("user", *execution_parts(turn.execution), budget)
-
     def _used_up(self) -> str:
         """Returns which budget the running program has used up: one program can make thousands of calls."""
-        return self._over(("seconds", "tokens", "cost"), time.perf_counter() - self._program_began)
-
-    def _over(self, names: Sequence[str], running: float = 0.0) -> str:
-        """Returns which budget is used up, if a program has been running for so many seconds; empty if none is."""
-        budget = self.budget()
-        for name in names:
-            used, allowed = budget[name]
-            if used + running * (name == "seconds") >= allowed:
-                return f"the run's budget of {allowed:g} {name} is used (limits.{name})"
-        return ""
+        running = time.perf_counter() - self._program_began
+        return self.budget().used_up(("seconds", "tokens", "cost"), running)
 
     def _say(self, message: Message) -> None:
         self.conversation.take(self.journal.repeat(MessageAdded(message=message)))
@@ -306,18 +216,3 @@ class Session:
         for problem in self._observers.take_problems():
             self.note(problem)
         return results
-
-
-def execution_parts(execution: Execution) -> list[Part]:
-    """Returns a program's result as the backbone sees it: printed, displayed and returned values, and its error."""
-    parts: list[Part] = []
-    if execution.stdout:
-        parts.append(TextPart(text=f"Printed:\n{execution.stdout.rstrip()}"))
-    parts += execution.displays
-    if execution.value:
-        parts.append(TextPart(text=f"Returned:\n{execution.value}"))
-    if execution.error:
-        parts.append(TextPart(text=f"Failed:\n{execution.error.rstrip()}"))
-    if execution.variables_lost:
-        parts.append(TextPart(text="The sandbox was restarted: names that earlier programs defined are gone."))
-    return parts or [as_part("The program ended without printing, displaying, logging or returning anything.")]

@@ -128,7 +128,7 @@ def in_turns(model, layers, images: int, precision: str, warm: int) -> tuple[lis
     The bare pass reads and crops its images in the same way, and runs up to the same layer in the same precision.
     Batches on which the two precisions are compared are left out of both, and so are the first ones.
     """
-    from maia_core.plugin import process_started
+    from maia_cli import process_started
     from maia_exemplars.build import build
     from maia_exemplars.options import Options
     from maia_exemplars.reading import batches

@@ -15,8 +15,8 @@ import time
 import numpy as np
 import torch
 
+from maia_cli import process_started
 from maia_core.image import Image
-from maia_core.plugin import process_started
 from maia_efficientnet import EfficientNetLite0, load
 from maia_exemplars.prefetch import BATCH
 

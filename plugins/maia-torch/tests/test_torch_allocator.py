@@ -11,7 +11,7 @@ def test_passes_in_new_threads_do_not_fault_their_memory_in_again():
     code = """
 import resource, threading
 import numpy as np, torch
-from maia_core.plugin import process_started
+from maia_cli import process_started
 process_started()
 from maia_torch import Preprocessing, TorchModel
 from maia_core.image import Image

@@ -127,7 +127,8 @@ def check(name: str, options: tuple[str, ...], config_file: Path | None) -> int:
 
 def _config(name: str, options: tuple[str, ...], file: Path | None) -> RunConfig:
     """Returns the configuration with another backbone, and its options: `KEY` or `backbone.KEY`."""
-    from maia_core.plugin import load, option_value
+    from maia_cli import option_value
+    from maia_core.plugin import load
 
     pairs = map(option_value, options)
     overrides = [(key if "." in key else f"backbone.{key}", value) for key, value in pairs]

@@ -29,8 +29,6 @@ def run_options(command: F) -> F:
         chosen = {key: arguments.pop(key) for key in [*choices, "verify"]} | {"seed": seed}
         if chosen["system"] is None:  # Options of the model are set as those of the system.
             chosen["system"] = arguments["units"][0] if "units" in arguments else arguments.get("layer")
-        from maia_core.plugin import process_started
-
         process_started()
         if arguments.get("resumed"):  # The run's own configuration counts; a broken maia.toml must not be in the way.
             from maia_core.plugin import RunConfig
@@ -89,7 +87,7 @@ def _with(options: Sequence[Callable[[F], F]], command: F) -> F:
 
 
 def _config(file: Path | None, options: tuple[str, ...], chosen: dict[str, Any]) -> RunConfig:
-    from maia_core.plugin import RunConfig, load, option_value
+    from maia_core.plugin import RunConfig, load
 
     overrides = [(key, value) for key, value in chosen.items() if value is not None]
     for key, value in map(option_value, options):
@@ -109,3 +107,31 @@ def _meant(key: str) -> str:
         return f"the configuration has no such key; write {' or '.join(same)}"
     near = did_you_mean(key, [*RunConfig.model_fields, *fields])
     return f"the configuration has no such key; write generator.{key} for an option of the generator.{near}"
+
+
+def option_value(option: str) -> tuple[str, Any]:
+    """Splits the KEY=VALUE of `-o`; reads the value as TOML (numbers, booleans, lists), or else as a plain string.
+
+    Raises:
+        click.UsageError: there is no key or no `=`.
+    """
+    import tomllib
+
+    key, equals, value = option.partition("=")
+    if not equals or not key.strip():
+        raise click.UsageError(f"-o needs KEY=VALUE, not '{option}'")
+    try:
+        return key.strip(), tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        return key.strip(), value
+
+
+def process_started() -> None:
+    """Tells the installed observers that this process is MAIA's own and is about to compute (`process_started`)."""
+    from maia_core.plugin import Observers, installed
+
+    observers = Observers(installed())
+    observers.take_problems()  # The run's record and `maia plugins doctor` name an observer that cannot be loaded.
+    observers.tell("process_started")
+    for problem in observers.take_problems():
+        click.echo(f"note: {problem}", err=True)

@@ -10,19 +10,10 @@ from typing import Any
 import numpy as np
 from pydantic import Field, JsonValue
 
-from maia_core.plugin import (
-    Data,
-    PluginRef,
-    Registry,
-    RunConfig,
-    RunContext,
-    UsageError,
-    did_you_mean,
-    option_value,
-    validated,
-    with_option,
-)
+from maia_cli import option_value
+from maia_core.plugin import Data, PluginRef, Registry, RunConfig, RunContext, UsageError, did_you_mean, validated
 from maia_eval.files import read_text
+from maia_eval.splits import with_option
 
 OF_RUN = "run."
 """Before a key that changes the configuration of the run, and not an option of the explainer."""

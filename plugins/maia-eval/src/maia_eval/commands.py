@@ -142,8 +142,9 @@ def synthetic(
 
 def _held_out(config: RunConfig, registry: Any) -> PluginRef | None:
     """Returns the run's data set with its held-out split, and cut-outs never seen; None if it has no split."""
-    from maia_core.plugin import PluginRef, option_values
+    from maia_core.plugin import PluginRef
     from maia_eval.choices import parted
+    from maia_eval.splits import option_values
 
     if "held-out" not in option_values("dataset", config.dataset, "split", registry):
         return None

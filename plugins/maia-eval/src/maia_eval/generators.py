@@ -83,7 +83,8 @@ def _config(
     name: str, describer: str | None, options: tuple[str, ...], seed: int | None, file: Path | None
 ) -> tuple[RunConfig, dict[str, Any]]:
     """Reads the configuration with the generator and the describer; returns it, and the options of a detector."""
-    from maia_core.plugin import load, option_value
+    from maia_cli import option_value
+    from maia_core.plugin import load
 
     overrides: list[tuple[str, Any]] = [("generator", name)]
     overrides += [("describer", describer)] if describer else []
@@ -99,7 +100,8 @@ def _config(
 
 def _apart(config: RunConfig) -> RunConfig:
     """Has the generator draw with other cut-outs than the describer was taught with, where both can be parted."""
-    from maia_core.plugin import PluginRef, installed, plugin_config, with_option
+    from maia_core.plugin import PluginRef, installed, plugin_config
+    from maia_eval.splits import with_option
 
     registry, describer = installed(), config.describer
     options = plugin_config(

@@ -9,7 +9,8 @@ from typing import Any
 
 import click
 
-from maia_core.plugin import Context, Dataset, MaiaError, RunContext, UsageError, cache_dir, load, option_value
+from maia_cli import option_value
+from maia_core.plugin import Context, Dataset, MaiaError, RunContext, UsageError, cache_dir, load
 from maia_exemplars.folder import Index, all_folders
 from maia_exemplars.info import IndexInfo, Range
 from maia_exemplars.layer import LayerIndex, Unit

@@ -100,7 +100,8 @@ def build(
     """Measure all units of layers of MODEL on a data set, in one pass."""
     # Threads that wait for each other must not keep the cores from those that read images. Read when torch is loaded.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-    from maia_core.plugin import UsageError, process_started
+    from maia_cli import process_started
+    from maia_core.plugin import UsageError
     from maia_exemplars.arguments import context_of, is_built, layers_of, span_of
     from maia_exemplars.build import build as run
     from maia_exemplars.folder import Index, cache_folder, register_folder

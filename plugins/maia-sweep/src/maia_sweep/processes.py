@@ -13,7 +13,8 @@ from typing import Any
 
 from pydantic import Field
 
-from maia_core.plugin import PluginConfig, RunContext, RunError, process_started
+from maia_cli import process_started
+from maia_core.plugin import PluginConfig, RunContext, RunError
 
 
 class Processes:

@@ -69,7 +69,8 @@ def show(model: str, options: tuple[str, ...], everything: bool, depth: int | No
 
     Siblings that are alike share a line: 0-7 are eight of them. The layers that the model calls its main ones are bold.
     """
-    from maia_core.plugin import Context, UsageError, option_value
+    from maia_cli import option_value
+    from maia_core.plugin import Context, UsageError
     from maia_exemplars.units import part_of
 
     if ":" in model:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any, get_args
 
-from maia_core.config import PluginConfig, PluginRef
-from maia_core.registry import Registry
+from maia_core.plugin import PluginConfig, PluginRef, Registry
 
 
 def option_values(kind: str, choice: PluginRef, option: str, registry: Registry) -> tuple[Any, ...]:

@@ -1,0 +1,43 @@
+"""The messages that a run sends to the backbone between its replies."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from maia_core.types import Execution, Message, Part, TextPart, Turn, as_part
+
+LAST_CALL = "Do not write another program"
+"""Part of the request for the final answer, by which a backbone recognises it."""
+
+
+def final_request(reason: str, tags: Sequence[str]) -> Message:
+    """Returns the request for the final answer, in sections with these tags."""
+    sections = " and ".join(f"[{tag}]:" for tag in tags)
+    return Message.of(
+        "user",
+        f"The run ends here: {reason}. {LAST_CALL}. Give your final answer now, based on your experiments so far, "
+        f"under {sections}.",
+    )
+
+
+def feedback(turn: Turn, max_turns: int) -> Message:
+    """Returns the answer to a reply: the result of its program, or its mistake, and the number of the turn."""
+    budget = f"(turn {turn.number} of {max_turns})"
+    if turn.execution is None:
+        return Message.of("user", f"{turn.mistake} {budget}")
+    return Message.of("user", *execution_parts(turn.execution), budget)
+
+
+def execution_parts(execution: Execution) -> list[Part]:
+    """Returns a program's result as the backbone sees it: printed, displayed and returned values, and its error."""
+    parts: list[Part] = []
+    if execution.stdout:
+        parts.append(TextPart(text=f"Printed:\n{execution.stdout.rstrip()}"))
+    parts += execution.displays
+    if execution.value:
+        parts.append(TextPart(text=f"Returned:\n{execution.value}"))
+    if execution.error:
+        parts.append(TextPart(text=f"Failed:\n{execution.error.rstrip()}"))
+    if execution.variables_lost:
+        parts.append(TextPart(text="The sandbox was restarted: names that earlier programs defined are gone."))
+    return parts or [as_part("The program ended without printing, displaying, logging or returning anything.")]
