@@ -9,7 +9,6 @@ from typing import Any, Generic, TypeVar
 
 from maia_core.config import PluginRef, RunConfig, cache_dir
 from maia_core.errors import UsageError
-from maia_core.exemplars import BruteForce
 from maia_core.image import content_id
 from maia_core.image_store import ImageStore
 from maia_core.kinds import KINDS
@@ -17,8 +16,6 @@ from maia_core.observers import Observers
 from maia_core.protocols import (
     Dataset,
     Describer,
-    ExemplarSource,
-    HasExemplars,
     ImageEditor,
     ImageGenerator,
     Model,
@@ -167,12 +164,6 @@ class Context(RunEffects):
         if self.registry.find("system", plugin) is None:
             raise self.registry.missing(plugin, "model", "system")
         return False
-
-    def exemplar_source(self, system: System) -> ExemplarSource:
-        """Returns the fastest way to a system's exemplars on the run's data set: its own, or brute force."""
-        if isinstance(system, HasExemplars):
-            return system.exemplar_source(self.dataset)
-        return BruteForce(self.dataset, warn=self.warn)
 
     def fingerprints(self) -> dict[str, str]:
         """Returns the fingerprints of the parts built so far, by kind (and name, where it is not the run's one)."""

@@ -131,7 +131,6 @@ from .registry import Registry as Registry
 from .replies import parse_reply as parse_reply
 
 # Helpers.
-from .exemplars import statistics as statistics
 from .files import write_atomically as write_atomically
 from .signature import check_signature as check_signature
 from .signature import local_secret as local_secret

@@ -508,9 +508,6 @@ class RunContext(Protocol):
             UsageError: the plugin has no such model or option.
         """
 
-    def exemplar_source(self, system: System) -> ExemplarSource:
-        """Returns the fastest way to a system's exemplars on the run's data set: its own, or brute force."""
-
     def seeds(self, prompts: Sequence[str]) -> list[int]:
         """Derives one seed per prompt from (run, prompt, occurrence in `prompts`): replicates differ, repeats agree.
 

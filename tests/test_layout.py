@@ -18,7 +18,7 @@ PACKAGES = {path.name: path for path in [ROOT / "maia_core", *SOURCES]}
 NOT_YET = {
     "circles": {"maia_litellm", "maia_detectors"},
     "imports": {"maia_check"},
-    "core": {"budget"},
+    "core": set(),
 }
 """The rules that a distribution does not fulfil yet. Empty an entry when you have mended it."""
 
@@ -73,7 +73,7 @@ def test_files_and_classes_of_core_stay_small(path):
     assert set(large) <= LARGE_CLASSES, f"split by idea: {large}"
 
 
-LARGE_CLASSES = {"Context", "Session"}
+LARGE_CLASSES: set[str] = set()
 """Classes of core above the budget; the set may only shrink."""
 
 

@@ -10,10 +10,10 @@ from PIL import Image as PILImage
 
 from maia_core.context import Context
 from maia_core.errors import UnreadableImage, UsageError
-from maia_core.exemplars import BruteForce
 from maia_core.testing import DatasetSuite, FakeSystem, disc, samples
 from maia_datasets.encoded import natural
 from maia_datasets.folder import FolderDataset
+from maia_exemplars import BruteForce
 
 
 def _open(path, **options):

@@ -11,9 +11,9 @@ from maia_collage.dataset import BackgroundsDataset, CollageDataset
 from maia_collage.detector import CollageDetector
 from maia_core.context import Context
 from maia_core.errors import UsageError
-from maia_core.exemplars import BruteForce
 from maia_core.image import Image
 from maia_core.testing import FakeDataset
+from maia_exemplars import BruteForce
 from maia_labels.vocabulary import vocabulary
 from maia_synthetic.collages import known_scores, presence
 from maia_synthetic.exemplars import best_score

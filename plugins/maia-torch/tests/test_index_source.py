@@ -12,7 +12,7 @@ from torch import nn
 
 from maia_core.context import Context
 from maia_core.errors import UsageError
-from maia_core.exemplars import BruteForce
+from maia_exemplars import BruteForce
 from maia_exemplars.build import build
 from maia_exemplars.folder import cache_folder
 from maia_exemplars.histogram import RELATIVE

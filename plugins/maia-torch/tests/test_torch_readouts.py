@@ -12,7 +12,7 @@ from torch import nn
 
 from maia_core.context import Context
 from maia_core.errors import UsageError
-from maia_core.exemplars import BruteForce
+from maia_exemplars import BruteForce
 from maia_torch import Encoder, TorchModel
 
 UNITS, LATENTS = 5, 7

@@ -9,6 +9,7 @@ from pydantic import Field
 from maia_baselines import summaries
 from maia_baselines.never import never_active
 from maia_core.plugin import Evidence, Explanation, PluginConfig, RunContext, System
+from maia_exemplars import exemplar_source
 
 
 class ExemplarSummary:
@@ -29,7 +30,7 @@ class ExemplarSummary:
 
     def explain(self, unit: System, context: RunContext) -> Explanation:
         """Explains one unit; `details` has the describer's words."""
-        exemplars, statistics = context.exemplar_source(unit).exemplars(unit, self.config.exemplars)
+        exemplars, statistics = exemplar_source(context, unit).exemplars(unit, self.config.exemplars)
         if statistics.quantiles[0] == statistics.quantiles[-1]:
             return never_active(unit, context.dataset)
         images = [exemplar.image.anonymous() for exemplar in exemplars]

@@ -20,6 +20,7 @@ from maia_eval.choices import Spec
 from maia_eval.explaining import Contexts, Log, explain_all
 from maia_eval.images import HeldOutImages, ImageClient, measured
 from maia_eval.results import Explained, Fit, Folder, Scores, UnitResult
+from maia_exemplars import exemplar_source
 from maia_judges import NOTHING, joined
 from maia_stats import auc, average_precision, pearson, standardised_difference
 
@@ -133,7 +134,7 @@ class Scorer:
         system = context.system
         made, reused = self._images.made, self._images.reused
         explained = {each.alias: self._explained(unit, each.alias) for each in self.plan.specs}
-        statistics = context.exemplar_source(system).exemplars(system, 1)[1]
+        statistics = exemplar_source(context, system).exemplars(system, 1)[1]
         result = UnitResult(
             unit=unit,
             model=system.info.model,

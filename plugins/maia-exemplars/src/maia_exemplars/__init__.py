@@ -4,8 +4,18 @@
 parts that several machines measured, `source.py` serves a run. Nothing here imports torch.
 """
 
+from maia_exemplars.brute_force import BruteForce, exemplar_source, statistics
 from maia_exemplars.measured import IndexableModel, MeasuredLayer, Measurer
 from maia_exemplars.preprocess import Preprocessing
 from maia_exemplars.source import LayerExemplars
 
-__all__ = ["IndexableModel", "LayerExemplars", "MeasuredLayer", "Measurer", "Preprocessing"]
+__all__ = [
+    "BruteForce",
+    "IndexableModel",
+    "LayerExemplars",
+    "MeasuredLayer",
+    "Measurer",
+    "Preprocessing",
+    "exemplar_source",
+    "statistics",
+]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pydantic import Field
 
 from maia_core.plugin import Image, PluginConfig, RunContext
+from maia_exemplars import exemplar_source
 from maia_layers.system import layer_of
 
 
@@ -36,7 +37,7 @@ class UnitExemplars:
             ...     tools.log_experiment(activations, images, [image.title for image in images])
         """
         system = layer_of(self._context.system).unit(unit)
-        exemplars, statistics = self._context.exemplar_source(system).exemplars(system, self._count)
+        exemplars, statistics = exemplar_source(self._context, system).exemplars(system, self._count)
         self._context.show(
             f"Unit {unit} over {statistics.count} real images: mean {statistics.mean:.4g}, standard deviation "
             f"{statistics.std:.4g}, highest {statistics.quantiles[-1]:.4g}."

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pydantic import Field
 
 from maia_core.plugin import QUANTILES, Exemplar, Image, PluginConfig, RunContext, System
+from maia_exemplars import exemplar_source
 
 EXEMPLAR_FLOOR = "maia-standard.exemplar_floor"
 """Fact: the activation of the lowest exemplar."""
@@ -46,7 +47,7 @@ class DatasetExemplars:
             ...     summary = tools.summarize_images(images)
             ...     tools.log_experiment(activations, images, [image.title for image in images], summary)
         """
-        exemplars, statistics = self._context.exemplar_source(system).exemplars(system, self._count)
+        exemplars, statistics = exemplar_source(self._context, system).exemplars(system, self._count)
         facts = self._context.facts
         facts[EXEMPLAR_FLOOR] = min(exemplar.activation for exemplar in exemplars)
         facts[STATISTICS] = statistics.model_dump(mode="json")

@@ -21,9 +21,9 @@ from maia_core.plugin import (
     UnreadableImage,
     UsageError,
     content_id,
-    statistics,
     write_atomically,
 )
+from maia_exemplars import statistics
 from maia_labels.expression import Expression, concepts
 from maia_synthetic.collages import in_laboratory, known_scores
 from maia_synthetic.response import Vector, values

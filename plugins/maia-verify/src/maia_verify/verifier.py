@@ -11,6 +11,7 @@ import numpy as np
 from pydantic import Field
 
 from maia_core.plugin import Check, Exemplar, Explanation, Image, Judge, PluginConfig, Probe, RunContext, Verdict
+from maia_exemplars import exemplar_source
 from maia_labels import NOTHING, joined, parts_of
 from maia_stats import Interval, auc_interval, wilson
 from maia_verify.probing import Group, Laboratory
@@ -175,7 +176,7 @@ class _Trial:
 
     def run(self) -> list[_Draft]:
         """Makes all measurements and says what is to be checked."""
-        source = self._context.exemplar_source(self._context.system)
+        source = exemplar_source(self._context, self._context.system)
         exemplars, _ = source.exemplars(self._context.system, max(self._config.images, 15))
         controls = self._controls()
         if len(controls) < LEAST:

@@ -7,10 +7,19 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from maia_core.errors import UnreadableImage, UsageError
-from maia_core.image import Image
-from maia_core.protocols import Dataset, System
-from maia_core.types import QUANTILES, Exemplar, UnitStatistics
+from maia_core.plugin import (
+    QUANTILES,
+    Dataset,
+    Exemplar,
+    ExemplarSource,
+    HasExemplars,
+    Image,
+    RunContext,
+    System,
+    UnitStatistics,
+    UnreadableImage,
+    UsageError,
+)
 
 BATCH = 32
 
@@ -23,7 +32,7 @@ class BruteForce:
         self.warn = warn
 
     def exemplars(self, system: System, k: int) -> tuple[list[Exemplar], UnitStatistics]:
-        """See `maia_core.protocols.ExemplarSource`."""
+        """See `ExemplarSource`."""
         best: list[tuple[float, int, Image]] = []
         values: list[float] = []
         skipped: list[str] = []
@@ -39,6 +48,13 @@ class BruteForce:
         if not values:
             raise UsageError(f"the data set {self.dataset.name} holds no readable image")
         return [Exemplar(-a, image) for a, _, image in best], statistics(self.dataset.name, values, len(skipped))
+
+
+def exemplar_source(context: RunContext, system: System) -> ExemplarSource:
+    """Returns the fastest way to a system's exemplars on the run's data set: its own, or brute force."""
+    if isinstance(system, HasExemplars):
+        return system.exemplar_source(context.dataset)
+    return BruteForce(context.dataset, warn=context.warn)
 
 
 def statistics(
