@@ -200,7 +200,7 @@ def test_a_plugin_of_an_older_layout_gets_the_import_to_write(world):
     world.add("thing", [("maia.generators", "thing = thing:Thing")], OLD.format(name="Choice"))
     with pytest.raises(PluginError, match=r"thing 1\.0 cannot be loaded: .*import from maia_core\.plugin"):
         world.registry().get("generator", "thing").load()
-    [fault, warning] = problems_of(world.registry())
+    [fault, warning, _] = problems_of(world.registry())
     assert "import from maia_core.plugin" in fault.cause
     assert warning.cause.startswith("thing.py line 2 imports maia_core.config, which is private; ")
     assert warning.cause.endswith("write: from maia_core.plugin import PluginConfig, PluginRef")

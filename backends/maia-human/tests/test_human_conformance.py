@@ -43,4 +43,3 @@ class TestHumanByAnswer(Human):
 
 class TestDistribution(DistributionSuite):
     distribution = "maia-human"
-    light = frozenset({"maia_sandbox"})

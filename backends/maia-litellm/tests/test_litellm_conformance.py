@@ -114,4 +114,3 @@ class TestGeminiDescriber(OfDescriber):
 
 class TestDistribution(DistributionSuite):
     distribution = "maia-litellm"
-    light = frozenset({"maia_vlm"})

@@ -69,5 +69,4 @@ class TestDescriber(DescriberSuite):
 
 class TestDistribution(DistributionSuite):
     distribution = "maia-llama-cpp"
-    light = frozenset({"maia_vlm"})
     optional = frozenset({"llama_cpp"})

@@ -13,7 +13,6 @@ from maia_vlm import Picture
 
 class TestDistribution(DistributionSuite):
     distribution = "maia-transformers"
-    light = frozenset({"maia_vlm"})
 
 
 class Backbone(BackboneSuite):

@@ -17,7 +17,6 @@ from maia_core.testing import DatasetSuite, DistributionSuite
 
 class TestDistribution(DistributionSuite):
     distribution = "maia-collage"
-    light = frozenset({"maia_labels"})
     optional = frozenset({"resvg_py", "safetensors", "tokenizers"})
 
 

@@ -23,7 +23,6 @@ WORDS = vocabulary()
 
 class TestDistribution(DistributionSuite):
     distribution = "maia-judges"
-    light = frozenset({"maia_labels"})
 
 
 class Coloured:

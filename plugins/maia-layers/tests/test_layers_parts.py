@@ -21,7 +21,6 @@ from maia_stats import best_auc_by_chance, column_aucs
 
 class TestDistribution(DistributionSuite):
     distribution = "maia-layers"
-    light = frozenset({"maia_cli", "maia_stats"})
 
 
 class TestScoreUnits(ToolSuite):

@@ -70,4 +70,3 @@ class TestNeuronDescription(TaskSuite):
 
 class TestDistribution(DistributionSuite):
     distribution = "maia-standard"
-    light = frozenset({"maia_stats"})

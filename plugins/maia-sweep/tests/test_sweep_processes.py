@@ -17,7 +17,6 @@ from maia_sweep.processes import Processes
 
 class TestDistribution(DistributionSuite):
     distribution = "maia-sweep"
-    light = frozenset({"maia_cli"})
 
 
 def processes(workers: int = 2) -> Processes:

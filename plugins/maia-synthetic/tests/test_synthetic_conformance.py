@@ -13,7 +13,6 @@ from maia_core.testing import DistributionSuite
 
 class TestDistribution(DistributionSuite):
     distribution: ClassVar[str] = "maia-synthetic"
-    light: ClassVar[frozenset[str]] = frozenset({"maia_labels"})
 
 
 @pytest.mark.pack

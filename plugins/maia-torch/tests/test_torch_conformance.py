@@ -88,5 +88,4 @@ class TestLetterbox(SystemSuite):
 
 class TestDistribution(DistributionSuite):
     distribution = "maia-torch"
-    light = frozenset({"maia_exemplars", "maia_hub"})
     optional = frozenset({"huggingface_hub", "pytest"})  # the former comes with the libraries that ask the hub

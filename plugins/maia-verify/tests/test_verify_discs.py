@@ -13,7 +13,6 @@ from maia_core.types import Explanation, GeneratedImages
 
 class TestDistribution(DistributionSuite):
     distribution: ClassVar[str] = "maia-verify"
-    light: ClassVar[frozenset[str]] = frozenset({"maia_labels", "maia_stats"})
 
 
 def _claim(*labels: str) -> Explanation:
