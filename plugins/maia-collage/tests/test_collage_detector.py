@@ -75,5 +75,5 @@ def test_near_name_is_offered(detector: CollageDetector, picture: Image) -> None
 
 
 def test_foreign_image_is_refused(detector: CollageDetector) -> None:
-    with pytest.raises(UsageError, match="no collage of this pack"):
+    with pytest.raises(UsageError, match="not a collage of this pack"):
         detector.detect([Image.from_pixels(np.zeros((30, 30, 3), np.uint8))], "tiger")

@@ -144,7 +144,7 @@ def test_several_of_a_kind_are_replaced_together(
     [
         ("replace the crow with a dog", "there is no 'the crow' in the image; it shows a tiger on grass"),
         ("replace the snow with sand", "there is no 'the snow' in the image"),
-        ("make the tiger happy", "'happy' is no colour"),
+        ("make the tiger happy", "'happy' is not a colour"),
         ("move the tiger to the moon", "unchanged"),
         ("do something nice", "replace X with Y"),
         ("", "the instruction is empty"),

@@ -49,7 +49,7 @@ class TestOverCollages(SystemSuite):
         return [image(collages.scene(n), collages.pack, size, f"collage {n}") for n, size in enumerate(sizes)]
 
     def test_large_image_is_measured(self, system: SyntheticNeuron) -> None:  # type: ignore[override]
-        with pytest.raises(ToolError, match="no collage of this pack"):
+        with pytest.raises(ToolError, match="not a collage of this pack"):
             super().test_large_image_is_measured(system)
 
 

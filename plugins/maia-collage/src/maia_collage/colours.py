@@ -24,7 +24,7 @@ RGB: dict[str, tuple[int, int, int]] = {
 """The named colours and how each is painted: 8-bit sRGB."""
 
 MAIN_SHARE = 0.45
-"""Share of an object's pixels from which on the object is said to have a colour."""
+"""Smallest share of an object's pixels in one colour at which the object counts as having that colour."""
 
 LEADING_SHARE = 0.33
 """The same for the commonest of its colours."""

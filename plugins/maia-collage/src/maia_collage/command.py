@@ -12,7 +12,7 @@ def collage() -> None:
 
 @collage.command()
 @click.option("--drawings", is_flag=True, help="Build the small pack of drawings instead of photographs.")
-@click.option("--again", is_flag=True, help="Build the pack anew, even where there is one.")
+@click.option("--again", is_flag=True, help="Rebuild the pack if there is one.")
 def fetch(drawings: bool, again: bool) -> None:
     """Fetch the pack, unless it is there: photographs from Debian's packages, about 170 MB to download.
 
@@ -29,7 +29,7 @@ def fetch(drawings: bool, again: bool) -> None:
 
 @collage.command()
 def info() -> None:
-    """Say which packs are there and what they hold."""
+    """List the packs and their contents."""
     from maia_collage.fetch import describe
     from maia_core.plugin import cache_dir
 

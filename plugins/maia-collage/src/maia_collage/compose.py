@@ -204,7 +204,7 @@ def background_for(place: Place, pack: Pack, rng: np.random.Generator) -> tuple[
 def _background(
     parsed: Parsed, pack: Pack, rng: np.random.Generator, objects: bool
 ) -> tuple[Background | None, list[str]]:
-    """Returns the background, None where nothing decides it, and what must be said about it."""
+    """Returns the background, None where nothing decides it, and warnings about it."""
     warnings: list[str] = []
     if parsed.place is not None:
         background, warnings = background_for(parsed.place, pack, rng)

@@ -33,7 +33,7 @@ class CollageDetector:
         A colour alone finds objects of that colour, and a background of that colour.
 
         Raises:
-            UsageError: an image is no collage drawn with this pack, or the text names nothing that a pack may hold.
+            UsageError: an image is not a collage drawn with this pack, or the text names nothing that a pack may hold.
         """
         phrase = query(text)
         return [self._in(picture, phrase) for picture in images]
@@ -42,7 +42,7 @@ class CollageDetector:
         scene = scene_of(picture, self.pack)
         if scene is None:
             raise UsageError(
-                f"image {picture.id} is no collage of this pack, so its truth is not known; use another detector"
+                f"image {picture.id} is not a collage of this pack, so its truth is not known; use another detector"
             )
         masks = render(scene, self.pack, picture.width).masks
         found: list[Mask] = []

@@ -30,7 +30,7 @@ class CannotEdit(Exception):
 
 
 class CollageEditor:
-    """Edits collages as instructed. What it cannot do is said in the image's warning, and the image stays as it is."""
+    """Edits collages as instructed, or leaves the image as it is, with a warning that says why."""
 
     cache_name = "collage-edits"
 
@@ -81,7 +81,7 @@ class CollageEditor:
 
 
 class _Work:
-    """A scene that is being edited, and what must be said about it."""
+    """A scene that is being edited, and warnings about it."""
 
     def __init__(self, scene: Scene, pack: Pack, rng: np.random.Generator) -> None:
         self.scene, self.pack, self.rng = scene, pack, rng
@@ -162,7 +162,7 @@ class _Work:
     def _recolour(self, edit: Edit) -> None:
         named = parse_phrase(edit.to)
         if not named.colours:
-            raise CannotEdit(f"'{edit.to}' is no colour; there are {', '.join(colours.RGB)}, dark or light")
+            raise CannotEdit(f"'{edit.to}' is not a colour; there are {', '.join(colours.RGB)}, dark or light")
         colour = named.colours[0]
         phrase = self._phrase(edit.what)
         if self._means_background(phrase, edit.what):
@@ -296,7 +296,7 @@ class _Work:
         zones += ["top"] * any(w.startswith("up") and w != "upper" for w in words)
         zones += ["bottom"] * any(w.startswith("down") for w in words)
         if not zones:
-            raise CannotEdit(f"'{text}' is no place in the image; there are {', '.join(ZONES)}")
+            raise CannotEdit(f"'{text}' is not a place in the image; there are {', '.join(ZONES)}")
         return tuple(zones), []
 
     # Geometry.

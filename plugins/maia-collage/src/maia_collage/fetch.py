@@ -17,7 +17,7 @@ def fetch(cache: Path, kind: str, again: bool, say: Say) -> Pack:
     Args:
         cache: The cache folder.
         kind: `photographs` or `drawings`.
-        again: Build anew what is there already.
+        again: Rebuild a pack that is there already.
         say: Takes one line about what was done, and one about a fallback.
 
     Raises:

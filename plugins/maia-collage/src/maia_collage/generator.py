@@ -17,7 +17,7 @@ GRAMMAR = 1
 
 
 class CollageGenerator:
-    """Draws prompts as collages of cut-outs before a background. What it cannot draw is said in the image's warning."""
+    """Draws prompts as collages of cut-outs before a background; a warning names the words that it cannot draw."""
 
     cache_name = "collage"
 
@@ -38,7 +38,7 @@ class CollageGenerator:
         self.fingerprint = content_id(drawn.encode())
 
     def generate(self, prompts: Sequence[str], seeds: Sequence[int]) -> GeneratedImages:
-        """Draws one image a prompt: same prompt and seed, same pixels.
+        """Draws one image per prompt: same prompt and seed, same pixels.
 
         Raises:
             UsageError: there are not as many seeds as prompts, or the pack is damaged.

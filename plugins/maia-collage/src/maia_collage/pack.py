@@ -21,7 +21,7 @@ from maia_core.plugin import Data, UsageError, content_id
 from maia_labels.vocabulary import vocabulary
 
 FORMAT = 2
-"""Raised whenever packs must be made anew: new cut-outs, other names, another layout."""
+"""Version of the packs. Raise it whenever packs must be rebuilt: new cut-outs, other names, another layout."""
 
 KINDS = ("photographs", "drawings")
 """Kinds of pack, the preferred one first."""

@@ -25,7 +25,7 @@ BATCH = 32
 
 
 class BruteForce:
-    """Measures a system on every image of a data set. Memory: one batch, `k` exemplars and one float an image."""
+    """Measures a system on every image of a data set. Memory: one batch, `k` exemplars and one float per image."""
 
     def __init__(self, dataset: Dataset, warn: Callable[[str], None] = lambda line: None) -> None:
         self.dataset = dataset

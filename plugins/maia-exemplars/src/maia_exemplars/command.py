@@ -33,16 +33,16 @@ FOLDER, OUT = click.Path(path_type=Path), FolderToWrite()
 def dataset_options(command: F) -> F:
     """Adds the options that choose a data set."""
     decorated: Any = click.option(
-        "--config", "config_file", type=FOLDER, help="Configuration file [default: maia.toml]."
+        "--config", "config_file", type=FOLDER, help="Read this configuration file [default: maia.toml]."
     )(command)
     decorated = click.option(
         "-o",
         "options",
         multiple=True,
         metavar="KEY=VALUE",
-        help="An option: dataset.path=photos of the data set, weights=FILE of the model.",
+        help="Set an option of the data set (dataset.path=photos) or of the model (weights=FILE).",
     )(decorated)
-    chosen: F = click.option("--dataset", metavar="NAME", help="The data set [default: that of runs].")(decorated)
+    chosen: F = click.option("--dataset", metavar="NAME", help="Use this data set [default: that of runs].")(decorated)
     return chosen
 
 
@@ -58,10 +58,11 @@ def exemplars() -> None:
     default="main",
     show_default=True,
     metavar="A,B,...",
-    help="Names or patterns (blocks.*); main: those that `maia systems show MODEL` shows bold.",
+    help="Measure the layers with these names or patterns (blocks.*); main: those that `maia systems show MODEL` "
+    "shows bold.",
 )
 @dataset_options
-@click.option("--out", type=OUT, help="Folder of the index [default: the cache, where runs find it].")
+@click.option("--out", type=OUT, help="Write the index to this folder [default: the cache, where runs find it].")
 @click.option(
     "--shard", metavar="I/N", help="Measure the I-th of N equal parts of the data set only; `merge` joins them."
 )
@@ -70,19 +71,21 @@ def exemplars() -> None:
     default=32,
     show_default=True,
     type=click.IntRange(1, 1000),
-    help="Exemplars of each unit; a run that needs more measures the layer anew.",
+    help="Keep this many exemplars per unit; a run that needs more measures the layer again.",
 )
-@click.option("--resume", is_flag=True, help="Go on with an unfinished build.")
+@click.option("--resume", is_flag=True, help="Resume an unfinished build.")
 @click.option(
     "--precision",
     default="auto",
     show_default=True,
     type=click.Choice(["auto", "exact", "bfloat16"]),
-    help="exact: all images run as the network is. bfloat16: it ranks them, and the finalists run as the network is. "
-    "The exemplars are the same; auto takes what is expected to be faster.",
+    help="Run the network in this precision. exact: its own. bfloat16: rank the images in bfloat16, then measure the "
+    "finalists in the network's own. The exemplars are the same; auto takes the one that should be faster.",
 )
-@click.option("--batch", type=click.IntRange(1), help="Images of one pass [default: 16; more pays on a GPU].")
-@click.option("--workers", type=click.IntRange(1), help="Threads that read images [default: one a core].")
+@click.option(
+    "--batch", type=click.IntRange(1), help="Measure this many images per pass [default: 16; a GPU gains from more]."
+)
+@click.option("--workers", type=click.IntRange(1), help="Read images with this many threads [default: one per core].")
 def build(
     model: str,
     layers: str,
@@ -142,7 +145,7 @@ def build(
 
 @exemplars.command()
 @click.argument("parts", nargs=-1, required=True, type=FOLDER, metavar="FOLDER...")
-@click.option("--out", required=True, type=OUT, help="Folder of the merged index.")
+@click.option("--out", required=True, type=OUT, help="Write the merged index to this folder.")
 def merge(parts: tuple[Path, ...], out: Path) -> None:
     """Join the indexes of shards into one."""
     from maia_core.plugin import cache_dir
@@ -206,7 +209,11 @@ def use(folder: Path) -> None:
 @click.option("--images", type=FOLDER, metavar="FILE", help="Write the exemplars, masked, as one picture (PNG, JPEG).")
 @click.option("--k", default=15, show_default=True, type=click.IntRange(1), help="Show this many exemplars at most.")
 @click.option(
-    "--quantile", default=0.99, show_default=True, type=click.FloatRange(0, 1), help="Threshold of the masks."
+    "--quantile",
+    default=0.99,
+    show_default=True,
+    type=click.FloatRange(0, 1),
+    help="Set the quantile that is the threshold of the masks.",
 )
 def show(
     target: str,
@@ -247,12 +254,20 @@ def show(
     "form",
     required=True,
     type=click.Choice(["parquet", "milan", "clip-dissect"]),
-    help="parquet: tables of units and of exemplars. milan: images, masks and activations, as MILAN and the MAIA "
-    "paper's code read them. clip-dissect: activations on the uniform sample.",
+    help="Write this format. parquet: tables of units and of exemplars. milan: images, masks and activations, as MILAN "
+    "and the MAIA paper's code read them. clip-dissect: activations on the uniform sample.",
 )
-@click.option("--out", required=True, type=OUT, help="Folder to write into.")
-@click.option("--units", help="milan only: numbers of the units, with commas [default: all; 2 MB each].")
-@click.option("--quantile", default=0.99, show_default=True, type=click.FloatRange(0, 1), help="milan: of the masks.")
+@click.option("--out", required=True, type=OUT, help="Write into this folder.")
+@click.option(
+    "--units", help="Export the units with these numbers, separated by commas; milan only [default: all; 2 MB each]."
+)
+@click.option(
+    "--quantile",
+    default=0.99,
+    show_default=True,
+    type=click.FloatRange(0, 1),
+    help="Set the quantile that is the threshold of the masks; milan only.",
+)
 @dataset_options
 def export(
     target: str,

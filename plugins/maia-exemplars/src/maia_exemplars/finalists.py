@@ -1,10 +1,10 @@
-"""Which images a ranking in a faster precision leaves open, so that the exact exemplars can be told.
+"""Finds the images that a ranking in a faster precision leaves open: measuring them gives the exact exemplars.
 
 A fast pass gives each unit `b` instead of its activation `a` on every image, and its candidates: the images with the
 highest `b`. How far the two are apart is measured: on `CALIBRATION` images spread over the data set, and on every
 finalist. The margin of a unit is the larger of `SIGMAS` times the root mean square of what was measured (of the
 calibration or of the finalists, as the error is often larger where the activation is) and `WIDEST` times the largest
-error. An image whose `b`, with the margin added, stays below the k-th best activation that is known exactly is no
+error. An image whose `b`, with the margin added, stays below the k-th best activation that is known exactly is not an
 exemplar. All others among the candidates are measured, until none is left within the margin, which widens with every
 larger error; and where the lowest candidate itself is within it, the ranking cannot tell, and all images are measured.
 
@@ -49,7 +49,7 @@ class Candidates:
     """
 
     def __init__(self, units: int, size: int, saved: Arrays | None = None) -> None:
-        """Begins, or goes on where it was saved.
+        """Begins, or resumes where it was saved.
 
         Args:
             units: Units of the layer.

@@ -1,4 +1,4 @@
-"""Where in an image a unit is active: its map, laid over the part of the image that the network saw."""
+"""Masks of the active region: a unit's map, laid over the part of the image that the network saw."""
 
 from __future__ import annotations
 

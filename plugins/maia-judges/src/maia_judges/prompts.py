@@ -58,7 +58,7 @@ BARE = _words(
 """Names before which no article stands: plurals, and planets by name."""
 
 ADJECTIVES = ("realistic", "clear", "sharp", "detailed", "real", "high quality")
-"""What else may be said of a photograph of a text that nobody here understands."""
+"""Adjectives that vary a photograph of a text that the judge cannot parse."""
 
 
 def write(label: str, n: int, spread: Spread) -> list[str]:
@@ -103,7 +103,7 @@ def _together(texts: Sequence[str], spread: Spread) -> Iterator[str]:
 
 
 def _open(content: Content) -> Content:
-    """Leaves the number open where a plural alone was read as one: "cats" is no claim about how many."""
+    """Leaves the number open where a plural alone was read as one: "cats" does not claim a number."""
     if re.search(r"\b(?:three|3|few)\b", content.text):
         return content
     things = [replace(t, count=1) if t.count == BARE_PLURAL else t for t in content.things]

@@ -81,7 +81,7 @@ def parts_of(label: str) -> Parts:
 
 
 def joined(labels: Sequence[str]) -> str:
-    """Joins the labels of an explanation, one for each concept that the unit is said to respond to, into one label."""
+    """Joins the labels of an explanation into one; each names a concept to which the unit responds."""
     texts = list(dict.fromkeys(filter(None, map(cleaned, labels))))
     if len(texts) < 2:
         return "".join(texts)

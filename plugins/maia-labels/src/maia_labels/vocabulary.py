@@ -32,7 +32,7 @@ class Entry(NamedTuple):
         name: The concept or the kind of background.
         background: True for a kind of background.
         plural: The phrase is the plural of a name.
-        exact: False for a stand-in, which the reader must be told of.
+        exact: False for a stand-in, of which a warning must inform the reader.
     """
 
     name: str

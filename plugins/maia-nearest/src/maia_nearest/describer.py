@@ -38,7 +38,7 @@ class Nearest:
         library: PluginRef = PluginRef(name="collage-cutouts")
         """Labelled data set of named objects, each masked with its shape; with its options."""
         backgrounds: str = "collage-backgrounds"
-        """Labelled data set of named backgrounds; empty: backgrounds are told by colour alone."""
+        """Labelled data set of named backgrounds; empty: describe backgrounds by colour alone."""
 
     def __init__(self, config: Config, context: RunContext) -> None:
         self.model: Model = context.build("model", config.model)

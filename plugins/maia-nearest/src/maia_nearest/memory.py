@@ -52,12 +52,12 @@ def recall(path: Path, learn: Callable[[], Memory], warn: Callable[[str], None])
         try:
             return unpack(arrays)
         except (ValueError, IndexError):
-            pass  # Arrays that do not fit together: learn anew.
+            pass  # Arrays that do not fit together: learn again.
     memory = learn()
     try:
         store.write(path, pack(memory))
     except OSError as error:
-        warn(f"cannot keep the describer's features in {path.parent} ({error.strerror}): the next run makes them anew")
+        warn(f"cannot keep the describer's features in {path.parent} ({error.strerror}): the next run recomputes them")
     return memory
 
 

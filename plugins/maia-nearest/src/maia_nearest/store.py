@@ -20,7 +20,7 @@ def read(path: Path, names: frozenset[str]) -> Arrays | None:
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
-    except Exception:  # A damaged archive raises whatever its damage leads to: it is made anew.
+    except Exception:  # A damaged archive can raise any error: rebuild it.
         return None
     if set(arrays) != names:
         return None

@@ -16,7 +16,7 @@ def synthetic() -> None:
 @synthetic.command("list")
 @click.argument("name", default="collage", metavar="[LIST]")
 @click.option("--refs", is_flag=True, help="Print what `maia sweep` takes, and nothing of what the neurons respond to.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line instead of a table.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line instead of a table.")
 def list_neurons(name: str, refs: bool, as_json: bool) -> None:
     """List the neurons of a LIST: `paper`, `collage` (the default), or `collage@SEED` for others by the same rules.
 
@@ -37,7 +37,13 @@ def list_neurons(name: str, refs: bool, as_json: bool) -> None:
 
 
 @synthetic.command()
-@click.option("--seed", type=click.IntRange(0, 10**9 - 1), default=0, show_default=True, help="Which list.")
+@click.option(
+    "--seed",
+    type=click.IntRange(0, 10**9 - 1),
+    default=0,
+    show_default=True,
+    help="Draw the list with this random seed.",
+)
 def draw(seed: int) -> None:
     """Draw a benchmark list over the collage pack, and print it in the form of the package's data file."""
     from maia_core.plugin import Context
@@ -49,7 +55,7 @@ def draw(seed: int) -> None:
 
 @synthetic.command()
 @click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="RUN...")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line instead of tables.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line instead of tables.")
 def score(runs: tuple[Path, ...], as_json: bool) -> None:
     """Count how many synthetic neurons were named: of run folders, or of folders of these (--out of a sweep).
 

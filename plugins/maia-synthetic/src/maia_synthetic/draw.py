@@ -11,7 +11,7 @@ The rules, all of them; none looks at whether a neuron is easy to explain:
    is drawn by its share (`SHARES`), a concept of it evenly.
 4. Of a pair each concept must be without the other in at least `LEAST` collages, so that none goes without saying; of A
    given B both must be together in at least `LEAST`.
-5. A given B takes no colours: a colour is no second thing in the picture, but mostly a property of the first.
+5. A given B takes no colours: a colour is mostly a property of the first thing in the picture, not a second thing.
 6. No neuron comes twice.
 """
 

@@ -40,7 +40,7 @@ def resolve(ref: str, context: RunContext) -> Expression:
 
 
 def neurons_of(name: str, context: RunContext) -> Sequence[Expression]:
-    """Returns the neurons of a list: `paper`, `collage`, or `collage@SEED` for one that is drawn anew.
+    """Returns the neurons of a list: `paper`, `collage`, or `collage@SEED` for a list drawn with that seed.
 
     Raises:
         UsageError: there is no such list, or it cannot be drawn for lack of a collage pack.

@@ -9,8 +9,8 @@ From these every expression has a value in [0, 1] and a region; it is *there* wh
     A AND B             the smallest, 0 unless all are there           theirs together
     NOT A               1 if A is not there, else 0                    nothing in particular
 
-OR and given are the paper's (appendix C4). AND is the smallest value because the image is no surer to show all of them
-than to show the least sure one; this leaves `A AND NOT B` ("A but not B") the value and the region of A, as given does.
+OR and given are the paper's (appendix C4). AND is the smallest value because the image shows all of them at most as
+surely as the least sure one; this leaves `A AND NOT B` ("A but not B") the value and the region of A, as given does.
 """
 
 from __future__ import annotations

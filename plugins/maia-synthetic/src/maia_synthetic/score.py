@@ -22,7 +22,7 @@ class Key(NamedTuple):
 
 
 def verdict(truth: Expression, labels: Iterable[str]) -> Verdict:
-    """Judges the labels of an explanation, one for each concept that the neuron is said to respond to.
+    """Judges the labels of an explanation; each names a concept to which the neuron responds.
 
     Returns:
         `right` if they name exactly the concepts of the truth, joined as there (`A given B` in this order; the order in
@@ -37,7 +37,7 @@ def verdict(truth: Expression, labels: Iterable[str]) -> Verdict:
 
 
 def claimed(labels: Iterable[str]) -> Expression:
-    """Reads labels as one expression: an OR of all. One that is no expression is taken for a concept."""
+    """Reads labels as one expression: an OR of all. A label that does not parse counts as a concept."""
     parts = [_claim(label) for label in labels if label.strip()]
     if not parts:
         return Concept("")

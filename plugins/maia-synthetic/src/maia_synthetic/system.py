@@ -47,7 +47,7 @@ class SyntheticNeuron:
 
     Attributes:
         info: Names that give nothing of the truth away.
-        expression: The truth. It is in the record's configuration, and in nothing that a backbone or an engine is told.
+        expression: The truth. It is in the record's configuration, but no backbone or engine receives it.
         detector: What finds the concepts.
         fingerprint: Of the expression, the detector and how masks are widened.
     """

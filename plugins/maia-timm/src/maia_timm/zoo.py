@@ -39,7 +39,7 @@ class Built(NamedTuple):
         module: The network.
         preprocess: What it is shown.
         classes: Names of its outputs.
-        classifier: False where the outputs are no classes.
+        classifier: False where the outputs are not classes.
         layouts: How outputs are laid out that shapes do not tell.
         note: What the user must know.
     """

@@ -66,7 +66,7 @@ def discover(
 
     Args:
         module: The network.
-        run: Makes one pass over as many black images as it is told.
+        run: Makes one pass over the given number of black images.
         size: Height and width of the input.
         main: Names of the layers of kind "main"; None: the outer modules, the items of outer lists, and the blocks.
         layouts: What shapes do not tell; the first pattern that fits counts.

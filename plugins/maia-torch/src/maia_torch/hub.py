@@ -21,13 +21,13 @@ FILES = ("model.safetensors", "open_clip_model.safetensors", "pytorch_model.bin"
 def fetching(what: str, repository: str | None = None) -> Iterator[None]:
     """While it lasts, a library may fetch weights and read them; what goes wrong becomes one line.
 
-    A server that does not answer ends it after `SECONDS`, and torch refuses whatever in a file is no number, whoever
-    reads it. `HF_HUB_OFFLINE` forbids every request, also where the library would not ask the hub.
+    A server that does not answer ends it after `SECONDS`, and torch refuses every content of a file that is not a
+    number, whoever reads it. `HF_HUB_OFFLINE` forbids every request, also where the library would not ask the hub.
 
     Args:
         what: The weights, for messages.
         repository: The repository on the Hugging Face hub that the library will ask. It is asked once beforehand, if
-            the cache does not have it: the hub's library tries again for minutes where there is no network.
+            the cache does not have it: without a network the hub's library retries for minutes.
 
     Raises:
         RunError: the weights cannot be had.

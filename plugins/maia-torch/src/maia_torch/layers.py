@@ -13,7 +13,7 @@ from maia_torch.layouts import CHANNELS_FIRST, Layout
 from maia_torch.readouts import Readout
 
 LOGIT, PROB, OUTPUT = "logit", "prob", "output"
-"""Layers that are no modules: a classifier's output and its softmax, any other network's output."""
+"""Layers that are not modules: a classifier's output and its softmax, any other network's output."""
 
 
 @dataclass(frozen=True)

@@ -52,7 +52,7 @@ class Layout:
         if self.axes == "NC" or not self.placed:
             return (units,)
         rows, columns = self.grid or (output[self.axes.index("H")], output[self.axes.index("W")])
-        # One position is no map: there is nowhere else to look.
+        # One position is not a map: there is nowhere else to look.
         return (units,) if rows == columns == 1 else (units, rows, columns)
 
     def values(self, output: Tensor) -> Tensor:

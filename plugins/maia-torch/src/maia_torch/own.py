@@ -105,7 +105,7 @@ def imported(path: str) -> nn.Module:
         except Exception as error:
             raise UsageError(f"{path}() failed: {one_line(error)}; it is called without arguments") from error
     if not isinstance(found, nn.Module):
-        raise UsageError(f"{path} is no torch.nn.Module and makes none, but a {type(found).__name__}")
+        raise UsageError(f"{path} is not a torch.nn.Module and makes none, but a {type(found).__name__}")
     return found
 
 

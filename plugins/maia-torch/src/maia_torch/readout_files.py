@@ -26,7 +26,7 @@ def directions_file(where: str, units: int) -> Directions:
         try:
             array = np.load(file, allow_pickle=False)
         except (ValueError, OSError, EOFError) as error:
-            raise UsageError(f"{file} is no .npy file of numbers: {error}") from error
+            raise UsageError(f"{file} is not a .npy file of numbers: {error}") from error
     else:
         tensors, _ = _tensors(file)
         if not key and len(tensors) == 1:
@@ -99,7 +99,7 @@ def _settings(file: Path) -> dict[str, Any]:
     except OSError:
         return {}
     except ValueError as error:
-        raise UsageError(f"{file} is no JSON: {error}") from error
+        raise UsageError(f"{file} is not JSON: {error}") from error
     return found if isinstance(found, dict) else {}
 
 
@@ -117,13 +117,13 @@ def _tensors(file: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
     from safetensors import SafetensorError, safe_open
 
     if file.suffix != ".safetensors":
-        raise UsageError(f"{file} is no .safetensors file")
+        raise UsageError(f"{file} is not a .safetensors file")
     try:
         with safe_open(file, framework="pt") as opened:
             metadata = dict(opened.metadata() or {})
             tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 - no mapping
     except (SafetensorError, OSError) as error:
-        raise UsageError(f"{file} is no safetensors file: {error}") from error
+        raise UsageError(f"{file} is not a safetensors file: {error}") from error
     half = {name: value.float() if value.is_floating_point() else value for name, value in tensors.items()}
     return {name: value.numpy() for name, value in half.items()}, metadata
 

@@ -1,4 +1,4 @@
-"""Units that are no channels: directions in a layer's space, and latents of a sparse autoencoder that reads it.
+"""Units that are not channels: directions in a layer's space, and latents of a sparse autoencoder that reads it.
 
 Both read a layer at every position of its map: x is the vector of the layer's units there (of a transformer: of one
 patch's token). The arithmetic runs wherever the layer's output is; importing this module does not import torch.

@@ -20,7 +20,7 @@ def systems() -> None:
 @systems.command("list")
 @click.argument("plugin", required=False)
 @click.argument("pattern", required=False)
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line.")
 def list_models(plugin: str | None, pattern: str | None, as_json: bool) -> None:
     """List the installed model plugins, or the models that one PLUGIN offers, of a PATTERN (resnet*) if one is given.
 
@@ -60,10 +60,10 @@ def _names(plugin: str, pattern: str | None) -> list[str]:
 
 @systems.command()
 @click.argument("model")
-@click.option("-o", "options", multiple=True, metavar="KEY=VALUE", help="An option of the model: weights=random.")
+@click.option("-o", "options", multiple=True, metavar="KEY=VALUE", help="Set an option of the model: weights=random.")
 @click.option("--all", "everything", is_flag=True, help="Give every layer a line, also where many are alike.")
 @click.option("--depth", type=click.IntRange(1), help="Show this many levels of names only.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object a layer.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object per layer.")
 def show(model: str, options: tuple[str, ...], everything: bool, depth: int | None, as_json: bool) -> None:
     """Print the layers of MODEL as a tree: units, and rows x columns of their maps where they have any.
 

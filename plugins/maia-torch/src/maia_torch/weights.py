@@ -53,7 +53,7 @@ def read_weights(path: str) -> dict[str, Tensor]:
                 f"{path} holds more than numbers, and what it holds is not run: save model.state_dict() with "
                 "torch.save, or as .safetensors"
             ) from error
-        raise UsageError(f"{path} is no file of weights, or a broken one ({said})") from error
+        raise UsageError(f"{path} is not a file of weights, or a broken one ({said})") from error
     while isinstance(found, Mapping) and (key := next((k for k in INSIDE if isinstance(found.get(k), Mapping)), "")):
         found = found[key]
     tensors = {str(k): v for k, v in found.items() if isinstance(v, Tensor)} if isinstance(found, Mapping) else {}

@@ -22,7 +22,7 @@ DETECTION = "torchvision.models.detection"
 """Packages of the models that take single images; video, optical flow and quantised ones are left out."""
 
 INCEPTIONS = ("googlenet", "inception_v3")
-"""Models whose published weights want their input scaled anew."""
+"""Models whose published weights need a rescaled input."""
 
 WHICH = "torchvision stands for many models: write torchvision/NAME; `maia systems list torchvision` lists them"
 
@@ -37,7 +37,7 @@ class Built(NamedTuple):
         module: The network, or a detector's backbone.
         preprocess: What it is shown.
         classes: Names of its outputs.
-        classifier: False where the outputs are no classes.
+        classifier: False where the outputs are not classes.
         note: What the user must know.
     """
 

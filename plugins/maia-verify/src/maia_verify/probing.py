@@ -36,7 +36,7 @@ class Laboratory:
     Attributes:
         probes: Every image that was measured, in order.
         context: The run's parts.
-        seed: Changes with every attempt, and is no seed of an experiment.
+        seed: Changes with every attempt, and differs from the seeds of the experiments.
     """
 
     def __init__(self, context: RunContext, attempt: int) -> None:

@@ -34,7 +34,7 @@ _SUBJECT = re.compile(r"[,;:.(]")
 """What a description begins with ends here."""
 
 LEAST = 4
-"""Fewer conditions than this are no test."""
+"""Least number of conditions that make a test."""
 
 ENOUGH = 8
 """Fewer real images than this say more about what the judge overlooks than about the claim."""
@@ -310,8 +310,8 @@ class _Trial:
     def _left_out(self, missed: list[Probe], usual: float, level: float) -> list[_Draft]:
         """Makes what the real images show that the claim does not predict: if that activates the unit, part is missing.
 
-        A judge overlooks things, so an image that it does not predict proves nothing. What a describer sees in the
-        active region of such an image is made anew by itself; what the claim names after all is left out.
+        A judge overlooks things, so an image that it does not predict proves nothing. A generator therefore draws each
+        subject that a describer sees in the active region of such an image by itself, except subjects of the claim.
         """
         shown = [probe.image.anonymous() for probe in missed[: self._config.left_out]]
         seen = self._context.describer.describe(shown) if shown else []

@@ -1,4 +1,4 @@
-"""The verdict in words: for the report, and for a backbone that goes on from it."""
+"""The verdict in words: for the report, and for a backbone that continues after it."""
 
 from __future__ import annotations
 
