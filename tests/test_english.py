@@ -32,7 +32,7 @@ FORBIDDEN = {
     "name the actor: 'MAIA prints', not 'is said' or 'is told'": r"\b(?:is|are|was|were|be) (?:said|told)\b",
     "'is not a', not 'is no'": r"(?<![Tt]here )\b(?:is|are|was|were) no (?!longer|more|one)",
     "'per', not 'a' in the sense of per": rf"\b(?:{COUNTED}) an? (?:{THINGS})\b",
-    "the field's verbs: resume, continue": r"\b(?:go|goes|going|went|gone) on (?:with|where|from|after)\b",
+    "the field's verbs: resume, continue": r"\b(?:[Gg]o|goes|going|went|gone) on (?:with|where|from|after)\b",
     "the field's words, not 'anew', 'at hand', 'in vain'": r"\b(?:anew|at hand|in vain)\b",
 }
 VERBS = frozenset(
