@@ -87,13 +87,13 @@ def test_settings_that_cannot_work_end_with_code_2(
 @pytest.mark.parametrize(
     ("step", "line"),
     [
-        (Failure("unauthorized"), "does not take the key in TEST_SERVER_KEY"),
+        (Failure("unauthorized"), "rejects the key in TEST_SERVER_KEY"),
         (Failure("unknown-model"), "set backbone.model"),
         (Failure("quota"), "no money or quota left"),
         (Failure("policy"), "refused 5 times in a row; choose another backbone or model"),
         (Failure("context"), "too long"),
         (Failure("overloaded"), "failed 1 times"),
-        (Trouble("html"), "is backbone.api_base right?"),
+        (Trouble("html"), "check backbone.api_base"),
     ],
     ids=["key", "model", "quota", "refused", "context", "overloaded", "html"],
 )

@@ -1,4 +1,4 @@
-"""What the pages of the providers show works by copying."""
+"""The pages of the providers agree with the code, and their examples work by copying."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import pytest
 from maia_core.config import load
 from maia_core.context import Context
 from maia_core.registry import installed
+from maia_core.text import SECRET
 from maia_litellm.providers import PROVIDERS
 
 PAGES = Path(__file__).resolve().parents[3] / "docs" / "use" / "backbones"
@@ -44,3 +45,26 @@ def test_configuration_works_by_copying(name: str, tmp_path: Path, monkeypatch: 
 def test_every_key_has_a_page() -> None:
     pages = "".join((PAGES / f"{name}.md").read_text(encoding="utf-8") for name in NAMES)
     assert not [p.name for p in PROVIDERS.values() if p.keys and p.keys[0] not in pages]
+
+
+def spelled_out(pattern: str) -> set[str]:
+    """Returns the words that a pattern of alternatives, optional letters and one level of groups matches."""
+    words: set[str] = set()
+    for part in re.findall(r"(?:[^|(]|\([^)]*\)\??)+", pattern):
+        stem, _, rest = part.partition("(")
+        endings = ["", *rest.partition(")")[0].split("|")] if rest else [""]
+        for ending in endings:
+            word = stem + ending
+            words |= {word[:-2], word[:-1]} if word.endswith("?") else {word}
+    return words
+
+
+@pytest.mark.skipif(not PAGES.is_dir(), reason="not in a checkout")
+def test_the_page_lists_every_ending_of_a_secrets_name() -> None:
+    page = (PAGES / "index.md").read_text(encoding="utf-8")
+    listed = re.search(r"whose names end in (.*?), also with a number", page, re.DOTALL)
+    assert listed
+    endings = set(re.findall(r"`(\w+)`", listed[1]))
+    pattern = SECRET.pattern.removeprefix("(").removesuffix(r")(_?\d+)?$")
+    assert endings == spelled_out(pattern)
+    assert all(SECRET.search(f"MY_{ending}_2") for ending in endings)

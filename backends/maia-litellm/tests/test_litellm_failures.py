@@ -398,7 +398,12 @@ def test_conversation_that_is_too_long_names_the_settings(connect: Connect, stat
     with OpenAIServer(refusing(status, message)) as server:
         with pytest.raises(ContextTooLong) as caught:
             ask(connect(server, "openai/gpt-4o"))
-        for setting in ("backbone.context_tokens", "window.images", "window.tokens", "limits.reply_tokens"):
+        for setting in (
+            "backbone.context_tokens",
+            "context_policy.images",
+            "context_policy.tokens",
+            "limits.reply_tokens",
+        ):
             assert setting in str(caught.value)
 
 

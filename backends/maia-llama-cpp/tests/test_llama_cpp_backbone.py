@@ -184,7 +184,7 @@ def test_weights_are_loaded_once_and_freed(backbone_of: Callable[..., Any], llav
     one.close()
     assert two.complete([Message.of("user", "hi")], SHORT).usage.output_tokens
     two.close()
-    assert engine not in shared._USERS
+    assert engine not in shared.engines.loaded()
 
 
 def test_weights_that_nobody_uses_wait_for_the_next_run(
@@ -201,7 +201,7 @@ def test_weights_that_nobody_uses_wait_for_the_next_run(
     del second
     gc.collect()
     third = backbone_of(families["qwen"])
-    freed = engine not in shared._USERS
+    freed = engine not in shared.engines.loaded()
     assert freed
     assert third.complete([Message.of("user", "hi")], SHORT).usage.output_tokens
 

@@ -325,10 +325,12 @@ def _one_thread():
 
 
 @pytest.fixture
-def fresh():
+def fresh(monkeypatch):
     """For a test that changes or counts weights: it finds none loaded and leaves none behind."""
-    import maia_transformers.weights as weights
+    from maia_hub.device import free_memory
+    from maia_hub.shared import SharedModels
+    from maia_transformers import chat, weights
 
-    weights._open.clear()
-    yield
-    weights._open.clear()
+    models = SharedModels(lambda weights: free_memory(weights.device))
+    for module in (chat, weights):
+        monkeypatch.setattr(module, "models", models)

@@ -18,9 +18,9 @@ from maia_core.registry import plugin_config
 from maia_core.testing import disc, fake_parts
 from maia_core.types import CallLimits, Message, TextPart
 from maia_transformers.backbone import TransformersBackbone
-from maia_transformers.chat import _inputs, _split_thought
+from maia_transformers.chat import _inputs
 from maia_transformers.describer import TransformersDescriber
-from maia_vlm import ImageLimits, pack
+from maia_vlm import ImageLimits, pack, split_reasoning
 
 ROOT = Path(__file__).resolve().parents[3]
 FAMILIES = ("llava", "llava-next", "qwen2-vl", "qwen2.5-vl", "qwen3-vl", "gemma3", "idefics3", "internvl")
@@ -145,7 +145,7 @@ def test_more_pictures_than_the_model_takes_are_tiled(backbone):
     messages = [Message.of("user", *(disc("red", seed) for seed in range(5)), "What?")]
     alone = model.complete([Message.of("user", disc("red"), "What?")], SHORT).usage.input_tokens
     assert model.complete(messages, SHORT).usage.input_tokens > alone
-    with pytest.raises(BackboneError, match=r"window\.images=16"):
+    with pytest.raises(BackboneError, match=r"context_policy\.images=16"):
         model.complete([Message.of("user", *(disc("red", seed) for seed in range(17)))], SHORT)
 
 
@@ -235,7 +235,7 @@ def test_a_reply_gets_what_room_is_left(backbone):
     ],
 )
 def test_thoughts_are_no_part_of_the_reply(text, thinking, expected):
-    assert _split_thought(text, thinking) == expected
+    assert split_reasoning(text, "assistant\n<think>\n" if thinking else "assistant\n") == expected
 
 
 def test_a_template_that_begins_a_thought_is_recognised(tiny, context, tmp_path):

@@ -12,11 +12,11 @@ from maia_core.errors import RunError, UsageError
 from maia_core.image import Image
 from maia_core.testing import disc
 from maia_core.types import CallLimits, Message
+from maia_hub.device import choose_device, choose_dtype
 from maia_transformers import weights as shared
 from maia_transformers.backbone import TransformersBackbone
 from maia_transformers.chat import _inputs
 from maia_transformers.describer import TransformersDescriber
-from maia_transformers.device import choose_device, choose_dtype
 from maia_vlm import ImageLimits, pack
 
 FAMILIES = ("llava", "llava-next", "qwen2-vl", "qwen2.5-vl", "qwen3-vl", "gemma3", "idefics3", "internvl")
@@ -105,7 +105,7 @@ def test_memory_that_does_not_suffice_for_one_image_names_the_settings(describer
         lambda: made.describe(images(2)),
         lambda: backbone().complete([Message.of("user", images(1)[0])], CallLimits()),
     ):
-        with pytest.raises(RunError, match=r"window\.images.*dtype=bfloat16 or offload=true") as raised:
+        with pytest.raises(RunError, match=r"context_policy\.images.*dtype=bfloat16 or offload=true") as raised:
             ask()
         assert "\n" not in str(raised.value)
 
@@ -197,8 +197,8 @@ def test_weights_spread_by_accelerate_give_the_same(backbone):
 def test_automatic_type_is_one_that_the_device_computes_with():
     cpu = torch.device("cpu")
     fast = torch.cpu.get_capabilities().get("avx512_bf16") or torch.cpu.get_capabilities().get("amx_bf16")
-    assert choose_dtype("auto", cpu) == (torch.bfloat16 if fast else torch.float32)
-    assert choose_dtype("float16", cpu) == torch.float16
+    assert choose_dtype("auto", cpu, "language") == (torch.bfloat16 if fast else torch.float32)
+    assert choose_dtype("float16", cpu, "language") == torch.float16
     assert choose_device("auto").type in ("cpu", "cuda", "mps", "xpu")
 
 

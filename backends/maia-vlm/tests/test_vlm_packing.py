@@ -119,7 +119,7 @@ def test_many_messages_with_few_images_fit_and_seldom_change(each):
 
 
 def test_more_images_than_sheets_hold_name_the_setting():
-    with pytest.raises(BackboneError, match=r"window\.images=32"):
+    with pytest.raises(BackboneError, match=r"context_policy\.images=32"):
         pack([Message.of("user", *(noise(8, seed) for seed in range(33)))], ImageLimits(count=2))
 
 

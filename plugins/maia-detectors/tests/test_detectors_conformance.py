@@ -13,6 +13,7 @@ from maia_detectors.detector import TransformersDetector
 
 class TestDistribution(DistributionSuite):
     distribution: ClassVar[str] = "maia-detectors"
+    light: ClassVar[frozenset[str]] = frozenset({"maia_hub"})
 
 
 def between(make: Callable[..., TransformersDetector], images: list[Image], text: str, **options: Any) -> float:

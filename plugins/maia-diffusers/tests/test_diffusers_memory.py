@@ -64,7 +64,7 @@ def test_batch_that_does_not_fit_is_halved_and_remembered(generate: Make, contex
         generator.generate(["a cat"] * 2, [1, 2])
         assert max(tried[10:]) == 2
     assert [farthest(a, b) <= TOLERANCE for a, b in zip(made, expected, strict=True)] == [True] * 8
-    assert said == [f"memory does not suffice for {n} images at once; now {n // 2}" for n in (8, 4)]
+    assert said == [f"memory does not suffice for a batch of {n}; the batch size is now {n // 2}" for n in (8, 4)]
 
 
 def test_edits_of_several_sizes_are_halved_too(edit: Make, context: Context, pool: Any) -> None:

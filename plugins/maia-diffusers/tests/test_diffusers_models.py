@@ -118,7 +118,7 @@ def test_roles_of_the_pipelines_that_are_promised() -> None:
 
 
 def test_no_folder_and_no_name() -> None:
-    from maia_diffusers.hub import locate
+    from maia_diffusers.folder import locate
 
     for model in ("./nowhere", "/no/such/folder", "a/b/c", "no spaces allowed", "~/nope-nope"):
         with pytest.raises(UsageError, match="there is no folder"):
@@ -241,7 +241,7 @@ def test_fingerprint_follows_the_content(copy: Make, generate: Make, tiny: Make)
 
 
 def test_weights_are_read_once(generate: Make, context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
-    from maia_diffusers import folder
+    from maia_hub import fingerprints as folder
 
     read: list[str] = []
     whole = folder._read
@@ -427,8 +427,8 @@ ASK = """
 import sys
 from pathlib import Path
 from maia_core.errors import MaiaError
-from maia_diffusers.folder import files, fingerprint
-from maia_diffusers.hub import locate
+from maia_diffusers.folder import files, locate
+from maia_hub.fingerprints import exact_fingerprint as fingerprint
 for model in sys.argv[2:]:
     name, _, revision = model.partition("@")
     try:
@@ -458,14 +458,14 @@ def test_offline_is_said_at_once(ask: Make) -> None:
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         [line] = ask("acme/tiny", HF_ENDPOINT=f"http://127.0.0.1:{closed.getsockname()[1]}")
-    assert line.startswith("RunError there is no folder 'acme/tiny', and fetching it from the hub")
+    assert line.startswith("RunError cannot fetch acme/tiny: ")
     [line] = ask("acme/tiny", HF_HUB_OFFLINE="1")
-    assert "HF_HUB_OFFLINE forbids asking the hub" in line
+    assert "HF_HUB_OFFLINE forbids asking the Hub" in line
 
 
 def test_model_of_the_hub_is_fetched_once_and_no_more_than_is_used(hub: Hub, ask: Make, tiny: Make) -> None:
     said, result = ask("acme/tiny", HF_ENDPOINT=hub.address)
-    assert said.startswith("fetching acme/tiny from the hub: ")
+    assert said.startswith("fetching acme/tiny from the Hub: ")
     assert [result] == ask(str(tiny("sd"))), "the same files as in the folder"
     assert sorted(hub.fetched) == sorted({name for name in hub.files if hub.files[name] != b"not to be fetched"})
     hub.fetched.clear()
@@ -476,12 +476,12 @@ def test_model_of_the_hub_is_fetched_once_and_no_more_than_is_used(hub: Hub, ask
 
 def test_what_the_hub_refuses_is_one_line(hub: Hub, ask: Make) -> None:
     unknown, gated, old = ask("acme/unknown", "acme/gated", "acme/tiny@old", HF_ENDPOINT=hub.address)
-    assert "no such model on the hub" in unknown
-    assert "accepted its terms" in gated
+    assert "no such model on the Hub" in unknown
+    assert "accept its terms" in gated
     assert "has no revision 'old'" in old
     hub.files.pop("model_index.json")
     [single] = ask("acme/tiny", HF_ENDPOINT=hub.address)
-    assert "is no diffusion pipeline: it has no model_index.json" in single
+    assert "is not a diffusion pipeline: it has no model_index.json" in single
     hub.files["model_index.json"] = b'{"_class_name": "StableDiffusionPipeline", "unet": ["diffusers", "X"]}'
     hub.files.pop("unet/diffusion_pytorch_model.safetensors")
     hub.files.pop("unet/diffusion_pytorch_model.fp16.safetensors")

@@ -4,6 +4,7 @@ import gc
 import subprocess
 import sys
 import warnings
+import weakref
 
 import pytest
 import torch
@@ -119,6 +120,24 @@ def test_errors_of_loading_name_the_fix():
             raise cause
 
 
+class Buffer:
+    """Stands for a tensor."""
+
+
+def test_tensors_of_a_failed_batch_are_freed_before_the_next():
+    held = []
+
+    def work(batch):
+        assert not any(buffer() for buffer in held), "the failed batch still holds its memory"
+        buffer = Buffer()
+        held.append(weakref.ref(buffer))
+        if len(batch) > 1:
+            raise torch.OutOfMemoryError("out of memory")
+        return list(batch)
+
+    assert Batches(4, CPU, too_large=Full).map(work, [1, 2, 3]) == [1, 2, 3]
+
+
 class User:
     """Holds a model."""
 
@@ -175,8 +194,9 @@ def test_folders_without_whole_weights_are_refused(tmp_path):
         locate(str(index), None, print, option="segmenter")
 
 
-def test_silence_ends_with_the_last_user(capsys):
+def test_silence_ends_with_the_last_user(capsys, monkeypatch):
     logging = pytest.importorskip("transformers.utils.logging")
+    monkeypatch.setattr(logging, "_tqdm_active", True)
     logger = logging.get_logger("transformers.models")
     with quiet():
         with quiet():

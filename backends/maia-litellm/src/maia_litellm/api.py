@@ -1,4 +1,4 @@
-"""Calls a function of LiteLLM: at one address, with one key, in bounded time, once; what fails is one clear line."""
+"""Calls a function of LiteLLM once, at one address, with one key, within a time limit; an error is one line."""
 
 from __future__ import annotations
 
@@ -6,14 +6,11 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
+from maia_litellm.history import History
 from maia_litellm.loading import know, litellm
 from maia_litellm.providers import Endpoint
-
-if TYPE_CHECKING:
-    from maia_litellm.wire import Exchange
 
 PLACEHOLDER = "set-by-maia"
 """What LiteLLM is given as a key, so that it takes none from the environment; the wire puts the real one there."""
@@ -23,27 +20,6 @@ LIST_MODELS = ("openai", "hosted_vllm", "openrouter", "mistral", "xai")
 
 LIST_SECONDS = 5.0
 """Longest time that a server may take to list its models."""
-
-
-@dataclass
-class History:
-    """What has come of the calls of an endpoint so far.
-
-    Attributes:
-        answered: It has answered at all, so that its silence may pass.
-        seen: It has taken images, or is known to take them.
-        broken: How often it has failed with status 500 over images, as servers do whose model sees none.
-    """
-
-    answered: bool = False
-    seen: bool = False
-    broken: int = 0
-
-    def add(self, exchange: Exchange, ok: bool) -> None:
-        """Counts what came of one more call."""
-        self.answered = self.answered or exchange.status > 0
-        self.seen = self.seen or (ok and exchange.images)
-        self.broken += exchange.images and exchange.status == 500
 
 
 class Api:

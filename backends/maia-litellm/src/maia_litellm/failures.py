@@ -1,4 +1,4 @@
-"""Says what went wrong with a call: from what came over the wire, not from how LiteLLM words it."""
+"""Translates a failed call into an error, from the response on the wire and not from the words of LiteLLM."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ import httpx
 
 from maia_core.plugin import BackboneBusy, BackboneError, ContextTooLong, MaiaError, did_you_mean
 from maia_litellm import prices
-from maia_litellm.api import History
+from maia_litellm.history import History
 from maia_litellm.options import OURS
 from maia_litellm.providers import Endpoint
 from maia_litellm.wire import Exchange
 
-LONGEST = 300
+MAX_MESSAGE_CHARACTERS = 300
 """Characters of a provider's message that are passed on."""
 
 NO_PARAMETER = re.compile(
@@ -31,7 +31,7 @@ NO_PARAMETER = re.compile(
 """How LiteLLM says that a model does not take a parameter."""
 
 SECRETS = re.compile(r"\b(?:sk|pk|rk|gsk|xai|AIza)[-_]?[\w*.-]{8,}|(?i:bearer)\s+\S+|[A-Za-z0-9+/=_-]{64,}")
-"""What looks like a key, or is data: never passed on."""
+"""Texts that look like a key or like data, which MAIA never passes on."""
 
 WORD = re.compile(r"[\w-]{6,}")
 
@@ -47,7 +47,7 @@ REFUSED = re.compile(
     re.IGNORECASE,
 )
 MODERATED = re.compile(r"flagged|moderation|violates usage guidelines|SAFETY_CHECK", re.IGNORECASE)
-"""How OpenRouter and xAI say that a filter did not take the content."""
+"""Words of OpenRouter and xAI for content that a filter rejected."""
 
 EXHAUSTED = re.compile(
     r"insufficient_quota|exceeded your current quota|credit balance|billing|payment|out of credits"
@@ -80,20 +80,20 @@ WRONG_LENGTH = re.compile(
 )
 """How a server says that it knows the length of a reply by its other name."""
 
-TRIES = 2
-"""How often a failure over images with status 500 may pass, as long as no image was ever taken."""
+MAX_IMAGE_FAILURES = 2
+"""Failures with status 500 on requests with images that count as temporary while no image was ever accepted."""
 
 
 class Refused(BackboneError):
-    """The provider's filter did not take the content of the request."""
+    """The filter of the provider rejected the content of the request."""
 
 
 class OtherLength(BackboneError):
     """The server wants the length of the reply by its other name."""
 
 
-class Said(NamedTuple):
-    """What a provider's error says.
+class ProviderError(NamedTuple):
+    """The error in a provider's response.
 
     Attributes:
         text: Its message, without secrets, on one line.
@@ -120,10 +120,10 @@ def failure(
     """Returns the error that a failed call ends with.
 
     Args:
-        endpoint: What was called.
-        exchange: What came over the wire.
-        error: What LiteLLM raised.
-        history: What has come of the calls so far, this one among them.
+        endpoint: The endpoint of the call.
+        exchange: The response on the wire.
+        error: The error of LiteLLM.
+        history: Outcomes of the calls so far, including this one.
         limit: The setting that bounds the time of a call.
         served: Asks the server for the names of its models.
     """
@@ -146,28 +146,28 @@ def clean(text: str, endpoint: Endpoint) -> str:
     text = SECRETS.sub("[…]", " ".join(text.split()))
     # Parts of the key that a provider repeats are taken out, too.
     text = WORD.sub(lambda word: "[…]" if word[0] in endpoint.key else word[0], text)
-    return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
+    return text if len(text) <= MAX_MESSAGE_CHARACTERS else text[: MAX_MESSAGE_CHARACTERS - 1] + "…"
 
 
 def _status(endpoint: Endpoint, exchange: Exchange, history: History, served: Callable[[], list[str]]) -> MaiaError:
-    status, part, said = exchange.status, endpoint.part, _said(endpoint, exchange)
-    everything = f"{said.text} {said.codes}"
-    told = f": {said.text.rstrip('.')}" if said.text else ""
+    status, part, reported = exchange.status, endpoint.part, _provider_error(endpoint, exchange)
+    everything = f"{reported.text} {reported.codes}"
+    told = f": {reported.text.rstrip('.')}" if reported.text else ""
     named = f"{endpoint.name} at {endpoint.host}"
     if status < 300:
-        return BackboneError(f"{named} sent something that is no reply; is {part}.api_base right?")
+        return BackboneError(f"{named} sent a response that is not a reply; check {part}.api_base")
     if status < 400:
         return BackboneError(f"{endpoint.host} redirects (status {status}), which is not followed; set {part}.api_base")
     if status == 401 or BAD_KEY.search(everything):
         if endpoint.key_name:
-            return BackboneError(f"{endpoint.host} does not take the key in {endpoint.key_name}; export a valid one")
+            return BackboneError(f"{endpoint.host} rejects the key in {endpoint.key_name}; export a valid one")
         return BackboneError(f"{endpoint.host} wants a key: put it into a variable and name that in {part}.key_env")
     # Gemini words a rate limit like an exhausted quota, but says when to come back.
-    passing = said.delay is not None and not LASTING.search(said.codes)
+    passing = reported.delay is not None and not LASTING.search(reported.codes)
     if status == 402 or (EXHAUSTED.search(everything) and not passing):
         return BackboneError(f"the account of {endpoint.key_name or endpoint.host} has no money or quota left{told}")
     if status == 403 and MODERATED.search(everything):
-        return Refused(f"the filter of {endpoint.name} does not take the content{told}")
+        return Refused(f"the filter of {endpoint.name} rejects the content{told}")
     if status == 403:
         key = f"the key in {endpoint.key_name}" if endpoint.key_name else f"a request without {part}.key_env"
         return BackboneError(f"{endpoint.host} does not allow {endpoint.name} for {key}{told}")
@@ -175,8 +175,8 @@ def _status(endpoint: Endpoint, exchange: Exchange, history: History, served: Ca
         return BackboneError(
             f"{endpoint.name} cannot see images; set {part}.images=false or another {part}.model{told}"
         )
-    if exchange.images and (many := TOO_MANY_IMAGES.search(said.text)):
-        most = many["most"] or (found[1] if (found := MOST.search(said.text)) else "")
+    if exchange.images and (many := TOO_MANY_IMAGES.search(reported.text)):
+        most = many["most"] or (found[1] if (found := MOST.search(reported.text)) else "")
         setting = f"={most}" if most else " lower"
         return BackboneError(f"{endpoint.name} takes fewer images in a request; set {part}.max_images{setting}{told}")
     if status in (400, 422) and WRONG_LENGTH.search(everything):
@@ -184,17 +184,17 @@ def _status(endpoint: Endpoint, exchange: Exchange, history: History, served: Ca
     if status == 413 or (status in (400, 422, 429) and TOO_LONG.search(everything)):
         return ContextTooLong(f"the conversation is too long for {endpoint.name}{told}{_shorter(endpoint, exchange)}")
     if status in (400, 422) and REFUSED.search(everything):
-        return Refused(f"the filter of {endpoint.name} does not take the content{told}")
-    if status == 404 or "model_not_found" in said.codes or (status in (400, 422) and NO_MODEL.search(everything)):
-        return _not_found(endpoint, said, served)
+        return Refused(f"the filter of {endpoint.name} rejects the content{told}")
+    if status == 404 or "model_not_found" in reported.codes or (status in (400, 422) and NO_MODEL.search(everything)):
+        return _not_found(endpoint, reported, served)
     if status in (408, 409, 425, 429) or status > 500:
-        return BackboneBusy(f"{endpoint.name}: {_phrase(status)}{told}", _retry_after(exchange, said))
-    hint = _hint(endpoint, exchange, said)
+        return BackboneBusy(f"{endpoint.name}: {_phrase(status)}{told}", _retry_after(exchange, reported))
+    hint = _hint(endpoint, exchange, reported)
     unseen = exchange.images and not history.seen
     if unseen and not hint:
         hint = f"; if the model sees no images, set {part}.images=false"
-    if status == 500 and not (unseen and history.broken > TRIES):
-        return BackboneBusy(f"{endpoint.name}: {_phrase(status)}{told}{hint}", _retry_after(exchange, said))
+    if status == 500 and not (unseen and history.broken > MAX_IMAGE_FAILURES):
+        return BackboneBusy(f"{endpoint.name}: {_phrase(status)}{told}{hint}", _retry_after(exchange, reported))
     return BackboneError(f"{named} refuses the request (status {status}){told}{hint}")
 
 
@@ -202,11 +202,13 @@ def _shorter(endpoint: Endpoint, exchange: Exchange) -> str:
     """Says which settings make a conversation shorter, where there is one."""
     if not exchange.length:
         return ""
-    less = "window.images, window.tokens" if endpoint.part == "backbone" else f"{endpoint.part}.max_side"
+    less = (
+        "context_policy.images, context_policy.tokens" if endpoint.part == "backbone" else f"{endpoint.part}.max_side"
+    )
     return f"; set {endpoint.part}.context_tokens to its window, or {less} or {exchange.length} lower"
 
 
-def _not_found(endpoint: Endpoint, said: Said, served: Callable[[], list[str]]) -> MaiaError:
+def _not_found(endpoint: Endpoint, reported: ProviderError, served: Callable[[], list[str]]) -> MaiaError:
     part, model = endpoint.part, endpoint.model
     if endpoint.provider.name == "ollama_chat":
         return BackboneError(f"{endpoint.host} has no model {model}; run `ollama pull {model}`")
@@ -216,7 +218,7 @@ def _not_found(endpoint: Endpoint, said: Said, served: Callable[[], list[str]]) 
     near = did_you_mean(model, names)
     if names and not near and not endpoint.own:
         near = f" It has {', '.join(names[:3])}."
-    told = f" ({said.text})" if said.text and not near else ""
+    told = f" ({reported.text})" if reported.text and not near else ""
     if endpoint.own or names:
         return BackboneError(f"{endpoint.host} has no model '{model}'; set {part}.model{told}.{near}")
     return BackboneError(
@@ -248,20 +250,20 @@ def _silence(endpoint: Endpoint, error: Exception, answered: bool, limit: str) -
     return BackboneBusy(f"{endpoint.name}: the connection to {host} was lost")
 
 
-def _said(endpoint: Endpoint, exchange: Exchange) -> Said:
+def _provider_error(endpoint: Endpoint, exchange: Exchange) -> ProviderError:
     """Reads an error in the forms that providers send it in."""
     try:
         body: Any = json.loads(exchange.body)
     except ValueError:
-        return Said("", "", "", None)
+        return ProviderError("", "", "", None)
     if isinstance(body, list):  # Gemini wraps some errors in a list.
         body = body[0] if body else {}
     inner = body.get("error", body) if isinstance(body, dict) else body
     if not isinstance(inner, dict):
-        return Said(clean(str(inner), endpoint), "", "", None)
+        return ProviderError(clean(str(inner), endpoint), "", "", None)
     text = inner.get("message") or inner.get("detail") or inner.get("msg") or ""
     metadata = inner.get("metadata")
-    if isinstance(metadata, dict) and isinstance(metadata.get("raw"), str):  # OpenRouter: what its provider said.
+    if isinstance(metadata, dict) and isinstance(metadata.get("raw"), str):  # OpenRouter: what its provider reported.
         text = f"{text} {metadata['raw']}"
     details = inner.get("details")
     listed = [d for d in details if isinstance(d, dict)] if isinstance(details, list) else []
@@ -271,7 +273,7 @@ def _said(endpoint: Endpoint, exchange: Exchange) -> Said:
     delays = [str(d["retryDelay"]) for d in listed if "retryDelay" in d]  # Gemini: "37s".
     delay = next((float(d[:-1]) for d in delays if re.fullmatch(r"\d+(\.\d+)?s", d)), None)
     parameter = str(inner.get("param") or "")
-    return Said(
+    return ProviderError(
         clean(str(text), endpoint),
         clean(" ".join(str(code) for code in codes if code), endpoint),
         parameter if re.fullmatch(r"[\w.\[\]]{1,40}", parameter) and clean(parameter, endpoint) == parameter else "",
@@ -279,7 +281,7 @@ def _said(endpoint: Endpoint, exchange: Exchange) -> Said:
     )
 
 
-def _retry_after(exchange: Exchange, said: Said) -> float | None:
+def _retry_after(exchange: Exchange, reported: ProviderError) -> float | None:
     """Returns the seconds that a server asks to wait: a number, an HTTP date, or what its error says."""
     for name, unit in (("retry-after-ms", 1e-3), ("retry-after", 1.0)):
         value = exchange.headers.get(name, "").strip()
@@ -290,14 +292,14 @@ def _retry_after(exchange: Exchange, said: Said) -> float | None:
                 return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - time.time())
             except (ValueError, OverflowError):
                 continue
-    return said.delay
+    return reported.delay
 
 
-def _hint(endpoint: Endpoint, exchange: Exchange, said: Said) -> str:
+def _hint(endpoint: Endpoint, exchange: Exchange, reported: ProviderError) -> str:
     """Says which setting the parameter comes from that a provider finds fault with."""
-    if exchange.length and LENGTH.search(said.parameter or said.text):
+    if exchange.length and LENGTH.search(reported.parameter or reported.text):
         return f"; set {exchange.length} lower"
-    setting = _setting(endpoint, said.parameter)
+    setting = _setting(endpoint, reported.parameter)
     return f"; see {setting}" if setting else ""
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from maia_core.plugin import GeneratedImages, Image, RunContext, UsageError
-from maia_litellm.studio import Order, PictureConfig, Studio, recordable
+from maia_litellm.image_client import ImageClient, Order, PictureConfig, recordable
 
 
 class LitellmGenerator:
@@ -22,7 +22,7 @@ class LitellmGenerator:
         """Width and height, as the model takes them; empty: the model's default."""
 
     def __init__(self, config: Config, context: RunContext) -> None:
-        self._studio = Studio(config, config.size, context, "generator")
+        self._studio = ImageClient(config, config.size, context, "generator")
         self.fingerprint = self._studio.fingerprint
         self.cache_name, self.cache_step = self._studio.cache_name, self._studio.cache_step
         self.cache_key = self._studio.cache_key
@@ -56,7 +56,7 @@ class LitellmEditor:
         gpt-image models is the shape of the original."""
 
     def __init__(self, config: Config, context: RunContext) -> None:
-        self._studio = Studio(config, config.size, context, "editor")
+        self._studio = ImageClient(config, config.size, context, "editor")
         self.fingerprint = self._studio.fingerprint
         self.cache_name, self.cache_step = self._studio.cache_name, self._studio.cache_step
         self.cache_key = self._studio.cache_key

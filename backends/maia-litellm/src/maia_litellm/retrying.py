@@ -1,4 +1,4 @@
-"""Tries passing failures again, for engines: the run's loop does so for backbones alone."""
+"""Retries temporary failures of engines; the loop of a run retries those of backbones only."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from maia_core.plugin import BackboneBusy, RunError, one_line
 
 T = TypeVar("T")
 
-LONGEST_PAUSE = 60.0
-"""Seconds between two attempts where the server does not ask for more."""
+MAX_PAUSE_SECONDS = 60.0
+"""Maximum pause between two attempts, unless the server asks for a longer one."""
 
 
 def retrying(
@@ -22,12 +22,12 @@ def retrying(
     seconds: float = 300.0,
     sleep: Callable[[float], None] = time.sleep,
 ) -> T:
-    """Returns what `call` returns; after a passing failure it is called again, with back-off and jitter.
+    """Returns the result of `call`; retries it after a temporary failure, with back-off and jitter.
 
     Args:
-        call: Raises `BackboneBusy` for a passing failure; whatever else it raises is passed on.
-        retries: How often it is called again.
-        seconds: Longest time that is waited together.
+        call: Raises `BackboneBusy` for a temporary failure; its other errors pass through.
+        retries: Maximum number of retries.
+        seconds: Maximum sum of the pauses.
         sleep: Waits; for tests.
 
     Raises:
@@ -38,8 +38,8 @@ def retrying(
         try:
             return call()
         except BackboneBusy as error:
-            # Jitter, so that parallel calls do not come back together.
-            pause = min(LONGEST_PAUSE, 2.0**attempt) * random.uniform(0.5, 1.0)
+            # Jitter spreads the retries of parallel calls.
+            pause = min(MAX_PAUSE_SECONDS, 2.0**attempt) * random.uniform(0.5, 1.0)
             if error.retry_after is not None:
                 pause = max(0.0, error.retry_after)
             if attempt == retries or waited + pause > seconds:

@@ -247,7 +247,7 @@ class Engine:
         if size + room > self.context:
             raise ContextTooLong(
                 f"the conversation takes {size} tokens and {room} must be left for the reply, but the window has "
-                f"{self.context}; set context_tokens higher, or window.images or window.tokens lower"
+                f"{self.context}; set context_tokens higher, or context_policy.images or context_policy.tokens lower"
             )
 
     def _turn_to(self, talk: Talk) -> None:
@@ -297,7 +297,7 @@ class Engine:
                 read, size = (sum(block.size for block in blocks) for blocks in (talk.blocks, prompt))
                 raise BackboneBusy(
                     f"the conversation takes long to read, {read} of {size} tokens so far; set limits.reply_seconds "
-                    "higher or window.tokens lower, or use a graphics processor (gpu_layers)",
+                    "higher or context_policy.tokens lower, or use a graphics processor (gpu_layers)",
                     retry_after=0,
                 )
         return known

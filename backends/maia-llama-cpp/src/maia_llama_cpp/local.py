@@ -9,10 +9,9 @@ from maia_llama_cpp.engine import Talk
 from maia_llama_cpp.files import fingerprint
 from maia_llama_cpp.options import ModelOptions, checked
 from maia_llama_cpp.projector import sample_picture
-from maia_llama_cpp.reply import split_reasoning
-from maia_llama_cpp.shared import acquire, free
+from maia_llama_cpp.shared import acquire, engines
 from maia_llama_cpp.template import Turn, choose_template
-from maia_vlm import ImageLimits, PackedMessage, Picture, pack
+from maia_vlm import ImageLimits, PackedMessage, Picture, pack, split_reasoning
 
 MIN_SIDE, MAX_SIDE = 32, 1024
 """Sides of pictures in pixels: below, some encoders have no patch to see; above, a picture fills the window."""
@@ -90,7 +89,7 @@ class LocalModel:
     def close(self) -> None:
         """Gives the weights back; they are freed if nobody else in this process uses them. Twice is allowed."""
         self._give_back()
-        free()
+        engines.free_unused()
 
     def _turn(self, message: PackedMessage) -> Turn:
         parts = []

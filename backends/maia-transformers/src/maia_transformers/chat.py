@@ -1,8 +1,7 @@
-"""Puts conversations into a model, several at once, and takes its replies out."""
+"""Answers conversations with a model, several at once."""
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import Any
@@ -22,21 +21,20 @@ from maia_core.plugin import (
     UsageError,
     one_line,
 )
-from maia_transformers.device import free, no_memory
+from maia_hub.device import free_memory, is_out_of_memory
 from maia_transformers.options import SMALLEST_SIDE, ModelOptions
-from maia_transformers.template import THINKING
-from maia_transformers.weights import Weights, acquire, forget_idle, leave
-from maia_vlm import ImageLimits, PackedMessage, Picture, pack
+from maia_transformers.weights import Weights, acquire, models
+from maia_vlm import ImageLimits, PackedMessage, Picture, pack, split_reasoning
 
-LEAST_REPLY = 256
+MIN_REPLY_TOKENS = 256
 """Tokens: a conversation that leaves less room for the reply is too long."""
 
 UNLIMITED = 10**8
 """Tokenizers that know no longest input name a number beyond this one."""
 
 
-class OutOfMemory(BackboneError):
-    """The memory of the device did not suffice for this batch."""
+class OutOfMemory(BackboneError, MemoryError):
+    """A batch of conversations did not fit into the memory of the device."""
 
 
 class Chat:
@@ -44,12 +42,18 @@ class Chat:
 
     Attributes:
         name: The model, as the user wrote it.
+        device: The device that takes its input.
         images: Whether it sees images.
+        memory_advice: Options that save memory, for messages.
         system_role: Whether its template has a system role.
         window: Tokens of a conversation and its reply; None: not known.
         image_tokens: Tokens that a picture of 224 x 224 pixels takes.
         fingerprint: Changes with the model's files, the type of its numbers and what is done to pictures.
     """
+
+    memory_advice = (
+        "set context_policy.images, max_image_side or the describer's batch lower, dtype=bfloat16 or offload=true"
+    )
 
     def __init__(self, options: ModelOptions, warn: Callable[[str], None]) -> None:
         """Loads the model, or shares what is loaded.
@@ -59,9 +63,9 @@ class Chat:
         """
         self.name = options.model
         self._limits = ImageLimits(count=options.max_pictures, min_side=SMALLEST_SIDE, max_side=options.max_image_side)
-        weights = acquire(options, warn)
+        weights, self._release = acquire(self, options, warn)
         self._weights: Weights | None = weights
-        self._leave = weakref.finalize(self, leave, weights)
+        self.device = weights.device
         self.images = weights.images
         self.system_role = weights.template.system_role
         self.window = options.context_tokens or _window(weights)
@@ -69,10 +73,10 @@ class Chat:
         self.image_tokens = self._tokens_of_a_picture(weights) if self.images else 0
 
     def close(self) -> None:
-        """Lets go of the model; its memory is freed when nobody else uses it. Closing twice is allowed."""
+        """Frees the model, unless another object uses it. Closing twice is allowed."""
         self._weights = None
-        self._leave()
-        forget_idle()
+        self._release()
+        models.free_unused()
 
     def answer(
         self,
@@ -93,7 +97,7 @@ class Chat:
             tokens: Most tokens of a reply.
             seconds: When to stop writing; None: never.
             temperature: 0: always the likeliest token; None: as the model's own settings say.
-            seed: Of what is drawn at random; torch's own generators are left as they were.
+            seed: Random seed; torch's own generators stay as they are.
 
         Raises:
             ContextTooLong: a conversation does not fit the window.
@@ -110,14 +114,11 @@ class Chat:
             except MaiaError:
                 raise
             except Exception as error:  # What a model raises on input that it cannot take has no common class.
-                if not no_memory(error):
+                if not is_out_of_memory(error):
                     raise BackboneError(f"{self.name} failed: {one_line(error)[:300]}") from error
         # Here the exception is gone, and with it the tensors that its frames held.
-        free(weights.device)
-        raise OutOfMemory(
-            f"{self.name} ran out of memory; set window.images, max_image_side or the describer's batch lower, "
-            "dtype=bfloat16 or offload=true"
-        )
+        free_memory(weights.device)
+        raise OutOfMemory(f"{self.name} ran out of memory; {self.memory_advice}")
 
     def _answer(
         self,
@@ -132,18 +133,17 @@ class Chat:
         inputs = _inputs(weights, prompts, packed)
         longest = inputs["input_ids"].shape[1]
         room = self._room(longest, tokens)
-        drawn = _drawn(weights, temperature)
-        config: Any = transformers.GenerationConfig(  # type: ignore[no-untyped-call]
-            max_new_tokens=room, max_time=seconds, **drawn
-        )
-        with torch.inference_mode(), _seeded(seed) if drawn["do_sample"] else nullcontext():
+        sampling = _sampling(weights, temperature)
+        settings: Any = transformers.GenerationConfig
+        config = settings(max_new_tokens=room, max_time=seconds, **sampling)
+        with torch.inference_mode(), _seeded(seed) if sampling["do_sample"] else nullcontext():
             written = weights.model.generate(**inputs, generation_config=config)[:, longest:].tolist()
         counts = inputs["attention_mask"].sum(1).tolist()
         replies = []
         for prompt, count, ids in zip(prompts, counts, written, strict=True):
             end = next((place for place, token in enumerate(ids) if token in weights.ends), None)
             text = weights.tokenizer.decode(ids[:end], skip_special_tokens=True)
-            reasoning, text = _split_thought(text, weights.template.opens_thought(prompt))
+            reasoning, text = split_reasoning(text, prompt)
             if end is None and len(ids) < room and not text:
                 raise BackboneError(
                     f"{self.name} wrote nothing in {seconds:g} s; set limits.reply_seconds higher, or choose a smaller "
@@ -166,17 +166,18 @@ class Chat:
         except UsageError as error:
             raise BackboneError(f"{self.name} cannot take this conversation: {one_line(error)[:300]}") from error
 
-    def _room(self, used: int, wanted: int) -> int:
+    def _room(self, used: int, requested: int) -> int:
         """Returns how many tokens the reply may have."""
         if self.window is None:
-            return wanted
+            return requested
         room = self.window - used
-        if room < min(wanted, LEAST_REPLY):
+        if room < min(requested, MIN_REPLY_TOKENS):
             raise ContextTooLong(
                 f"the conversation has {used} tokens, which leaves no room for a reply in the {self.window} of "
-                f"{self.name}; set window.tokens or window.images lower, or context_tokens if the model takes more"
+                f"{self.name}; set context_policy.tokens or "
+                "context_policy.images lower, or context_tokens if the model takes more"
             )
-        return min(wanted, room)
+        return min(requested, room)
 
     def _tokens_of_a_picture(self, weights: Weights) -> int:
         picture = Image.from_pixels(np.full((224, 224, 3), 128, np.uint8))
@@ -211,8 +212,8 @@ def _inputs(weights: Weights, prompts: list[str], packed: Sequence[Sequence[Pack
     return inputs.to(weights.device, dtype=weights.model.dtype)
 
 
-def _drawn(weights: Weights, temperature: float | None) -> dict[str, Any]:
-    """Returns how tokens are drawn; `temperature` as in `Chat.answer`."""
+def _sampling(weights: Weights, temperature: float | None) -> dict[str, Any]:
+    """Returns the settings of sampling; `temperature` as in `Chat.answer`."""
     if not (weights.samples if temperature is None else temperature):
         return {"do_sample": False}
     return {"do_sample": True, **weights.sampling, **({} if temperature is None else {"temperature": temperature})}
@@ -220,24 +221,10 @@ def _drawn(weights: Weights, temperature: float | None) -> dict[str, Any]:
 
 @contextmanager
 def _seeded(seed: int) -> Iterator[None]:
-    cards = torch.cuda.device_count() if torch.cuda.is_initialized() else 0  # type: ignore[no-untyped-call]
-    with torch.random.fork_rng(devices=range(cards)):
+    cuda: Any = torch.cuda
+    with torch.random.fork_rng(devices=range(cuda.device_count() if cuda.is_initialized() else 0)):
         torch.manual_seed(seed % 2**63)
         yield
-
-
-def _split_thought(text: str, thinking: bool) -> tuple[str, str]:
-    """Returns what a model thought, and what it then said.
-
-    Args:
-        text: What it wrote.
-        thinking: Whether its prompt ended with the beginning of a thought.
-    """
-    text = text.strip()
-    if not thinking and not text.startswith(THINKING):
-        return "", text
-    thought, _, said = text.removeprefix(THINKING).partition(THINKING.replace("<", "</"))
-    return thought.strip(), said.strip()
 
 
 def _window(weights: Weights) -> int | None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 from pydantic import Field
 
 from maia_core.plugin import Message, Reply, RunContext, UsageError
+from maia_hub.batches import Batches
 from maia_transformers.options import ModelOptions, require
 from maia_vlm import ChatDescriber
 
@@ -57,15 +59,16 @@ class TransformersDescriber(ChatDescriber):
         self._chat.close()
 
 
-class Batches:
+class _BatchedChat:
     """Answers any number of conversations, as many at once as memory allows."""
 
     def __init__(self, chat: Chat, size: int, tokens: int, warn: Callable[[str], None]) -> None:
-        """Takes the model, the largest batch and the longest reply."""
-        self._chat = chat
-        self._size = size
-        self._tokens = tokens
-        self._warn = warn
+        """Takes the model, the largest batch and the maximum length of a reply in tokens."""
+        from maia_transformers.chat import OutOfMemory
+
+        self._answer = partial(chat.answer, tokens=tokens)
+        too_large = partial(OutOfMemory, f"one image does not fit into memory; {chat.memory_advice}")
+        self._batches = Batches(size, chat.device, too_large=too_large, warn=warn)
 
     def __call__(self, conversations: Sequence[Sequence[Message]]) -> list[Reply]:
         """Returns the replies in the order of the conversations.
@@ -73,24 +76,10 @@ class Batches:
         Raises:
             BackboneError: memory does not suffice for a single one, or the model failed.
         """
-        from maia_transformers.chat import OutOfMemory
-
-        # Conversations of about one length together: what is short need not be padded to what is long.
-        waiting = sorted(range(len(conversations)), key=lambda place: _length(conversations[place]))
-        replies: dict[int, Reply] = {}
-        while waiting:
-            batch = waiting[: self._size]
-            try:
-                answers = self._chat.answer([conversations[place] for place in batch], tokens=self._tokens)
-            except OutOfMemory:
-                if len(batch) == 1:
-                    raise
-                self._size = len(batch) // 2
-                self._warn(f"memory does not suffice to describe {len(batch)} images at once; now {self._size}")
-                continue
-            replies.update(zip(batch, answers, strict=True))
-            waiting = waiting[len(batch) :]
-        return [replies[place] for place in range(len(conversations))]
+        # Conversations of similar length share a batch, which needs the least padding.
+        order = sorted(range(len(conversations)), key=lambda index: _length(conversations[index]))
+        replies = self._batches.map(self._answer, [conversations[index] for index in order])
+        return [reply for _, reply in sorted(zip(order, replies, strict=True), key=lambda pair: pair[0])]
 
 
 def _length(conversation: Sequence[Message]) -> tuple[int, int]:

@@ -18,8 +18,6 @@ ANY_PICTURE = Picture(b"", "png", 1, 1)
 PROBE = ("probe-system", "probe-before", "probe-between", "probe-reply", "probe-after")
 """Texts that are easily found again in a prompt."""
 
-THINKING = "<think>"
-
 
 @dataclass(frozen=True)
 class Form:
@@ -85,10 +83,6 @@ class ChatTemplate:
         if pictures and (written := prompt.count(self.placeholder)) != pictures:
             raise UsageError(f"its chat template wrote {written} placeholders for {pictures} pictures")
         return prompt
-
-    def opens_thought(self, prompt: str) -> bool:
-        """Returns whether a prompt ends in the middle of the model's thoughts."""
-        return prompt.rstrip().endswith(THINKING)
 
     def _rendered(self, messages: Sequence[PackedMessage], form: Form, interleaved: bool) -> str:
         conversation = [

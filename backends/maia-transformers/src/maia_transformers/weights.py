@@ -1,12 +1,10 @@
-"""One copy of a model's weights for all who use it, in however many threads and runs of a process."""
+"""Loads a model once per process, for all threads and runs that use it."""
 
 from __future__ import annotations
 
-import gc
 import threading
-import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import weakref
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
@@ -14,12 +12,14 @@ from typing import Any, NamedTuple
 
 import torch
 import transformers
-from transformers.utils import logging
 
-from maia_core.plugin import MaiaError, PluginError, RunError, UsageError, one_line
-from maia_transformers.device import choose_device, choose_dtype, free, no_memory
-from maia_transformers.folder import fingerprint
-from maia_transformers.hub import locate
+from maia_core.plugin import PluginError, UsageError
+from maia_hub.device import choose_device, choose_dtype, free_memory
+from maia_hub.errors import loading_errors, require_all_weights
+from maia_hub.fingerprints import sampled_fingerprint
+from maia_hub.quiet import quiet
+from maia_hub.shared import SharedModels
+from maia_hub.weights import MODEL_FILES, locate
 from maia_transformers.options import ModelOptions
 from maia_transformers.template import ChatTemplate
 
@@ -29,12 +29,9 @@ SAMPLING = ("temperature", "top_k", "top_p", "min_p")
 PROCESSOR = ("processor_config.json", "preprocessor_config.json")
 """The files that say how pictures become tensors."""
 
-SILENT = 50
-"""The level of Python's logging that only fatal messages reach."""
-
 
 class Key(NamedTuple):
-    """What must be equal for two users to share weights."""
+    """Folder, device, dtype and offloading: users with equal ones share weights."""
 
     folder: Path
     device: str
@@ -44,7 +41,7 @@ class Key(NamedTuple):
 
 @dataclass(eq=False)
 class Weights:
-    """A model that is loaded, and what prepares its input.
+    """A loaded model with its processor and its chat template.
 
     Attributes:
         model: The network, which writes text.
@@ -57,8 +54,7 @@ class Weights:
         sampling: How they do, or would.
         device: Where input goes.
         fingerprint: Of its files, and the type of its numbers.
-        lock: Held by who uses any of these.
-        users: How many have it.
+        lock: Its holder may use any of these.
     """
 
     model: Any
@@ -72,70 +68,38 @@ class Weights:
     device: torch.device
     fingerprint: str
     lock: threading.RLock = field(default_factory=threading.RLock)
-    users: int = 0
 
 
-_lock = threading.RLock()
-_open: dict[Key, Weights] = {}
+models: SharedModels[Weights] = SharedModels(lambda weights: free_memory(weights.device))
+"""The models of this process."""
 
 
-def acquire(options: ModelOptions, warn: Callable[[str], None]) -> Weights:
-    """Returns the weights that the options name, loaded if nobody has them yet; each call is one more user.
-
-    Weights that nobody uses stay for the next run of the same model, until another one is loaded.
+def acquire(
+    user: object, options: ModelOptions, warn: Callable[[str], None]
+) -> tuple[Weights, weakref.finalize[[Hashable], object]]:
+    """Returns the weights that the options name, loaded if nobody uses them yet, and a function that ends this use.
 
     Args:
-        options: What to load, and how.
-        warn: Takes a line that a person must know: what is fetched.
+        user: The object that uses the weights; its collection ends the use too.
+        options: The model, and the way to load it.
+        warn: Takes a line that names a download.
 
     Raises:
         UsageError: there is no such model, device or type, or the model cannot be loaded.
-        RunError: the hub cannot be reached, or memory does not suffice.
+        PluginError: a package is missing.
+        RunError: the Hub cannot be reached, or memory does not suffice.
     """
-    with _lock:
-        folder = locate(options.model, options.revision, warn)
-        device = choose_device(options.device)
-        key = Key(folder.resolve(), str(device), choose_dtype(options.dtype, device), options.offload)
-        if key not in _open:
-            forget_idle()
-            _open[key] = _load(options.model, key, device)
-        _open[key].users += 1
-        return _open[key]
-
-
-def leave(weights: Weights) -> None:
-    """Ends one use; the weights stay."""
-    with _lock:
-        weights.users -= 1
-
-
-def forget_idle() -> None:
-    """Frees the weights that nobody uses."""
-    with _lock:
-        for key in [key for key, weights in _open.items() if not weights.users]:
-            device = _open.pop(key).device
-            gc.collect()
-            free(device)
+    folder = locate(options.model, options.revision, warn)
+    device = choose_device(options.device)
+    key = Key(folder.resolve(), str(device), choose_dtype(options.dtype, device, "language"), options.offload)
+    return models.acquire(user, key, lambda: _load(options.model, key, device))
 
 
 def _load(name: str, key: Key, device: torch.device) -> Weights:
     if key.offload and find_spec("accelerate") is None:
         raise PluginError("offload=true needs accelerate: pip install 'maia-transformers[offload]'")
-    try:
-        with quiet():
-            return _loaded(key, device)
-    except MaiaError as error:
-        raise UsageError(f"{name} cannot be used: {one_line(error)}") from error
-    except ImportError as error:
-        raise PluginError(f"{name} needs a package that is not installed: {one_line(error)[:300]}") from error
-    except Exception as error:  # The library has no root of its own errors; a broken file raises almost anything.
-        if no_memory(error):
-            raise RunError(
-                f"the weights of {name} do not fit into the memory of {device}: set dtype=bfloat16, offload=true or "
-                "device=cpu"
-            ) from error
-        cause, _, _ = one_line(error).partition(" If you were trying to load it from")  # Advice about the hub.
-        raise UsageError(f"{name} cannot be loaded: {cause[:300]}") from error
+    with quiet(), loading_errors(name, device, "set dtype=bfloat16, offload=true or device=cpu"):
+        return _loaded(key, device)
 
 
 def _loaded(key: Key, device: torch.device) -> Weights:
@@ -144,7 +108,7 @@ def _loaded(key: Key, device: torch.device) -> Weights:
     config = transformers.AutoConfig.from_pretrained(key.folder, **local)
     images = type(config) in transformers.MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
     if (not images and type(config) not in transformers.MODEL_FOR_CAUSAL_LM_MAPPING) or config.is_encoder_decoder:
-        raise UsageError(f"it is a model of type '{config.model_type}', which holds no conversations")
+        raise UsageError(f"it is a model of type '{config.model_type}', which cannot hold a conversation")
     processor, tokenizer = _processor(key.folder, images, local)
     template = ChatTemplate(processor, tokenizer, images=images)
     family: Any = transformers.AutoModelForImageTextToText if images else transformers.AutoModelForCausalLM
@@ -157,14 +121,14 @@ def _loaded(key: Key, device: torch.device) -> Weights:
         device_map="auto" if key.offload else None,
         **local,
     )
-    if lacking := sorted(found["missing_keys"]):
-        raise UsageError(f"its files lack {len(lacking)} weights, such as {lacking[0]}")
+    require_all_weights(found["missing_keys"])
     if not key.offload:
         model.to(device)
     own = model.generation_config
     ends = _ends(own.eos_token_id, tokenizer.eos_token_id)
-    # What is not asked for is taken from here; without the rest of the model's own settings nothing surprises.
-    model.generation_config = transformers.GenerationConfig(  # type: ignore[no-untyped-call]
+    # A call overrides these; the other settings of the model are dropped, so that only the options decide.
+    settings: Any = transformers.GenerationConfig
+    model.generation_config = settings(
         eos_token_id=sorted(ends) or None,
         pad_token_id=tokenizer.pad_token_id,
         repetition_penalty=own.repetition_penalty,
@@ -179,7 +143,7 @@ def _loaded(key: Key, device: torch.device) -> Weights:
         samples=bool(own.do_sample),
         sampling={name: getattr(own, name) for name in SAMPLING if getattr(own, name, None) is not None},
         device=model.device if key.offload else device,
-        fingerprint=f"{fingerprint(key.folder)}-{key.dtype}",
+        fingerprint=f"{sampled_fingerprint(key.folder, MODEL_FILES)}-{key.dtype}",
     )
 
 
@@ -199,19 +163,3 @@ def _ends(*tokens: int | list[int] | None) -> frozenset[int]:
     """Returns all tokens that end a reply, wherever a model's files name them."""
     listed = [token if isinstance(token, list) else [token] for token in tokens]
     return frozenset(token for some in listed for token in some if token is not None)
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Silences the library's progress bars and warnings; what must be known is raised."""
-    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity(SILENT)
-    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.set_verbosity(verbosity)
-        if bars:
-            logging.enable_progress_bar()  # type: ignore[no-untyped-call]

@@ -1,11 +1,12 @@
-"""What all vision-language backends share, once.
+"""Parts that all vision-language backends share.
 
-`packing` carries images within a model's limits, `describing` makes a describer of anything that answers, `reading`
-puts descriptions in the place of images for a model that sees none.
+`packing` brings images within the limits of a model, `describing` makes a describer from a chat model, `reading`
+replaces images with descriptions for a model without vision, and `reasoning` separates a reply from its reasoning.
 """
 
 from maia_vlm.describing import ChatDescriber
 from maia_vlm.packing import ImageLimits, PackedMessage, Picture, pack
 from maia_vlm.reading import with_descriptions
+from maia_vlm.reasoning import split_reasoning
 
-__all__ = ["ChatDescriber", "ImageLimits", "PackedMessage", "Picture", "pack", "with_descriptions"]
+__all__ = ["ChatDescriber", "ImageLimits", "PackedMessage", "Picture", "pack", "split_reasoning", "with_descriptions"]

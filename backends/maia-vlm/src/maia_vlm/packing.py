@@ -100,7 +100,7 @@ def pack(messages: Sequence[Message], limits: ImageLimits, most: int | None = No
     Args:
         messages: The conversation.
         limits: What one request may hold.
-        most: Most images that a request of this run may come to hold (`window.images`); None: no more than now.
+        most: Most images that a request of this run may come to hold (`context_policy.images`); None: no more than now.
 
     Raises:
         BackboneError: there are more images than even tiled sheets hold.
@@ -137,7 +137,7 @@ def _groups(counts: Sequence[int], most: int, sent: int) -> list[int]:
     if total > (largest := sent * TILES[-1]):
         raise BackboneError(
             f"the conversation holds {total} images, but the model takes {sent}, or {largest} on sheets; set "
-            f"window.images={largest} or less"
+            f"context_policy.images={largest} or less"
         )
     shown = [count for count in counts if count]
     step = -(-sent // 2)  # Large, so that the cache breaks seldom.
@@ -210,7 +210,7 @@ def _within(pil: PILImage.Image, max_bytes: int | None) -> tuple[Picture, str]:
                 note = f"compressed to {len(picture.data) // 1024} kB"
                 return picture, note + (f" at {smaller.width} x {smaller.height} pixels" if scale < 1 else "")
         if max(smaller.size) <= 16:
-            raise BackboneError(f"an image does not fit into {max_bytes} bytes; set window.images lower")
+            raise BackboneError(f"an image does not fit into {max_bytes} bytes; set context_policy.images lower")
         scale *= 0.7
 
 

@@ -1,4 +1,4 @@
-"""Boxes and scores of what a text names: Grounding DINO and OWL."""
+"""Boxes and scores for a text: Grounding DINO and OWL."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from maia_detectors.weights import Weights
 
 
 class Boxes(NamedTuple):
-    """What was found in one image, the highest score first.
+    """Boxes of one image, the highest score first.
 
     Attributes:
         corners: float64 of shape (n, 4): left, top, right, bottom in pixels, within the image.
@@ -27,7 +27,7 @@ class Boxes(NamedTuple):
 
 
 class Thresholds(NamedTuple):
-    """Which boxes count: least score of a box, least score of its best word, and how many of the best."""
+    """Minimum score of a box, minimum score of its best word, and maximum number of boxes."""
 
     box: float
     text: float
@@ -35,7 +35,7 @@ class Thresholds(NamedTuple):
 
 
 def find(weights: Weights, images: Sequence[Pixels], text: str, thresholds: Thresholds) -> list[Boxes]:
-    """Finds what a text names in one batch of images that have the same size.
+    """Returns the boxes of a text in each image of a batch of one size.
 
     Raises:
         UsageError: the text is longer than the model reads.
@@ -63,12 +63,12 @@ def _grounding_dino(
     signs = [*tokenizer.all_special_ids, tokenizer.convert_tokens_to_ids(".")]
     is_word = torch.isin(ids[0], torch.tensor(signs), invert=True).to(weights.device)
     if not is_word.any():
-        raise UsageError(f"the detector knows no word of '{text[:40]}'")
+        raise UsageError(f"the detector has no token for '{text[:40]}'; use other words")
     prepared = weights.processor.image_processor(images=list(pictures), return_tensors="pt")
     prepared["pixel_values"] = prepared["pixel_values"].to(weights.dtype)
     many = {name: tensor.expand(len(pictures), -1) for name, tensor in words.items()}
-    given = {name: tensor.to(weights.device) for name, tensor in {**prepared, **many}.items()}
-    out = weights.model(**given)
+    inputs = {name: tensor.to(weights.device) for name, tensor in {**prepared, **many}.items()}
+    out = weights.model(**inputs)
     scores = out.logits.float().sigmoid()  # (images, boxes, tokens)
     best, best_word = scores.amax(-1), scores[..., : len(is_word)][..., is_word].amax(-1)
     width, height = pictures[0].size
@@ -89,9 +89,9 @@ def _owl(
     _refuse_long(
         text, len(processor.tokenizer(prompt)["input_ids"]), weights.model.config.text_config.max_position_embeddings
     )
-    given: Any = processor(images=list(pictures), text=[[prompt]] * len(pictures), return_tensors="pt")
-    given["pixel_values"] = given["pixel_values"].to(weights.dtype)
-    out = weights.model(**given.to(weights.device))
+    inputs: Any = processor(images=list(pictures), text=[[prompt]] * len(pictures), return_tensors="pt")
+    inputs["pixel_values"] = inputs["pixel_values"].to(weights.dtype)
+    out = weights.model(**inputs.to(weights.device))
     out.logits, out.pred_boxes = out.logits.float(), out.pred_boxes.float()
     sizes = [(picture.height, picture.width) for picture in pictures]
     found = processor.post_process_grounded_object_detection(out, threshold=thresholds.box, target_sizes=sizes)
@@ -106,7 +106,7 @@ def _refuse_long(text: str, tokens: int, most: int) -> None:
 
 
 def _within(corners: torch.Tensor, scores: torch.Tensor, shape: tuple[int, ...], most: int) -> Boxes:
-    """Cuts boxes at the image's edges, drops what is left of less than a pixel, sorts them and keeps the best."""
+    """Cuts boxes at the image's edges, drops boxes smaller than a pixel, sorts them and keeps the best."""
     height, width = shape
     boxes = corners.double().cpu().numpy().clip(0, [width, height, width, height])
     values = scores.double().cpu().numpy().clip(0, 1)

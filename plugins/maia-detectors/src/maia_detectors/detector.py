@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-from pydantic import Field
-
-from maia_core.plugin import Detection, Image, Mask, PluginConfig, RunContext, UsageError, content_id
-from maia_detectors.folder import fingerprint, model_type
-from maia_detectors.locate import locate
+from maia_core.plugin import Detection, Image, Mask, RunContext, UsageError, content_id
+from maia_detectors.options import DetectorOptions
+from maia_hub.fingerprints import sampled_fingerprint
+from maia_hub.weights import MODEL_FILES, locate
 
 if TYPE_CHECKING:
     from maia_detectors.boxes import Boxes
@@ -26,32 +27,11 @@ class TransformersDetector:
         fingerprint: Of the weights, the thresholds and the type of numbers.
     """
 
-    class Config(PluginConfig):
+    class Config(DetectorOptions):
         """Options of the detector `transformers`."""
 
-        model: str = Field(min_length=1)
-        """What finds boxes: a folder with a Grounding DINO, OWLv2 or OWL-ViT, or its name on the Hugging Face hub."""
-        segmenter: str = ""
-        """What makes masks of boxes: a folder with a SAM or SAM 2, or its name on the hub; empty: a box is its mask."""
-        box_threshold: float = Field(0.3, ge=0, le=1)
-        """Least score of a box (the paper's; OWLv2 is usually used with 0.1 to 0.2)."""
-        text_threshold: float = Field(0.25, ge=0, le=1)
-        """Least score of the text's best word in a box (Grounding DINO only; the paper's)."""
-        most: int = Field(32, gt=0, le=1000)
-        """Most boxes of one image: those with the highest scores."""
-        batch: int = Field(8, gt=0)
-        """Images in one pass; fewer after a pass for which memory did not suffice."""
-        device: str = "auto"
-        """Where it runs, in torch's words (`cpu`, `cuda:1`, `mps`); `auto`: an accelerator where there is one."""
-        dtype: Literal["float32", "bfloat16", "float16"] = "float32"
-        """Type of the weights. Half precision takes half the memory; scores move a little, so it is a choice."""
-        revision: str | None = None
-        """Branch, tag or commit of `model` on the hub."""
-        segmenter_revision: str | None = None
-        """The same for `segmenter`."""
-
     def __init__(self, config: Config, context: RunContext) -> None:
-        """Finds the models' files (and fetches those that are on the hub); weights are loaded when they are used.
+        """Finds the files of the models, and fetches those on the Hub; the first call of `detect` loads the weights.
 
         Raises:
             UsageError: there is no such model, or it is of a kind that cannot be used here.
@@ -59,36 +39,38 @@ class TransformersDetector:
         """
         self._config = config
         self._folder = locate(config.model, config.revision, context.warn)
-        _check(config.model, model_type(self._folder), FINDERS, "model")
+        _check(config.model, _model_type(self._folder), FINDERS, "model")
         self._segmenter = None
         if config.segmenter:
-            self._segmenter = locate(config.segmenter, config.segmenter_revision, context.warn)
-            _check(config.segmenter, model_type(self._segmenter), SEGMENTERS, "segmenter")
+            self._segmenter = locate(config.segmenter, config.segmenter_revision, context.warn, option="segmenter")
+            _check(config.segmenter, _model_type(self._segmenter), SEGMENTERS, "segmenter")
         self._engine: Engine | None = None
-        chosen = (config.box_threshold, config.text_threshold, config.most, config.dtype)
-        parts = [fingerprint(self._folder), fingerprint(self._segmenter) if self._segmenter else "", repr(chosen)]
+        values = (config.box_threshold, config.text_threshold, config.most, config.dtype)
+        folders = (self._folder, self._segmenter)
+        parts = [sampled_fingerprint(folder, MODEL_FILES) if folder else "" for folder in folders]
+        parts.append(repr(values))
         self.fingerprint = content_id(*(part.encode() for part in parts))
 
     def detect(self, images: Sequence[Image], text: str) -> list[list[Detection]]:
-        """Finds what a text names, such as "dog" or "car window".
+        """Returns the detections of a text, such as "dog" or "car window", in each image.
 
         Raises:
             UsageError: the text is empty or longer than the model reads, or the weights cannot be loaded.
             RunError: memory does not suffice even for one image.
         """
-        asked = " ".join("".join(c if c.isprintable() else " " for c in text).split())
-        if not any(c.isalnum() for c in asked):
-            raise UsageError(f"name what to find: '{asked}' names nothing")
+        query = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+        if not any(c.isalnum() for c in query):
+            raise UsageError(f"'{query}' names nothing to find; name a thing")
         if not images:
             return []
         pixels = [(image.clean or image).pixels() for image in images]
         engine = self._loaded()
-        found = engine.boxes(pixels, asked)
+        found = engine.boxes(pixels, query)
         masks = engine.masks(pixels, [boxes.corners for boxes in found])
         return [_detections(*pair) for pair in zip(found, masks, strict=True)]
 
     def close(self) -> None:
-        """Frees the weights, unless another detector uses them; they are loaded again when they are needed."""
+        """Frees the weights, unless another detector uses them; the next call of `detect` loads them again."""
         if self._engine is not None:
             self._engine.close()
             self._engine = None
@@ -101,10 +83,23 @@ class TransformersDetector:
         return self._engine
 
 
+def _model_type(folder: Path) -> str:
+    """Returns the type that the configuration of a model names; empty if it names none.
+
+    Raises:
+        UsageError: the configuration cannot be read.
+    """
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{folder / 'config.json'} cannot be read; fetch the model again") from error
+    return str(config.get("model_type", "")) if isinstance(config, dict) else ""
+
+
 def _check(name: str, kind: str, allowed: Sequence[str], option: str) -> None:
     if kind not in allowed:
-        given = f"of type '{kind}'" if kind else "of no known type"
-        raise UsageError(f"{option} '{name}' is {given}; it must be one of {', '.join(allowed)}")
+        actual = f"of type '{kind}'" if kind else "of no known type"
+        raise UsageError(f"{option} '{name}' is {actual}; it must be one of {', '.join(allowed)}")
 
 
 def _detections(boxes: Boxes, masks: Sequence[Mask]) -> list[Detection]:

@@ -2,32 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
 
 import torch
 import transformers
 
-from maia_core.plugin import Mask, Pixels
+from maia_core.plugin import Mask, Pixels, RunError
 from maia_detectors.boxes import Boxes, Thresholds, find
 from maia_detectors.masks import Corners, filled, segment
-from maia_detectors.memory import Batches, choose_device, free
-from maia_detectors.weights import Key, Weights, load, quiet
-
-if TYPE_CHECKING:
-    from maia_detectors.detector import TransformersDetector
-
-T = TypeVar("T")
-R = TypeVar("R")
+from maia_detectors.options import DetectorOptions
+from maia_detectors.weights import Key, Weights, load
+from maia_hub.batches import Batches
+from maia_hub.device import choose_device, free_memory
+from maia_hub.quiet import quiet
 
 
 class Engine:
     """Loaded models, on their device."""
 
-    def __init__(self, config: TransformersDetector.Config, folder: Path, segmenter: Path | None) -> None:
-        """Loads what no other detector has loaded yet.
+    def __init__(self, config: DetectorOptions, folder: Path, segmenter: Path | None) -> None:
+        """Loads the models, unless another detector has loaded them.
 
         Raises:
             UsageError: there is no such device, or a folder cannot be loaded.
@@ -46,19 +42,18 @@ class Engine:
                 config.segmenter, Key(segmenter, self._device, dtype), transformers.AutoModelForMaskGeneration
             )
         self._thresholds = Thresholds(config.box_threshold, config.text_threshold, config.most)
-        self._finding = Batches(config.batch, self._device)
-        self._segmenting = Batches(config.batch, self._device)
+        self._finding = Batches(config.batch, self._device, too_large=partial(_too_large, self._device))
+        self._segmenting = Batches(config.batch, self._device, too_large=partial(_too_large, self._device))
 
     def boxes(self, images: Sequence[Pixels], text: str) -> list[Boxes]:
         """Finds what a text names in each image.
 
-        Images of one size go through together: in a batch of several sizes the smaller ones would be padded, and what
-        is found in an image would depend on the others.
+        Only images of one size share a batch: padding would make the boxes of an image depend on the other images.
         """
         assert self._finder is not None
         work = partial(find, self._finder, text=text, thresholds=self._thresholds)
         with quiet():
-            return _grouped(images, [pixels.shape for pixels in images], partial(self._finding.map, work))
+            return self._finding.map(work, images, group=lambda pixels: pixels.shape)
 
     def masks(self, images: Sequence[Pixels], boxes: Sequence[Corners]) -> list[list[Mask]]:
         """Makes a mask of each box of each image."""
@@ -73,17 +68,13 @@ class Engine:
         return masks
 
     def close(self) -> None:
-        """Lets go of the weights; the device gets its memory back where nobody else uses them."""
+        """Frees the weights, unless another detector uses them."""
         self._finder = self._segmenter = None
-        free(self._device)
+        free_memory(self._device)
 
 
-def _grouped(items: Sequence[T], keys: Sequence[object], work: Callable[[Sequence[T]], Sequence[R]]) -> list[R]:
-    """Applies `work` to the items of each key by themselves, and returns the results in the order of the items."""
-    groups: dict[object, list[int]] = {}
-    for n, key in enumerate(keys):
-        groups.setdefault(key, []).append(n)
-    results: dict[int, R] = {}
-    for group in groups.values():
-        results.update(zip(group, work([items[n] for n in group]), strict=True))
-    return [results[n] for n in range(len(items))]
+def _too_large(device: torch.device) -> RunError:
+    return RunError(
+        f"one image does not fit into the memory of {device}: use a smaller model, half precision (dtype=bfloat16), "
+        "smaller images or device=cpu"
+    )

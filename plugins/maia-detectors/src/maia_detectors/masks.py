@@ -1,4 +1,4 @@
-"""Masks of what boxes hold: SAM and SAM 2, or the boxes themselves."""
+"""Masks for boxes: SAM and SAM 2, or the boxes themselves."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def filled(box: NDArray[np.float64], shape: tuple[int, int]) -> Mask:
 
 
 def segment(weights: Weights, batch: Sequence[tuple[Pixels, Corners]]) -> list[list[Mask]]:
-    """Segments what each box of each image of a batch holds.
+    """Returns the masks of the boxes of each image of a batch.
 
     Returns:
         For each image a mask for each box, bool of shape (height, width). A mask ends where its box does; where the
@@ -34,8 +34,8 @@ def segment(weights: Weights, batch: Sequence[tuple[Pixels, Corners]]) -> list[l
     processor, model = weights.processor, weights.model
     with weights.lock, torch.inference_mode():
         images = [PILImage.fromarray(pixels) for pixels, _ in batch]
-        given: Any = processor(images=images, return_tensors="pt")
-        encoded = model.get_image_embeddings(given["pixel_values"].to(weights.device, weights.dtype))
+        inputs: Any = processor(images=images, return_tensors="pt")
+        encoded = model.get_image_embeddings(inputs["pixel_values"].to(weights.device, weights.dtype))
         return [_decoded(weights, encoded, n, *item) for n, item in enumerate(batch)]
 
 
@@ -43,16 +43,16 @@ def _decoded(weights: Weights, encoded: Any, n: int, pixels: Pixels, boxes: Corn
     """Decodes the masks of the boxes of one image, all in one pass."""
     processor = weights.processor
     # The processor scales boxes as it scales the image.
-    given = processor(images=PILImage.fromarray(pixels), input_boxes=[boxes.tolist()], return_tensors="pt")
+    inputs = processor(images=PILImage.fromarray(pixels), input_boxes=[boxes.tolist()], return_tensors="pt")
     own = [level[n : n + 1] for level in encoded] if isinstance(encoded, list | tuple) else encoded[n : n + 1]
     out = weights.model(
         image_embeddings=own,
-        input_boxes=given["input_boxes"].to(weights.device, weights.dtype),
+        input_boxes=inputs["input_boxes"].to(weights.device, weights.dtype),
         multimask_output=False,
     )
-    sizes = [given["original_sizes"]]
-    if "reshaped_input_sizes" in given:  # SAM pads images to a square, SAM 2 stretches them.
-        sizes.append(given["reshaped_input_sizes"])
+    sizes = [inputs["original_sizes"]]
+    if "reshaped_input_sizes" in inputs:  # SAM pads images to a square, SAM 2 stretches them.
+        sizes.append(inputs["reshaped_input_sizes"])
     [masks] = processor.post_process_masks(out.pred_masks.float().cpu(), *sizes)
     found = []
     for box, mask in zip(boxes, masks[:, 0].numpy().astype(np.bool_), strict=True):

@@ -12,15 +12,16 @@ from numpy.typing import NDArray
 from PIL import Image as PILImage
 
 from maia_core.plugin import Pixels, RunError, UsageError, content_id, one_line
-from maia_diffusers.device import collect, no_memory
 from maia_diffusers.key import Key
 from maia_diffusers.loading import load, pool
 from maia_diffusers.options import PipelineOptions
 from maia_diffusers.pool import Slot
 from maia_diffusers.prompts import cut
-from maia_diffusers.quiet import quiet
 from maia_diffusers.roles import BATCHED, Role, call_arguments
 from maia_diffusers.sizes import side_multiple, working_size
+from maia_hub.batches import Batches
+from maia_hub.device import is_out_of_memory
+from maia_hub.quiet import quiet
 
 OPTIONS = {"num_inference_steps": "steps", "guidance_scale": "guidance", "image_guidance_scale": "image_guidance"}
 """Arguments that have an option of another name."""
@@ -122,48 +123,35 @@ class Drawer:
 
     def _in_batches(self, pipe: Any, slot: Slot[Any], jobs: Sequence[Job]) -> list[Pixels | None]:
         """Draws jobs in batches of one size; a batch that does not fit into memory is halved."""
-        results: dict[int, Pixels | None] = {}
-        waiting = sorted(range(len(jobs)), key=lambda place: (jobs[place].size or (0, 0), place))
-        relieved = False
-        while waiting:
-            most = min(self._most(pipe), slot.most or self._options.batch)
-            batch = [place for place in waiting if jobs[place].size == jobs[waiting[0]].size][:most]
-            made = self._run(pipe, [jobs[place] for place in batch])
-            if made is not None:
-                results |= zip(batch, made, strict=True)
-                waiting = [place for place in waiting if place not in results]
-                continue
-            # Out of memory; the error, and the tensors that its traceback held, are gone here.
-            if not relieved and pool.drop_idle():
-                relieved = True
-            elif len(batch) > 1:
-                slot.most = len(batch) // 2
-                self._warn(f"memory does not suffice for {len(batch)} images at once; now {slot.most}")
-            else:
-                raise RunError(self._too_large(jobs[batch[0]]))
-            collect(torch.device(self._key.device))
-        return [results[place] for place in range(len(jobs))]
-
-    def _most(self, pipe: Any) -> int:
+        largest = max(jobs, key=lambda job: job.size or (0, 0))
+        batches = Batches(
+            slot.most or self._options.batch,
+            torch.device(self._key.device),
+            too_large=lambda: RunError(self._too_large(largest)),
+            warn=self._warn,
+            relieve=pool.drop_idle,
+        )
         alone = self._options.exact or (self._role == "editor" and type(pipe).__name__ not in BATCHED)
-        return 1 if alone else self._options.batch
+        try:
+            return batches.map(
+                lambda batch: self._run(pipe, batch), jobs, group=lambda job: job.size, limit=1 if alone else None
+            )
+        finally:
+            if batches.size < self._options.batch:
+                slot.most = batches.size
 
-    def _run(self, pipe: Any, jobs: Sequence[Job]) -> list[Pixels | None] | None:
-        """Calls the pipeline once.
-
-        Returns:
-            The pixels of each job, None for a blanked one; None if memory does not suffice.
-        """
+    def _run(self, pipe: Any, jobs: Sequence[Job]) -> list[Pixels | None]:
+        """Calls the pipeline once; returns the pixels of each job, None for a blanked one."""
         try:
             with quiet():
                 output = pipe(**self._call(type(pipe), jobs))
         except Exception as error:  # Pipelines have no root of their own errors.
-            if no_memory(error):
-                return None
+            if is_out_of_memory(error):
+                raise
             raise RunError(f"{self._options.model} failed: {one_line(error)[:300]}") from error
         pictures = getattr(output, "images", None)
         if pictures is None or len(pictures) != len(jobs):
-            raise RunError(f"{self._options.model} ({type(pipe).__name__}) did not return one image a prompt")
+            raise RunError(f"{self._options.model} ({type(pipe).__name__}) did not return one image per prompt")
         flags = getattr(output, "nsfw_content_detected", None) or [False] * len(jobs)
         return [None if flag else self._pixels(picture) for picture, flag in zip(pictures, flags, strict=True)]
 

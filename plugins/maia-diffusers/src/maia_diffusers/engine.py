@@ -1,4 +1,4 @@
-"""What the generator and the editor have in common: the model is found at once, and loaded when it first draws."""
+"""The common part of the generator and the editor: it locates the model at once and loads it at the first image."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 VERSION = 1
 """Raised whenever the same options, text and seed would give another image."""
 
-OURS = frozenset(
+RESERVED_ARGUMENTS = frozenset(
     {
         "prompt",
         "image",
@@ -35,7 +35,7 @@ OURS = frozenset(
 )
 """Arguments of a pipeline's call that have an option, or that MAIA sets itself."""
 
-SHOWN = 100
+MAX_PROMPT_CHARACTERS = 100
 """Characters of a prompt in a message."""
 
 
@@ -53,9 +53,9 @@ class Engine:
 
         Args:
             options: The plugin's options.
-            context: The run's.
-            role: What the model is used for.
-            **own: What only this role has of options that decide about pixels.
+            context: The run's context.
+            role: The role of the model.
+            **own: Options of this role alone that decide about pixels.
 
         Raises:
             PluginError: a package is missing.
@@ -63,19 +63,19 @@ class Engine:
             RunError: the hub cannot be reached.
         """
         require(role)
-        from maia_diffusers.device import choose_device, choose_dtype
-        from maia_diffusers.folder import read_index
-        from maia_diffusers.hub import locate
+        from maia_diffusers.folder import locate, read_index
+        from maia_hub.device import choose_device, choose_dtype
 
-        if clash := OURS & set(options.params):
+        if clash := RESERVED_ARGUMENTS & set(options.params):
             raise UsageError(f"{role}.params: '{min(clash)}' has an option of its own, or is set by MAIA; leave it out")
         self._options, self._role, self._context, self._own = options, role, context, own
         folder = locate(options.model, options.revision, options.variant, options.safety, context.warn)
         index = read_index(folder, options.model)
-        if told := mismatch(options.model, index.pipeline, roles_by_name(index.pipeline), role):
-            raise UsageError(told)
+        if problem := mismatch(options.model, index.pipeline, roles_by_name(index.pipeline), role):
+            raise UsageError(problem)
         device = choose_device(options.device)
-        dtype = choose_dtype(options.dtype, device, unet=any(part.name == "unet" for part in index.components))
+        unet = any(part.name == "unet" for part in index.components)
+        dtype = choose_dtype(options.dtype, device, "unet" if unet else "diffusion-transformer")
         self._key = Key(
             folder.resolve(),
             options.variant,
@@ -92,11 +92,12 @@ class Engine:
         self.fingerprint = self._fingerprint()
 
     def _fingerprint(self) -> str:
-        from maia_diffusers.folder import files, fingerprint
+        from maia_diffusers.folder import files
+        from maia_hub.fingerprints import exact_fingerprint
 
         options, key = self._options, self._key
         used = files(key.folder, options.model, key.variant, safety=key.safety)
-        content = fingerprint(key.folder, used, self._context.cache / "diffusers", self._context.warn)
+        content = exact_fingerprint(key.folder, used, self._context.cache / "diffusers", self._context.warn)
         # Not the batch, the slicing and the offloading: what they change is within the tolerance.
         parts: list[Any] = [VERSION, self._role, content, key.device.partition(":")[0], key.dtype, key.scheduler]
         parts += [options.steps, options.guidance, options.negative_prompt, dict(sorted(options.params.items()))]
@@ -152,4 +153,4 @@ def recordable(text: str) -> str:
 
 
 def _short(text: str) -> str:
-    return text if len(text) <= SHOWN else text[: SHOWN - 1] + "…"
+    return text if len(text) <= MAX_PROMPT_CHARACTERS else text[: MAX_PROMPT_CHARACTERS - 1] + "…"

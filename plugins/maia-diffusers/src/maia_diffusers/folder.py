@@ -1,22 +1,18 @@
-"""What a pipeline's folder must hold, which of its files are used, and a fingerprint of their content."""
+"""The files of a pipeline: which ones its folder must hold, and which ones are fetched and used."""
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
 import json
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from maia_core.plugin import UsageError, content_id, write_atomically
+from maia_core.plugin import UsageError
+from maia_hub.weights import PICKLED, SAFE, fetch_file
+from maia_hub.weights import locate as locate_weights
 
 INDEX = "model_index.json"
-SAFE = ".safetensors"
-PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".msgpack", ".h5")
-"""Suffixes of weights that run code when they are loaded, or that torch cannot load."""
-
 READ = (".json", ".txt", ".model", ".jinja")
 """Suffixes of the small files that a pipeline is made from."""
 
@@ -28,12 +24,6 @@ WEIGHTS = re.compile(
     r"(\.(?P<old>[\w-]+))?\.safetensors"
 )
 """Names of weight files: `model.fp16-00001-of-00002.safetensors`, in old folders `model-00001-of-00002.fp16...`."""
-
-DIGEST = re.compile(r"[0-9a-f]{64}")
-"""A SHA-256 in hexadecimal digits."""
-
-MUCH = 3_000_000_000
-"""Bytes to read from which on it is said that they are read: about five seconds."""
 
 
 class Component(NamedTuple):
@@ -51,6 +41,40 @@ class Index(NamedTuple):
     components: tuple[Component, ...]
 
 
+def locate(model: str, revision: str | None, variant: str, safety: bool, warn: Callable[[str], None]) -> Path:
+    """Returns the checked folder of a pipeline; a pipeline of the Hub is fetched if the cache lacks it.
+
+    Args:
+        model: A folder, or a name on the Hub.
+        revision: Branch, tag or commit on the Hub.
+        variant: The set of weights; empty: the plain one.
+        safety: Whether its safety checker is used.
+        warn: Takes a line that names the download and its size.
+
+    Raises:
+        UsageError: there is no such folder or model, or it cannot be loaded safely.
+        RunError: the Hub cannot be reached.
+    """
+
+    def check(folder: Path, name: str) -> None:
+        files(folder, name, variant, safety=safety)
+
+    def select(sizes: Mapping[str, int], name: str) -> list[str]:
+        if INDEX not in sizes:
+            raise UsageError(f"{name} is not a diffusion pipeline: it has no {INDEX}; choose another model")
+        names = [INDEX]
+        for part in used_parts(read_index(fetch_file(model, INDEX, revision).parent, model), safety=safety):
+            prefix = f"{part.name}/"
+            own = [file.removeprefix(prefix) for file in sizes if file.startswith(prefix)]
+            names += [prefix + file for file in own if file.endswith(READ) and "/" not in file]
+            if not WEIGHTLESS.search(part.kind):
+                names += [prefix + file for file in weights(own, f"{model}, {part.name}", variant)]
+        return names
+
+    # `check` knows the parts that are used; the Hub's library counts all variants of the weights.
+    return locate_weights(model, revision, warn, check=check, select=select, cached=[INDEX])
+
+
 def read_index(folder: Path, name: str) -> Index:
     """Reads a pipeline's index.
 
@@ -60,7 +84,7 @@ def read_index(folder: Path, name: str) -> Index:
     try:
         written = json.loads((folder / INDEX).read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise UsageError(f"{name} is no diffusion pipeline: it has no {INDEX}{_instead(folder)}") from None
+        raise UsageError(f"{name} is not a diffusion pipeline: it has no {INDEX}{_instead(folder)}") from None
     except (OSError, ValueError) as error:
         raise UsageError(f"{name}: {INDEX} cannot be read; fetch or save the model again") from error
     if not isinstance(written, dict) or not written.get("_class_name"):
@@ -90,7 +114,7 @@ def files(folder: Path, name: str, variant: str, *, safety: bool) -> list[Path]:
     index = read_index(folder, name)
     found = [folder / INDEX]
     varied = not variant
-    for part in wanted(index, safety=safety):
+    for part in used_parts(index, safety=safety):
         place = folder / part.name
         if not place.is_dir():
             raise UsageError(f"{name} lacks its folder {part.name}; fetch or save the model again")
@@ -105,7 +129,7 @@ def files(folder: Path, name: str, variant: str, *, safety: bool) -> list[Path]:
     return found
 
 
-def wanted(index: Index, *, safety: bool) -> list[Component]:
+def used_parts(index: Index, *, safety: bool) -> list[Component]:
     """Returns the parts that are loaded."""
     return [part for part in index.components if safety or part.name != "safety_checker"]
 
@@ -150,52 +174,3 @@ def _instead(folder: Path) -> str:
     if any(file.suffix in (SAFE, ".ckpt") for file in folder.iterdir()):
         return " (it is a checkpoint in one file; load it with diffusers' `from_single_file`, and `save_pretrained` it)"
     return "; name the folder that `save_pretrained` wrote"
-
-
-def fingerprint(folder: Path, used: Iterable[Path], cache: Path, warn: Callable[[str], None]) -> str:
-    """Returns a hash of the content of a pipeline's files: 32 hexadecimal digits, equal wherever the files lie.
-
-    Files of the hub's cache are named by their hash there. Any other weights are read once: their hash is kept by path,
-    size and time of change.
-
-    Args:
-        folder: The pipeline's folder.
-        used: Its files.
-        cache: Where the hashes are kept.
-        warn: Takes a line where much must be read.
-    """
-    paths = sorted(set(used))
-    kept = {path: _kept(path, cache) for path in paths}
-    unread = sum(path.stat().st_size for path, found in kept.items() if not found)
-    if unread > MUCH:
-        warn(f"reading {unread / 1e9:.0f} GB of weights once, so that they are known again")
-    digests = {path.relative_to(folder).as_posix(): kept[path] or _read(path, cache) for path in paths}
-    return content_id(*(part.encode() for pair in digests.items() for part in pair))
-
-
-def _kept(file: Path, cache: Path) -> str:
-    """Returns the hash of a file if it is known without reading the file, else an empty string."""
-    real = file.resolve()
-    if real.parent.name == "blobs" and DIGEST.fullmatch(real.name):
-        return real.name
-    try:
-        found = _note(real, cache).read_text()
-    except (OSError, ValueError):
-        return ""
-    return found if DIGEST.fullmatch(found) else ""
-
-
-def _read(file: Path, cache: Path) -> str:
-    real = file.resolve()
-    with real.open("rb") as data:
-        digest = hashlib.file_digest(data, "sha256").hexdigest()
-    if file.suffix == SAFE:
-        with contextlib.suppress(OSError):  # Then it is read again by the next run.
-            write_atomically(_note(real, cache), digest.encode())
-    return digest
-
-
-def _note(real: Path, cache: Path) -> Path:
-    """Returns the file that holds the hash of another file in its present state."""
-    status = real.stat()
-    return cache / content_id(str(real).encode(), str(status.st_size).encode(), str(status.st_mtime_ns).encode())

@@ -9,24 +9,26 @@ from typing import Any
 import diffusers
 import torch
 
-from maia_core.plugin import MaiaError, PluginError, RunError, UsageError, did_you_mean, one_line
-from maia_diffusers.device import collect, free_bytes, no_memory
-from maia_diffusers.folder import SAFE, Index, files, read_index, wanted
+from maia_core.plugin import UsageError, did_you_mean
+from maia_diffusers.folder import Index, files, read_index, used_parts
 from maia_diffusers.key import Key
 from maia_diffusers.pool import Pool
-from maia_diffusers.quiet import quiet, told
 from maia_diffusers.roles import Role, mismatch, roles
+from maia_hub.device import free_bytes, free_memory
+from maia_hub.errors import OutOfMemory, loading_errors
+from maia_hub.quiet import collected_warnings, quiet
+from maia_hub.weights import SAFE
 
-LACKING = "newly initialized"
-"""What the libraries write where weights are missing; they go on with random ones."""
+MISSING_WEIGHTS = "newly initialized"
+"""Words of the libraries' warning about missing weights, which they fill with random numbers."""
 
-ROOM = 1.2
-"""Memory that loading takes, as a multiple of the files' size."""
+LOADING_MEMORY = 1.2
+"""Memory that loading takes, as a multiple of the size of the files."""
 
 
 def _dropped(keys: Sequence[Hashable]) -> None:
     for device in {key.device for key in keys if isinstance(key, Key)}:
-        collect(torch.device(device))
+        free_memory(torch.device(device))
 
 
 pool: Pool[Any] = Pool(_dropped)
@@ -37,12 +39,12 @@ _one_at_a_time = threading.Lock()
 
 
 def load(key: Key, name: str, role: Role) -> Any:
-    """Loads a pipeline onto its device; others that nobody uses leave if there is not enough memory.
+    """Loads a pipeline onto its device; idle pipelines leave memory if it does not suffice.
 
     Args:
-        key: What to load, and how.
-        name: What the user calls the model.
-        role: What it must be able to do.
+        key: The pipeline and its settings.
+        name: The model, as the user wrote it.
+        role: The role that the pipeline must have.
 
     Raises:
         UsageError: it cannot be loaded, or is for something else.
@@ -51,30 +53,23 @@ def load(key: Key, name: str, role: Role) -> Any:
     """
     index = read_index(key.folder, name)
     kind = _class(index, name)
-    if told := mismatch(name, index.pipeline, roles(kind), role):
-        raise UsageError(told)
+    if problem := mismatch(name, index.pipeline, roles(kind), role):
+        raise UsageError(problem)
     device = torch.device(key.device)
     _make_room(key, name, device)
-    for last in (False, True):
-        try:
-            with _one_at_a_time, quiet():
-                return _loaded(kind, index, key, device)
-        except MaiaError as error:
-            raise UsageError(f"{name} cannot be used: {one_line(error)}") from error
-        except ImportError as error:
-            raise PluginError(f"{name} needs a package that is not installed: {one_line(error)[:300]}") from error
-        except Exception as error:  # The libraries have no root of their own errors; a broken file raises anything.
-            if not no_memory(error):
-                raise UsageError(f"{name} cannot be loaded: {one_line(error)[:300]}") from error
-            if last:
-                raise RunError(
-                    f"{name} does not fit into the memory of {device}: set {role}.dtype=float16, {role}.offload=model "
-                    f"(or sequential), or {role}.device=cpu"
-                ) from error
-        # Here, where the error and what it refers to are gone.
-        pool.drop_idle()
-        collect(device)
-    raise AssertionError
+    advice = f"set {role}.dtype=float16, {role}.offload=model (or sequential), or {role}.device=cpu"
+
+    def attempt() -> Any:
+        with _one_at_a_time, quiet(), loading_errors(name, device, advice):
+            return _loaded(kind, index, key, device)
+
+    try:
+        return attempt()
+    except OutOfMemory:
+        pass  # The next attempt runs outside of this handler, where the error and its tensors are gone.
+    pool.drop_idle()
+    free_memory(device)
+    return attempt()
 
 
 def _class(index: Index, name: str) -> type:
@@ -97,16 +92,16 @@ def _make_room(key: Key, name: str, device: torch.device) -> None:
     used = files(key.folder, name, key.variant, safety=key.safety)
     size = sum(file.stat().st_size for file in used if file.suffix == SAFE)
     left = free_bytes(device)
-    if left is not None and size * ROOM > left:
+    if left is not None and size * LOADING_MEMORY > left:
         pool.drop_idle()
 
 
 def _loaded(kind: Any, index: Index, key: Key, device: torch.device) -> Any:
-    components = {part.name for part in wanted(index, safety=key.safety)}
-    unwanted = {part.name: None for part in index.components if part.name not in components}
-    if unwanted:
-        unwanted["requires_safety_checker"] = False  # type: ignore[assignment]
-    with told() as lines:
+    components = {part.name for part in used_parts(index, safety=key.safety)}
+    unused: dict[str, Any] = {part.name: None for part in index.components if part.name not in components}
+    if unused:
+        unused["requires_safety_checker"] = False
+    with collected_warnings() as lines:
         pipe = kind.from_pretrained(
             key.folder,
             dtype=getattr(torch, key.dtype),
@@ -114,14 +109,14 @@ def _loaded(kind: Any, index: Index, key: Key, device: torch.device) -> Any:
             use_safetensors=True,
             local_files_only=True,
             trust_remote_code=False,
-            **unwanted,
+            **unused,
         )
-    if lacking := next((line for line in lines if LACKING in line), None):
-        raise UsageError(f"its files lack weights: {' '.join(lacking.split())[:200]}")
+    if warning := next((line for line in lines if MISSING_WEIGHTS in line), None):
+        raise UsageError(f"its files lack weights: {' '.join(warning.split())[:200]}")
     pipe.set_progress_bar_config(disable=True)
     if key.scheduler:
         pipe.scheduler = _scheduler(pipe.scheduler, key.scheduler)
-    _spare(pipe, key)
+    _save_memory(pipe, key)
     if key.offload == "none":
         pipe.to(device)
     elif device.type == "cpu":
@@ -143,7 +138,7 @@ def _scheduler(own: Any, name: str) -> Any:
     return kind.from_config(own.config)
 
 
-def _spare(pipe: Any, key: Key) -> None:
+def _save_memory(pipe: Any, key: Key) -> None:
     for option in ("slicing", "tiling"):
         if not getattr(key, option):
             continue

@@ -35,9 +35,9 @@ from maia_litellm.retrying import retrying
 VERSION = 1
 """Raised whenever a picture that is kept must not be used any more."""
 
-LONGEST_PROMPT = {"dall-e-2": 1000, "dall-e-3": 4000}
+PROMPT_LIMITS = {"dall-e-2": 1000, "dall-e-3": 4000}
 """Characters, as OpenAI's reference states them; every other model takes what its gpt-image models take."""
-LONGEST_OTHER_PROMPT = 32_000
+DEFAULT_PROMPT_LIMIT = 32_000
 
 SENDS_BASE64 = ("gpt-image", "chatgpt-image")
 """Models that send pictures as base64 and refuse to be asked for it."""
@@ -51,7 +51,7 @@ DRAWS = {
 OVER_HTTP = ("gemini", "openrouter")
 """Those that LiteLLM calls without OpenAI's library; they always send base64."""
 
-SHOWN = 300
+MAX_SHOWN_CHARACTERS = 300
 """Characters of a prompt, or of what the service says it drew, in a message."""
 
 
@@ -87,7 +87,7 @@ class Order:
         return f"{self.image.title}, {self.text}" if self.image and self.image.title else self.text
 
 
-class Studio:
+class ImageClient:
     """Draws by a service. A service draws other pixels every time: maia-cache returns the first ones.
 
     Attributes:
@@ -195,7 +195,7 @@ class Studio:
         return retrying(lambda: self._ask(order), retries=limits.retries, seconds=limits.retry_seconds)
 
     def _check(self, text: str) -> None:
-        longest = LONGEST_PROMPT.get(self._endpoint.model, LONGEST_OTHER_PROMPT)
+        longest = PROMPT_LIMITS.get(self._endpoint.model, DEFAULT_PROMPT_LIMIT)
         if not text.strip():
             raise ToolError("a prompt is empty; say what the image should show")
         if len(text) > longest:
@@ -290,4 +290,4 @@ def _png(image: Image) -> bytes:
 
 
 def _short(text: str) -> str:
-    return text if len(text) <= SHOWN else text[: SHOWN - 1] + "…"
+    return text if len(text) <= MAX_SHOWN_CHARACTERS else text[: MAX_SHOWN_CHARACTERS - 1] + "…"

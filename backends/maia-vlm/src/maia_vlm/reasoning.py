@@ -1,4 +1,4 @@
-"""What a model wrote, as a reply: its reasoning apart from what it says."""
+"""Separates the reasoning of a model from its answer."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ THINKING = re.compile(r"\s*<think>(.*?)(?:</think>|\Z)\s*", re.DOTALL)
 
 
 def split_reasoning(text: str, prompt: str) -> tuple[str, str]:
-    """Splits what a reasoning model wrote into its reasoning and its answer.
+    """Returns the reasoning and the answer in the output of a model.
 
     Args:
-        text: What it wrote.
-        prompt: What it continued; some templates begin the reasoning themselves.
+        text: The output of the model.
+        prompt: The prompt of that output; some templates begin the reasoning themselves.
     """
     if prompt.rstrip().endswith("<think>"):
         text = f"<think>{text}"
