@@ -41,8 +41,8 @@ def conversation(context: Callable[..., Any]) -> list[Message]:
 @pytest.mark.slow
 def test_real_words_come_from_a_real_model(backbone_of: Callable[..., Any], smollm: Path) -> None:
     made = backbone_of(smollm)
-    talk = [Message.of("system", "Answer in one word."), Message.of("user", "What is the capital of France?")]
-    reply = made.complete(talk, SHORT)
+    conversation = [Message.of("system", "Answer in one word."), Message.of("user", "What is the capital of France?")]
+    reply = made.complete(conversation, SHORT)
     assert "Paris" in reply.text
     assert reply.model == made.info.model == "SmolLM2-135M-Instruct.Q4_1"
     assert reply.stop == "end"
@@ -55,13 +55,13 @@ def test_real_words_come_from_a_real_model(backbone_of: Callable[..., Any], smol
 @pytest.mark.slow
 def test_next_turn_reads_only_what_is_new(backbone_of: Callable[..., Any], smollm: Path) -> None:
     made = backbone_of(smollm)
-    talk = [Message.of("system", "You are brief. " * 36), Message.of("user", "Name a bird.")]
-    first = made.complete(talk, SHORT)
-    talk += [Message.of("assistant", first.text), Message.of("user", "Another one.")]
-    second = made.complete(talk, SHORT)
+    conversation = [Message.of("system", "You are brief. " * 36), Message.of("user", "Name a bird.")]
+    first = made.complete(conversation, SHORT)
+    conversation += [Message.of("assistant", first.text), Message.of("user", "Another one.")]
+    second = made.complete(conversation, SHORT)
     assert first.usage.cached_tokens == 0
     assert second.usage.cached_tokens == 128, "one whole block"
-    assert backbone_of(smollm).complete(talk, SHORT).text == second.text
+    assert backbone_of(smollm).complete(conversation, SHORT).text == second.text
 
 
 @pytest.mark.slow
@@ -127,10 +127,13 @@ def test_what_was_read_is_kept_when_more_images_come(
     """Fourteen pictures fit, thirty do not: the first ten look alike in both conversations."""
     eyes = llava._replace(projector=tiny_gguf.projector(tmp_path / "mmproj.gguf", side=168))
     made = backbone_of(eyes, context_tokens=4096)
-    talk = [Message.of("user", *(disc("red", seed) for seed in range(10)), "?")]
-    before = made.complete(talk, SHORT)
-    talk += [Message.of("assistant", before.text), Message.of("user", *(disc("blue", n) for n in range(20)), "?")]
-    assert made.complete(talk, SHORT).usage.cached_tokens > 0.9 * before.usage.input_tokens
+    conversation = [Message.of("user", *(disc("red", seed) for seed in range(10)), "?")]
+    before = made.complete(conversation, SHORT)
+    conversation += [
+        Message.of("assistant", before.text),
+        Message.of("user", *(disc("blue", n) for n in range(20)), "?"),
+    ]
+    assert made.complete(conversation, SHORT).usage.cached_tokens > 0.9 * before.usage.input_tokens
 
 
 def test_conversation_that_is_too_long_is_said(backbone_of: Callable[..., Any], llava: Any) -> None:

@@ -24,9 +24,9 @@ class _Backbone(BackboneSuite):
         engine = backbone._model._engine
         answer = engine.answer
 
-        def spy(talk: Any, text: str, pictures: Any, *rest: Any, **options: Any) -> Any:
+        def spy(conversation: Any, text: str, pictures: Any, *rest: Any, **options: Any) -> Any:
             read.append((text, len(pictures)))
-            return answer(talk, text, pictures, *rest, **options)
+            return answer(conversation, text, pictures, *rest, **options)
 
         monkeypatch.setattr(engine, "answer", spy)
         return lambda messages: read[-1]

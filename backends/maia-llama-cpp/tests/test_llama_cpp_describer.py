@@ -26,12 +26,12 @@ def test_it_does_not_disturb_the_backbones_conversation(
     backbone_of: Callable[..., Any], describer_of: Callable[..., Any], llava: Any
 ) -> None:
     made, other = backbone_of(llava), describer_of(llava)
-    talk = [Message.of("user", "words " * 80, disc("red"), "?")]
+    conversation = [Message.of("user", "words " * 80, disc("red"), "?")]
     limits = CallLimits(max_output_tokens=8, seed=1)
-    first = made.complete(talk, limits)
+    first = made.complete(conversation, limits)
     other.describe([disc(colour) for colour in COLOURS])
-    talk += [Message.of("assistant", first.text), Message.of("user", "more")]
-    assert made.complete(talk, limits).usage.cached_tokens > 400
+    conversation += [Message.of("assistant", first.text), Message.of("user", "more")]
+    assert made.complete(conversation, limits).usage.cached_tokens > 400
 
 
 def test_other_options_than_the_backbones_are_its_own(context: Callable[..., Any], families: Any) -> None:

@@ -55,10 +55,10 @@ def said(call):
         ("/nope/nope", "no folder '/nope/nope'"),
         ("~/nope", "no folder '~/nope'"),
         ("a/b/c", "no folder 'a/b/c'"),
-        ("two words", "no name on the hub"),
+        ("two words", "not a name on the Hub"),
         ("C:\\models\\llava", "no folder"),
-        ("nope", "no folder 'nope'.*HF_HUB_OFFLINE"),
-        ("acme/nope", "no folder 'acme/nope'.*HF_HUB_OFFLINE"),
+        ("nope", "cannot fetch nope: .*HF_HUB_OFFLINE"),
+        ("acme/nope", "cannot fetch acme/nope: .*HF_HUB_OFFLINE"),
         ("", "'model'"),
     ],
 )
@@ -116,8 +116,11 @@ def with_code(folder):
         (half, r"lack \d+ weights, such as "),
         (sharded, "lacks 1 of its files, such as model-00001"),
         (lambda folder: (folder / "config.json").write_text("{"), "cannot be loaded"),
-        (lambda folder: edit(folder / "config.json", model_type="resnet"), "'resnet', which holds no conversations"),
-        (lambda folder: edit(folder / "config.json", model_type="t5"), "'t5', which holds no conversations"),
+        (
+            lambda folder: edit(folder / "config.json", model_type="resnet"),
+            "'resnet', which cannot hold a conversation",
+        ),
+        (lambda folder: edit(folder / "config.json", model_type="t5"), "'t5', which cannot hold a conversation"),
         (lambda folder: edit(folder / "config.json", model_type="new"), "cannot be loaded.*new"),
         (lambda folder: (folder / "chat_template.jinja").write_text("{{ raise_exception('no') }}"), "refuses"),
         (lambda folder: (folder / "chat_template.jinja").write_text("{% for"), "refuses"),
@@ -145,7 +148,7 @@ def test_pickles_beside_safetensors_are_left_alone(build, folder):
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        ({"device": "cuda:7"}, "device 'cuda:7' cannot be used.*here: auto, .*cpu"),
+        ({"device": "cuda:7"}, "device 'cuda:7' cannot be used.*choose one of auto, .*cpu"),
         ({"device": "gpu"}, "device 'gpu' cannot be used"),
         ({"dtype": "int3"}, "dtype.*float32"),
         ({"revision": "main"}, "revision"),

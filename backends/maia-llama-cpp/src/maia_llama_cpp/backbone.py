@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pydantic import Field
 
 from maia_core.plugin import BackboneInfo, CallLimits, Message, ModelOption, Reply, RunContext
-from maia_llama_cpp.engine import Talk
+from maia_llama_cpp.engine import Conversation
 from maia_llama_cpp.local import LocalModel
 from maia_llama_cpp.native import install_command, is_installed
 from maia_llama_cpp.options import ModelOptions
@@ -43,7 +43,7 @@ class LlamaCppBackbone:
             UsageError: a file or an option cannot be used.
         """
         self._context, self._temperature = context, config.temperature
-        self._model, self._talk = LocalModel(config, context, "backbone"), Talk()
+        self._model, self._conversation = LocalModel(config, context, "backbone"), Conversation()
         self._warned = False
         sees = self._model.sees
         self.info = BackboneInfo(
@@ -66,7 +66,7 @@ class LlamaCppBackbone:
                 self._context.warn(f"{self.info.model} sees no images: describer '{name}' describes them in words")
             messages = with_descriptions(messages, describer)
         most_images = self._context.config.context_policy.images
-        return self._model.reply(self._talk, messages, limits, self._temperature, most_images)
+        return self._model.reply(self._conversation, messages, limits, self._temperature, most_images)
 
     def close(self) -> None:
         """Gives the weights back; they are freed if nobody else uses them. The backbone cannot be used afterwards."""

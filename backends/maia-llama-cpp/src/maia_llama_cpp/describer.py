@@ -18,7 +18,7 @@ from maia_core.plugin import (
     UsageError,
     validated,
 )
-from maia_llama_cpp.engine import Talk
+from maia_llama_cpp.engine import Conversation
 from maia_llama_cpp.local import LocalModel
 from maia_llama_cpp.options import ModelOptions
 from maia_vlm import ChatDescriber
@@ -61,9 +61,11 @@ class LlamaCppDescriber(ChatDescriber):
         self._model.close()
 
     def _answers(self, conversations: Sequence[Sequence[Message]]) -> list[Reply]:
-        talk = Talk(keep=False)
+        conversation = Conversation(keep=False)
         try:
-            return [self._model.reply(talk, messages, self._limits, temperature=0) for messages in conversations]
+            return [
+                self._model.reply(conversation, messages, self._limits, temperature=0) for messages in conversations
+            ]
         except BackboneBusy as error:
             raise BackboneError(
                 "the describer reads images too slowly for limits.call_seconds; take a smaller model, or a graphics "

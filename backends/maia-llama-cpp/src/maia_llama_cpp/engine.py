@@ -1,4 +1,4 @@
-"""One copy of a model's weights, and what it reads and writes with them: shared by all who use the same files."""
+"""A loaded model that reads prompts and writes replies, shared by all users of the same files."""
 
 from __future__ import annotations
 
@@ -32,18 +32,17 @@ BATCH = 512
 """Tokens that a graphics processor reads at once."""
 
 CPU_BATCH = 128
-"""Tokens that a processor reads at once: no slower than more, and time limits are looked at in between."""
+"""Tokens that a processor reads at once: no slower than more, and MAIA checks the time limit in between."""
 
-ROOM = 8
+REPLY_SHARE = 8
 """A conversation must leave this part of the window (one 8th) for the reply, or what the call may write if that is
 less."""
 
 READING_SHARE = 0.5
-"""Reading may take this part of a call's time, so that there is time to write. What was read is kept: the next call
-goes on from there, and has all of its time to write once everything is read."""
+"""Reading may take this part of the time of a call. The next call resumes reading there, then has time to write."""
 
-MOST_PARKED_BYTES = 2 << 30
-"""A conversation that takes more memory than this is read anew after another one had its turn."""
+MAX_PARKED_BYTES = 2 << 30
+"""The model reads a larger conversation again after another one had its turn."""
 
 PIECE_BYTES = 512
 """Longest text of one token."""
@@ -51,7 +50,7 @@ PIECE_BYTES = 512
 
 @dataclass(frozen=True)
 class Files:
-    """What weights are shared by: the same values, the same copy.
+    """The values that decide about the weights: users with equal ones share a copy.
 
     Attributes:
         model: The GGUF file.
@@ -71,12 +70,12 @@ class Files:
 
 
 @dataclass(eq=False)
-class Talk:
-    """What the model has read of one conversation, so that its next turn reads only what is new.
+class Conversation:
+    """The part of one conversation that the model has read, so that the next turn reads only the new part.
 
     Attributes:
-        keep: Whether it is kept when another conversation has its turn.
-        blocks: What is in the model's memory, in order.
+        keep: Whether it stays when another conversation has its turn.
+        blocks: The blocks in the memory of the model, in order.
         parked: The memory's content while another conversation has its turn.
     """
 
@@ -87,10 +86,10 @@ class Talk:
 
 @dataclass(frozen=True)
 class Answer:
-    """What the model wrote.
+    """The reply of the model.
 
     Attributes:
-        text: Decoded; bytes that are no UTF-8 are replaced.
+        text: Decoded; invalid UTF-8 is replaced.
         stop: "end" where it stopped by itself, "length" where a limit stopped it.
         usage: Tokens, counted by the model.
     """
@@ -120,7 +119,7 @@ class Engine:
         self._lib = lib = llama()
         self._lock = threading.RLock()
         self._closed = False
-        self._talk: weakref.ref[Talk] | None = None
+        self._conversation: weakref.ref[Conversation] | None = None
         self._projector: Projector | None = None
         self.context = files.context
         LOG.clear()
@@ -171,7 +170,7 @@ class Engine:
 
     def answer(
         self,
-        talk: Talk,
+        conversation: Conversation,
         text: str,
         pictures: Sequence[Picture],
         limits: CallLimits,
@@ -182,16 +181,16 @@ class Engine:
         """Reads a prompt and writes what follows.
 
         Args:
-            talk: The conversation that the prompt is the next turn of.
+            conversation: The conversation that the prompt is the next turn of.
             text: The whole prompt, with `marker` where a picture belongs.
             pictures: In their order.
             limits: Of tokens and time; the time while another thread is served does not count.
             temperature: Of the sampling; 0 takes the likeliest token.
-            stops: Texts that end the reply and are no part of it.
+            stops: Texts that end the reply, and do not belong to it.
 
         Raises:
             ContextTooLong: the prompt leaves too little of the window.
-            BackboneBusy: there was no time to read all of it; the next call goes on from there.
+            BackboneBusy: there was no time to read all of it; the next call resumes there.
             BackboneError: llama.cpp failed.
         """
         with self._lock:
@@ -200,15 +199,15 @@ class Engine:
                 with self._prompt(text, pictures) as prompt:
                     size = sum(block.size for block in prompt)
                     self._check_room(size, limits)
-                    self._turn_to(talk)
-                    known = self._read(talk, prompt, started + READING_SHARE * limits.seconds)
+                    self._turn_to(conversation)
+                    known = self._read(conversation, prompt, started + READING_SHARE * limits.seconds)
                     deadline = started + limits.seconds
                     stop, raw, count = self._write(prompt[-1], size, deadline, limits, temperature, stops)
             except MaiaError:
                 raise
             except (RuntimeError, ValueError, AssertionError) as error:
-                self._talk = None
-                talk.blocks.clear()
+                self._conversation = None
+                conversation.blocks.clear()
                 raise BackboneError(f"llama.cpp failed: {complaint(one_line(error))}") from error
             usage = Usage(input_tokens=size, output_tokens=count, cached_tokens=known)
             return Answer(raw.decode("utf-8", "replace"), stop, usage)
@@ -219,7 +218,7 @@ class Engine:
             if self._projector:
                 self._projector.close()
             self._model.close()
-            self._talk = None
+            self._conversation = None
             self._closed = True
 
     # How it works inside.
@@ -241,7 +240,7 @@ class Engine:
             yield list(text_blocks(self._model.tokenize(data, add_bos=add_special, special=True), self._batch))
 
     def _check_room(self, size: int, limits: CallLimits) -> None:
-        room = min(limits.max_output_tokens, max(1, self.context // ROOM))
+        room = min(limits.max_output_tokens, max(1, self.context // REPLY_SHARE))
         if size == 0:
             raise BackboneError("the conversation is empty")
         if size + room > self.context:
@@ -250,51 +249,51 @@ class Engine:
                 f"{self.context}; set context_tokens higher, or context_policy.images or context_policy.tokens lower"
             )
 
-    def _turn_to(self, talk: Talk) -> None:
+    def _turn_to(self, conversation: Conversation) -> None:
         """Brings a conversation into the model's memory, and parks the one that is there."""
-        present = self._talk() if self._talk else None
-        if present is talk:
+        present = self._conversation() if self._conversation else None
+        if present is conversation:
             return
         if present is not None and present.keep:
             self._park(present)
-        lib, self._talk = self._lib, weakref.ref(talk)
+        lib, self._conversation = self._lib, weakref.ref(conversation)
         lib.llama_memory_clear(self._memory, True)
-        saved, talk.parked = talk.parked, None
+        saved, conversation.parked = conversation.parked, None
         if saved is None or not lib.llama_state_seq_set_data(self._model.ctx, saved, len(saved), 0):
-            talk.blocks.clear()
+            conversation.blocks.clear()
 
-    def _park(self, talk: Talk) -> None:
+    def _park(self, conversation: Conversation) -> None:
         lib, context = self._lib, self._model.ctx
-        self._forget(talk, len(talk.blocks))  # What was written after them.
+        self._forget(conversation, len(conversation.blocks))  # What was written after them.
         size = lib.llama_state_seq_get_size(context, 0)
-        if talk.blocks and size <= MOST_PARKED_BYTES:
+        if conversation.blocks and size <= MAX_PARKED_BYTES:
             saved = (ctypes.c_uint8 * size)()
             if lib.llama_state_seq_get_data(context, saved, size, 0) == size:
-                talk.parked = saved
+                conversation.parked = saved
 
-    def _forget(self, talk: Talk, keep: int) -> None:
+    def _forget(self, conversation: Conversation, keep: int) -> None:
         """Cuts the model's memory down to the first blocks of a conversation, or to none where it cannot be cut."""
-        position = sum(block.positions for block in talk.blocks[:keep])
+        position = sum(block.positions for block in conversation.blocks[:keep])
         if not self._lib.llama_memory_seq_rm(self._memory, 0, position, -1):
             self._lib.llama_memory_clear(self._memory, True)
             position = keep = 0
-        del talk.blocks[keep:]
+        del conversation.blocks[keep:]
         self._model.n_tokens = position
 
-    def _read(self, talk: Talk, prompt: Sequence[Block], deadline: float) -> int:
+    def _read(self, conversation: Conversation, prompt: Sequence[Block], deadline: float) -> int:
         """Reads all blocks but the last, one at least; returns how many tokens were known from before."""
-        self._forget(talk, shared(talk.blocks, prompt))
-        known = sum(block.size for block in talk.blocks)
-        for block in prompt[len(talk.blocks) : -1]:
+        self._forget(conversation, shared(conversation.blocks, prompt))
+        known = sum(block.size for block in conversation.blocks)
+        for block in prompt[len(conversation.blocks) : -1]:
             if isinstance(block, ImageBlock):
                 assert self._projector is not None
                 self._projector.read(block, self._model.n_tokens)
                 self._model.n_tokens += block.positions
             else:
                 self._model.eval(block.tokens)
-            talk.blocks.append(block)
+            conversation.blocks.append(block)
             if time.monotonic() > deadline:
-                read, size = (sum(block.size for block in blocks) for blocks in (talk.blocks, prompt))
+                read, size = (sum(block.size for block in blocks) for blocks in (conversation.blocks, prompt))
                 raise BackboneBusy(
                     f"the conversation takes long to read, {read} of {size} tokens so far; set limits.reply_seconds "
                     "higher or context_policy.tokens lower, or use a graphics processor (gpu_layers)",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from maia_core.plugin import BackboneError, CallLimits, Message, Reply, RunContext
-from maia_llama_cpp.engine import Talk
+from maia_llama_cpp.engine import Conversation
 from maia_llama_cpp.files import fingerprint
 from maia_llama_cpp.options import ModelOptions, checked
 from maia_llama_cpp.projector import sample_picture
@@ -65,7 +65,7 @@ class LocalModel:
 
     def reply(
         self,
-        talk: Talk,
+        conversation: Conversation,
         messages: Sequence[Message],
         limits: CallLimits,
         temperature: float,
@@ -81,7 +81,7 @@ class LocalModel:
         prompt = self._template.render([self._turn(message) for message in packed])
         pictures = [part for message in packed for part in message.parts if isinstance(part, Picture)]
         answer = self._engine.answer(
-            talk, prompt, pictures, limits, temperature=temperature, stops=self._template.stops
+            conversation, prompt, pictures, limits, temperature=temperature, stops=self._template.stops
         )
         reasoning, text = split_reasoning(answer.text, prompt)
         return Reply(text=text, stop=answer.stop, model=self.name, usage=answer.usage, reasoning=reasoning)

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from maia_core.plugin import CallLimits, MaiaError, PluginError, UsageError, content_id, one_line
-from maia_llama_cpp.engine import Engine, Files, Talk
+from maia_llama_cpp.engine import Conversation, Engine, Files
 from maia_llama_cpp.files import fingerprint
 from maia_llama_cpp.native import install_command, llama
 from maia_llama_cpp.projector import sample_picture
@@ -86,7 +86,7 @@ def main(given: str) -> int:
         engine = Engine(files)
         pictures = [sample_picture()] if files.projector else []
         limits = CallLimits(max_output_tokens=1, seconds=SECONDS)
-        engine.answer(Talk(), f"{engine.marker}\nThis is", pictures, limits, temperature=0)
+        engine.answer(Conversation(), f"{engine.marker}\nThis is", pictures, limits, temperature=0)
     except MaiaError as error:
         print(one_line(error))
         return 1

@@ -49,7 +49,7 @@ class TransformersDescriber(ChatDescriber):
         self.cache_name = f"transformers-describer-{config.model}"
         self.cache_step = 4 * config.batch
         super().__init__(
-            Batches(self._chat, config.batch, config.tokens, context.warn),
+            _BatchedChat(self._chat, config.batch, config.tokens, context.warn),
             f"{self._chat.fingerprint} {config.tokens}",
             config.max_pictures,
         )
