@@ -110,7 +110,7 @@ def test_conversation_beyond_the_window_is_too_long(service: Service, connect: C
     ("trouble", "error", "words"),
     [
         (Trouble("cut"), BackboneBusy, "lost"),
-        (Trouble("invalid-json"), BackboneError, "is no reply"),
+        (Trouble("invalid-json"), BackboneError, "is not a reply"),
         (Trouble("html"), BackboneError, "backbone.api_base"),
         (Trouble("html", status=503), BackboneBusy, "unavailable"),
         (Trouble("html", status=404), BackboneError, "backbone.api_base"),
