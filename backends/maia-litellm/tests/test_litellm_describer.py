@@ -5,11 +5,13 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 from servers import Answer, Failure, OpenAIServer, ProviderServer, Received
 
+from maia_cache import CachedDescriber, ContentCache
 from maia_core.config import Limits, RunConfig
 from maia_core.context import Context
 from maia_core.errors import BackboneBusy, BackboneError, RunError, UsageError
@@ -154,10 +156,13 @@ def test_does_not_wait_beyond_what_is_allowed() -> None:
     assert waits == []
 
 
-def test_a_later_run_asks_nothing_again(connect: Connect) -> None:
+def test_a_later_run_asks_nothing_again(connect: Connect, tmp_path: Path) -> None:
+    def describer(model: str) -> CachedDescriber:
+        return CachedDescriber(connect(server, model, factory=LitellmDescriber), ContentCache(tmp_path / "content"))
+
     with OpenAIServer(width) as server:
-        first = connect(server, MODEL, factory=LitellmDescriber).describe(discs(3))
-        assert connect(server, MODEL, factory=LitellmDescriber).describe(discs(3)[::-1]) == first[::-1]
+        first = describer(MODEL).describe(discs(3))
+        assert describer(MODEL).describe(discs(3)[::-1]) == first[::-1]
         assert len(server.requests) == 3
-        connect(server, "openai/gpt-4.1", factory=LitellmDescriber).describe(discs(1))
+        describer("openai/gpt-4.1").describe(discs(1))
         assert len(server.requests) == 4, "another model is asked"
