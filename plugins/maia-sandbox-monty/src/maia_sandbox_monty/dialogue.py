@@ -11,7 +11,7 @@ from maia_core.plugin import Host
 from maia_sandbox import frames, values
 from maia_sandbox.bridge import Bridge
 from maia_sandbox.frames import HEADER_LIMIT, Violation
-from maia_sandbox.stage import Clock
+from maia_sandbox.runtime import Clock
 from maia_sandbox.worker import Printed, near
 from maia_sandbox_monty import prelude
 from maia_sandbox_monty.crossing import ATTRIBUTES, UNSEEN, Crossing, Image, Proxy

@@ -517,17 +517,17 @@ class Pipe:
 
 def main(fd: int, limits: dict[str, Any]) -> None:
     """Runs programs until the host closes the channel."""
-    from . import lockdown, stage
+    from . import lockdown, runtime
 
-    stage.preload()
-    clock = stage.Clock()
+    runtime.preload()
+    clock = runtime.Clock()
     clock.install()
     pipe = Pipe(fd)
     faulthandler.enable(all_threads=False)
     faulthandler.register(signal.SIGUSR2, all_threads=False)
     signal.signal(signal.SIGALRM, pipe.on_time_limit)
     measures = lockdown.apply(limits["memory_mb"])
-    stage.close()
+    runtime.close()
     gc.freeze()  # What is loaded stays: collecting after each program then looks at the program's objects alone.
     snapshot = Snapshot()
     worker = pipe.worker = Worker(pipe.ask, pipe.tell, limits)
