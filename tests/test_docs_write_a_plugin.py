@@ -13,12 +13,19 @@ from pathlib import Path
 import pytest
 
 from maia_core import testing
+from maia_core.plugin import KINDS
+from maia_new.project import answers, render
 
 DOCS = Path(__file__).parents[1] / "docs" / "write-a-plugin"
 PAGES = sorted(page.stem for page in DOCS.glob("*.md") if page.stem != "index")
 FILE = re.compile(r"^\*\*`([^`]+)`\*\*\n```\w+\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 CONSOLE = re.compile(r"^```console\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 COMMAND = re.compile(r"^\$ (.+)\n((?:(?!\$ ).*\n)*)", re.MULTILINE)
+NEW = re.compile(r"^\$ maia new (\S+) (\S+)$", re.MULTILINE)
+FROM_TEMPLATE = [page for page in PAGES if NEW.search((DOCS / f"{page}.md").read_text(encoding="utf-8"))]
+"""Pages that show the files of `maia new`."""
+TOGETHER = {"editor": "generator", "describer": "generator"}
+"""Kinds that share the page of another kind."""
 RUN = """
 dataset = "discs"
 generator = "discs"
@@ -46,13 +53,24 @@ def run_experiment(system, tools):
 pytestmark = pytest.mark.slow
 
 
+def shown(page: str) -> dict[str, str]:
+    """Returns the files that a page shows, by path."""
+    return dict(FILE.findall((DOCS / f"{page}.md").read_text(encoding="utf-8")))
+
+
+def written(page: str) -> dict[str, str]:
+    """Returns the files of a page's plugin: those of its `maia new`, and over them those that the page shows."""
+    new = NEW.search((DOCS / f"{page}.md").read_text(encoding="utf-8"))
+    return {**(render(answers(*new.groups())) if new else {}), **shown(page)}
+
+
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory) -> dict[str, Path]:
     """The files of each page, in a folder of its own."""
     found = {}
     for page in PAGES:
         folder = tmp_path_factory.mktemp(page)
-        for name, text in FILE.findall((DOCS / f"{page}.md").read_text(encoding="utf-8")):
+        for name, text in written(page).items():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             (folder / name).write_text(text, encoding="utf-8")
         found[page] = folder
@@ -134,6 +152,42 @@ def test_run_with_every_engine_of_the_pages(folders, environment, tmp_path):
     command = [*chosen.split(), "--dataset", "my-photos", "-o", "dataset.path=photos", "-o", f"tools={listed}"]
     done = call(command, tmp_path, environment)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("page", FROM_TEMPLATE)
+def test_page_shows_the_files_of_maia_new(page):
+    kind, name = NEW.search((DOCS / f"{page}.md").read_text(encoding="utf-8")).groups()
+    assert kind == page
+    files = render(answers(kind, name))
+    package = answers(kind, name)["package"]
+    assert set(shown(page)) == {f"src/{package}/__init__.py", f"tests/test_{package}.py"}
+    for path, text in shown(page).items():
+        assert text == files[path], f"{page}.md shows another {path} than `maia new {kind} {name}` writes"
+
+
+@pytest.mark.parametrize("page", FROM_TEMPLATE)
+def test_last_command_of_the_page_uses_its_plugin(page, folders, environment, tmp_path):
+    """The command as the page shows it, with a backbone and engines that need no pack."""
+    (tmp_path / "reply.py").write_text(REPLY)
+    config = RUN.format(command=shlex.join([sys.executable, str(tmp_path / "reply.py")]))
+    (tmp_path / "maia.toml").write_text('judge = "words"\n' + config)  # The judge of judge.md.
+    testing.samples()[0].pil().save(tmp_path / "photo.png")
+    *_, (command, _) = COMMAND.findall((DOCS / f"{page}.md").read_text(encoding="utf-8"))
+    name = NEW.search((DOCS / f"{page}.md").read_text(encoding="utf-8")).group(2)
+    assert command.startswith("maia ")
+    assert name in command
+    done = call(command, tmp_path, environment)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_every_kind_has_a_page_that_the_index_links():
+    index = (DOCS / "index.md").read_text(encoding="utf-8")
+    pages = {kind: TOGETHER.get(kind, kind) for kind in KINDS}
+    assert {kind for kind, page in pages.items() if page not in PAGES} == set()
+    rows = {kind: f"`{row.group}`" for kind, row in KINDS.items()}
+    for kind, group in rows.items():
+        lines = [line for line in index.splitlines() if line.startswith("|") and group in line]
+        assert any(f"({pages[kind]}.md)" in line for line in lines), f"index.md links no page for {kind}"
 
 
 def test_doctor_has_nothing_to_say_of_them(folders, environment, tmp_path):
