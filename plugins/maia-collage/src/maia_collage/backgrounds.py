@@ -20,7 +20,7 @@ TILES = 4
 
 
 class Background(Data):
-    """What is behind the objects.
+    """The picture behind the objects.
 
     Attributes:
         kind: A kind that `drawable` lists.

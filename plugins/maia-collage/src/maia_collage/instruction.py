@@ -11,7 +11,7 @@ Change = Literal["replace", "add", "remove", "recolour", "resize", "move", "back
 
 
 class Edit(NamedTuple):
-    """One change: what is changed, and what it is changed to, both as they were written."""
+    """One change: its kind, its object and its result, as the instruction words them."""
 
     change: Change
     what: str

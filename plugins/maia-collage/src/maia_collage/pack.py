@@ -42,7 +42,7 @@ class Cutout(Data):
     Attributes:
         id: Where it comes from; stable.
         file: Its PNG file in the pack.
-        concept: What it shows.
+        concept: Name of the thing that it shows.
         width: Width in pixels.
         height: Height in pixels.
         colours: Share of its pixels by colour, measured, the largest first; under 5 % left out.

@@ -40,7 +40,7 @@ class Placed(Data):
         y: Centre of its box from the top, likewise.
         scale: Square root of its box's area, as a fraction of the image's side.
         flip: Mirrored left to right.
-        colour: What it is painted in; empty for its own colours.
+        colour: Name of the colour painted on it; empty for its own colours.
     """
 
     cutout: str

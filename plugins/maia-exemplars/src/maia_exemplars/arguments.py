@@ -100,7 +100,7 @@ def target_of(
     several indexes of the same model and data set it is the first.
 
     Args:
-        target: What was written.
+        target: The argument as the user wrote it.
         dataset: Name of the data set, where the user chose one.
         options: Of the data set and the model, as given to -o.
         file: The configuration file.

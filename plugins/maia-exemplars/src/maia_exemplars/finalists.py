@@ -132,10 +132,10 @@ class Candidates:
         return found
 
     def open(self, best: TopK) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-        """Says what must be measured still.
+        """Returns the candidates that must still be measured.
 
         Args:
-            best: What is known exactly.
+            best: The activations that are known exactly.
 
         Returns:
             Which candidates, bool of shape (units, candidates), and of which units the candidates are too few, bool of

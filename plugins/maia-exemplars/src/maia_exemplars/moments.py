@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 @dataclass
 class Moments:
-    """What is known of several streams of equal length.
+    """Running statistics of several streams of equal length.
 
     Attributes:
         count: Values of each stream.

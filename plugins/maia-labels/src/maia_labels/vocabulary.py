@@ -26,7 +26,7 @@ PATTERNS = ("stripes", "dots", "checks")
 
 
 class Entry(NamedTuple):
-    """What a phrase stands for.
+    """The concept or background that a phrase stands for.
 
     Attributes:
         name: The concept or the kind of background.

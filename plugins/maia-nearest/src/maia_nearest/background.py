@@ -1,4 +1,4 @@
-"""What is around the object: the nearest named background by colour and grain, measured without the model."""
+"""Describes the surroundings of the object: the nearest named background by colour and grain, measured without the model."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ CROPS = 2
 
 @dataclass(frozen=True)
 class Look:
-    """What is looked at in one image.
+    """The parts of one image that the describer looks at.
 
     Attributes:
         pixels: The clean image at working size.

@@ -27,7 +27,7 @@ ARRAYS = frozenset(
 
 @dataclass(frozen=True)
 class Memory:
-    """What was learned.
+    """Everything that the describer learned.
 
     Attributes:
         library: The named objects.

@@ -31,7 +31,7 @@ LEAST_COLOUR = 0.1
 
 @dataclass(frozen=True)
 class Finding:
-    """What was measured in one image; an empty field was not measured, or found nothing.
+    """Measurements of one image; an empty field was not measured, or found nothing.
 
     Attributes:
         nothing: Why there are no names: `NOTHING`, `PLAIN`, or an empty string.

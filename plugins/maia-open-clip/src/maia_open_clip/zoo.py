@@ -33,7 +33,7 @@ class Built(NamedTuple):
 
     Attributes:
         module: The image encoder.
-        preprocess: What it is shown.
+        preprocess: Prepares its input.
         note: What the user must know.
     """
 

@@ -1,4 +1,4 @@
-"""What is in the collages of a data set, from their scenes: nothing is drawn."""
+"""Reads the contents of a data set's collages from their scenes, without drawing."""
 
 from __future__ import annotations
 

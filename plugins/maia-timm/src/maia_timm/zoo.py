@@ -37,7 +37,7 @@ class Built(NamedTuple):
 
     Attributes:
         module: The network.
-        preprocess: What it is shown.
+        preprocess: Prepares its input.
         classes: Names of its outputs.
         classifier: False where the outputs are not classes.
         layouts: How outputs are laid out that shapes do not tell.

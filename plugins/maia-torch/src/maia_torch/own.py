@@ -27,7 +27,7 @@ class OwnModel(TorchModel):
     """
 
     class Config(TorchOptions):
-        """What the network is, and what it is shown."""
+        """The network and its preprocessing."""
 
         model: str = ""
         """Where Python finds it: `package.module.attribute`."""

@@ -35,7 +35,7 @@ class Built(NamedTuple):
 
     Attributes:
         module: The network, or a detector's backbone.
-        preprocess: What it is shown.
+        preprocess: Prepares its input.
         classes: Names of its outputs.
         classifier: False where the outputs are not classes.
         note: What the user must know.
