@@ -1,4 +1,4 @@
-"""Describes the surroundings of the object: the nearest named background by colour and grain, measured without the model."""
+"""Describes the surroundings of an object: nearest named background by colour and grain, measured without the model."""
 
 from __future__ import annotations
 
