@@ -39,7 +39,7 @@ class Conversation:
         self._correction = 1.0
 
     def take(self, event: Event) -> None:
-        """Takes the next event of the run; those that are no part of the conversation change nothing."""
+        """Takes the next event of the run; those that are not part of the conversation change nothing."""
         match event:
             case MessageAdded():
                 self._add(event.message)

@@ -130,7 +130,7 @@ class HostCall(Data):
         arguments_hash: Content hash of the arguments: a replay that differs is noticed.
         arguments: The arguments, images by reference.
         result: What came back, images by reference.
-        error: What the program was told instead of a result.
+        error: The error message that the program received instead of a result.
         effects: What the call did to the run beside returning a result.
         images: The handles behind the references in `arguments` and `result`; not written, their pixels are.
         seconds: How long it took.

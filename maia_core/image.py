@@ -51,7 +51,7 @@ class Image(Data):
     """A handle to one RGB image: cheap to copy, hash and record; its pixels are loaded when asked for.
 
     Make one with `from_pixels` or `from_pil`. A masked image is a clean
-    image with a mask beside it (`masked`): nothing is baked in, so the clean one is always at hand.
+    image with a mask beside it (`masked`): nothing is baked in, so the clean one is always available.
 
     Attributes:
         id: Content hash of the pixels (and of the mask, where there is one).

@@ -46,7 +46,7 @@ class ImageStore:
         """Reads pixels, uint8 (height, width, 3), or a mask, bool (height, width).
 
         Raises:
-            RecordError: the file is missing, is a link, is no PNG or has not the size that the record says.
+            RecordError: the file is missing, is a link, is not a PNG or does not have the size that the record says.
         """
         path = self._path(image_id, masked)
         try:
@@ -63,5 +63,5 @@ class ImageStore:
 
     def _path(self, image_id: str, masked: bool) -> Path:
         if not self._NAME.fullmatch(image_id):
-            raise RecordError(f"'{image_id[:40]}' is no image id")
+            raise RecordError(f"'{image_id[:40]}' is not an image id")
         return self.folder / (f"{image_id}.mask.png" if masked else f"{image_id}.png")

@@ -63,7 +63,7 @@ def explain(
 def resume(
     folder: Path, *, trusted: bool = False, observers: Iterable[object] = (), registry: Registry | None = None
 ) -> FinishedRun:
-    """Goes on with a run that was killed, interrupted or failed; nothing that its record holds is done again.
+    """Resumes a run that was killed, interrupted or failed; nothing that its record holds is done again.
 
     Args:
         folder: The run folder.
@@ -73,8 +73,8 @@ def resume(
 
     Raises:
         UsageError: the settings come from elsewhere, and are not trusted.
-        RecordError: this is no run folder, the run has ended, or a part that it was made from has changed since. (A run
-            that does not repeat for another reason ends as failed and says where.)
+        RecordError: this is not a run folder, the run has ended, or a part that it was made from has changed since.
+            (A run that does not repeat for another reason ends as failed and says where.)
         MaiaError: as for `explain`.
     """
     reader = RunReader(folder)

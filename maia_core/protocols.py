@@ -166,7 +166,7 @@ class Dataset(Protocol):
         """Returns one image, without title, its id in its provenance.
 
         Raises:
-            UnreadableImage: the file is no image or is broken; callers count it and go on.
+            UnreadableImage: the file is not an image or is broken; callers count it and go on.
             IndexError: `index` is not in `range(len(self))`.
         """
 
@@ -190,7 +190,7 @@ class ImageGenerator(Protocol):
     fingerprint: str
 
     def generate(self, prompts: Sequence[str], seeds: Sequence[int]) -> GeneratedImages:
-        """Makes one image a prompt: same prompt and seed, same pixels, in whatever batch."""
+        """Makes one image per prompt: same prompt and seed, same pixels, in whatever batch."""
 
 
 @runtime_checkable

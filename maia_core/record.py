@@ -178,7 +178,7 @@ class RunReader:
         """Reads the manifest and the journal.
 
         Raises:
-            RecordError: this is no run folder, or what it holds is not what a run folder must hold.
+            RecordError: this is not a run folder, or what it holds is not what a run folder must hold.
         """
         self.folder = folder
         self.images = ImageStore(folder / IMAGES)
@@ -210,7 +210,7 @@ class RunReader:
 
     @property
     def outcome(self) -> RunOutcome | None:
-        """How the run ended; None for a run that was killed or still runs, or went on after it had failed."""
+        """How the run ended; None for a run that was killed or still runs, or was resumed after it had failed."""
         last = next((event for event in reversed(self.events) if not isinstance(event, Noted)), None)
         return last if isinstance(last, RunOutcome) else None
 
@@ -262,7 +262,7 @@ def _plain(path: Path) -> BinaryIO:
             raise RecordError(f"{path} is larger than {MAX_BYTES >> 20} MiB")
         return path.open("rb")
     except OSError as error:
-        raise RecordError(f"{path.parent} is no run folder: cannot read {path.name}: {error.strerror}") from error
+        raise RecordError(f"{path.parent} is not a run folder: cannot read {path.name}: {error.strerror}") from error
 
 
 def new_run_id() -> str:

@@ -109,7 +109,7 @@ def test_interrupt_leaves_a_record_that_is_complete_so_far(tmp_path, calls):
         (["--system", UNIT, "-o", "generator.size=big"], "generator"),
         (["--system", UNIT, "--out", "/proc/run"], "cannot write the run folder"),
         (["--system", UNIT, "--out", "."], "exists already"),
-        (["--resume", "."], "no run folder"),
+        (["--resume", "."], "not a run folder"),
     ],
 )
 def test_bad_input_is_one_line_that_names_the_mend(tmp_path, arguments, says):

@@ -126,7 +126,7 @@ def test_linked_journal_is_refused(folder, tmp_path):
 
 
 def test_folder_that_is_no_run_is_named(tmp_path):
-    with pytest.raises(RecordError, match="no run folder"):
+    with pytest.raises(RecordError, match="not a run folder"):
         RunReader(tmp_path)
 
 

@@ -183,7 +183,7 @@ class FakeGenerator:
         self.calls = 0
 
     def generate(self, prompts: Sequence[str], seeds: Sequence[int]) -> GeneratedImages:
-        """Makes one image a prompt."""
+        """Makes one image per prompt."""
         self.calls += 1
         images = [disc(named_colour(p), s).retitled(p) for p, s in zip(prompts, seeds, strict=True)]
         return GeneratedImages(

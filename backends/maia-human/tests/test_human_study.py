@@ -322,7 +322,7 @@ def test_a_run_can_be_killed_anywhere(begin, kept):
         ({"generator": "nonsense"}, "no generator 'nonsense'"),
         ({"limits": {"turn": 3}}, "Did you mean 'turns'"),
         ({"config": "nowhere.toml"}, "nowhere.toml"),
-        ({"resume": "nowhere"}, "no run folder"),
+        ({"resume": "nowhere"}, "not a run folder"),
         ({"resume": "nowhere", "seed": 3}, "leave out seed"),
         ({"unit": RunConfig(), "tools": []}, "whole configuration"),
     ],

@@ -53,7 +53,7 @@ class RunnerSuite:
         assert sorted(int(file.name.partition("-")[0]) for file in tmp_path.iterdir()) == list(range(10))
 
     def test_a_worker_keeps_the_function(self, runner: Runner) -> None:
-        """Otherwise each item would load the model anew."""
+        """Otherwise each item would load the model again."""
         results = list(runner.map(_Work(), range(12)))
         workers = {worker for _, _, worker in results}
         assert len(workers) <= 2

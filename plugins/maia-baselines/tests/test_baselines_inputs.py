@@ -132,7 +132,7 @@ def test_duplicates_in_a_file_of_scores_are_merged(world, tmp_path):
         ({"concepts": ["a", "b"], "scores": SCORES[:4]}, "4 rows and no ids, but discs has 6"),
         ({"concepts": ["a", "b"], "scores": SCORES, "ids": ["x"] * 6}, "no scores for 6 of the 6"),
         ({"concepts": ["a", "b"], "scores": SCORES, "ids": ["x"] * 5}, "5 ids, but 6 rows"),
-        ({"concepts": ["a", "b"], "scores": SCORES + np.array([np.inf, 1])}, "no finite numbers"),
+        ({"concepts": ["a", "b"], "scores": SCORES + np.array([np.inf, 1])}, "not finite"),
         ({"concepts": ["a", "b"], "scores": np.array([["x", "y"]] * 6)}, "cannot read"),
         ({"concepts": ["a", "b"], "scores": np.array([[{}, {}]] * 6, object)}, "cannot read"),
     ],

@@ -71,7 +71,7 @@ def test_cache_that_cannot_be_written_is_a_warning(tmp_path, context, tar, warni
 @pytest.mark.parametrize("content", [b"", b"no archive" * 100, gzip.compress(b"x" * 9000), b"\0" * 100])
 def test_what_is_no_archive_is_refused_in_one_line(tmp_path, context, content):
     (tmp_path / "x.tar").write_bytes(content)
-    with pytest.raises(UsageError, match=r"x\.tar is no sound tar archive without compression") as caught:
+    with pytest.raises(UsageError, match=r"x\.tar is not a sound tar archive without compression") as caught:
         members(tmp_path / "x.tar", context)
     assert "\n" not in str(caught.value)
 

@@ -46,7 +46,7 @@ class Knowledge:
         self._spellings: Mapping[str, str] = lexicon["spellings"]
         self._taught: Counter[tuple[str, tuple[str, ...]]] = Counter()
         self.missing: frozenset[str] = frozenset()
-        """Names that the generator cannot show: they are no members of any kind here."""
+        """Names that the generator cannot show: they do not belong to any kind here."""
         self._painted: dict[str, list[dict[str, float]]] = {}
         self._members: dict[str, list[str]] = {}
         self._shares: dict[tuple[str, str], float] = {}

@@ -70,7 +70,7 @@ def _layer(unit: System, dataset: Dataset, context: RunContext) -> Matrix | None
 def _column(unit: System, layer: Matrix, dataset: Dataset) -> int | None:
     """Finds the column of a unit: the only one that agrees with what the unit itself says of some images.
 
-    References and columns of a layer need not agree (a class has a name, a direction is no unit of its layer).
+    References and columns of a layer need not agree (a class has a name, a direction is not a unit of its layer).
     """
     readable = np.flatnonzero(~np.isnan(layer[:, 0]))
     # Where the layer's units differ most there is most to tell them apart by.

@@ -18,7 +18,7 @@ COLOURS = ("black", "grey", "white", "red", "orange", "brown", "yellow", "green"
 """The eleven basic colour terms of English (Berlin and Kay 1969), and turquoise between green and blue."""
 
 LONGEST = 200
-"""Most characters of a concept: a longer line is no concept, and the file no concept set."""
+"""Most characters of a concept: a longer line is not a concept, and the file not a concept set."""
 
 NAMED = 3
 """Duplicates that a warning names."""
@@ -112,5 +112,5 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
         if not concept or concept.startswith("#"):
             continue
         if len(concept) > LONGEST or not concept.isprintable():
-            raise UsageError(f"{path}, line {number}: '{printable(concept, 60)}' is no concept; write one a line")
+            raise UsageError(f"{path}, line {number}: '{printable(concept, 60)}' is not a concept; write one per line")
         yield number, concept

@@ -41,7 +41,7 @@ class Human:
         object of units and labels, or a list of objects with `unit` and `label`."""
 
     def __init__(self, config: Config, context: RunContext) -> None:
-        """Reads the whole file, so that what is wrong in it is said before anything is measured.
+        """Reads the whole file, so that the command reports its mistakes before it measures anything.
 
         Raises:
             UsageError: there is no such file, or it cannot be used; the message names the line.
@@ -121,7 +121,7 @@ def _json(text: str, path: Path) -> Iterator[Entry]:
     try:
         found = json.loads(text, object_pairs_hook=_Pairs)
     except (ValueError, RecursionError) as error:
-        raise UsageError(f"{path} is no JSON: {error}") from error
+        raise UsageError(f"{path} is not JSON: {error}") from error
     if isinstance(found, _Pairs):
         rows: list[Any] = [_Pairs([("unit", unit), ("label", label)]) for unit, label in found.pairs]
     elif isinstance(found, list):
@@ -148,5 +148,5 @@ def _entry(unit: Any, label: Any, description: Any, where: str) -> Entry:
 
 
 def _text(value: Any) -> str:
-    """Returns a cell as one printable line; what is no text counts as empty."""
+    """Returns a cell as one printable line; a value that is not text counts as empty."""
     return printable(" ".join(value.split())) if isinstance(value, str) else ""

@@ -104,7 +104,7 @@ def read(path: Path, dataset: Dataset, context: RunContext) -> ConceptScores:
         raise UsageError(f"{path} has {len(concepts)} concepts, but scores of the shape {scores.shape}")
     scores = _in_order(scores, ids, dataset, path)
     if not np.isfinite(scores[~np.isnan(scores).all(1)]).all():
-        raise UsageError(f"{path} holds scores that are no finite numbers; leave those images or concepts out")
+        raise UsageError(f"{path} holds scores that are not finite; leave those images or concepts out")
     if len(set(map(str.casefold, concepts))) < len(concepts):
         merged(enumerate(concepts, start=1), str(path), context.warn, place="columns")
         first = {concept.casefold(): column for column, concept in reversed(list(enumerate(concepts)))}

@@ -13,7 +13,7 @@ from maia_core.plugin import HostCall, RunOutcome, RunSession, Turn, hookimpl, p
 
 
 class Progress:
-    """One line a turn, and on a terminal a line that says what is going on now."""
+    """One line per turn, and on a terminal a line that says what is going on now."""
 
     def __init__(self, live: bool) -> None:
         """Writes to standard error.

@@ -67,7 +67,7 @@ def decode(encoded: bytes, name: str, options: ImageOptions) -> Image:
     except UnreadableImage:
         raise
     except UnidentifiedImageError:
-        raise UnreadableImage(f"{name} is no image of a known format ({', '.join(FORMATS)})") from None
+        raise UnreadableImage(f"{name} is not an image of a known format ({', '.join(FORMATS)})") from None
     except Exception as error:  # Decoders raise whatever they stumble over in a broken file, IndexError among it.
         raise UnreadableImage(f"{name}: {one_line(error)}") from error
 

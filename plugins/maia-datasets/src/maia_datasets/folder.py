@@ -14,7 +14,7 @@ from maia_datasets.encoded import EncodedImages, natural, printable
 class FolderDataset(EncodedImages):
     """Image files below a folder, in natural order (`2.png` before `10.png`); a file's own folder names its class.
 
-    Every file counts: one that is no image, or is broken, raises `UnreadableImage` when it is read, so that it is
+    Every file counts: one that is not an image, or is broken, raises `UnreadableImage` when it is read, so that it is
     skipped and named. Hidden files are left out, and links, unless the option says otherwise.
     """
 

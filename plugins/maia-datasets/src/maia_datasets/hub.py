@@ -88,7 +88,7 @@ def _from_hub(name: str, subset: str | None, revision: str | None, warn: Callabl
     try:
         validate_repo_id(name)
     except HFValidationError:
-        raise UsageError(f"there is no folder '{name}', and it is no name on the hub (OWNER/NAME)") from None
+        raise UsageError(f"there is no folder '{name}', and it is not a name on the hub (OWNER/NAME)") from None
     with _progress():
         if revision is None and (cached := _cached(name, subset)):
             return cached

@@ -17,7 +17,9 @@ class Place(NamedTuple):
     size: int
 
     def read(self) -> bytes:
-        """Reads them. The file is opened anew: threads share no position, and thousands of shards no table of files.
+        """Reads the bytes.
+
+        Each call opens the file again: threads share no position, and thousands of shards no table of files.
 
         Raises:
             OSError: they cannot be read, or the file has become shorter.

@@ -41,7 +41,7 @@ def members(archive: Path, context: RunContext) -> list[tuple[str, Place]]:
     A file that reaches beyond the archive's end (the archive was cut off) is listed; reading it fails.
 
     Raises:
-        UsageError: it is no plain tar archive, or a broken one.
+        UsageError: it is not a plain tar archive, or a broken one.
     """
     stat = archive.stat()
     source = f"{VERSION} {archive.resolve()} {stat.st_size} {stat.st_mtime_ns}"
@@ -87,7 +87,7 @@ def _read_headers(archive: Path) -> list[Member]:
                 tar.members.clear()  # type: ignore[attr-defined]  # Else it keeps them all.
     except Exception as error:  # A forged header makes `tarfile` raise more than its own errors.
         raise UsageError(
-            f"{archive} is no sound tar archive without compression ({one_line(error)}); "
-            "unpack .tar.gz to .tar first, or fetch it anew"
+            f"{archive} is not a sound tar archive without compression ({one_line(error)}); "
+            "unpack .tar.gz to .tar first, or fetch it again"
         ) from error
     return found

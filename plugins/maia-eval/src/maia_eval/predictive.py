@@ -28,7 +28,7 @@ BANK = 10
 """Neutral prompts there are for each one that a unit takes: units share them, and their images."""
 
 RARE = 1e-6
-"""A 95th percentile below this share of the highest activation is no scale to divide by."""
+"""A 95th percentile below this share of the highest activation is not a scale to divide by."""
 
 
 @dataclass(frozen=True)

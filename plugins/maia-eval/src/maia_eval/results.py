@@ -248,9 +248,9 @@ class Folder:
 
     @classmethod
     def begin(cls, path: Path, kind: Kind, settings: Mapping[str, Any], registry: Registry) -> Folder:
-        """Begins an evaluation, or goes on with one of the same settings.
+        """Begins an evaluation, or resumes one of the same settings.
 
-        One that has come to nothing yet (a unit was misspelt) is begun anew.
+        One that has come to nothing yet (a unit was misspelt) starts again.
 
         Raises:
             UsageError: the folder holds an evaluation of other settings, or cannot be written.
@@ -279,7 +279,7 @@ class Folder:
         """Returns what was written at a place, or None.
 
         Raises:
-            UsageError: the file is damaged; deleting it has it made anew.
+            UsageError: the file is damaged; after its deletion the next run makes it again.
         """
         file = self._file(place)
         return _read(file, model) if file.is_file() else None

@@ -95,9 +95,9 @@ class Effort(NamedTuple):
         silent: Units that it gave no label for.
         verified: Units whose label passed verification in the loop.
         failed: Units whose label did not.
-        seconds: Mean wall time a unit.
-        cost: Mean US dollars a unit, of what has a known price.
-        tokens: Mean tokens a unit.
+        seconds: Mean wall time per unit.
+        cost: Mean US dollars per unit, of what has a known price.
+        tokens: Mean tokens per unit.
         unpriced: Whether some tokens have no known price.
         conduct: Faults in the records of all its runs.
     """

@@ -21,7 +21,7 @@ class TopK:
     """
 
     def __init__(self, values: NDArray[np.float32], places: NDArray[np.int64]) -> None:
-        """Goes on with slots that were saved; `empty` makes new ones."""
+        """Continues with saved slots; `empty` makes new ones."""
         self.values, self.places = values, places
         units = len(values)
         self._slot = np.zeros(units, np.intp)
