@@ -14,6 +14,7 @@ import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
+import api
 import click
 
 from maia_core.cli import maia
@@ -70,7 +71,22 @@ def known_plugins() -> str:
     return json.dumps(known, indent=1) + "\n"
 
 
-PAGES = {"use/commands.md": commands, "use/plugins.md": plugins, "../maia_core/known_plugins.json": known_plugins}
+def public_api() -> str:
+    """The snapshot of the public API; refuses one that breaks plugins without a new API number and a changelog line."""
+    file, now = DOCS / "design" / "api.json", api.snapshot()
+    if file.exists():
+        accepted = json.loads(file.read_text(encoding="utf-8"))
+        if problems := api.gate(accepted, now, (DOCS / "changelog.md").read_text(encoding="utf-8")):
+            raise SystemExit("docs/design/api.json is not written:\n  " + "\n  ".join(problems))
+    return api.dumped(now)
+
+
+PAGES = {
+    "use/commands.md": commands,
+    "use/plugins.md": plugins,
+    "../maia_core/known_plugins.json": known_plugins,
+    "design/api.json": public_api,
+}
 
 
 def main() -> int:

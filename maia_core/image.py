@@ -147,7 +147,7 @@ class Image(Data):
 
     def _loaded(self) -> NDArray[Any]:
         if self._load is None:
-            raise UsageError(f"the pixels of image {self.id} are not at hand; open its run folder to load them")
+            raise UsageError(f"the pixels of image {self.id} are not loaded; open its run folder to load them")
         return self._load()
 
     def _copy(self, **changes: Any) -> Image:

@@ -149,7 +149,7 @@ def test_plugin_for_another_core_is_named_before_it_is_imported(world, requireme
         world.registry().get("generator", "old").load()
 
 
-@pytest.mark.parametrize("requirement", ["maia-core", "maia-core>=0.1,<0.2", "maia-core[test]>=0.1"])
+@pytest.mark.parametrize("requirement", ["maia-core", "maia-core>=0.2,<0.3", "maia-core[test]>=0.1"])
 def test_plugin_for_this_core_is_loaded(world, requirement):
     world.add("thing", [("maia.generators", "thing = thing:Thing")], FACTORY, [requirement])
     assert world.registry().get("generator", "thing").load()

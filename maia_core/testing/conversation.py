@@ -1,7 +1,7 @@
 """A recorded conversation of the offline laboratory, for backbones to be sent.
 
-What `maia run --system synthetic:tiger -o limits.turns=6` said and was told: the texts are all there, generated
-stand-ins take the place of the pictures.
+It holds the messages of `maia run --system synthetic:tiger -o limits.turns=6`: all texts, with generated images in the
+place of the pictures.
 """
 
 from __future__ import annotations

@@ -150,7 +150,7 @@ class BackboneSuite:
         self, backbone: Backbone, twin: Backbone | None, messages: list[Message], limits: CallLimits
     ) -> None:
         if twin is None or not self.repeats:
-            pytest.skip("no twin is given" if twin is None else "its replies are drawn anew")
+            pytest.skip("no twin is given" if twin is None else "its replies are random")
         assert twin.complete(messages, limits).text == backbone.complete(messages, limits).text
 
     def assert_counted(self, usage: Usage) -> None:

@@ -21,7 +21,7 @@ class DescriberSuite:
     """Subclass it and return the describer from the fixture `describer`.
 
     Attributes:
-        mask_matters: Whether the two halves of `two_things` are told apart.
+        mask_matters: Whether the describer distinguishes the two halves of `two_things`.
         content_matters: Whether at least two of `images` are described differently.
     """
 

@@ -62,7 +62,7 @@ class TaskSuite:
         assert task.answer.model_validate_json(answer.model_dump_json()) == answer
 
     def test_missing_section_is_named(self, task: Task, sections: dict[str, list[str]]) -> None:
-        """Left out or left empty: the backbone is told what to add."""
+        """The error tells the backbone which section it left out or empty."""
         for tag in task.tags:
             for incomplete in ({k: v for k, v in sections.items() if k != tag}, {**sections, tag: [""]}):
                 with pytest.raises(ReplyError) as refused:

@@ -86,7 +86,7 @@ def _column(unit: System, layer: Matrix, dataset: Dataset) -> int | None:
 
 
 def _alone(unit: System, dataset: Dataset, context: RunContext) -> Matrix:
-    """Measures one unit, and keeps the result if the unit can be told from every other."""
+    """Measures one unit, and keeps the result if the unit has a name of its own."""
 
     def compute() -> Matrix:
         return over_images(dataset, lambda images: np.asarray(unit.neuron(images)[0], np.float32)[:, None], context)

@@ -38,7 +38,7 @@ def kept(context: RunContext, what: str, parts: tuple[str, ...], compute: Callab
     try:
         write_atomically(path, buffer.getvalue())
     except OSError as error:
-        context.warn(f"cannot keep {what} in {path.parent} ({error.strerror}): the next run computes them anew")
+        context.warn(f"cannot keep {what} in {path.parent} ({error.strerror}): the next run computes them again")
     return made
 
 

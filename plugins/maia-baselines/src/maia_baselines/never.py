@@ -1,4 +1,4 @@
-"""What is said of a unit that tells no two images apart."""
+"""The explanation of a unit that gives all images the same activation."""
 
 from __future__ import annotations
 

@@ -74,7 +74,7 @@ def cache(context: click.Context, as_json: bool) -> None:
 )
 @click.option("--unused", type=age, metavar="TIME", help="Remove what was not used for this long: 30d.")
 @click.option("--engine", help="Count and remove entries of this engine only; alone, it removes all of them.")
-@click.option("--dry-run", is_flag=True, help="Only say what would be removed.")
+@click.option("--dry-run", is_flag=True, help="Print what would be removed, and remove nothing.")
 def prune(most: int | None, unused: float | None, engine: str | None, dry_run: bool) -> None:
     """Remove entries by size, age or engine. What is asked for again is made again, and paid for again."""
     from maia_core.plugin import UsageError, did_you_mean

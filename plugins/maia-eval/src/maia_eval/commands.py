@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 OUT = click.option(
     "--out", required=True, type=click.Path(file_okay=False, path_type=Path), metavar="DIR",
-    help="Folder of the evaluation. Rerun the same command to resume.",
+    help="Write the evaluation into this folder. Rerun the same command to resume.",
 )  # fmt: skip
 EXPLAINER = click.option(
     "--explainer", "explainers", multiple=True, metavar="NAME",

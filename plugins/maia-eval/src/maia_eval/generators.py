@@ -17,7 +17,7 @@ SHOWN = 10
 """How many of the images that do not show their content are named."""
 
 LONGEST = 160
-"""Characters of what is said of one of them."""
+"""Maximum characters of one description."""
 
 
 @click.command()

@@ -1,4 +1,4 @@
-"""Images for an evaluation: each prompt and seed is drawn once, and what cannot be drawn is said."""
+"""Images for an evaluation: it draws each prompt and seed once, and names prompts that it cannot draw."""
 
 from __future__ import annotations
 

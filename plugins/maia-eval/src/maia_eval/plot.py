@@ -38,7 +38,7 @@ class Column:
         x: Horizontal place.
         series: Number of the explainer, from 0: decides its colour.
         marks: + and -.
-        title: What a reader who points at it is told.
+        title: Text that appears when a reader points at it.
     """
 
     x: float

@@ -325,7 +325,7 @@ class Folder:
 
 
 def slug(name: str) -> str:
-    """Returns a name as that of a file; what it cannot hold is told apart by a hash."""
+    """Returns a file name for a name, with a hash if characters had to be replaced."""
     safe = re.sub(r"[^A-Za-z0-9.@]+", "-", name)[:80].strip(".-") or "x"
     return safe if safe == name else f"{safe}-{content_id(name.encode('utf-8', 'replace'))[:8]}"
 

@@ -91,7 +91,7 @@ def _score(plan: Plan, unit: str, folder: Folder, judge: Judge, context: Context
 
 
 def _preferences(judge: Judge, truth: str, labels: Mapping[str, str]) -> list[Preference]:
-    """Compares the labels of each two explainers; equal ones are no matter of judgement."""
+    """Compares the labels of each two explainers; the judge does not compare equal ones."""
     found = []
     for a, b in combinations(labels, 2):
         if labels[a].lower() == labels[b].lower():

@@ -23,7 +23,7 @@ class ScoreUnits:
         """Options of `score_units`."""
 
         shuffles: int = Field(200, ge=20, le=10_000)
-        """How often the two sets are mixed anew to see what the best of all units reaches by chance."""
+        """Number of shuffles of the two sets, which show what the best of all units reaches by chance."""
 
     def __init__(self, config: Config, context: RunContext) -> None:
         self._shuffles = config.shuffles

@@ -13,9 +13,9 @@ import click
     "--out",
     type=click.Path(dir_okay=False, path_type=Path),
     metavar="FILE",
-    help="Where to write the page; report.html in the run folder by default.",
+    help="Write the page to this file [default: report.html in the run folder].",
 )
-@click.option("--quiet", is_flag=True, help="Do not print where the page is.")
+@click.option("--quiet", is_flag=True, help="Leave out the line that names the page.")
 def report(run: Path, out: Path | None, quiet: bool) -> None:
     """Make one self-contained HTML page of the run in folder RUN."""
     from maia_report import write_report

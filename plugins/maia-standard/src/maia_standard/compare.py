@@ -89,6 +89,6 @@ class ComparePrompts:
                 context.show(f"{name} ({image.title}): activation {activation:.4g}{place(context, activation)}", image)
 
     def _of_prompts(self, activations: list[float]) -> list[float]:
-        """Returns the mean of each prompt's replicates: they are no independent evidence."""
+        """Returns the mean of each prompt's replicates: they are not independent evidence."""
         step = self._config.samples
         return [sum(activations[n : n + step]) / step for n in range(0, len(activations), step)]
