@@ -76,7 +76,7 @@ def test_what_is_no_reply_is_said_and_not_sent(make_human, typed, says):
 def test_the_end_of_the_input_sends_what_was_typed_and_then_ends_the_run(make_human):
     human, _ = make_human("print(1)")
     assert "print(1)" in _program(human)
-    with pytest.raises(BackboneError, match="the input has ended; go on with maia run --resume RUN"):
+    with pytest.raises(BackboneError, match="the input has ended; resume with maia run --resume RUN"):
         _reply(human)
 
 

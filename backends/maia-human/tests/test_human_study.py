@@ -339,7 +339,7 @@ def test_only_a_notebook_s_run_is_gone_on_with(begin, tmp_path):
     manifest = json.loads((s.folder / "run.json").read_text())
     manifest["config"]["sandbox"] = {"name": "auto"}
     (s.folder / "run.json").write_text(json.dumps(manifest))
-    with pytest.raises(StudyError, match="not made in a notebook; go on with maia run --resume"):
+    with pytest.raises(StudyError, match="not made in a notebook; resume it with maia run --resume"):
         begin(resume=s.folder)
 
 

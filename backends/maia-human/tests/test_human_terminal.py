@@ -85,7 +85,7 @@ def test_a_machine_reads_the_standard_output(piped):
 def test_a_run_whose_input_has_ended_goes_on_where_it_stopped(piped, tmp_path):
     done = piped(f"{EXPERIMENT}.\n", "--out", "run")
     assert done.returncode == 1
-    assert "the input has ended; go on with maia run --resume run" in done.stderr
+    assert "the input has ended; resume with maia run --resume run" in done.stderr
     assert "Traceback" not in done.stderr
     again = piped(f"print(a[0] > a[1])\n.\n{ANSWER}", "--resume", "run", choose=False)
     assert again.returncode == 0, again.stderr
@@ -179,7 +179,7 @@ def test_ctrl_d_by_accident_does_not_end_the_run(terminal, tmp_path):
     child.sendcontrol("d")
     child.expect("Ctrl-D once more")
     child.sendcontrol("d")
-    child.expect("the input has ended; go on with maia run --resume")
+    child.expect("the input has ended; resume with maia run --resume")
     child.expect(pexpect.EOF)
     assert RunReader(tmp_path / "run").outcome.status == "failed"
 

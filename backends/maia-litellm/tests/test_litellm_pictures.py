@@ -384,9 +384,9 @@ def gif() -> bytes:
     ("data", "expected"),
     [
         (bomb(), "more than 50,000,000 pixels"),
-        (gif(), "no picture"),
-        (b"<html>", "no picture"),
-        (png((64, 64))[:50], "no picture"),
+        (gif(), "not a readable picture"),
+        (b"<html>", "not a readable picture"),
+        (png((64, 64))[:50], "not a readable picture"),
     ],
     ids=["bomb", "gif", "html", "cut"],
 )
@@ -405,7 +405,7 @@ def test_address_in_place_of_a_picture_is_not_fetched(generate: Connect) -> None
 
 def test_text_that_is_no_base64(generate: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(base64, "b64encode", lambda data: b"%%%")
-    with serving() as server, pytest.raises(BackboneError, match="no base64"):
+    with serving() as server, pytest.raises(BackboneError, match="not base64"):
         generate(server).generate(["a dog"], [1])
 
 

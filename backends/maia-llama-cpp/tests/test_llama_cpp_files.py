@@ -46,8 +46,8 @@ def test_what_is_no_gguf_file_is_said(tmp_path: Path) -> None:
     (tmp_path / "other-end.gguf").write_bytes(b"GGUF" + struct.pack(">IQQ", 3, 0, 0))
     assert "No such file" in refusal(check_model, tmp_path / "missing.gguf")
     assert "is a folder" in refusal(check_model, tmp_path)
-    assert "is no GGUF file" in refusal(check_model, tmp_path / "empty.gguf")
-    assert "is no GGUF file" in refusal(check_projector, tmp_path / "page.gguf", "describer.projector")
+    assert "is not a GGUF file" in refusal(check_model, tmp_path / "empty.gguf")
+    assert "is not a GGUF file" in refusal(check_projector, tmp_path / "page.gguf", "describer.projector")
     assert "version 1" in refusal(check_model, tmp_path / "old.gguf")
     assert "version" in refusal(check_model, tmp_path / "other-end.gguf")
 

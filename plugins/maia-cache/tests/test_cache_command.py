@@ -118,11 +118,11 @@ def test_sizes(text: str, expected: int) -> None:
 
 @pytest.mark.parametrize("text", ["", "-1", "20XB", "GB", "1e9", "ten"])
 def test_what_is_no_size_is_refused(text: str) -> None:
-    with pytest.raises(Exception, match="is no size; write 500MB or 20GB"):
+    with pytest.raises(Exception, match="is not a size; write 500MB or 20GB"):
         size(text)
 
 
 def test_ages() -> None:
     assert (age("90s"), age("12h"), age("30d"), age("2w")) == (90, 43_200, 2_592_000, 1_209_600)
-    with pytest.raises(Exception, match="is no time"):
+    with pytest.raises(Exception, match="is not a time"):
         age("30")

@@ -97,7 +97,7 @@ class Human:
         try:
             text = desk.reply(final=LAST_CALL in messages[-1].text)
         except EOFError:
-            raise BackboneError(f"the input has ended; go on with maia run --resume {self._run}") from None
+            raise BackboneError(f"the input has ended; resume with maia run --resume {self._run}") from None
         return Reply(text=text, model=self.info.model)
 
     @cached_property

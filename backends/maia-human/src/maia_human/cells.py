@@ -207,7 +207,7 @@ class Block:
 
 
 def block_source(file: str, line: int, names: dict[str, Any]) -> str:
-    """Returns the body of the `with` statement that begins at or around a line; a comment where it is not at hand."""
+    """Returns the body of the `with` statement that begins at or around a line; a comment if the source is missing."""
     source = "".join(linecache.getlines(file, names))
     try:
         nodes = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.With)]
@@ -215,7 +215,7 @@ def block_source(file: str, line: int, names: dict[str, Any]) -> str:
         nodes = []
     around = [node for node in nodes if node.lineno <= line <= node.body[0].lineno]
     if not around:
-        return "# The source of this experiment is not at hand."
+        return "# The source of this experiment is not available."
     body = max(around, key=lambda node: node.lineno).body
     lines = source.split("\n")[body[0].lineno - 1 : body[-1].end_lineno]
     lines[0] = " " * body[0].col_offset + lines[0].encode()[body[0].col_offset :].decode()

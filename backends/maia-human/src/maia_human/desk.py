@@ -23,7 +23,7 @@ function run_experiment(system, tools) works too, and so does a reply with tags,
   answer            give the final answer; you are asked for each part
   help              this text
 
-Ctrl-C ends the run; `maia run --resume RUN` goes on with it, and so it does after the input has ended.\
+Ctrl-C and the end of the input end the run; `maia run --resume RUN` resumes it.\
 """
 
 TEMPLATE = """\
@@ -135,7 +135,7 @@ class Desk:
     def _plain_reply(self, text: str) -> str:
         program = programs.as_program(text)
         if not programs.calls_something(text):
-            raise ReplyError("this calls nothing, so it is no experiment. `answer` takes your answer, `help` helps")
+            raise ReplyError("this calls nothing, so it is not an experiment. `answer` takes your answer, `help` helps")
         self._refuse_if_final()
         return replies.program_reply(program, self._hypotheses)
 

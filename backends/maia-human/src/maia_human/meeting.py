@@ -39,7 +39,7 @@ CUT_OFF = "KernelDied: the kernel ended during this cell; what it had measured s
 
 
 NOTEBOOK_ONLY = (
-    "the sandbox 'notebook' serves a notebook alone: begin with maia_human.study(...), go on with "
+    "the sandbox 'notebook' serves a notebook alone: begin with maia_human.study(...), resume with "
     "maia_human.study(resume=FOLDER); a terminal takes --sandbox auto"
 )
 

@@ -24,7 +24,7 @@ def study(
     registry: Registry | None = None,
     **options: Any,
 ) -> Study:
-    """Begins a run in which you are the backbone, or goes on with one.
+    """Begins a run in which you are the backbone, or resumes one.
 
         s = study("efficientnet-lite0:head:303", limits={"turns": 40})
         system, tools = s.system, s.tools
@@ -32,9 +32,9 @@ def study(
     Args:
         unit: The unit, `MODEL:LAYER:UNIT`, or a whole configuration.
         config: Configuration file; `maia.toml` of the working folder where it is None and there is one.
-        resume: Folder of a notebook's run to go on with, after its kernel ended. Nothing that it holds is done again,
-            and no program of it is executed: variables of its cells are gone.
-        trusted: Whether a run goes on even if its settings were not written on this machine.
+        resume: Folder of a notebook's run to resume, after its kernel ended. MAIA repeats no recorded experiment and
+            executes no recorded program: variables of its cells are gone.
+        trusted: Whether to resume a run even if its settings were not written on this machine.
         out: The run folder; a new one in the configuration's `runs` where it is None.
         seed: Seed of everything that is drawn.
         observers: Observers beside the installed ones.
@@ -82,14 +82,14 @@ def _dotted(options: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str,
 def _refuse_beside_resume(given: Mapping[str, Any]) -> None:
     beside = [name for name, value in given.items() if value is not None]
     if beside:
-        raise StudyError(f"resume goes on with the configuration that the run began with; leave out {beside[0]}")
+        raise StudyError(f"resume uses the configuration that the run began with; leave out {beside[0]}")
 
 
 def _resumed(folder: Path, trusted: bool, observers: Iterable[object], registry: Registry | None) -> Study:
     reader = RunReader(folder)
     sandbox = reader.manifest.config.get("sandbox")
     if not (isinstance(sandbox, dict) and sandbox.get("name") == "notebook"):
-        raise StudyError(f"the run {folder} was not made in a notebook; go on with maia run --resume {folder}")
+        raise StudyError(f"the run {folder} was not made in a notebook; resume it with maia run --resume {folder}")
     recorded = recorded_turns(reader.events)
     return Study(
         lambda watch: plugin.resume(folder, trusted=trusted, observers=[watch, *observers], registry=registry),

@@ -17,7 +17,7 @@ SILENT = ("print", "display", "log_experiment")
 
 
 class NotPython(UsageError):
-    """The text is no program; says in which line and why."""
+    """The text is not a program; the message names the line and the reason."""
 
 
 def as_program(source: str) -> str:
@@ -84,7 +84,7 @@ def without_study(source: str, is_study: Callable[[str], bool]) -> str:
 
 
 def _without(source: str, drops: Callable[[ast.stmt], bool]) -> str:
-    """Returns source without some of its top-level statements, by whole lines; what is no Python as it is."""
+    """Returns source without some of its top-level statements, by whole lines; unchanged if it is not Python."""
     try:
         tree = _parsed(source)
     except NotPython:

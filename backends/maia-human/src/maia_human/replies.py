@@ -29,7 +29,7 @@ def one_line(text: str) -> str:
 
 
 def utf8(text: str) -> str:
-    """Returns text that a record can hold: what is no character (a byte that was no UTF-8) becomes a question mark."""
+    """Returns text that a record can hold: a question mark stands for each byte that was not UTF-8."""
     return text.encode("utf-8", "replace").decode()
 
 

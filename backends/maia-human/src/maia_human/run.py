@@ -199,7 +199,7 @@ class Study:
             return Finished(self._finished)
 
     def close(self) -> None:
-        """Leaves the run, as Ctrl-C does in a terminal; `study(resume=FOLDER)` goes on with it."""
+        """Leaves the run, as Ctrl-C does in a terminal; `study(resume=FOLDER)` resumes it."""
         self._meeting.leave()
         self._thread.join()
         self._stop_following()
@@ -392,12 +392,12 @@ class Study:
             reason = f": {outcome.reason}" if outcome.reason else ""
             advice = "begin another with study(...)"
             if outcome.status not in ("answered", "stopped"):
-                advice = f"go on with study(resume={str(self._finished.folder)!r})"
+                advice = f"resume it with study(resume={str(self._finished.folder)!r})"
             return StudyError(f"the run has ended ({outcome.status}{reason}); {advice}")
         if isinstance(self._failure, MaiaError):
             return self._failure
         if isinstance(self._failure, KeyboardInterrupt):
-            return StudyError("the run was left; go on with study(resume=FOLDER)")
+            return StudyError("the run was left; resume it with study(resume=FOLDER)")
         return StudyError(f"the run failed: {one_line(self._failure) if self._failure else 'its thread is gone'}")
 
     def _present(self, thing: Card) -> None:

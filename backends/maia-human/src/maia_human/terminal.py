@@ -49,7 +49,7 @@ class Terminal:
 
         Raises:
             EOFError: the input has ended.
-            BackboneError: the input is no text.
+            BackboneError: the input is not text.
         """
         source = self._input
         if source is None:
@@ -63,7 +63,7 @@ class Terminal:
                 self.write(prompt, end="")
             line = source.readline()
         except UnicodeDecodeError as error:
-            raise BackboneError("the input is no UTF-8 text; set the terminal or the file to UTF-8") from error
+            raise BackboneError("the input is not UTF-8 text; set the terminal or the file to UTF-8") from error
         except OSError as error:  # The terminal is gone.
             raise EOFError from error
         if not line:

@@ -19,7 +19,7 @@ def opened(data: bytes) -> PILImage.Image:
     """Decodes a picture that came from elsewhere.
 
     Raises:
-        BackboneError: it is no picture of a known format, or is too large.
+        BackboneError: it is not a picture of a known format, or is too large.
     """
     try:
         picture = PILImage.open(io.BytesIO(data), formats=FORMATS)
@@ -30,5 +30,5 @@ def opened(data: bytes) -> PILImage.Image:
     except PILImage.DecompressionBombError as error:
         raise BackboneError(f"the picture has more than {MOST_PIXELS:,} pixels; ask for a smaller size") from error
     except (OSError, SyntaxError, ValueError) as error:
-        raise BackboneError(f"what came is no picture that can be read ({len(data)} bytes)") from error
+        raise BackboneError(f"the data are not a readable picture ({len(data)} bytes)") from error
     return picture

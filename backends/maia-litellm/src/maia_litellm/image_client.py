@@ -227,7 +227,7 @@ class ImageClient:
         try:
             data = base64.b64decode(item.b64_json, validate=True)
         except (binascii.Error, ValueError):
-            raise BackboneError(f"{self._endpoint.name} sent a picture that is no base64") from None
+            raise BackboneError(f"{self._endpoint.name} sent a picture that is not base64") from None
         return self._finished(order, opened(data), self._revised(str(item.revised_prompt or ""), order.text))
 
     def _revised(self, said: str, asked: str) -> str:

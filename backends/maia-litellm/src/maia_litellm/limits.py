@@ -26,15 +26,17 @@ OPENAI = Takes(ImageLimits(count=500, max_side=2048, max_bytes=15 * MB, total_by
 are scaled down."""
 
 ANTHROPIC = Takes(ImageLimits(count=100, max_side=1568, max_bytes=int(3.7 * MB), total_bytes=22 * MB), 350)
-"""Anthropic, guide "Vision", general limits: 100 images a request (600 for models with a window beyond 200,000 tokens),
-5 MB an image and 32 MB a request in base64; above 1568 pixels it scales down; tokens are width x height / 750."""
+"""Anthropic, guide "Vision", general limits: 100 images per request (600 for models with a window beyond 200,000
+tokens), 5 MB per image and 32 MB per request in base64; above 1568 pixels it scales down; tokens are
+width x height / 750."""
 
 GEMINI = Takes(ImageLimits(count=900, max_side=3072, max_bytes=int(5.2 * MB), total_bytes=14 * MB), 300)
-"""Google, "Image understanding": 900 images a prompt for the model that takes fewest, 7 MB an image and 20 MB a request
-with inline data; 258 tokens up to 384 pixels, and as much for each tile of a larger one (newer models: up to 1120)."""
+"""Google, "Image understanding": 900 images per prompt for the model that takes fewest, 7 MB per image and 20 MB per
+request with inline data; 258 tokens up to 384 pixels, and as much for each tile of a larger one (newer models: up to
+1120)."""
 
 AZURE = Takes(ImageLimits(count=50, max_side=2048, max_bytes=15 * MB, total_bytes=34 * MB), 300)
-"""Microsoft, "Azure OpenAI quotas and limits": 20 MB an image; the number varies with the model, 50 is taken here."""
+"""Microsoft, "Azure OpenAI quotas and limits": 20 MB per image; the number varies with the model, 50 is taken here."""
 
 MISTRAL = Takes(ImageLimits(count=8, max_side=1540, max_bytes=7 * MB), 500)
 """Mistral, "Vision": 8 images a request, 10 MB each."""

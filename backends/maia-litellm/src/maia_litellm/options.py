@@ -85,12 +85,12 @@ class ModelConfig(ServiceConfig):
     system_role: bool | None = None
     """False: the model takes no system message, which then stands before the first user message."""
     context_tokens: int | None = Field(None, gt=0)
-    """The model's window in tokens, where LiteLLM's table does not know it. Ollama is told to use this much (16,384
-    where it is not set): its own default is so small that it would silently forget the task."""
+    """The model's window in tokens, where LiteLLM's table does not know it. MAIA tells Ollama to use this much (16,384
+    where it is not set): with its own small default, Ollama would silently forget the task."""
 
 
 def _check_headers(headers: Any) -> None:
-    """Refuses what is no table of header fields, and fields that would carry a key."""
+    """Refuses a value that is not a table of header fields, and fields that would carry a key."""
     if not isinstance(headers, Mapping):
         raise UsageError('params.extra_headers is a table of header fields, such as { X-Title = "my lab" }')
     for name, value in headers.items():
@@ -100,7 +100,7 @@ def _check_headers(headers: Any) -> None:
                 "variable and name that in key_env"
             )
         if not (re.fullmatch(r"[\w-]+", str(name), re.ASCII) and isinstance(value, str) and PRINTABLE.fullmatch(value)):
-            raise UsageError(f"params.extra_headers: '{name}' is no header field with one line of plain text")
+            raise UsageError(f"params.extra_headers: '{name}' is not a header field with one line of plain text")
 
 
 def _refuse_secrets(data: Mapping[Any, Any], where: str) -> None:

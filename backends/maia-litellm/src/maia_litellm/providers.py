@@ -172,10 +172,10 @@ def _checked(base: str, part: str) -> SplitResult:
 
     try:
         address = urlsplit(base)
-        address.port  # noqa: B018 - raises for a port that is no number
-        httpx.URL(base).host  # noqa: B018 - raises for a host that is no name
+        address.port  # noqa: B018 - raises for a port that is not a number
+        httpx.URL(base).host  # noqa: B018 - raises for a host that is not a name
     except (ValueError, httpx.InvalidURL) as error:
-        raise UsageError(f"{part}.api_base is no address: {error}") from None
+        raise UsageError(f"{part}.api_base is not an address: {error}") from None
     if address.scheme not in ("http", "https") or not address.hostname:
         raise UsageError(f"{part}.api_base needs a whole address, such as http://localhost:8000/v1")
     if address.username or address.password:

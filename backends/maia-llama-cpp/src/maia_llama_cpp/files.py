@@ -55,7 +55,7 @@ def check_model(path: Path, option: str) -> ModelFile:
     if header.number("split.count") <= 1 and "token_embd.weight" not in header.tensors:
         missing.append("token_embd.weight")
     if missing:
-        raise UsageError(f"{option}: {path} is no language model: it lacks {', '.join(missing)}")
+        raise UsageError(f"{option}: {path} is not a language model: it lacks {', '.join(missing)}")
     return ModelFile(
         path=path,
         name=path.name.removesuffix(".gguf"),

@@ -60,14 +60,14 @@ def read_header(path: Path, option: str) -> Header:
         option: Which option named it, for messages.
 
     Raises:
-        UsageError: there is no such file, it is no GGUF file, or it is damaged or cut off.
+        UsageError: there is no such file, it is not a GGUF file, or it is damaged or cut off.
     """
     if path.is_dir():
         raise UsageError(f"{option}: {path} is a folder; give the GGUF file in it")
     try:
         with path.open("rb") as file:
             if file.read(len(MAGIC)) != MAGIC:
-                raise UsageError(f"{option}: {path} is no GGUF file")
+                raise UsageError(f"{option}: {path} is not a GGUF file")
             with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
                 return _Reader(data).header()
     except OSError as error:

@@ -60,9 +60,7 @@ class ChatTemplate:
             processor.chat_template = getattr(tokenizer, "chat_template", None)
         template = processor.chat_template
         if not template:
-            raise UsageError(
-                "it has no chat template, so it is no chat model; choose one that is tuned to instructions"
-            )
+            raise UsageError("it has no chat template, so it is not a chat model; choose an instruction-tuned model")
         self._control = control_tokens(tokenizer, processor, str(template))
         self._neutral = Neutral(self._control)
         self._form, self.placeholder, self.interleaved = self._probe(images)

@@ -23,7 +23,7 @@ def size(text: str) -> int:
     """Reads a number of bytes: `500MB`, `20 GB`, `0`."""
     found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]?)B?", text.strip(), re.IGNORECASE)
     if not found:
-        raise click.BadParameter(f"'{text}' is no size; write 500MB or 20GB")
+        raise click.BadParameter(f"'{text}' is not a size; write 500MB or 20GB")
     return int(float(found[1]) * BYTES[found[2].upper()])
 
 
@@ -31,7 +31,7 @@ def age(text: str) -> float:
     """Reads a time in seconds: `12h`, `30d`, `8w`."""
     found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smhdw])", text.strip(), re.IGNORECASE)
     if not found:
-        raise click.BadParameter(f"'{text}' is no time; write 12h, 30d or 8w")
+        raise click.BadParameter(f"'{text}' is not a time; write 12h, 30d or 8w")
     return float(found[1]) * SECONDS[found[2].lower()]
 
 

@@ -35,7 +35,7 @@ pool: Pool[Any] = Pool(_dropped)
 """The pipelines of this process."""
 
 _one_at_a_time = threading.Lock()
-"""Loading takes twice the memory for a moment, and its warnings must be told apart."""
+"""One loads at a time: loading briefly takes twice the memory, and MAIA collects the warnings of each model alone."""
 
 
 def load(key: Key, name: str, role: Role) -> Any:

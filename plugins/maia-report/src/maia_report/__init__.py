@@ -18,7 +18,7 @@ def write_report(run_folder: Path, out: Path | None = None) -> Path:
         The file that was written.
 
     Raises:
-        RecordError: `run_folder` is no run folder, or `out` cannot be written.
+        RecordError: `run_folder` is not a run folder, or `out` cannot be written.
     """
     # The parts that read and draw are imported here: the command line loads this package to list its commands.
     from maia_report.page import render_run, write_page

@@ -32,7 +32,7 @@ MOST_EXEMPLARS = 15
 """Exemplars beside the claim."""
 
 MOST_RECORDS, MOST_COLUMNS = 200, 12
-"""Rows and columns of a table of the answer: further rows are counted, wider ones are no table."""
+"""Rows and columns of a table of the answer: MAIA counts further rows, and draws no table of a wider value."""
 
 MOST_ROWS = (12, 6)
 """How many conditions a plot shows from the top and from the bottom."""
@@ -67,7 +67,7 @@ class Records:
 
 @dataclass(frozen=True)
 class Exemplars:
-    """The exemplars beside the claim: those that activate the unit, those that do not, and what is said of them."""
+    """The exemplars beside the claim: those that activate the unit, those that do not, and the note about them."""
 
     active: Sequence[tuple[float, Image]]
     idle: Sequence[tuple[float, Image]]
@@ -88,7 +88,7 @@ def render_run(folder: Path) -> str:
     """Returns the page of the run in a folder, with the sections that installed observers add.
 
     Raises:
-        RecordError: the folder is no run folder.
+        RecordError: the folder is not a run folder.
     """
     run = RunReader(folder)
     observers = Observers(installed())

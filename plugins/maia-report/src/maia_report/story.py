@@ -103,7 +103,7 @@ class Step:
         program: The program.
         calls: The program's calls of the system and the tools.
         executed: How the program ended; None if it was cut off.
-        feedback: What the backbone was told then.
+        feedback: The message that MAIA then sent to the backbone.
         verified: What the test of its answer gave.
         final: True for the reply that holds the run's answer.
         dropped: True for an answer that ended the run without being the run's: an earlier one held better in its test.
@@ -240,7 +240,7 @@ class Story:
 
     @cached_property
     def outcome(self) -> RunOutcome | None:
-        """How the run ended; None for one that was killed, still runs or goes on after it was interrupted."""
+        """How the run ended; None for one that was killed, still runs or was resumed after an interruption."""
         return self.run.outcome
 
     @cached_property
