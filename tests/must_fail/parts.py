@@ -273,7 +273,7 @@ class TestModelWhoseUnitsAreShifted(Model):
 class TestModelWithBatchStatistics(Model):
     """A batch norm that is not in evaluation mode."""
 
-    catches = ("test_image_alone_and_in_a_batch_give_the_same",)
+    catches = ("test_a_layer_of_one_image_and_of_a_batch_agree",)
 
     class broken(FakeModel):
         def activations(self, images, layer):

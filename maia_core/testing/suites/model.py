@@ -74,7 +74,7 @@ class ModelSuite:
         limit = self.tolerance * np.abs(column).max()
         assert np.abs(column - alone).max() <= limit
 
-    def test_image_alone_and_in_a_batch_give_the_same(self, model: Model, images: list[Image]) -> None:
+    def test_a_layer_of_one_image_and_of_a_batch_agree(self, model: Model, images: list[Image]) -> None:
         layer = self.chosen(model)
         together = model.activations(images, layer.name)
         alone = np.concatenate([model.activations([image], layer.name) for image in images])

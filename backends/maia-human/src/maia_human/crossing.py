@@ -30,6 +30,7 @@ class Image(worker.Image):
     __slots__ = ()
 
     def __init__(self, image: plugin.Image) -> None:
+        # The worker's types are checked at run time.
         super().__init__(_answer, image, image.id, image.title, image.width, image.height)  # type: ignore[arg-type]
 
     def _repr_png_(self) -> bytes:
@@ -177,5 +178,6 @@ def _method(method: str, short: str, function: Callable[..., Any], ask: Ask) -> 
     call.__name__, call.__qualname__, call.__doc__ = short, method, doc
     signature = inspect.signature(target)
     parameters = [parameter for parameter in signature.parameters.values() if parameter.name != "self"]
+    # The worker's types are checked at run time.
     call.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
     return staticmethod(call)

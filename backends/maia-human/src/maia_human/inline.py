@@ -92,6 +92,7 @@ def _protocol() -> Any:
     """Returns textual-image's renderable for this terminal's graphics; None without the package or without any."""
     try:
         # Importing it asks the terminal what it can, and waits a tenth of a second for an answer.
+        # An optional package.
         from textual_image.renderable import Image, SixelImage, TGPImage  # type: ignore[import-not-found, unused-ignore]
     except Exception:  # Not installed, or the terminal cannot be asked.
         return None

@@ -406,7 +406,7 @@ class Study:
             if self._shell is not None:
                 from IPython.display import display
 
-                display(thing)  # type: ignore[no-untyped-call]
+                display(thing)  # type: ignore[no-untyped-call]  # IPython ships no types for it.
             else:
                 print(repr(thing))
 

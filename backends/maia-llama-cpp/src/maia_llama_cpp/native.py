@@ -56,7 +56,7 @@ def llama() -> Any:
             f"{install_command()}"
         )
 
-    @llama_cpp.llama_log_callback  # type: ignore[untyped-decorator]
+    @llama_cpp.llama_log_callback  # type: ignore[untyped-decorator]  # llama_cpp ships no types.
     def keep(level: int, text: bytes, _: object) -> None:
         if level in (WARN, ERROR):
             LOG.append((level, " ".join(text.decode("utf-8", "replace").split())))

@@ -114,5 +114,6 @@ def _hash(text: str) -> str:
 
 PICTURE = PictureForm()
 TEXT = TextForm()
+# A form is invariant in what it reads.
 FORMS: dict[str, Form[object]] = {form.suffix: form for form in (PICTURE, TEXT)}  # type: ignore[misc]
 """Every form by its suffix."""

@@ -22,6 +22,8 @@ from huggingface_hub.errors import (
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
+
+# The library does not list it as exported.
 from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 
 from maia_core.plugin import RunError, UsageError, one_line

@@ -41,7 +41,7 @@ def preprocessing(info: IndexInfo) -> Preprocessing:
     """
     fields = {key: tuple(value) if isinstance(value, list) else value for key, value in info.preprocessing.items()}
     try:
-        return Preprocessing(**fields)  # type: ignore[arg-type]
+        return Preprocessing(**fields)  # type: ignore[arg-type]  # The fields were checked when the index was read.
     except TypeError as error:
         raise UsageError(f"the preprocessing in the index of {info.model}:{info.layer} cannot be read") from error
 

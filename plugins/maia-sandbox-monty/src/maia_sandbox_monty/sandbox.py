@@ -111,7 +111,7 @@ class MontySandbox:
 def _start() -> Monty:
     if importlib.util.find_spec("opentelemetry") is None:
         # The client tries to import it at every answer; to be told at once halves the time of a call.
-        sys.modules.setdefault("opentelemetry", None)  # type: ignore[arg-type]
+        sys.modules.setdefault("opentelemetry", None)  # type: ignore[arg-type]  # None forbids the import.
     try:
         from pydantic_monty import Monty
 

@@ -68,7 +68,7 @@ def close() -> None:
     sys.stdin = None
     for name in ("prefix", "exec_prefix", "base_prefix", "base_exec_prefix", "executable", "_base_executable"):
         setattr(sys, name, "")
-    sys._stdlib_dir = logging._srcfile = ""  # type: ignore[attr-defined]
+    sys._stdlib_dir = logging._srcfile = ""  # type: ignore[attr-defined]  # It replaces a function of the interpreter.
     vars(sys.modules["__main__"]).update(package="", paths=[])
     for module in [module for module in sys.modules.values() if isinstance(module, types.ModuleType)]:
         for name in ("__file__", "__cached__"):
@@ -110,13 +110,14 @@ class Clock:
         for name in ("time", "monotonic", "perf_counter", "process_time", "thread_time"):
             setattr(time, name, self.seconds)
             setattr(time, f"{name}_ns", self.ns)
-        time.sleep = self.sleep  # type: ignore[assignment]
+        time.sleep = self.sleep  # type: ignore[assignment]  # It replaces a function of the interpreter.
         for name in ("gmtime", "localtime", "ctime"):
             setattr(time, name, self._at(getattr(time, name)))
         strftime = time.strftime
         time.strftime = lambda format, at=None: strftime(format, time.localtime() if at is None else at)
         self._patch_datetime()
         entropy = random.Random(0)
+        # It replaces a function of the interpreter.
         os.urandom = random._urandom = entropy.randbytes  # type: ignore[attr-defined]
 
     def _at(self, function: Callable[[float], Any]) -> Callable[..., Any]:
@@ -136,4 +137,4 @@ class Clock:
 
         Datetime.__name__ = Datetime.__qualname__ = "datetime"
         Datetime.__module__ = "datetime"
-        datetime.datetime = Datetime  # type: ignore[misc]
+        datetime.datetime = Datetime  # type: ignore[misc]  # It replaces a function of the interpreter.

@@ -165,7 +165,7 @@ def _imagenet(module: Any) -> Sequence[str]:
 
 def _input(module: Any, size: int | tuple[int, int] | None) -> Preprocessing:
     """Returns the evaluation of the weights; with another size, in the same proportions."""
-    shown: dict[str, Any] = resolve_model_data_config(module)  # type: ignore[no-untyped-call]
+    shown: dict[str, Any] = resolve_model_data_config(module)  # type: ignore[no-untyped-call]  # timm ships no types.
     height, width = (size, size) if isinstance(size, int) else size or shown["input_size"][1:]
     part, mean = shown["crop_pct"], tuple(shown["mean"])
     return Preprocessing(

@@ -134,6 +134,7 @@ def preprocessing(module: nn.Module, config: OwnModel.Config) -> tuple[Preproces
         guess = inferred(module, config.size)
         wanted |= {name: getattr(guess, name) for name in guessed}
     fit = {"resize": config.resize, "fit": config.fit, "interpolation": config.interpolation}
+    # The values were validated by the options.
     return Preprocessing(**wanted, **fit), guessed  # type: ignore[arg-type]
 
 

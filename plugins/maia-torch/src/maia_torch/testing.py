@@ -1,17 +1,17 @@
 """Conformance of adapters of torch models: one class per layer, which the tests of an adapter subclass.
 
 class TestMaps(ZooSuite):
-layer, unit, column = "layer3", "12", 12
+    layer, unit, column = "layer3", "12", 12
 
-@pytest.fixture
-def model(self):
-return MyModel(MyModel.Config(model="small", weights="random"), None)
+    @pytest.fixture
+    def model(self):
+        return MyModel(MyModel.Config(model="small", weights="random"), None)
 
 class TestClasses(TestMaps):
-layer, unit, column = "prob", "tiger", 292
+    layer, unit, column = "prob", "tiger", 292
 
 class TestDistribution(ZooDistributionSuite):
-distribution = "maia-my-zoo"
+    distribution = "maia-my-zoo"
 """
 
 from __future__ import annotations

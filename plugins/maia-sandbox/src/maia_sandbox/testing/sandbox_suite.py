@@ -61,6 +61,7 @@ class SandboxSuite(testing.SandboxSuite):
     @pytest.fixture
     def twin(self, sandbox: Sandbox) -> Iterator[Sandbox]:
         """A second instance, made with the default options."""
+        # The test reaches into the sandbox.
         twin = type(sandbox)(type(sandbox).Config(), self.context())  # type: ignore[call-arg, attr-defined]
         yield twin
         twin.close()
@@ -79,7 +80,7 @@ class SandboxSuite(testing.SandboxSuite):
         def slow(*values: Any, **named: Any) -> None:
             time.sleep(self.limits.seconds / 2)
 
-        host._echo = slow  # type: ignore[method-assign]
+        host._echo = slow  # type: ignore[method-assign]  # The test reaches into the sandbox.
         done = sandbox.run("def run_experiment(system, tools):\n    for _ in range(4): tools.echo()", host)
         assert done.error == ""
 
