@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 GRACE_SECONDS = 1.0
 """From the interpreter's own time limit to the end of its process."""
 LONGEST_NAME = 200
-"""An attribute's name with more characters is no misspelling of anything."""
+"""Longest attribute name for which MAIA looks for a misspelling, in characters."""
 MOST_WORDINGS = 100
 PIXELS = frozenset(["to_pil", "__array__", "convert", "resize", "crop", "save", "getpixel", "numpy", "pixels"])
 
@@ -129,7 +129,7 @@ class Dialogue:
         try:
             return json.loads(message)
         except (ValueError, RecursionError) as error:
-            raise Violation("a message that is no JSON") from error
+            raise Violation("a message that is not JSON") from error
 
     # Attributes and calls. The arguments of a call are not looked at, see `prelude`.
 
@@ -154,7 +154,7 @@ class Dialogue:
         return self._miss(snapshot)
 
     def _miss(self, snapshot: NameLookupSnapshot) -> SyncSnapshot:
-        """Says that there is no such name; a program may be told so as often as it may call the host."""
+        """Answers that there is no such name; a program may ask as often as it may call the host."""
         self._misses += 1
         if self._misses > self._bridge.limits.host_calls:
             raise Violation(f"more than {self._bridge.limits.host_calls:,} look-ups of what is not there")
@@ -179,7 +179,7 @@ class Dialogue:
             return self._fail(snapshot, "NameError", f"name '{name}' is not defined")
         request = self._sent()
         if not isinstance(request, dict) or request.get("op") != "call":
-            raise Violation("a request that is no call")
+            raise Violation("a request that is not a call")
         value, error = self._ask(request)
         if error is None:
             return snapshot.resume({"return_value": value})
@@ -251,7 +251,7 @@ def _no_module(name: str) -> str:
 
 def _shortened(message: Any, most: int) -> str:
     if type(message) is not list or [type(part) for part in message] != [str, int]:
-        raise Violation("a result that is no text")
+        raise Violation("a result that is not text")
     text, length = message
     more = max(length, len(text)) - most
     return values.text(text[:most]) + (f" [{more:,} more characters]" if more > 0 else "")

@@ -105,7 +105,7 @@ are kept as defaults.
 
 @cache
 def shims() -> str:
-    """Returns what makes the shims anew, before each program."""
+    """Returns the source that makes fresh shims before each program."""
     lines = []
     for name in SHIMS:
         text = resources.files(f"{__package__}.shims").joinpath(f"{name}.py").read_text(encoding="utf-8")

@@ -143,7 +143,7 @@ class _Session:
     """One state of the interpreter, and what the host knows of it.
 
     Attributes:
-        bridge: What the programs are told and have said.
+        bridge: The state of the dialogue with the programs.
         value: The text of what the last program returned.
         used: True once a program ran.
         broken: True once it can take no further program.

@@ -18,7 +18,7 @@ MEAN_IMAGE_BYTES = 1 << 20
 
 
 class Bridge:
-    """What one worker is told and has said: its image handles, and the texts of its present program.
+    """The state of the dialogue with one worker: its image handles, and the texts of its present program.
 
     Args:
         limits: What one experiment may use.
@@ -110,7 +110,7 @@ class Bridge:
             arguments = [decode(value) for value in args]
             named = {decode(key): decode(value) for key, value in kwargs.items()}
         except (ValueError, RecursionError) as error:
-            raise Violation("arguments that are no values") from error
+            raise Violation("arguments that are not values") from error
         raw.check_end()
         self.calls += 1
         if excess := self._excess(raw.images, len(blob), decode.characters):
@@ -244,5 +244,5 @@ def _integer(header: Mapping[str, Any], key: str) -> int:
 def _items(header: Mapping[str, Any], key: str) -> list[Any]:
     value = header.get(key, [])
     if type(value) is not list:
-        raise Violation(f"a frame whose '{key}' is no list")
+        raise Violation(f"a frame whose '{key}' is not a list")
     return value

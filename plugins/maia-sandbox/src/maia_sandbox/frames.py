@@ -18,11 +18,11 @@ HEADER_LIMIT = 4 << 20
 
 
 class Violation(Exception):
-    """The worker sent what no honest worker sends."""
+    """The worker sent a message that no honest worker sends."""
 
 
 def _no_constant(text: str) -> Any:
-    raise ValueError(f"{text} is no JSON")
+    raise ValueError(f"{text} is not JSON")
 
 
 _encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, check_circular=False, separators=(",", ":")).encode
@@ -58,9 +58,9 @@ def read(exactly: Callable[[int], bytearray], limit: int | None = None) -> tuple
     try:
         header = _decode(str(memoryview(body)[:head], "utf-8"))
     except (ValueError, RecursionError) as error:
-        raise Violation("a frame that is no JSON") from error
+        raise Violation("a frame that is not JSON") from error
     if type(header) is not dict:
-        raise Violation("a frame that is no JSON object")
+        raise Violation("a frame that is not a JSON object")
     return header, bytes(memoryview(body)[head:])
 
 

@@ -55,7 +55,7 @@ class Worker:
         deadline: When (on the monotonic clock) the worker must have answered.
         late: True once the soft time limit was reached; before the first program there is no soft one.
         used: True once it was sent a program.
-        bridge: What the worker is told and has said.
+        bridge: The state of the dialogue with the worker.
         measures: What is in force in it: pairs of measure and state.
     """
 

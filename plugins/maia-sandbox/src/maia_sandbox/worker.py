@@ -149,7 +149,7 @@ class Worker:
         self._dropped: set[int] = set()
         self._asked = 0
         self.passing: tuple[type[BaseException], ...] = ()
-        """Exceptions that are no program's affair."""
+        """Exceptions that the worker passes on instead of reporting them as the program's error."""
         self.late = False
         """True once the present program's time is over."""
         self.running = False

@@ -112,7 +112,7 @@ def _fault_of(done: Execution, host: SuiteHost) -> str:
         "the program saw a secret of the host": suite_secret in said,
         f"the program got out: {done.stdout[:500]}": ESCAPED in done.stdout + done.value,
         "the program said more than it may": max(len(done.stdout), len(done.value)) > LIMITS.output_chars + 200,
-        "what the program said is no text": any("\ud800" <= letter <= "\udfff" for letter in said),
+        "the program printed invalid text": any("\ud800" <= letter <= "\udfff" for letter in said),
         "the program changed the host": not same,
         "the program called the host more often than it may": len(host.asked) > LIMITS.host_calls,
         f"the program ran for {done.seconds:.1f} s": done.seconds > LIMITS.seconds + 3 + 0.01 * len(host.asked),
