@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import re
 import textwrap
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
@@ -147,7 +148,7 @@ def _annotation(annotation: Any) -> str:
     return (
         annotation
         if isinstance(annotation, str)
-        else inspect.formatannotation(annotation).replace("maia_core.types.", "")
+        else re.sub(r"\bmaia_core\.\w+\.", "", inspect.formatannotation(annotation))
     )
 
 

@@ -91,7 +91,7 @@ def test_interrupt_leaves_a_record_that_is_complete_so_far(tmp_path, calls):
     assert process.returncode == 130
     assert "Traceback" not in error
     assert "terminate called" not in error
-    assert f"maia run --resume {folder} goes on with it" in error
+    assert f"resume with: maia run --resume {folder}" in error
     reader = RunReader(folder)
     assert reader.outcome.status == "interrupted"
     assert reader.of_type(Replied)

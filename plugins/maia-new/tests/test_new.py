@@ -164,6 +164,7 @@ def test_every_plugin_passes_its_own_tests_in_a_fresh_environment(tmp_path):
     pip = (python, "-m", "pip", "install", "-q")
     # A plain path to the checkout: mypy does not follow the other form of an editable installation.
     run(*pip, "--config-settings", "editable_mode=compat", "setuptools>=77", "-e", f"{ROOT}[test]")
+    run(*pip, "--no-deps", "--no-build-isolation", "-e", str(ROOT / "plugins" / "maia-cli"))
     run(*pip, "--no-deps", "--no-build-isolation", *[word for f in folders.values() for word in ("-e", f)])
     tests = [folder / "tests" for folder in folders.values()]
     run(python, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--import-mode=importlib", *tests, cwd=tmp_path)

@@ -17,7 +17,7 @@ def test_suite_passes_as_nobody():
     # Only the right to read files stays: the interpreter may lie in root's own folder.
     keep = "-all,+dac_read_search"
     user = ["--reuid=65534", "--regid=65534", "--clear-groups", f"--inh-caps={keep}", f"--ambient-caps={keep}"]
-    suite = Path(__file__).with_name("test_process_conformance.py")
+    suite = Path(__file__).with_name("test_sandbox_conformance.py")
     with tempfile.TemporaryDirectory() as folder:
         Path(folder).chmod(0o777)
         done = subprocess.run(
