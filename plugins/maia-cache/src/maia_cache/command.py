@@ -115,9 +115,9 @@ def limit(most: int) -> None:
 
 
 def _clean(name: str) -> str:
-    from maia_core.plugin import printable
+    from maia_core.plugin import printable_line
 
-    return printable(" ".join(name.split()))
+    return printable_line(name)
 
 
 def _store() -> ContentCache:

@@ -136,6 +136,6 @@ def _config(name: str, options: tuple[str, ...], file: Path | None) -> RunConfig
 
 
 def _clean(text: str) -> str:
-    from maia_core.plugin import printable
+    from maia_core.plugin import printable_line
 
-    return printable(" ".join(text.split()))
+    return printable_line(text)

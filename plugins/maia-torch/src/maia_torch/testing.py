@@ -42,5 +42,3 @@ class ZooSuite(ModelSuite, SystemSuite):
 
 class ZooDistributionSuite(DistributionSuite):
     """A distribution of such models keeps its promises: it may import maia-torch, and not torch."""
-
-    light = frozenset({"maia_torch", "maia_exemplars", "maia_hub"})
