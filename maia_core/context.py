@@ -13,14 +13,7 @@ from maia_core.image import content_id
 from maia_core.image_store import ImageStore
 from maia_core.kinds import KINDS
 from maia_core.observers import Observers
-from maia_core.protocols import (
-    Dataset,
-    Describer,
-    ImageEditor,
-    ImageGenerator,
-    Model,
-    System,
-)
+from maia_core.protocols import Dataset, Describer, ImageEditor, ImageGenerator, Model, System
 from maia_core.registry import Registry, installed
 from maia_core.run_effects import RunEffects
 

@@ -37,11 +37,7 @@ class FinishedRun:
 
 
 def explain(
-    config: RunConfig,
-    *,
-    out: Path | None = None,
-    observers: Iterable[object] = (),
-    registry: Registry | None = None,
+    config: RunConfig, *, out: Path | None = None, observers: Iterable[object] = (), registry: Registry | None = None
 ) -> FinishedRun:
     """Explains one unit: builds the parts, runs the loop, writes the record.
 
@@ -158,11 +154,7 @@ def _build(context: Context) -> Backbone:
 
 
 def _drive(
-    context: Context,
-    backbone: Backbone,
-    writer: RunWriter,
-    recorded: Sequence[Event],
-    observers: Iterable[object],
+    context: Context, backbone: Backbone, writer: RunWriter, recorded: Sequence[Event], observers: Iterable[object]
 ) -> FinishedRun:
     context.images = writer.images
     try:
@@ -176,11 +168,7 @@ def _drive(
         writer.close()
 
 
-def make_session(
-    context: Context,
-    journal: Journal | None = None,
-    observers: Iterable[object] = (),
-) -> Session:
+def make_session(context: Context, journal: Journal | None = None, observers: Iterable[object] = ()) -> Session:
     """Returns a started session of the tools, the task and the sandbox that the context's configuration chooses."""
     config = context.config
     tools = {c.name.partition("@")[0]: context.build("tool", c.name, **c.options) for c in config.tools}

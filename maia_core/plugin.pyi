@@ -131,7 +131,10 @@ from .registry import Registry as Registry
 from .replies import parse_reply as parse_reply
 
 # Helpers.
+from .files import open_plain as open_plain
+from .files import plain_folder as plain_folder
 from .files import write_atomically as write_atomically
+from .files import write_new as write_new
 from .signature import check_signature as check_signature
 from .signature import local_secret as local_secret
 from .signature import sign as sign

@@ -7,7 +7,7 @@ import inspect
 import re
 import textwrap
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from maia_core.errors import PluginError
 from maia_core.protocols import System, system_methods
@@ -71,7 +71,7 @@ def render_api(system: System, tools: Mapping[str, Callable[..., Any]]) -> str:
     Raises:
         PluginError: a tool has no docstring, or what it declares is not valid Python.
     """
-    image = [_attribute(name, kind) for name, kind in Image.__annotations__.items()]
+    image = [f"    {name}: {kind}\n" for name, kind in Image.__annotations__.items()]
     image += [_method("clean", vars(Image)["clean"].fget, prop=True), _method("to_pil", Image.to_pil)]
     neuron = {"neuron": System.neuron.__doc__}
     calls = [_method(name, getattr(system, name), fallback=neuron.get(name)) for name in system_methods(system)]
@@ -98,13 +98,9 @@ def _class(name: str, doc: str, members: list[str]) -> str:
     return f"class {name}:\n{textwrap.indent(_docstring(doc), '    ')}\n" + "\n".join(members)
 
 
-def _attribute(name: str, kind: Any) -> str:
-    return f"    {name}: {kind}\n"
-
-
 def _method(name: str, function: Any, prop: bool = False, fallback: str | None = None) -> str:
     call = function if inspect.isroutine(function) else type(function).__call__
-    doc = inspect.getdoc(call) if inspect.isroutine(function) else _own_doc(function)
+    doc = inspect.getdoc(call) or (None if call is function else inspect.getdoc(type(function)))
     doc = doc or (inspect.cleandoc(fallback) if fallback else "")
     if not doc:
         raise PluginError(f"tool '{name}' has no docstring; the backbone would not know what it is for")
@@ -119,37 +115,28 @@ def _method(name: str, function: Any, prop: bool = False, fallback: str | None =
     return textwrap.indent(text, "    ")
 
 
-def _own_doc(tool: Any) -> str:
-    return inspect.getdoc(type(tool).__call__) or inspect.getdoc(type(tool)) or ""
+class _Written(NamedTuple):
+    """An annotation that a signature renders as it is written: string annotations lose their quotes."""
+
+    text: str
+
+    def __repr__(self) -> str:
+        return self.text
 
 
 def _plain(signature: inspect.Signature) -> str:
-    """Renders a signature with annotations as written: string annotations lose their quotes."""
-    parts = []
-    star = False
-    for parameter in signature.parameters.values():
-        if parameter.kind is parameter.KEYWORD_ONLY and not star:
-            parts.append("*")
-            star = True
-        prefix = {"VAR_POSITIONAL": "*", "VAR_KEYWORD": "**"}.get(parameter.kind.name, "")
-        star = star or parameter.kind is parameter.VAR_POSITIONAL
-        text = prefix + parameter.name
-        if parameter.annotation is not parameter.empty:
-            text += f": {_annotation(parameter.annotation)}"
-        if parameter.default is not parameter.empty:
-            text += f" = {parameter.default!r}"
-        parts.append(text)
-    returns = signature.return_annotation
-    arrow = "" if returns is inspect.Signature.empty else f" -> {_annotation(returns)}"
-    return f"({', '.join(parts)}){arrow}"
+    """Renders a signature with annotations as written."""
+    parameters = [p.replace(annotation=_written(p.annotation)) for p in signature.parameters.values()]
+    returns = _written(signature.return_annotation)
+    return str(signature.replace(parameters=parameters, return_annotation=returns))
 
 
-def _annotation(annotation: Any) -> str:
-    return (
-        annotation
-        if isinstance(annotation, str)
-        else re.sub(r"\bmaia_core\.\w+\.", "", inspect.formatannotation(annotation))
-    )
+def _written(annotation: Any) -> Any:
+    if annotation is inspect.Signature.empty:
+        return annotation
+    if isinstance(annotation, str):
+        return _Written(annotation)
+    return _Written(re.sub(r"\bmaia_core\.\w+\.", "", inspect.formatannotation(annotation)))
 
 
 def _docstring(doc: str) -> str:

@@ -20,14 +20,7 @@ from maia_core.prompt import render_system_prompt
 from maia_core.protocols import Sandbox, Task, Verifier
 from maia_core.replies import parse_reply
 from maia_core.session_totals import SessionState, SessionTotals
-from maia_core.types import (
-    BackboneInfo,
-    Execution,
-    Message,
-    Reply,
-    Turn,
-    Verdict,
-)
+from maia_core.types import BackboneInfo, Execution, Message, Reply, Turn, Verdict
 from maia_core.verification import Verification, objection
 
 
@@ -176,11 +169,7 @@ class Session(SessionTotals):
             if execution is None:
                 self.state.answer = self.task.parse(parsed.sections)
             return Turn(
-                number=number,
-                reply=reply,
-                program=parsed.program,
-                hypotheses=parsed.hypotheses,
-                execution=execution,
+                number=number, reply=reply, program=parsed.program, hypotheses=parsed.hypotheses, execution=execution
             )
         except ReplyError as mistake:
             return Turn(number=number, reply=reply, mistake=str(mistake))

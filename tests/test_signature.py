@@ -1,6 +1,9 @@
 """A folder from elsewhere is not acted upon."""
 
+import hashlib
+import hmac
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -38,7 +41,7 @@ def test_what_this_machine_wrote_goes_on(begun):
     signature.check_signature(reader.manifest.config, reader.manifest.signature, begun, trusted=False)
 
 
-def test_settings_are_sealed_as_the_record_holds_them(monkeypatch):
+def test_settings_are_signed_as_the_record_holds_them(monkeypatch):
     """The record holds no secrets."""
     monkeypatch.setenv("ACME_API_KEY", "sk-proj-0123456789abcdef")
     assert signature.sign({"a": "sk-proj-0123456789abcdef"}) == signature.sign({"a": "[ACME_API_KEY]"})
@@ -54,23 +57,97 @@ def test_changed_settings_are_refused_before_any_of_them_is_carried_out(begun, c
 
 def test_another_machine_s_settings_are_refused_and_can_be_trusted(begun, monkeypatch, tmp_path):
     monkeypatch.setenv("MAIA_CACHE", str(tmp_path / "another"))
-    with pytest.raises(UsageError, match="not begun with this machine's cache"):
+    with pytest.raises(UsageError, match="not created by you on this machine"):
         launch.resume(begun)
     with pytest.raises(UsageError, match="system"):  # It gets as far as building the parts, of which this run has none.
         launch.resume(begun, trusted=True)
 
 
-def test_no_seal_is_no_seal_where_no_secret_can_be_kept(monkeypatch, tmp_path):
+def test_without_a_secret_on_disk_nothing_is_trusted_later(monkeypatch, tmp_path):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("MAIA_CACHE", str(tmp_path / "file"))
-    assert signature.sign({}) == ""
-    with pytest.raises(UsageError):
-        signature.check_signature({}, "", tmp_path, trusted=False)
+    forged = hmac.new(b"", b"{}", hashlib.sha256).hexdigest()
+    signed = signature.sign({})
+    signature._of_this_process.cache_clear()  # Another process.
+    for found in ("", forged, signed):
+        with pytest.raises(UsageError, match="--trust"):
+            signature.check_signature({}, found, tmp_path, trusted=False)
+
+
+def secret_of(cache: Path) -> Path:
+    signature.sign({})
+    [file] = cache.glob("secrets-*/signature")
+    return file
 
 
 def test_the_secret_is_the_user_s_alone(cache):
     assert signature.sign({"a": 1}) == signature.sign({"a": 1}) != signature.sign({"a": 2})
-    assert (cache / "seal").stat().st_mode & 0o077 == 0
+    status, folder = secret_of(cache).stat(), secret_of(cache).parent.stat()
+    assert (status.st_mode & 0o777, status.st_size, folder.st_mode & 0o777) == (0o600, 16, 0o700)
+
+
+def link_to_a_copy(file: Path) -> None:
+    (file.parent.parent / "copy").write_bytes(file.read_bytes())
+    (file.parent.parent / "copy").chmod(0o600)
+    file.unlink()
+    file.symlink_to(file.parent.parent / "copy")
+
+
+def pipe(file: Path) -> None:
+    file.unlink()
+    os.mkfifo(file)
+
+
+def linked_folder(file: Path) -> None:
+    file.parent.rename(file.parent.parent / "elsewhere")
+    file.parent.symlink_to(file.parent.parent / "elsewhere")
+
+
+FORGERIES = {
+    "empty": lambda file: file.write_bytes(b""),
+    "short": lambda file: file.write_bytes(b"1234"),
+    "long": lambda file: file.write_bytes(b"1" * 17),
+    "read by others": lambda file: file.chmod(0o644),
+    "written by others": lambda file: file.chmod(0o666),
+    "a link": link_to_a_copy,
+    "a pipe": pipe,
+    "a folder": lambda file: (file.unlink(), file.mkdir()),
+    "in a folder that others write": lambda file: file.parent.chmod(0o777),
+    "in a linked folder": linked_folder,
+}
+
+
+@pytest.mark.parametrize("forge", FORGERIES.values(), ids=FORGERIES)
+def test_a_secret_that_others_may_know_is_refused(cache, forge):
+    forge(secret_of(cache))
+    with pytest.raises(UsageError, match=r"cannot use the secret .*; delete the folder .*") as refused:
+        signature.sign({})
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
+def test_a_secret_of_another_user_is_refused(cache):
+    os.chown(secret_of(cache), 12345, -1)
+    with pytest.raises(UsageError, match="does not belong to you"):
+        signature.sign({})
+
+
+def test_a_folder_that_others_write_is_refused_for_any_secret(tmp_path):
+    tmp_path.chmod(0o777)
+    with pytest.raises(UsageError, match="others may write its folder"):
+        signature.local_secret(tmp_path / "key")
+
+
+def test_a_kill_while_the_secret_is_written_leaves_none(cache, monkeypatch):
+    def killed(*arguments):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "link", killed)
+        with pytest.raises(KeyboardInterrupt):
+            signature.sign({})
+    assert not list(cache.glob("secrets-*/signature"))
+    assert secret_of(cache).stat().st_size == 16
 
 
 def test_a_linked_folder_of_images_is_not_written_through(begun, tmp_path):

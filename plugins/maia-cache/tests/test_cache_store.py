@@ -263,6 +263,33 @@ def test_file_system_without_links(cache: ContentCache, monkeypatch: pytest.Monk
     assert [entry.path.name for entry in cache.entries()] == [f"{KEY}.json"]
 
 
+@pytest.mark.parametrize("special", ["pipe", "link to a device", "link to another entry", "folder"])
+def test_an_entry_that_is_not_a_file_is_made_again(cache: ContentCache, special: str) -> None:
+    """Reading a pipe would wait for ever, reading `/dev/zero` would fill the memory."""
+    cache.keep("engine", KEY, "first", TEXT)
+    path = file_of(cache)
+    path.rename(path.with_name(f"{content_id(b'other')}.json"))
+    match special:
+        case "pipe":
+            os.mkfifo(path)
+        case "link to a device":
+            path.symlink_to("/dev/zero")
+        case "link to another entry":
+            path.symlink_to(path.with_name(f"{content_id(b'other')}.json"))
+        case "folder":
+            path.mkdir()
+    assert cache.find("engine", KEY, TEXT) is None
+    assert cache.recall("engine", [KEY], TEXT, lambda places: ["second"]) == ["second"]
+
+
+def test_a_linked_folder_of_an_engine_is_not_written_through(cache: ContentCache, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    cache.folder.mkdir()
+    (cache.folder / "engine").symlink_to(tmp_path / "elsewhere")
+    assert cache.keep("engine", KEY, "value", TEXT) == "value"
+    assert not list((tmp_path / "elsewhere").iterdir())
+
+
 # --- several at once ---
 
 

@@ -12,12 +12,13 @@ from maia_core.agent import run
 from maia_core.config import Limits, PluginRef, RunConfig
 from maia_core.context import Context
 from maia_core.events import Manifest
-from maia_core.image import Image
+from maia_core.image import Image, content_id
 from maia_core.journal import Journal
 from maia_core.launch import make_session
 from maia_core.protocols import Describer, ImageEditor, ImageGenerator
 from maia_core.record import RunReader, RunWriter
 from maia_core.testing import FakeDescriber, FakeEditor, FakeGenerator, ScriptedBackbone, fake_parts
+from maia_synthetic.system import alias
 
 TRUTH = ("zorbaq", "quuxle")
 
@@ -141,3 +142,12 @@ def test_detector_that_fails_does_not_say_the_concept(words: Any, tmp_path: Path
         session.close()
     assert "system.neuron failed (ValueError)" in execution.error
     assert "zorbaq" not in execution.model_dump_json()
+
+
+def test_an_alias_is_never_a_plain_hash(tmp_path: Path) -> None:
+    """A cache that keeps no key must not let a program try every likely name."""
+    (tmp_path / "file").write_text("")
+    named = alias("tiger", tmp_path / "file")
+    assert named == alias("tiger", tmp_path / "file")
+    aliases = [alias("tiger", tmp_path / f"cache-{n}") for n in range(3)]
+    assert len({named, content_id(b"", b"tiger")[:4], *aliases}) == 5

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import secrets
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -15,7 +14,15 @@ from typing import TYPE_CHECKING, TypeVar
 
 from maia_cache.claims import Claims
 from maia_cache.forms import FORMS, MOST_BYTES, Form
-from maia_core.plugin import ToolError, UsageError, results_of, write_atomically
+from maia_core.plugin import (
+    ToolError,
+    UsageError,
+    open_plain,
+    plain_folder,
+    results_of,
+    write_atomically,
+    write_new,
+)
 
 if TYPE_CHECKING:
     from maia_core.plugin import RunContext
@@ -99,7 +106,8 @@ class ContentCache:
         if self._max_bytes is not None:
             return self._max_bytes
         try:
-            return max(0, int((self.folder / LIMIT_FILE).read_text()))
+            with open_plain(self.folder / LIMIT_FILE) as file:
+                return max(0, int(file.read(100)))
         except (OSError, ValueError):
             return DEFAULT_BYTES
 
@@ -270,15 +278,11 @@ class ContentCache:
 
     def _put(self, path: Path, key: str, data: bytes, value: T, form: Form[T]) -> T:
         """Writes a file if there is none; returns the value that is in the file then."""
-        temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}")
-        write_atomically(temporary, data)
-        try:
-            if not _link(temporary, path):
-                if (first := _read(path, key, form)) is not None:
-                    return first
-                os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        plain_folder(path.parent)
+        if not write_new(path, data):
+            if (first := _read(path, key, form)) is not None:
+                return first
+            write_atomically(path, data)
         return value
 
     def _count(self, size: int) -> None:
@@ -311,24 +315,11 @@ def slug(engine: str) -> str:
 
 def _read(path: Path, key: str, form: Form[T]) -> T | None:
     try:
-        if path.stat().st_size > MOST_BYTES:
-            return None
-        return form.decode(key, path.read_bytes())
+        with open_plain(path) as file:
+            data = file.read(MOST_BYTES + 1)
+        return form.decode(key, data) if len(data) <= MOST_BYTES else None
     except Exception:  # Missing, unreadable, or broken, which raises whatever the damage leads to.
         return None
-
-
-def _link(temporary: Path, path: Path) -> bool:
-    """Gives a finished file its name; returns False if there is a file of that name already."""
-    try:
-        os.link(temporary, path)
-    except FileExistsError:
-        return False
-    except OSError:  # A file system without links.
-        if path.exists():
-            return False
-        os.replace(temporary, path)
-    return True
 
 
 def _scan(folder: Path) -> Iterator[os.DirEntry[str]]:

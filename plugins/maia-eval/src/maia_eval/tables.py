@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from maia_core.plugin import write_atomically
+from maia_core.plugin import plain_folder, write_atomically
 from maia_eval.forms import cell, people, visible
 from maia_eval.results import Folder
 from maia_eval.set_choice import PLACE, choice_rows
@@ -170,8 +170,9 @@ def write_tables(found: Mapping[str, Table], out: Path) -> list[Path]:
     """Writes every table as CSV, all as Markdown, and as Parquet where pyarrow is installed.
 
     Raises:
-        OSError: the folder cannot be written.
+        OSError: the folder cannot be written, or is a link.
     """
+    plain_folder(out)
     files = []
     for name, rows in found.items():
         write_atomically(out / f"{name}.csv", csv_of(rows).encode("utf-8", "replace"))

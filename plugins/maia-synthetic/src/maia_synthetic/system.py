@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -84,7 +85,7 @@ class SyntheticNeuron:
         self.fingerprint = content_id(truth.encode(), self.detector.fingerprint.encode(), bytes([config.dilation]))
         self._dilation = config.dilation
         self._context = context
-        self.info = UnitInfo(model="synthetic", unit=alias(truth, context.cache / "synthetic"), note=NOTE)
+        self.info = UnitInfo(model="synthetic", unit=alias(truth, context.cache), note=NOTE)
 
     def neuron(self, images: Sequence[Image]) -> tuple[list[float], list[Image]]:
         """Measures the unit on a batch of images.
@@ -131,9 +132,10 @@ class SyntheticNeuron:
         return np.ones(shape, np.bool_) if active is None else dilate(active, self._dilation)
 
 
-def alias(truth: str, folder: Path) -> str:
+def alias(truth: str, cache: Path) -> str:
     """Returns four hexadecimal digits by which people tell neurons apart.
 
-    They are keyed by a secret of this machine's cache, so that nobody finds the truth by hashing every likely one.
+    They are keyed by a secret of this user's, so that nobody finds the truth by hashing every likely one.
     """
-    return content_id(local_secret(folder / "key"), truth.encode())[:4]
+    secret = local_secret(cache / f"secrets-{os.geteuid()}" / "synthetic")
+    return content_id(secret, truth.encode())[:4]
