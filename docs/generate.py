@@ -17,8 +17,11 @@ from pathlib import Path
 import api
 import click
 
+from maia_cli.config import rows
+from maia_cli.options import Sources
 from maia_core.cli import maia
 from maia_core.kinds import KINDS
+from maia_core.plugin import RunConfig
 
 DOCS = Path(__file__).resolve().parent
 MAIA = [sys.executable, "-c", "from maia_core.cli import main; main()"]
@@ -47,6 +50,22 @@ def commands() -> str:
     page = ["# Commands", "", "Written by `make docs` from what the commands print."]
     for path, text in helps(maia, "maia"):
         page += ["", f"## {path}", "", "```", text, "```"]
+    return "\n".join(page) + "\n"
+
+
+def keys() -> str:
+    """The page of all keys of a configuration."""
+    page = [
+        "# Keys of the configuration",
+        "",
+        "Written by `make docs` from the code. `maia config` prints them with the",
+    ]
+    page += ["values of a run, where each comes from, and the options of the chosen plugins.", ""]
+    page += ["| key | default | meaning |", "| --- | --- | --- |"]
+    for row in rows(RunConfig(), Sources(Path("")), plugins=False):
+        if not row.key.startswith("$"):
+            value = "not set" if row.value is None else f"`{json.dumps(row.value)}`"
+            page.append(f"| `{row.key}` | {value} | {row.meaning} |".replace("\n", " "))
     return "\n".join(page) + "\n"
 
 
@@ -83,6 +102,7 @@ def public_api() -> str:
 
 PAGES = {
     "use/commands.md": commands,
+    "use/keys.md": keys,
     "use/plugins.md": plugins,
     "../maia_core/known_plugins.json": known_plugins,
     "design/api.json": public_api,

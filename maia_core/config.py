@@ -44,7 +44,7 @@ class PluginRef(BaseModel):
         return dict(self.model_extra or {})
 
 
-class Limits(Data):
+class Limits(Data, use_attribute_docstrings=True):
     """What one run may use; at a limit, the backbone is asked for its final answer."""
 
     turns: int = Field(30, gt=0)
@@ -75,7 +75,7 @@ class Limits(Data):
     """Total wait of the retries of one call in seconds."""
 
 
-class ContextPolicy(Data):
+class ContextPolicy(Data, use_attribute_docstrings=True):
     """Which part of a conversation the backbone gets: see `maia_core.context_policy`."""
 
     images: int = Field(60, gt=0)
@@ -88,7 +88,7 @@ class ContextPolicy(Data):
     """Tokens of one request at most, estimated; the size of the backbone's context window where it is not set."""
 
 
-class RunConfig(Data):
+class RunConfig(Data, use_attribute_docstrings=True):
     """The configuration of a run. The default parts work offline."""
 
     system: PluginRef | None = None

@@ -231,23 +231,29 @@ class Reply(Data):
     reasoning: str = ""
 
 
-class ExecutionLimits(Data):
+class ExecutionLimits(Data, use_attribute_docstrings=True):
     """What one experiment may use. Every limit has a default and a name in the record."""
 
     seconds: float = Field(60.0, gt=0, allow_inf_nan=False)
-    """Wall time of the program, not counting the time that host calls take."""
+    """Wall time of the program in seconds, not counting the time of host calls."""
     memory_mb: int = Field(1024, gt=0)
-    """Address space of the child process beyond what it starts with."""
+    """Address space of the child process in MB, beyond the space that it starts with."""
     output_chars: int = Field(1_000_000, gt=0)
+    """Characters that the program prints."""
     host_calls: int = Field(5_000, gt=0)
+    """Calls of the system and of tools."""
     live_images: int = Field(2_000, gt=0)
+    """Images that the program holds at a time."""
     passed_images: int = Field(20_000, gt=0)
     """Images that a program passes to tools, each as often as it is passed."""
     made_mb: int = Field(256, gt=0)
-    """Pixels that a program makes itself and passes to tools."""
+    """Pixels in MB that a program makes itself and passes to tools."""
     image_side: int = Field(4_096, gt=0)
+    """Longest side in pixels of an image that the program makes."""
     frame_mb: int = Field(16, gt=0)
+    """Size in MB of one message between the program and MAIA."""
     depth: int = Field(50, gt=0)
+    """Nesting of the values that the program passes and returns."""
 
 
 class Execution(Data):

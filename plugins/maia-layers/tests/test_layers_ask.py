@@ -127,8 +127,8 @@ def test_question_takes_the_options_of_the_file(table: str, expected: str, ask: 
     [
         (["acme:colours", "-o", "system.sise=96"], "unknown key 'sise'. Did you mean 'size'"),
         (["acme:colours", "-o", "sise=96"], "write generator.sise for an option"),
-        (["acme:colours", "--system", "acme:colours:1"], "leave out --system"),
-        (["acme:colours", "--task", "neuron-description"], "leave out --task"),
+        (["acme:colours", "--system", "acme:colours:1"], "No such option '--system'"),
+        (["acme:colours", "--task", "neuron-description"], "No such option '--task'"),
     ],
 )
 def test_what_cannot_be_asked_is_one_line(arguments: list[str], says: str, ask: Any) -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+
+from maia_cli import config_options
 
 if TYPE_CHECKING:
     from maia_core.plugin import ModelOption, RunConfig
@@ -93,16 +94,8 @@ def _table(rows: list[tuple[str, ...]]) -> None:
 
 @backbones.command()
 @click.argument("name")
-@click.option(
-    "-o", "options", multiple=True, metavar="KEY=VALUE", help="Set an option of the backbone: model=openai/gpt-4o."
-)
-@click.option(
-    "--config",
-    "config_file",
-    type=click.Path(path_type=Path),
-    help="Read the configuration from this file [default: maia.toml].",
-)
-def check(name: str, options: tuple[str, ...], config_file: Path | None) -> int:
+@config_options(named_by={"backbone": "name"}, bare="backbone")
+def check(name: str, config: RunConfig) -> int:
     """Ask the backbone NAME two small real questions: one with an image, one with a program to write.
 
     Prints each failure and its cost. The program runs in the sandbox, on a toy unit. Exit code 1 if a question failed.
@@ -110,7 +103,7 @@ def check(name: str, options: tuple[str, ...], config_file: Path | None) -> int:
     from maia_check.probes import probes
     from maia_core.plugin import Context
 
-    context = Context(_config(name, options, config_file))
+    context = Context(config)
     context.warn_to(lambda line: click.echo(f"note: {_clean(line)}"))
     backbone = context.part("backbone")
     info = backbone.info
@@ -123,16 +116,6 @@ def check(name: str, options: tuple[str, ...], config_file: Path | None) -> int:
         click.echo(f"{probe.name}: {mark}, {probe.seconds:.1f} s, {used}")
         click.echo(f"  {_clean(probe.says)}")
     return 1 if failed else 0
-
-
-def _config(name: str, options: tuple[str, ...], file: Path | None) -> RunConfig:
-    """Returns the configuration with another backbone, and its options: `KEY` or `backbone.KEY`."""
-    from maia_cli import option_value
-    from maia_core.plugin import load
-
-    pairs = map(option_value, options)
-    overrides = [(key if "." in key else f"backbone.{key}", value) for key, value in pairs]
-    return load(file, [("backbone", name), *overrides])
 
 
 def _clean(text: str) -> str:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import click
 
@@ -20,45 +20,75 @@ TABLES = ("limits", "experiment", "context_policy")
 """Tables of a configuration that belong to no plugin."""
 
 
-def run_options(command: F) -> F:
-    """Adds the options that make a `RunConfig`; the command gets it as `config`."""
-    choices = [kind.name for kind in KINDS.values() if kind.has_option]
+def config_options(
+    *kinds: str, named_by: Mapping[str, str] | None = None, bare: str | None = None, of_run: bool = False
+) -> Callable[[F], F]:
+    """Returns a decorator that adds options that make a `RunConfig`, which the command gets as `config`.
 
-    @functools.wraps(command)
-    def with_config(config_file: Path | None, options: tuple[str, ...], seed: int | None, **arguments: Any) -> Any:
-        chosen = {key: arguments.pop(key) for key in [*choices, "verify"]} | {"seed": seed}
-        if chosen["system"] is None:  # Options of the model are set as those of the system.
-            chosen["system"] = arguments["units"][0] if "units" in arguments else arguments.get("layer")
-        process_started()
-        if arguments.get("resumed"):  # The run's own configuration counts; a broken maia.toml must not be in the way.
-            from maia_core.plugin import RunConfig
+    Every command that builds a part uses it, so that all of them read the same tables of `maia.toml`.
 
-            return command(config=RunConfig(), **arguments)
-        return command(config=_config(config_file, options, chosen), **arguments)
+    Args:
+        kinds: Kinds of plugins that get an option `--KIND NAME`.
+        named_by: Kinds that a parameter of the command names, such as `{"system": "model"}`. The options of the
+            table `[system]` hold for it, if the table names the same model.
+        bare: Kind that a key without a table belongs to: `-o weights=FILE` is then `-o system.weights=FILE`.
+        of_run: Whether the command makes runs: adds `--verify` and `--seed`.
+    """
 
+    def decorate(command: F) -> F:
+        @functools.wraps(command)
+        def with_config(config_file: Path | None, options: tuple[str, ...], **arguments: Any) -> Any:
+            chosen = {key: arguments.pop(key) for key in [*kinds, *(("verify", "seed") if of_run else ())]}
+            for kind, parameter in (named_by or {}).items():
+                named = arguments[parameter]
+                chosen[kind] = named if isinstance(named, str) else next(iter(named), None)
+            if arguments.get("resumed"):  # The run's own configuration counts; a broken maia.toml must not matter.
+                from maia_core.plugin import RunConfig
+
+                config = RunConfig()
+            else:
+                config = _config(config_file, options, chosen, bare)
+            process_started()
+            return command(config=config, **arguments)
+
+        untyped: Any = with_config
+        return _with(_options(kinds, bare, of_run), untyped)
+
+    return decorate
+
+
+def _options(kinds: Sequence[str], bare: str | None, of_run: bool) -> list[Callable[[Any], Any]]:
+    example = f"{bare or 'generator'}.KEY=VALUE" + (f" or KEY=VALUE for an option of the {bare}" if bare else "")
     added = [
         click.option(
             "--config", "config_file", type=click.Path(path_type=Path),
             help="Read the configuration from this file [default: maia.toml].",
         ),
-        click.option("--system", metavar="MODEL:LAYER:UNIT", help="Explain this unit."),
         *(
-            click.option(f"--{key}", metavar="NAME", help=f"Choose the {key} (`maia plugins list {key}`).")
-            for key in choices
-            if key != "system"
+            click.option("--system", metavar="MODEL:LAYER:UNIT", help="Explain this unit.")
+            if kind == "system"
+            else click.option(f"--{kind}", metavar="NAME", help=f"Choose the {kind} (`maia plugins list {kind}`).")
+            for kind in kinds
         ),
         click.option(
             "-o", "options", multiple=True, metavar="KEY=VALUE",
-            help="Set a key of the configuration: limits.turns=10, generator.size=256.",
+            help="Set a key of the configuration (`maia config`): "
+            + ("limits.turns=10, generator.size=256." if of_run else f"{example}."),
         ),
-        click.option(
-            "--verify/--no-verify", default=None, help="Test the answer on fresh inputs [default: on]."
-        ),
-        click.option("--seed", type=int, help="Set the random seed [default: 0]."),
     ]  # fmt: skip
-    untyped: Any = with_config
-    decorated: F = _with(added, untyped)
-    return decorated
+    if of_run:
+        added += [
+            click.option("--verify/--no-verify", default=None, help="Test the answer on fresh inputs [default: on]."),
+            click.option("--seed", type=int, help="Set the random seed [default: 0]."),
+        ]
+    return added
+
+
+PARTS = tuple(kind.name for kind in KINDS.values() if kind.has_option)
+"""Kinds of plugins that a run has one of."""
+
+run_options = config_options(*PARTS, of_run=True)
+"""Adds every option that makes the `RunConfig` of a run; the command gets it as `config`."""
 
 
 def result_options(command: F) -> F:
@@ -86,15 +116,54 @@ def _with(options: Sequence[Callable[[F], F]], command: F) -> F:
     return command
 
 
-def _config(file: Path | None, options: tuple[str, ...], chosen: dict[str, Any]) -> RunConfig:
+def _config(file: Path | None, options: tuple[str, ...], chosen: dict[str, Any], bare: str | None = None) -> RunConfig:
     from maia_core.plugin import RunConfig, load
 
     overrides = [(key, value) for key, value in chosen.items() if value is not None]
     for key, value in map(option_value, options):
         if "." not in key and key not in RunConfig.model_fields:
-            raise click.UsageError(f"-o {key}: {_meant(key)}")
+            if bare is None:
+                raise click.UsageError(f"-o {key}: {_meant(key)}")
+            key = f"{bare}.{key}"
         overrides.append((key, value))
-    return load(file, overrides)
+    config = load(file, overrides)
+    if context := click.get_current_context(silent=True):
+        context.meta[Sources.__name__] = Sources(file, tuple(overrides))
+    return config
+
+
+class Sources(NamedTuple):
+    """Says where the values of a command's configuration come from."""
+
+    file: Path | None = None
+    """The configuration file that the command names; `maia.toml` where it names none."""
+    overrides: tuple[tuple[str, Any], ...] = ()
+    """The keys that options set, and their values."""
+
+    @classmethod
+    def of_command(cls) -> Sources:
+        """Returns the sources of the command that runs now."""
+        sources: Sources = click.get_current_context().meta[cls.__name__]
+        return sources
+
+    def of(self, *keys: str) -> str:
+        """Returns `option`, the name of the file, or `default` for a value that any of the keys sets."""
+        import tomllib
+
+        if any(key in keys for key, _ in _flat(dict(self.overrides))):
+            return "option"
+        file = self.file or Path("maia.toml")
+        text = file.read_text(encoding="utf-8") if file.is_file() else ""
+        return str(file) if any(key in keys for key, _ in _flat(tomllib.loads(text))) else "default"
+
+
+def _flat(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yields the values of nested tables by dotted keys."""
+    for key, value in table.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield prefix + key, value
 
 
 def _meant(key: str) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from maia_cli import run_options
+from maia_cli import PARTS, config_options, run_options
 from maia_sweep.options import runner_options
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ def predictive(
 @AGAIN
 @QUIET
 @runner_options
-@run_options
+@config_options(*(kind for kind in PARTS if kind != "system"), of_run=True)
 def synthetic(
     config: RunConfig, out: Path, explainers: tuple[str, ...], name: str, each: int | None, again: bool, quiet: bool,
     runner: Runner | None,

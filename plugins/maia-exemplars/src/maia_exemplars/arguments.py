@@ -9,8 +9,7 @@ from typing import Any
 
 import click
 
-from maia_cli import option_value
-from maia_core.plugin import Context, Dataset, MaiaError, RunContext, UsageError, cache_dir, load
+from maia_core.plugin import Context, Dataset, MaiaError, Model, RunConfig, RunContext, UsageError, cache_dir
 from maia_exemplars.folder import Index, all_folders
 from maia_exemplars.info import IndexInfo, Range
 from maia_exemplars.layer import LayerIndex, Unit
@@ -19,18 +18,17 @@ from maia_exemplars.printing import FINGERPRINT_DIGITS, note, options_of, ranges
 from maia_exemplars.units import find_unit
 
 
-def context_of(dataset: str | None, options: tuple[str, ...], file: Path | None) -> tuple[RunContext, dict[str, Any]]:
-    """Returns a context with the chosen data set, and the options of the model."""
-    overrides: list[tuple[str, Any]] = [] if dataset is None else [("dataset", dataset)]
-    model: dict[str, Any] = {}
-    for key, value in map(option_value, options):
-        if key.startswith("dataset."):
-            overrides.append((key, value))
-        else:
-            model[key.removeprefix("system.").removeprefix("model.")] = value
-    context = Context(load(file, overrides))
+def context_of(config: RunConfig) -> Context:
+    """Returns the context of a command, whose warnings are printed."""
+    context = Context(config)
     context.warn_to(note)
-    return context, model
+    return context
+
+
+def model_of(context: RunContext, model: str) -> Model:
+    """Returns a model, with the options that the configuration has for it."""
+    system = context.config.system
+    return context.model(model, **(system.options if system else {}))
 
 
 def layers_of(text: str, model: Any) -> list[str]:
@@ -90,9 +88,7 @@ def is_built(index: Index, layer: MeasuredLayer, data: Dataset, k: int, span: Ra
     return (info.key, info.shape) == (layer.key, layer.shape) and info.k >= min(k, len(data))
 
 
-def target_of(
-    target: str, dataset: str | None = None, options: tuple[str, ...] = (), file: Path | None = None
-) -> tuple[Path, str, str]:
+def target_of(target: str, config: RunConfig | None = None) -> tuple[Path, str, str]:
     """Splits INDEX:LAYER:UNIT or MODEL:LAYER:UNIT into the folder of an index, a layer and a unit ('' where missing).
 
     Where options of the model are given it is made, and its index is meant and no other; else one of the model without
@@ -101,9 +97,7 @@ def target_of(
 
     Args:
         target: The argument as the user wrote it.
-        dataset: Name of the data set, where the user chose one.
-        options: Of the data set and the model, as given to -o.
-        file: The configuration file.
+        config: Chooses the data set, and as `system` the model's options; the defaults where it is None.
 
     Raises:
         UsageError: no index is meant, or several are.
@@ -126,7 +120,7 @@ def target_of(
         raise UsageError(
             f"no index of {target} is known here; `{build}` makes one, `maia exemplars list` lists what there is"
         )
-    known, asked = _nearest(known, model, context_of(dataset, options, file))
+    known, asked = _nearest(known, model, context_of(config or RunConfig()))
     if len({_identity(info) for info in known.values()}) > 1:
         raise UsageError(_ambiguous(target, known))
     folder, info = next(iter(known.items()))
@@ -135,19 +129,16 @@ def target_of(
     return folder, layer, unit
 
 
-def _nearest(
-    known: dict[Path, IndexInfo], model: str, chosen: tuple[RunContext, dict[str, Any]]
-) -> tuple[dict[Path, IndexInfo], str]:
+def _nearest(known: dict[Path, IndexInfo], model: str, context: RunContext) -> tuple[dict[Path, IndexInfo], str]:
     """Returns the indexes that are nearest to what is asked for, and what they are not of all that, in words.
 
     Raises:
         UsageError: options of the model were given, and no index is of such a model.
     """
-    context, given = chosen
     known = {folder: info for folder, info in known.items() if info.complete} or known
     lacks = ""
-    if given:
-        made = context.model(model, **given).fingerprint
+    if context.config.system and context.config.system.options:
+        made = model_of(context, model).fingerprint
         known = {folder: info for folder, info in known.items() if info.model_fingerprint == made}
         if not known:
             raise UsageError(

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
-F = TypeVar("F", bound=Callable[..., Any])
+from maia_cli import config_options
+
+if TYPE_CHECKING:
+    from maia_core.plugin import RunConfig
 
 
 class FolderToWrite(click.Path):
@@ -30,22 +32,6 @@ class FolderToWrite(click.Path):
 FOLDER, OUT = click.Path(path_type=Path), FolderToWrite()
 
 
-def dataset_options(command: F) -> F:
-    """Adds the options that choose a data set."""
-    decorated: Any = click.option(
-        "--config", "config_file", type=FOLDER, help="Read this configuration file [default: maia.toml]."
-    )(command)
-    decorated = click.option(
-        "-o",
-        "options",
-        multiple=True,
-        metavar="KEY=VALUE",
-        help="Set an option of the data set (dataset.path=photos) or of the model (weights=FILE).",
-    )(decorated)
-    chosen: F = click.option("--dataset", metavar="NAME", help="Use this data set [default: that of runs].")(decorated)
-    return chosen
-
-
 @click.group()
 def exemplars() -> None:
     """The images on which each unit is highest: find them for all units at once, look at them, hand them on."""
@@ -61,7 +47,7 @@ def exemplars() -> None:
     help="Measure the layers with these names or patterns (blocks.*); main: those that `maia systems show MODEL` "
     "shows bold.",
 )
-@dataset_options
+@config_options("dataset", named_by={"system": "model"}, bare="system")
 @click.option("--out", type=OUT, help="Write the index to this folder [default: the cache, where runs find it].")
 @click.option(
     "--shard", metavar="I/N", help="Measure the I-th of N equal parts of the data set only; `merge` joins them."
@@ -89,9 +75,7 @@ def exemplars() -> None:
 def build(
     model: str,
     layers: str,
-    dataset: str | None,
-    options: tuple[str, ...],
-    config_file: Path | None,
+    config: RunConfig,
     out: Path | None,
     shard: str | None,
     k: int,
@@ -103,9 +87,8 @@ def build(
     """Measure all units of layers of MODEL on a data set, in one pass."""
     # Threads that wait for each other must not keep the cores from those that read images. Read when torch is loaded.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-    from maia_cli import process_started
     from maia_core.plugin import UsageError
-    from maia_exemplars.arguments import context_of, is_built, layers_of, span_of
+    from maia_exemplars.arguments import context_of, is_built, layers_of, model_of, span_of
     from maia_exemplars.build import build as run
     from maia_exemplars.folder import Index, cache_folder, register_folder
     from maia_exemplars.measured import IndexableModel
@@ -116,13 +99,12 @@ def build(
     if ":" in model:
         name, _, rest = model.partition(":")
         raise UsageError(f"'{model}' names a {part_of(rest)}; give {name} alone, and --layers {rest.split(':')[0]}")
-    process_started()
-    context, given = context_of(dataset, options, config_file)
+    context = context_of(config)
     data = context.dataset
     span = span_of(shard, len(data))
     if span is not None and out is None:
         raise UsageError("a shard needs a folder of its own: --out FOLDER")
-    found: Any = context.model(model, **given)
+    found: Any = model_of(context, model)
     if not isinstance(found, IndexableModel):
         raise UsageError(f"maia exemplars cannot read the layers of '{model}': the model has no method `measurer`")
     measured = found.measurer(layers_of(layers, found)).layers
@@ -204,7 +186,7 @@ def use(folder: Path) -> None:
 
 @exemplars.command()
 @click.argument("target", metavar="INDEX|MODEL[:LAYER[:UNIT]]")
-@dataset_options
+@config_options("dataset", named_by={"system": "target"}, bare="system")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.option("--images", type=FOLDER, metavar="FILE", help="Write the exemplars, masked, as one picture (PNG, JPEG).")
 @click.option("--k", default=15, show_default=True, type=click.IntRange(1), help="Show this many exemplars at most.")
@@ -217,9 +199,7 @@ def use(folder: Path) -> None:
 )
 def show(
     target: str,
-    dataset: str | None,
-    options: tuple[str, ...],
-    config_file: Path | None,
+    config: RunConfig,
     as_json: bool,
     images: Path | None,
     k: int,
@@ -230,7 +210,7 @@ def show(
     from maia_exemplars.arguments import context_of, target_of, unit_of
     from maia_exemplars.printing import clean, facts, print_summary, print_unit, write_picture
 
-    folder, layer, unit = target_of(target, dataset, options, config_file)
+    folder, layer, unit = target_of(target, config)
     if not layer or not unit:
         if as_json or images:
             raise UsageError(f"which unit? Write {target}{'' if layer else ':LAYER'}:UNIT")
@@ -242,8 +222,7 @@ def show(
     else:
         print_unit(found, k)
     if images is not None:
-        context, _ = context_of(dataset, options, config_file)
-        write_picture(found, context, k, quantile, images)
+        write_picture(found, context_of(config), k, quantile, images)
         click.echo(f"written: {clean(images)}", err=True)
 
 
@@ -268,16 +247,14 @@ def show(
     type=click.FloatRange(0, 1),
     help="Set the quantile that is the threshold of the masks; milan only.",
 )
-@dataset_options
+@config_options("dataset", named_by={"system": "target"}, bare="system")
 def export(
     target: str,
     form: str,
     out: Path,
     units: str | None,
     quantile: float,
-    dataset: str | None,
-    options: tuple[str, ...],
-    config_file: Path | None,
+    config: RunConfig,
 ) -> None:
     """Write an index in a form that other tools read."""
     from maia_core.plugin import UsageError
@@ -286,7 +263,7 @@ def export(
     from maia_exemplars.folder import Index
     from maia_exemplars.printing import clean
 
-    folder, layer, unit = target_of(target, dataset, options, config_file)
+    folder, layer, unit = target_of(target, config)
     if unit:
         raise UsageError("whole layers are exported; leave out the unit (milan takes --units)")
     if units is not None and form != "milan":
@@ -298,7 +275,7 @@ def export(
     elif form == "clip-dissect":
         written = [forms.to_clip_dissect(one, out) for one in layers]
     else:
-        context, _ = context_of(dataset, options, config_file)
+        context = context_of(config)
         written = [forms.to_milan(one, context.dataset, out, numbers_of(units, one), quantile) for one in layers]
     for path in written:
         click.echo(clean(path))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from maia_cli import result_options, run_and_print, run_options
+from maia_cli import PARTS, config_options, result_options, run_and_print
 
 if TYPE_CHECKING:
     from maia_core.plugin import RunConfig
@@ -21,16 +21,12 @@ TOOLS = (
 @click.command()
 @click.argument("layer", metavar="MODEL:LAYER")
 @click.argument("question")
-@run_options
+@config_options(*(kind for kind in PARTS if kind not in ("system", "task")), named_by={"system": "layer"}, of_run=True)
 @result_options
 def ask(config: RunConfig, layer: str, question: str, out: Path | None, as_json: bool, without: tuple[str, ...]) -> int:
     """Ask a QUESTION over all units of a layer: "which units are selective for forests?"."""
     from maia_core.plugin import PluginRef
 
-    context, source = click.get_current_context(), click.core.ParameterSource.COMMANDLINE
-    for key in ("system", "task"):
-        if context.get_parameter_source(key) is source:
-            raise click.UsageError(f"`maia ask` makes the {key} of MODEL:LAYER and QUESTION; leave out --{key}")
     options = config.system.options if config.system else {}
     tools = {choice.name: choice for choice in config.tools}
     asked = config.model_copy(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from maia_cli import run_options, without_option
+from maia_cli import PARTS, config_options, without_option
 from maia_core.plugin import MaiaError, one_line, printable
 from maia_sweep.options import runner_options
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("units", nargs=-1, required=True, metavar="MODEL:LAYER:UNIT...")
-@run_options
+@config_options(*(kind for kind in PARTS if kind != "system"), named_by={"system": "units"}, of_run=True)
 @runner_options
 @click.option(
     "--out", type=click.Path(path_type=Path), required=True, help="Write each unit's run into a folder of its own here."
@@ -30,9 +30,6 @@ def sweep(config: RunConfig, units: tuple[str, ...], out: Path, runner: Runner |
     from maia_core.plugin import Context
     from maia_sweep.sweeping import sweep as explain_all
 
-    context = click.get_current_context()
-    if context.get_parameter_source("system") is click.core.ParameterSource.COMMANDLINE:
-        raise click.UsageError("name the units as arguments of `maia sweep`, not with --system")
     parts = Context(config)
     for unit in units:  # Each unit takes minutes, so a wrong name fails before the first one.
         parts.made_by_model(unit)

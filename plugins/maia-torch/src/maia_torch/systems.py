@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from maia_cli import config_options
+
 if TYPE_CHECKING:
-    from maia_core.plugin import LayerInfo
+    from maia_core.plugin import LayerInfo, RunConfig
 
 
 @click.group()
@@ -60,25 +62,24 @@ def _names(plugin: str, pattern: str | None) -> list[str]:
 
 @systems.command()
 @click.argument("model")
-@click.option("-o", "options", multiple=True, metavar="KEY=VALUE", help="Set an option of the model: weights=random.")
+@config_options(named_by={"system": "model"}, bare="system")
 @click.option("--all", "everything", is_flag=True, help="Give every layer a line, also where many are alike.")
 @click.option("--depth", type=click.IntRange(1), help="Show this many levels of names only.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object per layer.")
-def show(model: str, options: tuple[str, ...], everything: bool, depth: int | None, as_json: bool) -> None:
+def show(model: str, config: RunConfig, everything: bool, depth: int | None, as_json: bool) -> None:
     """Print the layers of MODEL as a tree: units, and rows x columns of their maps where they have any.
 
     Siblings that are alike share a line: 0-7 are eight of them. The layers that the model calls its main ones are bold.
     """
-    from maia_cli import option_value
     from maia_core.plugin import Context, UsageError
     from maia_exemplars.units import part_of
 
     if ":" in model:
         name, _, rest = model.partition(":")
         raise UsageError(f"'{model}' names a {part_of(rest)}; give the model alone: {name}")
-    context = Context()
+    context = Context(config)
     context.warn_to(lambda line: click.echo(f"note: {_clean(line)}", err=True))
-    found = context.model(model, **dict(map(option_value, options)))
+    found = context.model(model, **(config.system.options if config.system else {}))
     layers = found.layers()
     if as_json:
         for layer in layers:

@@ -1,0 +1,114 @@
+"""`maia config`: Print every key of the configuration: its value, its source and its meaning."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import click
+
+from maia_cli.options import Sources, run_options
+
+if TYPE_CHECKING:
+    from maia_core.plugin import PluginRef, RunConfig
+
+
+class Row(NamedTuple):
+    """One key of a configuration."""
+
+    key: str
+    value: Any
+    source: str
+    """`default`, `option`, `environment`, or the configuration file."""
+    meaning: str
+
+
+@click.command()
+@click.argument("keys", nargs=-1, metavar="[KEY]...")
+@run_options
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line instead of text.")
+def config(config: RunConfig, keys: tuple[str, ...], as_json: bool) -> None:
+    """Print every key of the configuration: its value, its source and its meaning; or only these KEYs and tables.
+
+    The options of the chosen plugins come behind the plugin. `maia run` with the same options uses the same values.
+    """
+    from maia_core.plugin import UsageError, did_you_mean, printable, redacted
+
+    every = list(rows(config, Sources.of_command()))
+    for key in keys:
+        if not any(_is_in(row.key, key) for row in every):
+            raise UsageError(f"the configuration has no key '{key}'.{did_you_mean(key, [row.key for row in every])}")
+    chosen = [row for row in every if not keys or any(_is_in(row.key, key) for key in keys)]
+    # A value is hidden by the name of its key, as in a record.
+    chosen = [row._replace(value=redacted({row.key.rpartition(".")[2]: row.value}).popitem()[1]) for row in chosen]
+    if as_json:
+        for row in chosen:
+            click.echo(json.dumps(row._asdict()))
+        return
+    formatter = click.HelpFormatter(max_width=110)
+    formatter.write_dl([(row.key, printable(_text(row))) for row in chosen], col_max=36)
+    click.echo(formatter.getvalue().rstrip("\n"))
+
+
+def _text(row: Row) -> str:
+    value = "not set" if row.value is None else json.dumps(row.value, ensure_ascii=False)
+    return f"{value} ({row.source}). {' '.join(row.meaning.split())}"
+
+
+def _is_in(key: str, table: str) -> bool:
+    return key == table or key.startswith(f"{table}.")
+
+
+def rows(config: RunConfig, sources: Sources, plugins: bool = True) -> Iterator[Row]:
+    """Yields every key of a configuration, in the order of its declaration.
+
+    Args:
+        config: The configuration.
+        sources: Says where a value comes from.
+        plugins: Whether the options of the chosen plugins come behind each plugin.
+    """
+    from maia_core.plugin import PluginRef, cache_dir
+
+    for name, field in type(config).model_fields.items():
+        value, meaning = getattr(config, name), field.description or ""
+        if isinstance(value, PluginRef):
+            yield Row(name, value.name, sources.of(name, f"{name}.name"), meaning)
+            if plugins:
+                yield from _options(name, value, sources)
+        elif inner_fields := getattr(type(value), "model_fields", None):
+            for key, inner in inner_fields.items():
+                path = f"{name}.{key}"
+                yield Row(path, getattr(value, key), sources.of(path), inner.description or "")
+        else:
+            plain = config.model_dump(mode="json")[name]
+            if name == "tools":
+                plain = [tool["name"] if len(tool) == 1 else tool for tool in plain]
+            yield Row(name, plain, sources.of(name), meaning)
+    source = "environment" if os.environ.get("MAIA_CACHE") else "default"
+    yield Row("$MAIA_CACHE", str(cache_dir()), source, "Folder of data that MAIA can compute or fetch again.")
+
+
+def _options(kind: str, ref: PluginRef, sources: Sources) -> Iterator[Row]:
+    """Yields the options of the plugin that a key chooses, with the values that it gets.
+
+    Raises:
+        PluginError: there is no such plugin, or it cannot be loaded.
+        UsageError: an option is unknown or has a wrong value.
+    """
+    from maia_core.plugin import installed, plugin_config
+
+    registry, factory_kind, name, options = installed(), kind, ref.name, ref.options
+    if kind == "system":
+        made_by, _, unit = name.partition(":")
+        name, _, variant = made_by.partition("/")
+        factory_kind = "model" if registry.find("model", name) else "system"
+        named = {"model": variant} if factory_kind == "model" else {"ref": unit}
+        options |= {key: value for key, value in named.items() if value}
+    factory = registry.get(factory_kind, name).load()
+    values: Any = plugin_config(factory, options, f"options of {factory_kind} '{name}'")
+    for key, field in type(values).model_fields.items():
+        path = f"{kind}.{key}"
+        source = sources.of(path if key in ref.options else kind) if key in options else "default"
+        yield Row(path, values.model_dump(mode="json")[key], source, field.description or "")
