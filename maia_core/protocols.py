@@ -379,6 +379,8 @@ class Host(Protocol):
         properties: Those of them that are read without a call, such as `tools.results`.
         number: Which program of the run runs, from 1: its seed and clock derive from it, so that a resumed run repeats.
             0: the sandbox counts.
+
+    A host may have `hidden`, the names of methods that programs may use and that no listing of a sandbox mentions.
     """
 
     methods: frozenset[str]

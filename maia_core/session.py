@@ -84,7 +84,9 @@ class Session(SessionTotals):
             return execution
         self._program_began = time.perf_counter()
         execution = self._sandbox.run(program, self._host)
-        execution = execution.model_copy(update={"displays": tuple(self.context.take_shown())})
+        shown = self.context.take_shown()  # Images of the returned value that a tool has shown are not repeated.
+        returned = [part for part in execution.displays if part not in shown]
+        execution = execution.model_copy(update={"displays": (*shown, *returned)})
         return self.journal.repeat(Executed(turn=number, execution=execution)).execution
 
     def ask(self, info: BackboneInfo, because: str = "") -> Asked:

@@ -261,7 +261,7 @@ class Execution(Data):
 
     Attributes:
         stdout: What the program printed, in order.
-        displays: Texts and images that its tools showed, in order.
+        displays: Texts and images that its tools showed, in order, then the images in the value that it returned.
         value: The text of what `run_experiment` returned; empty for None.
         error: The program's traceback in its own line numbers, or why it was stopped; empty if it ended well.
         seconds: Wall time, host calls included.

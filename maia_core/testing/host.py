@@ -47,6 +47,7 @@ class SuiteHost:
         + [f"tools.{name}" for name in ("echo", "image", "masked", "fail", "broken", "ended")]
     )
     properties = frozenset(["system.info", "tools.results"])
+    hidden: frozenset[str] = frozenset()
     number = 0
 
     def __init__(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import io
 import linecache
 import random
@@ -9,7 +10,7 @@ import sys
 import time
 import traceback
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import redirect_stderr, redirect_stdout
 from inspect import signature
 from types import ModuleType
@@ -22,6 +23,7 @@ from maia_core.plugin import (
     Execution,
     Host,
     Image,
+    ImagePart,
     MendableError,
     PluginConfig,
     RunContext,
@@ -88,6 +90,11 @@ class ProgramImage:
     def __hash__(self) -> int:
         return hash(self.id)
 
+    def __lt__(self, other: object) -> bool:
+        if not isinstance(other, ProgramImage):
+            return NotImplemented
+        return bool((self.title, self.id) < (other.title, other.id))
+
     def __repr__(self) -> str:
         return f"<Image {self.title!r} {self.width}x{self.height}>"
 
@@ -97,11 +104,12 @@ class Proxy:
 
     def __init__(self, name: str, calls: Calls) -> None:
         methods = sorted(calls.host.methods | calls.host.properties)
-        offered = [method.partition(".")[2] for method in methods if method.startswith(f"{name}.")]
-        self.__dict__.update(_name=name, _calls=calls, _offered=offered)
+        known = [method.partition(".")[2] for method in methods if method.startswith(f"{name}.")]
+        offered = [short for short in known if f"{name}.{short}" not in getattr(calls.host, "hidden", ())]
+        self.__dict__.update(_name=name, _calls=calls, _known=known, _offered=offered)
 
     def __getattr__(self, attribute: str) -> Any:
-        if attribute not in self._offered:
+        if attribute not in self._known:
             raise AttributeError(
                 f"'{self._name}' has no attribute '{attribute}'.{did_you_mean(attribute, self._offered)} "
                 f"Available: {', '.join(self._offered)}"
@@ -194,7 +202,9 @@ class InProcessSandbox:
         self._number = 0
         self._module: ModuleType | None = ModuleType("experiment")
         names = {name: getattr(typing, name) for name in TYPING}
-        vars(self._module).update(names, Image=ProgramImage, ToolError=ToolError)
+        names |= {name: importlib.import_module(name) for name in ("math", "numpy", "random", "statistics")}
+        given = {"np": np, "Image": ProgramImage, "System": Proxy, "Tools": Proxy, "ToolError": ToolError}
+        vars(self._module).update(names | given)
         sys.modules["experiment"] = self._module  # Dataclasses of a program look up their module.
 
     def run(self, program: str, host: Host) -> Execution:
@@ -205,7 +215,8 @@ class InProcessSandbox:
         seed = self._seed + self._number
         random.seed(seed)
         np.random.seed(seed % 2**32)
-        calls, printed, value, error = Calls(host), io.StringIO(), "", ""
+        calls, printed, error = Calls(host), io.StringIO(), ""
+        value: Any = None
         started = time.monotonic()
         try:
             with redirect_stdout(printed), redirect_stderr(printed):
@@ -213,12 +224,13 @@ class InProcessSandbox:
         except KeyboardInterrupt:
             raise
         except BaseException as raised:
-            error = _explain(raised)
+            error = _explain(raised, host.methods)
         if calls.failure is not None:
             raise calls.failure
         return Execution(
             stdout=printed.getvalue(),
-            value=value,
+            displays=tuple(_images_in(value)),
+            value="" if value is None else value if isinstance(value, str) else repr(value),
             error=error,
             seconds=time.monotonic() - started,
             host_calls=calls.count,
@@ -232,26 +244,39 @@ class InProcessSandbox:
         """Forgets the programs' names. Closing twice is allowed."""
         self._module = None
 
-    def _execute(self, program: str, calls: Calls, names: dict[str, Any]) -> str:
+    def _execute(self, program: str, calls: Calls, names: dict[str, Any]) -> Any:
         file = f"{FILE}{self._number}"
         linecache.cache[file] = (len(program), None, [f"{line}\n" for line in program.split("\n")], file)
         for entry in ENTRIES:
             names.pop(entry, None)
+        system, tools = Proxy("system", calls), Proxy("tools", calls)
+        for name, proxy in (("system", system), ("tools", tools)):
+            if isinstance(names.get(name, proxy), Proxy):  # Unless a program has given the name another meaning.
+                names[name] = proxy
         exec(compile(program, file, "exec", dont_inherit=True), names)
         entry = next((entry for entry in ENTRIES if callable(names.get(entry))), "")
         if not entry:
             raise NameError("the program defines no function run_experiment(system, tools)")
-        function, system, tools = names[entry], Proxy("system", calls), Proxy("tools", calls)
+        function = names[entry]
         try:
             signature(function).bind(system, tools)
         except TypeError:
             given = f"{entry}{signature(function)}"
             raise TypeError(f"{entry} is called with (system, tools), but is defined as {given}") from None
-        value = function(system, tools)
-        return "" if value is None else value if isinstance(value, str) else repr(value)
+        return function(system, tools)
 
 
-def _explain(error: BaseException) -> str:
+def _images_in(value: Any) -> Iterator[ImagePart]:
+    """Yields the images in a returned value, in order."""
+    if isinstance(value, ProgramImage | PILImage.Image):
+        image = value._image if isinstance(value, ProgramImage) else Image.from_pil(value, source="program")
+        yield ImagePart(image=image)
+    elif isinstance(value, dict | list | tuple):
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from _images_in(item)
+
+
+def _explain(error: BaseException, methods: Iterable[str]) -> str:
     """Returns a traceback of the program's own lines."""
     report = traceback.TracebackException.from_exception(error, compact=True)
     chain: list[Any] = [report]
@@ -259,4 +284,8 @@ def _explain(error: BaseException) -> str:
         link.stack[:] = [frame for frame in link.stack if frame.filename.startswith(FILE)]
         others = (link.__cause__, link.__context__, *(link.exceptions or ()))
         chain += [other for other in others if other is not None]
-    return "".join(report.format()).rstrip("\n")
+    text = "".join(report.format()).rstrip("\n")
+    owners = {method.partition(".")[2]: method for method in methods} | {"self": "tools"}
+    if isinstance(error, NameError) and error.name in owners:
+        text = f"{text.partition('. Did you mean')[0]}. Did you mean '{owners[error.name]}'?"
+    return text

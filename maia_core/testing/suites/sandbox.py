@@ -121,6 +121,46 @@ class SandboxSuite:
         )
         assert (done.error, done.value) == ("", "('a tiger on grass', 32, 24, (32, 24), True, False, True, True)")
 
+    def test_images_in_a_returned_value_are_displayed_once(self, sandbox: Sandbox, host: SuiteHost) -> None:
+        done = sandbox.run(
+            f"{ENTRY}    a, b = tools.image(1), tools.image(2)\n    return {{'first': [a, (b, a)], 'activation': 2.5}}",
+            host,
+        )
+        assert done.error == ""
+        shown = [part.image.pixels()[0, 0, 0] for part in done.displays if part.type == "image"]
+        assert list(dict.fromkeys(shown)) == [1, 2]
+
+    def test_images_order_by_title_where_activations_tie(self, sandbox: Sandbox, host: SuiteHost) -> None:
+        program = (
+            f"{ENTRY}    images = [tools.masked(), tools.image(1)]\n"
+            "    ranked = sorted(zip([2.0, 2.0], images), reverse=True)\n    return [pair[0] for pair in ranked]"
+        )
+        done = sandbox.run(program, host)
+        assert (done.error, done.value) == ("", "[2.0, 2.0]")
+
+    def test_system_tools_and_common_modules_are_names_of_the_module(self, sandbox: Sandbox, host: SuiteHost) -> None:
+        done = sandbox.run(
+            "def measured(n):\n    return system.neuron([tools.image(n)])[0]\n"
+            "def run_experiment(s: System, t: Tools):\n"
+            "    random.seed(0)\n    return measured(10), statistics.mean([1.5, 3]), math.floor(2.5)",
+            host,
+        )
+        assert (done.error, done.value) == ("", "([10.0], 2.25, 2)")
+        sandbox.run(f"system = 3\n{ENTRY}    pass", host)
+        own = "def helper():\n    return system\ndef run_experiment(s, t):\n    return helper()"
+        assert sandbox.run(own, host).value == "3", "a name that a program has given another meaning keeps it"
+
+    def test_hidden_names_work_and_are_not_listed(self, sandbox: Sandbox, host: SuiteHost) -> None:
+        host.hidden = frozenset(["tools.image"])
+        try:
+            assert sandbox.run(f"{ENTRY}    return tools.image(3).title", host).value == "a tiger on grass"
+            assert "image" not in sandbox.run(f"{ENTRY}    tools.nothing()", host).error.rpartition("Available")[2]
+        finally:
+            host.hidden = frozenset()
+
+    def test_tool_without_its_owner_is_named(self, sandbox: Sandbox, host: SuiteHost) -> None:
+        assert "Did you mean 'tools.echo'?" in sandbox.run(f"{ENTRY}    echo(1)", host).error
+
     def test_pixels_are_read_and_new_images_are_passed(self, sandbox: Sandbox, host: SuiteHost) -> None:
         if not self.offers_numpy:
             pytest.skip("programs have no numpy")

@@ -39,6 +39,7 @@ class Dialogue:
         printed: Takes what the program prints.
         wordings: The last messages of exceptions that the program may have seen, to better last lines of their
             tracebacks.
+        methods: Names of what the program may call or read.
         failure: What the host's call raised, if the program cannot mend it.
     """
 
@@ -46,7 +47,8 @@ class Dialogue:
         """Makes the dialogue of one program; `token` stands before each message of the session."""
         self._bridge = bridge
         self._crossing = crossing
-        self._offered = host.methods | host.properties
+        self.methods = self._offered = host.methods | host.properties
+        self._hidden: frozenset[str] = getattr(host, "hidden", frozenset())
         self._properties = host.properties
         self._seed = seed
         self._clock = Clock()
@@ -173,7 +175,7 @@ class Dialogue:
             self._shims[snapshot.args[0]] = snapshot.args[1]
             return snapshot.resume({"return_value": None})
         if name == prelude.END:
-            self.value = _shortened(self._sent(), self._bridge.limits.output_chars)
+            self.value = self._taken(self._sent())
             return snapshot.resume({"return_value": None})
         if name != prelude.CALL:
             return self._fail(snapshot, "NameError", f"name '{name}' is not defined")
@@ -204,6 +206,16 @@ class Dialogue:
         decode = values.Decoder(self._crossing.receive, self._bridge.limits.depth + 1)
         return decode(header["value"]), None
 
+    def _taken(self, message: Any) -> str:
+        """Takes what the program returned: shows the images in it, and returns its text."""
+        if type(message) is not list or [type(part) for part in message] != [str, int, list]:
+            raise Violation("a result that is not text")
+        text, length, images = message
+        self._bridge.show(images)
+        most = self._bridge.limits.output_chars
+        more = max(length, len(text)) - most
+        return values.text(text[:most]) + (f" [{more:,} more characters]" if more > 0 else "")
+
     def _fail(self, snapshot: FunctionSnapshot, type_name: Any, text: str, shown: str = "") -> SyncSnapshot:
         self._word(text, f"{shown or type_name}: {text}")
         return snapshot.resume({"exc_type": type_name, "message": text})
@@ -218,7 +230,8 @@ class Dialogue:
             return f"{text} {UNSEEN if name in PIXELS else ATTRIBUTES}"
         if not isinstance(receiver, Proxy):
             return f"type object has no attribute '{name}'"
-        offered = sorted(method.partition(".")[2] for method in self._offered if method.startswith(f"{kind}."))
+        listed = self._offered - self._hidden
+        offered = sorted(method.partition(".")[2] for method in listed if method.startswith(f"{kind}."))
         return f"{text}{near(name, offered)} Available: {', '.join(offered)}"
 
     # Modules and the clock. Files, the environment and everything else are left to Monty, which refuses.
@@ -247,11 +260,3 @@ def _no_module(name: str) -> str:
     if name.partition(".")[0] in ("numpy", "PIL"):
         return f"{text}. {name} is only in the sandbox `process`; here use plain Python, and tools to look at images"
     return text
-
-
-def _shortened(message: Any, most: int) -> str:
-    if type(message) is not list or [type(part) for part in message] != [str, int]:
-        raise Violation("a result that is not text")
-    text, length = message
-    more = max(length, len(text)) - most
-    return values.text(text[:most]) + (f" [{more:,} more characters]" if more > 0 else "")

@@ -14,6 +14,8 @@ from functools import cache
 from importlib import resources
 from textwrap import indent
 
+from maia_sandbox.values import MAX_SHOWN
+
 SHIMS = ("heapq", "operator", "statistics", "string")
 BUILT_IN = """
 asyncio base64 binascii bisect collections copy csv dataclasses datetime decimal functools hashlib itertools json math
@@ -90,11 +92,37 @@ def _maia_make(depth, most, limit, dumps, out, bool=bool, dict=dict, float=float
         if type(value).__name__ in ("coroutine", "generator"):
             raise TypeError("run_experiment must be an ordinary function: no async, no yield")
         text = "" if value is None else value if isinstance(value, str) else repr(value)
-        send(token, [text[:most], len(text)])
+        send(token, [text[:most], len(text), [{{"i": handle}} for handle in images(value, 0, [])][:{MAX_SHOWN}]])
         {END}()
 
-    return method, run
-_maia_method, _maia_run = _maia_make(_maia_depth, _maia_most, _maia_limit, _maia_json.dumps, _maia_sys.stderr)
+    def images(value, level, found):
+        if type(value).__name__ == "Image" and value.handle not in found:
+            found.append(value.handle)
+        elif isinstance(value, (list, tuple, dict)) and level < depth and len(found) < {MAX_SHOWN}:
+            for item in value.values() if isinstance(value, dict) else value:
+                images(item, level + 1, found)
+        return found
+
+    def ordered(function):
+        def by_title(value):
+            if type(value).__name__ == "Image":
+                return value.title
+            return [by_title(item) for item in value] if isinstance(value, (list, tuple)) else value
+
+        def call(*items, **options):
+            try:
+                return function(*items, **options)
+            except TypeError:
+                key = options.pop("key", None)
+                return function(*items, key=lambda item: by_title(item if key is None else key(item)), **options)
+        return call
+
+    return method, run, ordered
+_maia_method, _maia_run, _maia_ordered = _maia_make(
+    _maia_depth, _maia_most, _maia_limit, _maia_json.dumps, _maia_sys.stderr
+)
+sorted, max, min = _maia_ordered(sorted), _maia_ordered(max), _maia_ordered(min)
+System = Tools = Any
 """
 """Runs once: names that a program finds without importing them, and how it calls.
 
@@ -123,6 +151,17 @@ def shims() -> str:
     return "\n".join(lines)
 
 
+KNOWN = "\n".join(
+    [f"try: {name}\nexcept NameError: import {name}" for name in ("math", "random", "statistics")]
+    + [
+        f"try: _maia_own = type({name}).__name__ != {name!r}\nexcept NameError: _maia_own = False\n"
+        f"if not _maia_own: {name} = _maia_{name}"
+        for name in ("system", "tools")
+    ]
+)
+"""Names that each program finds, unless an earlier one has given them another meaning."""
+
+
 def before(methods: list[str]) -> str:
     """Returns what runs before each program: makes the shims, seeds `random`, gives `system` and `tools` their methods.
 
@@ -130,7 +169,7 @@ def before(methods: list[str]) -> str:
         methods: Their full names, such as `tools.text2image`.
     """
     given = [f"_maia_{name} = _maia_method(_maia_token, {name!r})" for name in methods]
-    return "\n".join([shims(), "import random as _maia_random", "_maia_random.seed(_maia_seed)", *given])
+    return "\n".join([shims(), "import random as _maia_random", "_maia_random.seed(_maia_seed)", *given, KNOWN])
 
 
 AFTER = f"\n\n_maia_run(_maia_token, {', '.join(ENTRIES)}, _maia_system, _maia_tools)\n"

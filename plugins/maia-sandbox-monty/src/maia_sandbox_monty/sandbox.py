@@ -64,6 +64,7 @@ class MontySandbox:
         lost, self._lost = self._lost, False
         return Execution(
             stdout=session.bridge.stdout,
+            displays=() if error else tuple(session.bridge.shown),
             value="" if error else session.value,
             error=error,
             seconds=time.monotonic() - started,
@@ -246,7 +247,7 @@ class _Session:
             return self._overdue() if late else self._stop(f"WorkerDied: {error}")
         if not isinstance(error, MontyRuntimeError | MontySyntaxError):
             return self._stop(f"SandboxViolation: {error}")
-        text, located = self._programs.report(error, dialogue.wordings)
+        text, located = self._programs.report(error, dialogue.wordings, dialogue.methods)
         if not located and text.startswith("TimeoutError: "):
             return self._stop("TimeLimit: experiment exceeded its time limit")
         if not located and isinstance(error, MontyRuntimeError) and not error.traceback():

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import builtins
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from traceback import FrameSummary, StackSummary
 from typing import TYPE_CHECKING, Any
 
 from maia_sandbox import values
-from maia_sandbox.worker import ERROR_CHARS, near
+from maia_sandbox.worker import ERROR_CHARS, meant, near
 
 if TYPE_CHECKING:
     from pydantic_monty import MontyRuntimeError, MontySyntaxError
@@ -30,12 +30,15 @@ class Programs:
             self._texts[f"<python-input-{self._fed}>"] = number, text.split("\n")
         self._fed += 1
 
-    def report(self, error: MontyRuntimeError | MontySyntaxError, wordings: Mapping[str, str]) -> tuple[str, bool]:
+    def report(
+        self, error: MontyRuntimeError | MontySyntaxError, wordings: Mapping[str, str], methods: Iterable[str] = ()
+    ) -> tuple[str, bool]:
         """Returns the traceback, and whether any line of a program is in it.
 
         Args:
             error: What ended the program.
             wordings: Messages of exceptions, to better last lines of their tracebacks.
+            methods: What the program may call or read.
         """
         syntax = type(error).__name__ == "MontySyntaxError"
         frames = [
@@ -45,7 +48,7 @@ class Programs:
         said = wordings.get(text) or _cut(error.display("type-msg"))
         if " cannot be given " in text:  # Raised on the program's side, which knows no such kind of error.
             said = said.replace("RuntimeError", "ToolError", 1)
-        said = _cut(said + self._meant(said))
+        said = _cut(said + self._meant(said, methods))
         stack = "".join(StackSummary.from_list(frames).format())
         return (f"Traceback (most recent call last):\n{stack}{said}" if frames else said), bool(frames)
 
@@ -58,21 +61,23 @@ class Programs:
         name = frame.function_name or "<module>"
         return [FrameSummary(f"experiment {number}", line, name, lookup_line=False, line=lines[line - 1].strip())]
 
-    def _meant(self, said: str) -> str:
+    def _meant(self, said: str, methods: Iterable[str]) -> str:
         """Returns "Did you mean ...?" for a last line of which the interpreter alone knows no better."""
-        meant = ""
+        nearest = ""
         if found := re.match(r"NameError: name '(\w{1,200})' is not defined\Z", said):
+            if better := meant(found[1], methods):
+                return better
             if found[1] in vars(builtins):
                 return "; the monty sandbox has no such function"
             texts = "\n".join(line for _, lines in self._texts.values() for line in lines)
             known = set(re.findall(r"\b[A-Za-z_]\w*", texts)) - {found[1]}
-            meant = near(found[1], sorted(known | set(vars(builtins))))
+            nearest = near(found[1], sorted(known | set(vars(builtins))))
         elif found := re.match(r"AttributeError: '(\w+)' object has no attribute '(\w{1,200})'\Z", said):
             known = {name for kind in COMMON if kind.__name__ == found[1] for name in dir(kind)}
             if found[2] in known:
                 return "; the monty sandbox lacks it, or can only call it, as in lambda x: values.append(x)"
-            meant = near(found[2], sorted(known))
-        return f".{meant}" if meant else ""
+            nearest = near(found[2], sorted(known))
+        return f".{nearest}" if nearest else ""
 
 
 def _cut(text: str) -> str:

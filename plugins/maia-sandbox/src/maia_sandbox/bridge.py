@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from maia_core.plugin import ExecutionLimits, Host, Image, MendableError, SandboxError, SystemRef
+from maia_core.plugin import ExecutionLimits, Host, Image, ImagePart, MendableError, SandboxError, SystemRef
 from maia_sandbox import frames, values
 from maia_sandbox.frames import Violation
 
@@ -27,6 +27,7 @@ class Bridge:
 
     Attributes:
         texts: "stdout", "value" and "error" of the present program.
+        shown: The images in the value that it returned.
         calls: Calls of `system` and `tools` by the present program.
         cut: Characters that the program printed beyond the limit.
     """
@@ -43,6 +44,7 @@ class Bridge:
         """Returns the frame that starts a program."""
         self._host = host
         self.texts = {"stdout": "", "value": "", "error": ""}
+        self.shown: list[ImagePart] = []
         self.calls = self._asked = self.cut = self._passed = self._made = self._written = 0
         return frames.pack(
             {
@@ -51,6 +53,7 @@ class Bridge:
                 "seed": seed,
                 "methods": sorted(host.methods | host.properties),
                 "properties": sorted(host.properties),
+                "hidden": sorted(getattr(host, "hidden", ())),
             },
             values.text(program).encode(),
         )
@@ -66,6 +69,9 @@ class Bridge:
         if op == "text":
             self._text(header.get("to"), blob)
             return None
+        if op == "show":
+            self.show(_items(header, "images"), blob)
+            return None
         number = _integer(header, "n")
         for handle in _items(header, "drop"):
             self._drop(handle)
@@ -80,6 +86,19 @@ class Bridge:
                 return frames.pack({"n": number}, image.pixels().tobytes())
             return self._reply(number, image.clean or image, "clean")
         raise Violation("an unknown operation")
+
+    def show(self, images: list[Any], blob: bytes = b"") -> None:
+        """Takes the images in the value that the program returned."""
+        raw = _Raw(blob, self)
+        try:
+            shown = [values.Decoder(raw.image, 0)(image) for image in images[: values.MAX_SHOWN + 1]]
+        except ValueError as error:
+            raise Violation("returned images that are not images") from error
+        raw.check_end()
+        if self.shown or len(shown) > values.MAX_SHOWN or any(not isinstance(image, Image) for image in shown):
+            raise Violation("more images than a worker shows")
+        if not self._excess(len(shown), len(blob), 0):
+            self.shown = [ImagePart(image=image) for image in shown]
 
     @property
     def stdout(self) -> str:

@@ -266,6 +266,7 @@ class ProcessSandbox:
         lost, self._lost = self._lost, False
         return Execution(
             stdout=bridge.stdout,
+            displays=() if end else tuple(bridge.shown),
             value="" if end else bridge.texts["value"],
             error=end or bridge.texts["error"],
             seconds=seconds,

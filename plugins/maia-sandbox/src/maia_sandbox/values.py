@@ -14,6 +14,8 @@ from typing import Any
 
 MOST_VALUES = 500_000
 """Most values in one frame."""
+MAX_SHOWN = 50
+"""Most images of a returned value that the backbone sees."""
 INT_LIMIT = 2**63
 """Integers that cross are smaller than this: a tool may turn any of them into a float or an array."""
 

@@ -11,6 +11,7 @@ import builtins
 import difflib
 import faulthandler
 import gc
+import importlib
 import inspect
 import io
 import linecache
@@ -22,8 +23,9 @@ import traceback
 import types
 import typing
 import weakref
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from itertools import islice
 from operator import is_
 from typing import Any
 
@@ -116,12 +118,33 @@ class Image:
     def __hash__(self) -> int:
         return hash(self.id)
 
+    def __lt__(self, other: object) -> bool:
+        """Orders images by title, so that `sorted(zip(activations, images))` works where activations are equal."""
+        return (self.title, self.id) < (other.title, other.id) if isinstance(other, Image) else NotImplemented
+
     def __repr__(self) -> str:
         return f"<Image {self.title!r} {self.width}x{self.height}>"
 
 
-class System:
+class Proxy:
+    """The base of `system` and `tools`: a program that names `System` or `Tools` in an annotation can do so."""
+
+    __slots__ = ()
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Any:
+        if cls in (System, Tools):
+            raise TypeError(f"a program makes no {cls.__name__}; use `system` and `tools` of run_experiment")
+        return super().__new__(cls)
+
+
+class System(Proxy):
     """What every proxy of the system is, so that a program can pass it to a tool."""
+
+    __slots__ = ()
+
+
+class Tools(Proxy):
+    """What every proxy of the tools is."""
 
     __slots__ = ()
 
@@ -156,7 +179,9 @@ class Worker:
         """True while the program itself runs, not the worker."""
         self.module = types.ModuleType("experiment")
         names = ("Any", "Callable", "Dict", "Iterable", "List", "Optional", "Sequence", "Set", "Tuple", "Union")
-        vars(self.module).update({name: getattr(typing, name) for name in names}, Image=Image, ToolError=ToolError)
+        given = {name: getattr(typing, name) for name in names} | {"np": np}
+        given |= {name: importlib.import_module(name) for name in ("math", "numpy", "random", "statistics")}
+        vars(self.module).update(given, Image=Image, System=System, Tools=Tools, ToolError=ToolError)
 
     def run(self, start: dict[str, Any], program: str) -> int:
         """Runs one program, tells its value or error, and returns how many printed characters were cut."""
@@ -177,7 +202,7 @@ class Worker:
             raise
         except BaseException as raised:
             self.running = False
-            error = explain(raised, vars(self.module))
+            error = explain(raised, vars(self.module), start["methods"])
             traceback.clear_frames(raised.__traceback__)
         finally:
             sys.stdout, sys.stderr = saved
@@ -193,6 +218,10 @@ class Worker:
         names = vars(self.module)
         for entry in ENTRIES:
             names.pop(entry, None)
+        system, tools = self._proxy("system", start), self._proxy("tools", start)
+        for name, proxy in (("system", system), ("tools", tools)):
+            if isinstance(names.get(name, proxy), Proxy):  # Unless a program has given the name another meaning.
+                names[name] = proxy
         exec(compile(program, file, "exec", dont_inherit=True), names)
         found = [entry for entry in ENTRIES if callable(names.get(entry))]
         if not found:
@@ -200,16 +229,27 @@ class Worker:
         function = names[found[0]]
         if inspect.iscoroutinefunction(function) or inspect.isgeneratorfunction(function):
             raise TypeError(f"{found[0]} must be an ordinary function: no async, no yield")
-        system, tools = (self._proxy(name, start) for name in ("system", "tools"))
         try:
             bound = inspect.signature(function).bind(system, tools)
         except TypeError:
             takes = f"{found[0]}{inspect.signature(function)}"
             raise TypeError(f"{found[0]} is called with (system, tools), but is defined as {takes}") from None
         value = function(*bound.args, **bound.kwargs)
+        self._show(value)
         most = self._limits["output_chars"]
         shown = "" if value is None else str(value) if isinstance(value, str) else repr(value)
         return values.text(shown[:most] + (f" [{len(shown) - most:,} more characters]" if len(shown) > most else ""))
+
+    def _show(self, value: Any) -> None:
+        """Sends the images in a returned value, so that the backbone sees them."""
+        pixels: list[bytes] = []
+        encode = values.Encoder(lambda image, level: self._encode_other(image, level, encode, pixels), 0)
+        shown = []
+        for image in islice(images_in(value, set()), values.MAX_SHOWN):
+            with suppress(values.Unfit):  # An image that is too large to show is only named.
+                shown.append(encode(image))
+        if shown:
+            self._tell({"op": "show", "images": shown}, b"".join(pixels))
 
     def _long_text(self, to: str, text: str) -> None:
         for start in range(0, len(text), CHUNK):
@@ -220,11 +260,12 @@ class Worker:
     def _proxy(self, name: str, start: dict[str, Any]) -> Any:
         """Makes `system` or `tools` of what the host offers; another one each time, so that no change to it lasts."""
         offered = {method.partition(".")[2]: method for method in start["methods"] if method.startswith(f"{name}.")}
-        listed = ", ".join(sorted(offered))
+        shown = sorted(short for short, method in offered.items() if method not in start["hidden"])
+        listed = ", ".join(shown)
 
         def missing(self: Any, attribute: str) -> Any:
             raise AttributeError(
-                f"'{name}' has no attribute '{attribute}'.{near(attribute, offered)} Available: {listed}"
+                f"'{name}' has no attribute '{attribute}'.{near(attribute, shown)} Available: {listed}"
             )
 
         def unchangeable(self: Any, attribute: str, *value: Any) -> None:
@@ -235,13 +276,13 @@ class Worker:
             "__getattr__": missing,
             "__setattr__": unchangeable,
             "__delattr__": unchangeable,
-            "__dir__": lambda self: sorted(offered),
+            "__dir__": lambda self: shown,
             "__repr__": lambda self: f"<{name}: {listed}>",
         }
         for short, method in offered.items():
             call = self._caller(method, short)
             members[short] = _read(call) if method in start["properties"] else staticmethod(call)
-        return type(name, (System,) if name == "system" else (), members)()
+        return type(name, (System if name == "system" else Tools,), members)()
 
     def _caller(self, method: str, short: str) -> Callable[..., Any]:
         def call(*args: Any, **kwargs: Any) -> Any:
@@ -374,13 +415,33 @@ def near(name: str, known: Any) -> str:
     return f" Did you mean '{found[0]}'?" if found else ""
 
 
-def explain(error: BaseException, names: dict[str, Any]) -> str:
+def meant(name: str, methods: Iterable[str]) -> str:
+    """Returns what a name that a program uses without `tools.` or `system.` means, or an empty string."""
+    owners = {method.partition(".")[2]: method for method in methods} | {"self": "tools"}
+    return f". Did you mean '{owners[name]}'?" if name in owners else ""
+
+
+def images_in(value: Any, seen: set[int]) -> Iterator[Any]:
+    """Yields each image in a value once, in order; `seen` holds the ids of what was searched already."""
+    if not isinstance(value, Image | PILImage.Image | dict | list | tuple) or id(value) in seen:
+        return
+    seen.add(id(value))
+    if isinstance(value, dict | list | tuple):
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from images_in(item, seen)
+    else:
+        yield value
+
+
+def explain(error: BaseException, names: dict[str, Any], methods: Sequence[str]) -> str:
     """Returns a traceback of the program's own lines; never raises, whatever the error's class does."""
     try:
         report = traceback.TracebackException.from_exception(error, compact=True)
         _own_lines(report)
         text = "".join(report.format()).rstrip("\n")
-        if "Did you mean" not in text and isinstance(error, NameError) and isinstance(error.name, str):
+        if isinstance(error, NameError) and (better := meant(error.name, methods)):
+            text = text.partition(". Did you mean")[0] + better
+        elif "Did you mean" not in text and isinstance(error, NameError) and isinstance(error.name, str):
             text += f".{near(error.name, [*names, *vars(builtins)])}".rstrip(".")
         elif "Did you mean" not in text and isinstance(error, AttributeError) and isinstance(error.name, str):
             text += f".{near(error.name, dir(error.obj))}".rstrip(".")
