@@ -48,7 +48,8 @@ def snapshot() -> Snapshot:
     """Returns the public API of the installed core, as JSON."""
     import maia_core
     import maia_core.plugin as facade
-    from maia_core import cli, hookspecs
+    from maia_cli.main import maia
+    from maia_core import hookspecs
     from maia_core.kinds import KINDS
 
     names = {name: _described(getattr(facade, name)) for name in sorted(facade.__all__)}
@@ -63,7 +64,7 @@ def snapshot() -> Snapshot:
         "hooks": hooks,
         "groups": {name: kind.group for name, kind in KINDS.items()},
         "events": {name: _schema(getattr(facade, name)) for name in sorted(_events(facade))},
-        "commands": dict(_core_commands(cli.maia)),
+        "commands": dict(_core_commands(maia)),
     }
 
 

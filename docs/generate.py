@@ -18,8 +18,8 @@ import api
 import click
 
 from maia_cli.config import rows
+from maia_cli.main import maia
 from maia_cli.options import Sources
-from maia_core.cli import maia
 from maia_core.kinds import KINDS
 from maia_core.plugin import RunConfig
 

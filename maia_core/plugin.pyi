@@ -114,6 +114,7 @@ from .events import Verified as Verified
 from .feedback import LAST_CALL as LAST_CALL
 from .verification import OBJECTION as OBJECTION
 from .session import Session as Session
+from .kinds import distribution_of as distribution_of
 from .kinds import KINDS as KINDS
 from .context import Context as Context
 from .launch import explain as explain

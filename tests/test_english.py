@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 import pytest
 
-from maia_core.cli import maia
+from maia_cli.main import maia
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [

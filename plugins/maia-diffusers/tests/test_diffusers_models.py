@@ -335,7 +335,7 @@ def test_nothing_is_printed(
 
 
 def test_options_are_shown() -> None:
-    from maia_core.cli import maia
+    from maia_cli.main import maia
 
     shown = CliRunner().invoke(maia, ["plugins", "show", "diffusers"]).output
     for option in ("model", "steps", "guidance", "size", "image_guidance", "offload", "safety"):

@@ -1,23 +1,6 @@
 """The commands `maia run`, `maia prompt` and `maia plugins`, and the options that other commands share with them."""
 
-from maia_cli.options import (
-    PARTS,
-    config_options,
-    option_value,
-    process_started,
-    result_options,
-    run_options,
-    without_option,
-)
-from maia_cli.run import run_and_print
+import lazy_loader
 
-__all__ = [
-    "PARTS",
-    "config_options",
-    "option_value",
-    "process_started",
-    "result_options",
-    "run_and_print",
-    "run_options",
-    "without_option",
-]
+# The names are in `__init__.pyi`; each is imported when it is first used, so that `maia --help` stays fast.
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
