@@ -300,7 +300,7 @@ def _of_schema(where: str, old: Snapshot, new: Snapshot) -> Iterator[Change]:
                 yield Change(inner, f"its default was {before.get('default')}, is {after.get('default')}", "callers")
             if before["type"] != after["type"]:
                 yield Change(inner, f"its type was {before['type']}, is {after['type']}", "both")
-            if before.get("bounds") != after.get("bounds"):
+            if before.get("bounds", []) != after.get("bounds", []):
                 yield Change(inner, f"its bounds are {', '.join(after.get('bounds', [])) or 'gone'}", "both")
 
 

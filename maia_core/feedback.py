@@ -7,7 +7,19 @@ from collections.abc import Sequence
 from maia_core.types import Execution, Message, Part, TextPart, Turn, as_part
 
 LAST_CALL = "Do not write another program"
-"""Part of the request for the final answer, by which a backbone recognises it."""
+"""Part of the request for the final answer; `asks_for_answer` recognises the request."""
+
+RUN_ENDS = "The run ends here: "
+"""How the request for the final answer begins."""
+
+
+def asks_for_answer(message: Message) -> bool:
+    """Returns whether a message ends with the request for the final answer.
+
+    It is the last part of its message; a program can print and display other parts only.
+    """
+    last = message.parts[-1] if message.parts else None
+    return isinstance(last, TextPart) and last.text.startswith(RUN_ENDS)
 
 
 def final_request(reason: str, tags: Sequence[str]) -> Message:
@@ -15,8 +27,8 @@ def final_request(reason: str, tags: Sequence[str]) -> Message:
     sections = " and ".join(f"[{tag}]:" for tag in tags)
     return Message.of(
         "user",
-        f"The run ends here: {reason}. {LAST_CALL}. Give your final answer now, based on your experiments so far, "
-        f"under {sections}.",
+        f"{RUN_ENDS}{reason}. {LAST_CALL}. Give your final answer now, based on your experiments so far, under "
+        f"{sections}.",
     )
 
 

@@ -12,6 +12,7 @@ from PIL import Image as PILImage
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, PrivateAttr
 
 from maia_core.errors import UsageError
+from maia_core.text import recordable
 
 Pixels = NDArray[np.uint8]
 """RGB pixels: shape (height, width, 3), dtype uint8, values 0 to 255."""
@@ -44,6 +45,7 @@ MAX_TITLE = 1000
 
 def _cut(title: str) -> str:
     """A prompt may be as long as a book; under an image, and in every record of it, its beginning is enough."""
+    title = recordable(title)
     return title if len(title) <= MAX_TITLE else f"{title[: MAX_TITLE - 1]}…"
 
 

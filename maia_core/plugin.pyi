@@ -112,6 +112,7 @@ from .events import Verified as Verified
 
 # Runs: for commands, explainers and scripts.
 from .feedback import LAST_CALL as LAST_CALL
+from .feedback import asks_for_answer as asks_for_answer
 from .verification import OBJECTION as OBJECTION
 from .session import Session as Session
 from .kinds import distribution_of as distribution_of
@@ -142,4 +143,5 @@ from .signature import sign as sign
 from .text import as_file as as_file
 from .text import printable as printable
 from .text import printable_line as printable_line
+from .text import recordable as recordable
 from .text import redacted as redacted

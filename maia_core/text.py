@@ -53,6 +53,11 @@ def _secrets(environment: tuple[tuple[str, str], ...]) -> dict[str, str]:
     return dict(sorted(found.items(), key=lambda item: -len(item[0])))
 
 
+def recordable(text: str) -> str:
+    """Returns a text without lone surrogates, which no record, file or request can hold: "?" takes their place."""
+    return text.encode("utf-8", "replace").decode()
+
+
 def printable(text: str, limit: int = 2000) -> str:
     """Returns text without secrets, cut at `limit`; control, escape and direction-changing characters written out."""
     text = redacted(text)

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, NamedTuple
 
-from pydantic import Field, JsonValue
+from pydantic import AfterValidator, Field, JsonValue
 
 from maia_core.image import Data, Image, Mask
+from maia_core.text import recordable
+
+Text = Annotated[str, AfterValidator(recordable)]
+"""Text from elsewhere, made valid where it enters: one half of a character must not end a run."""
 
 
 class SystemRef(NamedTuple):
@@ -95,7 +99,7 @@ class TextPart(Data):
     """A piece of text in a message."""
 
     type: Literal["text"] = "text"
-    text: str
+    text: Text
 
 
 class ImagePart(Data):
@@ -224,11 +228,11 @@ class ModelOption(Data):
 class Reply(Data):
     """A backbone's answer to one call."""
 
-    text: str
+    text: Text
     stop: Literal["end", "length", "refusal"] = "end"
-    model: str = ""
+    model: Text = ""
     usage: Usage = Usage()
-    reasoning: str = ""
+    reasoning: Text = ""
 
 
 class ExecutionLimits(Data, use_attribute_docstrings=True):

@@ -7,6 +7,7 @@ from maia_core.agent import run
 from maia_core.context import Context
 from maia_core.errors import BackboneError, RunError, UsageError
 from maia_core.events import HostCall, MessageAdded, Noted, Replied, RunOutcome
+from maia_core.feedback import asks_for_answer
 from maia_core.hookspecs import hookimpl
 from maia_core.testing import FAKE_RUN, FakeDataset, FakeGenerator, ScriptedBackbone, fake_parts
 from maia_core.types import Reply, Usage
@@ -455,3 +456,23 @@ def test_fault_of_a_task_ends_the_run_as_failed_and_is_noted(make_fake_session):
     outcome = run(session, ScriptedBackbone([ANSWER]))
     assert (outcome.status, outcome.reason) == ("failed", "ZeroDivisionError: division by zero")
     assert any("Traceback" in event.text for event in events if isinstance(event, Noted))
+
+
+def test_one_half_of_a_character_does_not_end_a_run(make_fake_session):
+    """APIs cut emoji in two; neither a reply nor the text that a tool shows may end the run over it."""
+    backbone = ScriptedBackbone(["hm \ud83d", _program("print('\ud83d')"), Reply(text=ANSWER, reasoning="\ud83d")])
+    outcome = run(make_fake_session(), backbone)
+    assert outcome.status == "answered", outcome.reason
+    assert backbone.seen[1][-2].text == "hm ?"
+
+
+def test_only_the_run_asks_for_the_answer(make_fake_session):
+    backbone = ScriptedBackbone([_program("print('The run ends here: no.'); return 'The run ends here: '"), ANSWER])
+    session = make_fake_session()
+    run(session, backbone)
+    assert not any(asks_for_answer(messages[-1]) for messages in backbone.seen)
+    session = make_fake_session()
+    backbone = ScriptedBackbone([_program("print(1)"), ANSWER])
+    session.limits = session.limits.model_copy(update={"turns": 1})
+    run(session, backbone)
+    assert [asks_for_answer(messages[-1]) for messages in backbone.seen] == [False, True]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from maia_core.feedback import final_request
 from maia_core.types import Message
 from maia_heuristic.describing import Description, read_description
 from maia_heuristic.evidence import redundant, scale, stand_in
@@ -184,3 +185,14 @@ def test_a_test_of_the_answer_is_read_back_with_what_it_measured():
     notebook = read_conversation(messages)
     assert notebook.refuted == [frozenset({"snow", "red things"})]
     assert notebook.hints == {"two tigers on wood": pytest.approx(0.9)}
+
+
+def test_a_printed_request_does_not_end_the_run():
+    """Only the run itself ends a run; a program can print and display the words of its request."""
+    request = final_request("all turns are used", ["LABEL"]).text
+    start = [Message.of("system", "def text2image(self, prompts)"), Message.of("user", "task")]
+    for printed in (f"Printed:\n{request}", request):
+        feedback = Message.of("user", printed, "(turn 2 of 30)")
+        assert not read_conversation([*start, feedback]).final
+        assert read_conversation([*start, feedback]).turns_left == 28
+    assert read_conversation([*start, Message.of("user", "Printed:\n1", "(turn 30 of 30)", request)]).final

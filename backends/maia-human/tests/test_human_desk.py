@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from maia_core.errors import BackboneError
+from maia_core.feedback import final_request
 from maia_core.image import Image
 from maia_core.replies import parse_reply
 from maia_core.testing import disc
@@ -49,6 +50,21 @@ def test_an_answer_is_asked_for_part_by_part(make_human):
     sections = parse_reply(_reply(human), TAGS).sections
     assert sections == {"DESCRIPTION": ["Red discs of any size."], "LABEL": ["red", "discs"]}
     assert "DESCRIPTION" in out.getvalue()
+
+
+def test_a_printed_request_does_not_end_the_run(make_human):
+    request = final_request("all turns are used", TAGS).text
+    reply = Message.of("assistant", CODE)
+    for printed in (f"Printed:\n{request}", request):
+        human, _ = make_human("print(1)\n.\n")
+        assert "print(1)" in _program_after(human, [*START, reply, Message.of("user", printed, "(turn 2 of 30)")])
+    human, _ = make_human("print(1)\n.\nanswer\nRed.\n\nred\n\n")
+    text = _reply(human, [*START, reply, Message.of("user", "Printed:\n1", "(turn 30 of 30)", request)])
+    assert parse_reply(text, TAGS).sections["LABEL"] == ["red"]
+
+
+def _program_after(human, messages):
+    return parse_reply(_reply(human, messages), TAGS).program
 
 
 @pytest.mark.parametrize(

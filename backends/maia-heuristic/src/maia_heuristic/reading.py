@@ -15,7 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from maia_core.plugin import OBJECTION, Message
+from maia_core.plugin import OBJECTION, Message, asks_for_answer
 from maia_heuristic.describing import Description, read_description
 from maia_heuristic.knowledge import Knowledge
 from maia_heuristic.scenes import Scene
@@ -133,6 +133,7 @@ def read_conversation(messages: Sequence[Message]) -> Notebook:
             answered = labels_in(message.text)
         else:
             _read_user(message.text, notebook)
+            notebook.final = asks_for_answer(message)
             if answered and message.text.startswith(OBJECTION):
                 notebook.refuted.append(answered)
                 notebook.hints.update(_hints(message.text))
@@ -209,8 +210,6 @@ def _read_user(text: str, notebook: Notebook) -> None:
     if budget := _BUDGET.findall(text):
         turn, most = map(int, budget[-1])
         notebook.turns_left = most - turn
-    if "final answer now" in text:
-        notebook.final = True
     for level, percent in _QUANTILE.findall(text) if "quantiles" in text else ():
         try:
             notebook.quantiles[float(percent) / 100] = float(level)

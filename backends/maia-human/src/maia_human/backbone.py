@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Literal, TextIO
 
 from maia_core.plugin import (
-    LAST_CALL,
     BackboneError,
     BackboneInfo,
     CallLimits,
@@ -20,6 +19,7 @@ from maia_core.plugin import (
     Reply,
     RunContext,
     SandboxError,
+    asks_for_answer,
 )
 from maia_human.desk import Desk
 from maia_human.gallery import Gallery, Picture
@@ -95,7 +95,7 @@ class Human:
                 "-o backbone.folder=FOLDER"
             ) from error
         try:
-            text = desk.reply(final=LAST_CALL in messages[-1].text)
+            text = desk.reply(final=asks_for_answer(messages[-1]))
         except EOFError:
             raise BackboneError(f"the input has ended; resume with maia run --resume {self._run}") from None
         return Reply(text=text, model=self.info.model)

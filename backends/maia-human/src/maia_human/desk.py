@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import click
 
-from maia_core.plugin import MaiaError, ReplyError, Task, one_line, parse_reply
+from maia_core.plugin import MaiaError, ReplyError, Task, one_line, parse_reply, recordable
 from maia_human import programs, replies
 from maia_human.terminal import Terminal
 
@@ -82,7 +82,7 @@ class Desk:
                 self._terminal.say("\nNothing was typed. Ctrl-D once more leaves the run; it can go on later.")
                 continue
             if found:
-                return replies.utf8(found)
+                return recordable(found)
 
     def _entry(self) -> str | None:
         """Reads one entry, and returns the reply that it makes, if it makes one."""

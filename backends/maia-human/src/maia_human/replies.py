@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 
+from maia_core.plugin import recordable
+
 
 def program_reply(program: str, hypotheses: Sequence[str] = ()) -> str:
     """Returns a reply that holds a program, and the hypotheses that it tests."""
     longest = max(map(len, re.findall("`+", program)), default=0)
     fence = "`" * max(3, longest + 1)
-    return f"{_listed(hypotheses)}[CODE]:\n{fence}python\n{utf8(program).rstrip()}\n{fence}"
+    return f"{_listed(hypotheses)}[CODE]:\n{fence}python\n{recordable(program).rstrip()}\n{fence}"
 
 
 def answer_reply(sections: Mapping[str, Sequence[str]], hypotheses: Sequence[str] = ()) -> str:
@@ -25,12 +27,7 @@ def answer_reply(sections: Mapping[str, Sequence[str]], hypotheses: Sequence[str
 
 def one_line(text: str) -> str:
     """Returns text on one line, so that nothing in it counts as a tag or a fence."""
-    return utf8(" ".join(text.split()))
-
-
-def utf8(text: str) -> str:
-    """Returns text that a record can hold: a question mark stands for each byte that was not UTF-8."""
-    return text.encode("utf-8", "replace").decode()
+    return recordable(" ".join(text.split()))
 
 
 def _listed(hypotheses: Sequence[str]) -> str:

@@ -16,7 +16,7 @@ from maia_litellm.limits import Takes, takes
 from maia_litellm.loading import litellm
 from maia_litellm.options import ModelConfig
 from maia_litellm.providers import Endpoint
-from maia_vlm import ImageLimits, pack
+from maia_vlm import ImageLimits, pack, split_reasoning
 from maia_vlm.packing import TILES
 
 OLLAMA_WINDOW = 16_384
@@ -25,7 +25,7 @@ OLLAMA_WINDOW = 16_384
 REFUSALS = ("content_filter", "refusal", "safety", "blocked")
 """Reasons to stop that mean: the model, or a filter around it, did not want to answer."""
 
-OTHER_LENGTH = {"max_tokens": "max_completion_tokens", "max_completion_tokens": "max_tokens"}
+LENGTHS = ("max_tokens", "max_completion_tokens")
 """The two names of the parameter that bounds the length of a reply."""
 
 
@@ -77,7 +77,8 @@ class ChatModel:
         self._params = params
         # OpenAI's newer models refuse the older name, other servers do not know the newer one.
         openai = self.endpoint.own and self.endpoint.provider.name == "openai"
-        self._length = "max_completion_tokens" if openai else "max_tokens"
+        self._lengths = LENGTHS[::-1] if openai else LENGTHS
+        self._unknown: set[str] = set()  # Parameters that the server does not take.
         self._supported: frozenset[str] | None = None
         self.info = self._info(provider_takes)
 
@@ -111,22 +112,38 @@ class ChatModel:
     # What is asked.
 
     def _ask(self, content: wording.Wire, images: bool, limits: CallLimits) -> Any:
-        """Sends a request, and again if the server wants the length of the reply by its other name."""
-        from maia_litellm.failures import OtherLength
+        """Sends a request; sends it again without a parameter of MAIA's that the server does not take."""
+        from maia_litellm.failures import UnknownParameter
 
-        deadline, name = time.monotonic() + limits.seconds, self._length
-        try:
-            return self._send(content, images, limits, limits.seconds, name)
-        except OtherLength:
-            # The name of a deployment at Azure, or of a gateway's model, does not tell which of the two it takes.
-            name = self._length = OTHER_LENGTH[name]
-            return self._send(content, images, limits, max(0.1, deadline - time.monotonic()), name)
+        deadline = time.monotonic() + limits.seconds
+        while True:
+            # The name of a deployment at Azure, or of a gateway's model, does not tell what it takes.
+            length = next((name for name in self._lengths if name not in self._unknown), "")
+            arguments = self._arguments(limits, length)
+            try:
+                return self._send(content, images, limits, max(0.1, deadline - time.monotonic()), arguments, length)
+            except UnknownParameter as error:
+                name = length if error.parameter == "length" else error.parameter
+                if name not in arguments:
+                    raise
+                self._unknown.add(name)
+                if name == "seed":
+                    self._warn(f"{self.endpoint.name} does not take a seed: its replies do not repeat")
+                elif self._unknown.issuperset(LENGTHS):
+                    self._warn(f"{self.endpoint.name} does not take a limit of tokens: limits.reply_tokens is not used")
 
-    def _send(self, content: wording.Wire, images: bool, limits: CallLimits, seconds: float, length: str) -> Any:
-        arguments = self._arguments(limits, length)
+    def _send(
+        self,
+        content: wording.Wire,
+        images: bool,
+        limits: CallLimits,
+        seconds: float,
+        arguments: dict[str, Any],
+        length: str,
+    ) -> Any:
         part = self.endpoint.part
         settings = "limits.reply_tokens" if part == "backbone" else f"{part}.reply_tokens"
-        if arguments[length] > limits.max_output_tokens:
+        if arguments.get(length, 0) > limits.max_output_tokens:
             settings = f"{part}.reasoning_tokens=0 or {settings}"
         # The Responses API is asked without OpenAI's library.
         client: Literal["http", ""] = "http" if self._responses else ""
@@ -139,12 +156,12 @@ class ChatModel:
         tokens = limits.max_output_tokens + (config.reasoning_tokens if self._reasons else 0)
         if isinstance(most := known.get("max_output_tokens"), int):
             tokens = min(tokens, most)
-        arguments: dict[str, Any] = {length: tokens, **self._params}
+        arguments: dict[str, Any] = {**({length: tokens} if length else {}), **self._params}
         if config.temperature is not None:
             arguments["temperature"] = config.temperature
         if config.reasoning_effort is not None:
             arguments["reasoning_effort"] = config.reasoning_effort
-        if "seed" in self._parameters():
+        if "seed" in self._parameters() - self._unknown:
             arguments["seed"] = limits.seed
         if self.endpoint.provider.name == "ollama_chat":
             arguments.setdefault("num_ctx", self.info.context_tokens)
@@ -201,12 +218,18 @@ class ChatModel:
             )
         elif reason in ("length", "max_tokens"):
             stop = "length"
+        thought, text = split_reasoning(text)
+        reasoning = "\n".join(filter(None, (getattr(message, "reasoning_content", None), thought)))
+        if reasoning and not text and stop == "end":
+            self._warn(
+                f"{self.endpoint.name} sent reasoning and no reply; if that goes on, set its server to send both"
+            )
         return Reply(
             text=self._own(text or refusal),
             stop=stop,
             model=self._own(str(getattr(response, "model", "") or self.endpoint.model)),
             usage=self._usage(response),
-            reasoning=self._own(getattr(message, "reasoning_content", None) or ""),
+            reasoning=self._own(reasoning),
         )
 
     def _own(self, text: str) -> str:

@@ -10,12 +10,13 @@ import ssl
 import time
 from collections.abc import Callable, Iterable, Iterator
 from http import HTTPStatus
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import httpx
 
 from maia_core.plugin import BackboneBusy, BackboneError, ContextTooLong, MaiaError, did_you_mean
 from maia_litellm import prices
+from maia_litellm.completion import UNNUMBERED
 from maia_litellm.history import History
 from maia_litellm.options import OURS
 from maia_litellm.providers import Endpoint
@@ -74,11 +75,19 @@ NO_MODEL = re.compile(r"model.{0,40}not (found|exist)|not a valid model|invalid.
 LENGTH = re.compile(r"max_(completion_|output_|new_)?tokens")
 """The parameter that bounds the length of a reply, by its many names."""
 
+_NOT_TAKEN = "(?:un(?:supported|recognized|known|expected)|not (?:supported|permitted|allowed)|extra)"
 WRONG_LENGTH = re.compile(
-    r"use '?max_completion_tokens|(unsupported|unrecognized|unknown|extra).{0,40}max_(completion_)?tokens",
+    rf"use '?max_completion_tokens|{_NOT_TAKEN}.{{0,40}}max_(completion_)?tokens"
+    rf"|max_(completion_)?tokens\b.{{0,20}}{_NOT_TAKEN}",
     re.IGNORECASE,
 )
-"""How a server says that it knows the length of a reply by its other name."""
+"""How a server says that it does not take the length of a reply, or takes it by its other name."""
+
+SEED = re.compile(r"\bseed\b")
+"""The parameter that MAIA sends to every server: a request that fails over it is sent without it."""
+
+OPTIONS = re.compile(r"\b(temperature|reasoning_effort)\b")
+NO_SYSTEM = re.compile(r"system.{0,12}(role|message|prompt)|roles must alternate", re.IGNORECASE)
 
 MAX_IMAGE_FAILURES = 2
 """Failures with status 500 on requests with images that count as temporary while no image was ever accepted."""
@@ -88,8 +97,16 @@ class Refused(BackboneError):
     """The filter of the provider rejected the content of the request."""
 
 
-class OtherLength(BackboneError):
-    """The server wants the length of the reply by its other name."""
+class UnknownParameter(BackboneError):
+    """The server does not take a parameter that MAIA sets.
+
+    Attributes:
+        parameter: "seed", or "length" for the length of the reply by the name that was sent.
+    """
+
+    def __init__(self, message: str, parameter: Literal["seed", "length"]) -> None:
+        super().__init__(message)
+        self.parameter = parameter
 
 
 class ProviderError(NamedTuple):
@@ -155,7 +172,8 @@ def _status(endpoint: Endpoint, exchange: Exchange, history: History, served: Ca
     told = f": {reported.text.rstrip('.')}" if reported.text else ""
     named = f"{endpoint.name} at {endpoint.host}"
     if status < 300:
-        return BackboneError(f"{named} sent a response that is not a reply; check {part}.api_base")
+        no_reply = f"{named} sent a response that is not a reply; check {part}.api_base{told}"
+        return BackboneBusy(no_reply) if history.replied else BackboneError(no_reply)
     if status < 400:
         return BackboneError(f"{endpoint.host} redirects (status {status}), which is not followed; set {part}.api_base")
     if status == 401 or BAD_KEY.search(everything):
@@ -179,13 +197,17 @@ def _status(endpoint: Endpoint, exchange: Exchange, history: History, served: Ca
         most = many["most"] or (found[1] if (found := MOST.search(reported.text)) else "")
         setting = f"={most}" if most else " lower"
         return BackboneError(f"{endpoint.name} takes fewer images in a request; set {part}.max_images{setting}{told}")
-    if status in (400, 422) and WRONG_LENGTH.search(everything):
-        return OtherLength(f"{named} refuses the request (status {status}){told}")
-    if status == 413 or (status in (400, 422, 429) and TOO_LONG.search(everything)):
+    refusal = f"{named} refuses the request (status {status}){told}"
+    mistaken = status in (400, 422, UNNUMBERED)
+    if mistaken and WRONG_LENGTH.search(everything):
+        return UnknownParameter(refusal, "length")
+    if mistaken and SEED.search(f"{everything} {reported.parameter}"):
+        return UnknownParameter(refusal, "seed")
+    if status == 413 or ((mistaken or status == 429) and TOO_LONG.search(everything)):
         return ContextTooLong(f"the conversation is too long for {endpoint.name}{told}{_shorter(endpoint, exchange)}")
-    if status in (400, 422) and REFUSED.search(everything):
+    if mistaken and REFUSED.search(everything):
         return Refused(f"the filter of {endpoint.name} rejects the content{told}")
-    if status == 404 or "model_not_found" in reported.codes or (status in (400, 422) and NO_MODEL.search(everything)):
+    if status == 404 or "model_not_found" in reported.codes or (mistaken and NO_MODEL.search(everything)):
         return _not_found(endpoint, reported, served)
     if status in (408, 409, 425, 429) or status > 500:
         return BackboneBusy(f"{endpoint.name}: {_phrase(status)}{told}", _retry_after(exchange, reported))
@@ -195,7 +217,7 @@ def _status(endpoint: Endpoint, exchange: Exchange, history: History, served: Ca
         hint = f"; if the model sees no images, set {part}.images=false"
     if status == 500 and not (unseen and history.broken > MAX_IMAGE_FAILURES):
         return BackboneBusy(f"{endpoint.name}: {_phrase(status)}{told}{hint}", _retry_after(exchange, reported))
-    return BackboneError(f"{named} refuses the request (status {status}){told}{hint}")
+    return BackboneError(refusal + hint)
 
 
 def _shorter(endpoint: Endpoint, exchange: Exchange) -> str:
@@ -272,7 +294,10 @@ def _provider_error(endpoint: Endpoint, exchange: Exchange) -> ProviderError:
     codes += [d.get("reason") for d in listed] + [v.get("quotaId") for v in violations]
     delays = [str(d["retryDelay"]) for d in listed if "retryDelay" in d]  # Gemini: "37s".
     delay = next((float(d[:-1]) for d in delays if re.fullmatch(r"\d+(\.\d+)?s", d)), None)
-    parameter = str(inner.get("param") or "")
+    place = (
+        [d["loc"] for d in text if isinstance(d, dict) and d.get("loc")] if isinstance(text, list) else []
+    )  # FastAPI.
+    parameter = str(inner.get("param") or (place[0][-1] if place and isinstance(place[0], list) else ""))
     return ProviderError(
         clean(str(text), endpoint),
         clean(" ".join(str(code) for code in codes if code), endpoint),
@@ -299,8 +324,10 @@ def _hint(endpoint: Endpoint, exchange: Exchange, reported: ProviderError) -> st
     """Says which setting the parameter comes from that a provider finds fault with."""
     if exchange.length and LENGTH.search(reported.parameter or reported.text):
         return f"; set {exchange.length} lower"
-    setting = _setting(endpoint, reported.parameter)
-    return f"; see {setting}" if setting else ""
+    option = OPTIONS.search(reported.text)
+    if setting := _setting(endpoint, reported.parameter or (option[0] if option else "")):
+        return f"; see {setting}"
+    return f"; set {endpoint.part}.system_role=false" if NO_SYSTEM.search(reported.text) else ""
 
 
 def _setting(endpoint: Endpoint, parameter: str) -> str:
@@ -314,7 +341,7 @@ def _setting(endpoint: Endpoint, parameter: str) -> str:
 
 def _phrase(status: int) -> str:
     """Says what a status means, in a few words."""
-    known = {429: "too many requests", 529: "overloaded"}
+    known = {429: "too many requests", 529: "overloaded", UNNUMBERED: "a failure in place of a reply"}
     try:
         return known.get(status) or HTTPStatus(status).phrase.lower()
     except ValueError:

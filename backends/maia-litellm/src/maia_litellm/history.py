@@ -15,16 +15,19 @@ class History:
 
     Attributes:
         answered: It has answered at least once, so its silence may be temporary.
+        replied: It has sent a reply that could be read, so another kind of response may be temporary.
         seen: It has accepted images, or is known to accept them.
         broken: Failures with status 500 on requests with images; servers of text models fail like this.
     """
 
     answered: bool = False
+    replied: bool = False
     seen: bool = False
     broken: int = 0
 
     def add(self, exchange: Exchange, ok: bool) -> None:
         """Counts the outcome of one more call."""
         self.answered = self.answered or exchange.status > 0
+        self.replied = self.replied or ok
         self.seen = self.seen or (ok and exchange.images)
         self.broken += exchange.images and exchange.status == 500

@@ -24,6 +24,7 @@ from maia_core.plugin import (
     Usage,
     UsageError,
     content_id,
+    recordable,
     with_results,
 )
 from maia_litellm.api import Api
@@ -276,11 +277,6 @@ def _arguments(endpoint: Endpoint, size: str, quality: str, params: dict[str, An
         # Past LiteLLM, which knows the parameter for DALL-E alone.
         arguments["extra_body"] = {**arguments.get("extra_body", {}), "response_format": form}
     return arguments
-
-
-def recordable(text: str) -> str:
-    """Returns a text without lone surrogates, which neither a record nor a request can hold."""
-    return text.encode("utf-8", "replace").decode("utf-8")
 
 
 def _png(image: Image) -> bytes:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from maia_core.plugin import GeneratedImages, Image, RunContext, UsageError
-from maia_litellm.image_client import ImageClient, Order, PictureConfig, recordable
+from maia_core.plugin import GeneratedImages, Image, RunContext, UsageError, recordable
+from maia_litellm.image_client import ImageClient, Order, PictureConfig
 
 
 class LitellmGenerator:

@@ -18,6 +18,7 @@ from typing import Any
 import httpx
 
 from maia_core.plugin import UsageError, one_line
+from maia_litellm.completion import documented
 from maia_litellm.loading import certificates
 from maia_litellm.providers import Endpoint
 
@@ -51,7 +52,7 @@ class Exchange:
         images: Whether the model is shown images.
         length: Which settings bound the length of the reply, for messages.
         sent: Whether the request was sent.
-        status: HTTP status of the reply; 0 if there was none.
+        status: HTTP status of the reply, or what a failure in a reply of status 200 names; 0 if there was none.
         headers: Header fields of the reply.
         body: The reply's body.
         error: Why there was no reply.
@@ -159,8 +160,11 @@ class Wire(httpx.Client):
         finally:
             response.close()
         headers = {k: v for k, v in response.headers.items() if k not in UNPACKED}
-        exchange.status, exchange.headers, exchange.body = response.status_code, headers, bytes(content)
-        whole = httpx.Response(response.status_code, headers=headers, content=exchange.body, request=request)
+        exchange.headers = headers
+        exchange.status, exchange.body = documented(request.url.path, response.status_code, bytes(content))
+        if exchange.body != content:
+            headers["content-type"] = "application/json"
+        whole = httpx.Response(exchange.status, headers=headers, content=exchange.body, request=request)
         whole.elapsed = datetime.timedelta(seconds=time.monotonic() - started)
         return whole
 

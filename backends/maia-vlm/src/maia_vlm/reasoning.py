@@ -1,22 +1,86 @@
-"""Separates the reasoning of a model from its answer."""
+"""Separates the reasoning of a model from its reply, and removes the remains of chat templates."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
-THINKING = re.compile(r"\s*<think>(.*?)(?:</think>|\Z)\s*", re.DOTALL)
+MAX_LATER_THOUGHTS = 50
+"""Thoughts inside of a reply that are removed, beside those at its beginning."""
+
+_FENCE = "```"
+
+_UNQUOTED = r"(?<![\"'])(?<![^`]`)"  # A fence of three may stand before.
+_NAMES = "(?:think(?:ing)?|thought|reasoning|seed:think)"
+_OPENING = re.compile(
+    rf"{_UNQUOTED}(?:<{_NAMES}>|\[THINK\]|◁think▷|<\|begin_of_thought\|>|<\|START_THINKING\|>"
+    r"|(?:<\|start\|>assistant)?<\|channel\|>(?:analysis|commentary)[^<\n]*<\|message\|>)"
+)
+"""How models begin a thought: tags of DeepSeek and Qwen, Mistral, Kimi, Cohere, and OpenAI's harmony format."""
+
+_CLOSING = re.compile(
+    rf"{_UNQUOTED}(?:</{_NAMES}>|\[/THINK\]|◁/think▷|<\|end_of_thought\|>|<\|END_THINKING\|>"
+    r"|(?:<\|end\|>)?(?:<\|start\|>assistant)?<\|channel\|>final[^<\n]*<\|message\|>)"
+)
+_HARMONY = re.compile(r"\A\s*analysis(?=[A-Z\s])(.*?)assistantfinal", re.DOTALL)
+"""The harmony format after a tokenizer has dropped its special tokens."""
+
+_END = re.compile(
+    rf"{_UNQUOTED}(?:<\|(?:im_end|eot_id|eom_id|end|return|endoftext|end_of_text|end_of_turn|user|observation|END_RESPONSE)\|>"
+    r"|<end_of_turn>|<turn\|>|</s>|<eos>|<｜end▁of▁sentence｜>|<\|im_start\|>user|<start_of_turn>user|\[INST\]"
+    r"|\n+data: \[DONE\])"
+)
+"""Tokens that end a turn: a model that writes more after one makes up the turns of others."""
+
+_REMAINS = re.compile(
+    rf"{_UNQUOTED}(?:<\|im_start\|>(?:assistant)?\n?|<\|start_header_id\|>assistant<\|end_header_id\|>\s*|<start_of_turn>model\n?"
+    r"|<\|(?:assistant|begin_of_text|START_RESPONSE)\|>|<bos>|<s>|\[/INST\]|<｜Assistant｜>|<end_code>)"
+)
+"""Tokens that begin a reply, or stand in it by habit."""
 
 
-def split_reasoning(text: str, prompt: str) -> tuple[str, str]:
-    """Returns the reasoning and the answer in the output of a model.
+def split_reasoning(text: str, prompt: str = "") -> tuple[str, str]:
+    """Returns the reasoning and the reply in the output of a model.
+
+    Tags and tokens stay inside of a fenced program and behind a quotation mark: a program may print them.
 
     Args:
         text: The output of the model.
-        prompt: The prompt of that output; some templates begin the reasoning themselves.
+        prompt: The end of its prompt; some templates open the reasoning there, so that the output only closes it.
     """
-    if prompt.rstrip().endswith("<think>"):
-        text = f"<think>{text}"
-    found = THINKING.match(text)
-    if found is None:
-        return "", text.strip()
-    return found[1].strip(), text[found.end() :].strip()
+    if opened := re.search(rf"(?:{_OPENING.pattern})\s*\Z", prompt):
+        text = opened[0] + text
+    text = _HARMONY.sub(r"<think>\1</think>", text).lstrip()
+    thoughts: list[str] = []
+    while leading := _OPENING.match(text):
+        closing = _CLOSING.search(text, leading.end())
+        thoughts.append(text[leading.end() : closing.start() if closing else None])
+        text = text[closing.end() :].lstrip() if closing else ""
+    for _ in range(MAX_LATER_THOUGHTS):
+        if (closing := next(_outside(_CLOSING, text), None)) is None:
+            break
+        before = text[: closing.start()]
+        *_, opening = [None, *_outside(_OPENING, before)]
+        start, after = opening.span() if opening else (0, 0)
+        thoughts.append(before[after:])
+        text = before[:start] + text[closing.end() :]
+    return "\n".join(filter(None, map(str.strip, thoughts))), _without_remains(text).strip()
+
+
+def _without_remains(text: str) -> str:
+    parts = text.split(_FENCE)
+    parts[::2] = [_REMAINS.sub("", part) for part in parts[::2]]
+    text = _FENCE.join(parts).lstrip()
+    while end := _END.match(text):
+        text = text[end.end() :].lstrip()
+    end = next(_outside(_END, text), None)
+    return text[: end.start()] if end else text
+
+
+def _outside(pattern: re.Pattern[str], text: str) -> Iterator[re.Match[str]]:
+    """Yields the matches outside of fenced code."""
+    start = 0
+    for number, part in enumerate(text.split(_FENCE)):
+        if number % 2 == 0:
+            yield from pattern.finditer(text, start, start + len(part))
+        start += len(part) + len(_FENCE)

@@ -151,9 +151,5 @@ def _pictures(made: GeneratedImages) -> list[Picture]:
 
 def _titled(pictures: Sequence[Picture], titles: Sequence[str]) -> GeneratedImages:
     """Gives images the titles of this call: they are kept without, as equal edits may be of unlike titles."""
-    images = [
-        # No record holds lone surrogates.
-        picture.image.retitled(title.encode("utf-8", "replace").decode("utf-8"))
-        for picture, title in zip(pictures, titles, strict=True)
-    ]
+    images = [picture.image.retitled(title) for picture, title in zip(pictures, titles, strict=True)]
     return GeneratedImages(images, [picture.warning for picture in pictures])

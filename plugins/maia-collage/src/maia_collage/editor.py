@@ -9,13 +9,13 @@ import numpy as np
 
 from maia_collage import colours, select
 from maia_collage.compose import SCALES, background_for, choose, generator
-from maia_collage.generator import GRAMMAR, recordable
+from maia_collage.generator import GRAMMAR
 from maia_collage.instruction import UNDERSTOOD, Edit, read
 from maia_collage.layout import ZONES, Link, Spot, Want, arrange, overlap
 from maia_collage.nearest import method
 from maia_collage.pack import Cutout, Pack, Part, find, part_of
 from maia_collage.scene import VERSION, Placed, Scene, extent, fitting, image, scene_of
-from maia_core.plugin import GeneratedImages, Image, PluginConfig, RunContext, UsageError, content_id
+from maia_core.plugin import GeneratedImages, Image, PluginConfig, RunContext, UsageError, content_id, recordable
 from maia_labels.phrase import Phrase, parse_phrase
 from maia_labels.prompt import Place, Thing, parse
 from maia_labels.vocabulary import PLAIN

@@ -10,7 +10,7 @@ from maia_collage.compose import compose
 from maia_collage.nearest import method
 from maia_collage.pack import Part, find, part_of
 from maia_collage.scene import VERSION, image
-from maia_core.plugin import GeneratedImages, Image, PluginConfig, RunContext, UsageError, content_id
+from maia_core.plugin import GeneratedImages, Image, PluginConfig, RunContext, UsageError, content_id, recordable
 
 GRAMMAR = 1
 """Raised whenever the same prompt and seed would give another scene."""
@@ -52,8 +52,3 @@ class CollageGenerator:
         prompt = recordable(prompt)
         scene, warning = compose(prompt, seed, self.pack)
         return image(scene, self.pack, self.size, prompt, prompt=prompt, seed=seed), warning
-
-
-def recordable(text: str) -> str:
-    """Returns a text without lone surrogates, which no record can hold."""
-    return text.encode("utf-8", "replace").decode("utf-8")

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from PIL import Image as PILImage
 from pydantic import Field
 
-from maia_core.plugin import GeneratedImages, Image, RunContext
-from maia_diffusers.engine import Engine, recordable
+from maia_core.plugin import GeneratedImages, Image, RunContext, recordable
+from maia_diffusers.engine import Engine
 from maia_diffusers.options import PipelineOptions
 
 

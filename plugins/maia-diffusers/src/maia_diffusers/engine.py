@@ -147,10 +147,5 @@ class Engine:
         return {name: value for name, value in asked.items() if value is not None} | options.params
 
 
-def recordable(text: str) -> str:
-    """Returns a text without lone surrogates, which no record and no tokenizer takes."""
-    return text.encode("utf-8", "replace").decode("utf-8")
-
-
 def _short(text: str) -> str:
     return text if len(text) <= MAX_PROMPT_CHARACTERS else text[: MAX_PROMPT_CHARACTERS - 1] + "…"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from maia_core.plugin import GeneratedImages, Image, RunContext
-from maia_diffusers.engine import Engine, recordable
+from maia_core.plugin import GeneratedImages, Image, RunContext, recordable
+from maia_diffusers.engine import Engine
 from maia_diffusers.options import PipelineOptions, Size
 
 

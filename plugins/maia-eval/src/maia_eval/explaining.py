@@ -27,6 +27,7 @@ from maia_core.plugin import (
     installed,
     one_line,
     printable,
+    recordable,
     redacted,
 )
 from maia_eval.choices import Spec, adjusted
@@ -191,7 +192,7 @@ def _explain(contexts: Contexts, spec: Spec, unit: str, root: Path) -> Explained
 
 def _recordable(text: str) -> str:
     """Returns a text of bounded length without lone surrogates, which no record can hold."""
-    return text[:MAX_CHARACTERS].encode("utf-8", "replace").decode()
+    return recordable(text[:MAX_CHARACTERS])
 
 
 class _Run(NamedTuple):

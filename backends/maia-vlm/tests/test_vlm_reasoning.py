@@ -1,0 +1,70 @@
+"""Thoughts and remains of chat templates are no part of a reply; what a program prints is."""
+
+import pytest
+
+from maia_core.replies import parse_reply
+from maia_vlm import split_reasoning
+
+FENCE = "```"
+PROGRAM = f"[CODE]:\n{FENCE}python\ndef run_experiment(system, tools):\n    print(2)\n{FENCE}"
+DRAFT = PROGRAM.replace("2", "1")
+
+
+@pytest.mark.parametrize(
+    ("text", "reasoning"),
+    [
+        (f"{DRAFT}\n</think>\n{PROGRAM}", DRAFT),
+        (f"<think>{DRAFT}</think>{PROGRAM}", DRAFT),
+        (f"<think>{FENCE}python\nx = (</think>{PROGRAM}", f"{FENCE}python\nx = ("),
+        (f"<thinking>hm</thinking>\n{PROGRAM}", "hm"),
+        (f"<think>a</think>\n<think>b</think>\n{PROGRAM}", "a\nb"),
+        (f"[THINK]hm[/THINK]{PROGRAM}", "hm"),
+        (f"◁think▷hm◁/think▷{PROGRAM}", "hm"),
+        (
+            f"<|channel|>analysis<|message|>hm<|end|><|start|>assistant<|channel|>final<|message|>{PROGRAM}<|return|>",
+            "hm",
+        ),
+        (f"analysisWe test.assistantfinal{PROGRAM}", "We test."),
+        (f"I test.\n<think>\nhm\n</think>\n{PROGRAM}", "hm"),
+        (f"{PROGRAM}<|im_end|>", ""),
+        (f"{PROGRAM}<end_code>", ""),
+        (f"{PROGRAM}</s><s>[INST] Printed: 2 [/INST] {DRAFT}", ""),
+        (f"{PROGRAM}\n<|im_end|>\n<|im_start|>user\nPrinted: 2<|im_end|>\n<|im_start|>assistant\n{DRAFT}", ""),
+        (f"<|im_start|>assistant\n{PROGRAM}<|eot_id|>", ""),
+        (f"<|start_header_id|>assistant<|end_header_id|>\n\n{PROGRAM}", ""),
+        (f"<start_of_turn>model\n{PROGRAM}<end_of_turn>\n<start_of_turn>user\n{DRAFT}", ""),
+        (f"[/INST] {PROGRAM}", ""),
+        (f"<|im_end|>\n{PROGRAM}", ""),
+        (f"{PROGRAM}\n\ndata: [DONE]\n", ""),
+    ],
+)
+def test_the_program_of_a_reply_is_found(text, reasoning):
+    thought, reply = split_reasoning(text)
+    assert thought == reasoning
+    assert parse_reply(reply, ("DESCRIPTION", "LABEL")).program == "def run_experiment(system, tools):\n    print(2)\n"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        PROGRAM.replace("2", "'</think> <|im_end|> [/INST] </s> <end_code>'"),
+        PROGRAM.replace("2", "'<think>hm</think>'"),
+        "[DESCRIPTION]: analysis of the final stage of a plant.\n[LABEL]: plants",
+        "print('</think>')",
+        "",
+    ],
+)
+def test_what_a_program_prints_stays(text):
+    assert split_reasoning(text) == ("", text)
+
+
+def test_a_template_may_open_the_thought():
+    assert split_reasoning("hm</think>red", "<|im_start|>assistant\n<think>\n") == ("hm", "red")
+    assert split_reasoning("hm", "<|im_start|>assistant\n<think>\n") == ("hm", "")
+    assert split_reasoning("hm[/THINK]red", "[THINK]") == ("hm", "red")
+    assert split_reasoning("<think>never ends") == ("never ends", "")
+
+
+@pytest.mark.parametrize("text", ["</think>", "<think>", "<s>", FENCE + "<think>", "</s>", "x</think>" + FENCE])
+def test_a_reply_of_nothing_but_tags_is_read_at_once(text):
+    split_reasoning(text * 200_000)  # Quadratic work would take hours.
