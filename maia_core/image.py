@@ -12,6 +12,7 @@ from PIL import Image as PILImage
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, PrivateAttr
 
 from maia_core.errors import UsageError
+from maia_core.pixels import as_rgb
 from maia_core.text import recordable
 
 Pixels = NDArray[np.uint8]
@@ -91,12 +92,12 @@ class Image(Data):
 
     @classmethod
     def from_pil(cls, image: PILImage.Image, title: str = "", **provenance: JsonValue) -> Image:
-        """Makes a handle to a PIL image of any mode; transparency is laid on white."""
-        if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
-            image = image.convert("RGBA")
-            image = PILImage.alpha_composite(PILImage.new("RGBA", image.size, "white"), image)
-        rgb = image if image.mode == "RGB" else image.convert("RGB")  # Converting copies in any case.
-        return cls.from_pixels(np.asarray(rgb), title, **provenance)
+        """Makes a handle to a PIL image of any mode, see `as_rgb`: upright, 16 bits cut to 8, transparency on white.
+
+        Raises:
+            UsageError: its pixels have no known range.
+        """
+        return cls.from_pixels(np.asarray(as_rgb(image)), title, **provenance)
 
     def bind(self, load: Callable[[], NDArray[Any]]) -> Image:
         """Sets how the pixels (of a masked image: the mask) are loaded, and returns this handle."""

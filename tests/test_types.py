@@ -1,6 +1,9 @@
+import io
+
 import numpy as np
 import pytest
 from PIL import Image as PILImage
+from PIL import ImageOps
 
 from maia_core.errors import UsageError
 from maia_core.image import Image
@@ -46,6 +49,55 @@ def test_arrays_that_are_no_rgb_image_are_refused(pixels):
 
 def test_transparency_is_laid_on_white_and_not_on_the_hidden_colour():
     assert Image.from_pil(PILImage.new("RGBA", (2, 2), (255, 0, 0, 0))).pixels().min() == 255
+
+
+RAMP = np.tile(np.arange(256, dtype=np.uint8), (4, 1))
+
+
+def _ramps() -> dict[str, PILImage.Image]:
+    deep, black = RAMP.astype(np.uint16) * 257, PILImage.new("L", (256, 4))
+    clear = PILImage.merge("LA", [black, PILImage.fromarray(255 - RAMP)])
+    return {
+        "16 bits": PILImage.fromarray(deep),
+        "16 bits, the other byte order": PILImage.frombytes("I;16B", (256, 4), deep.astype(">u2").tobytes()),
+        "I of 16 bits": PILImage.fromarray(deep.astype(np.int32)),
+        "I of 8 bits": PILImage.fromarray(RAMP.astype(np.int32)),
+        "palette": PILImage.fromarray(RAMP).convert("P"),
+        "grey with alpha": clear,
+        "premultiplied grey": clear.convert("La"),
+        "premultiplied colour": clear.convert("RGBA").convert("RGBa"),
+        "inks": PILImage.merge("CMYK", [PILImage.fromarray(255 - RAMP)] * 3 + [black]),
+    }
+
+
+@pytest.mark.parametrize("picture", list(_ramps().values()), ids=list(_ramps()))
+def test_picture_of_any_mode_keeps_its_look(picture):
+    pixels = Image.from_pil(picture).pixels()
+    assert np.abs(pixels.astype(int) - RAMP[:, :, None]).max() <= 1
+
+
+@pytest.mark.parametrize("values", [np.linspace(0, 1, 64, dtype=np.float32), np.arange(64, dtype=np.int32) * 2000])
+def test_pixels_without_a_known_range_are_refused(values):
+    with pytest.raises(UsageError, match="no known range; scale them to 0 to 255"):
+        Image.from_pil(PILImage.fromarray(values.reshape(8, 8)))
+
+
+@pytest.mark.parametrize("levels", [np.uint16, np.uint8])
+def test_transparent_grey_of_a_png_is_white(levels):
+    """One grey that counts as transparent, of 16 bits or of 8: nothing but exactly this grey."""
+    one = 257 if levels == np.uint16 else 1
+    stored = io.BytesIO()
+    PILImage.fromarray(np.array([[10, 20, 30]], levels) * one).save(stored, "PNG", transparency=20 * one)
+    assert Image.from_pil(PILImage.open(stored)).pixels()[0, :, 0].tolist() == [10, 255, 30]
+
+
+def test_photograph_in_memory_is_upright_and_turned_once():
+    exif, stored = PILImage.Exif(), io.BytesIO()
+    exif[0x0112] = 6
+    PILImage.new("RGB", (40, 20)).save(stored, "JPEG", exif=exif)
+    photograph = PILImage.open(stored)
+    for picture in (photograph, ImageOps.exif_transpose(photograph)):
+        assert (Image.from_pil(picture).width, Image.from_pil(picture).height) == (20, 40)
 
 
 def test_anonymous_copy_says_nothing_of_its_origin_at_any_depth():

@@ -5,8 +5,8 @@ from __future__ import annotations
 import io
 import warnings
 
-from PIL import ExifTags, UnidentifiedImageError
 from PIL import Image as PILImage
+from PIL import UnidentifiedImageError
 from pydantic import Field
 
 from maia_core.plugin import Image, ImageStore, PluginConfig, UnreadableImage, one_line
@@ -21,17 +21,6 @@ MAX_BYTES = 512 << 20
 """A larger file is not read into memory."""
 
 MOST_MEGAPIXELS = ImageStore.MAX_PIXELS / 1e6
-
-_TURNS = {
-    2: PILImage.Transpose.FLIP_LEFT_RIGHT,
-    3: PILImage.Transpose.ROTATE_180,
-    4: PILImage.Transpose.FLIP_TOP_BOTTOM,
-    5: PILImage.Transpose.TRANSPOSE,
-    6: PILImage.Transpose.ROTATE_270,
-    7: PILImage.Transpose.TRANSVERSE,
-    8: PILImage.Transpose.ROTATE_90,
-}
-"""What makes an image upright, by the orientation in its EXIF data."""
 
 
 class ImageOptions(PluginConfig):
@@ -63,7 +52,7 @@ def decode(encoded: bytes, name: str, options: ImageOptions) -> Image:
             if options.jpeg_side:
                 file.draft(None, (options.jpeg_side, options.jpeg_side))  # Only the JPEG decoder heeds it.
             file.load()
-            return Image.from_pil(_eight_bits(_upright(file), name), id=name)
+            return Image.from_pil(file, id=name)
     except UnreadableImage:
         raise
     except UnidentifiedImageError:
@@ -78,20 +67,3 @@ def keep_quiet() -> None:
     Done once, not around each call: `warnings.catch_warnings` is not safe in threads.
     """
     warnings.filterwarnings("ignore", module=r"PIL\.")
-
-
-def _upright(image: PILImage.Image) -> PILImage.Image:
-    try:
-        turn = _TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
-    except Exception:  # Broken EXIF data says nothing about the pixels. (`ImageOps.exif_transpose` would fail.)
-        return image
-    return image if turn is None else image.transpose(turn)
-
-
-def _eight_bits(image: PILImage.Image, name: str) -> PILImage.Image:
-    """Takes the upper byte of 16-bit grey, as Pillow does of 16-bit colours; converting would clip it to white."""
-    if image.mode == "F" or (image.mode == "I" and image.format == "TIFF"):
-        raise UnreadableImage(f"{name}: its pixels have 32 bits and no known range; save it with 8 or 16 bits")
-    if image.mode == "I" or image.mode.startswith("I;16"):
-        return image.convert("I").point(lambda value: value * (1 / 256)).convert("L")
-    return image

@@ -400,7 +400,9 @@ class Printed(io.TextIOBase):
 
 
 def rgb(image: PILImage.Image) -> PILImage.Image:
-    """Returns a PIL image in mode RGB; transparency is laid on white."""
+    """Returns a PIL image in mode RGB; 16-bit grey is cut to 8 bits, transparency is laid on white."""
+    if image.mode.startswith("I;16"):
+        image = PILImage.fromarray((np.asarray(image) >> 8).astype(np.uint8))
     if image.mode == "RGB" and "transparency" not in image.info:
         return image
     if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
