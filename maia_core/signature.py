@@ -19,6 +19,7 @@ from pathlib import Path
 from maia_core.config import cache_dir
 from maia_core.errors import UsageError
 from maia_core.files import open_plain, plain_folder, write_new
+from maia_core.local_code import local_code
 from maia_core.text import dumped
 
 SECRET_BYTES = 16
@@ -68,11 +69,16 @@ def _of_this_process(file: Path) -> bytes:
 def sign(settings: Mapping[str, object]) -> str:
     """Returns a signature (HMAC-SHA256) that only this machine's user can make.
 
+    It covers the settings, and the Python files of the working folder to which they lead.
+
     Raises:
         UsageError: see `local_secret`.
     """
     key = local_secret(cache_dir() / f"secrets-{os.geteuid()}" / "signature")
-    return hmac.new(key, dumped(settings, sort_keys=True).encode(), hashlib.sha256).hexdigest()
+    signed = dumped(settings, sort_keys=True)
+    if code := local_code(settings):
+        signed += dumped(code, sort_keys=True)
+    return hmac.new(key, signed.encode(), hashlib.sha256).hexdigest()
 
 
 def check_signature(settings: Mapping[str, object], found: str, folder: Path, trusted: bool) -> None:
@@ -82,7 +88,9 @@ def check_signature(settings: Mapping[str, object], found: str, folder: Path, tr
         UsageError: they do not, and the user has not said that they are to be trusted.
     """
     if not (trusted or hmac.compare_digest(found.encode("utf-8", "replace"), sign(settings).encode())):
+        named = ", ".join(map(os.path.relpath, local_code(settings)))
+        code = f" The files that they lead to must be as they were, and where they were: {named}." if named else ""
         raise UsageError(
-            f"{folder} was not created by you on this machine, or was changed since. Its settings choose plugins, "
-            "files, servers and keys: read them first, then pass --trust to carry them out"
+            f"{folder} was not created by you on this machine, or was changed since.{code} Its settings choose "
+            "plugins, files, servers and keys: read them first, then pass --trust to carry them out"
         )

@@ -4,6 +4,7 @@ import hashlib
 import hmac
 import json
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -156,3 +157,66 @@ def test_a_linked_folder_of_images_is_not_written_through(begun, tmp_path):
     context = Context(parts=fake_parts() | {"backbone": ScriptedBackbone(FAKE_RUN[1:])}, cache=tmp_path / "cache")
     with pytest.raises(RecordError, match="is a link"):
         launch.explain_in(context, begun)
+
+
+# --- code that the settings lead to ---
+
+NAMED = {
+    "a model of your own": {"system": {"name": "module/net.make:head:0"}},
+    "an option": {"system": {"name": "module:head:0", "model": "net.make"}},
+    "a function": {"tools": [{"name": "own", "function": "net:make"}]},
+    "a script": {"dataset": {"name": "huggingface", "path": "net.py"}},
+    "a unit of an evaluation": {"units": ["module/net.make:head:0"]},
+}
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch) -> Path:
+    """A working folder whose `net.py` imports a module and a package."""
+    folder = tmp_path / "project"
+    (folder / "inner").mkdir(parents=True)
+    (folder / "net.py").write_text("import helper\nfrom inner.deep import thing\nimport torch\n")
+    (folder / "helper.py").write_text("x = 1\n")
+    (folder / "inner" / "deep.py").write_text("from . import sibling\n")
+    (folder / "inner" / "sibling.py").write_text("y = 1\n")
+    (folder / "unrelated.py").write_text("z = 1\n")
+    monkeypatch.chdir(folder)
+    return folder
+
+
+@pytest.mark.parametrize("settings", NAMED.values(), ids=NAMED)
+@pytest.mark.parametrize("changed", ["net.py", "helper.py", "inner/sibling.py", "torch.py"])
+def test_other_code_behind_the_same_settings_is_refused(project, settings, changed):
+    signed = signature.sign(settings)
+    (project / "unrelated.py").write_text("z = 2\n")
+    signature.check_signature(settings, signed, project, trusted=False)
+    (project / changed).write_text("raise SystemExit\n")
+    with pytest.raises(UsageError, match=r"net\.py"):
+        signature.check_signature(settings, signed, project, trusted=False)
+
+
+def test_the_same_code_in_another_folder_is_refused(project, tmp_path, monkeypatch):
+    """What it imports while it runs cannot be seen beforehand."""
+    settings = NAMED["a model of your own"]
+    signed = signature.sign(settings)
+    shutil.copytree(project, tmp_path / "another")
+    monkeypatch.chdir(tmp_path / "another")
+    with pytest.raises(UsageError, match="where they were"):
+        signature.check_signature(settings, signed, project, trusted=False)
+
+
+def test_code_beside_a_run_that_needed_none_is_refused(project):
+    """The run used an installed package; a file of its name would be imported instead."""
+    settings = {"system": {"name": "module/torchvision.models.resnet18:fc:0"}}
+    signed = signature.sign(settings)
+    (project / "torchvision").mkdir()
+    (project / "torchvision" / "__init__.py").write_text("raise SystemExit\n")
+    with pytest.raises(UsageError, match="torchvision"):
+        signature.check_signature(settings, signed, project, trusted=False)
+
+
+def test_a_run_without_code_of_its_own_resumes_from_any_folder(project, tmp_path, monkeypatch):
+    settings = {"system": {"name": "resnet50:layer4.1:3"}, "runs": "runs", "dataset": {"path": "inner"}}
+    signed = signature.sign(settings)
+    monkeypatch.chdir(tmp_path)
+    signature.check_signature(settings, signed, project, trusted=False)

@@ -11,9 +11,12 @@ import pytest
 import torch
 from PIL import Image as PILImage
 
+from maia_core.config import RunConfig
 from maia_core.context import Context
-from maia_core.errors import PluginError, UsageError
+from maia_core.errors import MaiaError, PluginError, UsageError
 from maia_core.image import Image
+from maia_core.launch import explain_in, resume
+from maia_core.testing import ScriptedBackbone, fake_parts
 from maia_torch.own import OwnModel
 
 CODE = """
@@ -130,6 +133,25 @@ def test_wrong_options_are_refused_in_one_line(package):
         Context().model(f"module/{package}.nets.net", size=32, layouts={"0": "HWC"})
 
 
+def test_a_run_does_not_resume_with_other_code(package, tmp_path, monkeypatch):
+    """A run folder that was sent back with another source file must not run that file."""
+    monkeypatch.setenv("MAIA_CACHE", str(tmp_path / "cache"))
+    system = {"name": f"module/{package}.nets.net:0:3", "size": 32}
+    config = RunConfig(system=system, verify=False)
+    parts = fake_parts() | {"backbone": ScriptedBackbone([])}
+    del parts["system"]
+    explain_in(Context(config, parts=parts, cache=tmp_path / "cache"), tmp_path / "run")
+    (tmp_path / package / "nets.py").write_text(f"open('{tmp_path}/executed', 'w')\n" + CODE)
+    for known in [known for known in sys.modules if known.startswith(package)]:
+        del sys.modules[known]
+    with pytest.raises(UsageError, match=r"nets\.py"):
+        resume(tmp_path / "run")
+    assert not (tmp_path / "executed").exists()
+    with pytest.raises(MaiaError):
+        resume(tmp_path / "run", trusted=True)  # The fake parts are not installed, but the network comes first.
+    assert (tmp_path / "executed").exists()
+
+
 @pytest.mark.slow
 def test_the_command_line_explains_it_as_from_python(package, tmp_path):
     """Another process, in that directory: the package is found as `python -m` would find it."""
@@ -149,6 +171,8 @@ def test_three_lines_of_python(package, tmp_path):
     code = f"""
 import {package}.nets as nets
 from maia_core.image import Image
+from maia_core.launch import explain_in, resume
+from maia_core.testing import ScriptedBackbone, fake_parts
 from PIL import Image as PILImage
 image = Image.from_pil(PILImage.open("a.png"))
 

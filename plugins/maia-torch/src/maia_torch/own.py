@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 from functools import cached_property
+from importlib.machinery import PathFinder
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal
@@ -91,7 +92,8 @@ def imported(path: str) -> nn.Module:
     if "" in path.split(".") or "." not in path:
         raise UsageError(f"write module/package.module.attribute, not module/{path}")
     here = str(Path.cwd())
-    if here not in sys.path:
+    # Only for a module of this folder: no other file of it may stand in for a package that an installed one imports.
+    if here not in sys.path and PathFinder.find_spec(path.partition(".")[0], [here]):
         sys.path.insert(0, here)
     found: Any = _module_of(path)
     for name in path.split(".")[found.__name__.count(".") + 1 :]:
