@@ -13,6 +13,7 @@ from maia_core.context import Context
 from maia_core.image import Image
 from maia_core.testing import COLOURS, FakeDataset, FakeModel, FakeSystem, fake_parts, is_colour
 from maia_core.types import LayerInfo, UnitInfo
+from maia_exemplars import MeasuredLayer, Preprocessing
 
 CONCEPTS = ("red", "green", "blue", "yellow", "white", "black", "purple")
 
@@ -56,6 +57,67 @@ class CountingModel(FakeModel):
         return unit
 
 
+class WideModel:
+    """A model of 600 units that see colours in 2 x 2 cells: more units than a prior could once be drawn from."""
+
+    name, fingerprint, units = "wide", "wide-1", 600
+    preprocess = Preprocessing(16)
+
+    def __init__(self) -> None:
+        self.weights = np.random.default_rng(5).normal(size=(3, self.units)).astype(np.float32)
+        self.described = [
+            MeasuredLayer(model="wide", model_fingerprint="1", layer="wide", key="wide", shape=(self.units, 2, 2))
+        ]
+
+    def cells(self, images: Sequence[Image]) -> np.ndarray:
+        """Returns all maps: float32 of shape (images, units, 2, 2)."""
+        return self._cells(np.stack([self.preprocess.crop(image) for image in images]))
+
+    def _cells(self, pixels: np.ndarray) -> np.ndarray:
+        means = pixels.reshape(-1, 2, 8, 2, 8, 3).mean((2, 4)).astype(np.float32) / 255
+        return np.maximum(means @ self.weights, 0).transpose(0, 3, 1, 2)
+
+    def layers(self):
+        return [LayerInfo(name="wide", units=self.units, shape=(self.units, 2, 2))]
+
+    def activations(self, images, layer):
+        return self.cells(images).max((2, 3))
+
+    def unit(self, ref):
+        return WideUnit(self, int(ref.partition(":")[2]))
+
+    def close(self):
+        pass
+
+    def measurer(self, layers):
+        return WideMeasurer(self)
+
+
+class WideMeasurer:
+    """Hands out the maps of `WideModel`."""
+
+    def __init__(self, model: WideModel) -> None:
+        self.model, self.layers, self.preprocess = model, model.described, model.preprocess
+
+    def read(self, pixels, receive):
+        cells = self.model._cells(pixels)
+        receive(0, 0, cells.max((2, 3)), cells)
+
+    def maps(self, values, images, units):
+        return values[images, units]
+
+
+class WideUnit:
+    """A unit of `WideModel`."""
+
+    def __init__(self, model: WideModel, index: int) -> None:
+        self.model, self.index = model, index
+        self.info = UnitInfo(model="wide", layer="wide", unit=str(index))
+
+    def neuron(self, images):
+        return self.model.activations(images, "wide")[:, self.index].tolist(), list(images)
+
+
 class Mixed:
     """A unit with a fingerprint and no model: a weighted sum of colours' shares, or always the same number."""
 
@@ -80,6 +142,11 @@ def similarity() -> ColourSimilarity:
 @pytest.fixture
 def model() -> CountingModel:
     return CountingModel()
+
+
+@pytest.fixture
+def wide() -> WideModel:
+    return WideModel()
 
 
 @pytest.fixture

@@ -42,18 +42,20 @@ def test_the_fast_formula_is_the_literal_one(scale, weight, monkeypatch):
     scores = rng.normal(0, 0.3, (12, 7)).astype(np.float32)
     activations = rng.integers(0, 4, (12, 5)).astype(np.float32)  # With ties.
     chances = dissect.probabilities(scores, scale)
-    likelihoods = dissect.log_likelihood(chances, dissect.ranked(activations, 4))
+    sets = dissect.ranked(activations, 4)
+    likelihoods, prior = dissect.log_likelihood(chances, sets), dissect.log_prior(chances, sets)
     for unit in range(5):
-        fast = dissect.soft_wpmi(likelihoods[unit], dissect.log_prior(likelihoods), weight)
+        fast = dissect.soft_wpmi(likelihoods[unit], prior, weight)
         assert fast == pytest.approx(literal(scores.astype(float), activations, unit, 4, scale, weight), abs=1e-6)
 
 
 def test_large_scores_and_unlikely_sets_stay_finite():
     scores = np.zeros((200, 3), np.float32)
     scores[:, 0] = 1000
-    likelihoods = dissect.log_likelihood(dissect.probabilities(scores), dissect.ranked(np.ones((200, 2)), 100))
-    assert np.isfinite(likelihoods).all()
-    assert np.isfinite(dissect.log_prior(likelihoods)).all()
+    chances, sets = dissect.probabilities(scores), dissect.ranked(np.ones((200, 2)), 100)
+    assert np.isfinite(dissect.log_likelihood(chances, sets)).all()
+    assert np.isfinite(dissect.log_prior(chances, sets)).all()
+    assert np.isfinite(dissect.average_prior(chances, 100)).all()
 
 
 def test_how_many_images_count():
@@ -74,11 +76,32 @@ def test_a_unit_of_a_layer_gets_its_concept(world, model, concept_file, colour):
     assert explanation.details["images"] == 15
 
 
-def test_a_unit_without_a_layer_is_compared_with_chance(world, mixed, concept_file):
+def test_a_unit_without_a_layer_is_compared_with_an_average_unit_whatever_the_seed(world, mixed, concept_file):
     unit = mixed({"blue": 1.0})
     first = explain(world(unit), unit, concept_file)
     assert first.labels == ("blue",)
-    assert explain(world(unit), unit, concept_file) == first, "the same seed draws the same comparison"
+    assert "an average unit" in first.description
+    assert all(explain(world(unit, seed=seed), unit, concept_file) == first for seed in (1, 2))
+
+
+@pytest.mark.parametrize("pool", ["max", "mean"])
+def test_the_prior_is_over_all_units_of_the_layer_for_every_seed(world, wide, tmp_path, pool):
+    concepts = [f"concept {number}" for number in range(40)]
+    dataset = world().dataset
+    rows = np.random.default_rng(2).normal(0, 0.2, (len(dataset), len(concepts))).astype(np.float32)
+    np.savez(tmp_path / "scores.npz", concepts=np.array(concepts), scores=rows)
+    maps = wide.cells([dataset[index] for index in range(len(dataset))])
+    published = literal(rows.astype(float), maps.max((2, 3)) if pool == "max" else maps.mean((2, 3)), 3, 15)
+    for seed in (0, 7):
+        unit = wide.unit("wide:3")
+        context = world(unit, seed=seed)
+        explained = ClipDissect(ClipDissect.Config(scores=str(tmp_path / "scores.npz"), pool=pool), context).explain(
+            unit, context
+        )
+        assert explained.labels == (concepts[int(np.argmax(published))],)
+        assert explained.details["pool"] == pool
+        fits = [fit for _, fit in explained.details["best"]]
+        assert fits == pytest.approx(sorted(published, reverse=True)[:10], abs=1e-3)
 
 
 def test_a_unit_that_is_never_active_is_reported_as_such(world, mixed, concept_file, similarity):
@@ -94,7 +117,7 @@ def test_what_was_scored_is_not_scored_again(world, mixed, concept_file, similar
     for context, colour in zip(contexts, ("blue", "red"), strict=True):
         explain(context, mixed({colour: 1.0}), concept_file)
     assert similarity.seen == 90
-    assert contexts[0].said == ["scoring 7 concepts on 90 images, once; kept in the cache"]
+    assert contexts[0].said == ["scoring 7 concepts on 90 images, once; the cache keeps the scores"]
     assert contexts[1].said == []
     similarity.fingerprint = "colours-2"
     explain(world(), mixed({"red": 1.0}), concept_file)

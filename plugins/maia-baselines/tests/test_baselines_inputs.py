@@ -164,7 +164,7 @@ def test_a_layer_is_measured_once_for_all_its_units(world, model):
     for colour in COLOURS:
         unit = model.unit(f"colours:{colour}")
         context = world(unit, count=70)
-        measured = measure(unit, context)
+        measured = measure(unit, context, "mean")
         expected = [unit.neuron([context.dataset[i]])[0][0] for i in range(70)]
         assert measured.values == pytest.approx(expected, abs=1e-5), "each unit has its own column"
         assert measured.layer.shape == (70, len(COLOURS))
@@ -175,39 +175,39 @@ def test_a_unit_that_is_not_a_column_of_its_layer_is_measured_alone(world, model
     unit = mixed({"red": 1.0, "blue": 0.3})
     unit.model = model
     unit.info = unit.info.model_copy(update={"layer": "colours"})
-    measured = measure(unit, world(unit))
+    measured = measure(unit, world(unit), "mean")
     assert measured.layer is None
     assert len(measured.values) == 90
 
 
 def test_a_unit_with_a_fingerprint_is_measured_once(world, mixed):
     unit = mixed({"red": 1.0})
-    first = measure(unit, world(unit))
-    second = measure(unit, world(unit))
+    first = measure(unit, world(unit), "mean")
+    second = measure(unit, world(unit), "mean")
     assert unit.measured == 90
     assert (first.values == second.values).all()
-    measure(unit, world(unit, count=91))
-    assert unit.measured == 181, "another data set is measured anew"
+    measure(unit, world(unit, count=91), "mean")
+    assert unit.measured == 181, "another data set is measured again"
 
 
 def test_a_unit_without_a_fingerprint_is_never_taken_for_another(world):
     context = world()
-    reds = measure(context.system, context).values
+    reds = measure(context.system, context, "mean").values
     context = world(unit=type(context.system)(type(context.system).Config(ref="blue")))
-    assert (measure(context.system, context).values != reds).any()
+    assert (measure(context.system, context, "mean").values != reds).any()
 
 
 def test_unreadable_images_have_no_place(world, mixed):
     context = world(count=10, broken=(0, 4))
-    measured = measure(mixed({"red": 1.0}), context)
+    measured = measure(mixed({"red": 1.0}), context, "mean")
     assert measured.places.tolist() == [1, 2, 3, 5, 6, 7, 8, 9]
     with pytest.raises(UsageError, match="no readable image"):
-        measure(mixed({"blue": 1.0}), world(count=2, broken=(0, 1)))
+        measure(mixed({"blue": 1.0}), world(count=2, broken=(0, 1)), "mean")
 
 
-def test_a_damaged_cache_is_made_anew(world, mixed, tmp_path):
+def test_a_damaged_cache_is_computed_again(world, mixed, tmp_path):
     unit = mixed({"red": 1.0})
-    before = measure(unit, world(unit)).values.copy()
+    before = measure(unit, world(unit), "mean").values.copy()
     for file in (tmp_path / "cache").rglob("*.npy"):
         file.write_bytes(file.read_bytes()[:40])
-    assert (measure(unit, world(unit)).values == before).all()
+    assert (measure(unit, world(unit), "mean").values == before).all()

@@ -113,6 +113,8 @@ def test_a_constant_unit_has_nothing_to_predict() -> None:
     assert average_precision([1, 2, 3], [False] * 3) is None
     assert average_precision([1, 2, 3], [True] * 3) is None
     assert standardised_difference([1, 2], [3, 3, 3]) is None
+    assert standardised_difference([3], [3, 3, 3]) == 0
+    assert standardised_difference([1, 2], [3]) is None
     assert auc([], [1.0]) is None
 
 
@@ -132,8 +134,8 @@ def test_average_precision_is_the_step_sum_and_scikit_learns(scores: list[tuple[
     assert found == exact(average_precision_score(active, values))
 
 
-def test_standardised_difference_is_in_deviations_of_the_controls() -> None:
-    assert standardised_difference([5, 7], [1, 3]) == exact((6 - 2) / 1)
+def test_standardised_difference_is_in_sample_deviations_of_the_controls() -> None:
+    assert standardised_difference([5, 7], [1, 3]) == exact((6 - 2) / math.sqrt(2))
 
 
 def test_bootstrap_mean_is_the_percentile_of_resampled_means() -> None:

@@ -1,4 +1,4 @@
-"""Arrays that were computed once and are kept in the cache folder, by what they were computed from."""
+"""Arrays that are computed once and cached by everything that decides them."""
 
 from __future__ import annotations
 
@@ -16,30 +16,30 @@ BATCH = 64
 """Images that are in memory at once."""
 
 
-def kept(context: RunContext, what: str, parts: tuple[str, ...], compute: Callable[[], Matrix]) -> Matrix:
-    """Returns an array from the cache folder, or computes it and keeps it.
+def cached(context: RunContext, what: str, parts: tuple[str, ...], compute: Callable[[], Matrix]) -> Matrix:
+    """Returns an array from the cache folder, or computes and caches it.
 
     Args:
         context: Has the cache folder.
         what: Name of the subfolder, such as `activations`.
         parts: All that the array depends on, fingerprints among them.
-        compute: Computes it; asked only where there is no sound file.
+        compute: Computes it; called only where there is no sound file.
     """
     path = context.cache / "baselines" / what / f"{content_id(*(part.encode() for part in parts))}.npy"
     try:
-        found: Matrix = np.load(path, mmap_mode="r", allow_pickle=False)
-        if found.dtype == np.float32:
-            return found
+        stored: Matrix = np.load(path, mmap_mode="r", allow_pickle=False)
+        if stored.dtype == np.float32:
+            return stored
     except (OSError, ValueError, EOFError):
-        pass  # Missing or damaged: it is made anew.
-    made = np.ascontiguousarray(compute(), np.float32)
+        pass  # Missing or damaged: it is computed again.
+    computed = np.ascontiguousarray(compute(), np.float32)
     buffer = io.BytesIO()
-    np.save(buffer, made, allow_pickle=False)
+    np.save(buffer, computed, allow_pickle=False)
     try:
         write_atomically(path, buffer.getvalue())
     except OSError as error:
-        context.warn(f"cannot keep {what} in {path.parent} ({error.strerror}): the next run computes them again")
-    return made
+        context.warn(f"cannot cache {what} in {path.parent}: {error.strerror}; the next run computes them again")
+    return computed
 
 
 def over_images(dataset: Dataset, measure: Callable[[list[Image]], Matrix], context: RunContext) -> Matrix:
@@ -47,7 +47,7 @@ def over_images(dataset: Dataset, measure: Callable[[list[Image]], Matrix], cont
 
     Args:
         dataset: The images.
-        measure: Returns one row an image.
+        measure: Returns one row per image.
         context: Is warned of images that cannot be read.
 
     Returns:

@@ -1,4 +1,4 @@
-"""Concept sets: what explainers that choose among given concepts choose from, by name or from a file."""
+"""Concept sets: the candidates of explainers that choose among concepts, by name or from a file."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from pathlib import Path
 
 from maia_core.plugin import LabelledDataset, RunContext, UsageError, content_id, did_you_mean, printable
 
-LABORATORY = "collage"
-"""Name of the offline concept set: what the collage laboratory can show."""
+COLLAGE_SET = "collage"
+"""Name of the offline concept set: everything that collages can show."""
 
 SOURCES = ("collage-cutouts", "collage-backgrounds")
-"""The labelled data sets whose names, specific and broad, it holds."""
+"""Labelled data sets whose names, specific and broad, it consists of."""
 
 COLOURS = ("black", "grey", "white", "red", "orange", "brown", "yellow", "green", "turquoise", "blue", "purple", "pink")
 """The eleven basic colour terms of English (Berlin and Kay 1969), and turquoise between green and blue."""
 
-LONGEST = 200
-"""Most characters of a concept: a longer line is not a concept, and the file not a concept set."""
+MAX_CHARACTERS = 200
+"""Most characters of a concept; a longer line is an error."""
 
-NAMED = 3
+MAX_NAMED = 3
 """Duplicates that a warning names."""
 
 
@@ -43,7 +43,7 @@ class ConceptSet:
 
 
 def concept_set(source: str, context: RunContext) -> ConceptSet:
-    """Returns the concept set of a name (`collage`) or a text file with one concept a line.
+    """Returns the concept set of a name (`collage`) or a text file with one concept per line.
 
     Empty lines and lines that begin with `#` are left out; concepts that occur more than once are merged, with one
     warning.
@@ -51,14 +51,14 @@ def concept_set(source: str, context: RunContext) -> ConceptSet:
     Raises:
         UsageError: there is no such set or file, or the file holds no concepts.
     """
-    if source == LABORATORY:
-        return ConceptSet(LABORATORY, tuple(_laboratory(context)))
+    if source == COLLAGE_SET:
+        return ConceptSet(COLLAGE_SET, tuple(_collage_concepts(context)))
     path = Path(source).expanduser()
     if not path.is_file():
-        hint = did_you_mean(source, [LABORATORY])
+        hint = did_you_mean(source, [COLLAGE_SET])
         raise UsageError(
             f"there is no concept set '{printable(source, 200)}'.{hint} "
-            f"Name '{LABORATORY}' or a text file with one concept a line"
+            f"Name '{COLLAGE_SET}' or a text file with one concept per line"
         )
     return ConceptSet(path.name, merged(_lines(path), str(path), context.warn))
 
@@ -84,14 +84,14 @@ def merged(
         if known != (number, concept):
             twice.append(f"'{concept}' in {place} {known[0]} and {number}")
     if not first:
-        raise UsageError(f"the concept set {where} holds no concept; write one a line")
+        raise UsageError(f"the concept set {where} holds no concept; write one per line")
     if twice:
-        more = f" and {len(twice) - NAMED} more" if len(twice) > NAMED else ""
-        warn(f"the concept set {where} holds duplicates, which were merged: {', '.join(twice[:NAMED])}{more}")
+        more = f" and {len(twice) - MAX_NAMED} more" if len(twice) > MAX_NAMED else ""
+        warn(f"the concept set {where} holds duplicates, which were merged: {', '.join(twice[:MAX_NAMED])}{more}")
     return tuple(concept for _, concept in first.values())
 
 
-def _laboratory(context: RunContext) -> Iterator[str]:
+def _collage_concepts(context: RunContext) -> Iterator[str]:
     known: dict[str, None] = {}
     for name in SOURCES:
         dataset: LabelledDataset = context.build("dataset", name)
@@ -111,6 +111,6 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
         concept = line.strip()
         if not concept or concept.startswith("#"):
             continue
-        if len(concept) > LONGEST or not concept.isprintable():
+        if len(concept) > MAX_CHARACTERS or not concept.isprintable():
             raise UsageError(f"{path}, line {number}: '{printable(concept, 60)}' is not a concept; write one per line")
         yield number, concept

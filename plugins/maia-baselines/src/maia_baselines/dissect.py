@@ -10,22 +10,22 @@ Floats = NDArray[np.floating]
 SCALE = 10.0
 """Factor of the scores before the softmax over concepts."""
 
-LEAST = 1e-7
+MIN_PROBABILITY = 1e-7
 """Added to probabilities before their logarithm."""
 
 FIRST, LAST = 0.998, 0.97
 """Probability that the unit responds to the highest image, and what that of the lowest one falls to, by rank."""
 
-MOST, SHARE, FEWEST = 100, 0.02, 15
-"""Images that count: the published 100 of ImageNet's thousands; of a small data set this share, at least so many."""
+PUBLISHED_IMAGES, SHARE, MIN_IMAGES = 100, 0.02, 15
+"""Images per unit: the published 100 of 50,000, or 2 % of fewer than 5,000 images, at least 15."""
 
 CHUNK = 256
-"""Concepts that are computed at once: bounds the memory."""
+"""Concepts, and units, that are computed at once: bounds the memory."""
 
 
 def highest(images: int) -> int:
     """Returns how many of a data set's images count for a unit."""
-    return min(images, max(FEWEST, min(MOST, round(SHARE * images))))
+    return min(images, max(MIN_IMAGES, min(PUBLISHED_IMAGES, round(SHARE * images))))
 
 
 def probabilities(scores: Floats, scale: float = SCALE) -> NDArray[np.float64]:
@@ -74,14 +74,28 @@ def log_likelihood(chances: NDArray[np.float64], sets: NDArray[np.intp]) -> NDAr
     for start in range(0, chances.shape[1], CHUNK):
         columns = chances[:, start : start + CHUNK]
         for number, images in enumerate(sets):
-            result[number, start : start + CHUNK] = np.log(1 + belongs * (columns[images] - 1) + LEAST).sum(0)
+            result[number, start : start + CHUNK] = np.log(1 + belongs * (columns[images] - 1) + MIN_PROBABILITY).sum(0)
     return result
 
 
-def log_prior(likelihoods: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Returns log p(concept): the mean of p(concept | images) over the sets of many units, shape (concepts,)."""
-    top = likelihoods.max(0)
-    return np.asarray(top + np.log(np.exp(likelihoods - top).mean(0)))
+def log_prior(chances: NDArray[np.float64], sets: NDArray[np.intp]) -> NDArray[np.float64]:
+    """Returns log p(concept): the log of the mean of p(concept | images) over the sets of all units of a layer.
+
+    Args:
+        chances: Probability of each concept in each image: shape (images, concepts).
+        sets: Images of each unit by rank, the highest first: shape (units, count).
+
+    Returns:
+        float64 of shape (concepts,).
+    """
+    blocks = (sets[start : start + CHUNK] for start in range(0, len(sets), CHUNK))
+    sums = [np.logaddexp.reduce(log_likelihood(chances, block), axis=0) for block in blocks]
+    return np.asarray(np.logaddexp.reduce(sums, axis=0) - np.log(len(sets)))
+
+
+def average_prior(chances: NDArray[np.float64], count: int) -> NDArray[np.float64]:
+    """Returns the prior for a unit without a layer: log p(concept | `count` images that each show the average)."""
+    return log_likelihood(chances.mean(0, keepdims=True), np.zeros((1, count), np.intp)).squeeze(0)
 
 
 def soft_wpmi(likelihood: NDArray[np.float64], prior: NDArray[np.float64], weight: float = 1.0) -> NDArray[np.float64]:

@@ -6,20 +6,21 @@ import numpy as np
 from pydantic import Field, JsonValue
 
 from maia_baselines import linear
-from maia_baselines.activations import measure
+from maia_baselines.activations import PoolOptions, measure
 from maia_baselines.never import never_active
 from maia_baselines.scores import ConceptOptions, concept_scores
 from maia_core.plugin import Explanation, RunContext, System, UsageError
+from maia_labels import any_of
 
-FEWEST = 12
-"""Images without which nothing can be fitted and tested."""
+MIN_IMAGES = 12
+"""Fewer images cannot be fitted and tested."""
 
 
 class LinearExplanation:
     """Adds up weighted concepts (Linear Explanations, Oikarinen and Weng 2024); its label joins the strongest by OR."""
 
-    class Config(ConceptOptions):
-        """Which concepts, scored by what, and how many of them."""
+    class Config(ConceptOptions, PoolOptions):
+        """Concepts and their scores, pooling, and the number of concepts."""
 
         longest: int = Field(10, gt=0)
         """Most concepts in the sum."""
@@ -37,13 +38,13 @@ class LinearExplanation:
         Raises:
             UsageError: the data set has too few readable images.
         """
-        measured = measure(unit, context)
+        measured = measure(unit, context, self.config.pool)
         if measured.constant:
             return never_active(unit, context.dataset)
         images = len(measured.values)
-        if images < FEWEST:
+        if images < MIN_IMAGES:
             raise UsageError(
-                f"a linear explanation needs {FEWEST} images, {context.dataset.name} has {images}; choose another"
+                f"a linear explanation needs {MIN_IMAGES} images, {context.dataset.name} has {images}; choose another"
             )
         known = concept_scores(self.config, context)
         scores = known.scores[measured.places]
@@ -68,9 +69,10 @@ class LinearExplanation:
                 f"the image; on {len(held)} images that were not fitted, that correlates with the activation at "
                 f"{simulated:.2f}."
             ),
-            labels=(" OR ".join(named),),
+            labels=(any_of(named),),
             details={
                 "concepts": known.source,
+                "pool": measured.pool,
                 "weights": weights,
                 "bias": model.bias,
                 "correlation": simulated,

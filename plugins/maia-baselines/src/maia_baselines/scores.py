@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from maia_baselines.arrays import Matrix, kept, over_images
-from maia_baselines.concepts import LABORATORY, concept_set, merged
+from maia_baselines.arrays import Matrix, cached, over_images
+from maia_baselines.concepts import COLLAGE_SET, concept_set, merged
 from maia_core.plugin import (
     Dataset,
     ImageTextSimilarity,
@@ -25,10 +25,10 @@ from maia_core.plugin import (
 class ConceptOptions(PluginConfig):
     """Options of explainers that choose from a concept set."""
 
-    concepts: str = LABORATORY
+    concepts: str = COLLAGE_SET
     """A concept set by name (`collage`), or a text file with one concept a line."""
     similarity: PluginRef | None = None
-    """What scores concepts on images, a similarity by name with its options; the run's own if not set."""
+    """Similarity that scores concepts on images, by name with its options [default: the run's]."""
     scores: str = ""
     """A file of concept scores (`.npz` or `.parquet`, one row for each image of the data set), instead of concepts and
     a similarity."""
@@ -51,7 +51,7 @@ class ConceptScores:
 
 
 def concept_scores(options: ConceptOptions, context: RunContext) -> ConceptScores:
-    """Scores a concept set on the run's data set, once: the result is kept in the cache folder.
+    """Scores a concept set on the run's data set, once, and caches the result.
 
     Raises:
         UsageError: the concept set or the file of scores cannot be used.
@@ -67,13 +67,15 @@ def concept_scores(options: ConceptOptions, context: RunContext) -> ConceptScore
     )
 
     def compute() -> Matrix:
-        # Said first: it may take minutes in which nothing else is printed.
-        context.warn(f"scoring {len(chosen.concepts):,} concepts on {len(dataset):,} images, once; kept in the cache")
+        # Printed first: scoring may take minutes.
+        context.warn(
+            f"scoring {len(chosen.concepts):,} concepts on {len(dataset):,} images, once; the cache keeps the scores"
+        )
         return over_images(
             dataset, lambda images: similarity.similarity([i.anonymous() for i in images], chosen.concepts), context
         )
 
-    scores = kept(context, "scores", (similarity.fingerprint, dataset.fingerprint, chosen.fingerprint), compute)
+    scores = cached(context, "scores", (similarity.fingerprint, dataset.fingerprint, chosen.fingerprint), compute)
     return ConceptScores(chosen.concepts, scores, chosen.name)
 
 

@@ -1,4 +1,4 @@
-"""Reading a describer's summary: one label out of what it says images have in common."""
+"""Reading a describer's summary: one label for the content that images have in common."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from maia_baselines import concepts
+from maia_labels import any_of
 
 COUNTED = re.compile(r"^common to (?P<images>\d+) images?: (?P<clauses>.*)$")
 """A summary that counts, as the describer `nearest` writes it (the grammar is in its README)."""
@@ -16,16 +17,16 @@ ENTRY = re.compile(r"(?P<name>[^;,()]+?) \((?P<count>\d+)\)")
 COLOURS = frozenset(concepts.COLOURS)
 """Colours stand among backgrounds in the clause `on`."""
 
-MOST = 0.5
-"""Share of the images that something must be in to be what they have in common."""
+COMMON_SHARE = 0.5
+"""Share of the images that must show something for it to be common to them."""
 
-PART = 0.2
+SEVERAL_SHARE = 0.2
 """Share of the images that one of several names must be in where no name is in most."""
 
-ANY = (("names", "{}"), ("kind", "{}"), ("colours", "{} things"))
+FALLBACK_CLAUSES = (("names", "{}"), ("kind", "{}"), ("colours", "{} things"))
 """The clauses that a label is taken from where nothing is in many images: what is in the most, however few."""
 
-LONGEST = 120
+MAX_CHARACTERS = 120
 """Most characters of a label that is taken from free text."""
 
 LEAD = re.compile(
@@ -34,7 +35,7 @@ LEAD = re.compile(
     r"|is|are)[,:]?\s+)+",
     re.IGNORECASE,
 )
-"""What free text says before it names the thing: "Most of the images show ..."."""
+"""The beginning of a free text, before the thing that it names: "Most of the images show ..."."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,7 @@ def label(summary: str, describe: Callable[[], Sequence[str]]) -> str:
     counted = counts(summary)
     if counted is None:
         return _free(summary)
-    most = MOST * counted.images
+    most = COMMON_SHARE * counted.images
     names = counted.clauses.get("names", {})
     if common := [name for name, count in names.items() if count >= most]:
         return common[0]
@@ -90,10 +91,14 @@ def label(summary: str, describe: Callable[[], Sequence[str]]) -> str:
         shared = [name for name, count in found.items() if count >= most and (name not in COLOURS or clause != "on")]
         if shared and shared[0] != "plain":
             return form.format(shared[0])
-    if several := [name for name, count in names.items() if count >= PART * counted.images]:
-        return " OR ".join(several)
+    if several := [name for name, count in names.items() if count >= SEVERAL_SHARE * counted.images]:
+        return any_of(several)
     return max(
-        ((count, form.format(name)) for clause, form in ANY for name, count in counted.clauses.get(clause, {}).items()),
+        (
+            (count, form.format(name))
+            for clause, form in FALLBACK_CLAUSES
+            for name, count in counted.clauses.get(clause, {}).items()
+        ),
         key=lambda found: found[0],
         default=(0, ""),
     )[1]
@@ -120,4 +125,4 @@ def _free(summary: str) -> str:
         return ""
     lead = LEAD.match(first)
     named = first[lead.end() :] if lead else first
-    return named if len(named) <= LONGEST else named[:LONGEST].rpartition(" ")[0]
+    return named if len(named) <= MAX_CHARACTERS else named[:MAX_CHARACTERS].rpartition(" ")[0]

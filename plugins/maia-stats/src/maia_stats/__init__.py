@@ -176,15 +176,19 @@ def average_precision(predicted: ArrayLike, active: ArrayLike) -> float | None:
 def standardised_difference(positives: ArrayLike, controls: ArrayLike) -> float | None:
     """Returns the mean of the positives less that of the controls, in standard deviations of the controls.
 
-    CoSy calls this figure MAD (Kopf et al., "CoSy: Evaluating Textual Explanations of Neurons", NeurIPS 2024).
+    CoSy calls this figure MAD (Kopf et al., "CoSy: Evaluating Textual Explanations of Neurons", NeurIPS 2024). As in
+    the authors' code the standard deviation is that of a sample (ddof=1).
 
     Returns:
-        None where there are no positives, fewer than two controls, or constant controls.
+        0 where the controls are constant and both means are equal. None where there are no positives, fewer than two
+        controls, or constant controls and another mean.
     """
     a, b = (np.asarray(values, np.float64) for values in (positives, controls))
-    if not a.size or b.size < 2 or _constant(b):
+    if not a.size or b.size < 2:
         return None
-    return float((a.mean() - b.mean()) / b.std())
+    if _constant(b):
+        return 0.0 if math.isclose(a.mean(), b.mean(), rel_tol=1e-9, abs_tol=1e-12) else None
+    return float((a.mean() - b.mean()) / b.std(ddof=1))
 
 
 def _constant(values: NDArray[np.float64]) -> bool:
