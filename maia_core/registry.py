@@ -164,6 +164,8 @@ class Registry:
         for kind in kinds:
             if distribution := distribution_of(kind, name.partition("@")[0]):
                 return PluginError(f"{text}; install it: pip install {distribution}")
+            if "/" in name and distribution_of(kind, "litellm"):
+                return PluginError(f"{text}: this names a model; choose --{kind} litellm -o {kind}.model={name}")
         installed_here = f" Installed: {', '.join(known)}." if known else f" No {what} is installed."
         return PluginError(f"{text}.{did_you_mean(name, known) or installed_here}")
 

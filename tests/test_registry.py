@@ -68,6 +68,8 @@ def test_a_plugin_that_is_known_but_not_installed_names_its_distribution():
         nothing.get("backbone", "litellm")
     with pytest.raises(PluginError, match=r"'timm'; install it: pip install maia-timm"):
         Context(registry=nothing).made_by_model("timm/resnet50:layer4:3")
+    with pytest.raises(PluginError, match=r"choose --backbone litellm -o backbone\.model=openai/gpt-4o$"):
+        nothing.get("backbone", "openai/gpt-4o")
     assert distribution_of("backbone", "nobody-made-this") == ""
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
+import tiny_gguf
 
 from maia_core.errors import BackboneError, UsageError
+from maia_core.types import CallLimits, Message
 from maia_llama_cpp.template import NAMES, Template, Turn, choose_template
 
 pytestmark = pytest.mark.usefixtures("llama")
@@ -89,6 +92,54 @@ def test_handler_brings_a_system_message_where_there_is_none() -> None:
 def test_what_cannot_work_is_said(own: str, chat_format: str, sees: bool, says: str) -> None:
     with pytest.raises(UsageError, match=says):
         template(own, chat_format, sees)
+
+
+HOSTILE = {
+    "globals of a class": "{{ cycler.__init__.__globals__.os.system('touch MARK') }}",
+    "globals of a function": "{{ raise_exception.__globals__['__builtins__'].open('MARK', 'w') }}",
+    "subclasses": "{{ messages.__class__.__mro__[1].__subclasses__()[0] }}",
+    "format": "{{ '{0.__class__.__init__.__globals__}'.format(raise_exception) }}",
+    "a filter's format": "{{ ('{0.__class__.__init__.__globals__}'|attr('format'))(raise_exception) }}",
+    "a map over format": "{{ ['{0.__globals__}']|map('format', raise_exception)|list }}",
+    "the environment": "{{ self._TemplateReference__context.environment.loader }}",
+    "a file": "{% include '/etc/passwd' %}",
+    "an import": "{% import '/etc/passwd' as x %}",
+    "a change of the conversation": "{{ messages.append(1) }}",
+    "memory": "{{ 'a' * 10**17 }}",
+    "a large range": "{{ range(10**9)|list }}",
+    "recursion": "{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}",
+    "time": "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}",
+}
+HARMLESS = ("strftime_now", "raise_exception", "lipsum", "joiner", "cycler", "namespace", "messages")
+
+
+@pytest.mark.parametrize("attack", HOSTILE.values(), ids=HOSTILE)
+def test_a_hostile_template_in_a_models_file_does_nothing(
+    attack: str, backbone_of: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A template is a program in a file from elsewhere: llama.cpp's binding runs it, in Jinja's sandbox."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("maia_vlm.template.MAX_SECONDS", 0.5)
+    mark = tmp_path / "mark"
+    source = attack.replace("MARK", str(mark)) + tiny_gguf.CHATML
+    file = tiny_gguf.language_model(tmp_path / "hostile.gguf", template=source)
+    with pytest.raises(UsageError, match=r"the model's chat template refuses the conversation: .*; set chat_format"):
+        backbone_of(file)
+    backbone = backbone_of(file, chat_format="chatml")  # The weights may be used without their template.
+    assert backbone.complete([Message.of("user", "?")], CallLimits(max_output_tokens=2)).usage.output_tokens
+    assert not mark.exists()
+
+
+@pytest.mark.parametrize("name", HARMLESS)
+def test_no_name_of_a_template_leads_out_of_it(name: str) -> None:
+    for reach in (
+        f"{name}.__globals__",
+        f"{name}.__class__",
+        f"{name}|attr('__class__')",
+        f"[{name}]|map(attribute='__class__')|list",
+    ):
+        source = f"{{% if ({reach})|string|length > 12 %}}{{{{ raise_exception('out') }}}}{{% endif %}}"
+        assert "Now?" in template(source + STRINGS).render(TALK)
 
 
 def test_a_conversation_that_the_template_refuses_is_said() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import re
+import unicodedata
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,7 +34,7 @@ else:
 MEANING = {"red": "animal", "green": "plant", "blue": "vehicle"}
 RIGHT = {f"discs:colours:{unit}": label for unit, label in MEANING.items()}
 WRONG = dict(zip(RIGHT, ["food", "vehicle", "animal"], strict=True))
-HOSTILE = "<script>alert(1)</script> =cmd"
+HOSTILE = "<script>alert(1)</script> =cmd \x1b[31m \u202e"
 
 
 @pytest.fixture
@@ -233,6 +234,10 @@ def test_people_answer_a_form_that_tells_nothing_of_the_explainers(evaluated: An
     page = (form / people.PAGE).read_text()
     assert "<script>" not in page
     assert "&lt;script&gt;" in page
+    sheet = (form / people.SHEET).read_text(encoding="utf-8-sig")
+    for written in (page, sheet):
+        assert "\\x1b[31m" in written
+        assert not {c for c in written if unicodedata.category(c) in ("Cc", "Cf")} - {"\n"}
     assert page.count("<img") == 48
     assert "right" not in page.replace("copyright", "")
     assert "photograph" not in page

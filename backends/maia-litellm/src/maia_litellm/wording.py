@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from maia_vlm import PackedMessage, Picture
+from maia_vlm import PackedMessage, Picture, without_system
 
 EMPTY = "(no text)"
 """What stands for a message without text: several providers refuse an empty one."""
@@ -35,7 +35,7 @@ def messages(
         ordered: Whether the provider keeps the order of texts and pictures; where not, a text says where each one is.
     """
     if not system_role:
-        packed = _without_system(packed)
+        packed = without_system(packed)
     marked = _marked(packed) if breakpoints else set()
     wire: Wire = []
     for place, message in enumerate(packed):
@@ -73,11 +73,3 @@ def _marked(packed: Sequence[PackedMessage]) -> set[int]:
     users = [place for place, message in enumerate(packed) if message.role == "user"]
     systems = [place for place, message in enumerate(packed) if message.role == "system"]
     return {*systems[:1], *users[:1], *users[-CACHED_TAIL:]}
-
-
-def _without_system(packed: Sequence[PackedMessage]) -> list[PackedMessage]:
-    system = tuple(part for message in packed if message.role == "system" for part in message.parts)
-    rest = [message for message in packed if message.role != "system"]
-    if rest and rest[0].role == "user":
-        return [PackedMessage("user", system + rest[0].parts), *rest[1:]]
-    return [PackedMessage("user", system), *rest]

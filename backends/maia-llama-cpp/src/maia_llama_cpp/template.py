@@ -8,6 +8,7 @@ from typing import Any, Literal, NamedTuple
 
 from maia_core.plugin import BackboneError, UsageError, did_you_mean, one_line
 from maia_llama_cpp.native import llama
+from maia_vlm import time_limit
 
 VICUNA = (
     "{% for message in messages %}"
@@ -82,12 +83,20 @@ class Template:
         self._formatter, self._name, self._default_system = formatter, name, default_system
         # Lists before strings: a template may turn a list into a string without complaint, which is seen, or a string
         # into a list of characters.
+        cause = ""
         for self.system_role, of_user, of_others in product((True, False), repeat=3):
             self._listed = {"user": of_user, "system": of_others, "assistant": of_others}
-            if (stops := self._stops_if_it_works()) is not None:
-                self.stops = stops
-                return
-        raise UsageError(f"{name} loses messages; set chat_format to one of {', '.join(NAMES)}")
+            try:
+                stops = self._stops_if_it_works()
+            except BackboneError as error:
+                cause = cause or one_line(error)
+                if isinstance(error.__cause__, TimeoutError):
+                    break
+            else:
+                if stops is not None:
+                    self.stops = stops
+                    return
+        raise UsageError(cause or f"{name} loses messages; set chat_format to one of {', '.join(NAMES)}")
 
     def render(self, turns: Sequence[Turn]) -> str:
         """Returns the prompt, ready for the assistant's reply.
@@ -104,7 +113,8 @@ class Template:
             turns = _without_system(turns)
         messages = [{"role": turn.role, "content": self._content(turn)} for turn in turns]
         try:
-            return self._formatter(messages=messages)
+            with time_limit():
+                return self._formatter(messages=messages)
         except Exception as error:  # A template is a program: it may raise anything.
             raise BackboneError(
                 f"{self._name} refuses the conversation: {one_line(error)}; set chat_format to another one"
@@ -115,10 +125,8 @@ class Template:
         return [{"type": "text", "text": text}] if self._listed[turn.role] else text
 
     def _stops_if_it_works(self) -> tuple[str, ...] | None:
-        try:
-            response = self._respond(PROBE)
-        except BackboneError:
-            return None
+        """Returns the texts that end a reply; None if the template loses a message."""
+        response = self._respond(PROBE)
         whole = all(response.prompt.count(turn.text) == 1 for turn in PROBE)
         if not whole or "'type'" in response.prompt:
             return None

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from maia_core.plugin import UsageError, one_line
 from maia_transformers.neutral import Neutral, control_tokens
-from maia_vlm import PackedMessage, Picture
+from maia_vlm import PackedMessage, Picture, time_limit, without_system
 
 Content = Literal["parts", "text"]
 """How a template wants what a message says: a list of typed parts, or one text."""
@@ -85,13 +85,13 @@ class ChatTemplate:
     def _rendered(self, messages: Sequence[PackedMessage], form: Form, interleaved: bool) -> str:
         conversation = [
             {"role": message.role, "content": self._content(message, getattr(form, message.role), interleaved)}
-            for message in (messages if form.system else _without_system(messages))
+            for message in (messages if form.system else without_system(messages))
         ]
         try:
-            prompt = self._renderer.apply_chat_template(conversation, tokenize=False, add_generation_prompt=True)
+            with time_limit():
+                return str(self._renderer.apply_chat_template(conversation, tokenize=False, add_generation_prompt=True))
         except Exception as error:  # Templates raise whatever Jinja does.
             raise UsageError(f"its chat template refuses the conversation: {one_line(error)}") from error
-        return str(prompt)
 
     def _content(self, message: PackedMessage, form: Content, interleaved: bool) -> Any:
         parts: list[dict[str, str]] = []
@@ -134,16 +134,6 @@ class ChatTemplate:
                 return form, written[0], prompt.index(PROBE[1]) < place < prompt.index(PROBE[2])
             cause = cause or "its chat template writes no placeholder for a picture"
         raise UsageError(cause)
-
-
-def _without_system(messages: Sequence[PackedMessage]) -> list[PackedMessage]:
-    """Puts what the system message says at the beginning of the first user message."""
-    if not messages or messages[0].role != "system":
-        return list(messages)
-    system, *rest = messages
-    if rest and rest[0].role == "user":
-        return [PackedMessage("user", system.parts + rest[0].parts), *rest[1:]]
-    return [PackedMessage("user", system.parts), *rest]
 
 
 def _marked(parts: Sequence[str | Picture], interleaved: bool) -> Iterator[str | Picture]:

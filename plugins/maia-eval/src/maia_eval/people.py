@@ -12,7 +12,7 @@ from maia_core.plugin import Data, UsageError, content_id
 from maia_eval.faithful_page import data_uri
 from maia_eval.files import read_form, write_form
 from maia_eval.files import write as write_file
-from maia_eval.forms import cell
+from maia_eval.forms import cell, visible
 from maia_eval.results import Folder
 from maia_eval.set_choice import LETTERS, PLACE, Choice, Question, UnitChoices
 from maia_judges import joined
@@ -93,7 +93,7 @@ def _section(number: int, name: str, label: str, question: Question) -> str:
         f'<figure><img alt="" src="{data_uri(image)}"><figcaption>{letter}</figcaption></figure>'
         for letter, image in zip(LETTERS, question.grids(), strict=True)
     )
-    said = f"<p>The unit responds to: <b>{html.escape(label)}</b></p>"
+    said = f"<p>The unit responds to: <b>{html.escape(visible(label))}</b></p>"
     return f'<section><h2>{number} <small>key {name}</small></h2>{said}<div class="sets">{figures}</div></section>\n'
 
 
