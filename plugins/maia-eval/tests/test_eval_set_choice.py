@@ -236,7 +236,7 @@ def test_people_answer_a_form_that_tells_nothing_of_the_explainers(evaluated: An
     assert "&lt;script&gt;" in page
     sheet = (form / people.SHEET).read_text(encoding="utf-8-sig")
     for written in (page, sheet):
-        assert "\\x1b[31m" in written
+        assert "=cmd" in written
         assert not {c for c in written if unicodedata.category(c) in ("Cc", "Cf")} - {"\n"}
     assert page.count("<img") == 48
     assert "right" not in page.replace("copyright", "")
@@ -280,6 +280,8 @@ def test_answers_need_a_name_and_a_form(evaluated: Any, tmp_path: Path) -> None:
     folder = evaluated(["red"], right=RIGHT)
     with pytest.raises(UsageError, match="--by NAME"):
         call(folder.path, "--answers", tmp_path / "x.csv")
+    with pytest.raises(UsageError, match="printable characters"):
+        call(folder.path, "--answers", tmp_path / "x.csv", "--by", "An\x1b[31mn")
     with pytest.raises(UsageError, match="no form was written"):
         call(folder.path, "--answers", tmp_path / "x.csv", "--by", "Ann")
     assert not (folder.path / PLACE).exists()

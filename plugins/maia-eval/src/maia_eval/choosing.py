@@ -57,12 +57,12 @@ def set_choice(
     if answers is None:
         check_signature(evaluation.manifest.settings, evaluation.manifest.seal, folder, trust)
     if answers is not None:
-        if not by:
-            raise UsageError("--answers needs the name of the person; add --by NAME")
+        if not by or not by.isprintable():
+            raise UsageError("--answers needs the name of the person, in printable characters; add --by NAME")
         people.take(evaluation, answers, by)
     elif form is not None:
         asked = people.write(evaluation, form, _all_questions(evaluation, questions, test_dataset, images))
-        click.echo(f"{form / people.PAGE}: {asked} questions; answers go into {form / people.SHEET}")
+        click.echo(printable(f"{form / people.PAGE}: {asked} questions; answers go into {form / people.SHEET}"))
         return
     else:
         _ask(evaluation, subject, questions, test_dataset, images, quiet)
