@@ -118,6 +118,14 @@ def test_pipe_does_not_hang(folder):
     assert len(_open(folder)) == 6
 
 
+def test_links_and_pipes_are_counted_and_named(folder, tmp_path, context, warnings):
+    (folder / "a.png").symlink_to(tmp_path / "elsewhere.png")
+    os.mkfifo(folder / "b.png")
+    FolderDataset(FolderDataset.Config(path=folder), context)
+    assert warnings[0].startswith(f"2 files or folders in {folder} are links or no regular files")
+    assert "a.png first" in warnings[0]
+
+
 def test_links_are_followed_where_that_is_asked_for_and_circles_end(folder, tmp_path):
     (tmp_path / "farm").mkdir()
     (tmp_path / "farm" / "circle").symlink_to(tmp_path / "farm")

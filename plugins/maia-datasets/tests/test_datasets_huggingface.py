@@ -163,27 +163,68 @@ def test_unknown_label_is_none(tmp_path, rows, opened):
     assert opened(tmp_path / "hidden").concepts(0) == []
 
 
-def test_files_that_rows_point_to(tmp_path, rows, opened, encoded):
-    """They are read where they are regular files of this machine; nothing is fetched."""
-    (tmp_path / "there.png").write_bytes(encoded(5))
-    paths = [
-        str(tmp_path / "there.png"),
-        str(tmp_path / "gone.png"),
-        "https://example.com/x.png",
-        str(tmp_path),
-        "a\nb",
-    ]
-    paths += ["/dev/zero"]
-    table = rows(*({"bytes": None, "path": path} for path in paths)).data.table
-    with pyarrow.ipc.new_stream(
-        tmp_path / "rows.arrow", table.schema
-    ) as file:  # The library itself looks for the files.
+def _pointing(path, rows, *paths):
+    """Writes an Arrow file whose rows name files; the library itself would look for them."""
+    table = rows(*({"bytes": None, "path": str(one)} for one in paths)).data.table
+    with pyarrow.ipc.new_stream(path, table.schema) as file:
         file.write_table(table)
-    dataset = opened(tmp_path / "rows.arrow")
+    return path
+
+
+def test_files_that_rows_point_to(tmp_path, rows, opened, encoded):
+    """They are read where they are regular files of the folder that the user names; nothing is fetched."""
+    (tmp_path / "there.png").write_bytes(encoded(5))
+    paths = [tmp_path / "there.png", tmp_path / "gone.png", "https://example.com/x.png", tmp_path, "a\nb", "/dev/zero"]
+    dataset = opened(_pointing(tmp_path / "rows.arrow", rows, *paths), image_root=tmp_path)
     assert dataset[0].id == disc("red", 5).id
     for index in range(1, len(paths)):
-        with pytest.raises(UnreadableImage, match=f"^train/{index}: there is no file [^\n]*$"):
+        with pytest.raises(UnreadableImage, match=f"^train/{index}: the data set has no file [^\n]*$"):
             dataset[index]
+
+
+def test_rows_of_a_stranger_that_name_files_of_this_machine_are_refused_and_counted(
+    tmp_path, rows, opened, encoded, warnings
+):
+    (tmp_path / "private").mkdir()
+    for n in range(3):
+        (tmp_path / "private" / f"{n}.png").write_bytes(encoded(n))
+    private = [tmp_path / "private" / f"{n}.png" for n in range(3)]
+    saved = tmp_path / "saved"
+    rows(encoded(7)).save_to_disk(saved)
+    (saved / "link.png").symlink_to(private[0])
+    names = [*private, saved / ".." / "private" / "0.png", saved / "link.png"]
+    (arrow,) = saved.glob("*.arrow")
+    for path in (_pointing(tmp_path / "rows.arrow", rows, *names), _pointing(arrow, rows, *names).parent):
+        warnings.clear()
+        dataset = opened(path)
+        assert "5 images of" in warnings[0]
+        assert "outside of the data set" in warnings[0]
+        for index in range(5):
+            with pytest.raises(UnreadableImage, match="the data set has no file"):
+                dataset[index]
+
+
+def test_saved_data_set_whose_description_names_another_is_refused(tmp_path, rows, opened, encoded):
+    for name in ("own", "private"):
+        rows(encoded(1)).save_to_disk(tmp_path / name)
+    (secret,) = (tmp_path / "private").glob("*.arrow")
+    state = tmp_path / "own" / "state.json"
+    state.write_text(
+        json.dumps(json.loads(state.read_text()) | {"_data_files": [{"filename": f"../private/{secret.name}"}]})
+    )
+    with pytest.raises(UsageError, match="names 1 files outside of its folder"):
+        opened(tmp_path / "own")
+
+
+def test_folder_whose_readme_names_files_elsewhere_is_refused(tmp_path, rows, opened, encoded):
+    (tmp_path / "private").mkdir()
+    rows(encoded(1)).to_parquet(tmp_path / "private" / "0.parquet")
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "README.md").write_text(
+        f"---\nconfigs:\n- config_name: default\n  data_files: {tmp_path}/private/*.parquet\n---\n"
+    )
+    with pytest.raises(UsageError, match="names 1 files outside of its folder"):
+        opened(tmp_path / "own")
 
 
 def test_decoding_is_ours(tmp_path, rows, opened, encoded):

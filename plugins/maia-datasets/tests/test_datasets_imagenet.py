@@ -77,6 +77,16 @@ class TestImageNet(DatasetSuite):
         return opened(_flat(tmp_path / "two", images | {STEMS[2]: b"no image"}, "ILSVRC2012_img_val"))
 
 
+def test_links_that_lead_out_of_the_images_are_left_out_and_counted(tmp_path, images, opened, warnings):
+    inside = _by_class(tmp_path / "own", images) / "val"
+    _flat(tmp_path, images, "private")
+    (inside / "n02129605").symlink_to(tmp_path / "private")
+    (inside / TENCH / "secret.JPEG").symlink_to(tmp_path / "private" / f"{STEMS[0]}.JPEG")
+    (inside / TENCH / "again.JPEG").symlink_to(inside / TIGER / f"{STEMS[1]}.JPEG")
+    assert opened(inside).ids == [*STEMS, "again"]
+    assert warnings[0].startswith("2 files in ")
+
+
 def _names(dataset):
     return [dataset.concepts(index)[0] for index in range(len(dataset))]
 

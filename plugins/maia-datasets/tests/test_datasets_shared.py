@@ -13,7 +13,7 @@ from maia_core.testing import DistributionSuite
 from maia_datasets.decode import MAX_BYTES, ImageOptions, decode, keep_quiet
 from maia_datasets.encoded import EncodedImages, fingerprint, printable
 from maia_datasets.folder import FolderDataset
-from maia_datasets.stored import Place, StoredImages
+from maia_datasets.stored import FilePart, StoredImages
 from maia_datasets.webdataset import WebDataset
 
 
@@ -73,7 +73,7 @@ def test_whatever_a_decoder_raises_is_an_unreadable_image(encoded):
 def test_file_of_gigabytes_is_not_read(tmp_path):
     """A sparse file says that it has a terabyte."""
     (tmp_path / "huge.png").touch()
-    huge = StoredImages("x", ["huge"], [Place(str(tmp_path / "huge.png"), 0, MAX_BYTES + 1)], ImageOptions())
+    huge = StoredImages("x", ["huge"], [FilePart(str(tmp_path / "huge.png"), 0, MAX_BYTES + 1)], ImageOptions())
     with pytest.raises(UnreadableImage, match="more than an image may have"):
         huge[0]
 

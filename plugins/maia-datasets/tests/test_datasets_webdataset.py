@@ -63,6 +63,36 @@ def test_sample_is_what_follows_each_other_under_one_key(tmp_path, tar, encoded,
     assert [image.id for image in opened(tmp_path / "s.tar", image="seg.png")] == [disc("red", 2).id]
 
 
+def test_no_image_vanishes_from_names_with_dots(tmp_path, tar, encoded, opened, warnings):
+    """`22.05.png` is not a second file of `22`, and both sides of a stereo pair are images."""
+    names = ["a.png", "22.04.png", "22.05.PNG", "v1.0/2.left.png", "v1.0/2.right.png", "v1.0/2.json"]
+    tar(tmp_path / "s.tar", [(name, encoded(n)) for n, name in enumerate(names)])
+    dataset = opened(tmp_path / "s.tar")
+    assert dataset.ids == ["s/a", "s/22.04", "s/22.05", "s/v1.0/2.left", "s/v1.0/2.right"]
+    assert [image.id for image in dataset] == [disc("red", n).id for n in range(5)]
+    assert warnings == []
+
+
+def test_files_that_are_left_out_are_counted_and_the_first_is_named(tmp_path, tar, encoded, opened, warnings):
+    tar(
+        tmp_path / "s.tar",
+        [("a.png", encoded(1)), ("a.cls", b"1"), ("b.jpg", encoded(2)), ("b.seg.png", encoded(3)), ("c.heic", b"")],
+    )
+    opened(tmp_path / "s.tar", label="cls")
+    assert warnings[0].startswith(f"2 files in {tmp_path}/s.tar are not in the data set")
+    assert "The first is s/b.seg.png" in warnings[0]
+    assert warnings[1] == f"1 of 2 samples in {tmp_path}/s.tar have no .cls, so no label"
+
+
+def test_folder_that_holds_compressed_shards_too_is_not_read_in_part(tmp_path, tar, encoded, opened):
+    tar(tmp_path / "0.TAR", [("a.png", encoded(1))])
+    (tmp_path / "1.tar.gz").touch()
+    with pytest.raises(UsageError, match=r"also holds 1\.tar\.gz; unpack it to \.tar"):
+        opened(tmp_path)
+    (tmp_path / "1.tar.gz").unlink()
+    assert opened(tmp_path).ids == ["0/a"]
+
+
 def test_ids_that_repeat_never_meet_another():
     names = ["a", "a#2", "a", "a", "a#3", "b"]
     assert distinct(names) == ["a", "a#2", "a#4", "a#5", "a#3", "b"]
@@ -109,6 +139,7 @@ def test_fingerprint_changes_with_images_and_their_order_and_not_with_labels(tmp
     [
         ("cls", b"1\n", {"label": "cls", "classes": True}, ["goldfish"]),
         ("cls", b"tench", {"label": "cls"}, ["tench"]),
+        ("txt", b"\xef\xbb\xbftench", {"label": "txt"}, ["tench"]),
         ("txt", " ein süßer Tiger \n".encode(), {"label": "txt"}, ["ein süßer Tiger"]),
         ("json", json.dumps({"label": 0}).encode(), {"label": "json:label", "classes": True}, ["tench"]),
         ("json", json.dumps({"tags": ["cat", None, "pet"]}).encode(), {"label": "json:tags"}, ["cat", "pet"]),

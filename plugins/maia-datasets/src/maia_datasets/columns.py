@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pyarrow.compute
 from datasets import ClassLabel, Dataset, Image, Value
 
 from maia_core.plugin import UsageError, did_you_mean, one_line
-from maia_datasets.encoded import printable
+from maia_datasets.encoded import is_inside, printable
 
 BATCH = 10_000
 """Rows whose sizes are read at once."""
@@ -58,27 +58,42 @@ def images(rows: Dataset, column: str | None) -> Dataset:
 def content(rows: Dataset, index: int) -> tuple[bytes | None, str | None]:
     """Returns the encoded image in a row of `images`, or the path of its file, or neither."""
     (column,) = rows.column_names
-    found: dict[str, Any] = rows[index][column][0].as_py() or {}
-    return found.get("bytes"), found.get("path")
+    row: dict[str, Any] = rows[index][column][0].as_py() or {}
+    return row.get("bytes"), row.get("path")
 
 
-def sizes(rows: Dataset) -> Iterator[int]:
-    """Yields how many bytes each image in `images` has, without reading them; -1 for a file that is not there."""
+def sizes(rows: Dataset, folders: Sequence[str]) -> tuple[list[int], list[str]]:
+    """Returns the bytes of each image in `images`, and the paths that lead out of the data set's folders.
+
+    No image is read. The size of a file that is missing, or lies outside, is -1.
+    """
     (column,) = rows.column_names
+    lengths: list[int] = []
+    outside: list[str] = []
     for table in rows.iter(batch_size=BATCH):
-        lengths = pyarrow.compute.binary_length(pyarrow.compute.struct_field(table[column], "bytes"))
+        stored = pyarrow.compute.binary_length(pyarrow.compute.struct_field(table[column], "bytes"))
         paths = pyarrow.compute.struct_field(table[column], "path")
-        for length, path in zip(lengths.to_pylist(), paths.to_pylist(), strict=True):
-            yield size_of_file(path) if length is None else length
+        for length, path in zip(stored.to_pylist(), paths.to_pylist(), strict=True):
+            if length is None and path and not _is_in(path, folders):
+                outside.append(path)
+            lengths.append(size_of_file(path, folders) if length is None else length)
+    return lengths, outside
 
 
-def size_of_file(path: str | None) -> int:
-    """Returns the size of a regular file; -1 where there is none."""
+def size_of_file(path: str | None, folders: Sequence[str]) -> int:
+    """Returns the size of a regular file in one of the folders; -1 where there is none."""
     try:
-        found = os.stat(path or "")
+        status = os.stat(path or "")
     except (OSError, ValueError):
         return -1
-    return found.st_size if stat.S_ISREG(found.st_mode) else -1
+    return status.st_size if stat.S_ISREG(status.st_mode) and path and _is_in(path, folders) else -1
+
+
+def _is_in(path: str, folders: Sequence[str]) -> bool:
+    try:
+        return any(is_inside(path, folder) for folder in folders)
+    except ValueError:  # A name that no file can have.
+        return False
 
 
 def ids(rows: Dataset, column: str) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
@@ -87,6 +88,11 @@ def _content(read: Callable[[int], bytes], index: int) -> bytes:
         return content_id(read(index)).encode()
     except UnreadableImage:
         return b""
+
+
+def is_inside(path: str | Path, root: str) -> bool:
+    """Returns whether a file or folder, all links resolved, is or lies in the folder whose real path is `root`."""
+    return os.path.join(os.path.realpath(path), "").startswith(os.path.join(root, ""))
 
 
 def printable(name: str) -> str:

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from maia_core.plugin import RunContext, UnreadableImage, UsageError, did_you_mean
+from maia_core.plugin import RunContext, UnreadableImage, UsageError, did_you_mean, open_plain
 from maia_datasets.decode import MAX_BYTES, ImageOptions
 from maia_datasets.encoded import EncodedImages, natural, printable
 
@@ -28,7 +28,13 @@ class FolderDataset(EncodedImages):
 
     def __init__(self, config: Config, context: RunContext) -> None:
         self._root = _existing(config.path)
-        found = list(files(self._root, config.follow_links, context.warn))
+        self._follow_links, left_out = config.follow_links, list[str]()
+        found = list(files(self._root, config.follow_links, context.warn, left_out))
+        if left_out and found:
+            context.warn(
+                f"{len(left_out):,} files or folders in {self._root} are links or no regular files and are left out, "
+                f"{printable(min(left_out, key=natural))} first; set dataset.follow_links=true to read links"
+            )
         if not found:
             raise UsageError(
                 f"the data set folder {self._root} is empty; put images into it, or choose another "
@@ -40,7 +46,8 @@ class FolderDataset(EncodedImages):
 
     def encoded(self, index: int) -> bytes:
         """See `EncodedImages`."""
-        with open(self._root / self._files[index], "rb") as file:
+        path = self._root / self._files[index]
+        with open_plain(path.resolve() if self._follow_links else path) as file:
             if (size := os.fstat(file.fileno()).st_size) > MAX_BYTES:  # It may have grown.
                 raise UnreadableImage(f"{self.ids[index]}: {size:,} bytes are more than an image may have")
             return file.read()
@@ -61,31 +68,39 @@ def _existing(path: Path) -> Path:
     return path
 
 
-def files(root: Path, follow_links: bool, warn: Callable[[str], None]) -> Iterator[tuple[str, int]]:
-    """Yields path below `root` and size of each regular file, in natural order; a folder is entered once only."""
+def files(
+    root: Path, follow_links: bool, warn: Callable[[str], None], left_out: list[str]
+) -> Iterator[tuple[str, int]]:
+    """Yields path below `root` and size of each regular file, in natural order; a folder is entered once only.
+
+    Hidden files are passed over. Links that are not to be followed, pipes and devices are added to `left_out`.
+    """
     entered: set[tuple[int, int]] = set()
     waiting: list[tuple[str, int | None]] = [("", None)]  # Without a size: a folder.
     while waiting:
-        place, size = waiting.pop()
+        path, size = waiting.pop()
         if size is not None:
-            yield place, size
+            yield path, size
             continue
         try:
-            stat = os.stat(root / place)
+            stat = os.stat(root / path)
             if (stat.st_dev, stat.st_ino) in entered:
                 continue
             entered.add((stat.st_dev, stat.st_ino))
-            with os.scandir(root / place) as entries:
-                found = [_entry(place, e, follow_links) for e in entries if not e.name.startswith(".")]
+            with os.scandir(root / path) as entries:
+                seen = sorted((entry for entry in entries if not entry.name.startswith(".")), key=_order, reverse=True)
         except OSError as error:
-            warn(f"the folder {printable(place) or root} cannot be read and was left out: {error.strerror}")
+            warn(f"the folder {printable(path) or root} cannot be read and was left out: {error.strerror}")
             continue
-        waiting += sorted((entry for entry in found if entry), key=lambda entry: natural(entry[0]), reverse=True)
+        for entry in seen:
+            below = f"{path}/{entry.name}" if path else entry.name
+            if entry.is_dir(follow_symlinks=follow_links):
+                waiting.append((below, None))
+            elif entry.is_file(follow_symlinks=follow_links):
+                waiting.append((below, entry.stat().st_size))
+            else:  # Reading a pipe or a device may never end.
+                left_out.append(below)
 
 
-def _entry(place: str, entry: os.DirEntry[str], follow_links: bool) -> tuple[str, int | None] | None:
-    path = f"{place}/{entry.name}" if place else entry.name
-    if entry.is_dir(follow_symlinks=follow_links):
-        return path, None
-    # Pipes and devices are left out: reading one may never end.
-    return (path, entry.stat().st_size) if entry.is_file(follow_symlinks=follow_links) else None
+def _order(entry: os.DirEntry[str]) -> tuple[list[tuple[int, str]], str]:
+    return natural(entry.name)

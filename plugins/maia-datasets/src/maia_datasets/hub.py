@@ -27,7 +27,7 @@ from huggingface_hub.errors import (
 from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 
 from maia_core.plugin import RunError, UsageError, one_line
-from maia_datasets.encoded import existing, natural
+from maia_datasets.encoded import existing, is_inside, natural
 
 SECONDS = 10.0
 """How long the hub may take to answer at all."""
@@ -65,16 +65,38 @@ def load(path: str, subset: str | None, revision: str | None, cache: Path, warn:
     return _from_hub(path, subset, revision, warn)
 
 
+def folders_of(path: str, cache: Path) -> list[Path]:
+    """Returns the folders in which files that rows name may lie: the data set's own folder, and where MAIA unpacks it.
+
+    A data set of single files has no folder of its own. What the hub gave lies in the library's caches.
+    """
+    place = Path(path).expanduser()
+    if glob.has_magic(path) or place.exists():
+        return [place, cache] if place.is_dir() else [cache]
+    return [Path(constants.HF_HUB_CACHE), Path(datasets.config.HF_DATASETS_CACHE)]
+
+
 def _local(place: Path, files: list[str], subset: str | None, cache: Path) -> datasets.Dataset | datasets.DatasetDict:
     if place.is_dir():
         if any((place / name).is_file() for name in ("dataset_dict.json", "state.json")):
-            return datasets.load_from_disk(str(place))
-        return datasets.load_dataset(str(place.resolve()), name=subset, cache_dir=str(cache))
+            saved = datasets.load_from_disk(str(place))
+            _check_inside([file["filename"] for rows in _splits(saved).values() for file in rows.cache_files], place)
+            return saved
+        builder = datasets.load_dataset_builder(str(place.resolve()), name=subset, cache_dir=str(cache))
+        _check_inside([str(file) for files in (builder.config.data_files or {}).values() for file in files], place)
+        builder.download_and_prepare()
+        return builder.as_dataset()
     files = files or [str(place)]
     kinds = {FILES.get(Path(file).suffix.lower(), "") for file in files}
     if kinds - {"parquet", "arrow"} or len(kinds) > 1:
         raise ValueError("its files are neither .parquet nor .arrow (for .tar there is the data set 'webdataset')")
     return datasets.load_dataset(kinds.pop(), data_files=files, cache_dir=str(cache))
+
+
+def _check_inside(files: list[str], folder: Path) -> None:
+    outside = [file for file in files if not is_inside(file, os.path.realpath(folder))]
+    if outside:
+        raise ValueError(f"it names {len(outside):,} files outside of its folder, {outside[0]} first")
 
 
 def _splits(found: datasets.Dataset | datasets.DatasetDict) -> Splits:

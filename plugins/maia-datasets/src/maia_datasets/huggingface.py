@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from pydantic import Field
 from maia_core.plugin import PluginError, RunContext, UnreadableImage, UsageError
 from maia_datasets.decode import ImageOptions
 from maia_datasets.encoded import EncodedImages, printable
-from maia_datasets.stored import Place
+from maia_datasets.stored import FilePart
 
 
 class HuggingFaceDataset(EncodedImages):
@@ -33,6 +34,9 @@ class HuggingFaceDataset(EncodedImages):
         """Branch, tag or commit on the hub, which is then asked even if the cache has the data set."""
         image_column: str | None = None
         """The column of the images; found by its type."""
+        image_root: Path | None = None
+        """The folder of the files that rows name instead of holding an image; the data set's own folder. Rows of a
+        stranger's data set may name any file of this machine."""
         label_column: str | None = None
         """The column of the labels; the first whose type is a class label."""
         id_column: str | None = None
@@ -56,7 +60,15 @@ class HuggingFaceDataset(EncodedImages):
         ids = columns.ids(rows, config.id_column) if config.id_column else [f"{split}/{i}" for i in range(len(rows))]
         place = Path(config.path).resolve()
         name = (place.parent if "*" in place.name else place).stem
-        super().__init__(f"{name}/{split}", ids, list(columns.sizes(self._images)), config)
+        folders = [config.image_root] if config.image_root else hub.folders_of(config.path, cache)
+        self._folders = [os.path.realpath(folder.expanduser()) for folder in folders]
+        sizes, outside = columns.sizes(self._images, self._folders)
+        if outside:
+            context.warn(
+                f"{len(outside):,} images of {config.path} are refused: their rows name files outside of the data set, "
+                f"{printable(outside[0])} first; if you trust it, set dataset.image_root to the folder of these files"
+            )
+        super().__init__(f"{name}/{split}", ids, sizes, config)
 
     def concepts(self, index: int) -> Sequence[str]:
         """Returns the name of the image's class, or what the column of labels says; nothing where it says nothing."""
@@ -69,8 +81,8 @@ class HuggingFaceDataset(EncodedImages):
         content, path = columns.content(self._images, index)
         if content is not None:
             return content
-        size = columns.size_of_file(path)
+        size = columns.size_of_file(path, self._folders)
         if path is None or size < 0:
-            missing = f": there is no file {printable(path)}" if path else " is empty"
+            missing = f": the data set has no file {printable(path)}" if path else " is empty"
             raise UnreadableImage(f"{self.ids[index]}{missing}")
-        return Place(path, 0, size).read()
+        return FilePart(path, 0, size).read()

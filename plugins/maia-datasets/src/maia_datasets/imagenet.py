@@ -11,9 +11,9 @@ from typing import NamedTuple
 from maia_core.plugin import RunContext, UsageError
 from maia_datasets import imagenet_labels
 from maia_datasets.decode import ImageOptions
-from maia_datasets.encoded import existing, printable
+from maia_datasets.encoded import existing, is_inside, printable
 from maia_datasets.imagenet_labels import WNID
-from maia_datasets.stored import Place, StoredImages
+from maia_datasets.stored import FilePart, StoredImages
 from maia_datasets.tarindex import members
 
 FOLDERS = ("val", "ILSVRC2012_img_val", "ILSVRC/Data/CLS-LOC/val", "Data/CLS-LOC/val", "ILSVRC2012_img_val.tar")
@@ -26,7 +26,7 @@ class Found(NamedTuple):
     """An image: the stem of its file's name, where it lies, and its class (a WordNet id) if its folder names it."""
 
     stem: str
-    place: Place
+    part: FilePart
     wnid: str
 
 
@@ -50,7 +50,13 @@ class ImageNetDataset(StoredImages):
     def __init__(self, config: Config, context: RunContext) -> None:
         root = existing(config.path, "the folder of ImageNet's validation images")
         images = root if root.is_file() else next((root / f for f in FOLDERS if (root / f).exists()), root)
-        found = sorted(_in_archive(images, context) if images.is_file() else _in_folder(images))
+        out: list[str] = []
+        found = sorted(_in_archive(images, context, out) if images.is_file() else _in_folder(images, out))
+        if out:
+            context.warn(
+                f"{len(out):,} files in {images} are links or no regular files and are not in the data set; the first "
+                f"is {printable(out[0])}: copy them into it, or set dataset.path to their own folder"
+            )
         if not found:
             raise UsageError(
                 f"{images} holds neither images nor class folders such as n01440764; set dataset.path to the folder "
@@ -65,7 +71,7 @@ class ImageNetDataset(StoredImages):
             labels = imagenet_labels.find(config.labels, [root, *images.absolute().parents[:4]])
             known, self._remark = imagenet_labels.read(labels)
             self._wnids = [image.wnid or known.get(image.stem, "") for image in found]
-        super().__init__("imagenet", [printable(i.stem) for i in found], [i.place for i in found], config)
+        super().__init__("imagenet", [printable(i.stem) for i in found], [i.part for i in found], config)
 
     def concepts(self, index: int) -> Sequence[str]:
         """Names the class, then what is broader (tench, cyprinid, ... fish, ... animal); nothing if it is unknown."""
@@ -75,29 +81,35 @@ class ImageNetDataset(StoredImages):
         return imagenet_labels.concepts(self._wnids[index])
 
 
-def _in_folder(folder: Path) -> Iterator[Found]:
+def _in_folder(folder: Path, left_out: list[str]) -> Iterator[Found]:
+    """Yields the images of a folder and of its class folders; a link that leads out of it is left out."""
+    root = os.path.realpath(folder)
     with os.scandir(folder) as entries:
-        for entry in entries:
-            if WNID.fullmatch(entry.name) and entry.is_dir():
-                yield from _files(entry.path, entry.name)
-    yield from _files(folder, "")
+        classes = [(entry.path, entry.name) for entry in entries if WNID.fullmatch(entry.name) and entry.is_dir()]
+    for path, wnid in [*classes, (str(folder), "")]:
+        if not is_inside(path, root):
+            left_out.append(path)
+            continue
+        with os.scandir(path) as entries:
+            for entry in entries:
+                stem, suffix = os.path.splitext(entry.name)
+                if not _is_image(stem, suffix) or entry.is_dir():
+                    continue
+                if entry.is_file() and (not entry.is_symlink() or is_inside(entry.path, root)):
+                    yield Found(stem, FilePart(entry.path, 0, entry.stat().st_size), wnid)
+                else:
+                    left_out.append(entry.path)
 
 
-def _files(folder: Path | str, wnid: str) -> Iterator[Found]:
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            stem, suffix = os.path.splitext(entry.name)
-            if _is_image(stem, suffix) and entry.is_file():
-                yield Found(stem, Place(entry.path, 0, entry.stat().st_size), wnid)
-
-
-def _in_archive(archive: Path, context: RunContext) -> Iterator[Found]:
-    for name, place in members(archive, context):
+def _in_archive(archive: Path, context: RunContext, left_out: list[str]) -> Iterator[Found]:
+    for name, part in members(archive, context):
         folder, base = os.path.split(name)
         stem, suffix = os.path.splitext(base)
         wnid = os.path.basename(folder)
-        if _is_image(stem, suffix):
-            yield Found(stem, place, wnid if WNID.fullmatch(wnid) else "")
+        if part is None:
+            left_out.append(name)
+        elif _is_image(stem, suffix):
+            yield Found(stem, part, wnid if WNID.fullmatch(wnid) else "")
 
 
 def _is_image(stem: str, suffix: str) -> bool:

@@ -15,6 +15,9 @@ from maia_datasets.encoded import existing, natural
 
 MAX_SHARDS = 1_000_000
 
+COMPRESSED = (".tar.gz", ".tgz", ".tar.zst", ".tar.xz", ".tar.bz2")
+"""What compressed archives end with: they cannot be read in place."""
+
 _BRACES = re.compile(r"\{([^{}]*)\}")
 _RANGE = re.compile(r"([0-9]{1,12})\.\.([0-9]{1,12})")
 
@@ -30,8 +33,13 @@ def shards(path: str) -> list[Path]:
     if "://" in path or path.startswith("pipe:"):
         raise UsageError(f"{path}: shards are read from files; fetch them first, then set dataset.path to them")
     if not (_BRACES.search(path) or glob.has_magic(path)) or Path(path).expanduser().exists():
-        place = existing(Path(path), "a tar archive, a folder of them, or a pattern such as data-{000..099}.tar")
-        found = [place] if place.is_file() else _sorted(place.glob("*.tar"))
+        there = existing(Path(path), "a tar archive, a folder of them, or a pattern such as data-{000..099}.tar")
+        found = [there] if there.is_file() else _sorted(f for f in there.iterdir() if f.suffix.lower() == ".tar")
+        packed = [] if there.is_file() else [f for f in there.iterdir() if f.name.lower().endswith(COMPRESSED)]
+        if packed and found:
+            raise UsageError(
+                f"{path} also holds {packed[0].name}; unpack it to .tar, or set dataset.path to {path}/*.tar"
+            )
     else:
         names = [os.path.expanduser(name) for name in expanded(path)]
         found = [

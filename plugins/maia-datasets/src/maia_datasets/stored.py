@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NamedTuple
 
+from maia_core.plugin import open_plain
 from maia_datasets.decode import ImageOptions
 from maia_datasets.encoded import EncodedImages
 
 
-class Place(NamedTuple):
+class FilePart(NamedTuple):
     """Where some bytes lie: `size` bytes of a file, from `offset` on."""
 
     file: str
@@ -24,22 +26,22 @@ class Place(NamedTuple):
         Raises:
             OSError: they cannot be read, or the file has become shorter.
         """
-        with open(self.file, "rb") as file:
+        with open_plain(Path(self.file).resolve()) as file:
             file.seek(self.offset)
-            found = file.read(self.size)
-        if len(found) < self.size:
+            content = file.read(self.size)
+        if len(content) < self.size:
             raise OSError("the file ends before it")
-        return found
+        return content
 
 
 class StoredImages(EncodedImages):
     """A data set of images that lie in files."""
 
-    def __init__(self, name: str, ids: Sequence[str], places: Sequence[Place], options: ImageOptions) -> None:
+    def __init__(self, name: str, ids: Sequence[str], parts: Sequence[FilePart], options: ImageOptions) -> None:
         """Sets it up from where each image lies."""
-        self._places = places
-        super().__init__(name, ids, [place.size for place in places], options)
+        self._parts = parts
+        super().__init__(name, ids, [part.size for part in parts], options)
 
     def encoded(self, index: int) -> bytes:
         """See `EncodedImages`."""
-        return self._places[index].read()
+        return self._parts[index].read()

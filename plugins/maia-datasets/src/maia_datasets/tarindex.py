@@ -15,17 +15,20 @@ from pydantic import TypeAdapter, ValidationError
 
 from maia_core.plugin import RunContext, UsageError, content_id, one_line, write_atomically
 from maia_datasets.encoded import printable
-from maia_datasets.stored import Place
+from maia_datasets.stored import FilePart
 
-VERSION = 1
+VERSION = 2
 """Counts the changes of the cache file's form."""
+
+ELSEWHERE = -1
+"""The offset of a file whose bytes the archive does not hold as they are: a symbolic link, a sparse file."""
 
 MAX_HEADER = 1 << 20
 """Bytes that one header may ask to read: a long name and other remarks. An archive that asks for more is refused."""
 
 
 class Member(NamedTuple):
-    """A regular file in an archive; its name is made `printable`."""
+    """A file in an archive; its name is made `printable`. Its offset may be `ELSEWHERE`."""
 
     name: str
     offset: int
@@ -35,10 +38,11 @@ class Member(NamedTuple):
 _MEMBERS = TypeAdapter(list[Member])
 
 
-def members(archive: Path, context: RunContext) -> list[tuple[str, Place]]:
-    """Returns the names and places of the regular files in a tar archive, in its order.
+def members(archive: Path, context: RunContext) -> list[tuple[str, FilePart | None]]:
+    """Returns the names of the files in a tar archive, in its order, and where their bytes lie.
 
-    A file that reaches beyond the archive's end (the archive was cut off) is listed; reading it fails.
+    A hard link lies where the earlier file does that it names. A symbolic link and a sparse file lie nowhere (None). A
+    file that reaches beyond the archive's end (the archive was cut off) is listed; reading it fails.
 
     Raises:
         UsageError: it is not a plain tar archive, or a broken one.
@@ -53,7 +57,9 @@ def members(archive: Path, context: RunContext) -> list[tuple[str, Place]]:
             write_atomically(kept, json.dumps(found).encode())
         except OSError as error:
             context.warn(f"the index of {archive.name} cannot be kept in {kept.parent}: {error.strerror}")
-    return [(member.name, Place(str(archive), member.offset, member.size)) for member in found]
+    return [
+        (name, None if offset == ELSEWHERE else FilePart(str(archive), offset, size)) for name, offset, size in found
+    ]
 
 
 def _load(kept: Path, context: RunContext) -> list[Member] | None:
@@ -75,6 +81,7 @@ class _Headers(FileIO):
 
 def _read_headers(archive: Path) -> list[Member]:
     found = []
+    files: dict[str, tuple[int, int]] = {}
     try:
         with _Headers(archive) as file, tarfile.open(fileobj=file, mode="r:") as tar:
             before, end = -1, archive.stat().st_size
@@ -82,9 +89,14 @@ def _read_headers(archive: Path) -> list[Member]:
                 if tar.offset <= before or member.size < 0:
                     raise tarfile.ReadError("a header points backwards")
                 before = tar.offset
-                if member.isreg() and not member.issparse():
-                    found.append(Member(printable(member.name), member.offset_data, member.size))
                 tar.members.clear()  # type: ignore[attr-defined]  # Else it keeps them all.
+                if member.isreg() and not member.issparse():
+                    files[member.name] = member.offset_data, member.size
+                elif member.isreg() or member.issym() or member.islnk():
+                    files[member.name] = files.get(member.linkname if member.islnk() else "", (ELSEWHERE, 0))
+                else:
+                    continue
+                found.append(Member(printable(member.name), *files[member.name]))
     except Exception as error:  # A forged header makes `tarfile` raise more than its own errors.
         raise UsageError(
             f"{archive} is not a sound tar archive without compression ({one_line(error)}); "
