@@ -97,7 +97,7 @@ def results_of(error: BaseException) -> dict[int, Any]:
 def did_you_mean(name: str, known: Iterable[str], limit: int = 3) -> str:
     """Returns `" Did you mean 'a' or 'b'?"` for the known names nearest to `name`, or an empty string."""
     lowered = {k.lower(): k for k in known}
-    near = [lowered[k] for k in difflib.get_close_matches(name.lower(), lowered, n=limit, cutoff=0.5)]
+    near = [lowered[k] for k in difflib.get_close_matches(name.lower()[:200], lowered, n=limit, cutoff=0.5)]
     return f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
 
 

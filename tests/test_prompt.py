@@ -83,10 +83,10 @@ def test_limits_and_docs_are_in_the_system_prompt(tools):
 
 
 def test_image_of_the_worker_has_what_the_prompt_promises():
-    from maia_sandbox import worker
+    from maia_sandbox import handles
 
     promised = set(Image.__annotations__) | {n for n in vars(Image) if not n.startswith("_")}
-    assert promised <= set(dir(worker.Image)) | set(getattr(worker.Image, "__slots__", ()))
+    assert promised <= set(dir(handles.Image)) | set(getattr(handles.Image, "__slots__", ()))
 
 
 def test_every_installed_tool_renders(tools):

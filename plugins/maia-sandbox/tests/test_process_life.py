@@ -18,7 +18,7 @@ from maia_core.errors import SandboxError
 from maia_core.image import Image
 from maia_core.testing import InProcessSandbox
 from maia_core.types import ExecutionLimits
-from maia_sandbox import process
+from maia_sandbox import child
 from maia_sandbox.process import ProcessSandbox
 from maia_sandbox.testing.sandbox_suite import SandboxSuite, SuiteHost, children
 
@@ -40,8 +40,8 @@ def sandbox():
 @pytest.fixture
 def boot(monkeypatch):
     """Sets what new workers run first, once the workers of other tests have been started."""
-    process._starter().submit(int).result()
-    return lambda old, new: monkeypatch.setattr(process, "BOOT", process.BOOT.replace(old, new))
+    child._starter(os.getpid()).submit(int).result()
+    return lambda old, new: monkeypatch.setattr(child, "BOOT", child.BOOT.replace(old, new))
 
 
 @pytest.fixture
@@ -90,12 +90,12 @@ def test_worker_does_not_run_between_programs(sandbox, host):
 
 
 def test_spare_that_waited_long_is_still_good(host, monkeypatch):
-    monkeypatch.setattr(process, "START_SECONDS", 5.0)
+    monkeypatch.setattr(child, "START_SECONDS", 5.0)
     sandbox = make()
     sandbox.run(NOTHING, host)
     assert wait_for(lambda: sandbox._pool._spare.done())
     real = time.monotonic
-    monkeypatch.setattr(process.time, "monotonic", lambda: real() + 3600)
+    monkeypatch.setattr(child.time, "monotonic", lambda: real() + 3600)
     sandbox._discard()
     assert sandbox.run(NOTHING, host).value == "1"
     sandbox.close()

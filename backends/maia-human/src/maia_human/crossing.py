@@ -11,9 +11,9 @@ import numpy as np
 from PIL import Image as PILImage
 
 from maia_core import plugin
-from maia_sandbox import worker
+from maia_sandbox import handles, texts
+from maia_sandbox.texts import ToolError
 from maia_sandbox.values import Unfit
-from maia_sandbox.worker import ToolError
 
 DEEPEST = 50
 """Deepest nesting of an argument."""
@@ -24,7 +24,7 @@ Ask = Callable[[str, tuple[Any, ...], dict[str, Any]], Any]
 """Carries out a call: method such as `tools.text2image`, positional arguments, keyword arguments."""
 
 
-class Image(worker.Image):
+class Image(handles.Image):
     """An image: id, title, width, height, size, clean; pixels by `to_pil()` or `numpy.asarray(image)`."""
 
     __slots__ = ()
@@ -139,7 +139,7 @@ def proxy(
     listed = ", ".join(sorted(names))
 
     def missing(self: Any, attribute: str) -> Any:
-        near = worker.near(attribute, names)
+        near = texts.near(attribute, names)
         raise AttributeError(f"'{name}' has no attribute '{attribute}'.{near} Available: {listed}")
 
     def unchangeable(self: Any, attribute: str, *value: Any) -> None:

@@ -35,7 +35,7 @@ from maia_human.cells import Block, Cells, Piece, unrecorded
 from maia_human.crossing import Image, inward, outward, proxy
 from maia_human.meeting import MEETING, Call, Meeting
 from maia_human.shown import Card, card, clean, folded, paragraph
-from maia_sandbox.worker import ToolError
+from maia_sandbox.texts import ToolError
 
 NAMES: dict[str, Any] = {
     name: getattr(typing, name)

@@ -12,7 +12,7 @@ from maia_sandbox import frames, values
 from maia_sandbox.bridge import Bridge
 from maia_sandbox.frames import HEADER_LIMIT, Violation
 from maia_sandbox.runtime import Clock
-from maia_sandbox.worker import Printed, near
+from maia_sandbox.texts import Printed, near
 from maia_sandbox_monty import prelude
 from maia_sandbox_monty.crossing import ATTRIBUTES, UNSEEN, Crossing, Image, Proxy
 
@@ -59,7 +59,6 @@ class Dialogue:
         self._token = token
         self._message = self._errors = ""
         self._most_waiting = 2 * HEADER_LIMIT + 12 * bridge.limits.output_chars
-        self._host_seconds = 0.0
         self._misses = 0
         self.printed = Printed(self._tell, bridge.limits.output_chars)
         self.value: str | None = None
@@ -93,7 +92,7 @@ class Dialogue:
         snapshot: SyncSnapshot = session.feed_start(code, inputs=inputs, print_callback=self._print)
         while isinstance(snapshot, FunctionSnapshot | NameLookupSnapshot):
             self._snapshot = snapshot
-            if time.monotonic() - started - self._host_seconds > most:
+            if time.monotonic() - started - self._bridge.host_seconds > most:
                 raise Overdue
             if isinstance(snapshot, NameLookupSnapshot):
                 snapshot = self._look_up(snapshot)
@@ -145,9 +144,9 @@ class Dialogue:
         if isinstance(receiver, Image) and name in ("id", "size"):
             return snapshot.resume(value=getattr(receiver, name))
         if isinstance(receiver, Image) and name == "clean":
-            value, error = self._ask({"op": "clean", "n": 0, "image": receiver.handle})
+            value, error = self._ask({"op": "clean", "image": receiver.handle})
         elif isinstance(receiver, Proxy) and method in self._properties:
-            value, error = self._ask({"op": "call", "n": 0, "method": method, "args": [], "kwargs": {}})
+            value, error = self._ask({"op": "call", "method": method, "args": [], "kwargs": {}})
         else:
             value, error = None, ["AttributeError", self._missing(receiver, name)]
         if error is None:
@@ -191,16 +190,13 @@ class Dialogue:
     def _ask(self, request: dict[str, Any]) -> tuple[Any, list[str] | None]:
         """Returns the value of a call, or the kind and text of its error."""
         self.printed.send()
-        started = time.monotonic()
         try:
             reply = self._bridge.answer(request, b"")
         except BaseException as error:
             self.failure = error
             raise
-        finally:
-            self._host_seconds += time.monotonic() - started
         assert reply is not None
-        header, _ = frames.unpack(reply)
+        header, _ = _unpacked(reply)
         if "error" in header:
             return None, header["error"]
         decode = values.Decoder(self._crossing.receive, self._bridge.limits.depth + 1)
@@ -260,3 +256,15 @@ def _no_module(name: str) -> str:
     if name.partition(".")[0] in ("numpy", "PIL"):
         return f"{text}. {name} is only in the sandbox `process`; here use plain Python, and tools to look at images"
     return text
+
+
+def _unpacked(frame: bytes) -> tuple[dict[str, Any], bytes]:
+    """Returns header and raw part of one whole frame of this side's own making."""
+    at = 0
+
+    def exactly(size: int) -> bytearray:
+        nonlocal at
+        at += size
+        return bytearray(memoryview(frame)[at - size : at])
+
+    return frames.read(exactly)

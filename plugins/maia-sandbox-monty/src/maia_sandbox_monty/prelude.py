@@ -77,7 +77,7 @@ def _maia_make(depth, most, limit, dumps, out, bool=bool, dict=dict, float=float
         def call(*args, **kwargs):
             args = [encode(name, value, 0) for value in args]
             kwargs = {{key: encode(name, value, 0) for key, value in kwargs.items()}}
-            text = dumps({{"op": "call", "n": 0, "method": name, "args": args, "kwargs": kwargs}})
+            text = dumps({{"op": "call", "method": name, "args": args, "kwargs": kwargs}})
             if len(text) > limit:
                 unfit(name, "more than 4 MB of text and numbers at once")
             print(token + text, file=out)

@@ -9,7 +9,8 @@ import secrets
 import sys
 import time
 import weakref
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 from maia_core.plugin import Execution, ExecutionLimits, Host, PluginConfig, RunContext, SandboxError
 from maia_sandbox import values
@@ -63,7 +64,7 @@ class MontySandbox:
             self._discard()
         lost, self._lost = self._lost, False
         return Execution(
-            stdout=session.bridge.stdout,
+            stdout=session.bridge.texts["stdout"],
             displays=() if error else tuple(session.bridge.shown),
             value="" if error else session.value,
             error=error,
@@ -140,6 +141,28 @@ def _wait_for(pid: int | None) -> None:
             time.sleep(0.01)
 
 
+class _Bridge(Bridge):
+    """Makes room for a result by the images that a program no longer holds: this interpreter does not name them.
+
+    Args:
+        limits: What one experiment may use.
+        unheld: Returns the handles of those images.
+    """
+
+    def __init__(self, limits: ExecutionLimits, unheld: Callable[[], list[int]]) -> None:
+        super().__init__(limits)
+        self._unheld = unheld
+
+    def packed(self, result: Any) -> bytes:
+        """See `Bridge.packed`."""
+        try:
+            return super().packed(result)
+        except values.TooMuch:
+            for handle in self._unheld():
+                self.drop(handle)
+            return super().packed(result)
+
+
 class _Session:
     """One state of the interpreter, and what the host knows of it.
 
@@ -166,7 +189,7 @@ class _Session:
         self._crossing = Crossing()
         self._programs = Programs()
         self._token = f"\0{secrets.token_hex(8)} "
-        self.bridge = Bridge(limits, self._unheld)
+        self.bridge = _Bridge(limits, self._unheld)
         self.value = ""
         self.used = self.broken = False
         try:
@@ -223,8 +246,7 @@ class _Session:
             if failure is dialogue.failure:
                 raise
             error = self._stop(f"SandboxViolation: the experiment gave what cannot leave the sandbox ({failure})")
-        dialogue.printed.send()
-        self.bridge.cut = dialogue.printed.cut
+        dialogue.printed.end()
         self.value = dialogue.value or ""
         return error
 

@@ -9,7 +9,7 @@ from traceback import FrameSummary, StackSummary
 from typing import TYPE_CHECKING, Any
 
 from maia_sandbox import values
-from maia_sandbox.worker import ERROR_CHARS, meant, near
+from maia_sandbox.texts import ERROR_CHARS, meant, near
 
 if TYPE_CHECKING:
     from pydantic_monty import MontyRuntimeError, MontySyntaxError

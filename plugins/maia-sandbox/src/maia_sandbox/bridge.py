@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+import time
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -22,19 +23,17 @@ class Bridge:
 
     Args:
         limits: What one experiment may use.
-        reclaim: Asked when no image fits any more: names handles that the program no longer holds, for workers that
-            do not name them with their frames.
 
     Attributes:
         texts: "stdout", "value" and "error" of the present program.
         shown: The images in the value that it returned.
         calls: Calls of `system` and `tools` by the present program.
-        cut: Characters that the program printed beyond the limit.
+        host_seconds: Time of the present program's calls and images. All other work of the host for a program, such
+            as reading its frames, is time of the program.
     """
 
-    def __init__(self, limits: ExecutionLimits, reclaim: Callable[[], Iterable[int]] = tuple) -> None:
+    def __init__(self, limits: ExecutionLimits) -> None:
         self.limits = limits
-        self._reclaim = reclaim
         self._images: dict[int, Image] = {}
         self._handles: dict[tuple[str, str], int] = {}
         self._next = 0
@@ -45,18 +44,12 @@ class Bridge:
         self._host = host
         self.texts = {"stdout": "", "value": "", "error": ""}
         self.shown: list[ImagePart] = []
-        self.calls = self._asked = self.cut = self._passed = self._made = self._written = 0
-        return frames.pack(
-            {
-                "number": number,
-                "token": token,
-                "seed": seed,
-                "methods": sorted(host.methods | host.properties),
-                "properties": sorted(host.properties),
-                "hidden": sorted(getattr(host, "hidden", ())),
-            },
-            values.text(program).encode(),
-        )
+        self.calls = self._asked = self._passed = self._made = self._written = 0
+        self.host_seconds = 0.0
+        names = {"methods": host.methods | host.properties, "properties": host.properties}
+        names["hidden"] = getattr(host, "hidden", frozenset())
+        start = {"number": number, "token": token, "seed": seed} | {key: sorted(names[key]) for key in names}
+        return frames.pack(start, values.text(program).encode())
 
     def answer(self, header: Mapping[str, Any], blob: bytes) -> bytes | None:
         """Acts on one frame and returns the frame to send back, None where there is none.
@@ -70,21 +63,20 @@ class Bridge:
             self._text(header.get("to"), blob)
             return None
         if op == "show":
-            self.show(_items(header, "images"), blob)
+            self.show(_field(header, "images", list), blob)
             return None
-        number = _integer(header, "n")
-        for handle in _items(header, "drop"):
-            self._drop(handle)
+        for handle in _field(header, "drop", list) if "drop" in header else ():
+            self.drop(handle)
         self._asked += 1
         if self._asked > self.limits.host_calls:
-            return _error(number, "CallLimitError", f"more than {self.limits.host_calls:,} calls in one experiment")
+            return _error("CallLimitError", f"more than {self.limits.host_calls:,} calls in one experiment")
         if op == "call":
-            return self._call(number, header, blob)
+            return self._call(header, blob)
         if op in ("pixels", "clean"):
-            image = self._image(_integer(header, "image"))
-            if op == "pixels":
-                return frames.pack({"n": number}, image.pixels().tobytes())
-            return self._reply(number, image.clean or image, "clean")
+            image = self._image(_field(header, "image", int))
+            if op == "clean":
+                return self._reply(image.clean or image, "clean")
+            return frames.pack({}, self._timed(image.pixels).tobytes())
         raise Violation("an unknown operation")
 
     def show(self, images: list[Any], blob: bytes = b"") -> None:
@@ -100,12 +92,6 @@ class Bridge:
         if not self._excess(len(shown), len(blob), 0):
             self.shown = [ImagePart(image=image) for image in shown]
 
-    @property
-    def stdout(self) -> str:
-        """What the program printed, with a note where it was cut."""
-        note = f"\n[{self.cut:,} more characters were printed and cut]" if self.cut else ""
-        return self.texts["stdout"] + note
-
     def _text(self, to: Any, blob: bytes) -> None:
         try:
             text = blob.decode("utf-8")
@@ -116,7 +102,7 @@ class Bridge:
             raise Violation("more text than a worker sends")
         self.texts[to] += text
 
-    def _call(self, number: int, header: Mapping[str, Any], blob: bytes) -> bytes:
+    def _call(self, header: Mapping[str, Any], blob: bytes) -> bytes:
         method, args, kwargs = header.get("method"), header.get("args"), header.get("kwargs")
         host = self._host
         if type(method) is not str or method not in host.methods | host.properties:
@@ -133,12 +119,19 @@ class Bridge:
         raw.check_end()
         self.calls += 1
         if excess := self._excess(raw.images, len(blob), decode.characters):
-            return _error(number, "CallLimitError", excess)
+            return _error("CallLimitError", excess)
         try:
-            result = host.call(method, arguments, named)
+            result = self._timed(host.call, method, arguments, named)
         except MendableError as error:
-            return _error(number, "ToolError", str(error))
-        return self._reply(number, result, method)
+            return _error("ToolError", str(error))
+        return self._reply(result, method)
+
+    def _timed(self, work: Callable[..., Any], *arguments: Any) -> Any:
+        started = time.monotonic()
+        try:
+            return work(*arguments)
+        finally:
+            self.host_seconds += time.monotonic() - started
 
     def _excess(self, images: int, pixels: int, characters: int) -> str:
         """Counts what a program passes to tools, which may keep, show and record it; says what is too much."""
@@ -153,26 +146,22 @@ class Bridge:
                 return f"more than {most:,} {what} were passed to tools in one experiment"
         return ""
 
-    def _reply(self, number: int, result: Any, method: str) -> bytes:
+    def _reply(self, result: Any, method: str) -> bytes:
         try:
-            try:
-                return self._packed(number, result)
-            except values.TooMuch:
-                for handle in self._reclaim():
-                    self._drop(handle)
-                return self._packed(number, result)
+            return self.packed(result)
         except values.TooMuch as error:
-            return _error(number, "ToolError", f"{method} returned {error}")
+            return _error("ToolError", f"{method} returned {error}")
         except values.Unfit as error:
             raise SandboxError(f"{method} returned what cannot reach a program: {error}") from error
 
-    def _packed(self, number: int, result: Any) -> bytes:
+    def packed(self, result: Any) -> bytes:
+        """Returns the frame of a result; raises `values.Unfit` where it cannot cross."""
         last = self._next
         try:
-            return frames.pack({"n": number, "value": values.Encoder(self._encode_other, self.limits.depth)(result)})
+            return frames.pack({"value": values.Encoder(self._encode_other, self.limits.depth)(result)})
         except values.TooMuch:
             for handle in range(last + 1, self._next + 1):  # The worker never hears of these, so it cannot drop them.
-                self._drop(handle)
+                self.drop(handle)
             raise
 
     def _encode_other(self, value: Any, level: int) -> Any:
@@ -205,7 +194,8 @@ class Bridge:
         except KeyError:
             raise Violation("an image handle that was not given out") from None
 
-    def _drop(self, handle: Any) -> None:
+    def drop(self, handle: Any) -> None:
+        """Forgets an image that the program no longer holds."""
         image = self._images.pop(handle, None) if type(handle) is int else None
         if image is None:
             raise Violation("an image handle that was not given out")
@@ -249,19 +239,12 @@ def _bytes(image: Image) -> int:
     return image.width * image.height * 3
 
 
-def _error(number: int, kind: str, text: str) -> bytes:
-    return frames.pack({"n": number, "error": [kind, values.text(text)]})
+def _error(kind: str, text: str) -> bytes:
+    return frames.pack({"error": [kind, values.text(text)]})
 
 
-def _integer(header: Mapping[str, Any], key: str) -> int:
+def _field(header: Mapping[str, Any], key: str, kind: type) -> Any:
     value = header.get(key)
-    if type(value) is not int:
-        raise Violation(f"a frame without a number '{key}'")
-    return value
-
-
-def _items(header: Mapping[str, Any], key: str) -> list[Any]:
-    value = header.get(key, [])
-    if type(value) is not list:
-        raise Violation(f"a frame whose '{key}' is not a list")
+    if type(value) is not kind:
+        raise Violation(f"a frame whose '{key}' is not of type {kind.__name__}")
     return value

@@ -62,15 +62,3 @@ def read(exactly: Callable[[int], bytearray], limit: int | None = None) -> tuple
     if type(header) is not dict:
         raise Violation("a frame that is not a JSON object")
     return header, bytes(memoryview(body)[head:])
-
-
-def unpack(frame: bytes) -> tuple[dict[str, Any], bytes]:
-    """Returns header and raw part of one whole frame of this side's own making."""
-    at = 0
-
-    def exactly(size: int) -> bytearray:
-        nonlocal at
-        at += size
-        return bytearray(memoryview(frame)[at - size : at])
-
-    return read(exactly)

@@ -23,35 +23,34 @@ if sys.platform != "win32":
     import resource
 
 NOBODY = 65534
+OWN = -1
+"""In a test stands for the number of the process itself."""
 
 PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_SECCOMP, PR_CAPBSET_DROP, PR_SET_NO_NEW_PRIVS = 1, 4, 22, 24, 38
 SECCOMP_MODE_FILTER = 2
 SECCOMP_SET_FILTER, SECCOMP_ALL_THREADS = 1, 1
 SIGKILL = 9
+HOST_SIGNALS = 14, 12, 18
+"""Signals that the host sends: SIGALRM (the time is over), SIGUSR2 (write down the stack), SIGCONT."""
 
 # Names to (x86-64, aarch64) numbers; None where an architecture has no such call.
 ALLOWED: dict[str, tuple[int | None, int | None]] = {
     "read": (0, 63), "write": (1, 64), "readv": (19, 65), "writev": (20, 66), "close": (3, 57), "lseek": (8, 62),
     "fstat": (5, 80), "munmap": (11, 215), "brk": (12, 214), "mremap": (25, 216), "madvise": (28, 233),
-    "rt_sigaction": (13, 134), "rt_sigprocmask": (14, 135), "rt_sigreturn": (15, 139), "sigaltstack": (131, 132),
-    "restart_syscall": (219, 128), "futex": (202, 98), "sched_yield": (24, 124), "sched_getaffinity": (204, 123),
+    "rt_sigprocmask": (14, 135), "rt_sigreturn": (15, 139), "sigaltstack": (131, 132),
+    "restart_syscall": (219, 128), "futex": (202, 98), "sched_yield": (24, 124),
     "getcpu": (309, 168), "membarrier": (324, 283), "rseq": (334, 293), "set_robust_list": (273, 99),
     "getpid": (39, 172), "gettid": (186, 178), "getuid": (102, 174), "geteuid": (107, 175), "getgid": (104, 176),
     "getegid": (108, 177), "getrandom": (318, 278), "getrusage": (98, 165), "times": (100, 153), "time": (201, None),
-    "gettimeofday": (96, 169), "clock_gettime": (228, 113), "clock_getres": (229, 114), "clock_nanosleep": (230, 115),
-    "nanosleep": (35, 101), "poll": (7, None), "ppoll": (271, 73), "select": (23, None), "pselect6": (270, 72),
-    "exit": (60, 93), "exit_group": (231, 94),
+    "gettimeofday": (96, 169), "nanosleep": (35, 101), "poll": (7, None), "ppoll": (271, 73), "select": (23, None),
+    "pselect6": (270, 72), "exit": (60, 93), "exit_group": (231, 94),
 }  # fmt: skip
-FILES: dict[str, tuple[int | None, int | None]] = {
-    "open": (2, None), "openat": (257, 56), "openat2": (437, 437), "creat": (85, None), "stat": (4, None),
-    "lstat": (6, None), "newfstatat": (262, 79), "statx": (332, 291), "access": (21, None), "faccessat": (269, 48),
-    "faccessat2": (439, 439), "readlink": (89, None), "readlinkat": (267, 78), "getdents": (78, None),
-    "getdents64": (217, 61), "getcwd": (79, 17), "chdir": (80, 49),
-}  # fmt: skip
-"""Refused with EACCES, as for a file that may not be read; whatever is in neither table gets EPERM."""
-MMAP, MPROTECT, TGKILL, CAPSET, SECCOMP = (9, 222), (10, 226), (234, 131), (126, 91), (317, 277)
+"""Calls without a condition; those that are neither here nor in `CHECKED` get EPERM."""
+CAPSET, SECCOMP, PERSONALITY = (126, 91), (317, 277), (135, 92)
 LANDLOCK_CREATE, LANDLOCK_RESTRICT = 444, 446
-PROT_EXEC = 4
+PROT_EXEC, ADDR_NO_RANDOMIZE = 4, 0x0040000
+MAX_CLOCK = 11
+"""Highest number of a clock that is the machine's; others name processes, files or devices."""
 
 ARCHITECTURES = {"x86_64": (0, 0xC000003E), "aarch64": (1, 0xC00000B7)}
 """Machine to its column in the tables and its audit number."""
@@ -60,6 +59,25 @@ X32_BIT = 0x40000000
 KILL, ERRNO, ALLOW = 0x80000000, 0x00050000, 0x7FFF0000
 LOAD, EQUAL, AT_LEAST, ANY_BIT, RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
 NUMBER_AT, ARCHITECTURE_AT, ARGUMENTS_AT = 0, 4, 16
+ACCESS, PERMISSION = ERRNO | errno.EACCES, ERRNO | errno.EPERM
+
+Test = tuple[int, int]
+"""Comparison and operand."""
+CHECKED: dict[str, tuple[tuple[int, int], int, tuple[Test, ...], int, int]] = {
+    # Memory, but none that can be executed.
+    "mmap": ((9, 222), 2, ((ANY_BIT, PROT_EXEC),), ACCESS, ALLOW),
+    "mprotect": ((10, 226), 2, ((ANY_BIT, PROT_EXEC),), ACCESS, ALLOW),
+    # Clocks, but none of another process.
+    "clock_gettime": ((228, 113), 0, ((AT_LEAST, MAX_CLOCK + 1),), PERMISSION, ALLOW),
+    "clock_getres": ((229, 114), 0, ((AT_LEAST, MAX_CLOCK + 1),), PERMISSION, ALLOW),
+    "clock_nanosleep": ((230, 115), 0, ((AT_LEAST, MAX_CLOCK + 1),), PERMISSION, ALLOW),
+    # Handlers of signals, but not of those that the host sends.
+    "rt_sigaction": ((13, 134), 0, tuple((EQUAL, number) for number in HOST_SIGNALS), PERMISSION, ALLOW),
+    # Signals and processors, but only its own; 0 stands for the process itself.
+    "tgkill": ((234, 131), 0, ((EQUAL, OWN),), ALLOW, PERMISSION),
+    "sched_getaffinity": ((204, 123), 0, ((EQUAL, 0), (EQUAL, OWN)), ALLOW, PERMISSION),
+}
+"""Name to numbers, the argument that decides, tests of it, the action if one holds, and the action otherwise."""
 
 
 def missing() -> str:
@@ -113,26 +131,24 @@ def probe() -> dict[str, str]:
     """Tries what must be impossible now; each is "refused" if the kernel refused it."""
     import _socket
 
-    def fork() -> None:
-        if os.fork() == 0:
-            os._exit(0)
-
     tries: dict[str, Callable[[], object]] = {
         "opening a file": lambda: os.open("/etc/passwd", os.O_RDONLY),
         "a socket": lambda: _socket.socket(_socket.AF_INET, _socket.SOCK_STREAM),
-        "a new process": fork,
+        "a new process": lambda: os.fork() or os._exit(0),
     }
-    return {name: _refused(attempt) for name, attempt in tries.items()}
+    states = dict.fromkeys(tries, "possible")
+    for name, attempt in tries.items():
+        try:
+            attempt()
+        except OSError as error:
+            states[name] = "refused" if isinstance(error, PermissionError) else f"failed otherwise ({error})"
+    return states
 
 
-def _refused(attempt: Callable[[], object]) -> str:
-    try:
-        attempt()
-    except PermissionError:
-        return "refused"
-    except OSError as error:
-        return f"failed otherwise ({error})"
-    return "possible"
+def repeat_addresses() -> None:
+    """Makes what this thread starts use the same addresses each time, so that `id` and sets of objects repeat."""
+    with contextlib.suppress(OSError, KeyError):  # A container may refuse it.
+        _syscall(PERSONALITY[_column()], ctypes.c_ulong(ADDR_NO_RANDOMIZE))
 
 
 def _attempt(measure: Callable[[], str]) -> str:
@@ -176,23 +192,15 @@ def _drop_user() -> str:
 
 
 def _drop_capabilities() -> str:
-    header = struct.pack("<Ii", 0x20080522, 0)
-    _syscall(CAPSET[_column()], header, bytes(24))
+    _syscall(CAPSET[_column()], struct.pack("<Ii", 0x20080522, 0), bytes(24))
     return "none"
 
 
 def _limit_resources(used: int, memory_mb: int) -> str:
-    limits = {
-        resource.RLIMIT_AS: used + (memory_mb << 20),
-        resource.RLIMIT_FSIZE: 0,
-        resource.RLIMIT_NPROC: 0,
-        resource.RLIMIT_CORE: 0,
-        resource.RLIMIT_NOFILE: 16,
-        resource.RLIMIT_MEMLOCK: 0,
-    }
-    for limit, most in limits.items():
-        resource.setrlimit(limit, (most, most))
-    return f"{memory_mb} MiB more memory, 16 descriptors, no files, processes or core dumps"
+    none = dict.fromkeys(("FSIZE", "NPROC", "CORE", "MEMLOCK", "MSGQUEUE", "SIGPENDING"), 0)
+    for name, most in {"AS": used + (memory_mb << 20), "NOFILE": 16, **none}.items():
+        resource.setrlimit(getattr(resource, f"RLIMIT_{name}"), (most, most))
+    return f"{memory_mb} MiB more memory, 16 descriptors, no files, processes, queues or core dumps"
 
 
 def _column() -> int:
@@ -213,19 +221,17 @@ def _landlock() -> str:
 
 
 def _seccomp() -> str:
-    instructions = list(_filter())
-    code = b"".join(struct.pack("<HBBI", *instruction) for instruction in instructions)
+    code = b"".join(struct.pack("<HBBI", *instruction) for instruction in _filter())
     buffer = ctypes.create_string_buffer(code, len(code))
-    program = struct.pack("@HP", len(instructions), ctypes.addressof(buffer))
+    program = struct.pack("@HP", len(code) // 8, ctypes.addressof(buffer))
     flags = ctypes.c_uint(SECCOMP_ALL_THREADS)  # A mathematics library may have started threads all the same.
     _syscall(SECCOMP[_column()], ctypes.c_uint(SECCOMP_SET_FILTER), flags, program)
-    return f"{len([None for numbers in ALLOWED.values() if numbers[_column()] is not None]) + 3} calls allowed"
+    return f"{len(ALLOWED) + len(CHECKED)} calls allowed"
 
 
 def _filter() -> Iterator[tuple[int, int, int, int]]:
     """Yields the filter's instructions: (code, skip if true, skip if false, operand)."""
     column, architecture = ARCHITECTURES[platform.machine()]
-    access, permission = ERRNO | errno.EACCES, ERRNO | errno.EPERM
     yield LOAD, 0, 0, ARCHITECTURE_AT
     yield EQUAL, 1, 0, architecture
     yield RETURN, 0, 0, KILL
@@ -233,20 +239,15 @@ def _filter() -> Iterator[tuple[int, int, int, int]]:
     if column == 0:
         yield AT_LEAST, 0, 1, X32_BIT
         yield RETURN, 0, 0, KILL
-    for table, action in ((ALLOWED, ALLOW), (FILES, access)):
-        for numbers in table.values():
-            if (number := numbers[column]) is not None:
-                yield EQUAL, 0, 1, number
-                yield RETURN, 0, 0, action
-    for call in (MMAP, MPROTECT):  # Memory, but none that can be executed.
-        yield EQUAL, 0, 4, call[column]
-        yield LOAD, 0, 0, ARGUMENTS_AT + 2 * 8
-        yield ANY_BIT, 0, 1, PROT_EXEC
-        yield RETURN, 0, 0, access
-        yield RETURN, 0, 0, ALLOW
-    yield EQUAL, 0, 4, TGKILL[column]  # Signals, but to itself alone.
-    yield LOAD, 0, 0, ARGUMENTS_AT
-    yield EQUAL, 0, 1, os.getpid()
-    yield RETURN, 0, 0, ALLOW
-    yield RETURN, 0, 0, permission
-    yield RETURN, 0, 0, permission
+    for either in ALLOWED.values():
+        if (number := either[column]) is not None:
+            yield EQUAL, 0, 1, number
+            yield RETURN, 0, 0, ALLOW
+    for numbers, argument, tests, held, otherwise in CHECKED.values():
+        yield EQUAL, 0, len(tests) + 3, numbers[column]
+        yield LOAD, 0, 0, ARGUMENTS_AT + 8 * argument
+        for left, (comparison, operand) in zip(range(len(tests), 0, -1), tests, strict=True):
+            yield comparison, left, 0, os.getpid() if operand == OWN else operand
+        yield RETURN, 0, 0, otherwise
+        yield RETURN, 0, 0, held
+    yield RETURN, 0, 0, PERMISSION

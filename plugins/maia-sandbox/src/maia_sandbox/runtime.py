@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import gc
 import importlib
 import logging
 import os
 import random
 import sys
+import threading
 import time
 import types
+import uuid
 from collections.abc import Callable
 from typing import Any
 
@@ -64,11 +67,14 @@ def close() -> None:
     sys.meta_path[:] = [Refuser]
     sys.path.clear()
     sys.path_importer_cache.clear()
+    for name in ("faulthandler", "resource", "sysconfig"):
+        sys.modules.pop(name, None)
+    del sys.addaudithook  # No later program could get rid of a hook.
     sys.argv[:] = sys.orig_argv[:] = [""]
     sys.stdin = None
-    for name in ("prefix", "exec_prefix", "base_prefix", "base_exec_prefix", "executable", "_base_executable"):
-        setattr(sys, name, "")
-    sys._stdlib_dir = logging._srcfile = ""  # type: ignore[attr-defined]  # It replaces a function of the interpreter.
+    places = "prefix exec_prefix base_prefix base_exec_prefix executable _base_executable _stdlib_dir"
+    vars(sys).update(dict.fromkeys(places.split(), ""))
+    vars(logging).update(_srcfile="")
     vars(sys.modules["__main__"]).update(package="", paths=[])
     for module in [module for module in sys.modules.values() if isinstance(module, types.ModuleType)]:
         for name in ("__file__", "__cached__"):
@@ -76,8 +82,23 @@ def close() -> None:
         if hasattr(module, "__path__"):
             module.__path__ = []
         if spec := getattr(module, "__spec__", None):
-            spec.origin = spec.cached = None
+            spec.origin = spec.cached = spec.loader = None
             spec.submodule_search_locations = spec.submodule_search_locations and []
+        module.__loader__ = None
+    for function in gc.get_objects():
+        if isinstance(function, types.FunctionType):
+            function.__code__ = _without_folder(function.__code__)
+
+
+def _without_folder(code: types.CodeType) -> types.CodeType:
+    """Returns code that names its file without the folder."""
+    constants = [_without_folder(part) if isinstance(part, types.CodeType) else part for part in code.co_consts]
+    return code.replace(co_filename=os.path.basename(code.co_filename), co_consts=tuple(constants))
+
+
+def _filled(function: Callable[..., Any], now: Callable[[], Any], required: int = 0) -> Callable[..., Any]:
+    """Returns the function with the present time as its last argument, where a program gives no time or None."""
+    return lambda *given: function(*given[:required], now() if given[required:] in ((), (None,)) else given[required])
 
 
 class Clock:
@@ -85,10 +106,12 @@ class Clock:
 
     def __init__(self) -> None:
         self._now = 0
+        self._entropy = random.Random(0)
 
     def begin(self, number: int) -> None:
-        """Sets the clock to the start of an experiment: a day later for each."""
+        """Sets the clock to the start of an experiment, a day later for each, and the entropy to its number."""
         self._now = EPOCH * 10**9 + number * DAY
+        self._entropy.seed(number)
 
     def ns(self) -> int:
         """Returns nanoseconds since 1970, and lets one millisecond pass."""
@@ -106,24 +129,44 @@ class Clock:
         self._now += int(seconds * 1e9)
 
     def install(self) -> None:
-        """Puts this clock in the place of the machine's, and repeatable bytes in the place of its entropy."""
-        for name in ("time", "monotonic", "perf_counter", "process_time", "thread_time"):
-            setattr(time, name, self.seconds)
-            setattr(time, f"{name}_ns", self.ns)
-        time.sleep = self.sleep  # type: ignore[assignment]  # It replaces a function of the interpreter.
-        for name in ("gmtime", "localtime", "ctime"):
-            setattr(time, name, self._at(getattr(time, name)))
-        strftime = time.strftime
-        time.strftime = lambda format, at=None: strftime(format, time.localtime() if at is None else at)
-        self._patch_datetime()
-        entropy = random.Random(0)
-        # It replaces a function of the interpreter.
-        os.urandom = random._urandom = entropy.randbytes  # type: ignore[attr-defined]
+        """Replaces the machine's clock and entropy, and all else that differs from process to process."""
+        clocks = ("time", "monotonic", "perf_counter", "process_time", "thread_time")
+        repeating: dict[Callable[..., Any], Callable[..., Any]] = {
+            **{getattr(time, name): self.seconds for name in clocks},
+            **{getattr(time, f"{name}_ns"): self.ns for name in clocks},
+            **{at: _filled(at, self.seconds) for at in (time.gmtime, time.localtime, time.ctime)},
+            time.asctime: _filled(time.asctime, lambda: time.localtime()),
+            time.strftime: _filled(time.strftime, lambda: time.localtime(), 1),
+            time.clock_gettime: lambda clock: self.seconds(),
+            time.clock_gettime_ns: lambda clock: self.ns(),
+            time.pthread_getcpuclockid: lambda thread: time.CLOCK_THREAD_CPUTIME_ID,
+            time.sleep: self.sleep,
+            os.times: lambda: os.times_result((self.seconds(), 0.0, 0.0, 0.0, self.seconds())),
+            os.urandom: self._entropy.randbytes,
+            os.getrandom: lambda size, flags=0: self._entropy.randbytes(size),
+            os.getpid: lambda: 1,
+            threading.get_native_id: lambda: 1,
+        }
+        for module in [module for module in sys.modules.values() if isinstance(module, types.ModuleType)]:
+            for name, value in list(vars(module).items()):  # `random`, for one, has its own name for `os.urandom`.
+                if isinstance(value, types.BuiltinFunctionType) and value in repeating:
+                    setattr(module, name, repeating[value])
+        vars(uuid).update(_generate_time_safe=None, _UuidCreate=None, _node=1 << 40)
+        vars(logging).update(_startTime=float(EPOCH))
+        vars(datetime).update(datetime=self._datetime())
+        self._patch_random()
 
-    def _at(self, function: Callable[[float], Any]) -> Callable[..., Any]:
-        return lambda at=None: function(self.seconds() if at is None else at)
+    def _patch_random(self) -> None:
+        """Seeds a generator that gets no seed with this clock's entropy."""
+        entropy, seed = self._entropy, random.Random.seed
 
-    def _patch_datetime(self) -> None:
+        def repeatable(generator: random.Random, a: Any = None, version: int = 2) -> None:
+            seed(generator, entropy.getrandbits(64) if a is None else a, version)
+
+        type.__setattr__(random.Random, "seed", repeatable)
+        vars(random).update(seed=vars(random)["_inst"].seed)
+
+    def _datetime(self) -> type[datetime.datetime]:
         seconds = self.seconds
 
         class Datetime(datetime.datetime):
@@ -137,4 +180,4 @@ class Clock:
 
         Datetime.__name__ = Datetime.__qualname__ = "datetime"
         Datetime.__module__ = "datetime"
-        datetime.datetime = Datetime  # type: ignore[misc]  # It replaces a function of the interpreter.
+        return Datetime
