@@ -17,9 +17,8 @@ from maia_core.errors import RecordError
 from maia_core.events import FORMAT, Event, Manifest, RunOutcome
 from maia_core.image import content_id
 from maia_core.journal import Journal
-from maia_core.kinds import KINDS
 from maia_core.protocols import Backbone
-from maia_core.record import MANIFEST, RunReader, RunWriter, new_run_id
+from maia_core.record import MANIFEST, RunReader, RunWriter, check_new, new_run_id
 from maia_core.registry import Registry
 from maia_core.session import Session
 from maia_core.signature import check_signature, sign
@@ -104,9 +103,13 @@ def explain_in(context: Context, folder: Path, *, observers: Iterable[object] = 
     return _go_on(context, reader, observers)
 
 
+EARLY = ("dataset", "generator", "editor", "sandbox", "task", "system", "describer")
+
+
 def _begin(context: Context, out: Path | None, observers: Iterable[object]) -> FinishedRun:
-    backbone = _build(context)
     run_id = new_run_id()
+    check_new(out or Path(context.config.runs) / run_id)
+    backbone = _build(context)
     folder = out or Path(context.config.runs) / f"{run_id}-{folder_name(context.system.info.ref)}"
     writer = RunWriter.create(folder, _manifest(run_id, context))
     return _drive(context, backbone, writer, (), observers)
@@ -145,11 +148,16 @@ def folder_name(ref: str) -> str:
 
 
 def _build(context: Context) -> Backbone:
-    """Builds the parts before the first question, so that a missing one costs no paid turn."""
-    for kind in KINDS.values():
-        if kind.early:
-            context.part(kind.name)
+    """Builds the parts before the first question, so that a missing one costs no paid turn.
+
+    Those that load networks come last: a missing key or folder is named before.
+    """
+    context.check()
     backbone: Backbone = context.part("backbone")
+    for kind in EARLY:
+        context.part(kind)
+    for tool in context.config.tools:
+        context.build("tool", tool.name, **tool.options)
     return backbone
 
 

@@ -57,6 +57,20 @@ class _Measure:
         return True
 
 
+def check_new(folder: Path) -> None:
+    """Checks that a run folder can be created, and creates nothing.
+
+    Raises:
+        RecordError: it exists and is not empty, or cannot be written.
+    """
+    if folder.is_dir() and not all(map(_begun_only, folder.iterdir())):
+        raise RecordError(f"the run folder {folder} exists already; choose another with --out")
+    there = next(part for part in (folder, *folder.absolute().parents) if part.exists())
+    if not (there.is_dir() and os.access(there, os.W_OK | os.X_OK)):
+        why = "may not be written" if there.is_dir() else "is a file"
+        raise RecordError(f"cannot write the run folder {folder}: {there} {why}; choose another with --out")
+
+
 class RunWriter:
     """Writes a run folder: `create` a new one, or `reopen` one that goes on.
 
@@ -87,9 +101,8 @@ class RunWriter:
         Raises:
             RecordError: it exists and is not empty, or cannot be written.
         """
+        check_new(folder)
         try:
-            if folder.is_dir() and not all(map(_begun_only, folder.iterdir())):
-                raise RecordError(f"the run folder {folder} exists already; choose another with --out")
             (folder / IMAGES).mkdir(parents=True, exist_ok=True)
             writer = cls(folder)
             # Last, so that a folder with a manifest is a run that can go on.

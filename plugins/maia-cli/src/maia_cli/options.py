@@ -48,11 +48,16 @@ def config_options(
                 config = RunConfig()
             else:
                 config = _config(config_file, options, chosen, bare)
+                if of_run:  # Before anything is loaded or created.
+                    from maia_core.plugin import Context
+
+                    Context(config, parts={} if config.system else {"system": None}).check()
             process_started()
             return command(config=config, **arguments)
 
         untyped: Any = with_config
-        return _with(_options(kinds, bare, of_run), untyped)
+        decorated: F = _with(_options(kinds, bare, of_run), untyped)
+        return decorated
 
     return decorate
 
