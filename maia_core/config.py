@@ -17,6 +17,12 @@ from maia_core.types import ExecutionLimits
 
 CONFIG_FILE = "maia.toml"
 
+TOOLS = (
+    *("dataset_exemplars", "text2image", "edit_images", "compare_prompts", "describe_images"),
+    *("summarize_images", "log_experiment", "results", "display"),
+)
+"""Names of the tools that programs may call by default."""
+
 M = TypeVar("M", bound=BaseModel)
 
 
@@ -115,20 +121,7 @@ class RunConfig(Data, use_attribute_docstrings=True):
     """Tests an answer on fresh inputs."""
     verify: bool = True
     """Whether the verifier tests an answer before it counts."""
-    tools: tuple[PluginRef, ...] = tuple(
-        PluginRef(name=name)
-        for name in [
-            "dataset_exemplars",
-            "text2image",
-            "edit_images",
-            "compare_prompts",
-            "describe_images",
-            "summarize_images",
-            "log_experiment",
-            "results",
-            "display",
-        ]
-    )
+    tools: tuple[PluginRef, ...] = tuple(PluginRef(name=name) for name in TOOLS)
     """The tools that programs may call."""
     seed: int = Field(0, ge=0)
     """Random seed."""

@@ -31,11 +31,6 @@ class _Part(Generic[P]):
         return part
 
 
-def _of_model(name: str, options: dict[str, Any]) -> tuple[str, dict[str, Any]]:
-    plugin, slash, variant = name.partition("/")
-    return plugin, ({**options, "model": variant} if slash else options)
-
-
 class Context(RunEffects):
     """The parts of one run, each built when it is first asked for and then shared.
 
@@ -98,35 +93,15 @@ class Context(RunEffects):
         """
         with self._lock:
             if kind not in self._parts:
-                choice = self._choice(kind)
+                choice = getattr(self.config, kind, None)
+                if choice is None:
+                    if kind not in KINDS or not KINDS[kind].has_option:
+                        raise UsageError(f"a run has no {kind} of its own; build one by name with context.build")
+                    example = "MODEL:LAYER:UNIT" if kind == "system" else "NAME"
+                    raise UsageError(f"no {kind} is chosen; pass --{kind} {example} or set '{kind}' in maia.toml")
                 build = self._build_system if kind == "system" else self.registry.build
                 self._parts[kind] = self._built(kind, choice.name, build(kind, choice.name, choice.options, self))
             return self._parts[kind]
-
-    def _choice(self, kind: str) -> PluginRef:
-        choice: PluginRef | None = getattr(self.config, kind, None)
-        if choice is None:
-            if kind not in KINDS or not KINDS[kind].has_option:
-                raise UsageError(f"a run has no {kind} of its own; build one by name with context.build")
-            example = "MODEL:LAYER:UNIT" if kind == "system" else "NAME"
-            raise UsageError(f"no {kind} is chosen; pass --{kind} {example} or set '{kind}' in maia.toml")
-        return choice
-
-    def check(self) -> None:
-        """Checks the names and options of the parts that the configuration chooses; builds none, so it takes no time.
-
-        Raises:
-            PluginError: a plugin is missing or broken. A default that is not installed fails where a run uses it.
-            UsageError: no unit is chosen, or an option is unknown or has a wrong value.
-        """
-        for kind in (kind.name for kind in KINDS.values() if kind.has_option and kind.name not in self._parts):
-            ref = self._choice(kind)
-            if kind == "system":
-                self.registry.check(*self._plugin_of(ref))
-            elif ref != RunConfig.model_fields[kind].default or self.registry.find(kind, ref.name):
-                self.registry.check(kind, ref.name, ref.options)
-        for tool in self.config.tools:
-            self.registry.check("tool", tool.name, tool.options)
 
     def build(self, kind: str, name: str, /, **options: Any) -> Any:
         """Returns a part beside the run's own, such as a model that a describer looks with; shared by equal options."""
@@ -155,26 +130,20 @@ class Context(RunEffects):
             PluginError: there is no such plugin, or it is broken.
             UsageError: the plugin has no such model or option.
         """
-        plugin, options = _of_model(name, options)
-        model: Model = self.build("model", plugin, **options)
+        plugin, slash, variant = name.partition("/")
+        model: Model = self.build("model", plugin, **({**options, "model": variant} if slash else options))
         return model
 
-    def _plugin_of(self, system: PluginRef) -> tuple[str, str, dict[str, Any]]:
-        """Returns the kind, name and options of the plugin that makes a system."""
-        made_by, _, ref = system.name.partition(":")
-        if not self.made_by_model(system.name):
-            return "system", made_by, {**system.options, **({"ref": ref} if ref else {})}
-        return "model", *_of_model(made_by, system.options)
-
     def _build_system(self, kind: str, name: str, options: Mapping[str, Any], context: Context) -> Any:
-        made_by, plugin, options = self._plugin_of(PluginRef(name=name, **options))
-        if made_by == "system":
-            return self.registry.build(kind, plugin, options, context)
-        model, ref = self.build("model", plugin, **options), name.partition(":")[2]
-        if not ref:
-            layers = ", ".join(layer.name for layer in model.layers() if layer.kind != "inner")
-            raise UsageError(f"'{name}' is a model; choose one of its units, {name}:LAYER:UNIT, of {layers}")
-        return model.unit(ref)
+        made_by, _, ref = name.partition(":")
+        if self.made_by_model(name):
+            model = self.model(made_by, **options)
+            if not ref:
+                layers = ", ".join(layer.name for layer in model.layers() if layer.kind != "inner")
+                raise UsageError(f"'{name}' is a model; choose one of its units, {name}:LAYER:UNIT, of {layers}")
+            return model.unit(ref)
+        extra = {"ref": ref} if ref else {}
+        return self.registry.build(kind, made_by, {**options, **extra}, context)
 
     def made_by_model(self, ref: str) -> bool:
         """Says whether a unit's reference begins with a model; if not, with a system. Nothing is built.

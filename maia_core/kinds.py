@@ -16,6 +16,7 @@ class Kind(NamedTuple):
         scope: `run`: each run has one, made for that run. `shared`: each run has one, and runs of several units share
             it. `many`: made by name, any number. `installed`: in force once it is installed.
         choose: Tells a user how to choose `{name}`.
+        early: Whether it is built before the first question, so that a missing file costs no paid turn.
     """
 
     name: str
@@ -23,6 +24,7 @@ class Kind(NamedTuple):
     protocol: str
     scope: Literal["run", "shared", "many", "installed"]
     choose: str = "choose with --{kind} {name}, options with -o {kind}.OPTION=VALUE"
+    early: bool = False
 
     @property
     def has_option(self) -> bool:
@@ -39,16 +41,16 @@ KINDS = {
     for kind in (
         Kind("model", "maia.models", "Model", "many",
              "choose with --system {name}:LAYER:UNIT, options with -o system.OPTION=VALUE"),
-        Kind("system", "maia.systems", "System", "run"),
+        Kind("system", "maia.systems", "System", "run", early=True),
         Kind("tool", "maia.tools", "Tool", "many",
              'choose in maia.toml: tools = ["{name}", ...], with options: { name = "{name}", OPTION = VALUE }'),
-        Kind("generator", "maia.generators", "ImageGenerator", "shared"),
-        Kind("editor", "maia.editors", "ImageEditor", "shared"),
-        Kind("describer", "maia.describers", "Describer", "shared"),
-        Kind("dataset", "maia.datasets", "Dataset", "shared"),
+        Kind("generator", "maia.generators", "ImageGenerator", "shared", early=True),
+        Kind("editor", "maia.editors", "ImageEditor", "shared", early=True),
+        Kind("describer", "maia.describers", "Describer", "shared", early=True),
+        Kind("dataset", "maia.datasets", "Dataset", "shared", early=True),
         Kind("detector", "maia.detectors", "Detector", "many",
              "choose with -o system.detector.name={name}, where the system takes a detector"),
-        Kind("backbone", "maia.backbones", "Backbone", "run"),
+        Kind("backbone", "maia.backbones", "Backbone", "run", early=True),
         Kind("task", "maia.tasks", "Task", "run"),
         Kind("explainer", "maia.explainers", "Explainer", "many",
              "choose with `maia eval ... --explainer {name}:OPTION=VALUE`"),

@@ -67,8 +67,9 @@ def check_new(folder: Path) -> None:
         raise RecordError(f"the run folder {folder} exists already; choose another with --out")
     there = next(part for part in (folder, *folder.absolute().parents) if part.exists())
     if not (there.is_dir() and os.access(there, os.W_OK | os.X_OK)):
-        why = "may not be written" if there.is_dir() else "is a file"
-        raise RecordError(f"cannot write the run folder {folder}: {there} {why}; choose another with --out")
+        raise RecordError(
+            f"cannot write the run folder {folder}: {there} is a file or may not be written; choose another"
+        )
 
 
 class RunWriter:

@@ -169,8 +169,8 @@ class Registry:
         installed_here = f" Installed: {', '.join(known)}." if known else f" No {what} is installed."
         return PluginError(f"{text}.{did_you_mean(name, known) or installed_here}")
 
-    def check(self, kind: str, name: str, options: Mapping[str, Any]) -> tuple[Plugin, Any, Any]:
-        """Returns the plugin that `name` chooses, its factory and its validated options; builds nothing.
+    def build(self, kind: str, name: str, options: Mapping[str, Any], context: object) -> Any:
+        """Makes the part that `name` chooses, with its options validated.
 
         Raises:
             PluginError: missing, ambiguous, broken or made for another core.
@@ -178,16 +178,7 @@ class Registry:
         """
         plugin = self.get(kind, name)
         factory = plugin.load()
-        return plugin, factory, plugin_config(factory, options, f"options of {kind} '{name}'")
-
-    def build(self, kind: str, name: str, options: Mapping[str, Any], context: object) -> Any:
-        """Builds the part that `name` chooses.
-
-        Raises:
-            PluginError: as for `check`, or the part failed to start.
-            UsageError: as for `check`.
-        """
-        plugin, factory, config = self.check(kind, name, options)
+        config = plugin_config(factory, options, f"options of {kind} '{name}'")
         try:
             return factory(config, context)
         except MaiaError:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
+from maia_cli.chosen import ChosenPlugin, chosen_plugins
 from maia_cli.options import Sources, run_options
 
 if TYPE_CHECKING:
-    from maia_core.plugin import PluginRef, RunConfig
+    from maia_core.plugin import RunConfig
 
 
 class Row(NamedTuple):
@@ -71,12 +72,13 @@ def rows(config: RunConfig, sources: Sources, plugins: bool = True) -> Iterator[
     """
     from maia_core.plugin import PluginRef, cache_dir
 
+    chosen = {plugin.key: plugin for plugin in chosen_plugins(config)} if plugins else {}
     for name, field in type(config).model_fields.items():
         value, meaning = getattr(config, name), field.description or ""
         if isinstance(value, PluginRef):
             yield Row(name, value.name, sources.of(name, f"{name}.name"), meaning)
-            if plugins:
-                yield from _options(name, value, sources)
+            if name in chosen:
+                yield from _options(chosen[name], value.options, sources)
         elif inner_fields := getattr(type(value), "model_fields", None):
             for key, inner in inner_fields.items():
                 path = f"{name}.{key}"
@@ -90,25 +92,16 @@ def rows(config: RunConfig, sources: Sources, plugins: bool = True) -> Iterator[
     yield Row("$MAIA_CACHE", str(cache_dir()), source, "Folder of data that MAIA can compute or fetch again.")
 
 
-def _options(kind: str, ref: PluginRef, sources: Sources) -> Iterator[Row]:
-    """Yields the options of the plugin that a key chooses, with the values that it gets.
+def _options(plugin: ChosenPlugin, written: Mapping[str, Any], sources: Sources) -> Iterator[Row]:
+    """Yields the options of a plugin, with the values that it gets.
 
     Raises:
-        PluginError: there is no such plugin, or it cannot be loaded.
+        PluginError: it is missing, broken or made for another core.
         UsageError: an option is unknown or has a wrong value.
     """
-    from maia_core.plugin import installed, plugin_config
-
-    registry, factory_kind, name, options = installed(), kind, ref.name, ref.options
-    if kind == "system":
-        made_by, _, unit = name.partition(":")
-        name, _, variant = made_by.partition("/")
-        factory_kind = "model" if registry.find("model", name) else "system"
-        named = {"model": variant} if factory_kind == "model" else {"ref": unit}
-        options |= {key: value for key, value in named.items() if value}
-    factory = registry.get(factory_kind, name).load()
-    values: Any = plugin_config(factory, options, f"options of {factory_kind} '{name}'")
+    values = plugin.config()
     for key, field in type(values).model_fields.items():
-        path = f"{kind}.{key}"
-        source = sources.of(path if key in ref.options else kind) if key in options else "default"
+        path = f"{plugin.key}.{key}"
+        # What a reference holds, such as the model's name, comes from where the reference does.
+        source = sources.of(path if key in written else plugin.key) if key in plugin.options else "default"
         yield Row(path, values.model_dump(mode="json")[key], source, field.description or "")

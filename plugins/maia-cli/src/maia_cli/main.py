@@ -3,15 +3,54 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import os
+import re
 import sys
 import threading
+from pathlib import Path
 from typing import NoReturn
 
 import click
 
 from maia_core import __version__
-from maia_core.plugin import MaiaError, did_you_mean, distribution_of, installed, one_line, printable_line, redacted
+from maia_core.plugin import (
+    MaiaError,
+    Plugin,
+    PluginError,
+    did_you_mean,
+    distribution_of,
+    installed,
+    one_line,
+    printable_line,
+    redacted,
+)
+
+_DOCSTRING = re.compile(r'''(?:\s|#[^\n]*\n)*[rR]?("""|\'{3}|"|\')\s*([^\n]+?)\s*(?:\1|\n)''')
+"""The first line of the docstring that a module begins with."""
+
+
+def about(plugin: Plugin) -> str:
+    """Returns the first line of a plugin's module, read without importing it; or else the distribution's summary."""
+    try:
+        package, *inner = plugin.entry_point.module.split(".")
+        spec = importlib.util.find_spec(package)
+        folder = next(iter((spec and spec.submodule_search_locations) or ()), None)
+        if folder is None:
+            return plugin.summary
+        with Path(folder).joinpath(*inner).with_suffix(".py").open(encoding="utf-8") as file:
+            docstring = _DOCSTRING.match(file.read(2000))
+    except (AttributeError, ImportError, OSError, ValueError):
+        return plugin.summary
+    return docstring[2] if docstring else plugin.summary
+
+
+def refusal(plugin: Plugin) -> str:
+    """Returns why a command is refused: MAIA brings one of its name. Empty for every other plugin."""
+    owner = distribution_of("command", plugin.name) if plugin.kind == "command" else ""
+    if owner in ("", re.sub(r"[-_.]+", "-", plugin.distribution.lower())):
+        return ""
+    return f"`maia {plugin.name}` is a command of {owner}, and of no other distribution; rename or uninstall it"
 
 
 class Commands(click.Group):
@@ -23,8 +62,14 @@ class Commands(click.Group):
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         """Imports one command."""
-        plugin = installed().find("command", name)
-        return plugin.load() if plugin else None
+        name, _, distribution = name.partition("@")
+        named = [p for p in installed().of_kind("command") if p.name == name and distribution in ("", p.distribution)]
+        allowed = [plugin for plugin in named if not refusal(plugin)]
+        if named and not allowed:
+            raise PluginError(f"{named[0].label} is refused: {refusal(named[0])}")
+        if len(allowed) > 1:
+            installed().get("command", name)  # Raises: it names the distributions.
+        return allowed[0].load() if allowed else None
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -40,8 +85,11 @@ class Commands(click.Group):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Lists the commands with the first lines of their modules, importing none."""
         plugins = installed().of_kind("command")
+        names = [plugin.name for plugin in plugins]
         rows = [
-            (plugin.name, printable_line(plugin.about).removeprefix(f"`maia {plugin.name}`: ")) for plugin in plugins
+            (plugin.name, printable_line(about(plugin)).removeprefix(f"`maia {plugin.name}`: "))
+            for plugin in plugins
+            if names.count(plugin.name) == 1 or not refusal(plugin)
         ]
         with formatter.section("Commands"):
             formatter.write_dl(sorted(rows))
@@ -62,6 +110,9 @@ def main() -> None:
     try:
         code = maia.main(prog_name="maia", standalone_mode=False, obj=settings)
         _leave(code if isinstance(code, int) else 0)
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message())
+        _leave(0)
     except click.ClickException as error:
         context = error.ctx if isinstance(error, click.UsageError) else None
         hint = f" (`{context.command_path} --help` lists its options)" if context else ""

@@ -49,9 +49,9 @@ def config_options(
             else:
                 config = _config(config_file, options, chosen, bare)
                 if of_run:  # Before anything is loaded or created.
-                    from maia_core.plugin import Context
+                    from maia_cli.chosen import check_names_and_options
 
-                    Context(config, parts={} if config.system else {"system": None}).check()
+                    check_names_and_options(config)
             process_started()
             return command(config=config, **arguments)
 
