@@ -17,6 +17,7 @@ from maia_core.errors import RecordError
 from maia_core.events import FORMAT, Event, Manifest, RunOutcome
 from maia_core.image import content_id
 from maia_core.journal import Journal
+from maia_core.kinds import KINDS
 from maia_core.protocols import Backbone
 from maia_core.record import MANIFEST, RunReader, RunWriter, check_new, new_run_id
 from maia_core.registry import Registry
@@ -103,9 +104,6 @@ def explain_in(context: Context, folder: Path, *, observers: Iterable[object] = 
     return _go_on(context, reader, observers)
 
 
-EARLY = ("dataset", "generator", "editor", "sandbox", "task", "system", "describer")
-
-
 def _begin(context: Context, out: Path | None, observers: Iterable[object]) -> FinishedRun:
     run_id = new_run_id()
     check_new(out or Path(context.config.runs) / run_id)
@@ -150,14 +148,15 @@ def folder_name(ref: str) -> str:
 def _build(context: Context) -> Backbone:
     """Builds the parts before the first question, so that a missing one costs no paid turn.
 
-    Those that load networks come last: a missing key or folder is named before.
+    The system and the describer load networks, so they come last: a missing key, folder or tool is named before.
     """
-    context.check()
     backbone: Backbone = context.part("backbone")
-    for kind in EARLY:
-        context.part(kind)
     for tool in context.config.tools:
         context.build("tool", tool.name, **tool.options)
+    early = [kind.name for kind in KINDS.values() if kind.early or kind.scope == "run"]
+    early += ["verifier"] if context.config.verify else []
+    for kind in sorted(early, key=("system", "describer").__contains__):
+        context.part(kind)
     return backbone
 
 
