@@ -27,7 +27,7 @@ def site(tmp_path_factory) -> Path:
     info = folder / "discs-1.0.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: discs\nVersion: 1.0\nSummary: discs\n")
-    groups = {"models": "FakeModel"} | {f"{part}s": f"Fake{part.title()}" for part in PARTS}
+    groups = {"models": "FakeModel"} | {f"{part}s": f"Fake{part.title()}" for part in (*PARTS, "verifier")}
     lines = [f"[maia.{group}]\ndiscs = maia_core.testing.fakes:{name}\n" for group, name in groups.items()]
     (info / "entry_points.txt").write_text("\n".join(lines))
     return folder

@@ -18,8 +18,8 @@ from maia_core.launch import make_session
 from maia_core.record import JOURNAL, RunReader
 from maia_core.testing import FakeGenerator, FakeSystem, fake_parts
 from maia_human import StudyError, ToolError, study
-from maia_human.meeting import Meeting
-from maia_human.run import NAMES
+from maia_human.handoff import Handoff
+from maia_human.study import NAMES
 
 PROGRAM = """
 import numpy as np
@@ -171,6 +171,44 @@ def test_a_mistake_in_the_answer_is_one_line_and_can_be_mended(begin, sections, 
     assert len(raised.value._render_traceback_()[0].splitlines()) == 1
     assert s.outcome is None
     assert s.answer(description="red", label="red").outcome.turns == 1
+
+
+def test_an_answer_that_fails_its_test_comes_back_with_the_verdict(begin, capsys):
+    """As in a terminal: the person sees which prediction failed, and can continue."""
+    s = begin(verifier="discs")
+    with s.experiment():
+        s.tools.text2image(["a red disc"])
+    capsys.readouterr()
+    with pytest.raises(
+        StudyError, match=r"'blue' activates the unit more than other colours do.*s\.answer\("
+    ) as raised:
+        s.answer(description="Blue discs.", label="blue")
+    assert len(raised.value._render_traceback_()[0].splitlines()) == 1
+    shown = capsys.readouterr().out
+    assert "it failed" in shown
+    assert "Not so: 'blue' activates the unit more than other colours do." in shown
+    assert s.outcome is None
+    with s.experiment():
+        s.tools.text2image(["a blue disc"])
+    finished = s.answer(description="Red discs.", label="red")
+    assert finished.outcome.verdict.passed
+    assert finished.outcome.verdict.line in repr(finished)
+
+
+def test_values_cross_as_in_a_sandbox(begin):
+    s = begin()
+    with s.experiment():
+        for value, says in [
+            (2**70, "an integer of more than 64 bits"),
+            ([0] * 600_000, "more than 500,000 values"),
+            (np.zeros(600_000), "an array of 600,000 values"),
+            (b"bytes", "a value of type bytes"),
+        ]:
+            with pytest.raises(ToolError, match=says):
+                s.tools.text2image(value)
+        (image,) = s.tools.text2image([np.str_("a red disc")])
+        (number,), _ = s.system.neuron([image])
+        assert type(number) is float
 
 
 def test_an_answer_ends_the_experiment_that_is_under_way(begin):
@@ -368,24 +406,24 @@ def test_a_whole_configuration_is_taken_as_it_is(registry, begin, tmp_path):
     assert RunReader(s.folder).outcome.status == "interrupted"
 
 
-def test_a_meeting_that_is_left_ends_what_waits():
-    meeting = Meeting()
+def test_a_handoff_that_is_left_ends_what_waits():
+    handoff = Handoff()
     ended = []
 
     def work():
         try:
-            meeting.offer("asking")
+            handoff.offer("asking")
         except KeyboardInterrupt:
             ended.append(True)
-        meeting.end()
+        handoff.end()
 
     thread = threading.Thread(target=work, daemon=True)
     thread.start()
-    assert meeting.settle() == "asking"
-    meeting.leave()
+    assert handoff.settle() == "asking"
+    handoff.leave()
     thread.join(10)
     assert ended == [True]
-    assert meeting.settle() == "ended"
+    assert handoff.settle() == "ended"
 
 
 def test_errors_are_those_of_maia():

@@ -21,12 +21,12 @@ from maia_core.plugin import (
     SandboxError,
     asks_for_answer,
 )
-from maia_human.desk import Desk
 from maia_human.gallery import Gallery, Picture
+from maia_human.handoff import HANDOFF, NOTEBOOK_ONLY
 from maia_human.inline import GAP, Drawer, drawer
 from maia_human.layout import blocks
-from maia_human.meeting import MEETING, NOTEBOOK_ONLY
 from maia_human.page import write_page
+from maia_human.reply_prompt import ReplyPrompt
 from maia_human.terminal import Terminal
 
 MOST_DRAWN = 24
@@ -64,11 +64,11 @@ class Human:
         self.info = BackboneInfo(name="human", model=config.person or "human", timed=False)
         self._config = config
         self._context = context
-        self._meeting = MEETING.get()
-        if self._meeting is None and context.config.sandbox.name.partition("@")[0] == "notebook":
+        self._handoff = HANDOFF.get()
+        if self._handoff is None and context.config.sandbox.name.partition("@")[0] == "notebook":
             raise SandboxError(NOTEBOOK_ONLY)
         self._terminal = Terminal(source, out)
-        self._desk: Desk | None = None
+        self._prompt: ReplyPrompt | None = None
         self._seen: list[Message] = []
 
     @staticmethod
@@ -84,18 +84,18 @@ class Human:
             BackboneError: the input has ended, or the images cannot be written.
             KeyboardInterrupt: the person wants to stop.
         """
-        if self._meeting is not None:
-            reply: Reply = self._meeting.offer("asking")
+        if self._handoff is not None:
+            reply: Reply = self._handoff.offer("asking")
             return reply
         try:
-            desk = self._show(messages)
+            prompt = self._show(messages)
         except OSError as error:
             raise BackboneError(
                 f"cannot write the images to {self._folder}: {error.strerror}; choose another folder with "
                 "-o backbone.folder=FOLDER"
             ) from error
         try:
-            text = desk.reply(final=asks_for_answer(messages[-1]))
+            text = prompt.reply(final=asks_for_answer(messages[-1]))
         except EOFError:
             raise BackboneError(f"the input has ended; resume with maia run --resume {self._run}") from None
         return Reply(text=text, model=self.info.model)
@@ -121,7 +121,7 @@ class Human:
     def _run(self) -> str:
         return str(self._context.images.folder.parent) if self._context.images else "RUN"
 
-    def _show(self, messages: Sequence[Message]) -> Desk:
+    def _show(self, messages: Sequence[Message]) -> ReplyPrompt:
         """Shows what is new: at first the task, later what came back since the last reply."""
         terminal = self._terminal
         terminal.clear_line()
@@ -130,10 +130,10 @@ class Human:
         self._seen += messages[max(replied, 0) :] if self._seen else messages
         page = self._gallery.folder / "conversation.html"
         write_page(page, self._seen, self._gallery)
-        if self._desk is None:
+        if self._prompt is None:
             system = [message for message in messages if message.role == "system"]
             library = "\n".join(message.text for message in system)
-            self._desk = Desk(terminal, self._context.part("task"), library, self._files)
+            self._prompt = ReplyPrompt(terminal, self._context.part("task"), library, self._files)
             self._welcome(messages, page)
             replied = max(replied, len(system))
         for message in messages[replied + 1 :]:
@@ -142,7 +142,7 @@ class Human:
         terminal.heading(
             'your turn: Python, then a line with "."; or: answer, hypothesis TEXT, edit, api, images, help'
         )
-        return self._desk
+        return self._prompt
 
     def _welcome(self, messages: Sequence[Message], page: Path) -> None:
         terminal = self._terminal

@@ -8,8 +8,10 @@ from typing import Any
 
 from maia_core import plugin
 from maia_core.plugin import MaiaError, PluginRef, Registry, RunConfig, RunReader, load, one_line
-from maia_human.meeting import Meeting, recorded_turns
-from maia_human.run import Study, StudyError
+from maia_human.handoff import Handoff
+from maia_human.notebook_sandbox import recorded_turns
+from maia_human.study import Study
+from maia_human.study_run import StudyError
 
 
 def study(
@@ -93,5 +95,5 @@ def _resumed(folder: Path, trusted: bool, observers: Iterable[object], registry:
     recorded = recorded_turns(reader.events)
     return Study(
         lambda watch: plugin.resume(folder, trusted=trusted, observers=[watch, *observers], registry=registry),
-        Meeting(recorded),
+        Handoff(recorded),
     )

@@ -34,8 +34,8 @@ def run_experiment(system, tools):
 """
 
 
-class Desk:
-    """Where a person writes replies.
+class ReplyPrompt:
+    """Asks a person for replies.
 
     Args:
         terminal: Where the person sits.

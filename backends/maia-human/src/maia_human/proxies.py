@@ -1,4 +1,4 @@
-"""What a cell gets and gives: the same `system`, `tools` and `Image` that a program in the sandbox has."""
+"""Proxies for cells: the same `system`, `tools` and `Image` that a program in the sandbox has."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from PIL import Image as PILImage
 from maia_core import plugin
 from maia_sandbox import handles, texts
 from maia_sandbox.texts import ToolError
-from maia_sandbox.values import Unfit
+from maia_sandbox.values import MOST_VALUES, Decoder, Encoder, Unfit
 
 DEEPEST = 50
 """Deepest nesting of an argument."""
@@ -60,61 +60,48 @@ def inward(value: Any, method: str) -> Any:
         ToolError: it cannot be one; the text says what can.
     """
     try:
-        return _inward(value, 0)
+        return _converted(value, _for_host)
     except Unfit as error:
         raise ToolError(f"{method} cannot be given {error}. {ACCEPTED}") from None
 
 
-def _inward(value: Any, level: int) -> Any:
+def outward(value: Any) -> Any:
+    """Returns a host's result as a cell gets it."""
+    return _converted(value, lambda image: Image(image) if isinstance(image, plugin.Image) else image)
+
+
+def _for_host(value: Any) -> Any:
     match value:
-        case None | bool() | plugin.Image():
-            return value
         case Image():
             return value._handle
+        case plugin.Image():
+            return value
         case Proxy() if value._maia_name == "system":
             return plugin.SystemRef()
-        case np.generic():
-            return _inward(value.item(), level)
-        case str() | int() | float():
-            return next(kind(value) for kind in (str, int, float) if isinstance(value, kind))
         case PILImage.Image():
             return plugin.Image.from_pil(value, source="program")
         case np.ndarray() if value.dtype == np.uint8 and value.ndim == 3 and value.shape[2] == 3 and value.size:
             return plugin.Image.from_pixels(value.copy(), source="program")
-        case np.ndarray() if value.dtype.kind in "biuf":
-            return _inward(value.tolist(), level)
+        case np.ndarray() if value.dtype.kind in "biuf" and value.size <= MOST_VALUES:
+            return value.tolist()
         case np.ndarray():
             raise Unfit(f"an array of {value.size:,} values of type {value.dtype}")
-        case list() | tuple() | dict():
-            if level >= DEEPEST:
-                raise Unfit(f"nested more than {DEEPEST} levels deep (or a container that holds itself)")
-            if isinstance(value, dict):
-                return {_key(key): _inward(item, level + 1) for key, item in value.items()}
-            items = [_inward(item, level + 1) for item in value]
-            return items if isinstance(value, list) else tuple(items)
     raise Unfit(f"a value of type {type(value).__name__}")
 
 
-def _key(key: Any) -> str:
-    if not isinstance(key, str):
-        raise Unfit(f"a dict with a key of type {type(key).__name__}; keys must be str")
-    return key
+def _converted(value: Any, convert: Callable[[Any], Any]) -> Any:
+    """Returns a value as it arrives through a sandbox's codec, with `convert` applied to images and other objects."""
+    objects: list[Any] = []
 
+    def other(item: Any, level: int) -> Any:
+        made = item.item() if isinstance(item, np.generic) else convert(item)
+        if isinstance(made, list | bool | int | float | str):
+            return encode(made, level)
+        objects.append(made)
+        return {"i": len(objects) - 1}
 
-def outward(value: Any) -> Any:
-    """Returns a host's result as a cell gets it."""
-    match value:
-        case plugin.Image():
-            return Image(value)
-        case list():
-            return [outward(item) for item in value]
-        case tuple():
-            return tuple(outward(item) for item in value)
-        case dict():
-            return {key: outward(item) for key, item in value.items()}
-        case np.generic():
-            return value.item()
-    return value
+    encode = Encoder(other, DEEPEST)
+    return Decoder(lambda tag, place: objects[place], DEEPEST + 1)(encode(value))
 
 
 class Proxy:
