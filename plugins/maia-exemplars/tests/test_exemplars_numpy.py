@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from maia_core.plugin import Image, UnitInfo, UsageError, content_id
-from maia_exemplars import LayerExemplars, MeasuredLayer, Preprocessing
+from maia_core.plugin import Image, RunError, UnitInfo, UsageError, content_id
+from maia_exemplars import LayerExemplars, MeasuredLayer, Preprocessing, checkpoint
 from maia_exemplars.build import build
 from maia_exemplars.counting import ArrayCounter
-from maia_exemplars.folder import Index
+from maia_exemplars.folder import Index, register_folder
+from maia_exemplars.measured import NotFiniteError
 from maia_exemplars.merge import merge
 from maia_exemplars.options import Options
 
@@ -29,11 +32,16 @@ class Colours:
             MeasuredLayer(layer="cells", key="cells", shape=(2, 4, 4), **shared),
             MeasuredLayer(layer="mean", key="mean", shape=(2,), labels=("red", "green"), **shared),
         ]
+        self.gain, self.images, self.bad = 1.0, 0, -1.0
 
     def read(self, pixels, receive):
+        self.images += len(pixels)
         cells = pixels[..., :2].reshape(-1, 4, 4, 4, 4, 2).mean((2, 4)).transpose(0, 3, 1, 2).astype(np.float32)
+        cells = self.gain * cells
         receive(0, 0, cells.max((2, 3)), cells)
         means = cells.mean((2, 3))
+        if self.bad in pixels[:, 0, 0, 2]:
+            raise NotFiniteError("layer mean gave values that are not finite")
         if len(self.layers) > 1:
             receive(1, 0, means, means)
 
@@ -105,14 +113,94 @@ def test_a_run_builds_the_index_in_its_cache_and_reads_it_again(tmp_path):
     dataset, measurer = Noise(30), Colours()
     measurer.layers = measurer.layers[:1]
     for _ in range(2):
+        measurer.images = 0
         source = LayerExemplars(measurer, dataset, cache=tmp_path, quantile=0.9, warn=pytest.fail)
         exemplars, statistics = source.exemplars(Unit(measurer.layers[0]), 5)
         assert [e.activation for e in exemplars] == pytest.approx(sorted(reds(dataset).max((1, 2)))[:-6:-1])
         assert all(0 < exemplar.image.mask().mean() < 1 for exemplar in exemplars)
         assert statistics.count == 30
-        measurer.read = pytest.fail  # the second source reads the cache
+    assert measurer.images == 3, "the second source reads the cache, and measures a few exemplars again"
     with pytest.raises(UsageError, match="these are exemplars of units of colours:cells"):
         source.exemplars(Unit(Colours().layers[1]), 5)
+
+
+def _served(measurer, dataset, cache, warn):
+    measurer.layers = measurer.layers[:1]
+    source = LayerExemplars(measurer, dataset, cache=cache, quantile=0.9, warn=warn)
+    return [exemplar.activation for exemplar in source.exemplars(Unit(measurer.layers[0]), 5)[0]]
+
+
+@pytest.mark.parametrize("registered", [False, True])
+def test_exemplars_of_another_network_with_the_same_fingerprint_are_not_shown(tmp_path, registered):
+    """A hook, an attribute or a changed function decides the values, and no fingerprint sees them."""
+    dataset, warnings, other = Noise(30), [], Colours()
+    if registered:
+        build(Colours(), dataset, tmp_path / "elsewhere")
+        register_folder(tmp_path, "1", dataset.fingerprint, tmp_path / "elsewhere")
+    else:
+        _served(Colours(), dataset, tmp_path, pytest.fail)
+    other.gain = -1.0
+    for _ in range(2):
+        served = _served(other, dataset, tmp_path, warnings.append)
+        assert served == pytest.approx(sorted(-reds(dataset).min((1, 2)))[:-6:-1])
+    assert "of another network with the fingerprint of this one (unit 0 gives" in warnings[0]
+    assert len(warnings) == 1 + registered, "the index of this network is in the cache now"
+
+
+def test_unfinished_build_of_another_network_is_not_resumed(tmp_path):
+    dataset, other = Noise(60), Colours()
+
+    def stop(what, done, of):
+        if done >= 32:
+            raise KeyboardInterrupt
+
+    for measurer, progress in ((Colours(), stop), (other, lambda *report: None)):
+        with suppress(KeyboardInterrupt), pytest.MonkeyPatch.context() as patch:
+            patch.setattr(checkpoint.Checkpoint, "due", property(lambda self: True))
+            build(measurer, dataset, tmp_path / "index", Options(unattended=True), progress=progress)
+        other.gain = -1.0
+    unit = Index(tmp_path / "index").layer("cells").unit(0)
+    assert unit.values[:3] == pytest.approx(sorted(-reds(dataset).min((1, 2)))[:-4:-1])
+
+
+def test_image_with_an_activation_that_is_not_finite_is_skipped_and_counted(tmp_path):
+    dataset, measurer, warnings = Noise(40), Colours(), []
+    measurer.bad = dataset[17].pixels()[0, 0, 2]
+    bad = [number for number in range(40) if dataset[number].pixels()[0, 0, 2] == measurer.bad]
+    build(measurer, dataset, tmp_path, warn=warnings.append)
+    cells, mean = Index(tmp_path).layer("cells"), Index(tmp_path).layer("mean")
+    assert (cells.info.count, cells.info.skipped) == (40, 0), "this layer is finite on all images"
+    assert (mean.info.count, mean.skipped.tolist()) == (40 - len(bad), bad)
+    means = reds(dataset).mean((1, 2))
+    means[bad] = -1
+    assert mean.unit(0).places.tolist() == np.argsort(-means, kind="stable")[:32].tolist()
+    assert warnings == [
+        f"layer mean gave values that are not finite on {len(bad)} images: "
+        f"{', '.join(dataset.ids[number] for number in bad)}; skipped"
+    ]
+
+
+@pytest.mark.parametrize("name", [".building", ".building/lock", ".building/sample-0.f32", ".building/state.npz"])
+@pytest.mark.parametrize("kind", ["link", "pipe", "hard link"])
+def test_a_build_writes_through_no_link_and_waits_for_no_pipe(tmp_path, name, kind):
+    """A folder from elsewhere may hold a link to the user's own file where the lock or the sample belongs."""
+    (tmp_path / "own").mkdir()
+    for file in ("lock", "sample-0.f32", "state.npz"):
+        (tmp_path / "own" / file).write_bytes(b"precious")
+    planted = tmp_path / "index" / name
+    planted.parent.mkdir(parents=True)
+    own = tmp_path / "own" / planted.name if "/" in name else tmp_path / "own"
+    if kind == "link":
+        planted.symlink_to(own)
+    elif kind == "pipe":
+        os.mkfifo(planted)
+    elif own.is_dir():
+        pytest.skip("a folder has no second name")
+    else:
+        os.link(own, planted)
+    with suppress(RunError):
+        build(Colours(), Noise(20), tmp_path / "index", Options(unattended=True))
+    assert [file.read_bytes() for file in (tmp_path / "own").iterdir()] == [b"precious"] * 3
 
 
 def test_no_module_imports_torch():

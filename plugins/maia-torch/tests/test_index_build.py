@@ -503,7 +503,7 @@ def test_a_full_disk_is_one_line_and_what_was_saved_is_gone_on_from(deep, tmp_pa
 def test_values_that_are_not_finite_end_the_build(deep, tmp_path):
     with torch.no_grad():
         deep.engine.module.head.bias[2] = float("nan")
-    with pytest.raises(RunError, match="layer head gave values that are not finite"):
+    with pytest.raises(UsageError, match=r"layer head of .* gave values that are not finite on every image"):
         build(deep.measurer_of(chosen(deep, ["head"])), Blobs(20), tmp_path)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import re
+import subprocess
 import sys
 
 import numpy as np
@@ -70,6 +71,42 @@ def test_build_then_show_by_the_name_of_the_model(run):
     assert shown["exemplars"][0]["activation"] == pytest.approx(shown["statistics"]["quantiles"][-1])
     again = built(run)
     assert again.stderr.count("there already") == 3
+
+
+def _build_in_a_new_process(tmp_path, *arguments):
+    """As a person would: a module that was changed is imported again."""
+    command = "from maia_exemplars.command import exemplars; exemplars()"
+    data = ("--dataset", "folder", "-o", f"dataset.path={tmp_path / 'images'}")
+    subprocess.run([sys.executable, "-c", command, *arguments, *data], cwd=tmp_path, check=True, capture_output=True)
+
+
+def test_after_training_the_index_of_the_model_of_today_is_shown_and_the_other_can_be_removed(run, tmp_path):
+    weights = "torch.save(net.state_dict(), 'w.pt')\n"
+    for seed in (0, 1):
+        (tmp_path / "train.py").write_text(NET.replace("manual_seed(0)", f"manual_seed({seed})") + weights)
+        subprocess.run([sys.executable, "train.py"], cwd=tmp_path, check=True)
+        _build_in_a_new_process(tmp_path, "build", *MODEL, "-o", "weights=w.pt", "--layers", "2")
+    listed = [line for line in run("list", data=False).stdout.splitlines() if "module/net_of_mine.net" in line]
+    (old,) = [line for line in listed if "of an earlier model" in line]
+    (new,) = [line for line in listed if ", current (" in line]
+    shown = json.loads(run("show", "module/net_of_mine.net:2:1", "--json", data=False).stdout)
+    assert shown["model_fingerprint"][:12] in new
+    refused = run("remove", "module/net_of_mine.net", data=False)
+    assert "several indexes of module/net_of_mine.net are known; name the folder" in str(refused.exception)
+    folder = old.split("  ")[-1]
+    assert run("remove", folder, data=False).stdout == f"removed: 2 in {folder}\n"
+    assert [line for line in run("list", data=False).stdout.splitlines() if "net_of_mine" in line] != []
+    assert "of an earlier model" not in run("list", data=False).stdout
+    assert run("remove", "module/net_of_mine.net:2", data=False).exit_code == 0
+    assert "net_of_mine" not in run("list", data=False).stdout
+
+
+def test_an_index_is_not_built_among_other_files(run, tmp_path):
+    (tmp_path / "thesis").mkdir()
+    (tmp_path / "thesis" / "chapter.txt").write_text("precious")
+    done = run("build", *MODEL, "--out", "thesis")
+    assert "thesis holds chapter.txt and no exemplar index; name a new or an empty folder" in str(done.exception)
+    assert [file.name for file in (tmp_path / "thesis").iterdir()] == ["chapter.txt"]
 
 
 def test_a_run_finds_what_was_built_elsewhere(run, tmp_path, monkeypatch):
@@ -179,7 +216,7 @@ def test_clip_dissect_gets_the_activations_on_the_sample(run, tmp_path):
         (("build", *MODEL, "--out", "classes.txt/sub"), "'--out': classes.txt is a file; name a folder"),
         (("merge", "images", "--out", "classes.txt"), "'--out': classes.txt is a file; name a folder"),
         (("export", "images:2", "--format", "milan", "--out", "classes.txt"), "classes.txt is a file; name a folder"),
-        (("show", "module/net_of_mine.net:2:1"), "no index of module/net_of_mine.net:2:1 is known"),
+        (("show", "module/net_of_mine.net:2:1"), "no index of module/net_of_mine.net:2 is known"),
         (("show", "images"), "holds no exemplar index"),
         (("use", "images"), "holds no exemplar index"),
         (("merge", "images", "--out", "x"), "holds no exemplar index"),

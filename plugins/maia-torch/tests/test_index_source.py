@@ -71,7 +71,7 @@ def test_unreadable_images_are_counted_and_named_once(model, folder, context):
     for index in range(2):
         unit = model.unit(f"cells:{index}")
         unit.exemplar_source(folder).exemplars(unit, 3)
-    assert context.warnings == ["2 images of folder cannot be read and were skipped: 07.png, 20.png"]
+    assert context.warnings == ["2 images of folder cannot be read or measured and were skipped: 07.png, 20.png"]
 
 
 def test_a_data_set_without_readable_images_is_refused(model, folder):
@@ -97,7 +97,7 @@ def test_the_second_run_reads_the_cache_and_gives_the_same(model, net, preproces
     before = net.passes
     assert again.statistics == first[1]
     assert again.exemplar_source(folder).exemplars(again, 4) == first
-    assert net.passes == before, "no image may be measured again"
+    assert net.passes == before + 1, "only a few exemplars are measured again, together"
     assert context.warnings[0] == context.warnings[1], "skipped images are named in every run"
 
 
@@ -107,7 +107,7 @@ def test_more_exemplars_than_the_index_has_are_found_too(model, net, preprocess,
     unit = model.unit("mix:2")
     before = net.passes
     assert len(unit.exemplar_source(folder).exemplars(unit, 5)[0]) == 5
-    assert net.passes == before
+    assert net.passes == before + 1, "a few exemplars are measured again"
     source = TorchModel(net, preprocess, "net", context=context).unit("mix:2")
     found, _ = source.exemplar_source(folder).exemplars(source, 30)
     brute, _ = BruteForce(folder).exemplars(source, 30)

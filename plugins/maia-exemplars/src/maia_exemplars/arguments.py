@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
@@ -13,9 +13,16 @@ from maia_core.plugin import Context, Dataset, MaiaError, Model, RunConfig, RunC
 from maia_exemplars.folder import Index, all_folders
 from maia_exemplars.info import IndexInfo, Range
 from maia_exemplars.layer import LayerIndex, Unit
-from maia_exemplars.measured import MeasuredLayer
+from maia_exemplars.measured import Measurer
 from maia_exemplars.printing import FINGERPRINT_DIGITS, note, options_of, ranges
+from maia_exemplars.recheck import disagreement
 from maia_exemplars.units import find_unit
+
+EARLIER = "of an earlier model"
+"""Marks an index of a model that has other weights today."""
+
+CHECKED_UNITS = 8
+"""Units of a layer whose exemplars are measured again before a build leaves the layer as it is."""
 
 
 def context_of(config: RunConfig) -> Context:
@@ -64,12 +71,13 @@ def span_of(shard: str | None, images: int) -> Range | None:
     return (number - 1) * images // parts, number * images // parts
 
 
-def is_built(index: Index, layer: MeasuredLayer, data: Dataset, k: int, span: Range | None) -> bool:
-    """Returns whether an index has a layer already; one that was read in another order of axes does not count.
+def is_built(index: Index, measurer: Measurer, data: Dataset, k: int, span: Range | None) -> bool:
+    """Returns whether an index has a measurer's layer already, with the values that the model gives today.
 
     Raises:
         UsageError: the folder holds the index of something else.
     """
+    (layer,) = measurer.layers
     for name in index.layers():
         info = index.layer(name).info
         for fits, what in (
@@ -84,8 +92,14 @@ def is_built(index: Index, layer: MeasuredLayer, data: Dataset, k: int, span: Ra
                 raise UsageError(f"{index.folder} is the index of {what}; choose another --out")
     if layer.layer not in index.layers():
         return False
-    info = index.layer(layer.layer).info
-    return (info.key, info.shape) == (layer.key, layer.shape) and info.k >= min(k, len(data))
+    built = index.layer(layer.layer)
+    fits = (built.info.key, built.info.shape) == (layer.key, layer.shape) and built.info.k >= min(k, len(data))
+    if not fits or not built.info.count:
+        return fits
+    units = sorted({number * (layer.units - 1) // (CHECKED_UNITS - 1) for number in range(CHECKED_UNITS)})
+    if fault := disagreement(built, measurer, data, units):
+        note(f"{index.folder} holds {layer.layer} of another network with this fingerprint: {fault}; measured again")
+    return not fault
 
 
 def target_of(target: str, config: RunConfig | None = None) -> tuple[Path, str, str]:
@@ -108,6 +122,22 @@ def target_of(target: str, config: RunConfig | None = None) -> tuple[Path, str, 
             return Path(target[:cut]), *_split(target[cut + 1 :])
     model, _, rest = target.partition(":")
     layer, unit = _split(rest)
+    known = _known(model, layer)
+    known, asked = _nearest(known, model, context_of(config or RunConfig()))
+    if len({_identity(info) for info in known.values()}) > 1:
+        raise UsageError(_ambiguous(target, known))
+    folder, info = next(iter(known.items()))
+    if asked:
+        note(f"this is the index of {model} with {options_of(info)} on {_data_of(info)}; {asked}")
+    return folder, layer, unit
+
+
+def _known(model: str, layer: str) -> dict[Path, IndexInfo]:
+    """Returns the indexes of a model that this machine knows, with one of their layers: the named one if it has a name.
+
+    Raises:
+        UsageError: there are none.
+    """
     known: dict[Path, IndexInfo] = {}
     for folder in all_folders(cache_dir()):
         index = Index(folder)
@@ -116,17 +146,50 @@ def target_of(target: str, config: RunConfig | None = None) -> tuple[Path, str, 
         if fits:
             known[folder] = fits[0]
     if not known:
+        target = f"{model}:{layer}" if layer else model
         build = f"maia exemplars build {model}" + (f" --layers {layer}" if layer else "")
         raise UsageError(
             f"no index of {target} is known here; `{build}` makes one, `maia exemplars list` lists what there is"
         )
-    known, asked = _nearest(known, model, context_of(config or RunConfig()))
-    if len({_identity(info) for info in known.values()}) > 1:
-        raise UsageError(_ambiguous(target, known))
-    folder, info = next(iter(known.items()))
-    if asked:
-        note(f"this is the index of {model} with {options_of(info)} on {_data_of(info)}; {asked}")
-    return folder, layer, unit
+    return known
+
+
+def to_remove(target: str) -> tuple[Path, str]:
+    """Returns the folder and the layer ('': all) that INDEX[:LAYER] or MODEL[:LAYER] stands for.
+
+    Raises:
+        UsageError: a model has no index, or several: what is deleted must be named.
+    """
+    cuts = [place for place, letter in enumerate(target) if letter == ":"]
+    for cut in [len(target), *reversed(cuts)]:
+        if Path(target[:cut]).is_dir():
+            return Path(target[:cut]), target[cut + 1 :]
+    model, _, layer = target.partition(":")
+    known = _known(model, layer)
+    if len(known) > 1:
+        which = "; ".join(f"{folder} ({_data_of(info)}, {options_of(info)})" for folder, info in known.items())
+        raise UsageError(f"several indexes of {target} are known; name the folder to remove: {which}")
+    return next(iter(known)), layer
+
+
+def versions(infos: Iterable[IndexInfo]) -> dict[str, str]:
+    """Tells indexes of the same model with the same options apart: "current" or "of an earlier model", by fingerprint.
+
+    A model is made only where several fingerprints have its name and options.
+    """
+    same: dict[str, dict[str, IndexInfo]] = {}
+    for info in infos:
+        same.setdefault(f"{info.model} {info.options}", {})[info.model_fingerprint] = info
+    words: dict[str, str] = {}
+    for several in same.values():
+        if len(several) > 1:
+            first = next(iter(several.values()))
+            try:
+                current = context_of(RunConfig()).model(first.model, **(first.options or {})).fingerprint
+            except MaiaError:  # Its file is gone, for example.
+                continue
+            words |= {one: "current" if one == current else EARLIER for one in several}
+    return words
 
 
 def _nearest(known: dict[Path, IndexInfo], model: str, context: RunContext) -> tuple[dict[Path, IndexInfo], str]:
@@ -153,6 +216,10 @@ def _nearest(known: dict[Path, IndexInfo], model: str, context: RunContext) -> t
             "whether the model had its default options is not known" if unsure else "none with default options is known"
         )
         known, lacks = plain or known, "" if plain else lack
+        words = versions(known.values())
+        known = {
+            folder: info for folder, info in known.items() if words.get(info.model_fingerprint) != EARLIER
+        } or known
     try:
         data = context.dataset
         same = {folder: info for folder, info in known.items() if info.dataset_fingerprint == data.fingerprint}

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import stat
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from maia_core.plugin import one_line
+from maia_core.plugin import one_line, open_plain
 
 UNREADABLE = (OSError, ValueError, EOFError, TypeError, OverflowError, MemoryError)
 """Errors of reading a broken file."""
@@ -22,25 +20,12 @@ def open_array(path: Path, kind: DTypeLike, shape: tuple[int | None, ...]) -> ND
     Raises:
         UNREADABLE: the file is missing, a link, of another type or shape, or cut short.
     """
-    with open_regular(path) as file:
+    with open_plain(path) as file:
         array = _mapped(file)
     fits = len(array.shape) == len(shape) and all(b in (a, None) for a, b in zip(array.shape, shape, strict=True))
     if array.dtype != np.dtype(kind) or not fits:
         raise ValueError(f"it holds {array.dtype} {array.shape}")
     return array
-
-
-def open_regular(path: Path) -> IO[bytes]:
-    """Opens a regular file for reading: not a link, a device or a pipe.
-
-    Raises:
-        OSError: it is not a regular file, or cannot be read.
-    """
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        raise OSError(f"{path.name} is not a regular file")
-    return os.fdopen(descriptor, "rb")
 
 
 def reason(error: Exception) -> str:

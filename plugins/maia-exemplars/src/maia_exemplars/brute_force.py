@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import math
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -36,17 +37,25 @@ class BruteForce:
         best: list[tuple[float, int, Image]] = []
         values: list[float] = []
         skipped: list[str] = []
+        measured = 0
         for indices, images in _batches(self.dataset, skipped):
             activations, masked = system.neuron(images)
-            values += activations
-            best = heapq.nsmallest(
-                k, [*best, *zip((-a for a in activations), indices, masked, strict=True)], key=lambda e: e[:2]
-            )
+            measured += len(images)
+            for activation, index, image in zip(activations, indices, masked, strict=True):
+                if math.isfinite(activation):
+                    values.append(activation)
+                    best.append((-activation, index, image))
+                else:
+                    skipped.append(self.dataset.ids[index])
+            best = heapq.nsmallest(k, best, key=lambda entry: entry[:2])
+        if not values:
+            fault = "holds no image on which the system is finite" if measured else "holds no readable image"
+            raise UsageError(f"the data set {self.dataset.name} {fault}")
         if skipped:
             named = ", ".join(skipped[:5])
-            self.warn(f"{len(skipped)} images of {self.dataset.name} cannot be read and were skipped: {named}")
-        if not values:
-            raise UsageError(f"the data set {self.dataset.name} holds no readable image")
+            self.warn(
+                f"{len(skipped)} images of {self.dataset.name} cannot be read or measured and were skipped: {named}"
+            )
         return [Exemplar(-a, image) for a, _, image in best], statistics(self.dataset.name, values, len(skipped))
 
 

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from maia_core.plugin import Dataset, UsageError
-from maia_exemplars import passes
+from maia_core.plugin import Dataset, UsageError, plain_folder
+from maia_exemplars import passes, recheck
 from maia_exemplars.checkpoint import Checkpoint, disk_errors_explained, locked, parts
 from maia_exemplars.finish import Finished, contents
 from maia_exemplars.layer import folder_name
-from maia_exemplars.measured import Measurer, Values
+from maia_exemplars.measured import Measurer, NotFiniteError, Values
 from maia_exemplars.measures import Arrays, LayerMeasures
 from maia_exemplars.options import FAST, Options, Progress, quiet
 from maia_exemplars.precision import PrecisionChoice
@@ -70,7 +70,7 @@ def build(
         try:
             job.run()
             for finished in job.finished():
-                target = work / "done" / folder_name(finished.measures.layer.layer)
+                target = plain_folder(work / "done") / folder_name(finished.measures.layer.layer)
                 shutil.rmtree(target, ignore_errors=True)
                 write(target, *contents(finished))
             for layer in measurer.layers:
@@ -123,23 +123,33 @@ class _Build:
         """Measures all that is left.
 
         Raises:
-            UsageError: the data set has no readable image.
+            UsageError: the data set has no readable image, or none on which a layer gives finite values.
         """
         self._prepare_ranking()
-        if not self._scan():
+        if not self._scan() or not self._measure_finalists():
             self._start()
             self._scan()
         if len(self._skipped) == len(self._dataset):
             raise _no_readable_image(self._dataset)
-        if self._ranking is not None:
-            self._measure_finalists(self._ranking)
+        for layer, bad in zip(self._measurer.layers, self._not_finite, strict=True):
+            if bad and len(bad) + len(self._skipped) == self._last - self._first:
+                raise UsageError(
+                    f"layer {layer.layer} of {layer.model} gave values that are not finite on every image: check the "
+                    "weights and the preprocessing"
+                )
+            if bad:
+                names = ", ".join(self._dataset.ids[image] for image in bad[:5])
+                self._warn(
+                    f"layer {layer.layer} gave values that are not finite on {len(bad):,} images: {names}; skipped"
+                )
 
     def finished(self) -> Iterator[Finished]:
         """Yields the measurements of each layer."""
         for number, measures in enumerate(self._measures):
             error = None if self._ranking is None else self._ranking.candidates[number].error
             span = (self._first, self._last)
-            yield Finished(measures, self._dataset, span, self._skipped, self._sampled, error)
+            skipped = sorted([*self._skipped, *self._not_finite[number]])
+            yield Finished(measures, self._dataset, span, skipped, self._sampled, error)
 
     # --- the state on disk ---
 
@@ -158,6 +168,7 @@ class _Build:
     def _start(self, saved: Arrays | None = None) -> None:
         """Sets everything to the saved state, or to nothing."""
         self._done, self._skipped = 0, list[int]()
+        self._not_finite: list[list[int]] = [[] for _ in self._measurer.layers]
         self._todo: NDArray[np.int64] | None = None  # Finalists that are left of this round; None during the scan.
         self._all_exact = False
         self._ranking: Ranking | None = None
@@ -173,7 +184,7 @@ class _Build:
         if self._ranking is not None:
             arrays |= {f"ranking/{name}": array for name, array in self._ranking.arrays().items()}
         facts = {"identity": self._identity, "done": self._done, "skipped": self._skipped}
-        facts |= {"times": self._precision.times, "all_exact": self._all_exact}
+        facts |= {"times": self._precision.times, "all_exact": self._all_exact, "not_finite": self._not_finite}
         self._checkpoint.save(facts, arrays)
 
     def _resume(self) -> None:
@@ -191,25 +202,47 @@ class _Build:
         if differs:
             raise UsageError(f"{unfinished} with another {', '.join(differs)}; resume that one, {or_delete}")
         self._start(arrays)
+        if not self._is_of_this_network():
+            if not self._options.unattended:
+                raise UsageError(f"{unfinished} of another network with the fingerprint of this one; {or_delete[3:]}")
+            self._start()
+            return
         self._done, self._skipped = facts["done"], facts["skipped"]
+        self._not_finite = facts.get("not_finite", self._not_finite)
         self._precision.times = tuple(facts["times"])
         self._todo, self._all_exact = arrays.get("todo"), facts["all_exact"]
         if (saved := parts(arrays, "ranking")) is not None:
             self._ranking = self._new_ranking(saved)
 
+    def _is_of_this_network(self) -> bool:
+        """Returns whether the best image so far of a unit still has its value in most units that have the same best."""
+        top = self._measures[0].best.top
+        images = np.take_along_axis(top.places, top.order()[:, :1], 1)[:, 0]
+        values = top.values.max(axis=1)
+        image = int(images.min())
+        if image >= len(self._dataset):
+            return True
+        units, now = images == image, recheck.activations(self._measurer, self._dataset, [image])
+        slack = recheck.SPREAD * self._measures[0].statistics.moments.std + recheck.RELATIVE * np.abs(values)
+        return image in now and float(np.mean(np.abs(now[image] - values)[units] <= slack[units])) > 0.5
+
     # --- passes ---
 
     def _scan(self) -> bool:
-        """Runs all images that are left; returns false if it turns out that ranking them would not save time."""
+        """Runs all images that are left; returns false if ranking them does not save time, or meets infinite values."""
         if self._todo is not None:
             return True
         ranking, start = self._ranking, self._done
         for batch in self._batches(range(self._first + start, self._last)):
             before, self._done = self._done, start + batch.upto
             if ranking is not None and self._fast is not None and len(batch.images):
-                ranking.rank(self._fast, self._measurer, batch, (before, self._done), self._measures)
+                try:
+                    ranking.rank(self._fast, self._measurer, batch, (before, self._done), self._measures)
+                except NotFiniteError:
+                    return False
             elif len(batch.images):
-                passes.run(self._measurer, batch, self._measure)
+                for layer, image in passes.run(self._measurer, batch, self._measure):
+                    self._not_finite[layer].append(image)
             self._skipped += batch.skipped
             if ranking is not None and before < ranking.pilot() <= self._done:
                 share = ranking.share(self._done - len(self._skipped))
@@ -222,8 +255,10 @@ class _Build:
         self._measures[layer].statistics.add(self._measurer, images, highest, values)
         self._measures[layer].best.add(self._measurer, images, highest, values)
 
-    def _measure_finalists(self, ranking: Ranking) -> None:
-        """Measures finalists exactly until no image is left that could be an exemplar."""
+    def _measure_finalists(self) -> bool:
+        """Measures finalists exactly until no image is left that could be an exemplar; false if one is not finite."""
+        if (ranking := self._ranking) is None:
+            return True
 
         def use(layer: int, images: NDArray[np.int64], highest: NDArray[np.float32], values: Values) -> None:
             self._measures[layer].best.add(self._measurer, images, highest, values)
@@ -231,7 +266,8 @@ class _Build:
 
         while len(todo := self._finalists(ranking)):
             for batch in self._batches(todo):
-                passes.run(self._measurer, batch, use)
+                if passes.run(self._measurer, batch, use):
+                    return False
                 if batch.skipped:
                     raise UsageError(
                         f"image {self._dataset.ids[batch.skipped[0]]} cannot be read any more: the data set changed "
@@ -239,6 +275,7 @@ class _Build:
                     )
                 self._todo = todo[batch.upto :]
                 self._after("measuring finalists", batch.upto, len(todo))
+        return True
 
     def _finalists(self, ranking: Ranking) -> NDArray[np.int64]:
         """Returns the images to measure: the rest of this round, else a new one."""

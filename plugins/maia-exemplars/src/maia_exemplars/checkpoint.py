@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from maia_core.plugin import RunError, UsageError
+from maia_core.plugin import RunError, UsageError, open_plain, plain_folder
 
 STATE = "state.npz"
 
@@ -79,7 +79,7 @@ class Checkpoint:
             UsageError: it is broken.
         """
         try:
-            with open(os.open(self._path, os.O_RDONLY | os.O_NOFOLLOW), "rb") as file, np.load(file) as found:
+            with open_plain(self._path) as file, np.load(file) as found:
                 arrays = {name: found[name] for name in found.files}
             facts = json.loads(arrays.pop("facts").tobytes())
         except BROKEN as error:
@@ -95,10 +95,10 @@ def locked(folder: Path, wait: bool) -> Iterator[None]:
 
     Raises:
         UsageError: another process holds it, and `wait` is false.
+        OSError: the folder, or the lock in it, is a link, or something else than it should be.
     """
     while True:
-        folder.mkdir(parents=True, exist_ok=True)
-        with open(folder / "lock", "wb") as file:
+        with open_plain(plain_folder(folder) / "lock", "r+b") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
             except OSError as error:
@@ -123,6 +123,8 @@ def disk_errors_explained(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        if error.errno == errno.EINVAL and error.filename:  # A link or a pipe where a file of ours belongs.
+            raise RunError(f"{error.filename} cannot be used: {error.strerror}") from error
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EFBIG):
             raise
         raise RunError(

@@ -90,7 +90,7 @@ def build(
     from maia_core.plugin import UsageError
     from maia_exemplars.arguments import context_of, is_built, layers_of, model_of, span_of
     from maia_exemplars.build import build as run
-    from maia_exemplars.folder import Index, cache_folder, register_folder
+    from maia_exemplars.folder import Index, cache_folder, check_is_index, register_folder
     from maia_exemplars.measured import IndexableModel
     from maia_exemplars.options import Options
     from maia_exemplars.printing import ProgressLine, clean, note, print_summary
@@ -99,6 +99,8 @@ def build(
     if ":" in model:
         name, _, rest = model.partition(":")
         raise UsageError(f"'{model}' names a {part_of(rest)}; give {name} alone, and --layers {rest.split(':')[0]}")
+    if out is not None:
+        check_is_index(out)
     context = context_of(config)
     data = context.dataset
     span = span_of(shard, len(data))
@@ -110,7 +112,9 @@ def build(
     measured = found.measurer(layers_of(layers, found)).layers
     own = cache_folder(context.cache, found.fingerprint, data.fingerprint)
     folder = out or own
-    missing = [layer.layer for layer in measured if not is_built(Index(folder), layer, data, k, span)]
+    missing = [
+        layer.layer for layer in measured if not is_built(Index(folder), found.measurer([layer.layer]), data, k, span)
+    ]
     for layer in measured:
         if layer.layer not in missing:
             click.echo(f"{clean(layer.layer)}: there already", err=True)
@@ -131,10 +135,11 @@ def build(
 def merge(parts: tuple[Path, ...], out: Path) -> None:
     """Join the indexes of shards into one."""
     from maia_core.plugin import cache_dir
-    from maia_exemplars.folder import register_folder
+    from maia_exemplars.folder import check_is_index, register_folder
     from maia_exemplars.merge import merge as run
     from maia_exemplars.printing import note, print_summary, ranges
 
+    check_is_index(out)
     infos = run(parts, out)
     first = next(iter(infos.values()))
     if first.complete:
@@ -146,18 +151,42 @@ def merge(parts: tuple[Path, ...], out: Path) -> None:
 
 @exemplars.command("list")
 def list_indexes() -> None:
-    """List the indexes that runs on this machine find."""
+    """List the indexes that runs on this machine find; of several of one model, which one is current."""
     from maia_core.plugin import cache_dir
+    from maia_exemplars.arguments import versions
     from maia_exemplars.folder import Index, all_folders
-    from maia_exemplars.printing import clean, options_of
+    from maia_exemplars.printing import FINGERPRINT_DIGITS, clean, options_of
 
-    for folder in all_folders(cache_dir()):
-        for name in (index := Index(folder)).layers():
-            info = index.layer(name).info
-            click.echo(
-                f"{clean(info.model)}:{clean(name)}  {info.units:,} units, {info.count:,} images of "
-                f"{clean(info.dataset)}{f', {options_of(info)}' if info.options else ''}  {clean(folder)}"
-            )
+    infos = [
+        (folder, Index(folder).layer(name).info)
+        for folder in all_folders(cache_dir())
+        for name in Index(folder).layers()
+    ]
+    words = versions(info for _, info in infos)
+    for folder, info in infos:
+        options = f", {options_of(info)}" if info.options else ""
+        word = words.get(info.model_fingerprint, "")
+        version = f", {word} ({info.model_fingerprint[:FINGERPRINT_DIGITS]})" if word else ""
+        click.echo(
+            f"{clean(info.model)}:{clean(info.layer)}  {info.units:,} units, {info.count:,} images of "
+            f"{clean(info.dataset)}{options}{clean(version)}  {clean(folder)}"
+        )
+
+
+@exemplars.command()
+@click.argument("targets", nargs=-1, required=True, metavar="INDEX[:LAYER]|MODEL[:LAYER]...")
+def remove(targets: tuple[str, ...]) -> None:
+    """Delete indexes from the disk, such as those of a model that was trained again.
+
+    Name the folder that `maia exemplars list` prints, or the model where it has one index only.
+    """
+    from maia_exemplars.arguments import to_remove
+    from maia_exemplars.folder import remove as delete
+    from maia_exemplars.printing import clean
+
+    for folder, layer in [to_remove(target) for target in targets]:
+        for name in delete(folder, layer):
+            click.echo(f"removed: {clean(name)} in {clean(folder)}")
 
 
 @exemplars.command()

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 from maia_core.plugin import UsageError, content_id, did_you_mean, write_atomically
-from maia_exemplars.layer import LayerIndex, folder_name
+from maia_exemplars.layer import INFO, LayerIndex, folder_name
 
 CACHE = Path("torch", "exemplars")
 """Folder of the indexes in the cache: one folder per pair of a model and a data set."""
@@ -48,6 +49,44 @@ class Index:
             raise UsageError(f"{self.folder} holds no exemplar index; `maia exemplars build` makes one")
         hint = did_you_mean(name, known) or f" It has {', '.join(known[:10])}."
         raise UsageError(f"the index {self.folder} has no layer '{name}'.{hint}")
+
+
+def check_is_index(folder: Path) -> None:
+    """Makes sure that a folder to build in is new, empty, or an index, finished or not.
+
+    Raises:
+        UsageError: it holds something else.
+    """
+    try:
+        entries = list(os.scandir(folder)) if folder.exists() else []
+    except OSError as error:
+        raise UsageError(f"{folder} cannot be read: {error.strerror}") from error
+    ours = any((Path(entry) / INFO).is_file() or entry.name.startswith((".building", ".merging")) for entry in entries)
+    if entries and not ours:
+        raise UsageError(
+            f"{folder} holds {entries[0].name} and no exemplar index; name a new or an empty folder with --out"
+        )
+
+
+def remove(folder: Path, layer: str) -> list[str]:
+    """Deletes layers of an index from the disk, all if `layer` is empty, and returns their names.
+
+    Nothing else in the folder is touched; the folder goes when it is empty.
+
+    Raises:
+        UsageError: there is no such layer.
+        OSError: they cannot be deleted.
+    """
+    index = Index(folder)
+    names = [index.layer(layer).info.layer] if layer else index.layers()
+    for name in names:
+        shutil.rmtree(folder / folder_name(name))
+    if not index.layers():
+        for work in folder.glob(".building*"):
+            shutil.rmtree(work, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            folder.rmdir()
+    return names
 
 
 def cache_folder(cache: Path, model: str, dataset: str) -> Path:

@@ -26,8 +26,8 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 from pydantic import ValidationError
 
-from maia_core.plugin import UnitStatistics, UsageError, content_id
-from maia_exemplars.arrays import UNREADABLE, open_array, open_regular, reason
+from maia_core.plugin import UnitStatistics, UsageError, content_id, open_plain
+from maia_exemplars.arrays import UNREADABLE, open_array, reason
 from maia_exemplars.histogram import BINS, RELATIVE, Histogram
 from maia_exemplars.info import HistogramName, IndexInfo, record
 from maia_exemplars.maps import decoded
@@ -62,7 +62,7 @@ class LayerIndex:
         self.folder = folder
         self._arrays: dict[str, NDArray[Any]] = {}
         try:
-            with open_regular(folder / INFO) as file:
+            with open_plain(folder / INFO) as file:
                 data = file.read(MAX_INFO_BYTES + 1)
             if len(data) > MAX_INFO_BYTES:
                 raise ValueError("it is too large")

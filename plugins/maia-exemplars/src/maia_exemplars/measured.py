@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, JsonValue
 
-from maia_core.plugin import Data
+from maia_core.plugin import Data, RunError
 from maia_exemplars.histogram import Histograms
 from maia_exemplars.preprocess import Preprocessing
 
@@ -20,6 +20,10 @@ Values = Any
 Receive = Callable[[int, int, NDArray[np.float32], Values], None]
 """Takes the number of a layer (as in `Measurer.layers`), the number of the first image in the batch, the spatial maxima
 of these images (float32 of shape (images, units), finite) and their values."""
+
+
+class NotFiniteError(RunError):
+    """The model gave a value that is not finite on at least one image of a pass."""
 
 
 class MeasuredLayer(Data):
@@ -102,7 +106,7 @@ class Measurer(Protocol):
             receive: Called during the pass; the values may be overwritten after it returns.
 
         Raises:
-            RunError: the model gave values that are not finite.
+            NotFiniteError: the model gave values that are not finite; layers before may have been handed over.
         """
 
     def maps(self, values: Values, images: NDArray[np.intp], units: NDArray[np.intp]) -> NDArray[np.float32]:

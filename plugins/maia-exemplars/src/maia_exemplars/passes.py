@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
 import numpy as np
 from numpy.typing import NDArray
 
-from maia_exemplars.measured import Measurer, Values
+from maia_exemplars.measured import Measurer, NotFiniteError, Values
 from maia_exemplars.reading import Batch
 
 Use = Callable[[int, NDArray[np.int64], NDArray[np.float32], Values], None]
@@ -16,28 +17,49 @@ Use = Callable[[int, NDArray[np.int64], NDArray[np.float32], Values], None]
 (images, units)) and their values."""
 
 
-def run(measurer: Measurer, batch: Batch, use: Use) -> None:
-    """Makes one pass over a batch.
+def run(measurer: Measurer, batch: Batch, use: Use) -> list[tuple[int, int]]:
+    """Makes one pass over a batch; where a value is not finite, one pass per image.
 
-    Raises:
-        RunError: the model gave values that are not finite.
+    Returns:
+        Pairs of a layer's number and an image's number in the data set: they were not handed to `use`, because the
+        layer, or one before it, gave a value that is not finite.
     """
+    left = {(layer, row) for layer in range(len(measurer.layers)) for row in range(len(batch.images))}
 
     def receive(layer: int, first: int, maxima: NDArray[np.float32], values: Values) -> None:
+        left.difference_update((layer, first + row) for row in range(len(maxima)))
         use(layer, batch.images[first : first + len(maxima)], maxima, values)
 
-    measurer.read(batch.pixels, receive)
+    try:
+        measurer.read(batch.pixels, receive)
+    except NotFiniteError:
+        for row in sorted({row for _, row in left}):
+
+            def receive_one(
+                layer: int, first: int, maxima: NDArray[np.float32], values: Values, row: int = row
+            ) -> None:
+                if (layer, row) in left:
+                    receive(layer, row, maxima, values)
+
+            with suppress(NotFiniteError):
+                measurer.read(batch.pixels[row : row + 1], receive_one)
+    return [(layer, int(batch.images[row])) for layer, row in sorted(left)]
 
 
-def maxima(measurer: Measurer, batch: Batch, use: Use) -> list[NDArray[np.float32]]:
-    """Makes one pass, and also returns each layer's spatial maxima: of shape (images, units)."""
+def maxima(measurer: Measurer, batch: Batch, use: Use | None = None) -> list[NDArray[np.float32]]:
+    """Makes one pass and returns each layer's spatial maxima: of shape (images, units).
+
+    Raises:
+        NotFiniteError: the model gave values that are not finite.
+    """
     parts: list[list[NDArray[np.float32]]] = [[] for _ in measurer.layers]
 
-    def keep(layer: int, images: NDArray[np.int64], highest: NDArray[np.float32], values: Values) -> None:
-        use(layer, images, highest, values)
+    def receive(layer: int, first: int, highest: NDArray[np.float32], values: Values) -> None:
+        if use is not None:
+            use(layer, batch.images[first : first + len(highest)], highest, values)
         parts[layer].append(highest)
 
-    run(measurer, batch, keep)
+    measurer.read(batch.pixels, receive)
     return [np.concatenate(part) for part in parts]
 
 

@@ -18,6 +18,7 @@ from maia_exemplars.info import DEFAULT_K
 from maia_exemplars.layer import LayerIndex, folder_name
 from maia_exemplars.measured import MeasuredLayer, Measurer
 from maia_exemplars.options import Options
+from maia_exemplars.recheck import disagreement
 
 MAX_NAMED = 5
 """Unreadable images that a warning names at most."""
@@ -63,11 +64,14 @@ class LayerExemplars:
         self._measurer, self._layer = measurer, measurer.layers[0]
         self._dataset, self._cache, self._quantile, self._warn = dataset, cache, quantile, warn
         self._index: LayerIndex | None = None
+        self._agreeing: set[tuple[Path, int]] = set()
+        self._refused: set[Path] = set()
         self._lock = threading.Lock()
 
     def exemplars(self, system: System, k: int) -> tuple[list[Exemplar], UnitStatistics]:
         """See `maia_core.protocols.ExemplarSource`; `system` is an `IndexedUnit` of this layer."""
-        unit = self._opened(k).unit(self._number(system))
+        number = self._number(system)
+        unit = self._opened(k, number).unit(number)
         images = [self._dataset[int(place)] for place in unit.places[: max(k, 0)]]
         masked = images
         if self._layer.has_map:
@@ -79,7 +83,7 @@ class LayerExemplars:
 
     def statistics(self, number: int) -> UnitStatistics:
         """Returns the statistics of a unit over the data set, its masks' threshold among them."""
-        return self._opened(1).unit(number).statistics(self._quantile)
+        return self._opened(1, number).unit(number).statistics(self._quantile)
 
     def _number(self, system: System) -> int:
         number: int | None = getattr(system, "index", None)
@@ -91,17 +95,17 @@ class LayerExemplars:
 
     # --- the index ---
 
-    def _opened(self, k: int) -> LayerIndex:
-        """Returns an index with at least `k` exemplars."""
+    def _opened(self, k: int, unit: int) -> LayerIndex:
+        """Returns an index with at least `k` exemplars, which agrees with the model about a unit."""
         with self._lock:
-            if self._index is None or self._index.info.k < min(k, len(self._dataset)):
-                first = self._index is None
-                self._index = self._existing(k) or self._built(max(DEFAULT_K, 1 << (k - 1).bit_length()))
-                if first and self._index.info.skipped:
+            index = self._index
+            if index is None or index.info.k < min(k, len(self._dataset)) or not self._agrees(index, unit):
+                self._index = self._existing(k, unit) or self._built(max(DEFAULT_K, 1 << (k - 1).bit_length()), unit)
+                if index is None and self._index.info.skipped:
                     self._warn(_skipped(self._index))
             return self._index
 
-    def _existing(self, k: int) -> LayerIndex | None:
+    def _existing(self, k: int, unit: int) -> LayerIndex | None:
         """Returns an index from the cache; None where there is none that can be used.
 
         An unusable one (torn, of an earlier version) is built again without a warning: a run's record must not depend
@@ -111,16 +115,30 @@ class LayerExemplars:
             return None
         for folder in folders(self._cache, self._layer.model_fingerprint, self._dataset.fingerprint):
             path = folder / folder_name(self._layer.layer)
-            if not path.exists():
+            if not path.exists() or path in self._refused:
                 continue
             try:
                 index = LayerIndex(path)
                 if self._fits(index, k):
                     index.check()
-                    return index
+                    if self._agrees(index, unit):
+                        return index
             except UsageError:
                 continue
         return None
+
+    def _agrees(self, index: LayerIndex, unit: int) -> bool:
+        """Returns whether the unit's exemplars have the values of the index; they are measured again once."""
+        if (index.folder, unit) not in self._agreeing:
+            if fault := disagreement(index, self._measurer, self._dataset, [unit]):
+                self._refused.add(index.folder)
+                self._warn(
+                    f"the exemplars of layer {self._layer.layer} in {index.folder} are of another network with the "
+                    f"fingerprint of this one ({fault}): the layer is measured again"
+                )
+                return False
+            self._agreeing.add((index.folder, unit))
+        return True
 
     def _fits(self, index: LayerIndex, k: int) -> bool:
         info, layer = index.info, self._layer
@@ -131,34 +149,38 @@ class LayerExemplars:
             and (info.dataset_fingerprint, info.images) == (self._dataset.fingerprint, len(self._dataset))
         )
 
-    def _built(self, k: int) -> LayerIndex:
+    def _built(self, k: int, unit: int) -> LayerIndex:
         if self._cache is not None:
             folder = cache_folder(self._cache, self._layer.model_fingerprint, self._dataset.fingerprint)
             try:
-                return self._built_in(folder, k)
+                return self._built_in(folder, k, unit)
             except (OSError, RunError) as error:
                 if isinstance(error, RunError) and not isinstance(error.__cause__, OSError):
                     raise
                 self._warn(f"the exemplars of layer {self._layer.layer} cannot be cached: {error}")
         folder = Path(tempfile.mkdtemp(prefix="maia-exemplars-"))
         weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
-        return self._built_in(folder, k)
+        return self._built_in(folder, k, unit)
 
-    def _built_in(self, folder: Path, k: int) -> LayerIndex:
+    def _built_in(self, folder: Path, k: int, unit: int) -> LayerIndex:
+        path = folder / folder_name(self._layer.layer)
         build(
             self._measurer,
             self._dataset,
             folder,
             Options(k=k, unattended=True),
             work=folder / f".building-{content_id(f'{self._layer.key} {k}'.encode())[:12]}",
-            is_done=lambda: self._existing(k) is not None,
+            is_done=lambda: self._existing(k, unit) is not None,
             warn=self._warn,
         )
-        return LayerIndex(folder / folder_name(self._layer.layer))
+        self._refused.discard(path)
+        index = LayerIndex(path)
+        self._agreeing |= {(path, number) for number in range(index.info.units)}
+        return index
 
 
 def _skipped(index: LayerIndex) -> str:
     skipped, dataset = index.info.skipped, index.info.dataset
     names = ", ".join(index.ids(index.skipped[:MAX_NAMED].tolist()))
     more = ", ..." if skipped > MAX_NAMED else ""
-    return f"{skipped} images of {dataset} cannot be read and were skipped: {names}{more}"
+    return f"{skipped} images of {dataset} cannot be read or measured and were skipped: {names}{more}"

@@ -10,10 +10,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from maia_core.plugin import RunError
 from maia_exemplars.counting import MAGNITUDE, ArrayCounter
 from maia_exemplars.histogram import BINS, CENTRE, MANTISSA, Histograms, floor_codes
-from maia_exemplars.measured import MeasuredLayer, Receive
+from maia_exemplars.measured import MeasuredLayer, NotFiniteError, Receive
 from maia_exemplars.options import FAST
 from maia_exemplars.preprocess import Preprocessing
 from maia_torch.engine import Engine, Take
@@ -115,7 +114,9 @@ def _take(layer: Layer, number: int, receive: Receive) -> Take:
         first, done = done, done + len(values)
         highest = (values.amax((2, 3)) if values.ndim == 4 else values).float().cpu().numpy()
         if not np.isfinite(highest).all():
-            raise RunError(f"layer {layer.name} gave values that are not finite: check the weights and the images")
+            raise NotFiniteError(
+                f"layer {layer.name} gave values that are not finite: check the weights and the images"
+            )
         receive(number, first, highest, values)
         return []
 
