@@ -338,7 +338,11 @@ class Explainer(Protocol):
 
 @runtime_checkable
 class Judge(Protocol):
-    """What evaluation and verification ask of a language model or an embedding."""
+    """What evaluation and verification ask of a language model or an embedding.
+
+    A judge may have `write_neutral(label, n)`, which writes `n` different prompts of images that show nothing of a label.
+    Without it, MAIA takes prompts of anything that `select` ranks low.
+    """
 
     def write_prompts(self, label: str, n: int) -> list[str]:
         """Writes `n` different prompts of images that show what `label` says."""

@@ -68,6 +68,19 @@ class Similarity:
         return np.array([shares[c] for c in columns], np.float32).T.reshape(len(images), len(texts))
 
 
+class Describer:
+    """Names what a disc stands for."""
+
+    fingerprint = "meanings-1"
+
+    def describe(self, images: Sequence[Image]) -> list[str]:
+        found = [next((c for c in COLOURS if is_colour(i.pixels(), c).mean() > 0.02), "") for i in images]
+        return [f"{MEANING.get(colour, 'nothing stands out')} (0.90); texture: smooth" for colour in found]
+
+    def summarize(self, images: Sequence[Image]) -> str:
+        return "; ".join(self.describe(images))
+
+
 class Says:
     """An explainer that says what it is given, and notes when it was asked."""
 
@@ -92,14 +105,26 @@ class Silent(FakeSystem):
         return [0.0] * len(images), list(images)
 
 
+class Either(FakeSystem):
+    """A unit that two colours activate."""
+
+    def neuron(self, images: Sequence[Image]) -> tuple[list[float], list[Image]]:
+        parts = [FakeSystem(FakeSystem.Config(ref=colour)).neuron(images)[0] for colour in self.info.unit.split("+")]
+        return [float(max(values)) for values in zip(*parts, strict=True)], list(images)
+
+
 class Model(FakeModel):
-    """The discs, with one unit that is never active."""
+    """The discs, with units of two colours (`red+blue`) and one that is never active."""
 
     def unit(self, ref: str) -> FakeSystem:
-        if ref == "colours:silent":
-            unit = Silent()
-            unit.info = unit.info.model_copy(update={"unit": "silent"})
+        if "+" in ref:
+            unit = Either()
+            unit.info = unit.info.model_copy(update={"unit": ref.partition(":")[2]})
             return unit
+        if ref == "colours:silent":
+            silent = Silent()
+            silent.info = silent.info.model_copy(update={"unit": "silent"})
+            return silent
         return super().unit(ref)
 
 
@@ -145,6 +170,7 @@ class World:
             ("generator", "collage"): lambda context: self.generator,
             ("dataset", "collage"): lambda context: self.dataset,
             ("similarity", "nearest"): lambda context: Similarity(),
+            ("describer", "nearest"): lambda context: Describer(),
             ("judge", "embedding"): lambda context: EmbeddingJudge(EmbeddingJudge.Config(), context),
         }
         return made.get((kind, name))

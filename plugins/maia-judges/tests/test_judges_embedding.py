@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +15,10 @@ from maia_core.errors import UsageError
 from maia_core.image import Image
 from maia_core.protocols import Judge
 from maia_core.testing import COLOURS, DistributionSuite, FakeDataset, disc, fake_parts, is_colour
+from maia_judges import neutral_prompts
 from maia_judges.embedding import EmbeddingJudge
+from maia_judges.fit import concept_fits
+from maia_labels.parts import leaves
 from maia_labels.prompt import parse
 from maia_labels.vocabulary import vocabulary
 
@@ -236,3 +240,27 @@ def test_a_similarity_that_tells_nothing_is_said(tmp_path: Path) -> None:
 def test_prompts_are_names_that_the_detector_knows_too(judge: EmbeddingJudge) -> None:
     for concept in shown(judge.write_prompts("anything", 40)):
         query(concept)
+
+
+@pytest.mark.parametrize("label", ["mushroom OR bird", "animal", "tiger | snow", "snow", "red things"])
+def test_neutral_prompts_show_nothing_of_the_label(judge: EmbeddingJudge, label: str) -> None:
+    prompts = judge.write_neutral(label, 21)
+    assert len(set(prompts)) == 21
+    for prompt in prompts:
+        assert max(float(concept_fits(leaf, [prompt])[0]) for leaf in leaves(label)) < 0.15, prompt
+    assert judge.write_neutral(label, 21) == prompts
+    assert judge.write_neutral("planet", 21) != prompts, "another label draws others"
+    others = {prompt for other in ("planet", "pliers", "pizza") for prompt in judge.write_neutral(other, 21)}
+    assert others & {*prompts}, "of the same candidates, so that labels share images"
+
+
+def test_a_judge_without_neutral_prompts_ranks_them() -> None:
+    class Words:
+        def write_prompts(self, label: str, n: int) -> list[str]:
+            return [f"{('bird', 'cup')[number % 2]} {number}" for number in range(n)]
+
+        def select(self, label: str, prompts: Sequence[str]) -> list[int]:
+            return sorted(range(len(prompts)), key=lambda i: label not in prompts[i])
+
+    judge: Any = Words()
+    assert neutral_prompts(judge, "bird", 4) == [f"cup {number}" for number in (1, 3, 5, 7)]

@@ -1,9 +1,12 @@
 """The paper's predictive evaluation (section 4.1, Figure 3): does a label say which images activate the unit?
 
-Per label a judge writes positive prompts, and as many neutral ones. The prompts of all explainers go into one pool a
-unit. From the pool the judge picks, per label, the likeliest and the least likely ones. Images of all are made by a
-generator that no explainer used, and measured. A good label has a high mean activation on its likeliest prompts (+) and
-a low one on its least likely ones (-).
+Per label a judge writes positive prompts, and as many neutral ones that show nothing of any label. The prompts of all
+explainers go into one pool per unit. From the pool the judge picks, per label, the likeliest and the least likely ones.
+A generator that no explainer used draws all images, and MAIA measures them. A good label has a high mean activation on
+its likeliest prompts (+) and a low one on its least likely ones (-).
+
+The headline is the correlation of the judge's predictions with the activations, and their average precision. They are
+computed over the pool and prompts from the unit's exemplars, which contradict a label that leaves out something.
 """
 
 from __future__ import annotations
@@ -15,19 +18,23 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from maia_core.plugin import QUANTILES, Data, Image, Judge, PluginRef, RunConfig, UnitStatistics, UsageError, content_id
+from maia_core.plugin import QUANTILES, Data, Image, Judge, PluginRef, RunConfig, UnitStatistics, UsageError
 from maia_eval.choices import Spec
 from maia_eval.explaining import Contexts, Log, explain_all
 from maia_eval.images import HeldOutImages, ImageClient, measured
+from maia_eval.reference import reference_prompts
 from maia_eval.results import Explained, Fit, Folder, Scores, UnitResult
 from maia_exemplars import exemplar_source
-from maia_judges import NOTHING, joined
+from maia_judges import NOTHING, joined, neutral_prompts
 from maia_stats import auc, average_precision, pearson, standardised_difference
 
-BANK = 10
-"""Neutral prompts there are for each one that a unit takes: units share them, and their images."""
+NEUTRAL, REFERENCE = "", "@exemplars"
+"""Keys of the neutral prompts and of those from the exemplars, among the names of explainers."""
 
-RARE = 1e-6
+REFERENCES = 2
+"""Prompts from the exemplars for each prompt of a label."""
+
+MIN_LEVEL = 1e-6
 """A 95th percentile below this share of the highest activation is not a scale to divide by."""
 
 
@@ -42,8 +49,8 @@ class Plan:
         generator: Makes the images; no explainer uses it.
         same_engine: Whether it is the explainers' own engine, with pictures and places that they never saw.
         real: Where held-out real images come from; None: there are none.
-        prompts: Positive prompts a label, and neutral ones.
-        samples: Images a prompt.
+        prompts: Positive prompts per label, and neutral ones.
+        samples: Images per prompt.
         images: Held-out real images.
     """
 
@@ -92,19 +99,29 @@ def run(plan: Plan, folder: Folder, contexts: Contexts, log: Log) -> None:
     # Built first, so that what is missing is said before hours of explaining.
     scorer = Scorer(plan, folder, contexts)
     explain_all(contexts, plan.specs, plan.units, folder, log)
+    names = {each.alias for each in plan.specs}
     for number, unit in enumerate(plan.units, 1):
-        if folder.read(UnitResult, "results", unit) is None:
+        known = folder.read(UnitResult, "results", unit)
+        if known is None or (known.scores and set(known.scores) != names):
             result = scorer.score(unit)
             folder.write(result, "results", unit)
-            log(f"{number}/{len(plan.units)} {unit} scored: {_said(result)}")
+            log(f"{number}/{len(plan.units)} {unit} scored: {_line(result)}")
 
 
-def _said(result: UnitResult) -> str:
+def _line(result: UnitResult) -> str:
     if result.error or result.state == "never active":
         return result.error or result.state
-    figures = (f"{name} + {s.plus:.2f}, - {s.minus:.2f}" for name, s in result.scores.items())
+    figures = (
+        f"{name} Pearson {_number(s.generated.pearson)}, average precision {_number(s.generated.auprc)}, "
+        f"+ {s.plus:.2f}, - {s.minus:.2f}"
+        for name, s in result.scores.items()
+    )
     lost = f" ({len(result.dropped)} of {result.pool + len(result.dropped)} prompts failed)" if result.dropped else ""
     return "; ".join(figures) + lost
+
+
+def _number(value: float | None) -> str:
+    return "undefined" if value is None else f"{value:.2f}"
 
 
 class Scorer:
@@ -125,7 +142,6 @@ class Scorer:
             )
             if not self._real_images.images:
                 raise UsageError(f"the held-out data set '{plan.real.name}' holds no readable image")
-        self._bank: tuple[str, ...] | None = None
 
     def score(self, unit: str) -> UnitResult:
         """Scores one unit; what cannot be scored says why in the result."""
@@ -173,16 +189,19 @@ class Scorer:
             if any(each.image is None for each in images)
         }
         kept = {p: [d.image for d in images if d.image is not None] for p, images in drawn.items() if p not in dropped}
-        if len(kept) < 2:
+        if len(set(kept) - set(written[REFERENCE])) < 2:
             raise NothingDrawn(f"the generator failed on {len(dropped)} of {len(drawn)} prompts: {_first(dropped)}")
-        pool = sorted(kept)
-        images = [image for prompt in pool for image in kept[prompt]]
+        reference = set(written[REFERENCE]) - {p for name, some in written.items() if name != REFERENCE for p in some}
+        # The pool first: + and - are chosen among its prompts alone.
+        prompts = [*sorted(set(kept) - reference), *sorted(set(kept) & reference)]
+        pool = prompts[: len(prompts) - len(set(kept) & reference)]
+        images = [image for prompt in prompts for image in kept[prompt]]
         system = self._contexts.main.system
         activations = measured(system, images)
-        of = np.repeat(np.arange(len(pool)), [len(kept[prompt]) for prompt in pool])
+        of = np.repeat(np.arange(len(prompts)), [len(kept[prompt]) for prompt in prompts])
         by_prompt = np.array([activations[of == i].mean() for i in range(len(pool))])
         real = self._real_images.activations(system) if self._real_images else None
-        neutral = [i for i, prompt in enumerate(pool) if prompt in set(written[""])]
+        neutral = [i for i, prompt in enumerate(pool) if prompt in set(written[NEUTRAL])]
         scores = {}
         for name, label in labels.items():
             ranked = self._judge.select(label, pool)
@@ -202,7 +221,7 @@ class Scorer:
                 ),
                 real=self._real(label, real, result.level, concept),
             )
-        return {"pool": len(pool), "dropped": dropped, "scores": scores}
+        return {"pool": len(pool), "references": len(prompts) - len(pool), "dropped": dropped, "scores": scores}
 
     def _real(
         self, label: str, activations: NDArray[np.float64] | None, limit: float, concept: NDArray[np.float64]
@@ -232,29 +251,20 @@ class Scorer:
         )
 
     def _written(self, unit: str, labels: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
-        """Returns each label's positive prompts, and under "" the neutral ones; asks the judge once."""
-        found = self._folder.read(Written, "prompts", unit)
-        if found is None:
+        """Returns the prompts of each label, the neutral ones and those from the exemplars; asks the judge once."""
+        before = self._folder.read(Written, "prompts", unit)
+        prompts = dict(before.prompts) if before else {}
+        if not {*labels, NEUTRAL, REFERENCE} <= set(prompts):
             n = self.plan.prompts
-            prompts = {name: tuple(self._judge.write_prompts(label or NOTHING, n)) for name, label in labels.items()}
-            bank = self._neutral(n * len(labels))
-            # Another draw for every unit; the positions in the bank say nothing of what the prompts show.
-            rng = np.random.default_rng(int(content_id(f"{self.plan.config.seed}/{unit}".encode()), 16))
-            chosen = rng.choice(len(bank), n * len(labels), replace=False)
-            found = Written(prompts={**prompts, "": tuple(bank[i] for i in chosen)})
-            self._folder.write(found, "prompts", unit)
-        return found.prompts
-
-    def _neutral(self, n: int) -> tuple[str, ...]:
-        if self._bank is None:
-            found = self._folder.read(Written, "neutral")
-            if found is None or len(found.prompts[NOTHING]) < n:
-                found = Written(
-                    prompts={NOTHING: tuple(self._judge.write_prompts(NOTHING, max(n, BANK * self.plan.prompts)))}
-                )
-                self._folder.write(found, "neutral")
-            self._bank = found.prompts[NOTHING]
-        return self._bank
+            for name, label in labels.items():
+                if name not in prompts:
+                    prompts[name] = tuple(self._judge.write_prompts(label or NOTHING, n))
+            prompts[NEUTRAL] = tuple(neutral_prompts(self._judge, joined(list(labels.values())), n * len(labels)))
+            if REFERENCE not in prompts:
+                context = self._contexts.main
+                prompts[REFERENCE] = reference_prompts(self._judge, context.system, context, REFERENCES * n)
+            self._folder.write(Written(prompts=prompts), "prompts", unit)
+        return prompts
 
 
 def level(statistics: UnitStatistics) -> float:
@@ -267,7 +277,7 @@ def state(statistics: UnitStatistics) -> str:
     highest = statistics.quantiles[-1]
     if highest <= 0 or statistics.quantiles[0] == highest:
         return "never active"
-    return "active" if level(statistics) > RARE * highest else "rarely active"
+    return "active" if level(statistics) > MIN_LEVEL * highest else "rarely active"
 
 
 def _first(dropped: Mapping[str, str]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import math
 import time
 from collections.abc import Sequence
 from importlib import resources
@@ -20,6 +21,7 @@ from maia_eval.plot import plot
 from maia_eval.results import Folder
 from maia_eval.set_choice import choice_rows
 from maia_eval.summary import (
+    COMPARED,
     FEW,
     FIGURES,
     TOO_FEW,
@@ -36,6 +38,10 @@ from maia_eval.summary import (
 from maia_eval.tables import TABLES, aligned, tables, write_tables
 
 PAGE = "report.html"
+
+UNDEFINED = (
+    "–: no unit has this figure: its images, or the controls, have one activation, or none or all of them are active"
+)
 
 
 @click.command()
@@ -72,8 +78,12 @@ def terminal(folder: Folder) -> list[str]:
         ]
         keys = [figure for figure in FIGURES if not figure.key.endswith("_raw")][:9]
         note = [TOO_FEW] if any(row.units < FEW for row in rows) else []
+        if any(not row.figures[figure.key].n for row in rows for figure in keys):
+            note.append(UNDEFINED)
         lines = [["", "units", *(figure.title for figure in keys)]]
-        lines += [[r.explainer, str(r.units), *(f"{r.figures[f.key].value:.2f}" for f in keys)] for r in rows]
+        lines += [
+            [r.explainer, str(r.units), *(written(r.figures[f.key]._replace(low=math.nan)) for f in keys)] for r in rows
+        ]
     else:
         named = naming_rows(neuron_results(folder), folder.explainers)
         lines = [["", "", "right", "near", "wrong", "no answer", "share right"]]
@@ -112,6 +122,7 @@ def render(folder: Folder, base: Path) -> str:
             "rows": scored,
             "plot": plot(scored, names),
             "differences": differences(results, names, folder.seed),
+            "compared": [figure for figure in FIGURES if figure.key in COMPARED],
             "too_few": TOO_FEW if any(row.units < FEW for row in scored) else "",
             "lost": sum(len(result.dropped) for result in results),
             "asked": sum(len(result.dropped) + result.pool for result in results),

@@ -98,7 +98,8 @@ class Scores(Data):
         neutrals: Those chosen as least likely.
         plus: Mean activation on the positives.
         minus: Mean activation on the neutrals.
-        generated: Predictions on the images of the pool; controls are the neutral prompts' images.
+        generated: Predictions on the images of the pool and of the prompts from the unit's exemplars; controls are the
+            neutral prompts' images.
         real: Predictions on held-out images of the data set; controls are all of these.
     """
 
@@ -125,6 +126,7 @@ class UnitResult(Data):
         state: `never active` where nothing in the data set activates it, `rarely active` where the 95th percentile is
             not above 0: such units have no normalised figures.
         pool: Prompts that all labels chose from.
+        references: Prompts from the unit's exemplars, which count for Pearson and average precision only.
         dropped: Prompts that the generator failed on, and why; left out for all explainers.
         scores: By explainer.
         made: Images generated.
@@ -142,6 +144,7 @@ class UnitResult(Data):
     highest: float
     state: Literal["active", "rarely active", "never active"]
     pool: int = 0
+    references: int = 0
     dropped: dict[str, str] = Field(default_factory=dict)
     scores: dict[str, Scores] = Field(default_factory=dict)
     made: int = 0

@@ -53,15 +53,15 @@ def _fit(where: str, name: str) -> Callable[[UnitResult, Scores], float | None]:
 
 
 FIGURES = (
+    Figure("pearson", "Pearson", _fit("generated", "pearson"), 0.0),
+    Figure("auprc", "average precision", _fit("generated", "auprc")),
+    Figure("real_pearson", "Pearson, real", _fit("real", "pearson"), 0.0),
+    Figure("real_auprc", "average precision, real", _fit("real", "auprc")),
     Figure("margin", "+ less −", _divided(lambda s: s.plus - s.minus), 0.0),
     Figure("plus", "+", _divided(lambda s: s.plus)),
     Figure("minus", "−", _divided(lambda s: s.minus)),
-    Figure("pearson", "Pearson", _fit("generated", "pearson"), 0.0),
-    Figure("auprc", "AUPRC", _fit("generated", "auprc")),
     Figure("auc", "AUC", _fit("generated", "auc"), 0.5),
     Figure("mad", "MAD", _fit("generated", "mad"), 0.0),
-    Figure("real_pearson", "Pearson, real", _fit("real", "pearson"), 0.0),
-    Figure("real_auprc", "AUPRC, real", _fit("real", "auprc")),
     Figure("real_auc", "AUC, real", _fit("real", "auc")),
     Figure("real_mad", "MAD, real", _fit("real", "mad")),
     Figure("plus_raw", "+, raw", lambda unit, scores: scores.plus),
@@ -157,7 +157,7 @@ class Difference(NamedTuple):
         return estimate.n >= FEW and (estimate.low > 0 or estimate.high < 0)
 
 
-COMPARED = ("margin", "pearson", "real_pearson")
+COMPARED = ("pearson", "auprc", "real_pearson", "margin")
 """Figures that explainers are compared by, unit by unit."""
 
 

@@ -12,16 +12,16 @@ from maia_judges.asking import Asker, quoted
 from maia_judges.ties import keys
 from maia_labels.parts import cleaned, says_nothing
 
-MOST_PROMPTS = 20
+MAX_PROMPTS = 20
 """Prompts that are written in one call; more take several calls, each told what there is already."""
 
-MOST_SCORES = 60
+MAX_SCORES = 60
 """Prompts that are scored in one call."""
 
 FULL = 100
 """The highest score that is asked for."""
 
-VERSION = 1
+VERSION = 2
 """Raised whenever the questions change."""
 
 
@@ -76,43 +76,50 @@ class BackboneJudge:
         Raises:
             BackboneError: too few usable prompts came in a bounded number of attempts.
         """
+        if says_nothing(label):
+            return self.write_neutral(label, n)
+        return self._written(
+            n,
+            f"for an image generator. Each image must show what this label says: {quoted(label)}\nIf the label is"
+            " broad, spread the prompts over many different specific things that it covers. Vary everything that the"
+            " label leaves open (number, size, colour, surroundings). 'A OR B': half of the prompts show A, the others"
+            " show B. 'A given B', 'A | B', 'A AND B': every prompt shows both in one picture.",
+        )
+
+    def write_neutral(self, label: str, n: int) -> list[str]:
+        """Has `n` different prompts written that show nothing of a label; see `write_prompts`."""
+        nothing_of = f"\nNo image may show anything that this label names: {quoted(label)}"
+        return self._written(
+            n,
+            "for an image generator, each of a different everyday thing or scene: animals, food, tools, vehicles,"
+            " rooms, landscapes, textures. They serve as neutral inputs, so spread them widely."
+            + ("" if says_nothing(label) else nothing_of),
+        )
+
+    def _written(self, n: int, aim: str) -> list[str]:
         prompts: list[str] = []
         while len(prompts) < n:
-            wanted = min(n - len(prompts), MOST_PROMPTS)
-            prompts += self._some_prompts(label, wanted, prompts)
+            prompts += self._some_prompts(aim, min(n - len(prompts), MAX_PROMPTS), prompts)
         return prompts
 
-    def _some_prompts(self, label: str, n: int, before: Sequence[str]) -> list[str]:
-        if says_nothing(label):
-            aim = (
-                f"Write {n} prompts for an image generator, each of a different everyday thing or scene: animals, food,"
-                " tools, vehicles, rooms, landscapes, textures. They serve as neutral inputs, so spread them widely."
-            )
-        else:
-            aim = (
-                f"Write {n} prompts for an image generator. Each image must show what this label says:"
-                f" {quoted(label)}\nIf the label is broad, spread the prompts"
-                " over many different specific things that it covers. What it"
-                " leaves open (number, size, colour, surroundings) must differ between prompts. 'A OR B': some prompts"
-                " show A, as many show B. 'A given B', 'A | B', 'A AND B': every prompt shows both in one picture."
-            )
+    def _some_prompts(self, aim: str, n: int, before: Sequence[str]) -> list[str]:
         known = {_same(prompt) for prompt in before}
-        told = f"\nThese exist already, write others: {quoted('; '.join(before))}" if before else ""
+        others = f"\nThese exist already; write others: {quoted('; '.join(before))}" if before else ""
         form = f'\nAnswer: {{"prompts": [{n} different strings, each one sentence of plain English]}}'
 
         def check(answer: _Prompts) -> str:
             fresh = {_same(prompt) for prompt in answer.prompts} - known
             return "" if len(fresh) >= n else f"it holds {len(fresh)} new and different prompts, not {n}"
 
-        answer = self._asker.ask(_Prompts, aim + told + form, check=check)
+        answer = self._asker.ask(_Prompts, f"Write {n} prompts {aim}{others}{form}", check=check)
         fresh = {_same(prompt): cleaned(prompt) for prompt in reversed(answer.prompts) if _same(prompt) not in known}
         return list(reversed(fresh.values()))[:n]
 
     def select(self, label: str, prompts: Sequence[str]) -> list[int]:
         """Ranks prompts by the scores that the backbone gives them; equal ones as `maia_judges.ties` does."""
         scores: list[float] = []
-        for start in range(0, len(prompts), MOST_SCORES):
-            batch = prompts[start : start + MOST_SCORES]
+        for start in range(0, len(prompts), MAX_SCORES):
+            batch = prompts[start : start + MAX_SCORES]
             listed = "\n".join(f"{number}. {quoted(prompt)}" for number, prompt in enumerate(batch, 1))
             scores += self._scores(
                 len(batch),

@@ -12,6 +12,7 @@ from pydantic import Field
 from maia_core.plugin import Image, ImageTextSimilarity, PluginConfig, RunContext, content_id
 from maia_judges.fit import agreement, fits
 from maia_judges.meaning import method
+from maia_judges.neutral import write_neutral
 from maia_judges.prompts import write
 from maia_judges.scale import Scale, measured, sample
 from maia_judges.spread import Spread
@@ -21,7 +22,7 @@ from maia_labels.pictured import pictured
 
 Predictions = NDArray[np.float64]
 
-VERSION = 2
+VERSION = 3
 """Raised whenever the same question would get another answer."""
 
 
@@ -52,6 +53,10 @@ class EmbeddingJudge:
     def write_prompts(self, label: str, n: int) -> list[str]:
         """Writes `n` different prompts; the first of a longer list are those of a shorter one."""
         return write(label, n, self._spread)
+
+    def write_neutral(self, label: str, n: int) -> list[str]:
+        """Writes `n` different prompts that show nothing of a label, as far as the concept tree and embeddings tell."""
+        return write_neutral(label, n, self._spread)
 
     def select(self, label: str, prompts: Sequence[str]) -> list[int]:
         """Ranks prompts by how well they show what `label` says; equal ones as `maia_judges.ties` orders them."""

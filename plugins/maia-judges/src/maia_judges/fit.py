@@ -30,14 +30,15 @@ def fits(label: str, prompts: Sequence[str]) -> Floats:
         return np.full(len(prompts), 0.5)
     parts = parts_of(label)
     if parts.form == "one":
-        return _concept(parts.parts[0], prompts)
+        return concept_fits(parts.parts[0], prompts)
     each = np.array([fits(part, prompts) for part in parts.parts]).reshape(len(parts.parts), len(prompts))
     if parts.form == "either":
         return np.asarray(each.max(0))
     return np.asarray((1 - TOGETHER) * each.min(0) + TOGETHER * each.mean(0))
 
 
-def _concept(text: str, prompts: Sequence[str]) -> Floats:
+def concept_fits(text: str, prompts: Sequence[str]) -> Floats:
+    """Returns how likely images of each prompt show one concept: float64 of shape (prompts,), in [0, 1]."""
     near = nearness(text, prompts)
     demand = content_of(text)
     if not demand.known:

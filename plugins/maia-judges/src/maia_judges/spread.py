@@ -47,6 +47,10 @@ class Spread:
             names = natural + [name for name in names if name not in set(natural)]
         return names
 
+    def natural(self, concept: str, colours: Collection[str]) -> bool:
+        """Tells whether pictures of a concept have these basic colours by nature; False where there are no pictures."""
+        return self._pictures is not None and self._pictures.looks(concept, colours, False)
+
     def broader(self) -> list[str]:
         """Returns the concepts that have narrower ones: about one in thirty fits a picture of anything."""
         tree = vocabulary().concepts
