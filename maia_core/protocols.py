@@ -340,7 +340,7 @@ class Explainer(Protocol):
 class Judge(Protocol):
     """What evaluation and verification ask of a language model or an embedding.
 
-    A judge may have `write_neutral(label, n)`, which writes `n` different prompts of images that show nothing of a label.
+    A judge may have `write_neutral(label, n)`, which writes `n` different prompts of images that do not show a label.
     Without it, MAIA takes prompts of anything that `select` ranks low.
     """
 

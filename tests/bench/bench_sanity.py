@@ -2,8 +2,8 @@
 
 A neuron is an OR of two concepts of the collage list, or one concept. Missing labels: the label of an OR neuron loses
 one of its concepts. Extra labels: the label of a neuron of one concept gets another one. Each label is scored alone
-(its own prompts, as many neutral ones, and those from the exemplars) and pooled with the other. Predictions are the label's
-own truth, as in the paper of NeuronEval (Oikarinen, Yan and Weng 2025): the scores are tested, not a judge.
+(its own prompts, as many neutral ones, and those from the exemplars) and pooled with the other. Predictions are the
+label's own truth, as in the paper of NeuronEval (Oikarinen, Yan and Weng 2025): the scores are tested, not a judge.
 
     python tests/bench/bench_sanity.py [--seeds 2] [--neurons 16]
 """
