@@ -125,7 +125,7 @@ def run(out: Path) -> None:
         # Torch first, as the docs say: torch and torchvision must fit each other.
         pinned = [line for line in (ROOT / "requirements.txt").read_text().splitlines() if line.startswith("torch")]
         subprocess.run([*pip, *pinned, f"maia-core[default]=={version()}"], cwd=place, check=True)
-        subprocess.run([str(python.with_name("maia")), "plugins", "doctor"], cwd=place, check=True)
+        subprocess.run([str(python.with_name("maia")), "doctor"], cwd=place, check=True)
         subprocess.run([str(python.with_name("maia")), "run", "--system", UNIT], cwd=place, check=True)
 
 

@@ -45,9 +45,14 @@ def helps(command: click.Command, name: str, parent: click.Context | None = None
             yield from helps(found, inner, context)
 
 
+COMPLETION = """The shell completes commands and options: `eval "$(_MAIA_COMPLETE=bash_source maia)"` in `~/.bashrc`,
+`eval "$(_MAIA_COMPLETE=zsh_source maia)"` in `~/.zshrc`, or `_MAIA_COMPLETE=fish_source maia | source` in
+`~/.config/fish/completions/maia.fish`.""".splitlines()
+
+
 def commands() -> str:
     """The page of all commands' help."""
-    page = ["# Commands", "", "Written by `make docs` from what the commands print."]
+    page = ["# Commands", "", "Written by `make docs` from what the commands print.", "", *COMPLETION]
     for path, text in helps(maia, "maia"):
         page += ["", f"## {path}", "", "```", text, "```"]
     return "\n".join(page) + "\n"
@@ -71,8 +76,8 @@ def keys() -> str:
 
 def plugins() -> str:
     """The page of what this checkout installs."""
-    page = ["# Plugins", "", "Written by `make docs` from `maia plugins` and `maia plugins show`.", ""]
-    page += ["```", output("plugins"), "```"]
+    page = ["# Plugins", "", "Written by `make docs` from `maia plugins list` and `maia plugins show`.", ""]
+    page += ["```", output("plugins", "list"), "```"]
     for name in ("generator:collage", "dataset:collage", "describer:nearest", "model:efficientnet-lite0"):
         page += ["", f"## {name}", "", "```", output("plugins", "show", name), "```"]
     return "\n".join(page) + "\n"

@@ -99,7 +99,7 @@ class Plugin(NamedTuple):
     def _cause(self, error: BaseException) -> str:
         if isinstance(error, ImportError) and (error.name or "").startswith("maia_core"):
             # A plugin for an older layout of the core; the doctor names each import.
-            return f"{one_line(error)}; import from maia_core.plugin (`maia plugins doctor` prints the lines to write)"
+            return f"{one_line(error)}; import from maia_core.plugin (`maia doctor` prints the lines to write)"
         # An entry point of an editable install is stale where the source has moved.
         own = isinstance(error, ImportError) and (error.name or "").startswith(self.entry_point.module.split(".")[0])
         reinstall = own or isinstance(error, AttributeError)

@@ -36,7 +36,7 @@ def test_listing_plugins_imports_none_of_them():
     code = """
 import sys
 from maia_core.cli import main
-sys.argv = ["maia", "plugins"]
+sys.argv = ["maia", "plugins", "list"]
 try:
     main()
 except SystemExit:
@@ -109,7 +109,7 @@ def test_control_characters_of_a_message_are_written_out(tmp_path):
 
 
 def test_doctor_finds_nothing_wrong_here():
-    done = _maia("plugins", "doctor")
+    done = _maia("doctor")
     assert (done.returncode, "0 problems" in done.stdout) == (0, True), done.stdout
 
 

@@ -191,7 +191,7 @@ def test_every_kind_has_a_page_that_the_index_links():
 
 
 def test_doctor_has_nothing_to_say_of_them(folders, environment, tmp_path):
-    told = call("maia plugins doctor", tmp_path, environment).stdout
+    told = call("maia doctor", tmp_path, environment).stdout
     for page in PAGES:
         project = tomllib.loads((folders[page] / "pyproject.toml").read_text())["project"]
         assert project["name"] not in told

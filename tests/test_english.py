@@ -11,6 +11,7 @@ import click
 import pytest
 
 from maia_cli.main import maia
+from maia_core.plugin import installed
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [
@@ -46,6 +47,9 @@ VERBS = frozenset(
     """.split()  # noqa: SIM905 - a list of words is read as words
 )
 """First words of an option's help."""
+
+TASKS = frozenset({"Drop", "Find", "Join", "Let", "Prune", "Tell"})
+"""Further first words of the help of a command."""
 
 QUANTITIES = frozenset({"Held-out", "Images", "Prompts", "Questions", "Random", "Units"})
 """First words of the help of an option whose value is a number: "Prompts per label"."""
@@ -110,6 +114,17 @@ def test_the_help_of_an_option_begins_with_a_verb():
         if parameter.opts[0] not in ("--help", "--version")
     ]
     assert not wrong, "\n".join(wrong)
+
+
+def test_the_help_of_a_command_has_one_voice_and_one_way_to_check():
+    """Each begins with a verb in the imperative; the list of `maia --help` shows the first line of a module."""
+    said = {name: command.help or "" for name, command in _commands(maia, "maia") if name != "maia"}
+    for plugin in installed().of_kind("command"):
+        assert plugin.about.startswith(f"`maia {plugin.name}`: "), plugin.label
+        said[f"the list of commands, {plugin.name}"] = plugin.about.removeprefix(f"`maia {plugin.name}`: ")
+    wrong = [f"{name}: {text}" for name, text in said.items() if text.split()[0].rstrip(",:") not in VERBS | TASKS]
+    assert not wrong, "\n".join(wrong)
+    assert [name for name in said if "doctor" in name and name != "maia doctor" and "," not in name] == []
 
 
 def test_the_rules_find_what_they_forbid_and_leave_good_english_alone():

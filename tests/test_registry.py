@@ -125,7 +125,7 @@ def test_name_that_a_terminal_would_obey_is_left_out_and_named(world):
 
 
 def test_metadata_that_cannot_be_read_stops_no_other(world):
-    """One broken distribution must not take every command with it, `maia plugins doctor` among them."""
+    """One broken distribution must not take every command with it, `maia doctor` among them."""
     world.add("good", [("maia.tools", "fine = good:Thing")], FACTORY)
     world.add("mangled", [("maia.tools", "odd = mangled:Thing")])
     (world.folder / "mangled-1.0.dist-info" / "METADATA").write_bytes(b"Metadata-Version: 2.1\nName: \xff\xfe\n")

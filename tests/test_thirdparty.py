@@ -83,7 +83,7 @@ def test_listing_names_them_and_imports_none(maia, tmp_path):
 
 
 def test_doctor_names_distribution_version_and_cause(maia):
-    told = maia("plugins", "doctor")
+    told = maia("doctor")
     assert told.returncode == 1
     lines = told.stdout.splitlines()
     for needed in (
@@ -110,7 +110,7 @@ def test_doctor_names_distribution_version_and_cause(maia):
 
 
 def test_doctor_is_content_with_good_ones(maia):
-    told = maia("plugins", "doctor", names=GOOD)
+    told = maia("doctor", names=GOOD)
     assert "acme" not in told.stdout
 
 
@@ -143,7 +143,7 @@ def test_a_plugin_for_the_oldest_supported_api_runs(maia, tmp_path):
     assert ended.read_text() == "answered for acme-first:top"
     [call] = [call for call in RunReader(tmp_path / "out").of_type(HostCall) if call.method == "tools.acme_range"]
     assert [entry.title for entry in call.effects.logged] == ["the first image"]
-    assert maia("plugins", "doctor", names=(*GOOD, OLDEST)).returncode == 0
+    assert maia("doctor", names=(*GOOD, OLDEST)).returncode == 0
 
 
 def test_an_observer_is_left_out_by_name(maia, tmp_path):
@@ -267,12 +267,12 @@ def test_metadata_cannot_write_to_the_terminal(maia, tmp_path):
     metadata = f"Metadata-Version: 2.1\nName: acme-hostile\nVersion: 1.0{evil}\nSummary: {evil} sum\n  mary\n"
     (info / "METADATA").write_text(metadata)
     (info / "entry_points.txt").write_text(f"[maia.systems]\n{evil} = acme_hostile:{evil}\nacme-h = acme_hostile:H\n")
-    for arguments in (["plugins"], ["plugins", "doctor"], ["plugins", "show", "acme-h"], ["--help"]):
+    for arguments in (["plugins", "list"], ["doctor"], ["plugins", "show", "acme-h"], ["--help"]):
         shown = maia(*arguments, extra=(info.parent,))
         for text in (shown.stdout, shown.stderr):
             assert not set("\x1b\x07\u202e") & set(text), arguments
         assert "Traceback" not in shown.stderr
-    assert "acme-good 1.2.0" in maia("plugins", extra=(info.parent,)).stdout
+    assert "acme-good 1.2.0" in maia("plugins", "list", extra=(info.parent,)).stdout
 
 
 def test_ready_for_machines(maia, tmp_path):

@@ -237,7 +237,7 @@ class InProcessSandbox:
         )
 
     def describe(self) -> list[tuple[str, str]]:
-        """Returns pairs of measure and state for `maia sandbox`."""
+        """Returns pairs of measure and state for `maia check sandbox`."""
         return [("everything", "nothing is confined")]
 
     def close(self) -> None:

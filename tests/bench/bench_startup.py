@@ -1,4 +1,4 @@
-"""Start-up: `maia --help` and `maia plugins` against a bare interpreter."""
+"""Start-up: `maia --help` and `maia plugins list` against a bare interpreter."""
 
 from __future__ import annotations
 
@@ -25,6 +25,6 @@ def main() -> None:
     """Prints medians and ratios."""
     bare = seconds("pass")
     print(f"python -c pass   {bare * 1e3:6.0f} ms  1.0")
-    for arguments in (["--help"], ["plugins"]):
+    for arguments in (["--help"], ["plugins", "list"]):
         took = seconds(MAIA.format(arguments))
         print(f"maia {arguments[0]:<11} {took * 1e3:6.0f} ms  {took / bare:.1f} times")

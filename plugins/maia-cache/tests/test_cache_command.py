@@ -42,7 +42,7 @@ def run(*arguments: str) -> Result:
 
 
 def test_table_by_engine(filled: ContentCache) -> None:
-    lines = run().output.splitlines()
+    lines = run("list").output.splitlines()
     assert lines[0].split() == ["engine", "entries", "size", "last", "used"]
     assert lines[1].split()[:2] == ["describer", "1"]
     assert lines[1].endswith("6 weeks ago")
@@ -52,14 +52,14 @@ def test_table_by_engine(filled: ContentCache) -> None:
 
 
 def test_rows_for_machines_add_up(filled: ContentCache) -> None:
-    rows = [json.loads(line) for line in run("--json").output.splitlines()]
+    rows = [json.loads(line) for line in run("list", "--json").output.splitlines()]
     assert [(row["engine"], row["entries"]) for row in rows] == [("describer", 1), ("stable-diffusion", 3)]
     assert sum(row["bytes"] for row in rows) == sum(entry.size for entry in filled.entries())
 
 
 def test_empty_cache(store: ContentCache) -> None:
-    assert run().output.startswith("0 B of at most 10.0 GB")
-    assert run("--json").output == ""
+    assert run("list").output.startswith("0 B of at most 10.0 GB")
+    assert run("list", "--json").output == ""
     assert run("verify").output == "0 entries are sound, 0 were broken\n"
 
 
@@ -88,7 +88,7 @@ def test_limit_is_written_and_kept(filled: ContentCache) -> None:
     assert "at most 150 B are kept" in left
     assert "entries removed" in left
     assert ContentCache(filled.folder).max_bytes == 150
-    assert "of at most 150 B" in run().output
+    assert "of at most 150 B" in run("list").output
 
 
 def test_verify_says_what_was_broken(filled: ContentCache) -> None:
@@ -104,7 +104,7 @@ def test_names_of_files_give_the_terminal_no_orders(store: ContentCache) -> None
     file = store.folder / "\x1b[31mengine\u202e" / f"{content_id(b'x')}\x1b[2J.json"
     file.parent.mkdir(parents=True)
     file.write_text("{")
-    said = run().output + run("verify").output
+    said = run("list").output + run("verify").output
     assert "\\x1b[31mengine\\u202e" in said
     assert not {"\x1b", "\u202e"} & set(said)
 

@@ -76,7 +76,7 @@ def test_list_says_which_key_is_missing_and_what_a_model_can_do(maia):
 
 
 def test_backbone_that_sees_and_writes_passes(maia):
-    done = maia("backbones", "check", "toy")
+    done = maia("check", "backbone", "toy")
     assert done.returncode == 0, done.stderr
     assert "image: ok" in done.stdout
     assert "program: ok" in done.stdout
@@ -104,7 +104,7 @@ def test_backbone_that_sees_and_writes_passes(maia):
     ],
 )
 def test_what_fails_is_said_and_the_exit_code_is_1(maia, option, failed, says):
-    done = maia("backbones", "check", "toy", "-o", option)
+    done = maia("check", "backbone", "toy", "-o", option)
     assert done.returncode == 1
     for probe in ("image", "program"):
         assert f"{probe}: {'failed' if probe in failed else 'ok'}" in done.stdout
@@ -117,7 +117,7 @@ def test_what_fails_is_said_and_the_exit_code_is_1(maia, option, failed, says):
     [(["tpy"], "Did you mean 'toy'"), (["toy", "-o", "sayz=x"], "says"), (["toy", "-o", "says"], "KEY=VALUE")],
 )
 def test_bad_input_is_one_line(maia, arguments, says):
-    done = maia("backbones", "check", *arguments)
+    done = maia("check", "backbone", *arguments)
     assert done.returncode == 2
     assert says in done.stderr
     assert "Traceback" not in done.stderr

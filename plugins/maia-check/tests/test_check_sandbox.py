@@ -1,4 +1,4 @@
-"""`maia sandbox`: the table, the verdict on hostile programs, and the exit code."""
+"""`maia check sandbox`: the table, the verdict on hostile programs, and the exit code."""
 
 import os
 import subprocess

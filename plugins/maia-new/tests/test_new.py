@@ -176,5 +176,5 @@ def test_every_plugin_passes_its_own_tests_in_a_fresh_environment(tmp_path):
         *[f / "src" / f.name.replace("-", "_") for f in folders.values()],
         cwd=tmp_path,
     )
-    told = run(tmp_path / "venv" / "bin" / "maia", "plugins", "doctor", cwd=tmp_path)
+    told = run(tmp_path / "venv" / "bin" / "maia", "doctor", cwd=tmp_path)
     assert "maia-my-" not in told

@@ -1,4 +1,4 @@
-"""`maia cache`: Shows, checks and prunes what is kept of each engine."""
+"""`maia cache`: Show, check and prune the cached results of each engine."""
 
 from __future__ import annotations
 
@@ -35,13 +35,15 @@ def age(text: str) -> float:
     return float(found[1]) * SECONDS[found[2].lower()]
 
 
-@click.group(invoke_without_command=True)
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line instead of a table.")
-@click.pass_context
-def cache(context: click.Context, as_json: bool) -> None:
-    """Show what is kept of everything that was generated, edited or described, by engine."""
-    if context.invoked_subcommand is not None:
-        return
+@click.group()
+def cache() -> None:
+    """Show, check and prune the cached results of every generator, editor and describer."""
+
+
+@cache.command("list")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line instead of a table.")
+def list_engines(as_json: bool) -> None:
+    """List the engines with the number, size and last use of their cached results."""
     store = _store()
     engines = _by_engine(store.entries())
     if as_json:

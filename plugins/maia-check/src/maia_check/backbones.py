@@ -1,4 +1,4 @@
-"""`maia backbones`: Lists the installed backbones with their keys and abilities; checks one with two questions."""
+"""`maia backbones`: List the installed backbones with their keys, abilities and prices."""
 
 from __future__ import annotations
 
@@ -7,26 +7,21 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from maia_cli import config_options
-
 if TYPE_CHECKING:
-    from maia_core.plugin import ModelOption, RunConfig
+    from maia_core.plugin import ModelOption
 
     Row = tuple[str, ModelOption]
 
 COLUMNS = ("backbone", "model", "key", "images", "window", "$ in / out", "")
 
 
-@click.group(invoke_without_command=True)
+@click.command()
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line instead of a table.")
-@click.pass_context
-def backbones(context: click.Context, as_json: bool) -> None:
+def backbones(as_json: bool) -> None:
     """List the installed backbones: whether each has its key, and its abilities.
 
     Prices are US dollars per million tokens, read and written. The command uses no network.
     """
-    if context.invoked_subcommand is not None:
-        return
     rows = _rows()
     if as_json:
         for name, sheet in rows:
@@ -90,35 +85,3 @@ def _table(rows: list[tuple[str, ...]]) -> None:
     for number, row in enumerate(clean):
         line = "  ".join(f"{cell:{width}}" for cell, width in zip(row, widths, strict=True)).rstrip()
         click.echo(click.style(line, bold=number == 0))
-
-
-@backbones.command()
-@click.argument("name")
-@config_options(named_by={"backbone": "name"}, bare="backbone")
-def check(name: str, config: RunConfig) -> int:
-    """Ask the backbone NAME two small real questions: one with an image, one with a program to write.
-
-    Prints each failure and its cost. The program runs in the sandbox, on a toy unit. Exit code 1 if a question failed.
-    """
-    from maia_check.probes import probes
-    from maia_core.plugin import Context
-
-    context = Context(config)
-    context.warn_to(lambda line: click.echo(f"note: {_clean(line)}"))
-    backbone = context.part("backbone")
-    info = backbone.info
-    click.echo(f"{_clean(info.name)} {_clean(info.model)}".rstrip())
-    failed = 0
-    for probe in probes(context, backbone):
-        failed += not probe.passed
-        mark = click.style("ok", fg="green") if probe.passed else click.style("failed", fg="red")
-        used = f"{probe.usage.input_tokens:,} + {probe.usage.output_tokens:,} tokens, {probe.usage.price}"
-        click.echo(f"{probe.name}: {mark}, {probe.seconds:.1f} s, {used}")
-        click.echo(f"  {_clean(probe.says)}")
-    return 1 if failed else 0
-
-
-def _clean(text: str) -> str:
-    from maia_core.plugin import printable_line
-
-    return printable_line(text)

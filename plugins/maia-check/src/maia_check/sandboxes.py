@@ -1,4 +1,4 @@
-"""`maia sandbox`: Prints how this machine confines programs, and tests it with hostile ones."""
+"""`maia check sandbox`: prints how this machine confines programs, and tests it with hostile ones."""
 
 from __future__ import annotations
 

@@ -1,3 +1,4 @@
+from .main import summary as summary
 from .options import PARTS as PARTS
 from .options import config_options as config_options
 from .options import option_value as option_value

@@ -53,6 +53,12 @@ def refusal(plugin: Plugin) -> str:
     return f"`maia {plugin.name}` is a command of {owner}, and of no other distribution; rename or uninstall it"
 
 
+def summary(command: click.Command) -> str:
+    """Returns the first sentence of a command's help; click cuts it off in the list of a group."""
+    paragraph = " ".join((command.help or "").strip().partition("\n\n")[0].split())
+    return re.split(r"(?<=[.?])\s", paragraph, maxsplit=1)[0]
+
+
 class Commands(click.Group):
     """The installed commands; one is imported when it is called."""
 
@@ -69,7 +75,10 @@ class Commands(click.Group):
             raise PluginError(f"{named[0].label} is refused: {refusal(named[0])}")
         if len(allowed) > 1:
             installed().get("command", name)  # Raises: it names the distributions.
-        return allowed[0].load() if allowed else None
+        command: click.Command | None = allowed[0].load() if allowed else None
+        for inner in getattr(command, "commands", {}).values():
+            inner.short_help = inner.short_help or summary(inner)
+        return command
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]

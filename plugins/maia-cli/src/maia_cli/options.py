@@ -205,7 +205,7 @@ def process_started() -> None:
     from maia_core.plugin import Observers, installed
 
     observers = Observers(installed())
-    observers.take_problems()  # The run's record and `maia plugins doctor` name an observer that cannot be loaded.
+    observers.take_problems()  # The run's record and `maia doctor` name an observer that cannot be loaded.
     observers.tell("process_started")
     for problem in observers.take_problems():
         click.echo(f"note: {problem}", err=True)

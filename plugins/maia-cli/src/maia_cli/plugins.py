@@ -1,4 +1,4 @@
-"""`maia plugins`: Lists, shows and checks the installed plugins."""
+"""`maia plugins`: List and show the installed plugins."""
 
 from __future__ import annotations
 
@@ -7,17 +7,14 @@ import click
 from maia_core.plugin import KINDS, MaiaError, Plugin, did_you_mean, installed, one_line, printable_line
 
 
-@click.group(invoke_without_command=True)
-@click.pass_context
-def plugins(context: click.Context) -> None:
-    """List, show and check the installed plugins."""
-    if context.invoked_subcommand is None:
-        context.invoke(list_plugins)
+@click.group()
+def plugins() -> None:
+    """List and show the installed plugins."""
 
 
 @plugins.command("list")
 @click.argument("kind", required=False, metavar="[KIND]", type=click.Choice(tuple(KINDS)))
-def list_plugins(kind: str | None = None) -> None:
+def list_plugins(kind: str | None) -> None:
     """List the installed plugins, of one KIND or all."""
     chosen = installed().of_kind(kind) if kind else installed().plugins
     if not chosen:
@@ -66,16 +63,3 @@ def _show(plugin: Plugin) -> None:
         default = "required" if field.is_required() else f"default {field.default!r}"
         kind = inspect.formatannotation(field.annotation)
         click.echo(f"  {name}: {kind}, {default}. {printable_line(field.description or '')}")
-
-
-@plugins.command()
-def doctor() -> int:
-    """Import every plugin, and name each fault; exit code 1 if there is one."""
-    from maia_cli.doctor import problems_of
-
-    problems = problems_of(installed())
-    for problem in problems:
-        click.echo(f"{'warning: ' * problem.warning}{printable_line(problem.plugin)}: {printable_line(problem.cause)}")
-    faults = sum(not problem.warning for problem in problems)
-    click.echo(f"{len(installed().plugins)} plugins, {faults} problems, {len(problems) - faults} warnings")
-    return 1 if faults else 0

@@ -1,4 +1,4 @@
-"""`maia prompt`: Prints the first messages that the backbone gets."""
+"""`maia prompt`: Print the first messages that the backbone gets."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`maia run`: Explains a unit by experiment."""
+"""`maia run`: Explain a unit by experiment."""
 
 from __future__ import annotations
 

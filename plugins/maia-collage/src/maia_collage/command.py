@@ -1,4 +1,4 @@
-"""`maia collage`: Fetches the pack of photographic cut-outs, and tells about it."""
+"""`maia collage`: Fetch the pack of photographic cut-outs, and describe it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import click
 
 @click.group()
 def collage() -> None:
-    """The offline laboratory's pack of cut-outs and backgrounds."""
+    """Fetch the offline laboratory's pack of cut-outs and backgrounds, and describe it."""
 
 
 @collage.command()

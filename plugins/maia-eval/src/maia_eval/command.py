@@ -1,4 +1,4 @@
-"""`maia eval`: Measures explanations, as the paper does and with intervals.
+"""`maia eval`: Measure explanations, as the paper does and with intervals.
 
 One subcommand an evaluation, each imported when it is called.
 """
@@ -8,6 +8,8 @@ from __future__ import annotations
 from importlib import import_module
 
 import click
+
+from maia_cli import summary
 
 SUBCOMMANDS = {
     "predictive": "maia_eval.commands:predictive",
@@ -35,6 +37,7 @@ class Subcommands(click.Group):
             return None
         module, _, name = SUBCOMMANDS[cmd_name].partition(":")
         command: click.Command = getattr(import_module(module), name)
+        command.short_help = summary(command)
         return command
 
 

@@ -1,4 +1,4 @@
-"""`maia exemplars`: Builds, merges, shows and exports indexes of exemplars."""
+"""`maia exemplars`: Build, merge, show and export indexes of exemplars."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ FOLDER, OUT = click.Path(path_type=Path), FolderToWrite()
 
 @click.group()
 def exemplars() -> None:
-    """The images on which each unit is highest: find them for all units at once, look at them, hand them on."""
+    """Find the images on which each unit is highest, for all units at once; look at them, and hand them on."""
 
 
 @exemplars.command()

@@ -1,4 +1,4 @@
-"""`maia ask`: Answers a question over all units of a layer."""
+"""`maia ask`: Ask a question over all units of a layer."""
 
 from __future__ import annotations
 

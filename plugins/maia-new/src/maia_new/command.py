@@ -1,4 +1,4 @@
-"""`maia new`: Writes the files of a new plugin."""
+"""`maia new`: Write the files of a new plugin."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`maia report`: Writes the page of a run again."""
+"""`maia report`: Write the page of a run again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`maia sweep`: Explains several units, in one process or several."""
+"""`maia sweep`: Explain several units, in one process or several."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`maia synthetic`: Lists synthetic neurons, and counts how many of them a backbone named."""
+"""`maia synthetic`: List synthetic neurons, and count how many of them a backbone named."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import click
 
 @click.group()
 def synthetic() -> None:
-    """Synthetic neurons: lists of them, and how many were explained."""
+    """List synthetic neurons, and count how many of them were named."""
 
 
 @synthetic.command("list")

@@ -1,4 +1,4 @@
-"""`maia systems`: Shows which models are installed, and which layers and units one has."""
+"""`maia systems`: Show the installed models, and the layers and units of one."""
 
 from __future__ import annotations
 
