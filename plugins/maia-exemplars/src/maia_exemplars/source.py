@@ -98,12 +98,13 @@ class LayerExemplars:
     def _opened(self, k: int, unit: int) -> LayerIndex:
         """Returns an index with at least `k` exemplars, which agrees with the model about a unit."""
         with self._lock:
-            index = self._index
+            index, first = self._index, self._index is None
             if index is None or index.info.k < min(k, len(self._dataset)) or not self._agrees(index, unit):
-                self._index = self._existing(k, unit) or self._built(max(DEFAULT_K, 1 << (k - 1).bit_length()), unit)
-                if index is None and self._index.info.skipped:
-                    self._warn(_skipped(self._index))
-            return self._index
+                index = self._existing(k, unit) or self._built(max(DEFAULT_K, 1 << (k - 1).bit_length()), unit)
+                self._index = index
+                if first and index.info.skipped:
+                    self._warn(_skipped(index))
+            return index
 
     def _existing(self, k: int, unit: int) -> LayerIndex | None:
         """Returns an index from the cache; None where there is none that can be used.
