@@ -68,6 +68,81 @@ def test_every_reference_that_a_unit_shows_leads_back_to_it(model):
             assert model.unit(re.sub("^net:", "", shown)).index == unit
 
 
+NAMES = [
+    "7",
+    "0",
+    "-1",
+    "cat",
+    "Cat",
+    "a:b",
+    "a",
+    "x=y",
+    "sae=f:3",
+    "direction=d",
+    "and/or",
+    "at@2",
+    "hash#tag",
+    "-",
+    "",
+]
+NAMES += [
+    " ",
+    "two words",
+    "under_score",
+    "１２",
+    "new\nline",
+    "\x1b[31m",
+    "café",
+    "3.5",
+    "1e3",
+    "a:3",
+    "logit",
+    "*",
+    "% d",
+]
+
+
+class Separators(nn.Module):
+    """Modules whose names hold every separator of references, or are those of the network's own layers."""
+
+    names = ("a:b", "a", "a:3", "x=y", "sae=f", "logit", "prob", "s/t", "at@1", "at", "k#1", "-", "d-e")
+
+    def __init__(self) -> None:
+        super().__init__()
+        for name in self.names:
+            self.add_module(name, nn.Conv2d(3, 3, 1))
+        self.head = nn.Linear(3, len(NAMES))
+
+    def forward(self, x):
+        for name in (*self.names, "at"):  # "at" runs twice: at@1 is also a module
+            x = self._modules[name](x)
+        return self.head(x.mean((2, 3)))
+
+
+@pytest.mark.parametrize("turn", range(0, len(NAMES), 3))
+def test_references_lead_back_whatever_layers_and_classes_are_called(turn):
+    classes = NAMES[turn:] + NAMES[:turn]
+    model = TorchModel(Separators(), Preprocessing(8), "m", classes=classes)
+    for name in ("probe", "probe:3", "a=b", "sae=f:3", "1"):
+        model.direction("a:b", [1, 0, 0], name)
+    model.latents("a", nn.Linear(3, 4), "coder:1")
+    names = [layer.name for layer in model.layers()]
+    assert len(set(names)) == len(names) == len(Separators.names) + 4, "each layer has a name of its own"
+    for layer in [*names, *model._derived]:
+        assert model.layer(layer).name == layer
+        for index in range(model.layer(layer).info.units):
+            unit = model.unit(f"{layer}:{index}")
+            again = model.unit(unit.info.ref.removeprefix("m:"))
+            assert (again.layer, again.index) == (unit.layer, unit.index), unit.info.ref
+
+
+def test_a_class_whose_name_is_a_number_is_called_by_its_number():
+    """As `ImageFolder` sorts folders: "10" is the third."""
+    module = nn.Sequential(nn.Conv2d(3, 12, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    model = TorchModel(module, Preprocessing(8), "m", classes=sorted(map(str, range(12))))
+    assert [model.unit(f"logit:{index}").info.unit for index in range(12)] == list(map(str, range(12)))
+
+
 def test_underscores_around_names_may_be_left_out_while_one_layer_is_meant():
     inner = nn.ModuleDict({"_conv": nn.Conv2d(3, 4, 3)})
     module = nn.Sequential(inner["_conv"], nn.Flatten())

@@ -33,6 +33,10 @@ def module():
 @pytest.mark.parametrize(
     ("file", "wrap"),
     [
+        ("w.pth", lambda state: {"model." + k.replace("0.", "0._orig_mod."): v for k, v in state.items()}),
+        ("w.pth", lambda state: {"_orig_mod.module.net." + k: v for k, v in state.items()}),
+        ("w.pth", lambda state: {"module.module." + k: v for k, v in state.items()} | {"n_averaged": torch.tensor(3)}),
+        ("w.pth", lambda state: {"run": {"ema": {"module.backbone." + k: v for k, v in state.items()}}, "epoch": 3}),
         ("w.pth", lambda state: state),
         ("w.pt", lambda state: {"epoch": 3, "model": state}),
         ("w.ckpt", lambda state: {"state_dict": {f"model.{k}": v for k, v in state.items()}, "lr": 0.1}),
@@ -48,13 +52,39 @@ def test_weights_are_found_in_whatever_they_were_wrapped(module, file, wrap):
     assert all((a == b).all() for a, b in zip(module.state_dict().values(), other.state_dict().values(), strict=True))
 
 
+def test_a_network_with_a_prefix_of_its_own_takes_weights_without_it():
+    """A module that holds the network as its attribute, and a file of the network alone."""
+    inner = nn.Sequential(nn.Conv2d(3, 2, 1), nn.BatchNorm2d(2))
+    torch.save({"module." + k: v for k, v in inner.state_dict().items()}, "w.pth")
+    outer = nn.ModuleDict({"net": nn.Sequential(nn.Conv2d(3, 2, 1), nn.BatchNorm2d(2))})
+    assert load_weights(outer, "w.pth") == ""
+    assert torch.equal(outer["net"][0].weight, inner[0].weight)
+
+
+def test_of_a_larger_network_the_part_is_taken_and_the_rest_is_named(module):
+    state = {"backbone." + k: v + 1 for k, v in module.state_dict().items()} | {"head.weight": torch.zeros(2)}
+    torch.save({"student": {"module." + k: v for k, v in state.items()}}, "w.pth")
+    assert "under 'backbone.' and leaves out module.head.weight" in load_weights(module, "w.pth")
+    assert torch.equal(module[0].weight, state["backbone.0.weight"])
+
+
+def test_weights_that_are_there_several_times_are_not_drawn_lots_for(module):
+    state = {k: v.clone() for k, v in module.state_dict().items()}
+    torch.save({f"{part}.{k}": v for part in ("encoder", "momentum") for k, v in state.items()}, "w.pth")
+    with pytest.raises(UsageError, match=r"several times, under encoder\., momentum\."):
+        load_weights(module, "w.pth")
+    torch.save({"model_ema": state, "model": {k: v + 1 for k, v in state.items()}}, "w.pth")
+    assert "MAIA uses those under 'model', not 'model_ema'" in load_weights(module, "w.pth")
+    assert torch.equal(module[0].weight, state["0.weight"] + 1)
+
+
 @pytest.mark.parametrize("file", ["w.pth", "w.pt", "w.safetensors"])
 def test_a_pickle_is_never_run(file):
     torch.save({"state_dict": Bomb()}, "w.pth")
     Path("w.pt").write_bytes(pickle.dumps({"a": Bomb()}))
     Path("w.safetensors").write_bytes(pickle.dumps(Bomb()))
-    with pytest.raises(UsageError, match=r"is not run|not a file of weights"):
-        read_weights(file)
+    with pytest.raises(UsageError, match=r"does not run what|not a file of weights"):
+        read_weights(file, [])
     assert not Path("exploded").exists()
 
 

@@ -11,6 +11,9 @@ from maia_core.plugin import UsageError, did_you_mean
 MAX_NAMES = 40
 """Names that an error lists at most."""
 
+NUMBER = r"-?[0-9]{1,9}"
+"""A text that is a unit's number, whatever the names are."""
+
 
 def find_unit(text: str, layer: str, units: int, names: Sequence[str]) -> int:
     """Returns the number of a unit that is given by number or by name.
@@ -26,7 +29,7 @@ def find_unit(text: str, layer: str, units: int, names: Sequence[str]) -> int:
     """
     if not text:
         raise UsageError(f"which unit of layer {layer}? Write {layer}:0 to {layer}:{units - 1}")
-    if re.fullmatch(r"-?[0-9]{1,9}", text):
+    if re.fullmatch(NUMBER, text):
         if 0 <= int(text) < units:
             return int(text)
         raise UsageError(f"unit {text} of layer {layer} does not exist: it has units 0 to {units - 1}")
@@ -44,12 +47,17 @@ def find_unit(text: str, layer: str, units: int, names: Sequence[str]) -> int:
 
 
 def unit_labels(names: Sequence[str]) -> tuple[str, ...]:
-    """Returns what each unit is called in references: its name where that names one unit alone, else its number."""
+    """Returns what each unit is called in references: its name where that names one unit alone, else its number.
+
+    A name that is itself a number or empty, that has a "=", or that a terminal or a line cannot hold does not name a
+    unit.
+    """
     words = [_words(name) for name in names]
     counts = Counter(words)
     return tuple(
-        name.replace(" ", "_") if counts[word] == 1 else str(number)
+        label if counts[word] == 1 and _is_label(label) else str(number)
         for number, (name, word) in enumerate(zip(names, words, strict=True))
+        for label in [name.replace(" ", "_")]
     )
 
 
@@ -63,6 +71,10 @@ def part_of(rest: str) -> str:
     """Returns what stands after a model's name in a reference: "layer" or "unit"."""
     _, colon, unit = rest.rpartition(":")
     return "unit" if colon and "=" not in unit else "layer"
+
+
+def _is_label(text: str) -> bool:
+    return bool(text) and text.isprintable() and "=" not in text and not re.fullmatch(NUMBER, text)
 
 
 def _words(name: str) -> str:

@@ -82,7 +82,7 @@ def build(name: str, weights: str, size: int | tuple[int, int] | None) -> Built:
         note = "its weights are random: what its units respond to is an accident"
     elif is_file(weights):
         module = _empty(name, tag, size)
-        load_weights(module, weights, inside="visual.")
+        note = load_weights(module, weights, inside="visual.")
     else:
         module = _fetched(name, tag, size).visual
     return Built(module, _input(module, _published(name, tag)), note)
@@ -106,10 +106,7 @@ def build_pair(name: str, weights: str) -> Pair:
             torch.manual_seed(0)
             quick = bool(_published(name, tag).get("quick_gelu"))
             module: Any = open_clip.create_model(name, load_weights=False, force_quick_gelu=quick)
-        if weights == RANDOM:
-            note = "its weights are random: its scores mean nothing"
-        else:
-            load_weights(module, weights)
+        note = "its weights are random: its scores mean nothing" if weights == RANDOM else load_weights(module, weights)
     else:
         module = _fetched(name, tag, None)
     with fetching(f"of the tokenizer of open-clip/{name}"), _quiet():

@@ -18,7 +18,7 @@ from maia_core.plugin import UsageError, did_you_mean, one_line
 from maia_exemplars.preprocess import Fit, Preprocessing
 from maia_torch import Layout
 from maia_torch.hub import fetching
-from maia_torch.weights import is_file, load_weights, read_weights, unwrapped
+from maia_torch.weights import is_file, load_weights, read_weights
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -79,7 +79,7 @@ def build(name: str, weights: str, size: int | tuple[int, int] | None, classes: 
         module = _random(name, size, len(classes) if classes else None)
         note = "its weights are random: what its units respond to is an accident"
     elif is_file(weights):
-        module = _from_file(name, weights, size, classes)
+        module, note = _from_file(name, weights, size, classes)
     else:
         module = _fetched(name if weights == DEFAULT else _tagged(architecture, weights), size)
     outputs = module.num_classes
@@ -126,16 +126,21 @@ def _made(name: str, size: int | tuple[int, int] | None, **options: Any) -> Any:
         raise UsageError(f"timm cannot build {name}: {one_line(error)}") from error
 
 
-def _from_file(name: str, path: str, size: int | tuple[int, int] | None, classes: Sequence[str] | None) -> Any:
+def _from_file(
+    name: str, path: str, size: int | tuple[int, int] | None, classes: Sequence[str] | None
+) -> tuple[Any, str]:
     """Builds a model with as many outputs as the file's weights have.
 
     Weights under the names of the model are taken as they are; others as timm takes a published file, whose names it
     translates.
+
+    Returns:
+        The model, and what the user must know of the file.
     """
     with torch.device("meta"):  # names and shapes alone
         model = _made(name, size)
     expected = model.state_dict()
-    found = unwrapped(read_weights(path), expected)
+    found = read_weights(path, expected).tensors
     published = timm.models.get_pretrained_cfg(name)
     last = found.get(f"{published.classifier}.bias") if published and isinstance(published.classifier, str) else None
     outputs = None if last is None else len(last)
@@ -143,11 +148,10 @@ def _from_file(name: str, path: str, size: int | tuple[int, int] | None, classes
         raise UsageError(f"{path} has {outputs} outputs, but {len(classes or ())} names of classes were given")
     if found.keys() & expected.keys():
         module = _random(name, size, outputs)
-        load_weights(module, path)
-        return module
+        return module, load_weights(module, path)
     try:
         with _quiet():
-            return _made(name, size, pretrained=True, pretrained_cfg_overlay={"file": path})
+            return _made(name, size, pretrained=True, pretrained_cfg_overlay={"file": path}), ""
     except Exception as error:
         raise UsageError(f"the weights of {path} are not those of {name}: {one_line(error)[:300]}") from error
 

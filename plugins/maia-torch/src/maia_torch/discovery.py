@@ -104,9 +104,9 @@ def discover(
     if main is None:
         blocks = set(map(id, regions(module)))
         main = {name for name, part in module.named_modules() if _is_outer(name) or id(part) in blocks}
-    return _named([item for item in found if item[0].module], main) + _of_network(
-        [item for item in found if not item[0].module], classes
-    )
+    network = _of_network([item for item in found if not item[0].module], classes)
+    taken = {layer.name for layer in network}
+    return _named([item for item in found if item[0].module], main, taken) + network
 
 
 def _look(module: nn.Module, run: Callable[[int], object]) -> list[Seen]:
@@ -189,7 +189,8 @@ def _told(told: Layout | str, one: Seen, grids: Sequence[Grid], size: Grid) -> L
     return replace(layout, prefix=tokens - grid[0] * grid[1], grid=grid)
 
 
-def _named(found: Sequence[tuple[Seen, Layout]], main: Collection[str]) -> list[Layer]:
+def _named(found: Sequence[tuple[Seen, Layout]], main: Collection[str], taken: set[str]) -> list[Layer]:
+    """Returns the layers of modules, each with a name of its own: by module, call and part as far as needed."""
     calls: Counter[str] = Counter()
     for one, _ in found:
         calls[one.module] = max(calls[one.module], one.call)
@@ -197,8 +198,11 @@ def _named(found: Sequence[tuple[Seen, Layout]], main: Collection[str]) -> list[
     layers = []
     for one, layout in found:
         name = one.module if calls[one.module] == 1 else f"{one.module}@{one.call}"
-        if parts[one.module, one.call] > 1:
-            name += f"#{one.part}"
+        part = f"#{one.part}" if parts[one.module, one.call] > 1 else ""
+        while name + part in taken:
+            name += f"@{one.call}"
+        name += part
+        taken.add(name)
         kind: LayerKind = "main" if name in main or one.module in main else "inner"
         layers.append(_layer(name, one, layout, kind))
     return layers

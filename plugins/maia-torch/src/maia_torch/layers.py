@@ -28,6 +28,7 @@ class Layer:
         layout: How the output's axes are ordered.
         part: Which tensor of an output that is a tuple or a dict: keys, joined by dots; "" where it is a tensor.
         readout: What is computed from the output's units: directions, or the latents of a sparse autoencoder.
+        base: Name of the layer that the readout reads; "" without one.
     """
 
     info: LayerInfo
@@ -37,6 +38,7 @@ class Layer:
     layout: Layout = CHANNELS_FIRST
     part: str = ""
     readout: Readout | None = None
+    base: str = ""
 
     @property
     def name(self) -> str:
@@ -85,11 +87,25 @@ def find_layer(name: str, layers: Sequence[Layer], model: str) -> Layer:
     raise UsageError(f"no layer '{name}' in {model}{nearest}; layers: {listed(main)}")
 
 
+def split_ref(ref: str, layers: Sequence[Layer]) -> tuple[str, str]:
+    """Returns the layer and the rest of a reference `LAYER:REST`: a layer's own name may hold colons.
+
+    The longest known layer that the reference begins with counts; without one, the text up to the first colon.
+    """
+    known = {name for layer in layers for name in (layer.name, layer.module)}
+    ends = [index for index, letter in enumerate(ref) if letter == ":"]
+    end = next((end for end in reversed(ends) if ref[:end] in known), None)
+    if end is None and ref in known:
+        return ref, ""
+    name, _, rest = (ref[:end], ":", ref[end + 1 :]) if end is not None else ref.partition(":")
+    return name, rest
+
+
 def derived(layer: Layer, kind: str, where: str, readout: Readout) -> Layer:
     """Returns the layer of what a readout computes from another: `LAYER:KIND=WHERE`, with its own units."""
     shape = (readout.units, *layer.info.shape[1:])
     info = LayerInfo(name=f"{layer.name}:{kind}={where}", units=readout.units, shape=shape, kind="inner")
-    return replace(layer, info=info, readout=readout)
+    return replace(layer, info=info, readout=readout, base=layer.name)
 
 
 def _bare(name: str) -> str:

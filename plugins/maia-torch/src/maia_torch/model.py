@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -12,11 +11,11 @@ from numpy.typing import NDArray
 from maia_core.plugin import Image, UsageError
 from maia_exemplars import Measurer
 from maia_exemplars.units import find_unit
-from maia_torch.layers import Layer, derived, find_layer
+from maia_torch.layers import Layer, derived, find_layer, split_ref
 from maia_torch.network import Network
 from maia_torch.readout_files import directions_file, latents_file
 from maia_torch.readouts import Applied, Directions, Encoder, Latents, Readout
-from maia_torch.unit import TorchUnit
+from maia_torch.unit import NUMBERED, TorchUnit
 
 if TYPE_CHECKING:
     from torch import nn
@@ -45,11 +44,11 @@ class TorchModel(Network):
         Raises:
             UsageError: there is none; the message lists what exists, nearest first.
         """
-        outer, _, readout = name.partition(":")
-        layer = find_layer(outer, self.engine.layers, self.name)
+        outer, readout = split_ref(name, self.engine.layers)
         kind, equals, where = readout.partition("=")
         if not equals:
-            return layer if not readout else find_layer(name, self.engine.layers, self.name)
+            return find_layer(name, self.engine.layers, self.name)
+        layer = find_layer(outer, self.engine.layers, self.name)
         if kind not in READERS:
             raise UsageError(
                 f"'{readout}' is not a unit: after a layer comes a number, direction=FILE or sae=FILE:NUMBER"
@@ -101,13 +100,16 @@ class TorchModel(Network):
 
     def unit(self, ref: str) -> TorchUnit:
         """See `maia_core.protocols.Model`; `LAYER:direction=FILE` and `LAYER:sae=FILE:NUMBER` are units, too."""
-        name, _, unit = ref.partition(":")
-        if "=" not in unit:
-            layer = find_layer(name, self.engine.layers, self.name)
-            names = self.classes if layer.info.kind == "classes" else ()
+        name, unit = split_ref(ref, self.engine.layers)
+        layer = find_layer(name, self.engine.layers, self.name)
+        names = self.classes if layer.info.kind == "classes" else ()
+        kind, equals, _ = unit.partition("=")
+        if not equals or (names and kind not in READERS):
             return TorchUnit(self, layer, find_unit(unit, layer.name, layer.info.units, names))
-        numbered = re.fullmatch(r"(.+):(-?[0-9]*)", unit)
-        layer = self.layer(f"{name}:{numbered[1] if numbered else unit}")
+        numbered = NUMBERED.fullmatch(unit)
+        if numbered and f"{layer.name}:{unit}" in self._derived and f"{layer.name}:{numbered[1]}" not in self._derived:
+            numbered = None  # The name of a direction ends like a number.
+        layer = self.layer(f"{layer.name}:{numbered[1] if numbered else unit}")
         if numbered is None and layer.info.units == 1:
             return TorchUnit(self, layer, 0)
         return TorchUnit(self, layer, find_unit(numbered[2] if numbered else "", layer.name, layer.info.units, ()))

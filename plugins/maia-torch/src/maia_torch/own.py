@@ -56,10 +56,11 @@ class OwnModel(TorchModel):
     def __init__(self, config: Config, context: RunContext | None) -> None:
         name = f"module/{config.model}"
         module = imported(config.model)
+        note = ""
         if config.weights is not None:
             from maia_torch.weights import load_weights
 
-            load_weights(module, config.weights)
+            note = load_weights(module, config.weights)
         preprocess, guessed = preprocessing(module, config)
         super().__init__(
             module,
@@ -71,6 +72,8 @@ class OwnModel(TorchModel):
             layouts=config.layouts,
             **config.running,
         )
+        if note:
+            self.warn(f"{name}: {note}")
         if guessed:
             self.warn(f"{name}: {' and '.join(guessed)} not given; the preprocessing is taken to be: {preprocess}")
         self._code = own_code(module)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from functools import cached_property
 
@@ -13,6 +14,9 @@ from maia_exemplars import LayerExemplars, MeasuredLayer
 from maia_exemplars.masks import active
 from maia_torch.layers import Layer
 from maia_torch.network import Network
+
+NUMBERED = re.compile(r"(.+):(-?[0-9]*)")
+"""A readout and the number of one of its units, `sae=FILE:123`."""
 
 
 class TorchUnit:
@@ -29,10 +33,12 @@ class TorchUnit:
         self.model = model
         self.layer = layer
         self.index = index
-        name, _, readout = layer.name.partition(":")
+        name = layer.base or layer.name
+        readout = layer.name[len(name) + 1 :]
         labels = model.labels(layer)
         label = labels[index] if labels else str(index)
-        alone = readout.startswith("direction=") and layer.info.units == 1
+        # A name that ends like a unit's number needs the number, too.
+        alone = readout.startswith("direction=") and layer.info.units == 1 and not NUMBERED.fullmatch(readout)
         self.info = UnitInfo(
             model=model.name,
             layer=name,

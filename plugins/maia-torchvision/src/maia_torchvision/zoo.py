@@ -14,7 +14,7 @@ from torchvision.models.detection.transform import GeneralizedRCNNTransform
 from maia_core.plugin import UsageError, did_you_mean, one_line
 from maia_torch import Preprocessing
 from maia_torch.hub import fetching, is_offline, show_progress
-from maia_torch.weights import is_file, load_weights, read_weights, unwrapped
+from maia_torch.weights import is_file, load_weights, read_weights
 
 CLASSIFICATION = "torchvision.models"
 SEGMENTATION = "torchvision.models.segmentation"
@@ -76,7 +76,7 @@ def build(name: str, weights: str, size: int | tuple[int, int] | None, classes: 
         module = _random(name, len(classes) if classes else None)
         note = "its weights are random: what its units respond to is an accident"
     elif is_file(weights):
-        module = _from_file(name, weights, classes)
+        module, note = _from_file(name, weights, classes)
     else:
         module = _fetched(name, _member(offered, name, weights))
     chosen = offered[weights] if weights in offered.__members__ else getattr(offered, "DEFAULT", None)
@@ -131,21 +131,23 @@ def _empty(name: str, outputs: int | None, **options: Any) -> Any:
         raise UsageError(f"{name} cannot be built: {one_line(error)}") from error
 
 
-def _from_file(name: str, path: str, classes: Sequence[str] | None) -> Any:
-    """Builds a model with as many outputs as the file's weights have; of a detector, the backbone's alone are read."""
+def _from_file(name: str, path: str, classes: Sequence[str] | None) -> tuple[Any, str]:
+    """Builds a model with as many outputs as the file's weights have; of a detector, the backbone's alone are read.
+
+    Returns:
+        The model, and what the user must know of the file.
+    """
     if _package(name) == DETECTION:
         module = _random(name, None)
-        load_weights(module.backbone, path, inside="backbone.")
-        return module
+        return module, load_weights(module.backbone, path, inside="backbone.")
     expected = _expected(name)
-    found = unwrapped(read_weights(path), expected)
+    found = read_weights(path, expected).tensors
     last = found.get(_last(expected))
     outputs = None if last is None or not last.ndim else len(last)
     if None not in (classes, outputs) and outputs != len(classes or ()):
         raise UsageError(f"{path} has {outputs} outputs, but {len(classes or ())} names of classes were given")
     module = _random(name, outputs, **_as_trained(name, found))
-    load_weights(module, path)
-    return module
+    return module, load_weights(module, path)
 
 
 def _expected(name: str) -> dict[str, torch.Tensor]:
