@@ -104,10 +104,125 @@ def test_weights_are_read_however_they_were_saved(model, images, saved, weights,
         "decoder.bias": weights["b_dec"],
     }
     again = TorchModel(model.engine._module, model.preprocess, "again")
-    np.testing.assert_allclose(again.activations(images, f"mix:sae={saved(other)}"), expected, atol=1e-5)
-    (tmp_path / "cfg.json").write_text(json.dumps({"architecture": "standard", "apply_b_dec_to_input": False}))
+    np.testing.assert_allclose(
+        again.activations(images, f"mix:sae={saved(other, apply_b_dec_to_input='1')}"), expected, atol=1e-5
+    )
+    (tmp_path / "cfg.json").write_text(
+        json.dumps({"architecture": "standard", "apply_b_dec_to_input": False}), "utf-8-sig"
+    )
     not_centred = TorchModel(model.engine._module, model.preprocess, "again")
     assert abs(not_centred.activations(images, f"mix:sae={saved(weights)}") - expected).max() > 0.1
+
+
+def sae_reference(weights, x, **settings):
+    """The latents that SAELens and dictionary_learning compute, float64, at each vector of x."""
+    if settings.get("normalize_activations") == "layer_norm":
+        x = x - x.mean(-1, keepdims=True)
+        x = x / (x.std(-1, ddof=1, keepdims=True) + 1e-5)
+    if settings.get("normalize_activations") == "constant_norm_rescale":
+        x = x * np.sqrt(x.shape[-1]) / np.linalg.norm(x, axis=-1, keepdims=True)
+    z = (x - weights["b_dec"]) @ weights["W_enc"] + weights["b_enc"]
+    if settings.get("rescale_acts_by_decoder_norm"):
+        z = z * np.linalg.norm(weights["W_dec"], axis=1)
+    if k := settings.get("k") or settings.get("activation_fn_kwargs", {}).get("k"):
+        return np.where(z >= np.sort(z, -1)[..., -k][..., None], z.clip(min=0), 0)
+    return z.clip(min=0)
+
+
+@pytest.mark.parametrize("byte_order_mark", ["utf-8", "utf-8-sig", "utf-16"])
+@pytest.mark.parametrize("name", ["cfg.json", "config.json"])
+def test_settings_beside_are_read_in_any_encoding(model, images, saved, weights, tmp_path, name, byte_order_mark):
+    file = saved(weights)
+    (tmp_path / name).write_text(json.dumps({"architecture": "topk", "k": 2}), encoding=byte_order_mark)
+    expected = sae_reference(weights, np.moveaxis(maps(model, images), 1, -1), k=2).max((1, 2))
+    np.testing.assert_allclose(model.activations(images, f"mix:sae={file}"), expected, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"architecture": "standard", "normalize_activations": "layer_norm"},
+        {"architecture": "standard", "normalize_activations": "constant_norm_rescale", "reshape_activations": "none"},
+        {"architecture": "standard", "activation_fn_str": "topk", "activation_fn_kwargs": {"k": 3}},
+        {"activation_fn": "relu", "activation_fn_kwargs": {}, "normalize_activations": False, "l1_coefficient": 5},
+        {"architecture": "topk", "k": 3, "rescale_acts_by_decoder_norm": True, "metadata": {"hook_name": "x"}},
+        {"trainer": {"dict_class": "AutoEncoderTopK", "k": 3, "lr": 0.1, "layer": 2}, "buffer": {"d_submodule": 5}},
+    ],
+)
+def test_settings_that_change_the_latents_are_honoured(model, images, saved, weights, tmp_path, settings):
+    weights["W_dec"] = np.random.default_rng(3).normal(size=(LATENTS, UNITS)).astype(np.float32)
+    file = saved(weights)
+    (tmp_path / "cfg.json").write_text(json.dumps(settings))
+    x = np.moveaxis(maps(model, images), 1, -1)
+    expected = sae_reference(weights, x, **settings.get("trainer", settings)).max((1, 2))
+    np.testing.assert_allclose(model.activations(images, f"mix:sae={file}"), expected, atol=1e-4)
+    assert model.unit(f"mix:sae={file}:2").neuron(images)[0] == pytest.approx(expected[:, 2], abs=1e-4)
+
+
+def test_files_of_dictionary_learning_are_read_as_it_computes_them(model, images, saved, weights):
+    x = np.moveaxis(maps(model, images), 1, -1)
+
+    def found(tensors, **metadata):
+        fresh = TorchModel(model.engine._module, model.preprocess, "net")  # a model reads a file once
+        return fresh.activations(images, f"mix:sae={saved(tensors, apply_b_dec_to_input='True', **metadata)}")
+
+    linear = {"encoder.weight": weights["W_enc"].T, "encoder.bias": weights["b_enc"]}
+    linear["decoder.weight"] = np.ones((UNITS, LATENTS), np.float32)
+    tensors = linear | {"bias": weights["b_dec"]}  # AutoEncoder
+    expected = sae_reference(weights, x).max((1, 2))
+    np.testing.assert_allclose(found(tensors), expected, atol=1e-4)
+    off = {"k": np.array(3), "threshold": np.array(-1, np.float32)}
+    tensors = linear | {"b_dec": weights["b_dec"]} | off  # AutoEncoderTopK
+    expected = sae_reference(weights, x, k=3).max((1, 2))
+    np.testing.assert_allclose(found(tensors), expected, atol=1e-4)
+    tensors["threshold"] = np.array(0.7, np.float32)  # BatchTopKSAE, if its configuration says so
+    with pytest.raises(UsageError, match="one threshold for all latents: state its architecture"):
+        found(tensors)
+    z = (x - weights["b_dec"]) @ weights["W_enc"] + weights["b_enc"]
+    expected = np.where(z > np.float32(0.7), z, 0).max((1, 2))
+    np.testing.assert_allclose(found(tensors, dict_class="BatchTopKSAE"), expected, atol=1e-4)
+
+
+def test_a_file_that_does_not_say_how_its_bias_is_used_warns(model, saved, weights):
+    model.layer(f"mix:sae={saved(weights)}")
+    assert "net:mix:sae=sae.safetensors: the file does not say whether" in model.context.warnings[-1]
+    count = len(model.context.warnings)
+    model.layer(f"mix:sae={saved(weights, architecture='standard')}")
+    assert len(model.context.warnings) == count
+
+
+@pytest.mark.parametrize(
+    ("settings", "tensors", "says"),
+    [
+        ({"normalize_activations": "expected_average_only_in"}, {}, "normalize_activations to 'expected_average_only"),
+        ({"normalize_activations": True}, {}, "normalize_activations to True"),
+        ({"reshape_activations": "hook_z"}, {}, "reshape_activations to 'hook_z'"),
+        ({"activation_fn_str": "tanh-relu"}, {}, "activation_fn_str to 'tanh-relu'; MAIA supports relu, topk"),
+        ({"architecture": "jumprelu", "activation_fn": "topk", "k": 2}, {}, "contradicts itself"),
+        ({"apply_b_dec_to_input": "perhaps"}, {}, "'perhaps', which is neither true nor false"),
+        ({"architecture": "topk", "k": 2.5}, {}, "k is not one whole number, but 2.5"),
+        ({"architecture": "topk", "k": 2, "activation_fn_kwargs": {"k": 3}}, {}, "k is not one whole number, but 2, 3"),
+        ({"architecture": "topk", "k": 2, "activation_fn_kwargs": {"ties": 1}}, {}, "activation_fn_kwargs to"),
+        ({"rescale_acts_by_decoder_norm": True}, {}, "needs W_dec"),
+        ({"cls_token_only": True}, {}, "cls_token_only, which MAIA does not support"),
+        ({"schema": 5, "cfg": {}}, {}, "sets cfg, schema, which MAIA does not know"),
+        ({"input_scale": 2}, {}, "sets input_scale, which MAIA does not know"),
+        ({}, {"b_gate": LATENTS}, "it holds a tensor b_gate, which MAIA does not know"),
+        ({}, {"encoder.bias": LATENTS}, "several of b_enc, encoder.bias"),
+        (
+            {"architecture": "standard"},
+            {"threshold": LATENTS},
+            "a threshold for each latent, but the activation is relu",
+        ),
+    ],
+)
+def test_settings_and_tensors_that_are_not_understood_are_refused_by_name(
+    model, saved, weights, tmp_path, settings, tensors, says
+):
+    file = saved(weights | {name: np.ones(size, np.float32) for name, size in tensors.items()})
+    (tmp_path / "cfg.json").write_text(json.dumps(settings))
+    with pytest.raises(UsageError, match=says):
+        model.layer(f"mix:sae={file}")
 
 
 def test_a_module_or_weights_in_memory_serve_as_well(model, images, weights, saved):
@@ -202,5 +317,8 @@ def test_encoders_that_do_not_fit_are_refused(model, weights, saved):
         Encoder(enc, centre, centre)
     with pytest.raises(UsageError, match="not the shape"):
         model.direction("mix", [1, 2], "x")
-    with pytest.raises(UsageError, match=r"sae.safetensors: the activation .* not gated"):
+    with pytest.raises(
+        UsageError,
+        match=r"sae.safetensors cannot be read: its metadata sets architecture to 'gated'; MAIA supports standard",
+    ):
         model.unit(f"mix:sae={saved(weights, architecture='gated')}:0")

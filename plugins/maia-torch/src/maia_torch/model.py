@@ -125,4 +125,6 @@ class TorchModel(Network):
             known = self._derived.get(new.name)
             if known is None or known.key != new.key:
                 self._derived[new.name] = known = new
+                if readout.assumed:
+                    self.warn(f"{self.name}:{new.name}: {readout.assumed}")
             return known

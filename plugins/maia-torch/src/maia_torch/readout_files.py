@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maia_core.plugin import UsageError
-from maia_torch.readouts import Array, Directions, Encoder, Latents
+from maia_torch.autoencoders import encoder
+from maia_torch.readouts import Array, Directions, Latents
 
 
 def directions_file(where: str, units: int) -> Directions:
@@ -43,64 +43,35 @@ def directions_file(where: str, units: int) -> Directions:
 def latents_file(path: str, units: int) -> Latents:
     """Reads the encoder of a sparse autoencoder from a safetensors file.
 
-    Its tensors are `W_enc` (units, latents), `b_enc` (latents,) and, optionally, `b_dec` (units,) and `threshold`
-    (latents,); or, as torch's modules save themselves, `encoder.weight` (latents, units), `encoder.bias`, and
-    `decoder.bias` or `pre_bias` for `b_dec`. What the arrays do not tell comes from the file's own metadata or from a
-    `cfg.json` beside it, under the names that SAELens writes: `architecture` (standard, relu, topk, jumprelu), `k`,
-    `apply_b_dec_to_input`. Without them: jumprelu where there is a threshold, else relu; `b_dec` is subtracted from
-    the input except by jumprelu, as in the papers that `Encoder` names.
+    `maia_torch.autoencoders` says which tensors and settings it knows; the settings are in the metadata of the file or
+    in a `cfg.json` or `config.json` beside it.
 
     Raises:
-        UsageError: the file cannot be read, something is missing, or it was made for another number of units.
+        UsageError: the file cannot be read, it was made for another number of units, or it holds a tensor or a setting
+            that MAIA does not know.
     """
     file = _file(path)
     tensors, metadata = _tensors(file)
-    settings = _settings(file.with_name("cfg.json")) | metadata
-    weights = _encoder_weights(tensors, units, path)
-    latents = len(weights)
-
-    def vector(length: int, *names: str) -> Array:
-        found = next((tensors[name] for name in names if name in tensors), None)
-        return np.zeros(length, np.float32) if found is None else _float(found, path)
-
-    threshold = vector(latents, "threshold") if "threshold" in tensors else None
-    known = {"standard": "relu"}
-    given = str(
-        settings.get("architecture", settings.get("activation", "jumprelu" if "threshold" in tensors else "relu"))
-    )
-    activation = known.get(given, given)
-    subtracts = str(settings.get("apply_b_dec_to_input", activation != "jumprelu")).lower() == "true"
-    centre = vector(units, "b_dec", "decoder.bias", "pre_bias") if subtracts else np.zeros(units, np.float32)
+    numbers = {name: _float(array, f"{name} of {path}") for name, array in tensors.items()}
+    settings, source = metadata, "its metadata"
+    for beside in (file.with_name("cfg.json"), file.with_name("config.json")):
+        if beside.is_file():
+            settings, source = _settings(beside) | metadata, beside.name
+            break
     try:
-        k = int(settings.get("k", 0))
-        return Latents(Encoder(weights, vector(latents, "b_enc", "encoder.bias"), centre, activation, k, threshold))
-    except (UsageError, ValueError, TypeError) as error:
-        raise UsageError(f"{file}: {error}") from error
-
-
-def _encoder_weights(tensors: Mapping[str, NDArray[Any]], units: int, path: str) -> Array:
-    if "W_enc" in tensors:
-        weights = _float(tensors["W_enc"], path)
-        weights = weights.T if weights.ndim == 2 and weights.shape[0] == units else weights
-    elif "encoder.weight" in tensors:
-        weights = _float(tensors["encoder.weight"], path)
-    else:
-        raise UsageError(
-            f"{path} holds no W_enc and no encoder.weight, but {', '.join(sorted(tensors)[:10]) or 'nothing'}"
-        )
-    if weights.ndim != 2 or weights.shape[1] != units:
-        raise UsageError(f"the autoencoder of {path} was made for another layer: {weights.shape}, not {units} units")
-    return np.ascontiguousarray(weights)
+        return Latents(*encoder(numbers, settings, source, units))
+    except UsageError as error:
+        raise UsageError(f"the sparse autoencoder {path} cannot be read: {error}") from error
 
 
 def _settings(file: Path) -> dict[str, Any]:
     try:
-        found = json.loads(file.read_text(encoding="utf-8"))
-    except OSError:
-        return {}
-    except ValueError as error:
-        raise UsageError(f"{file} is not JSON: {error}") from error
-    return found if isinstance(found, dict) else {}
+        found = json.loads(file.read_bytes())  # Bytes: any encoding of Unicode, with a byte order mark or without.
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{file} cannot be read as JSON: {error}") from error
+    if not isinstance(found, dict):
+        raise UsageError(f"{file} holds a {type(found).__name__} instead of settings by name")
+    return found
 
 
 def _file(path: str) -> Path:

@@ -6,6 +6,7 @@ patch's token). The arithmetic runs wherever the layer's output is; importing th
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float32]
 
+NORMALIZATIONS = ("none", "layer_norm", "constant_norm_rescale")
+"""What an autoencoder may do to its input; see `Encoder`."""
+
 
 class Readout(ABC):
     """New units as a function of a layer's units at one position.
@@ -29,11 +33,13 @@ class Readout(ABC):
         units: How many units come out.
         fingerprint: Changes whenever the function does.
         note: What a reader of the activations must know.
+        assumed: What MAIA had to assume of a file that does not tell it; "" for nothing.
     """
 
     units: int
     fingerprint: str
     note: str
+    assumed: str = ""
 
     @abstractmethod
     def all(self, values: Tensor) -> Tensor:
@@ -65,7 +71,7 @@ class Directions(Readout):
 
 @dataclass(frozen=True)
 class Encoder:
-    """The encoder of a sparse autoencoder: z = W (x - c) + b, then an activation.
+    """The encoder of a sparse autoencoder: z = W (n(x) - c) + b, then an activation.
 
     Attributes:
         weights: W, float32 of shape (latents, units of the layer).
@@ -76,6 +82,8 @@ class Encoder:
             `jumprelu`: z where z > threshold, else 0 (Rajamanoharan et al., Jumping Ahead, 2024).
         k: Latents that stay in `topk`.
         threshold: Float32 of shape (latents,), for `jumprelu`.
+        normalize: n, over the units of a position, as SAELens names it. `none`: x. `layer_norm`: x minus its mean, over
+            its standard deviation (of a sample) plus 1e-5. `constant_norm_rescale`: x at the length sqrt(units).
     """
 
     weights: Array
@@ -84,6 +92,7 @@ class Encoder:
     activation: str = "relu"
     k: int = 0
     threshold: Array | None = None
+    normalize: str = "none"
 
     def __post_init__(self) -> None:
         if self.weights.ndim != 2:
@@ -103,18 +112,22 @@ class Encoder:
             raise UsageError(f"topk keeps 1 to {latents} latents, not {self.k}: state k")
         if self.activation == "jumprelu" and self.threshold is None:
             raise UsageError("jumprelu needs a threshold for each latent")
+        if self.normalize not in NORMALIZATIONS:
+            raise UsageError(f"normalize is one of {', '.join(NORMALIZATIONS)}, not {self.normalize}")
 
 
 class Latents(Readout):
     """The latents of a sparse autoencoder, by the formula of `Encoder`."""
 
-    def __init__(self, encoder: Encoder) -> None:
+    def __init__(self, encoder: Encoder, assumed: str = "") -> None:
+        self.assumed = assumed
         self.units, self.inputs = encoder.weights.shape
         self.encoder = encoder
         threshold = np.zeros(self.units, np.float32) if encoder.threshold is None else encoder.threshold
         arrays = (encoder.weights, encoder.bias - encoder.weights @ encoder.centre, threshold)
         self.fingerprint = content_id(
-            f"latents {encoder.activation} {encoder.k}".encode(), *(np.ascontiguousarray(a).tobytes() for a in arrays)
+            f"latents {encoder.activation} {encoder.k}{_suffix(encoder)}".encode(),
+            *(np.ascontiguousarray(a).tobytes() for a in arrays),
         )
         self.note = f"a latent of a sparse autoencoder ({encoder.activation}), 0 where it is off"
         self._weights, self._bias, self._threshold = map(_OnDevice, arrays)
@@ -136,7 +149,8 @@ class Latents(Readout):
         return self._active(self._before(values, only), only)[:, 0]
 
     def _before(self, values: Tensor, units: slice) -> Tensor:
-        return _product(self._weights(values)[units], values) + _spread(self._bias(values)[units], values)
+        x = _normalized(values, self.encoder.normalize)
+        return _product(self._weights(values)[units], x) + _spread(self._bias(values)[units], values)
 
     def _active(self, z: Tensor, units: slice) -> Tensor:
         if self.encoder.activation == "jumprelu":
@@ -206,6 +220,21 @@ class _OnDevice:
         if like.device not in self._copies:
             self._copies[like.device] = torch.from_numpy(self._array).to(like.device)
         return self._copies[like.device]
+
+
+def _suffix(encoder: Encoder) -> str:
+    return "" if encoder.normalize == "none" else f" {encoder.normalize}"
+
+
+def _normalized(values: Tensor, how: str) -> Tensor:
+    """Normalises values of shape (images, units, ...) over the units."""
+    if how == "layer_norm":
+        centred = values - values.mean(1, keepdim=True)
+        return centred / (centred.std(1, keepdim=True) + 1e-5)
+    if how == "constant_norm_rescale":
+        length = values.square().sum(1, keepdim=True).sqrt().clamp_min(1e-12)
+        return values * (math.sqrt(values.shape[1]) / length)
+    return values
 
 
 def _product(matrix: Tensor, values: Tensor) -> Tensor:
