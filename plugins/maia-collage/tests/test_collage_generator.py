@@ -220,6 +220,10 @@ def test_meaning_is_compared_with_the_models_own_reference(pack: Pack) -> None:
     model = MiniLM(folder)
     assert np.allclose(model.embed(texts[:2]), expected, atol=1e-5)
     assert model.embed(texts).shape == (3, 384)
+    long = "gravel and sand, " * 60
+    ends = model.embed([f"{long} a dog", f"{long} a truck", "gravel"])
+    assert np.allclose(np.linalg.norm(ends, axis=1), 1, atol=1e-5)
+    assert not np.allclose(ends[0], ends[1], atol=1e-3), "no text is cut in silence"
 
 
 @pytest.mark.slow

@@ -134,6 +134,26 @@ def test_what_cannot_be_is_said_in_one_line(images):
     assert "random" in warnings[0]
 
 
+@pytest.mark.parametrize(
+    ("text", "lost"),
+    [
+        ("one two three four five six seven eight nine ten eleven twelve thirteen fourteen", ""),
+        ("one two three four five six seven eight nine ten eleven twelve thirteen fourteen!", ""),
+        ("one two three four five six seven eight nine ten eleven twelve thirteen fourteen lions", "lions"),
+        ("a dog " * 10 + "beside a cat", "a dog a dog a dog beside a cat"),
+        ("红色的圆形物体放在白色背景上的照片老虎", "体放在白色背景上的照片老虎"),
+        ("", ""),
+    ],
+)
+def test_the_end_of_a_text_that_the_encoder_does_not_read_is_named(images, text, lost):
+    """The tiny CLIP reads 16 tokens, the beginning and the end among them."""
+    warnings: list[str] = []
+    make(warnings).similarity(images, [text])
+    cut = [line for line in warnings if "too long" in line]
+    assert len(cut) == bool(lost)
+    assert not lost or cut[0].endswith(f"reads 16 tokens of it and does not know '{lost}'")
+
+
 def test_the_weights_are_loaded_when_they_are_needed():
     code = (
         "import sys; from maia_core.context import Context;"

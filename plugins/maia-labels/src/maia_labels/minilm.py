@@ -53,14 +53,19 @@ class MiniLM:
         self._tokenizer.enable_truncation(128)
 
     def embed(self, texts: Sequence[str]) -> Floats:
-        """Returns one embedding a text: shape (texts, 384), unit length."""
-        tokens = [self._tokenizer.encode(text).ids for text in texts]
-        embedded = np.empty((len(texts), self._weights["embeddings.LayerNorm.weight"].size), np.float32)
+        """Returns one embedding per text: shape (texts, 384), unit length; of a long text, the mean of its parts."""
+        parts = [[text, *text.overflowing] for text in map(self._tokenizer.encode, texts)]
+        tokens = [part.ids for text in parts for part in text]
+        embedded = np.empty((len(tokens), self._weights["embeddings.LayerNorm.weight"].size), np.float32)
         # Texts of one length go together, so that nothing is padded.
         for length in sorted(set(map(len, tokens))):
             rows = [i for i, ids in enumerate(tokens) if len(ids) == length]
             embedded[rows] = self._together(np.array([tokens[i] for i in rows]))
-        return embedded
+        if len(tokens) == len(texts):
+            return embedded
+        ends = np.cumsum([len(text) for text in parts])[:-1]
+        means = np.array([part.mean(0) for part in np.split(embedded, ends)], np.float32)
+        return means / np.linalg.norm(means, axis=1, keepdims=True)
 
     def _together(self, ids: NDArray[np.int_]) -> Floats:
         """Embeds token ids of shape (texts, tokens)."""

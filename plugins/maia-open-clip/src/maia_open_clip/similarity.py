@@ -29,6 +29,9 @@ VERSION = "1"
 KEPT = 16_384
 """Embeddings of images, and of texts, that stay in memory."""
 
+MAX_LOST = 200
+"""Characters of a text's lost end that a warning shows."""
+
 Vectors = NDArray[np.float32]
 
 
@@ -103,7 +106,14 @@ class OpenClipSimilarity:
         import torch
 
         pair = self._ready()
-        tokens = pair.tokenizer([self.config.template.replace("{}", text) for text in texts])
+        shown = [self.config.template.replace("{}", text) for text in texts]
+        tokens = pair.tokenizer(shown)
+        for text, row in zip(shown, tokens, strict=True):
+            if lost := lost_end(text, row, pair.tokenizer):
+                self._context.warn(
+                    f"open-clip/{self.config.model}: the text is too long: the model reads {len(row)} tokens of it and "
+                    f"does not know '{lost}'"
+                )
         with torch.inference_mode():
             return _units(pair.module.encode_text(tokens.to(self._device)))
 
@@ -134,6 +144,28 @@ class OpenClipSimilarity:
         while len(kept) > KEPT:
             kept.popitem(last=False)
         return found
+
+
+def lost_end(text: str, tokens: Tensor, tokenizer: Callable[[list[str]], Tensor]) -> str:
+    """Returns the end of a text that its tokens do not hold, at most `MAX_LOST` characters; "" if they hold all.
+
+    Every tokenizer cuts in silence. A beginning that has the same tokens as the whole text shows what was cut: without
+    its last letter or digit a text has other tokens, unless they do not reach so far.
+    """
+    import torch
+
+    ends = [index + 1 for index, letter in enumerate(text) if letter.isalnum()]
+    read, low, high = 0, 0, len(ends)
+    if not ends or not torch.equal(tokenizer([text[: ends[-1] - 1]])[0], tokens):
+        return ""
+    while low < high:  # The shortest beginning with these tokens.
+        read = (low + high) // 2
+        if torch.equal(tokenizer([text[: ends[read]]])[0], tokens):
+            high = read
+        else:
+            low = read + 1
+    lost = text[ends[low] :].strip()
+    return lost if len(lost) <= MAX_LOST else f"{lost[: MAX_LOST - 1]}…"
 
 
 def _units(vectors: Tensor) -> Vectors:
