@@ -4,22 +4,21 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from fnmatch import fnmatchcase
-from typing import Any
+from typing import NamedTuple
 
 from torch import nn
 
 from maia_core.plugin import LayerInfo, UsageError, did_you_mean
 from maia_torch.layers import LOGIT, OUTPUT, PROB, Layer, LayerKind
 from maia_torch.layouts import Features, Grid, Layout, find_layout, token_grid
-from maia_torch.outputs import tensors
+from maia_torch.modules import hidden_parts
+from maia_torch.probing import Probed, Seen, probe, probe_again
+from maia_torch.token_places import TokenPlaces
 
 Layouts = Mapping[str, Layout | str]
 """Pattern of module names (as in file names: `blocks.*`) to their layout: a `Layout`, its axes, or `none`."""
-
-IMAGES = 2
-"""Images of the first pass: two, to tell the images from the units."""
 
 UNITS_FIRST = (
     *(nn.modules.conv._ConvNd, nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.PixelShuffle),
@@ -31,27 +30,16 @@ KEEPING = (nn.Dropout, nn.Softmax, nn.Identity)
 """Modules that make no map: what they return is one only if something before them returned one of that size."""
 
 
-@dataclass(frozen=True)
-class Seen:
-    """One tensor that a module returned.
+class Discovery(NamedTuple):
+    """What passes over the probes show of a network.
 
     Attributes:
-        module: The module's name; "" is the whole network.
-        call: Which call of the module in the pass, from 1.
-        part: The tensor's name in the output.
-        shape: Its shape for `IMAGES` images.
-        images: The axis that counts images; None if there is none.
-        features: Where this kind of module puts its units.
-        keeping: Whether it is one of `KEEPING`.
+        layers: The layers that have units, in the order of computation, then those of the network's own output.
+        warnings: What the user must know.
     """
 
-    module: str
-    call: int
-    part: str
-    shape: tuple[int, ...]
-    images: int | None
-    features: Features
-    keeping: bool
+    layers: list[Layer]
+    warnings: list[str]
 
 
 def discover(
@@ -61,12 +49,12 @@ def discover(
     main: Collection[str] | None = None,
     layouts: Layouts | None = None,
     classes: int | None = None,
-) -> list[Layer]:
-    """Finds the layers that have units, in the order of computation, then those of the network's own output.
+) -> Discovery:
+    """Finds the layers that have units.
 
     Args:
         module: The network.
-        run: Makes one pass over the given number of black images.
+        run: Makes one pass over the given number of `maia_torch.probing.probes`.
         size: Height and width of the input.
         main: Names of the layers of kind "main"; None: the outer modules, the items of outer lists, and the blocks.
         layouts: What shapes do not tell; the first pattern that fits counts.
@@ -76,25 +64,29 @@ def discover(
     Raises:
         UsageError: a layout fits no module, or not the output of one.
     """
-    seen = _look(module, run)
+    probed = probe(module, run)
+    seen = probed.seen
     tokens = {one.shape[1] for one in seen if one.images == 0 and len(one.shape) == 3}
     grids: list[Grid] = []
+    places = TokenPlaces()
     found: list[tuple[Seen, Layout]] = []
     unused = set(layouts or ())
     for one in seen:
         pattern = next((pattern for pattern in layouts or () if fnmatchcase(one.module, pattern)), None)
         unused.discard(str(pattern))
         if pattern is not None:
-            layout = _told((layouts or {})[pattern], one, grids, size)
+            layout = _told((layouts or {})[pattern], one, grids, size, places)
         elif _is_attention(one, tokens, grids):
             layout = None
         else:
-            layout = find_layout(one.shape, one.images, one.features, grids, size)
+            layout = find_layout(one.shape, one.images, features(one.kind), grids, size)
+            if layout is not None and layout.grid is not None:
+                layout = places.placed(layout, one)
         if layout is None:
             continue
         if layout.grid is None and len(shape := layout.shape(one.shape)) == 3:
             grid = (shape[1], shape[2])
-            if one.keeping and grid not in grids:
+            if issubclass(one.kind, KEEPING) and grid not in grids:
                 continue
             grids.append(grid)
         found.append((one, layout))
@@ -106,67 +98,47 @@ def discover(
         main = {name for name, part in module.named_modules() if _is_outer(name) or id(part) in blocks}
     network = _of_network([item for item in found if not item[0].module], classes)
     taken = {layer.name for layer in network}
-    return _named([item for item in found if item[0].module], main, taken) + network
+    layers = _named([item for item in found if item[0].module], main, taken) + network
+    return Discovery(layers, _warnings(module, run, probed, [item[0] for item in found]))
 
 
-def _look(module: nn.Module, run: Callable[[int], object]) -> list[Seen]:
-    """Passes over two images and, where tokens could be taken for images, over three: that axis is the images'."""
-    parts = dict(module.named_modules())
-    first = _shapes(module, run, IMAGES)
-    again = _shapes(module, run, IMAGES + 1) if any(len(shape) == 3 for *_, shape in first) else first
-    # The order of computation may depend on the images: then only the first axis can be theirs.
-    same = [one[:3] for one in first] == [other[:3] for other in again]
-    return [
-        Seen(
-            *(name, call, part, shape, _images_axis(shape, other if same else shape)),
-            *(_features(parts[name]), isinstance(parts[name], KEEPING)),
+def _warnings(module: nn.Module, run: Callable[[int], object], probed: Probed, found: Sequence[Seen]) -> list[str]:
+    lines = []
+    if hidden := hidden_parts(module):
+        lines.append(
+            f"the insides of {_some(hidden)} cannot be read, because TorchScript branches or loops there; trace the "
+            "module instead, or give the one that it was made from"
         )
-        for (name, call, part, shape), (*_, other) in zip(first, again if same else first, strict=True)
-    ]
+    if probed.unread:
+        kinds = [f"{name or 'the network'} ({kind})" for name, kind in probed.unread.items()]
+        lines.append(f"MAIA finds no units in the outputs of {_some(kinds)}")
+    changing = {one.module for one in found} & set(probed.changing)
+    if changing:
+        names = _some([name or "the network" for name in probed.changing if name in changing])
+        if changing & probe_again(module, run, probed):
+            cause = "from call to call: the network draws random numbers also in evaluation"
+        else:
+            cause = "with the other images of its batch: the network computes statistics of the batch, or mixes images"
+        lines.append(f"activations of {names} change for the same image {cause}; exemplars and scores will not repeat")
+    return lines
 
 
-def _shapes(
-    module: nn.Module, run: Callable[[int], object], images: int
-) -> list[tuple[str, int, str, tuple[int, ...]]]:
-    """Returns module, call, part and shape of all tensors that come out of a module, in order."""
-    shapes: list[tuple[str, int, str, tuple[int, ...]]] = []
-    calls: Counter[str] = Counter()
-
-    def hook(name: str) -> Callable[[nn.Module, Any, Any], None]:
-        def read(module: nn.Module, args: Any, output: Any) -> None:
-            calls[name] += 1
-            if isinstance(module, nn.MultiheadAttention):
-                output = output[:1]  # the other is how much each token attends to each other one
-            shapes.extend((name, calls[name], part, tuple(found.shape)) for part, found in tensors(output))
-
-        return read
-
-    handles = [part.register_forward_hook(hook(name)) for name, part in module.named_modules()]
-    try:
-        run(images)
-    finally:
-        for handle in handles:
-            handle.remove()
-    return shapes
+def _some(names: Sequence[str]) -> str:
+    names = [name or "the network" for name in names]
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
 
 
-def _images_axis(shape: tuple[int, ...], other: tuple[int, ...]) -> int | None:
-    if shape == other:
-        return 0 if shape[:1] == (IMAGES,) else None
-    axes = [axis for axis, (a, b) in enumerate(zip(shape, other, strict=False)) if a != b]
-    return axes[0] if len(axes) == 1 and shape[axes[0]] == IMAGES else None
-
-
-def _features(module: nn.Module) -> Features:
-    if isinstance(module, UNITS_FIRST):
+def features(kind: type[nn.Module]) -> Features:
+    """Returns where a kind of module puts its units."""
+    if issubclass(kind, UNITS_FIRST):
         return "first"
     # LayerNorm itself only: its subclasses in the libraries also norm maps whose units come first.
-    return "last" if isinstance(module, nn.Linear) or type(module) is nn.LayerNorm else ""
+    return "last" if issubclass(kind, nn.Linear) or kind is nn.LayerNorm else ""
 
 
 def _is_attention(one: Seen, tokens: Collection[int], grids: Collection[Grid]) -> bool:
     """Tells how much each token attends to each other one from a map, which has as many tokens as positions."""
-    if len(one.shape) != 4 or one.features == "first":
+    if len(one.shape) != 4 or features(one.kind) == "first":
         return False
     return any(
         rows == columns and rows in tokens and rows * columns not in tokens and (rows, columns) not in grids
@@ -174,7 +146,7 @@ def _is_attention(one: Seen, tokens: Collection[int], grids: Collection[Grid]) -
     )
 
 
-def _told(told: Layout | str, one: Seen, grids: Sequence[Grid], size: Grid) -> Layout | None:
+def _told(told: Layout | str, one: Seen, grids: Sequence[Grid], size: Grid, places: TokenPlaces) -> Layout | None:
     if told == "none":
         return None
     layout = Layout(told) if isinstance(told, str) else told
@@ -183,10 +155,12 @@ def _told(told: Layout | str, one: Seen, grids: Sequence[Grid], size: Grid) -> L
     if "L" not in layout.axes or not layout.placed:
         return layout
     tokens = one.shape[layout.axes.index("L")]
-    grid = layout.grid or token_grid(tokens, grids, size)
-    if grid is None or (layout.grid and tokens != layout.prefix + grid[0] * grid[1]):
+    others = layout.prefix + len(layout.others)
+    grid = layout.grid or (token_grid(tokens - others, grids, size) if others else token_grid(tokens, grids, size))
+    if grid is None or ((others or layout.grid) and tokens != others + grid[0] * grid[1]):
         raise UsageError(f"layouts: the {tokens} tokens of {one.module} fit no grid; give its rows and columns")
-    return replace(layout, prefix=tokens - grid[0] * grid[1], grid=grid)
+    layout = replace(layout, grid=grid)
+    return layout if others else places.placed(layout, one)
 
 
 def _named(found: Sequence[tuple[Seen, Layout]], main: Collection[str], taken: set[str]) -> list[Layer]:

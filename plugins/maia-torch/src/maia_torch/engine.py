@@ -17,9 +17,11 @@ from torch import Tensor, nn
 from maia_core.plugin import RunError, UsageError, one_line
 from maia_exemplars.preprocess import Preprocessing
 from maia_torch.devices import moved
-from maia_torch.discovery import Layouts, discover, regions
+from maia_torch.discovery import Discovery, Layouts, discover, regions
 from maia_torch.layers import Layer
+from maia_torch.modules import readable
 from maia_torch.outputs import tensor
+from maia_torch.probing import probes
 
 Take = Callable[[Tensor], Sequence[Tensor]]
 """What is kept of a layer's values, (images, units, rows, columns) or (images, units): tensors with images first."""
@@ -58,6 +60,7 @@ class Engine:
 
     Attributes:
         layers: The layers that have units, in the order of computation.
+        warnings: What the user must know of the network.
         device: The device of the weights.
         dtype: Their floating point type.
     """
@@ -97,7 +100,8 @@ class Engine:
             module, compiled = module._orig_mod, True
         if isinstance(module, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
             module = module.module
-        self._module: nn.Module | None = moved(module.eval(), device, dtype)
+        module = readable(module)
+        self._module: nn.Module | None = moved(module, device, dtype)
         self._preprocess = preprocess
         self._format = torch.channels_last if channels_last else torch.contiguous_format
         if channels_last:
@@ -108,7 +112,7 @@ class Engine:
         self._mean = torch.tensor(preprocess.mean, device=self.device).view(1, channels, 1, 1) * 255
         self._scale = 1 / (torch.tensor(preprocess.std, device=self.device).view(1, channels, 1, 1) * 255)
         self._lock = threading.RLock()
-        self.layers = self._discover(main, layouts, classes)
+        self.layers, self.warnings = self._discover(main, layouts, classes)
         if compiled:
             _compile(module)
         self._compiled = any(_is_compiled(part) for part in module.modules())
@@ -239,19 +243,30 @@ class Engine:
                 raise RunError(f"layer {layer.name} gave values that are not finite: check the weights and the images")
         return arrays
 
-    def _discover(self, main: Collection[str] | None, layouts: Layouts | None, classes: int | None) -> list[Layer]:
+    def _discover(self, main: Collection[str] | None, layouts: Layouts | None, classes: int | None) -> Discovery:
         module = self.module
         height, width = self._preprocess.input
+        pixels = probes(height, width)
 
         def run(images: int) -> None:
             try:
-                module(self._input(np.zeros((images, height, width, 3), np.uint8)))
+                module(self._input(pixels[:images]))
             except Exception as error:
                 shape = f"({len(self._preprocess.mean)}, {height}, {width})"
-                raise UsageError(f"the module cannot take images of shape {shape}: {one_line(error)}") from error
+                raise UsageError(
+                    f"the module cannot take {self._taken(pixels)}images of shape {shape}: {one_line(error)}"
+                ) from error
 
         with torch.inference_mode(), _readable(module, dict(module.named_modules())):
             return discover(module, run, (height, width), main, layouts, classes)
+
+    def _taken(self, pixels: NDArray[np.uint8]) -> str:
+        """Returns, for an error about a batch, that single images would do; "" where they would not either."""
+        try:
+            self.module(self._input(pixels[:1]))
+        except Exception:  # The error of the batch says more.
+            return ""
+        return "batches, only one image at a time; let its forward keep the first axis: "
 
 
 def _maxima(layer: Layer, where: bool, with_values: bool, positions: NDArray[np.int64] | None) -> Take:

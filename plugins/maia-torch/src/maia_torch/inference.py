@@ -34,7 +34,6 @@ def inferred(module: nn.Module, size: int | tuple[int, int] | None = None) -> Pr
     if size is not None:
         return Preprocessing(size, mean=mean, std=std)
     like = next((p for p in module.parameters() if p.is_floating_point()), torch.zeros(()))
-    module.eval()
     said = ""
     for height, width in dict.fromkeys([*_stated(module), *((side, side) for side in SIZES)]):
         image = torch.zeros(1, len(mean), height, width, dtype=like.dtype, device=like.device)

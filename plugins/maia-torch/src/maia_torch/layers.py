@@ -48,7 +48,7 @@ class Layer:
     @property
     def key(self) -> str:
         """What tells its values from those of any other layer of the same model, in caches and indexes."""
-        return f"{self.name} {self.layout} {self.readout.fingerprint if self.readout else ''}".strip()
+        return f"{self.name} {self.layout.key} {self.readout.fingerprint if self.readout else ''}".strip()
 
     @property
     def has_map(self) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from maia_core.plugin import UsageError
@@ -35,12 +35,14 @@ class Layout:
         grid: Rows and columns that the other tokens make, row by row.
         placed: False for tokens whose places are not known (queries, shuffled patches): a unit has no map then, its
             value is the maximum over the tokens.
+        others: Numbers of more tokens that are not patches, from 0; negative ones count from the last token, -1.
     """
 
     axes: str = "NCHW"
     prefix: int = 0
     grid: Grid | None = None
     placed: bool = True
+    others: tuple[int, ...] = field(default=(), repr=False)  # Keys in caches hold the other fields as they print.
 
     def __post_init__(self) -> None:
         if self.axes not in AXES:
@@ -61,12 +63,24 @@ class Layout:
             return output
         if "L" in self.axes:
             tokens = output.permute(*(self.axes.index(axis) for axis in "NCL"))[:, :, self.prefix :]
+            if self.others:
+                tokens = tokens[:, :, self._patches(output.shape[self.axes.index("L")])]
             if self.grid is None:
                 return tokens.amax(2)
             output = tokens.reshape(*tokens.shape[:2], *self.grid)
         elif self.axes == "NHWC":
             output = output.permute(0, 3, 1, 2)
         return output.flatten(1) if tuple(output.shape[2:]) == (1, 1) else output
+
+    @property
+    def key(self) -> str:
+        """Tells layouts apart, in caches and indexes."""
+        return f"{self} others={self.others}" if self.others else str(self)
+
+    def _patches(self, tokens: int) -> list[int]:
+        """Returns the numbers of the patches, counted after the prefix."""
+        others = {number % tokens for number in self.others}
+        return [number - self.prefix for number in range(self.prefix, tokens) if number not in others]
 
 
 CHANNELS_FIRST = Layout()

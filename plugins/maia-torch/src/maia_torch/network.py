@@ -92,7 +92,9 @@ class Network:
         """
         from maia_torch.engine import Engine
         from maia_torch.inference import inferred
+        from maia_torch.modules import readable
 
+        module = readable(module, name)
         if not 0 <= quantile <= 1:
             raise UsageError(f"the quantile of a mask's threshold lies between 0 and 1, not at {quantile}")
         if ":" in name or not name:
@@ -121,6 +123,8 @@ class Network:
                 f"{name} has no layer that can be read: let a module of it return a tensor of images and units, or say "
                 "in which order the axes of an output are (layouts)"
             )
+        for line in self.engine.warnings:
+            self.warn(f"{name}: {line}")
         self.classes = tuple(classes)
         self._class_labels = unit_labels(classes)
         outputs = next((layer.info.units for layer in self.engine.layers if layer.info.kind == "classes"), 0)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+import torch
 from torch import Tensor
 
 DEPTH = 2
@@ -12,19 +14,34 @@ DEPTH = 2
 
 
 def tensors(output: Any, name: str = "", depth: int = DEPTH) -> Iterator[tuple[str, Tensor]]:
-    """Yields the tensors of an output with their names: keys and numbers, joined by dots; "" for a bare tensor."""
+    """Yields the tensors of numbers in an output with their names: keys joined by dots; "" for a bare tensor.
+
+    Quantised numbers are turned into the floats that they stand for. Whole numbers (indices), truth values and complex
+    numbers have no activations; sparse and nested tensors have no axes that could be read.
+    """
     if isinstance(output, Tensor):
-        yield name, output
-    if not isinstance(output, (Mapping, tuple, list)):
+        if output.is_quantized:
+            yield name, output.dequantize()
+        elif output.is_floating_point() and output.layout == torch.strided and not output.is_nested:
+            yield name, output
         return
-    items: Iterable[tuple[Any, Any]] = output.items() if isinstance(output, Mapping) else enumerate(output)
+    items: Iterable[tuple[Any, Any]] = ()
+    if isinstance(output, (tuple, list)):
+        items = enumerate(output)
+    elif isinstance(output, Mapping) or dataclasses.is_dataclass(output):
+        items = (output if isinstance(output, Mapping) else vars(output)).items()
     if depth:
         for key, item in items:
             yield from tensors(item, f"{name}.{key}" if name else str(key), depth - 1)
 
 
+def unread(output: Any) -> str:
+    """Returns the type of an output that holds something, but no tensor of numbers; "" of any other."""
+    if output is None or next(tensors(output), None) is not None:
+        return ""
+    return str(output.dtype) if isinstance(output, Tensor) else type(output).__name__
+
+
 def tensor(output: Any, name: str) -> Tensor | None:
     """Returns the tensor of that name, or None."""
-    if isinstance(output, Tensor):
-        return output if not name else None
     return next((found for known, found in tensors(output) if known == name), None)

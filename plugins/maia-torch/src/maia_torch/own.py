@@ -92,6 +92,8 @@ def imported(path: str) -> nn.Module:
     """
     from torch import nn
 
+    from maia_torch.modules import readable
+
     if "" in path.split(".") or "." not in path:
         raise UsageError(f"write module/package.module.attribute, not module/{path}")
     here = str(Path.cwd())
@@ -111,7 +113,7 @@ def imported(path: str) -> nn.Module:
             raise UsageError(f"{path}() failed: {one_line(error)}; it is called without arguments") from error
     if not isinstance(found, nn.Module):
         raise UsageError(f"{path} is not a torch.nn.Module and makes none, but a {type(found).__name__}")
-    return found
+    return readable(found, path)
 
 
 def _module_of(path: str) -> ModuleType:
