@@ -193,3 +193,101 @@ def test_a_pass_measures_several_layers_and_says_where():
     whole = model.engine.maxima_of(pixels, [told], values={told: None})[told].values
     assert whole.shape == (2, 2 * 24)
     assert model.engine.read(pixels, {told: lambda values: [values.mean((2, 3))]})[told][0].shape == (2, 2)
+
+
+class Beside(nn.Module):
+    """Patches with tokens of its own at some place, and an attention-like mix after a layer that keeps all."""
+
+    def __init__(self, where, extra=4, order=None):
+        super().__init__()
+        torch.manual_seed(0)
+        self.patches, self.where, self.order = nn.Conv2d(3, 8, 8, 8), where, order
+        self.extra = nn.Parameter(torch.full((1, extra, 8), 50.0))
+        self.same, self.mixed = nn.Identity(), nn.Linear(8, 8)
+        self.pooled = nn.Linear(8, 8)
+
+    def forward(self, x):
+        tokens, extra = self.patches(x).flatten(2).transpose(1, 2), self.extra.expand(len(x), -1, -1)
+        if self.order is not None:
+            tokens = tokens[:, self.order]
+        half = tokens.shape[1] // 2
+        parts = {
+            "first": [extra, tokens],
+            "last": [tokens, extra],
+            "middle": [tokens[:, :half], extra, tokens[:, half:]],
+        }
+        x = self.same(torch.cat(parts[self.where], 1))
+        x = self.mixed(x + x.mean(1, keepdim=True))
+        return self.pooled(x).mean(1)
+
+
+def read_all(model, layer):
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(0, 256, (3, 32, 48, 3), dtype=np.uint8)
+    return [model.engine.unit(pixels, model.layer(layer), unit) for unit in range(8)]
+
+
+@pytest.mark.parametrize(("where", "extra"), [("first", 1), ("first", 5), ("last", 4), ("middle", 1), ("middle", 2)])
+def test_tokens_beside_the_patches_are_found_wherever_they_stand(where, extra):
+    model = TorchModel(Beside(where, extra), Preprocessing((32, 48)), "m")
+    np.testing.assert_allclose(read_all(model, "same"), read_all(model, "patches"), atol=1e-5)
+    assert model.layer("mixed").info.shape == (8, 4, 6), "all tokens change there, but they stand where they stood"
+    assert model.layer("mixed").layout.others == model.layer("same").layout.others
+
+
+def test_tokens_that_do_not_show_the_image_in_rows_have_no_map():
+    columns = np.arange(24).reshape(4, 6).T.ravel()
+    for network in (Beside("first", 4, np.random.default_rng(0).permutation(24)), Beside("first", 0, columns)):
+        model = TorchModel(network, Preprocessing((32, 48)), "m")
+        assert model.layer("patches").info.shape == (8, 4, 6)
+        for layer in ("same", "mixed"):
+            assert model.layer(layer).info.shape == (8,), "which tokens are which patches is not known"
+        if network.order is columns:
+            highest = np.array(read_all(model, "patches")).max((2, 3))
+            np.testing.assert_allclose(read_all(model, "same"), highest, atol=1e-5)
+
+
+def test_queries_that_are_as_many_as_the_patches_have_no_map():
+    class Queries(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.patches, self.ask = nn.Conv2d(3, 8, 8, 8), nn.Identity()
+            self.queries = nn.Parameter(torch.randn(1, 24, 8))
+
+        def forward(self, x):
+            return (self.ask(self.queries.expand(len(x), -1, -1)) * self.patches(x).mean((2, 3))[:, None]).mean(1)
+
+    assert TorchModel(Queries(), Preprocessing((32, 48)), "m").layer("ask").info.shape == (8,)
+
+
+def test_a_layout_may_say_where_other_tokens_stand():
+    network = Beside("last", 4)
+    told = {
+        "same": Layout("NLC", others=(-1, -2, -3, -4)),
+        "mixed": Layout("NLC", others=(24, 25, 26, 27), grid=(4, 6)),
+    }
+    model = TorchModel(network, Preprocessing((32, 48)), "m", layouts=told)
+    np.testing.assert_allclose(read_all(model, "same"), read_all(model, "patches"), atol=1e-5)
+    assert model.layer("same").key != TorchModel(Beside("first", 4), Preprocessing((32, 48)), "m").layer("same").key
+    with pytest.raises(UsageError, match="the 28 tokens of same fit no grid"):
+        TorchModel(network, Preprocessing((32, 48)), "m", layouts={"same": Layout("NLC", others=(-1,))})
+
+
+class Odd(nn.Module):
+    def __init__(self, how):
+        super().__init__()
+        self.conv, self.how = nn.Conv2d(3, 4, 3), how
+
+    def forward(self, x):
+        x = self.conv(x)
+        if self.how == "alone":
+            return x.reshape(1, 4, -1).mean(2) if len(x) == 1 else x.view(1, -1)[:, : -1 // 0]
+        return x.mean((2, 3)) - x.mean((0, 2, 3)) if self.how == "mixed" else (x * torch.rand_like(x)).mean((2, 3))
+
+
+def test_a_network_is_checked_when_the_model_is_made():
+    with pytest.raises(UsageError, match="cannot take batches, only one image at a time; let its forward keep"):
+        TorchModel(Odd("alone"), Preprocessing(32), "m")
+    for how, says in (("mixed", "the network change .* other images of its batch"), ("random", "from call to call")):
+        with pytest.warns(UserWarning, match=says):
+            TorchModel(Odd(how), Preprocessing(32), "m")

@@ -16,6 +16,7 @@ from torchvision import models
 from maia_core.context import Context
 from maia_core.errors import MaiaError, RunError, UsageError
 from maia_core.image import Image
+from maia_torch.weights import Weights
 from maia_torchvision import TorchvisionModel, zoo
 
 PAPER = json.loads(Path(__file__).with_name("data").joinpath("paper_units.json").read_text())["resnet152"]
@@ -212,14 +213,14 @@ def test_detector_of_ones_own_gives_its_backbone(tmp_path):
 @pytest.mark.slow
 def test_every_model_can_be_read_from_a_file(monkeypatch):
     """Nothing is loaded: what is tested is that names and shapes are known, and how many outputs they have."""
-    monkeypatch.setattr(zoo, "load_weights", lambda module, path, inside="": None)
+    monkeypatch.setattr(zoo, "load_weights", lambda module, path, inside="": "")
     monkeypatch.setattr(zoo, "_random", lambda name, outputs, **options: outputs)
     largest = [name for name in zoo.names() if name.startswith("regnet_y") and name.endswith(("16gf", "32gf", "128gf"))]
     for name in sorted({*zoo.names()} - {*largest}):
         if (kind := zoo._package(name)) != zoo.DETECTION:
             weights = zoo._expected(name)
-            monkeypatch.setattr(zoo, "read_weights", lambda path, found=weights: found)
-            assert zoo._from_file(name, "any.pth", None) == (1000 if kind == zoo.CLASSIFICATION else 21), name
+            monkeypatch.setattr(zoo, "read_weights", lambda path, names, found=weights: Weights(found, ""))
+            assert zoo._from_file(name, "any.pth", None)[0] == (1000 if kind == zoo.CLASSIFICATION else 21), name
 
 
 def test_models_lists_those_of_single_images_without_building_one():

@@ -65,7 +65,7 @@ class MiniLM:
             return embedded
         ends = np.cumsum([len(text) for text in parts])[:-1]
         means = np.array([part.mean(0) for part in np.split(embedded, ends)], np.float32)
-        return means / np.linalg.norm(means, axis=1, keepdims=True)
+        return np.asarray(means / np.linalg.norm(means, axis=1, keepdims=True), np.float32)
 
     def _together(self, ids: NDArray[np.int_]) -> Floats:
         """Embeds token ids of shape (texts, tokens)."""

@@ -31,9 +31,9 @@ class ScriptPart(nn.Module):
     A part whose graph branches or loops runs whole: its own parts cannot be read.
     """
 
-    def __init__(self, script: torch.jit.ScriptModule) -> None:
+    def __init__(self, script: nn.Module) -> None:
         super().__init__()
-        self.scripts = (script,)  # In a tuple, so that it is not a child.
+        self.scripts: tuple[Any, ...] = (script,)  # In a tuple, so that it is not a child.
         for name, parameter in script.named_parameters(recurse=False):
             self.register_parameter(name, nn.Parameter(parameter, parameter.requires_grad))
             self._parameters[name] = parameter
