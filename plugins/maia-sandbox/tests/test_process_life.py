@@ -1,5 +1,6 @@
 """Worker processes: what is left when programs, hosts or the kernel's measures fail."""
 
+import ctypes
 import functools
 import os
 import signal
@@ -18,7 +19,7 @@ from maia_core.errors import SandboxError
 from maia_core.image import Image
 from maia_core.testing import InProcessSandbox
 from maia_core.types import ExecutionLimits
-from maia_sandbox import child
+from maia_sandbox import bridge, child, lockdown
 from maia_sandbox.process import ProcessSandbox
 from maia_sandbox.testing.sandbox_suite import SandboxSuite, SuiteHost, children
 
@@ -141,6 +142,142 @@ def test_every_measure_is_named(sandbox):
     assert measures["capabilities"] == "none"
     if os.geteuid() == 0:
         assert (measures["root folder"], measures["user"]) == ("empty", "dropped to 65534")
+
+
+REPEATS = """
+import datetime, logging, os, random, secrets, threading, time, uuid
+import numpy as np
+class Thing: pass
+def run_experiment(system, tools):
+    clocks = [getattr(time, name)() for name in dir(time) if name.removesuffix("_ns") in (
+        "time", "monotonic", "perf_counter", "process_time", "thread_time")]
+    clocks += [time.clock_gettime(id) for id in range(12)] + [time.clock_gettime_ns(1), time.gmtime(), time.ctime()]
+    clocks += [time.asctime(), time.localtime(None), time.strftime("%c")]
+    clocks += [time.pthread_getcpuclockid(threading.get_ident())]
+    clocks += [datetime.date.today(), datetime.datetime.now(), datetime.datetime.utcnow(), os.times(), os.getpid()]
+    record = logging.LogRecord("x", 1, "x", 1, "x", (), None)
+    chance = [os.urandom(4), os.getrandom(4), uuid.uuid1(), uuid.uuid4(), secrets.token_hex(4), secrets.randbelow(99)]
+    chance += [random.Random().random(), random.SystemRandom().random(), np.random.default_rng().random()]
+    random.seed(); np.random.seed()
+    chance += [random.random(), np.random.rand(), np.random.RandomState().rand(), hash("a")]
+    return clocks, record.created, record.relativeCreated, record.process, chance
+"""
+
+
+def test_whatever_differs_from_process_to_process_repeats_by_the_number_of_the_program(host):
+    values = []
+    for numbers in [(1, 2, 3), (3,)]:
+        sandbox = make()
+        for host.number in numbers:
+            done = sandbox.run(REPEATS, host)
+            assert done.error == ""
+        values.append(done.value)
+        other = sandbox.run(REPEATS, host).value
+        host.number = 4
+        assert sandbox.run(REPEATS, host).value != other
+        sandbox.close()
+    assert values[0] == values[1]
+
+
+def test_addresses_repeat_in_a_new_process(host):
+    thread = child._starter(os.getpid())
+    if not thread.submit(ctypes.CDLL(None).personality, 0xFFFFFFFF).result() & lockdown.ADDR_NO_RANDOMIZE:
+        pytest.skip("this container refuses it")
+    program = (
+        "class Thing: pass\ndef run_experiment(system, tools): return id(Thing()), list({Thing() for _ in range(9)})"
+    )
+    values = []
+    for _ in range(2):
+        sandbox = make()
+        values.append(sandbox.run(program, host).value)
+        sandbox.close()
+    assert values[0] == values[1]
+
+
+def test_a_worker_that_is_killed_while_it_starts_is_replaced(host):
+    sandbox = make()
+    sandbox._pool._spare.result()._process.kill()
+    done = sandbox.run(NOTHING, host)
+    assert (done.value, done.error, done.variables_lost) == ("1", "", False)
+    sandbox.close()
+
+
+def test_worker_and_spare_that_are_both_killed_are_replaced(sandbox, host):
+    sandbox.run("kept = 1\n" + NOTHING, host)
+    sandbox._worker._process.kill()
+    sandbox._pool._spare.result()._process.kill()
+    done = sandbox.run(NOTHING, host)
+    assert (done.value, done.error, done.variables_lost) == ("1", "", True)
+
+
+def test_a_worker_that_is_always_killed_ends_the_run_after_a_few_starts(host, monkeypatch):
+    started = []
+
+    class Killed(child.Child):
+        def __init__(self, limits):
+            super().__init__(limits)
+            started.append(self)
+            self._process.kill()
+
+    monkeypatch.setattr(child, "Child", Killed)
+    sandbox = make()
+    with pytest.raises(SandboxError, match="did not start"):
+        sandbox.run(NOTHING, host)
+    assert 2 <= len(started) <= 6
+    sandbox.close()
+
+
+def test_a_program_does_not_compute_while_the_host_is_at_a_call(host):
+    host._echo = lambda value: time.sleep(1.5)
+    sandbox = make(seconds=1.0)
+    program = """
+import json, os, struct
+call = json.dumps({'op': 'call', 'method': 'tools.echo', 'args': [1], 'kwargs': {}}).encode()
+for fd in range(3, 64):
+    try: os.write(fd, struct.pack('>II', len(call), 0) + call)
+    except OSError: pass
+while True: pass
+"""
+    used, discard = [], sandbox._pool.discard
+    sandbox._pool.discard = lambda worker: (used.append(worker.cpu_seconds()), discard(worker))
+    assert sandbox.run(program, host).error
+    assert host.asked == ["tools.echo"]
+    assert used[0] < 1.5 + 1.0, "the program's second, a start, and no second of the call"
+    sandbox.close()
+
+
+def test_only_the_call_itself_is_time_of_the_host(host, monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(bridge.time, "monotonic", lambda: now[0])
+
+    class Slow(bridge.values.Decoder):
+        def __call__(self, *args):
+            now[0] += 5
+            return super().__call__(*args)
+
+    monkeypatch.setattr(bridge.values, "Decoder", Slow)
+    host._echo = lambda value: now.__setitem__(0, now[0] + 3)
+    made = bridge.Bridge(ExecutionLimits())
+    made.begin("", host, 1, 1, "")
+    made.answer({"op": "call", "method": "tools.echo", "args": [1], "kwargs": {}}, b"")
+    assert (now[0], made.host_seconds) == (8.0, 3.0)
+
+
+def test_a_program_that_keeps_all_memory_is_told_and_its_worker_is_replaced(host):
+    sandbox = make(memory_mb=256)
+    done = sandbox.run("kept = bytearray(250 << 20)\n" + NOTHING, host)
+    assert "MemoryLimitError: the experiment kept too much memory" in done.error
+    assert done.variables_lost
+    after = sandbox.run("x = bytearray(200 << 20)\ndef run_experiment(system, tools): return len(x)", host)
+    assert (after.error, after.variables_lost) == ("", False)
+    sandbox.close()
+
+
+def test_no_later_program_takes_over_signals_of_the_host(sandbox, host):
+    program = "import signal\nsignal.signal(signal.{}, lambda *a: None)\n" + NOTHING
+    for name in ("SIGALRM", "SIGUSR2", "SIGCONT"):
+        assert "PermissionError" in sandbox.run(program.format(name), host).error
+    assert sandbox.run(program.format("SIGTERM"), host).error == ""
 
 
 def test_a_program_does_not_learn_where_things_are_installed(sandbox, host):

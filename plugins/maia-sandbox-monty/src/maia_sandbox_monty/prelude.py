@@ -1,6 +1,7 @@
 """What Monty runs around a program.
 
-Names that begin with `_maia_` are the sandbox's; a program that changes them spoils its own experiment alone.
+Names that begin with `_maia_` are the sandbox's; a program that changes them spoils its own experiment alone, for the
+next one gets another interpreter.
 
 The host never decodes what a program gives it into Python objects: a dict of numbers that all have the same hash keeps
 Python busy for hours. Calls and results cross as text instead: JSON as in `maia_sandbox.values`, printed to the
@@ -28,6 +29,19 @@ OFFER, CALL, END = "_maia_offer", "_maia_call", "_maia_end"
 """Functions of the host: takes name and value of a shim; answers the request just sent; takes the result just sent."""
 
 ENTRIES = ("run_experiment", "execute_command")
+
+BUILTINS = """
+ArithmeticError AssertionError AttributeError BaseException Exception FileNotFoundError ImportError IndexError KeyError
+LookupError MemoryError ModuleNotFoundError NameError NotImplementedError OSError OverflowError PermissionError
+RecursionError RuntimeError StopIteration TimeoutError TypeError UnboundLocalError ValueError ZeroDivisionError abs all
+any bin bool bytes chr complex dict divmod enumerate eval exec filter float format frozenset getattr hasattr hash hex id
+int isinstance iter len list map max min next oct open ord pow print range repr reversed round set slice sorted str sum
+tuple type zip
+"""
+"""Names that each program finds with their own meaning, whatever an earlier program has made of them."""
+
+MEDDLING = re.compile(r"_maia_|\b(exec|eval)\b")
+"""Found in a program that may have changed the sandbox's own names: the next one gets another interpreter."""
 
 SESSION = f"""
 from typing import Any, Callable, Dict, Iterable, List, Optional, Sequence, Set, Tuple, Union
@@ -123,6 +137,12 @@ _maia_method, _maia_run, _maia_ordered = _maia_make(
 )
 sorted, max, min = _maia_ordered(sorted), _maia_ordered(max), _maia_ordered(min)
 System = Tools = Any
+
+def _maia_keep(*values):
+    def restored():
+        return values
+    return restored
+_maia_restored = _maia_keep({", ".join(BUILTINS.split())})
 """
 """Runs once: names that a program finds without importing them, and how it calls.
 
@@ -163,13 +183,16 @@ KNOWN = "\n".join(
 
 
 def before(methods: list[str]) -> str:
-    """Returns what runs before each program: makes the shims, seeds `random`, gives `system` and `tools` their methods.
+    """Returns what runs before each program: builtins, shims, a seed of `random`, methods of `system` and `tools`.
 
     Args:
         methods: Their full names, such as `tools.text2image`.
     """
     given = [f"_maia_{name} = _maia_method(_maia_token, {name!r})" for name in methods]
-    return "\n".join([shims(), "import random as _maia_random", "_maia_random.seed(_maia_seed)", *given, KNOWN])
+    restored = f"{', '.join(BUILTINS.split())} = _maia_restored()"
+    return "\n".join(
+        [restored, shims(), "import random as _maia_random", "_maia_random.seed(_maia_seed)", *given, KNOWN]
+    )
 
 
 AFTER = f"\n\n_maia_run(_maia_token, {', '.join(ENTRIES)}, _maia_system, _maia_tools)\n"

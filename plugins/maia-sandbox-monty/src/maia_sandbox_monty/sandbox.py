@@ -8,6 +8,7 @@ import os
 import secrets
 import sys
 import time
+import unicodedata
 import weakref
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -63,6 +64,8 @@ class MontySandbox:
         if session.broken:
             self._discard()
         lost, self._lost = self._lost, False
+        if prelude.MEDDLING.search(unicodedata.normalize("NFKC", program)):
+            self._discard()
         return Execution(
             stdout=session.bridge.texts["stdout"],
             displays=() if error else tuple(session.bridge.shown),

@@ -135,7 +135,7 @@ class ProcessSandbox:
                 header, blob = worker.receive()
                 if header.get("op") == "done":
                     if not worker.is_at_rest():
-                        raise Violation("it continued after its end")
+                        raise Violation("it was not at rest after its end")
                     return ""
                 if worker.cpu_seconds() - cpu > limit + GRACE_SECONDS:
                     raise Overdue

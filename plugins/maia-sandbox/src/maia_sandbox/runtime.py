@@ -74,7 +74,7 @@ def close() -> None:
     sys.stdin = None
     places = "prefix exec_prefix base_prefix base_exec_prefix executable _base_executable _stdlib_dir"
     vars(sys).update(dict.fromkeys(places.split(), ""))
-    vars(logging).update(_srcfile="")
+    vars(logging).update(_srcfile="", _startTime=float(EPOCH))
     vars(sys.modules["__main__"]).update(package="", paths=[])
     for module in [module for module in sys.modules.values() if isinstance(module, types.ModuleType)]:
         for name in ("__file__", "__cached__"):
@@ -152,7 +152,6 @@ class Clock:
                 if isinstance(value, types.BuiltinFunctionType) and value in repeating:
                     setattr(module, name, repeating[value])
         vars(uuid).update(_generate_time_safe=None, _UuidCreate=None, _node=1 << 40)
-        vars(logging).update(_startTime=float(EPOCH))
         vars(datetime).update(datetime=self._datetime())
         self._patch_random()
 

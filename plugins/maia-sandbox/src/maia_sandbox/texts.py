@@ -16,6 +16,8 @@ FILE = "experiment "
 ERROR_CHARS = 20_000
 MAX_NAME = 200
 """Longest name for which MAIA looks for a misspelling, in characters."""
+MAX_NAMES = 2_000
+"""Most names among which MAIA looks for the one that was meant."""
 DIRECT_WRITES = 500
 """So many lines go to the host at once, so that they survive a kill; later ones are sent in larger pieces."""
 CHUNK = 1 << 16
@@ -47,7 +49,7 @@ def near(name: str, known: Any) -> str:
     """Returns " Did you mean 'a'?" for the nearest of `known`, or an empty string."""
     if len(name) > MAX_NAME:
         return ""
-    found = difflib.get_close_matches(name, [k for k in known if isinstance(k, str)], 1, 0.6)
+    found = difflib.get_close_matches(name, [k for k in known if isinstance(k, str)][:MAX_NAMES], 1, 0.6)
     return f" Did you mean '{found[0]}'?" if found else ""
 
 

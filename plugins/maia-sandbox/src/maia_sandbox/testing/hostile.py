@@ -53,6 +53,35 @@ FRAME = """
 """
 """Writes frames of its own on whatever channel it finds."""
 
+OTHERS = (
+    RAW
+    + """
+    own = libc.getpid()
+    others = [pid for pid in (*range(1, 400), *range(own - 200, own + 200)) if pid > 0 and pid != own]
+"""
+)
+"""Numbers of other processes, among them this machine's first one and the host."""
+
+ALIVE = (
+    FRAME
+    + """
+    import os, struct, json
+    def read(fd, size):
+        data = b""
+        while len(data) < size: data += os.read(fd, size - len(data))
+        return data
+    def answer_the_next():
+        for fd in range(3, 64):
+            try: head, tail = struct.unpack(">II", read(fd, 8))
+            except OSError: continue
+            start = json.loads(read(fd, head)); read(fd, tail)
+            send({"op": "started", "token": start["token"]})
+            send({"op": "text", "to": "value"}, b"ESCAPED")
+            send({"op": "done"})
+"""
+)
+"""Reports the end of a program and answers the next one with a forged result."""
+
 _PROGRAMS: dict[str, dict[str, str]] = {
     "files": {
         "open": "print(open('/etc/passwd').read(), 'ESCAPED')",
@@ -232,6 +261,64 @@ _PROGRAMS: dict[str, dict[str, str]] = {
         call(160, limit, struct.pack('QQ', 2**64 - 1, 2**64 - 1))
 """,
     },
+    "other processes": {
+        "their processors": OTHERS
+        + """
+    for pid in others: call(204, pid, ctypes.c_size_t(128), ctypes.create_string_buffer(128))
+""",
+        "their processor time": OTHERS
+        + """
+    import time
+    for pid in others:
+        for kind in (0, 1, 2, 4, 6):
+            clock = ctypes.c_long((~pid << 3) | kind)
+            for number in (228, 229): call(number, clock, ctypes.create_string_buffer(16))
+            call(230, clock, 0, bytes(16), None)
+""",
+        "their processor time in Python": """
+            import time
+            for pid in range(1, 400):
+                for read in (time.clock_gettime, time.clock_gettime_ns, time.clock_getres):
+                    try: first, second = read((~pid << 3) | 2), read((~pid << 3) | 2)
+                    except OSError: continue
+                    if first < 10**9: print('ESCAPED', pid, first)
+        """,
+        # getpriority, ioprio_get, sched_getscheduler, sched_getparam, sched_getattr, sched_rr_get_interval, getpgid,
+        # getsid, tkill, kill, tgkill, rt_sigqueueinfo, rt_tgsigqueueinfo, get_robust_list, capget, pidfd_open,
+        # process_mrelease, move_pages, prlimit64, wait4
+        "what else tells of them": OTHERS
+        + """
+    for pid in others:
+        for number in (145, 143, 315, 148, 121, 124, 200, 62, 129, 434, 448, 279, 302, 61):
+            call(number, pid, 0, 0, 0, 0)
+        call(140, 0, pid); call(252, 1, pid); call(234, pid, pid, 0); call(297, pid, pid, 0, bytes(128)); call(274, pid, 0, 0)
+        call(125, struct_of(pid), None)
+""".replace("struct_of(pid)", "(0x20080522).to_bytes(4, 'little') + pid.to_bytes(4, 'little')"),
+        "memory of them": OTHERS
+        + """
+    for pid in others:
+        for number in (310, 311): call(number, pid, bytes(16), 1, bytes(16), 1, 0)
+        call(101, 16, pid, 0, 0); call(312, own, pid, 0, 0, 0)
+""",
+        "the queue of signals that all share": RAW
+        + """
+    libc.getpid.restype = ctypes.c_int
+    libc.sigprocmask(0, b'\\xff' * 128, None)
+    own, sent = libc.getpid(), 0
+    for number in range(34, 64):
+        for _ in range(2000): sent += libc.syscall(ctypes.c_long(234), own, own, number) == 0
+    if sent > 100: print('ESCAPED', sent)
+""",
+        "every other system call": RAW
+        + """
+    # All that are not allowed. Those left out are allowed, or end or block the caller where they are not refused.
+    harmless = {0, 1, 3, 5, 7, 8, 9, 10, 11, 12, 13, 14, 15, 19, 20, 23, 24, 25, 28, 34, 35, 39, 60, 61, 96, 98, 100, 102, 104, 107,
+                108, 128, 130, 131, 186, 201, 202, 204, 219, 228, 229, 230, 231, 234, 270, 271, 273, 309, 318, 324, 334,
+                335, 336}  # The last two are probes of the kernel, which ends a process that makes them itself.
+    for number in range(470):
+        if number not in harmless: call(number, 0, 0, 0, 0, 0, 0)
+""",
+    },
     "kernel": {
         "dangerous system calls": RAW
         + """
@@ -337,6 +424,9 @@ _PROGRAMS: dict[str, dict[str, str]] = {
                     while True: pass
             def run_experiment(system, tools): return Endless()
         """,
+        "stops itself in other ways": "import signal\nfor number in (20, 21, 22): signal.raise_signal(number)\nwhile True: pass",
+        "waits in the kernel": RAW
+        + "    libc.syscall(ctypes.c_long(202), ctypes.create_string_buffer(8), 0, 0, None)\n",
         "stops itself": "import signal\nsignal.raise_signal(signal.SIGSTOP)",
         "waits for ever": "import ctypes\nctypes.CDLL(None).pause()\nctypes.CDLL(None).read(3, bytes(9), 9)",
         "exit handlers": """
@@ -422,6 +512,42 @@ _PROGRAMS: dict[str, dict[str, str]] = {
         "numbers": "def run_experiment(system, tools):\n    for x in (10**5000, 10**30, float('nan'), -0.0): tools.echo(x)",
         "number return": "def run_experiment(system, tools): return 10**5000",
         "surrogates": "def run_experiment(system, tools):\n    print('\\ud800')\n    tools.echo('\\udfff')\n    return '\\ud800'",
+        "long names": """
+            def run_experiment(system, tools):
+                for ask in (lambda: getattr(tools, 'x' * 10**6), lambda: tools.echo(**{'ecko' * 10**6: 1}),
+                            lambda: getattr(tools.image(), 'titel' * 10**6), lambda: getattr(system, 'neuron' * 10**6)):
+                    try: ask()
+                    except Exception: pass
+                raise NameError('x', name='run_experimant' * 10**5)
+        """,
+        "images with lies": """
+            import PIL.Image, numpy
+            class Liar(PIL.Image.Image):
+                size = (9, 9)
+                mode = 'RGB'
+                info = {}
+                def tobytes(self, *a): return b'x'
+            class Pixels(numpy.ndarray):
+                def tobytes(self, *a): return b'x'
+            def run_experiment(system, tools):
+                for lie in (Liar(), numpy.zeros((9, 9, 3), 'uint8').view(Pixels)):
+                    try: tools.echo(lie)
+                    except Exception: pass
+                return Liar()
+        """,
+        "an error that hides": """
+            class Odd(Exception):
+                __class__ = property(lambda self: 1 / 0)
+                name = property(lambda self: [][0])
+                __str__ = __repr__ = lambda self: 'x' * 10**9
+            raise Odd()
+        """,
+        "returned images without end": """
+            class Endless(dict):
+                def values(self):
+                    while True: yield [self]
+            def run_experiment(system, tools): return [Endless()]
+        """,
         "surrogate names": "def run_experiment(system, tools): tools.echo(**{'\\ud800': 1, '\\0': 2, 'self': 3})",
         "evil objects": """
             import os
@@ -523,6 +649,14 @@ _PROGRAMS: dict[str, dict[str, str]] = {
         image = tools.image(0)
         while True: send({'op': 'pixels', 'n': 1, 'image': image._handle})
 """,
+        "returned images that are none": FRAME
+        + """
+    for images in ([{'i': 99}], [{'r': [1, 1]}], ['x'], [[]], [{'s': None}], [{'i': 1}] * 100, 5, [None]):
+        send({'op': 'show', 'images': images})
+""",
+        "many drops": FRAME
+        + "    send({'op': 'call', 'method': 'tools.echo', 'args': [], 'kwargs': {}, 'drop': [1] * 10**6})\n",
+        "an error without end": FRAME + "    while True: send({'op': 'text', 'to': 'error'}, b'x' * 60000)\n",
         "reads the channel": """
             import os
             for fd in range(3, 64):
@@ -530,7 +664,142 @@ _PROGRAMS: dict[str, dict[str, str]] = {
                 except OSError: pass
         """,
     },
+    "after the end": {
+        "answers the next program": ALIVE + "    send({'op': 'done'})\n    answer_the_next()\n    while True: pass\n",
+        "answers it from a function": ALIVE
+        + """
+    def run_experiment(system, tools):
+        send({'op': 'done'})
+        while True: answer_the_next()
+""",
+        "answers it from a destructor": ALIVE
+        + """
+    class Late:
+        def __del__(self):
+            send({'op': 'done'})
+            answer_the_next()
+            while True: pass
+    def run_experiment(system, tools):
+        late = Late(); late.me = late
+""",
+        "answers it from signal handlers": ALIVE
+        + """
+    import signal
+    for number in range(1, 65):
+        try: signal.signal(number, lambda *a: answer_the_next())
+        except Exception: pass
+""",
+        "answers it from a C handler": ALIVE
+        + """
+    import ctypes
+    kept = ctypes.CFUNCTYPE(None, ctypes.c_int)(lambda number: answer_the_next())
+    for number in (10, 12, 14, 17, 18): ctypes.CDLL(None).signal(number, kept)
+""",
+        "answers it with blocked signals": ALIVE
+        + """
+    import signal
+    signal.pthread_sigmask(signal.SIG_BLOCK, range(1, 65))
+    send({'op': 'done'})
+    while True: answer_the_next()
+""",
+        "answers it from the collector": "import gc\ndef late(*a):\n    while True: pass\ngc.callbacks.append(late)",
+        "waits for it in an audit hook": ALIVE
+        + """
+    import sys
+    def hook(event, args):
+        if event in ('compile', 'exec') and armed: answer_the_next()
+    armed = False
+    sys.addaudithook(hook)
+    def run_experiment(system, tools):
+        global armed
+        armed = True
+""",
+        "patches the code of the worker": """
+            import gc, sys
+            def forged(self, program, file, start): return 'ESCAPED'
+            for module in list(sys.modules.values()):
+                for thing in list(vars(module).values()):
+                    function = getattr(thing, '_execute', None)
+                    if function is not None and getattr(module, '__name__', '').endswith('worker'): function.__code__ = forged.__code__
+        """,
+        "patches the worker's own functions": """
+            import sys
+            for module in list(sys.modules.values()):
+                for thing in list(vars(module).values()):
+                    if type(thing).__name__ == 'function' and str(thing.__module__).startswith('sandboxed'):
+                        try: thing.__defaults__ = None; thing.__code__ = (lambda *a, **k: 'ESCAPED').__code__
+                        except ValueError: pass
+        """,
+        "leaves frames in the channel": FRAME
+        + "    send({'op': 'done'}); send({'op': 'text', 'to': 'value'}, b'ESCAPED')\n",
+        "leaves half a frame": FRAME + "    send({'op': 'done'})\n    send(b'{', lengths=(1000, 0))\n",
+        "leaves replies in the channel": FRAME
+        + """
+    call = {'op': 'call', 'method': 'tools.echo', 'args': ['ESCAPED'], 'kwargs': {}}
+    def run_experiment(system, tools):
+        for _ in range(3): send(call)
+""",
+    },
+    "paths": {
+        "of files in code": """
+            import gc, types
+            for thing in gc.get_objects() + [f for m in gc.get_objects() for f in gc.get_referents(m)]:
+                if isinstance(thing, types.FunctionType) and '/' in thing.__code__.co_filename: print('ESCAPED', thing.__code__)
+        """,
+        "of frames": """
+            import sys
+            frame = sys._getframe()
+            while frame:
+                if '/' in frame.f_code.co_filename: print('ESCAPED', frame.f_code)
+                frame = frame.f_back
+        """,
+        "of modules and loaders": """
+            import sys
+            for name, module in list(sys.modules.items()):
+                loader, spec = getattr(module, '__loader__', None), getattr(module, '__spec__', None)
+                found = [getattr(module, '__file__', ''), getattr(loader, 'path', ''), getattr(spec, 'origin', ''),
+                         getattr(getattr(spec, 'loader', None), 'path', ''), *(getattr(module, '__path__', None) or [])]
+                if any('/' in str(path) for path in found): print('ESCAPED', name, found)
+        """,
+        "in strings": """
+            import gc, sys
+            seen, waiting = set(), [vars(module) for module in sys.modules.values() if hasattr(module, '__dict__')]
+            while waiting:
+                thing = waiting.pop()
+                if id(thing) in seen: continue
+                seen.add(id(thing))
+                if isinstance(thing, str):
+                    if 'site-packages' in thing and 'openblas' not in thing and len(thing) < 500: print('ESCAPED', thing)
+                elif len(seen) < 300000: waiting += gc.get_referents(thing)
+        """,
+    },
     "later programs": {
+        "names of builtins": "len = str = repr = isinstance = list = dict = type = int = float = tuple = None\nprint = lambda *a: None\nValueError = NameError = TypeError = RuntimeError = AttributeError = 3",
+        "names that all programs need": "len = print = None",
+        "names that all programs need, from a function": "def run_experiment(system, tools):\n    global len, print\n    len = print = 5",
+        "names by exec": "exec('le' + 'n = pri' + 'nt = None')",
+        "makers of tools by exec": """
+            exec('_ma' + 'ia_method = lambda token, name: lambda *a, **k: "ESCAPED"')
+            exec('_ma' + 'ia_restored = lambda: (None,) * 72')
+        """,
+        "builtins of the module": "__builtins__ = {}\n__name__ = 5",
+        "builtins through the module": "for name in list(__builtins__ if isinstance(__builtins__, dict) else vars(__builtins__)):\n    if not name.startswith('__'): globals()[name] = 1",
+        "all names of the module": "globals().clear()",
+        "entries of its own": "execute_command = run_experiment = 5\ndef run_experiment(system, tools):\n    global run_experiment\n    run_experiment = lambda *a: 'ESCAPED'",
+        "address space to the last byte": """
+            kept, size = [], 1 << 28
+            while size > 64:
+                try: kept.append(bytearray(size))
+                except MemoryError: size //= 2
+        """,
+        "mapped memory": RAW
+        + """
+    kept, size = [], 1 << 28
+    libc.mmap.restype = ctypes.c_void_p
+    while size >= 4096:
+        if libc.mmap(None, ctypes.c_size_t(size), 3, 0x22, -1, ctypes.c_long(0)) in (None, 2**64 - 1): size //= 2
+""",
+        "descriptors": "import os\nfor fd in range(64):\n    try: os.close(fd)\n    except OSError: pass",
         "patched modules": """
             import builtins, json, os, sys, time, random, collections
             json.dumps = json.loads = builtins.len = builtins.isinstance = lambda *a, **k: 1
@@ -560,7 +829,19 @@ _PROGRAMS: dict[str, dict[str, str]] = {
                     try: vars(thing).clear()
                     except Exception: pass
         """,
-        "signal handlers": "import signal, faulthandler\nsignal.signal(signal.SIGALRM, signal.SIG_IGN)\nfaulthandler.disable()",
+        "signal handlers": """
+            import _imp, importlib.machinery, signal
+            try: signal.signal(signal.SIGALRM, signal.SIG_IGN)
+            except OSError: pass
+            _imp.create_builtin(importlib.machinery.ModuleSpec('faulthandler', None)).disable()
+        """,
+        "the writer of stacks": """
+            import _imp, importlib.machinery, signal
+            writer = _imp.create_builtin(importlib.machinery.ModuleSpec('faulthandler', None))
+            for attempt in (lambda: writer.unregister(signal.SIGUSR2), lambda: writer.register(signal.SIGUSR2, file=0)):
+                try: attempt()
+                except Exception: pass
+        """,
     },
 }
 

@@ -108,6 +108,11 @@ class SandboxSuite(testing.SandboxSuite):
         first = sandbox.run(program, host).value
         assert twin.run(program, host).value == first
 
+    def test_names_of_builtins_are_whole_for_the_next_program(self, sandbox: Sandbox, host: SuiteHost) -> None:
+        sandbox.run("len = None\nkept = 1\ndef run_experiment(system, tools):\n    global max\n    max = 3", host)
+        done = sandbox.run("def run_experiment(system, tools): return len([1, 2]), max(3, 4), kept", host)
+        assert (done.error, done.value, done.variables_lost) == ("", "(2, 4, 1)", False)
+
     # What no program may reach.
 
     @pytest.mark.slow
