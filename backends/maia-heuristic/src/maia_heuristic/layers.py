@@ -20,7 +20,7 @@ from maia_heuristic.reading import Notebook
 from maia_heuristic.scenes import Scene
 from maia_heuristic.statistics import Contrast, contrast, significant
 from maia_heuristic.strategy import Step
-from maia_heuristic.wording import label
+from maia_heuristic.wording import short
 
 CANDIDATES = 16
 """Units that are measured again."""
@@ -91,7 +91,7 @@ def layer_step(messages: Sequence[Message], notebook: Notebook, seed: int) -> St
     if not concepts:
         say = "The question names nothing that I know: I know things, colours, backgrounds and patterns by their names."
         return Step(say, [], answer=f"[ANSWER]: {say}\n[UNITS]: none")
-    asked = " OR ".join(label((concept,)) for concept in concepts)
+    asked = short(tuple((concept,) for concept in concepts))
     # What the generator could not draw it quotes in its notes.
     knowledge.missing = frozenset(re.findall(r"'([^']+)'", " ".join(notebook.notes.values())))
     found_by = {name: (plan, row) for name, plan, rows in notebook.results for row in rows}

@@ -15,7 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from maia_core.plugin import OBJECTION, Message, asks_for_answer
+from maia_core.plugin import OBJECTION, Message, ReplyError, asks_for_answer, parse_reply
 from maia_heuristic.describing import Description, read_description
 from maia_heuristic.knowledge import Knowledge
 from maia_heuristic.scenes import Scene
@@ -27,7 +27,6 @@ _BUDGET = re.compile(r"\(turn (\d+) of (\d+)\)")
 _QUANTILE = re.compile(r"(-?\d[\d.e+-]*) at (\d+(?:\.\d+)?)%")
 _NOTE = re.compile(r'Note on "([^"]+)":\s*(.*)')
 _TITLED = re.compile(r"^#(\d+): ", re.MULTILINE)
-_LABEL = re.compile(r"^\[LABEL[ \d]*\]:\s*(.+?)\s*$", re.MULTILINE)
 _MEASURED = re.compile(r'^- "([^"]{1,300})": ([-+.,\d e]{1,200})$', re.MULTILINE)
 _TOOL = re.compile(r"def (\w+)\(self")
 
@@ -158,8 +157,10 @@ def read_conversation(messages: Sequence[Message]) -> Notebook:
 
 
 def labels_in(answer: str) -> frozenset[str]:
-    """Returns the labels of an answer."""
-    return frozenset(_LABEL.findall(answer))
+    """Returns the labels of a reply; none where it is not an answer."""
+    with suppress(ReplyError):
+        return frozenset(parse_reply(answer, ("DESCRIPTION", "LABEL")).sections.get("LABEL", ()))
+    return frozenset()
 
 
 def _hints(objection: str) -> dict[str, float]:
