@@ -15,7 +15,6 @@ from maia_heuristic.hypotheses import Concept, Fit
 from maia_heuristic.programs import Condition
 from maia_heuristic.reading import Notebook, labels_in
 from maia_heuristic.wording import label, short
-from maia_labels import any_of
 
 WEAK = 0.5
 """A best rule whose positives stay below this share of the exemplars' response leaves something to find."""
@@ -296,7 +295,7 @@ def _distinct(evidence: Evidence, most: int, within: float) -> list[Fit]:
     named: dict[str, Fit] = {}
     for fit in fits:
         if fit.rule and (fit.rule == best or not redundant(fit.rule, knowledge)):
-            named.setdefault(any_of(sorted(map(label, fit.rule))), fit)
+            named.setdefault(short(tuple(sorted(fit.rule, key=label))), fit)
     # Whether each term of the best rule is needed is always worth a line.
     shorter = [fit for fit in named.values() if len(fit.rule) < len(best)]
     return [fit for fit in named.values() if fit not in shorter][:most] + shorter

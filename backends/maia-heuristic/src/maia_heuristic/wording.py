@@ -6,7 +6,6 @@ import math
 
 from maia_heuristic.hypotheses import Concept, Rule, Term
 from maia_heuristic.statistics import Contrast
-from maia_labels import any_of
 
 
 def label(term: Term) -> str:
@@ -34,7 +33,7 @@ def phrase(term: Term) -> str:
 
 def short(rule: Rule) -> str:
     """Returns a rule on one line."""
-    return any_of(label(term) for term in rule) or "nothing in particular"
+    return " OR ".join(label(term) for term in rule) or "nothing in particular"
 
 
 def effect(c: Contrast) -> str:
