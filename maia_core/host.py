@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import json
 import time
 import traceback
@@ -11,20 +10,18 @@ from concurrent.futures import Future
 from threading import Thread
 from typing import Any
 
-from pydantic import ConfigDict, JsonValue, ValidationError, validate_call
+from pydantic import JsonValue
 
+from maia_core.arguments import checked
 from maia_core.codec import from_json, images_of, to_json
 from maia_core.context import Context
-from maia_core.errors import MaiaError, MendableError, PluginError, RunError, ToolError, did_you_mean, one_line
+from maia_core.errors import MaiaError, MendableError, RunError, ToolError, did_you_mean
 from maia_core.events import Effects, HostCall
 from maia_core.image import content_id
 from maia_core.journal import Journal
 from maia_core.protocols import system_methods
 from maia_core.text import redacted
 from maia_core.types import SystemRef
-
-MAX_FAULTS = 1000
-"""A call with more faults is refused with their number alone: each fault would be an object."""
 
 
 class ToolThread(Thread):
@@ -63,7 +60,7 @@ class ToolHost:
         self._used_up = used_up
         offered = {f"system.{name}": getattr(context.system, name) for name in system_methods(context.system)}
         self._raw = offered | {f"tools.{name}": tool for name, tool in tools.items()}
-        self._functions = {name: _validated(name, function) for name, function in self._raw.items()}
+        self._functions = {name: checked(name, function) for name, function in self._raw.items()}
         self._functions["system.info"] = lambda: context.system.info.model_dump(mode="json")
         self.methods = frozenset(self._functions)
         self.properties = frozenset(
@@ -131,12 +128,9 @@ class ToolHost:
         except MaiaError:
             raise
         except Exception as failure:
-            if isinstance(failure, ValidationError) and failure.title == self._functions[method].__qualname__:
-                error = _argument_error(method, self._raw[method], failure)
-            else:
-                # The fault is the tool's. Its text may name files, so only the record has it.
-                self._journal.note(f"{method} failed: {traceback.format_exc()}")
-                error = f"{method} failed ({type(failure).__name__}); it may work with other arguments"
+            # The fault is the tool's. Its text may name files, so only the record has it.
+            self._journal.note(f"{method} failed: {traceback.format_exc()}")
+            error = f"{method} failed ({type(failure).__name__}); it may work with other arguments"
         results.append(result)
         return call.model_copy(
             update={
@@ -173,24 +167,3 @@ class ToolHost:
 
     def _real(self, value: Any) -> Any:
         return self._context.system if isinstance(value, SystemRef) else value
-
-
-def _validated(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
-    """Wraps a tool so that its arguments are checked against its annotations."""
-    target = function if inspect.isroutine(function) else type(function).__call__.__get__(function)
-    try:
-        return validate_call(config=ConfigDict(arbitrary_types_allowed=True))(target)
-    except Exception as error:
-        raise PluginError(
-            f"{name} has annotations that cannot be read: {one_line(error)}; import their types at run time"
-        ) from error
-
-
-def _argument_error(method: str, function: Callable[..., Any], error: ValidationError) -> str:
-    called = f"{method}{inspect.signature(function)}"
-    if error.error_count() > MAX_FAULTS:
-        return f"{called}: {error.error_count():,} values are not what it takes"
-    first = error.errors()[0]
-    where, given = ".".join(str(part) for part in first["loc"]), first["input"]
-    shown = f"{given!r:.80}" if isinstance(given, (str, int, float)) else f"a {type(given).__name__}"
-    return f"{called}: {where}: {first['msg']}" + ("" if first["type"].startswith("missing") else f", not {shown}")

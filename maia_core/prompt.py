@@ -7,8 +7,10 @@ import inspect
 import re
 import textwrap
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple, Protocol
+from collections.abc import Set as AbstractSet
+from typing import Any, Protocol
 
+from maia_core.arguments import plain
 from maia_core.errors import PluginError
 from maia_core.protocols import System, system_methods
 from maia_core.types import ExecutionLimits
@@ -54,6 +56,22 @@ class Unit(Protocol):
     def info(self) -> dict[str, Any]:
         """What is known of the unit by name: `info["model"]`, `info["layer"]`, `info["unit"]`."""
 
+    def neuron(self, images: list[Image]) -> tuple[list[float], list[Image]]:
+        """Measures the unit on a batch of images.
+
+        Args:
+            images: The images. Of a masked image the unmasked original is measured.
+
+        Returns:
+            The activation of each image, and each image masked to where the unit is active: that region is bright, the
+            rest is darkened. A unit without a spatial map returns the images as they are.
+
+        Example:
+            >>> def run_experiment(system, tools):
+            ...     activations, images = system.neuron(tools.text2image(["a dog on grass", "a red car"]))
+            ...     return activations, images
+        """
+
 
 def render_system_prompt(system: System, tools: Mapping[str, Callable[..., Any]], limits: ExecutionLimits) -> str:
     """Returns the system prompt: introduction and API."""
@@ -64,27 +82,26 @@ def render_system_prompt(system: System, tools: Mapping[str, Callable[..., Any]]
 def render_api(system: System, tools: Mapping[str, Callable[..., Any]]) -> str:
     """Renders classes `Image`, `System` and `Tools` as Python source without bodies.
 
+    A paragraph of a docstring, or an example, that mentions a tool (as `tools.NAME`) which is not among the tools is
+    left out. Of several examples the first that is left stands.
+
     Args:
-        system: The live system; its `neuron` is rendered with its own docstring, or the protocol's.
+        system: The live system; its `neuron` is rendered with its own docstring, or the one of `Unit`.
         tools: The live tools by name.
 
     Raises:
         PluginError: a tool has no docstring, or what it declares is not valid Python.
     """
-    image = [f"    {name}: {kind}\n" for name, kind in Image.__annotations__.items()]
-    image += [_method("clean", vars(Image)["clean"].fget, prop=True), _method("to_pil", Image.to_pil)]
-    neuron = {"neuron": System.neuron.__doc__}
-    calls = [_method(name, getattr(system, name), fallback=neuron.get(name)) for name in system_methods(system)]
-    info = _method("info", vars(Unit)["info"].fget, prop=True)
+    names = frozenset(tools)
+    calls = {"info": Unit.info} | {name: getattr(system, name) for name in system_methods(system)}
+    if "neuron" in calls and not _doc(calls["neuron"]):
+        calls["neuron"] = Unit.neuron
     about = type(system) if hasattr(system, "methods") else Unit
+    image = "\n".join(f"    {name}: {kind}\n" for name, kind in Image.__annotations__.items()) + "\n"
     sections = [
-        _class("Image", inspect.getdoc(Image) or "", image),
-        _class("System", inspect.getdoc(about) or "", [info, *calls]),
-        _class(
-            "Tools",
-            "What you experiment with.",
-            [_method(name, tool, prop=getattr(tool, "is_property", False)) for name, tool in tools.items()],
-        ),
+        _class("Image", _doc(Image), {"clean": Image.clean, "to_pil": Image.to_pil}, names, image),
+        _class("System", _doc(about), calls, names),
+        _class("Tools", "What you experiment with.", tools, names),
     ]
     source = "from typing import Any\n\n\n" + "\n\n".join(sections)
     try:
@@ -94,52 +111,42 @@ def render_api(system: System, tools: Mapping[str, Callable[..., Any]]) -> str:
     return source
 
 
-def _class(name: str, doc: str, members: list[str]) -> str:
-    return f"class {name}:\n{textwrap.indent(_docstring(doc), '    ')}\n" + "\n".join(members)
+def _class(name: str, doc: str, members: Mapping[str, Any], tools: AbstractSet[str], head: str = "") -> str:
+    methods = "\n".join(_method(name, member, tools) for name, member in members.items())
+    return f"class {name}:\n{textwrap.indent(_docstring(doc, tools), '    ')}\n{head}{methods}"
 
 
-def _method(name: str, function: Any, prop: bool = False, fallback: str | None = None) -> str:
-    call = function if inspect.isroutine(function) else type(function).__call__
-    doc = inspect.getdoc(call) or (None if call is function else inspect.getdoc(type(function)))
-    doc = doc or (inspect.cleandoc(fallback) if fallback else "")
+def _method(name: str, function: Any, tools: AbstractSet[str]) -> str:
+    prop = isinstance(function, property) or getattr(function, "is_property", False)
+    call = _call(function)
+    doc = _doc(function)
     if not doc:
         raise PluginError(f"tool '{name}' has no docstring; the backbone would not know what it is for")
-    parameters = [p for p in inspect.signature(call).parameters.values() if p.name != "self"]
-    signature = inspect.Signature(
-        [inspect.Parameter("self", inspect.Parameter.POSITIONAL_OR_KEYWORD), *parameters],
-        return_annotation=inspect.signature(call).return_annotation,
-    )
-    text = (
-        "@property\n" if prop else ""
-    ) + f"def {name}{_plain(signature)}:\n{textwrap.indent(_docstring(doc), '    ')}    ...\n"
-    return textwrap.indent(text, "    ")
+    signature = inspect.signature(call)
+    own = inspect.Parameter("self", inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    others = [parameter for parameter in signature.parameters.values() if parameter.name != "self"]
+    text = f"def {name}{plain(signature.replace(parameters=[own, *others]))}:\n"
+    text += f"{textwrap.indent(_docstring(doc, tools), '    ')}    ...\n"
+    return textwrap.indent("@property\n" * prop + text, "    ")
 
 
-class _Written(NamedTuple):
-    """An annotation that a signature renders as it is written: string annotations lose their quotes."""
-
-    text: str
-
-    def __repr__(self) -> str:
-        return self.text
+def _call(function: Any) -> Callable[..., Any]:
+    call: Callable[..., Any] = function.fget if isinstance(function, property) else function
+    return call if inspect.isroutine(call) else type(call).__call__
 
 
-def _plain(signature: inspect.Signature) -> str:
-    """Renders a signature with annotations as written."""
-    parameters = [p.replace(annotation=_written(p.annotation)) for p in signature.parameters.values()]
-    returns = _written(signature.return_annotation)
-    return str(signature.replace(parameters=parameters, return_annotation=returns))
+def _doc(thing: Any) -> str:
+    """Returns a docstring; an empty one for a reference to another page, which the backbone cannot read."""
+    own = thing if inspect.isclass(thing) or inspect.isroutine(thing) else None
+    doc = inspect.getdoc(own or _call(thing)) or inspect.getdoc(own or type(thing)) or ""
+    return "" if doc.startswith("See `") else doc
 
 
-def _written(annotation: Any) -> Any:
-    if annotation is inspect.Signature.empty:
-        return annotation
-    if isinstance(annotation, str):
-        return _Written(annotation)
-    return _Written(re.sub(r"\bmaia_core\.\w+\.", "", inspect.formatannotation(annotation)))
-
-
-def _docstring(doc: str) -> str:
+def _docstring(doc: str, tools: AbstractSet[str]) -> str:
+    summary, *others = doc.split("\n\n")
+    blocks = [block for block in others if tools.issuperset(re.findall(r"\btools\.(\w+)", block))]
+    examples = [block for block in blocks if block.startswith("Example")]
+    doc = "\n\n".join([summary, *(block for block in blocks if block not in examples[1:])])
     quoted = doc.replace("\\", "\\\\").replace('"""', '\\"\\"\\"').rstrip()
     closing = "\n" if "\n" in quoted else ""
     return f'"""{quoted}{closing}"""\n'

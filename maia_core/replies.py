@@ -9,8 +9,11 @@ from dataclasses import dataclass, field
 
 from maia_core.errors import ReplyError
 
-_FENCE = re.compile(r"^[ \t]*(`{3,}|~{3,})[ \t]*([\w+-]*)[^\n`]*$", re.MULTILINE)
+_FENCE = re.compile(r"^([ \t]*)(`{3,}|~{3,})[ \t]*([\w+-]*)[^\n`]*$", re.MULTILINE)
 _ENTRY = re.compile(r"^\s*(?:async\s+)?def\s+(?:run_experiment|execute_command)\b", re.MULTILINE)
+_CALL = re.compile(r"\b(?:system|tools)\.\w")
+_THOUGHT = re.compile(r"""\A.*(?<!["'`])</think(?:ing)?>(?!["'`])""", re.DOTALL)
+_STOP = re.compile(r"<(?:end_code|\|im_end\|)>[ \t]*$", re.MULTILINE)
 _HYPOTHESIS = re.compile(r"^[\s>*_-]*hypothesis[ _]*\d+[\s*_]*:[\s*_]*(.+)$", re.IGNORECASE | re.MULTILINE)
 
 
@@ -33,7 +36,8 @@ def parse_reply(text: str, answer_tags: Sequence[str]) -> ParsedReply:
     """Splits a reply at its tags.
 
     A tag counts only at the start of a line (markdown emphasis, bullets and headings before it are allowed) and
-    outside of fenced code, so quoting one in prose does nothing.
+    outside of fenced code, so quoting one in prose does nothing. Reasoning that ends with `</think>` does not count. A
+    code block that uses `system` or `tools` and does not define run_experiment is a program, too.
 
     Args:
         text: The reply.
@@ -44,7 +48,7 @@ def parse_reply(text: str, answer_tags: Sequence[str]) -> ParsedReply:
     """
     if not text.strip():
         raise ReplyError("Your reply was empty. " + _expected(answer_tags))
-    prose, blocks = _take_fences(text.replace("\r\n", "\n"))
+    prose, blocks = _take_fences(_STOP.sub("", _THOUGHT.sub("", text.replace("\r\n", "\n"))))
     sections = _sections(prose, ("CODE", "HYPOTHESIS LIST", "HYPOTHESIS", *answer_tags))
     hypotheses = _hypotheses(sections.pop("HYPOTHESIS LIST", []) + sections.pop("HYPOTHESIS", []))
     has_code = "CODE" in sections
@@ -63,6 +67,8 @@ def parse_reply(text: str, answer_tags: Sequence[str]) -> ParsedReply:
                 f"Your reply holds more than one answer ([{repeated[0]}] appears twice). Send one final answer."
             )
         return ParsedReply(sections=sections, hypotheses=hypotheses)
+    bodies = [block for block in blocks if has_code or _CALL.search(block)]
+    programs = programs or bodies
     if len(programs) > 1 or len(code_sections) > 1:
         raise ReplyError(
             "Your reply holds more than one program. Send exactly one fenced Python block that defines "
@@ -72,7 +78,7 @@ def parse_reply(text: str, answer_tags: Sequence[str]) -> ParsedReply:
         return ParsedReply(program=programs[0], hypotheses=hypotheses)
     if blocks:
         raise ReplyError("The code block does not define run_experiment(system, tools). " + _expected(answer_tags))
-    if has_code and any(_ENTRY.search(code) for code in code_sections):
+    if has_code and any(_ENTRY.search(code) or _CALL.search(code) for code in code_sections):
         return ParsedReply(program=code_sections[0].strip("\n"), hypotheses=hypotheses)
     if has_code:
         raise ReplyError("[CODE]: is not followed by a fenced Python block. " + _expected(answer_tags))
@@ -86,16 +92,25 @@ def _take_fences(text: str) -> tuple[str, list[str]]:
     position = 0
     while opening := _FENCE.search(text, position):
         prose.append(text[position : opening.start()])
-        fence = opening.group(1)
-        closing = re.compile(rf"^[ \t]*{re.escape(fence[0])}{{{len(fence)},}}[ \t]*$", re.MULTILINE).search(
-            text, opening.end()
-        )
+        position = opening.end()
+        indent, fence, language = opening.groups()
+        # As in CommonMark, a line that is indented by four is no fence: it stands in a docstring.
+        end = rf"^(?:{indent})?[ ]{{,3}}{re.escape(fence[0])}{{{len(fence)},}}[ \t]*$"
+        closing = re.compile(end, re.MULTILINE).search(text, position)
+        if language in ("markdown", "md") or not text[position:].strip():
+            continue  # The whole reply stands in a fence.
         if closing is None:
             raise ReplyError(
                 "A code fence is opened but never closed. Put the program between a line ```python and a line ```, "
                 "and close the fence before anything else."
             )
-        blocks.append(textwrap.dedent(text[opening.end() + 1 : closing.start()]).rstrip() + "\n")
+        block = text[position + 1 : closing.start()]
+        if len(fence) > 3 and not language and _FENCE.search(block):
+            inner = _take_fences(block)
+            prose.append(inner[0])
+            blocks += inner[1]
+        else:
+            blocks.append(textwrap.dedent(block).rstrip() + "\n")
         position = closing.end()
     return "".join([*prose, text[position:]]), blocks
 

@@ -69,7 +69,7 @@ def test_quoted_tag_does_not_end_the_run(quoting):
         (CODE + CODE, "more than one program"),
         ("[DESCRIPTION]: a\n[LABEL]: a\n[DESCRIPTION]: b\n[LABEL]: b", "more than one answer"),
         (f"[CODE]:\n```python\n{PROGRAM}", "never closed"),
-        ("[CODE]:\n```python\nprint(1)\n```", "does not define run_experiment"),
+        ("Like this:\n```python\nprint(1)\n```", "does not define run_experiment"),
     ],
 )
 def test_malformed_reply_gets_a_helpful_message(text, says):
@@ -84,3 +84,37 @@ def test_nothing_but_a_reply_error_ever_comes_out(text):
     except ReplyError:
         return
     assert bool(reply.program) != bool(reply.sections)
+
+
+FENCE = "`" * 3
+ENTRY = "def run_experiment(system, tools):\n"
+BLOCK = f"{FENCE}python\n{ENTRY}    print(2)\n{FENCE}"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f'[CODE]:\n{FENCE}python\n{ENTRY}    """Prints\n    {FENCE}\n    {FENCE}\n    """\n    print(2)\n{FENCE}\n',
+        f"{FENCE}`markdown\n[CODE]:\n{BLOCK}\n{FENCE}`\n",
+        f"{FENCE}`\n[CODE]:\n{BLOCK}\n{FENCE}`\n",
+        f"{FENCE}markdown\n[CODE]:\n{BLOCK}\n{FENCE}\n",
+        f"[CODE]:\n{BLOCK}<end_code>",
+        f"[CODE]:\n{FENCE}python\n{ENTRY}    print(2)\n<end_code>\n{FENCE}",
+        f"1. Try:\n    {FENCE}python\n    {ENTRY}        print(2)\n    {FENCE}\n",
+        f"Draft:\n{BLOCK.replace('2', '1')}\nNo.\n</think>\n[CODE]:\n{BLOCK}",
+        f"[LABEL]: cats? Test first.</think>\n{BLOCK}",
+        f"[CODE]:\n{FENCE}python\nprint(2)\n{FENCE}",
+        f"{FENCE}python\nprint(2, tools.results)\n{FENCE}",
+        "[CODE]:\nprint(2, tools.results)",
+    ],
+)
+def test_program_is_taken_out_of_fences_and_thoughts(text):
+    program = parse_reply(text, TAGS).program
+    compile(program, "program", "exec")
+    assert "print(2" in program
+    assert "print(1)" not in program
+
+
+def test_thought_that_is_only_quoted_hides_nothing():
+    text = f"[CODE]:\n{FENCE}python\n{ENTRY}    print('</think>')\n{FENCE}"
+    assert "run_experiment" in parse_reply(text, TAGS).program
