@@ -79,17 +79,13 @@ def checked(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _as_meant(signature: inspect.Signature, error: ValidationError, args: Any, kwargs: Any) -> tuple[Any, Any]:
-    try:
-        bound = signature.bind(*args, **kwargs)
-    except TypeError:
-        return args, kwargs
-    for name in {_name(signature, fault) for fault in error.errors()}:
-        value = bound.arguments.get(name)
-        if value is None:
-            bound.arguments.pop(name, None)
-        elif not isinstance(value, list | tuple | dict):
-            bound.arguments[name] = [value]
-    return bound.args, bound.kwargs
+    given = dict(enumerate(args)) | kwargs
+    for place, fault in {fault["loc"][0]: fault for fault in error.errors()}.items():
+        if place in given and given[place] is None:
+            given[place] = signature.parameters[_name(signature, fault)].default
+        elif place in given and not isinstance(given[place], list | tuple | dict):
+            given[place] = [given[place]]
+    return [given[place] for place in range(len(args))], {name: given[name] for name in kwargs}
 
 
 def _name(signature: inspect.Signature, fault: Any) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from maia_core.types import Execution, Message, Part, TextPart, Turn, as_part
@@ -11,6 +12,8 @@ LAST_CALL = "Do not write another program"
 
 RUN_ENDS = "The run ends here: "
 """How the request for the final answer begins."""
+
+_LONG = re.compile(r"(?<![\w.])\d{1,15}\.\d{5,}(?:e[+-]?\d+)?(?![\w.])")
 
 
 def asks_for_answer(message: Message) -> bool:
@@ -32,6 +35,11 @@ def final_request(reason: str, tags: Sequence[str]) -> Message:
     )
 
 
+def _rounded(number: re.Match[str]) -> str:
+    value = float(number[0])
+    return f"{value:.4g}" if value < 10_000 else f"{value:.0f}"
+
+
 def feedback(turn: Turn, max_turns: int) -> Message:
     """Returns the answer to a reply: the result of its program, or its mistake, and the number of the turn."""
     budget = f"(turn {turn.number} of {max_turns})"
@@ -41,7 +49,10 @@ def feedback(turn: Turn, max_turns: int) -> Message:
 
 
 def execution_parts(execution: Execution) -> list[Part]:
-    """Returns a program's result as the backbone sees it: printed, displayed and returned values, and its error."""
+    """Returns a program's result as the backbone sees it: printed, displayed and returned values, and its error.
+
+    Numbers with five decimals or more are rounded to four significant digits; the execution itself keeps them all.
+    """
     parts: list[Part] = []
     if execution.stdout:
         parts.append(TextPart(text=f"Printed:\n{execution.stdout.rstrip()}"))
@@ -52,4 +63,5 @@ def execution_parts(execution: Execution) -> list[Part]:
         parts.append(TextPart(text=f"Failed:\n{execution.error.rstrip()}"))
     if execution.variables_lost:
         parts.append(TextPart(text="The sandbox was restarted: names that earlier programs defined are gone."))
+    parts = [as_part(_LONG.sub(_rounded, part.text)) if isinstance(part, TextPart) else part for part in parts]
     return parts or [as_part("The program ended without printing, displaying, logging or returning anything.")]

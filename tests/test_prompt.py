@@ -1,14 +1,16 @@
 import ast
 import inspect
+import re
 
 import pytest
 
+from maia_core.config import PluginRef, RunConfig
 from maia_core.context import Context
 from maia_core.errors import PluginError
 from maia_core.prompt import Image, render_api, render_system_prompt
 from maia_core.registry import installed
 from maia_core.testing import FakeSystem, fake_parts
-from maia_core.types import ExecutionLimits
+from maia_core.types import ExecutionLimits, LayerInfo
 
 
 @pytest.fixture
@@ -92,3 +94,80 @@ def test_image_of_the_worker_has_what_the_prompt_promises():
 
 def test_every_installed_tool_renders(tools):
     assert {plugin.name for plugin in installed().of_kind("tool")} >= set(tools)
+
+
+def _rendered(system, names, task="neuron-description", **options):
+    """Returns all that the backbone reads before its first reply."""
+    config = RunConfig(
+        tools=tuple(PluginRef(name=name) for name in names), task=PluginRef.model_validate({"name": task, **options})
+    )
+    context = Context(config, parts={**fake_parts(), "system": system})
+    tools = {name: context.build("tool", name) for name in names}
+    prompt = context.part("task").prompt(system.info)
+    return render_system_prompt(system, tools, ExecutionLimits()) + prompt
+
+
+@pytest.fixture
+def shipped(tmp_path):
+    """A system of every kind that this project ships, with its tools and its task."""
+    from maia_layers.system import LayerSystem
+    from maia_synthetic.system import SyntheticNeuron
+    from maia_torch import unit
+
+    context = Context(parts=fake_parts(), cache=tmp_path)
+    torch_unit = object.__new__(unit.TorchUnit)
+    torch_unit.info = FakeSystem().info
+    standard = [choice.name for choice in RunConfig().tools]
+    layer_tools = [*standard[1:], "score_units", "unit_exemplars"]
+    layer = object.__new__(LayerSystem)
+    layer.info, layer.layer_info = FakeSystem().info, LayerInfo(name="colours", units=6)
+    synthetic = object.__new__(SyntheticNeuron)
+    synthetic.info = FakeSystem().info
+    return {
+        "torch": (torch_unit, standard, {}),
+        "fake": (context.system, standard, {}),
+        "synthetic": (synthetic, standard, {}),
+        "layer": (layer, layer_tools, {"task": "layer-question", "question": "which units like red?"}),
+    }
+
+
+def test_no_prompt_of_a_shipped_system_names_a_tool_that_the_run_lacks(shipped):
+    for kind, (system, names, options) in shipped.items():
+        for absent in names:
+            text = _rendered(system, [name for name in names if name != absent], **options)
+            # `results` and `display` are words of English, too.
+            pattern = rf"\b{absent}\b" if "_" in absent or "2" in absent else rf"tools\.{absent}\b|`{absent}`"
+            assert not re.search(pattern, text), (kind, absent, re.search(f".*(?:{pattern}).*", text)[0])
+        bare = _rendered(system, [], **options)
+        assert not re.search(r"\btools\.\w", bare), kind
+        assert "See `" not in bare, kind
+
+
+def test_every_system_says_what_its_measurement_returns(shipped):
+    for kind, (system, names, options) in shipped.items():
+        text = _rendered(system, names, **options)
+        assert "def neuron(self, images: " in text, kind
+        assert re.search(r"masked\s+to\s+where (the unit|it) is active", text), kind
+
+
+def test_only_the_first_example_with_present_tools_is_rendered():
+    class Tool:
+        def __call__(self) -> None:
+            """Does.
+
+            See tools.other for more.
+
+            Example:
+                >>> tools.other()
+
+            Example:
+                >>> tools.own()
+
+            Example:
+                >>> tools.own(2)
+            """
+
+    api = render_api(FakeSystem(), {"own": Tool()})
+    assert "tools.own()" in api
+    assert "other" not in api
+    assert "own(2)" not in api

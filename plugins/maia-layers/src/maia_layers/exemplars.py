@@ -29,12 +29,17 @@ class UnitExemplars:
             unit: The unit's number.
 
         Returns:
-            Activations, highest first, and the images, masked to where the unit is active, titled "unit 3, exemplar 1".
+            Two lists: the activations, highest first, and the images, masked to where the unit is active, titled
+            "unit 3, exemplar 1".
 
         Example:
             >>> def run_experiment(system, tools):
             ...     activations, images = tools.unit_exemplars(3)
             ...     tools.log_experiment(activations, images, [image.title for image in images])
+
+        Example:
+            >>> def run_experiment(system, tools):
+            ...     return tools.unit_exemplars(3)
         """
         system = layer_of(self._context.system).unit(unit)
         exemplars, statistics = exemplar_source(self._context, system).exemplars(system, self._count)

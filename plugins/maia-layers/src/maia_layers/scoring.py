@@ -30,16 +30,15 @@ class ScoreUnits:
         self._context = context
 
     def __call__(self, images: list[Image], controls: list[Image], top: int = 20) -> list[dict[str, float]]:
-        """Measures all units of the layer on two sets of images at once, and ranks the units that tell them apart.
+        """Measures all units of the layer on two sets of images, and ranks the units that tell them apart.
 
-        With many units and few images some unit separates any two sets by chance: what the best unit reaches when the
-        two sets are mixed at random is displayed beside the ranking. Believe a unit only when it also separates fresh
-        images that did not choose it.
+        With many units and few images, some unit separates any two sets by chance. So you also see how well the best
+        unit does if the two sets are mixed at random. Believe a unit only if it also separates fresh images.
 
         Args:
-            images: Images that show what a selective unit should respond to; at least 2, better 10 or more.
-            controls: Images that do not, as like the others as can be; at least 2.
-            top: How many units to return.
+            images: Images of the thing that a selective unit should respond to; at least 2, better 10 or more.
+            controls: Images without that thing, similar otherwise; at least 2.
+            top: Number of units to return.
 
         Returns:
             The best units, best first: `{"unit": number, "auc": area under the ROC curve (1: every image above every

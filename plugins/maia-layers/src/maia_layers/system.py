@@ -79,6 +79,10 @@ class LayerSystem:
             >>> def run_experiment(system, tools):
             ...     activations, masked = system.neuron(tools.text2image(["a dog on grass"] * 4), 3)
             ...     tools.log_experiment(activations, masked, ["unit 3, a dog on grass"] * 4)
+
+        Example:
+            >>> def run_experiment(system, tools):
+            ...     return system.neuron(tools.text2image(["a dog on grass"] * 4), 3)
         """
         return self.unit(unit).neuron(images)
 

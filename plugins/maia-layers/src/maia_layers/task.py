@@ -25,21 +25,27 @@ Hypothesis_1: <units that may answer the question, and why>
 def run_experiment(system, tools):
     ...
 ```
-One program a reply, one function run_experiment(system, tools), helper functions in the same block if you need them. Do
-not call run_experiment yourself. You will see what it printed, displayed, logged and returned.
+Write one program per reply, with one function run_experiment(system, tools); put helper functions into the same block.
+Do not call run_experiment yourself. You will see everything that the program printed, displayed, logged and returned.
 
-Begin with many varied images of what the question is about, and controls that are like them in everything else, and
-rank all units with tools.score_units. The units that come first were chosen by these images, so they look better than
-they are: measure them again on fresh images with other things, surroundings and near misses (system.layer,
-system.neuron), and look at their exemplars (tools.unit_exemplars). Keep the units that hold, drop the others.
+Begin with many varied images of the thing that the question is about, and with controls that resemble them in
+everything else{rank}. These images chose the best units, so these units look better than they are. Measure them again
+on fresh images with other things, surroundings and near misses (system.layer, system.neuron){look}. Keep the units that
+hold, and drop the others.
 
 When fresh experiments agree, give the final answer, without code:
 [ANSWER]: <the answer to the question in one or two sentences; that there is no such unit is an answer too>
 [UNITS]:
 <number>: <evidence: what you measured on fresh images and on controls>
 <number>: <evidence>
-The units, one a line, the best first. If there is none, write: none
+Write one unit per line, the best first. If there is no such unit, write: none
 """
+
+PARTS = {
+    "rank": ("score_units", ". Rank all units with tools.score_units"),
+    "look": ("unit_exemplars", ", and look at their exemplars (tools.unit_exemplars)"),
+}
+"""Parts of the prompt that stand in it if the run has the tool."""
 
 _LINE = re.compile(r"^[\s>*+-]*(?:\d+[.)]\s+)?(?:unit\s*)?\**(\d+)\**\s*[:,–-]\s*(.+)$", re.IGNORECASE)
 
@@ -81,12 +87,14 @@ class LayerQuestion:
             raise UsageError(
                 'the question is empty; ask one: maia ask MODEL:LAYER "which units are selective for dogs?"'
             )
+        tools = {choice.name.partition("@")[0] for choice in context.config.tools}
+        self._parts = {name: text if tool in tools else "" for name, (tool, text) in PARTS.items()}
         self._units = layer_of(context.system).layer_info.units
 
     def prompt(self, info: UnitInfo) -> str:
         """See `maia_core.protocols.Task`."""
         layer = f"layer {info.layer} of {info.model}, {info.note}"
-        return PROMPT.format(layer=layer, question=self._question)
+        return PROMPT.format(layer=layer, question=self._question, **self._parts)
 
     def parse(self, sections: Mapping[str, list[str]]) -> LayerAnswer:
         """See `maia_core.protocols.Task`."""

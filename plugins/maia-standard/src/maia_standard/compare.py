@@ -26,21 +26,20 @@ class ComparePrompts:
         self._context = context
 
     def __call__(self, system: System, conditions: dict[str, list[str]], controls: list[str]) -> dict[str, list[float]]:
-        """Compares conditions with controls: several images of each prompt are made, measured, logged and summed up.
+        """Compares conditions with controls: generates several images per prompt, measures them and logs them.
 
-        For each condition you see its mean activation with an interval, where that lies among real images, and how
-        surely it exceeds the controls: AUC is the chance that a prompt of the condition gives more than a control (0.5:
-        no difference, 1: always). The intervals are widened for the number of conditions, so that trying many does not
-        find one by luck. Prefer this to single images.
+        For each condition you see the mean activation with its interval, its place among real images, and the AUC: the
+        chance that a prompt of the condition gives more than a control (0.5: no difference, 1: always). The intervals
+        are wider if you compare more conditions, so that none of many wins by luck. Prefer this tool to single images.
 
         Args:
             system: The unit.
-            conditions: A name for each condition, and its prompts: different pictures that share what is tested.
+            conditions: The prompts of each condition by its name: different pictures that share the tested property.
                 Several prompts make the interval narrow; replicates of one prompt do not.
-            controls: Prompts that lack what is tested and are alike otherwise.
+            controls: Prompts that lack the tested property and are similar otherwise.
 
         Returns:
-            The activations of each condition, those of the controls under "controls".
+            The activations of each condition by its name, and those of the controls under "controls".
 
         Example:
             >>> def run_experiment(system, tools):

@@ -14,12 +14,12 @@ class DescribeImages:
     def __call__(self, images: list[Image], titles: list[str]) -> str:
         """Describes what the bright (unmasked) region of each image shows.
 
-        The describer sees pixels and masks only: no title, no prompt, no hypothesis. So it is a check on whether an
-        image shows what you think it does.
+        The describer sees pixels and masks only: no title, no prompt, no hypothesis. It checks whether an image shows
+        what you expect.
 
         Args:
             images: The images, masked or not.
-            titles: One title for each image; the description of the image is listed under it.
+            titles: One title per image.
 
         Returns:
             One line per image: its title, a colon, its description.
@@ -29,6 +29,11 @@ class DescribeImages:
             ...     prompts = ["a dog on grass", "a red car"]
             ...     activations, images = system.neuron(tools.text2image(prompts))
             ...     print(tools.describe_images(images, prompts))
+
+        Example:
+            >>> def run_experiment(system, tools):
+            ...     activations, images = tools.dataset_exemplars(system)
+            ...     print(tools.describe_images(images, [image.title for image in images]))
         """
         if len(images) != len(titles):
             raise ToolError(f"describe_images needs one title per image: {len(images)} images, {len(titles)} titles")
@@ -51,6 +56,11 @@ class SummarizeImages:
         Example:
             >>> def run_experiment(system, tools):
             ...     activations, images = tools.dataset_exemplars(system)
+            ...     print(tools.summarize_images(images))
+
+        Example:
+            >>> def run_experiment(system, tools):
+            ...     activations, images = system.neuron(tools.text2image(["a dog on grass", "a red car"]))
             ...     print(tools.summarize_images(images))
         """
         if not images:

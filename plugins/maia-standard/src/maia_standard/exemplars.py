@@ -10,6 +10,9 @@ from maia_exemplars import exemplar_source
 EXEMPLAR_FLOOR = "maia-standard.exemplar_floor"
 """Fact: the activation of the lowest exemplar."""
 
+EXEMPLAR_MEAN = "maia-standard.exemplar_mean"
+"""Fact: the mean activation of the exemplars, which the paper calls the activation threshold."""
+
 STATISTICS = "maia-standard.statistics"
 """Fact: the unit's `UnitStatistics` over the data set, as JSON."""
 
@@ -30,26 +33,36 @@ class DatasetExemplars:
     def __call__(self, system: System) -> tuple[list[float], list[Image]]:
         """Finds the real images that activate the unit most.
 
-        A large set of real photographs is measured; what you get are the highest activations, highest first, and the
-        images that caused them, masked: the region that activates the unit is bright, the rest darkened. This is how
-        the unit behaves on natural images; it does not tell you which property of an image is the cause. How the
-        activation is distributed over the whole set is displayed beside it: judge other activations against it.
+        MAIA measures a large set of photographs. You get the highest activations, highest first, and their images,
+        masked: the region that activates the unit is bright, the rest is darkened. Exemplars show how the unit behaves
+        on natural images. They do not show which property of an image is the cause. You also see how the activation is
+        distributed over the whole set: judge other activations against that distribution.
 
         Args:
             system: The unit.
 
         Returns:
-            Activations, and masked images titled "exemplar 1", "exemplar 2", ...
+            Two lists: the activations, and the masked images, titled "exemplar 1", "exemplar 2", ...
 
         Example:
             >>> def run_experiment(system, tools):
             ...     activations, images = tools.dataset_exemplars(system)
             ...     summary = tools.summarize_images(images)
             ...     tools.log_experiment(activations, images, [image.title for image in images], summary)
+
+        Example:
+            >>> def run_experiment(system, tools):
+            ...     activations, images = tools.dataset_exemplars(system)
+            ...     tools.log_experiment(activations, images, [image.title for image in images])
+
+        Example:
+            >>> def run_experiment(system, tools):
+            ...     return tools.dataset_exemplars(system)
         """
         exemplars, statistics = exemplar_source(self._context, system).exemplars(system, self._count)
         facts = self._context.facts
-        facts[EXEMPLAR_FLOOR] = min(exemplar.activation for exemplar in exemplars)
+        activations = [exemplar.activation for exemplar in exemplars]
+        facts[EXEMPLAR_FLOOR], facts[EXEMPLAR_MEAN] = min(activations), sum(activations) / len(activations)
         facts[STATISTICS] = statistics.model_dump(mode="json")
         levels = dict(zip(QUANTILES, statistics.quantiles, strict=True))
         shown = ", ".join(f"{levels[q]:.4g} at {q:.0%}" for q in (0.5, 0.75, 0.9, 0.95, 0.99))
@@ -60,4 +73,4 @@ class DatasetExemplars:
         # Ids, file names and captions of the data set stay on this side.
         titled = [Exemplar(a, image.retitled(f"exemplar {n}")) for n, (a, image) in enumerate(exemplars, 1)]
         self._context.keep(titled)
-        return [exemplar.activation for exemplar in titled], [exemplar.image for exemplar in titled]
+        return activations, [exemplar.image for exemplar in titled]

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from maia_core.plugin import GeneratedImages, Image, PluginConfig, RunContext, ToolError
+
+_REMOVAL = re.compile(r"\s*(please\s+)?(remove|delete|erase|get rid of|take away)\b", re.IGNORECASE)
 
 
 class Text2Image:
@@ -16,9 +19,9 @@ class Text2Image:
     def __call__(self, prompts: list[str]) -> list[Image]:
         """Generates one image for each prompt.
 
-        The same prompt several times in one call gives different images (`["a dog"] * 4` are four dogs): use such
-        replicates rather than trust a single image. The same call again gives the same images again. If a prompt
-        cannot be followed to the letter, a displayed note says what the image shows instead.
+        A prompt that occurs several times in one call gives different images: `["a dog"] * 4` are four dogs. Use such
+        replicates; do not trust a single image. The same call gives the same images again. If an image cannot show all
+        of its prompt, a displayed note says what it shows instead.
 
         Args:
             prompts: What each image should show.
@@ -31,6 +34,12 @@ class Text2Image:
             ...     prompts = ["a dog on grass", "a dog on snow", "a cat on grass"]
             ...     activations, images = system.neuron(tools.text2image(prompts))
             ...     tools.log_experiment(activations, images, prompts)
+
+        Example:
+            >>> def run_experiment(system, tools):
+            ...     prompts = ["a dog on grass", "a dog on snow", "a cat on grass"]
+            ...     activations, images = system.neuron(tools.text2image(prompts))
+            ...     return activations, images
         """
         return generate(self._context, prompts)
 
@@ -42,17 +51,17 @@ class EditImages:
         self._context = context
 
     def __call__(self, images: list[Image] | list[str], instructions: str | list[str]) -> tuple[list[Image], list[str]]:
-        """Changes one thing in each image and leaves the rest as it is: the way to test what causes an activation.
+        """Changes one thing in each image and leaves the rest as it is: this tests what causes an activation.
 
-        Say what should be there afterwards: "replace the dog with a cat", "change the colour of the car to blue",
-        "change the background to snow". Do not ask to remove something; replace it.
+        Name the result: "replace the dog with a cat", "change the colour of the car to blue", "change the background to
+        snow". Replace a thing; do not ask to remove it.
 
         Args:
             images: Images to edit, or prompts of images to generate first.
-            instructions: One instruction for each image, or one for all of them.
+            instructions: One instruction per image, or one for all images.
 
         Returns:
-            The images in pairs (original, edited, original, edited, ...), and what each one is, in the same order: the
+            The images in pairs (original, edited, original, edited, ...), and a title for each, in the same order: the
             original's prompt or title, then the instruction.
 
         Example:
@@ -60,8 +69,16 @@ class EditImages:
             ...     images, titles = tools.edit_images(["a dog on grass"] * 3, "replace the dog with a cat")
             ...     activations, masked = system.neuron(images)
             ...     tools.log_experiment(activations, masked, titles)
+
+        Example:
+            >>> def run_experiment(system, tools):
+            ...     images, titles = tools.edit_images(["a dog on grass"] * 3, "replace the dog with a cat")
+            ...     activations, masked = system.neuron(images)
+            ...     return list(zip(titles, activations)), masked
         """
         asked = [instructions] * len(images) if isinstance(instructions, str) else instructions
+        asked = asked * len(images) if len(asked) == 1 else asked
+        images = images * len(asked) if len(images) == 1 else images
         if len(asked) != len(images):
             raise ToolError(
                 f"edit_images needs one instruction per image: {len(images)} images, {len(asked)} instructions"
@@ -74,6 +91,10 @@ class EditImages:
         originals = (
             _generated(self._context, prompts) if prompts else [i.clean or i for i in images if isinstance(i, Image)]
         )
+        if any(map(_REMOVAL.match, asked)):
+            self._context.show(
+                'Note: an edit that replaces works better than one that removes, as in "replace A with B".'
+            )
         # Replicates differ through their originals; what is edited how decides the rest.
         seeds = self._context.seeds([f"{image.id} {text}" for image, text in zip(originals, asked, strict=True)])
         edited = _checked(self._context, asked, self._context.editor.edit(originals, asked, seeds))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from maia_core.plugin import Image, PluginConfig, RunContext, ToolError, UnitStatistics
-from maia_standard.exemplars import EXEMPLAR_FLOOR, STATISTICS
+from maia_standard.exemplars import EXEMPLAR_MEAN, STATISTICS
 from maia_standard.statistics import percentile
 
 
@@ -24,21 +24,34 @@ class LogExperiment:
         titles: list[str],
         notes: str | list[str] = "",
     ) -> None:
-        """Logs results: you see each image with its activation, and later programs find them in `tools.results`.
+        """Logs results: you see each image with its title and activation.
 
-        What is not logged, printed, displayed or returned is lost when the program ends.
+        Later programs find them in `tools.results`.
+
+        You do not see a result that the program neither logs, prints, displays nor returns.
 
         Args:
             activations: One activation per image.
             images: The images; log the masked ones to see where the unit is active.
             titles: One title per image.
-            notes: Anything to keep with the results, such as descriptions: one text, or one for each image.
+            notes: Notes on the results, such as descriptions: one text, or one per image.
 
         Example:
             >>> def run_experiment(system, tools):
             ...     prompts = ["a dog on grass"] * 3 + ["an empty lawn"] * 3
             ...     activations, images = system.neuron(tools.text2image(prompts))
             ...     tools.log_experiment(activations, images, prompts, tools.describe_images(images, prompts))
+
+        Example:
+            >>> def run_experiment(system, tools):
+            ...     prompts = ["a dog on grass"] * 3 + ["an empty lawn"] * 3
+            ...     activations, images = system.neuron(tools.text2image(prompts))
+            ...     tools.log_experiment(activations, images, prompts)
+
+        Example:
+            >>> def run_experiment(system, tools):
+            ...     activations, images = tools.dataset_exemplars(system)
+            ...     tools.log_experiment(activations, images, [image.title for image in images])
         """
         context = self._context
         if not len(activations) == len(images) == len(titles):
@@ -58,11 +71,11 @@ class LogExperiment:
             )
         if isinstance(notes, str) and notes:
             context.show(f"Notes: {notes}")
-        floor = context.facts.get(EXEMPLAR_FLOOR)
-        if isinstance(floor, float) and activations and max(activations) < floor:
+        mean = context.facts.get(EXEMPLAR_MEAN)
+        if isinstance(mean, float) and activations and max(activations) < mean:
             context.show(
-                f"The highest of these activations, {max(activations):.4g}, is below that of every exemplar (the "
-                f"lowest has {floor:.4g}): this does not explain the unit yet. Continue your experiments."
+                f"The highest of these activations, {max(activations):.4g}, is below the mean of the exemplars, "
+                f"{mean:.4g}: these images do not explain the unit yet. Continue your experiments."
             )
 
 
@@ -98,19 +111,28 @@ class Display:
     def __init__(self, config: PluginConfig, context: RunContext) -> None:
         self._context = context
 
-    def __call__(self, *items: str | Image | list[str | Image]) -> None:
-        """Shows you texts and images after the program has ended, in this order, without logging them.
+    def __call__(self, *items: Any) -> None:
+        """Shows you texts, numbers and images after the program has ended, in this order, without logging them.
 
         Args:
-            items: Texts, images, or lists of them.
+            items: Texts, numbers, images, or lists and dicts of them.
 
         Example:
             >>> def run_experiment(system, tools):
             ...     before, after = tools.edit_images(["a dog on grass"], "change the background to snow")[0]
             ...     tools.display("before", before, "after", after)
+
+        Example:
+            >>> def run_experiment(system, tools):
+            ...     activations, images = tools.dataset_exemplars(system)
+            ...     tools.display("the strongest exemplar", images[0], activations[0])
         """
         for item in items:
-            for part in item if isinstance(item, list) else [item]:
-                if isinstance(part, Image) and part.title:
-                    self._context.show(f"{part.title}:")
-                self._context.show(part)
+            if isinstance(item, dict):
+                self(*(part for pair in item.items() for part in pair))
+            elif isinstance(item, list | tuple):
+                self(*item)
+            elif isinstance(item, Image):
+                self._context.show(*([f"{item.title}:"] if item.title else []), item)
+            else:
+                self._context.show(f"{item:.4g}" if isinstance(item, float) else str(item))

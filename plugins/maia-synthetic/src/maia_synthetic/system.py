@@ -90,10 +90,17 @@ class SyntheticNeuron:
     def neuron(self, images: Sequence[Image]) -> tuple[list[float], list[Image]]:
         """Measures the unit on a batch of images.
 
+        Args:
+            images: The images. Of a masked image the unmasked original is measured.
+
         Returns:
-            The activation of each image, from 0 to 1, and each image masked to where the unit is active: that region
-            is bright, the rest darkened. The result of one image does not depend on the rest of the batch. An image
-            that is masked already is measured on its clean pixels.
+            The activation of each image, from 0 to 1, and each image masked to where the unit is active: that region is
+            bright, the rest is darkened.
+
+        Example:
+            >>> def run_experiment(system, tools):
+            ...     activations, images = system.neuron(tools.text2image(["a dog on grass", "a red car"]))
+            ...     return activations, images
         """
         activations: list[float] = []
         masked: list[Image] = []

@@ -1,0 +1,129 @@
+"""Habits of agents for the paper's API: a wrapper of every sandbox accepts them, and MAIA advertises none of them.
+
+The tables hold the names of the paper's API, of the authors' prompts and of SAIA's. A program that keeps to MAIA's own
+API means the same with and without this module.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from maia_core.plugin import Execution, Host, RunContext, Sandbox, SystemRef, hookimpl
+from maia_standard.exemplars import EXEMPLAR_MEAN
+from maia_standard.programs import as_meant
+
+METHODS = {
+    "system.call_neuron": "system.neuron",
+    "system.call_classifier": "system.neuron",
+    "tools.save_experiment_log": "tools.log_experiment",
+    "tools.result_list": "tools.results",
+    "tools.results_list": "tools.results",
+}
+"""Other names of what programs call or read."""
+
+KEYWORDS = {
+    "system.neuron": {"image": "images", "image_list": "images"},
+    "tools.text2image": {"prompt": "prompts", "prompt_list": "prompts"},
+    "tools.edit_images": {
+        "base_images": "images",
+        "editing_instructions": "instructions",
+        "editing_instructions_list": "instructions",
+        "editing_prompts": "instructions",
+        "edits": "instructions",
+        "image_list": "images",
+        "prompt_list": "images",
+        "prompt_list_org_image": "images",
+        "prompts": "images",
+    },
+    "tools.describe_images": {
+        "image_list": "images",
+        "image_title": "titles",
+        "image_titles": "titles",
+        "synthetic_image_list": "images",
+        "synthetic_image_title": "titles",
+    },
+    "tools.summarize_images": {"image_list": "images"},
+    "tools.log_experiment": {
+        "activation_list": "activations",
+        "image_list": "images",
+        "image_textual_information": "notes",
+        "image_titles": "titles",
+    },
+}
+"""Other names of arguments, by method."""
+
+ATTRIBUTES: Mapping[str, Callable[[RunContext], Any]] = {
+    "system.layer": lambda context: context.system.info.layer,
+    "system.model_name": lambda context: context.system.info.model,
+    "system.neuron_num": lambda context: _number(context.system.info.unit),
+    "tools.activation_threshold": lambda context: context.facts.get(EXEMPLAR_MEAN, 0.0),
+}
+"""Attributes of the paper's `System` and `Tools` that programs read."""
+
+ABOUT_THE_SYSTEM = ("tools.compare_prompts", "tools.dataset_exemplars")
+"""Tools whose first argument is the run's system, also where a program leaves it out."""
+
+
+class LenientHost:
+    """A host with the other names: they reach the same tools, and the record has the tools' own names."""
+
+    def __init__(self, host: Host, context: RunContext) -> None:
+        self._host = host
+        self._context = context
+        self._methods = {
+            name: target
+            for name, target in (METHODS | {name: name for name in ATTRIBUTES}).items()
+            if name not in host.methods and (target in host.methods or name in ATTRIBUTES)
+        }
+        self.hidden = frozenset(self._methods)
+        self.methods = host.methods | self.hidden
+        read = (name for name, target in self._methods.items() if name in ATTRIBUTES or target in host.properties)
+        self.properties = host.properties | frozenset(read)
+
+    @property
+    def number(self) -> int:
+        """See `maia_core.protocols.Host`."""
+        return self._host.number
+
+    def call(self, method: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+        """See `maia_core.protocols.Host`."""
+        target = self._methods.get(method, method)
+        if target in self.hidden:
+            return ATTRIBUTES[target](self._context)
+        names = KEYWORDS.get(target, {})
+        # A name that the tool has itself, or that is given beside it, keeps its meaning.
+        named = {names.get(key, key) if names.get(key) not in kwargs else key: value for key, value in kwargs.items()}
+        about = [*args[:1], named.get("system")]
+        if target in ABOUT_THE_SYSTEM and not any(isinstance(value, SystemRef) for value in about):
+            args = [SystemRef(), *args]
+        return self._host.call(target, args, named)
+
+
+class LenientSandbox:
+    """A sandbox that runs programs as they are meant; all else is the sandbox's own."""
+
+    def __init__(self, sandbox: Sandbox, context: RunContext) -> None:
+        self._sandbox = sandbox
+        self._context = context
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._sandbox, name)
+
+    def run(self, program: str, host: Host) -> Execution:
+        """Runs one program; see `maia_core.protocols.Sandbox`."""
+        return self._sandbox.run(as_meant(program), LenientHost(host, self._context))
+
+    def close(self) -> None:
+        """Ends the worker. Closing twice is allowed."""
+        self._sandbox.close()
+
+
+@hookimpl
+def part_built(kind: str, part: Any, context: RunContext) -> Any:
+    """Wraps every sandbox."""
+    return LenientSandbox(part, context) if kind == "sandbox" else None
+
+
+def _number(unit: str) -> int | str:
+    return int(unit) if unit.isdecimal() and unit.isascii() else unit
