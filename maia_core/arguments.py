@@ -40,9 +40,7 @@ def plain(signature: inspect.Signature) -> inspect.Signature:
 
 
 def checked(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
-    """Returns a tool that checks its arguments.
-
-    Where the tool takes these, a single value stands for a list of one, None for the default, a number for its text.
+    """Returns a tool that checks its arguments; a number stands for its text.
 
     Args:
         name: The name by which programs call it.
@@ -52,7 +50,6 @@ def checked(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
         PluginError: the annotations cannot be read.
     """
     target = function if inspect.isroutine(function) else type(function).__call__.__get__(function)
-    signature = inspect.signature(target)
     try:
         strict = validate_call(config=ConfigDict(arbitrary_types_allowed=True, coerce_numbers_to_str=True))(target)
     except Exception as error:
@@ -61,45 +58,25 @@ def checked(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
         ) from error
 
     def call(*args: Any, **kwargs: Any) -> Any:
-        refusal = ""
-        while True:
-            try:
-                return strict(*args, **kwargs)
-            except ValidationError as error:
-                if error.title != strict.__qualname__:
-                    raise
-                if refusal or error.error_count() > MAX_FAULTS:
-                    raise ToolError(
-                        refusal or f"{name}: {error.error_count():,} values are not what it takes"
-                    ) from None
-                refusal = f"{name}{plain(signature)}: {_fault(signature, error)}"
-                args, kwargs = _as_meant(signature, error, args, kwargs)
+        try:
+            return strict(*args, **kwargs)
+        except ValidationError as error:
+            if error.title != strict.__qualname__:
+                raise
+            raise ToolError(_refusal(name, plain(inspect.signature(target)), error)) from None
 
     return call
 
 
-def _as_meant(signature: inspect.Signature, error: ValidationError, args: Any, kwargs: Any) -> tuple[Any, Any]:
-    given = dict(enumerate(args)) | kwargs
-    for place, fault in {fault["loc"][0]: fault for fault in error.errors()}.items():
-        if place in given and given[place] is None:
-            given[place] = signature.parameters[_name(signature, fault)].default
-        elif place in given and not isinstance(given[place], list | tuple | dict):
-            given[place] = [given[place]]
-    return [given[place] for place in range(len(args))], {name: given[name] for name in kwargs}
-
-
-def _name(signature: inspect.Signature, fault: Any) -> str:
-    place, names = fault["loc"][0], list(signature.parameters)
-    return str(names[min(place, len(names) - 1)] if isinstance(place, int) else place)
-
-
-def _fault(signature: inspect.Signature, error: ValidationError) -> str:
+def _refusal(method: str, signature: inspect.Signature, error: ValidationError) -> str:
     """Says what is wrong with the arguments; an unknown name first."""
+    if error.error_count() > MAX_FAULTS:
+        return f"{method}: {error.error_count():,} values are not what it takes"
     fault = min(error.errors(), key=lambda fault: not fault["type"].startswith("unexpected"))
-    name, value = _name(signature, fault), fault["input"]
-    if said := WORDS.get(fault["type"]):
-        return said.format(name=name, count=len(signature.parameters), near=did_you_mean(name, signature.parameters))
+    names, (place, *items), value = list(signature.parameters), fault["loc"], fault["input"]
+    name = str(names[min(place, len(names) - 1)] if isinstance(place, int) else place)
+    if words := WORDS.get(fault["type"]):
+        return f"{method}{signature}: {words.format(name=name, count=len(names), near=did_you_mean(name, names))}"
     shown = f"{value!r:.80}" if isinstance(value, str | int | float) else f"a {type(value).__name__}"
-    items = "".join(f"[{part}]" for part in fault["loc"][1:] if isinstance(part, int))
-    expected = plain(signature).parameters[name].annotation
-    return f"'{name}' is {expected}; {name}{items} is {shown}"
+    item = "".join(f"[{part}]" for part in items if isinstance(part, int))
+    return f"{method}{signature}: '{name}' is {signature.parameters[name].annotation}; {name}{item} is {shown}"

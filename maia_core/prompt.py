@@ -97,13 +97,11 @@ def render_api(system: System, tools: Mapping[str, Callable[..., Any]]) -> str:
     if "neuron" in calls and not _doc(calls["neuron"]):
         calls["neuron"] = Unit.neuron
     about = type(system) if hasattr(system, "methods") else Unit
-    image = "\n".join(f"    {name}: {kind}\n" for name, kind in Image.__annotations__.items()) + "\n"
-    sections = [
-        _class("Image", _doc(Image), {"clean": Image.clean, "to_pil": Image.to_pil}, names, image),
-        _class("System", _doc(about), calls, names),
-        _class("Tools", "What you experiment with.", tools, names),
-    ]
-    source = "from typing import Any\n\n\n" + "\n\n".join(sections)
+    image = {"clean": Image.clean, "to_pil": Image.to_pil}
+    fields = "\n".join(f"    {name}: {kind}\n" for name, kind in Image.__annotations__.items()) + "\n"
+    source = "from typing import Any\n\n\n" + _class("Image", _doc(Image), image, names, fields)
+    source += "\n\n" + _class("System", _doc(about), calls, names)
+    source += "\n\n" + _class("Tools", "What you experiment with.", tools, names)
     try:
         ast.parse(source)
     except SyntaxError as error:
@@ -117,17 +115,14 @@ def _class(name: str, doc: str, members: Mapping[str, Any], tools: AbstractSet[s
 
 
 def _method(name: str, function: Any, tools: AbstractSet[str]) -> str:
-    prop = isinstance(function, property) or getattr(function, "is_property", False)
-    call = _call(function)
-    doc = _doc(function)
-    if not doc:
+    if not (doc := _doc(function)):
         raise PluginError(f"tool '{name}' has no docstring; the backbone would not know what it is for")
-    signature = inspect.signature(call)
+    signature = inspect.signature(_call(function))
     own = inspect.Parameter("self", inspect.Parameter.POSITIONAL_OR_KEYWORD)
     others = [parameter for parameter in signature.parameters.values() if parameter.name != "self"]
-    text = f"def {name}{plain(signature.replace(parameters=[own, *others]))}:\n"
-    text += f"{textwrap.indent(_docstring(doc, tools), '    ')}    ...\n"
-    return textwrap.indent("@property\n" * prop + text, "    ")
+    prop = isinstance(function, property) or getattr(function, "is_property", False)
+    text = ("@property\n" if prop else "") + f"def {name}{plain(signature.replace(parameters=[own, *others]))}:\n"
+    return textwrap.indent(f"{text}{textwrap.indent(_docstring(doc, tools), '    ')}    ...\n", "    ")
 
 
 def _call(function: Any) -> Callable[..., Any]:

@@ -11,7 +11,7 @@ from maia_core.errors import ReplyError
 
 _FENCE = re.compile(r"^([ \t]*)(`{3,}|~{3,})[ \t]*([\w+-]*)[^\n`]*$", re.MULTILINE)
 _ENTRY = re.compile(r"^\s*(?:async\s+)?def\s+(?:run_experiment|execute_command)\b", re.MULTILINE)
-_CALL = re.compile(r"\b(?:system|tools)\.\w")
+_CALL = re.compile(rf"\b(?:system|tools)\.\w|{_ENTRY.pattern}", re.MULTILINE)
 _THOUGHT = re.compile(r"""\A.*(?<!["'`])</think(?:ing)?>(?!["'`])""", re.DOTALL)
 _STOP = re.compile(r"<(?:end_code|\|im_end\|)>[ \t]*$", re.MULTILINE)
 _HYPOTHESIS = re.compile(r"^[\s>*_-]*hypothesis[ _]*\d+[\s*_]*:[\s*_]*(.+)$", re.IGNORECASE | re.MULTILINE)
@@ -53,6 +53,7 @@ def parse_reply(text: str, answer_tags: Sequence[str]) -> ParsedReply:
     hypotheses = _hypotheses(sections.pop("HYPOTHESIS LIST", []) + sections.pop("HYPOTHESIS", []))
     has_code = "CODE" in sections
     code_sections = sections.pop("CODE", [])
+    blocks = blocks or [f"{code}\n" for code in code_sections if _CALL.search(code)]
     programs = [block for block in blocks if _ENTRY.search(block)]
 
     if sections and (has_code or programs):
@@ -67,8 +68,7 @@ def parse_reply(text: str, answer_tags: Sequence[str]) -> ParsedReply:
                 f"Your reply holds more than one answer ([{repeated[0]}] appears twice). Send one final answer."
             )
         return ParsedReply(sections=sections, hypotheses=hypotheses)
-    bodies = [block for block in blocks if has_code or _CALL.search(block)]
-    programs = programs or bodies
+    programs = programs or [block for block in blocks if has_code or _CALL.search(block)]
     if len(programs) > 1 or len(code_sections) > 1:
         raise ReplyError(
             "Your reply holds more than one program. Send exactly one fenced Python block that defines "
@@ -78,8 +78,6 @@ def parse_reply(text: str, answer_tags: Sequence[str]) -> ParsedReply:
         return ParsedReply(program=programs[0], hypotheses=hypotheses)
     if blocks:
         raise ReplyError("The code block does not define run_experiment(system, tools). " + _expected(answer_tags))
-    if has_code and any(_ENTRY.search(code) or _CALL.search(code) for code in code_sections):
-        return ParsedReply(program=code_sections[0].strip("\n"), hypotheses=hypotheses)
     if has_code:
         raise ReplyError("[CODE]: is not followed by a fenced Python block. " + _expected(answer_tags))
     raise ReplyError("Your reply holds neither a program nor an answer. " + _expected(answer_tags))
@@ -97,20 +95,14 @@ def _take_fences(text: str) -> tuple[str, list[str]]:
         # As in CommonMark, a line that is indented by four is no fence: it stands in a docstring.
         end = rf"^(?:{indent})?[ ]{{,3}}{re.escape(fence[0])}{{{len(fence)},}}[ \t]*$"
         closing = re.compile(end, re.MULTILINE).search(text, position)
-        if language in ("markdown", "md") or not text[position:].strip():
-            continue  # The whole reply stands in a fence.
+        if language in ("markdown", "md") or (not language and re.match(r"\s*(\[[A-Z]|$)", text[position:])):
+            continue  # The whole reply stands in a fence, and this is its first or last line.
         if closing is None:
             raise ReplyError(
                 "A code fence is opened but never closed. Put the program between a line ```python and a line ```, "
                 "and close the fence before anything else."
             )
-        block = text[position + 1 : closing.start()]
-        if len(fence) > 3 and not language and _FENCE.search(block):
-            inner = _take_fences(block)
-            prose.append(inner[0])
-            blocks += inner[1]
-        else:
-            blocks.append(textwrap.dedent(block).rstrip() + "\n")
+        blocks.append(textwrap.dedent(text[position + 1 : closing.start()]).rstrip() + "\n")
         position = closing.end()
     return "".join([*prose, text[position:]]), blocks
 

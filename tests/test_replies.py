@@ -97,6 +97,7 @@ BLOCK = f"{FENCE}python\n{ENTRY}    print(2)\n{FENCE}"
         f'[CODE]:\n{FENCE}python\n{ENTRY}    """Prints\n    {FENCE}\n    {FENCE}\n    """\n    print(2)\n{FENCE}\n',
         f"{FENCE}`markdown\n[CODE]:\n{BLOCK}\n{FENCE}`\n",
         f"{FENCE}`\n[CODE]:\n{BLOCK}\n{FENCE}`\n",
+        f"{FENCE}\n[HYPOTHESIS LIST]:\nHypothesis_1: x\n[CODE]:\n{BLOCK}\n{FENCE}\n",
         f"{FENCE}markdown\n[CODE]:\n{BLOCK}\n{FENCE}\n",
         f"[CODE]:\n{BLOCK}<end_code>",
         f"[CODE]:\n{FENCE}python\n{ENTRY}    print(2)\n<end_code>\n{FENCE}",
@@ -118,3 +119,8 @@ def test_program_is_taken_out_of_fences_and_thoughts(text):
 def test_thought_that_is_only_quoted_hides_nothing():
     text = f"[CODE]:\n{FENCE}python\n{ENTRY}    print('</think>')\n{FENCE}"
     assert "run_experiment" in parse_reply(text, TAGS).program
+
+
+def test_answer_in_a_fence_is_an_answer():
+    reply = parse_reply(f"{FENCE}\n[DESCRIPTION]: red things\n[LABEL]: red\n{FENCE}", TAGS)
+    assert reply.sections == {"DESCRIPTION": ["red things"], "LABEL": ["red"]}

@@ -6,6 +6,8 @@ API means the same with and without this module.
 
 from __future__ import annotations
 
+import inspect
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -61,6 +63,9 @@ ATTRIBUTES: Mapping[str, Callable[[RunContext], Any]] = {
 }
 """Attributes of the paper's `System` and `Tools` that programs read."""
 
+LISTS = ("list[", "Sequence[")
+"""How annotations of lists begin."""
+
 ABOUT_THE_SYSTEM = ("tools.compare_prompts", "tools.dataset_exemplars")
 """Tools whose first argument is the run's system, also where a program leaves it out."""
 
@@ -97,7 +102,39 @@ class LenientHost:
         about = [*args[:1], named.get("system")]
         if target in ABOUT_THE_SYSTEM and not any(isinstance(value, SystemRef) for value in about):
             args = [SystemRef(), *args]
-        return self._host.call(target, args, named)
+        return self._host.call(target, *with_lists(self._function(target), args, named))
+
+    def _function(self, method: str) -> Callable[..., Any]:
+        owner, _, name = method.partition(".")
+        if owner == "system":
+            return getattr(self._context.system, name, len)
+        chosen = {choice.name.partition("@")[0]: choice for choice in self._context.config.tools}
+        return self._context.build("tool", chosen[name].name, **chosen[name].options) if name in chosen else len
+
+
+def with_lists(
+    function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]
+) -> tuple[Sequence[Any], Mapping[str, Any]]:
+    """Returns arguments in which a single value stands as a list of one, and None as the default.
+
+    Args:
+        function: The tool that takes them; its annotations say where it takes lists only.
+        args: Its positional arguments.
+        kwargs: Its named arguments.
+    """
+    signature = inspect.signature(function)
+    try:
+        bound = signature.bind(*args, **kwargs)
+    except TypeError:
+        return args, kwargs
+    for name, value in [*bound.arguments.items()]:
+        parameter = signature.parameters[name]
+        taken = [kind.strip().rpartition(".")[2] for kind in re.split(r"\|(?![^\[]*\])", str(parameter.annotation))]
+        if value is None and parameter.default is not parameter.empty and "None" not in taken:
+            del bound.arguments[name]
+        elif all(kind.startswith(LISTS) for kind in taken) and not isinstance(value, list | tuple | dict):
+            bound.arguments[name] = [value]
+    return bound.args, bound.kwargs
 
 
 class LenientSandbox:
