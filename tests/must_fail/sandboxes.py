@@ -12,6 +12,7 @@ import pytest
 from maia_core import testing
 from maia_core.plugin import Execution, Image, ToolError
 from maia_core.testing import InProcessSandbox
+from maia_core.testing.inprocess import ProgramImage
 
 
 class Channel:
@@ -22,6 +23,7 @@ class Channel:
         self.methods = host.methods
         self.properties = host.properties if properties is None else properties
         self.number = host.number
+        self.hidden = host.hidden
 
     def call(self, method, args, kwargs):
         return self._result(self._host.call(method, self._args(args), kwargs))
@@ -188,3 +190,52 @@ class TestSandboxThatClosesOnce(Sandbox):
     class broken(InProcessSandbox):
         def close(self):
             del self._module
+
+
+class TestSandboxThatOnlyNamesReturnedImages(Sandbox):
+    catches = ("test_images_in_a_returned_value_are_displayed_once",)
+
+    class broken(InProcessSandbox):
+        def run(self, program, host):
+            return super().run(program, host).model_copy(update={"displays": ()})
+
+
+class TestSandboxWhoseImagesHaveNoOrder(Sandbox):
+    catches = ("test_images_order_by_title_where_activations_tie",)
+
+    class broken(InProcessSandbox):
+        def run(self, program, host):
+            order = ProgramImage.__lt__
+            del ProgramImage.__lt__
+            try:
+                return super().run(program, host)
+            finally:
+                ProgramImage.__lt__ = order
+
+
+class TestSandboxWithABareModule(Sandbox):
+    catches = ("test_system_tools_and_common_modules_are_names_of_the_module",)
+
+    class broken(InProcessSandbox):
+        def run(self, program, host):
+            vars(self._module).pop("random", None)
+            return super().run(program, host)
+
+
+class TestSandboxThatListsEveryName(Sandbox):
+    catches = ("test_hidden_names_work_and_are_not_listed",)
+
+    class broken(InProcessSandbox):
+        def run(self, program, host):
+            channel = Channel(host)
+            channel.hidden = frozenset()
+            return super().run(program, channel)
+
+
+class TestSandboxThatKnowsNoOwner(Sandbox):
+    catches = ("test_tool_without_its_owner_is_named",)
+
+    class broken(InProcessSandbox):
+        def run(self, program, host):
+            done = super().run(program, host)
+            return done.model_copy(update={"error": done.error.partition(" Did you mean 'tools.")[0]})

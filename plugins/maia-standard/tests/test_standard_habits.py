@@ -106,7 +106,8 @@ def test_record_has_the_tools_own_names(session):
     execution = session.submit(Reply(text=f"```python\n{ENTRY}    {text}\n```")).execution
     assert (execution.error, execution.value) == ("", "([], 'colours')")
     assert [call.method for call in calls] == ["tools.text2image", "system.neuron", "tools.results"]
-    assert [list(call.arguments["kwargs"]) for call in calls[:2]] == [["prompts"], ["images"]]
+    assert calls[0].arguments == {"args": [["a red disc"]], "kwargs": {}}
+    assert calls[1].arguments["kwargs"] == {}
 
 
 @pytest.mark.parametrize(

@@ -102,6 +102,8 @@ class LenientHost:
         about = [*args[:1], named.get("system")]
         if target in ABOUT_THE_SYSTEM and not any(isinstance(value, SystemRef) for value in about):
             args = [SystemRef(), *args]
+        if target in self.properties:
+            return self._host.call(target, args, named)
         return self._host.call(target, *with_lists(self._function(target), args, named))
 
     def _function(self, method: str) -> Callable[..., Any]:
