@@ -48,7 +48,7 @@ VERBS = frozenset(
 )
 """First words of an option's help."""
 
-TASKS = frozenset({"Drop", "Find", "Join", "Let", "Prune", "Tell"})
+TASKS = frozenset({"Delete", "Find", "Join", "Let", "Prune", "Tell"})
 """Further first words of the help of a command."""
 
 QUANTITIES = frozenset({"Held-out", "Images", "Prompts", "Questions", "Random", "Units"})

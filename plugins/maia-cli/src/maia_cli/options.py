@@ -155,18 +155,18 @@ class Sources(NamedTuple):
         """Returns `option`, the name of the file, or `default` for a value that any of the keys sets."""
         import tomllib
 
-        if any(key in keys for key, _ in _flat(dict(self.overrides))):
+        if any(key in keys for key, _ in flat(dict(self.overrides))):
             return "option"
         file = self.file or Path("maia.toml")
         text = file.read_text(encoding="utf-8") if file.is_file() else ""
-        return str(file) if any(key in keys for key, _ in _flat(tomllib.loads(text))) else "default"
+        return str(file) if any(key in keys for key, _ in flat(tomllib.loads(text))) else "default"
 
 
-def _flat(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+def flat(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     """Yields the values of nested tables by dotted keys."""
     for key, value in table.items():
         if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{key}.")
+            yield from flat(value, f"{prefix}{key}.")
         else:
             yield prefix + key, value
 
