@@ -7,19 +7,22 @@ import importlib.util
 import os
 import secrets
 import sys
+import tempfile
 import time
 import unicodedata
 import weakref
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from maia_core.plugin import Execution, ExecutionLimits, Host, PluginConfig, RunContext, SandboxError
-from maia_sandbox import values
+from maia_sandbox import lockdown, values
 from maia_sandbox.bridge import Bridge
 from maia_sandbox.frames import HEADER_LIMIT, Violation
 from maia_sandbox_monty import prelude
 from maia_sandbox_monty.crossing import Crossing, System, Tools
 from maia_sandbox_monty.dialogue import GRACE_SECONDS, Dialogue, Overdue
+from maia_sandbox_monty.launcher import in_force, launcher, monty_binary
 from maia_sandbox_monty.traceback import Programs
 
 if TYPE_CHECKING:
@@ -27,6 +30,8 @@ if TYPE_CHECKING:
 
 MOST_SUSPENSIONS = 2**31
 """Calls and looks at the clock in one session; what one program may do is limited by its time and its calls."""
+STARTS = 4
+"""How many interpreters MAIA starts for one program, if something ends them."""
 FIX = "pip install --force-reinstall pydantic-monty"
 
 
@@ -45,11 +50,20 @@ class MontySandbox:
         self._limits = context.config.experiment
         self._seed = context.seed
         self._number = 0
-        self._pool = _start()
-        self._sessions = [_Session(self._pool, self._limits)]
-        """The present session, or none."""
-        self._close = weakref.finalize(self, _end, self._pool, self._sessions)
+        self._folder = tempfile.TemporaryDirectory(prefix="maia-monty-")
+        self._pool, self._sessions = self._started()
+        """The interpreter's processes, and the present session, or none."""
+        self._close = weakref.finalize(self, _end, self._pool, self._sessions, self._folder)
         self._lost = False
+
+    def _started(self) -> tuple[Monty, list[_Session]]:
+        """Starts the interpreter behind the kernel's measures, or without them where it does not start so."""
+        if not lockdown.missing():
+            with contextlib.suppress(SandboxError, OSError):
+                pool = _start(launcher(Path(self._folder.name), monty_binary(), self._limits.memory_mb))
+                return pool, [_Session(pool, self._limits)]
+        pool = _start()
+        return pool, [_Session(pool, self._limits)]
 
     def run(self, program: str, host: Host) -> Execution:
         """Runs one program; see `maia_core.protocols.Sandbox`."""
@@ -81,14 +95,17 @@ class MontySandbox:
         if not self._close.alive:
             raise SandboxError("the sandbox is closed")
         seed = self._seed + self._number
-        for session in self._sessions[:]:
-            if session.begin(host, self._number, seed):
-                return session
+        failure = SandboxError("no new interpreter answers; free memory on this machine, then resume the run")
+        for _ in range(STARTS):
+            try:
+                if not self._sessions:
+                    self._sessions.append(_Session(self._pool, self._limits))
+                if self._sessions[0].begin(host, self._number, seed):
+                    return self._sessions[0]
+            except SandboxError as error:
+                failure = error
             self._discard()
-        self._sessions.append(_Session(self._pool, self._limits))
-        if not self._sessions[0].begin(host, self._number, seed):
-            raise SandboxError("a new interpreter does not answer; is this machine out of memory?")
-        return self._sessions[0]
+        raise failure
 
     def _discard(self) -> None:
         while self._sessions:
@@ -105,7 +122,7 @@ class MontySandbox:
             ("files, network, processes, environment", "unknown to the interpreter"),
             ("memory of a program's values", f"{self._limits.memory_mb} MiB"),
             ("recursion", "1,000 calls"),
-            ("the kernel's measures", "none: the interpreter alone stands between a program and this machine"),
+            ("the kernel's measures", in_force(self._sessions[0].pid if self._sessions else None)),
         ]
 
     def close(self) -> None:
@@ -113,7 +130,7 @@ class MontySandbox:
         self._close()
 
 
-def _start() -> Monty:
+def _start(binary: str | None = None) -> Monty:
     if importlib.util.find_spec("opentelemetry") is None:
         # The client tries to import it at every answer; to be told at once halves the time of a call.
         sys.modules.setdefault("opentelemetry", None)  # type: ignore[arg-type]  # None forbids the import.
@@ -121,18 +138,23 @@ def _start() -> Monty:
         from pydantic_monty import Monty
 
         return Monty(
-            min_processes=0, max_processes=2, max_checkouts_per_worker=1, feed_duration_limit_grace=GRACE_SECONDS
+            binary_path=binary,
+            min_processes=0,
+            max_processes=2,
+            max_checkouts_per_worker=1,
+            feed_duration_limit_grace=GRACE_SECONDS,
         ).__enter__()
     except (ImportError, OSError, RuntimeError) as error:
         raise SandboxError(f"the monty sandbox cannot start ({error}); {FIX}") from error
 
 
-def _end(pool: Monty, sessions: list[_Session]) -> None:
+def _end(pool: Monty, sessions: list[_Session], folder: tempfile.TemporaryDirectory[str]) -> None:
     pool.__exit__(None, None, None)  # First: it would replace the process of a session that has ended.
     while sessions:
         session = sessions.pop()
         session.close()
         _wait_for(session.pid)
+    folder.cleanup()
 
 
 def _wait_for(pid: int | None) -> None:

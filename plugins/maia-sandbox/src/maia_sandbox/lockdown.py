@@ -17,7 +17,7 @@ import platform
 import struct
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 if sys.platform != "win32":
     import resource
@@ -26,7 +26,7 @@ NOBODY = 65534
 OWN = -1
 """In a test stands for the number of the process itself."""
 
-PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_SECCOMP, PR_CAPBSET_DROP, PR_SET_NO_NEW_PRIVS = 1, 4, 22, 24, 38
+PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_SECCOMP, PR_SET_NO_NEW_PRIVS = 1, 4, 22, 38
 SECCOMP_MODE_FILTER = 2
 SECCOMP_SET_FILTER, SECCOMP_ALL_THREADS = 1, 1
 SIGKILL = 9
@@ -34,7 +34,8 @@ HOST_SIGNALS = 14, 12, 18
 """Signals that the host sends: SIGALRM (the time is over), SIGUSR2 (write down the stack), SIGCONT."""
 
 # Names to (x86-64, aarch64) numbers; None where an architecture has no such call.
-ALLOWED: dict[str, tuple[int | None, int | None]] = {
+Numbers = tuple[int | None, int | None]
+ALLOWED: dict[str, Numbers] = {
     "read": (0, 63), "write": (1, 64), "readv": (19, 65), "writev": (20, 66), "close": (3, 57), "lseek": (8, 62),
     "fstat": (5, 80), "munmap": (11, 215), "brk": (12, 214), "mremap": (25, 216), "madvise": (28, 233),
     "rt_sigprocmask": (14, 135), "rt_sigreturn": (15, 139), "sigaltstack": (131, 132),
@@ -47,7 +48,7 @@ ALLOWED: dict[str, tuple[int | None, int | None]] = {
 }  # fmt: skip
 """Calls without a condition; those that are neither here nor in `CHECKED` get EPERM."""
 CAPSET, SECCOMP, PERSONALITY = (126, 91), (317, 277), (135, 92)
-LANDLOCK_CREATE, LANDLOCK_RESTRICT = 444, 446
+LANDLOCK_CREATE, LANDLOCK_ADD, LANDLOCK_RESTRICT = 444, 445, 446
 PROT_EXEC, ADDR_NO_RANDOMIZE = 4, 0x0040000
 MAX_CLOCK = 11
 """Highest number of a clock that is the machine's; others name processes, files or devices."""
@@ -61,9 +62,8 @@ LOAD, EQUAL, AT_LEAST, ANY_BIT, RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
 NUMBER_AT, ARCHITECTURE_AT, ARGUMENTS_AT = 0, 4, 16
 ACCESS, PERMISSION = ERRNO | errno.EACCES, ERRNO | errno.EPERM
 
-Test = tuple[int, int]
-"""Comparison and operand."""
-CHECKED: dict[str, tuple[tuple[int, int], int, tuple[Test, ...], int, int]] = {
+Check = tuple[tuple[int, int], int, tuple[tuple[int, int], ...], int, int]
+CHECKED: dict[str, Check] = {
     # Memory, but none that can be executed.
     "mmap": ((9, 222), 2, ((ANY_BIT, PROT_EXEC),), ACCESS, ALLOW),
     "mprotect": ((10, 226), 2, ((ANY_BIT, PROT_EXEC),), ACCESS, ALLOW),
@@ -77,7 +77,8 @@ CHECKED: dict[str, tuple[tuple[int, int], int, tuple[Test, ...], int, int]] = {
     "tgkill": ((234, 131), 0, ((EQUAL, OWN),), ALLOW, PERMISSION),
     "sched_getaffinity": ((204, 123), 0, ((EQUAL, 0), (EQUAL, OWN)), ALLOW, PERMISSION),
 }
-"""Name to numbers, the argument that decides, tests of it, the action if one holds, and the action otherwise."""
+"""Name to numbers, the argument that decides, tests of it (comparison and operand), and the actions where one holds and
+where none does."""
 
 
 def missing() -> str:
@@ -113,18 +114,15 @@ def apply(memory_mb: int) -> list[tuple[str, str]]:
     measures = [("environment", "empty")]
     os.environ.clear()
     root = os.geteuid() == 0
-    measures.append(("root folder", _attempt(_empty_root) if root else "the host's (started by an ordinary user)"))
-    measures.append(("user", _attempt(_drop_user) if root else f"the host's ({os.geteuid()})"))
-    measures.append(("capabilities", _attempt(_drop_capabilities)))
-    _prctl(PR_SET_PDEATHSIG, SIGKILL)  # After the change of user, which would undo it.
-    _prctl(PR_SET_DUMPABLE, 0)
-    measures.append(("debuggers and core dumps", "refused"))
-    measures.append(("resource limits", _limit_resources(used, memory_mb)))
-    _prctl(PR_SET_NO_NEW_PRIVS, 1)
-    measures.append(("new privileges", "refused"))
-    measures.append(("Landlock", _attempt(_landlock)))
-    measures.append(("seccomp", _seccomp()))
-    return measures
+    measures.append(("root folder", attempt(_empty_root) if root else "the host's (started by an ordinary user)"))
+    measures.append(("user", attempt(drop_user) if root else f"the host's ({os.geteuid()})"))
+    measures.append(("capabilities", attempt(drop_capabilities)))
+    prctl(PR_SET_PDEATHSIG, SIGKILL)  # After the change of user, which would undo it.
+    prctl(PR_SET_DUMPABLE, 0)
+    measures += [("debuggers and core dumps", "refused"), ("resource limits", _limit_resources(used, memory_mb))]
+    prctl(PR_SET_NO_NEW_PRIVS, 1)
+    measures += [("new privileges", "refused"), ("Landlock", attempt(landlock))]
+    return [*measures, ("seccomp", seccomp())]
 
 
 def probe() -> dict[str, str]:
@@ -148,10 +146,10 @@ def probe() -> dict[str, str]:
 def repeat_addresses() -> None:
     """Makes what this thread starts use the same addresses each time, so that `id` and sets of objects repeat."""
     with contextlib.suppress(OSError, KeyError):  # A container may refuse it.
-        _syscall(PERSONALITY[_column()], ctypes.c_ulong(ADDR_NO_RANDOMIZE))
+        syscall(PERSONALITY[_column()], ctypes.c_ulong(ADDR_NO_RANDOMIZE))
 
 
-def _attempt(measure: Callable[[], str]) -> str:
+def attempt(measure: Callable[[], str]) -> str:
     """Takes a measure that stands behind seccomp; where the kernel or a container refuses it, says so."""
     try:
         return measure()
@@ -159,11 +157,13 @@ def _attempt(measure: Callable[[], str]) -> str:
         return f"not available ({error.strerror})"
 
 
-def _prctl(option: int, argument: int) -> None:
+def prctl(option: int, argument: int) -> None:
+    """Sets an attribute of this process."""
     _checked(ctypes.CDLL(None, use_errno=True).prctl(option, *map(ctypes.c_ulong, (argument, 0, 0, 0))))
 
 
-def _syscall(number: int, *arguments: object) -> int:
+def syscall(number: int, *arguments: object) -> int:
+    """Makes a system call; raises OSError where it fails."""
     return _checked(ctypes.CDLL(None, use_errno=True).syscall(ctypes.c_long(number), *arguments))
 
 
@@ -183,7 +183,8 @@ def _empty_root() -> str:
     return "empty"
 
 
-def _drop_user() -> str:
+def drop_user() -> str:
+    """Becomes the user who owns nothing."""
     with contextlib.suppress(PermissionError):  # A user namespace may forbid it; there are no groups to lose then.
         os.setgroups([])
     os.setresgid(NOBODY, NOBODY, NOBODY)
@@ -191,8 +192,9 @@ def _drop_user() -> str:
     return f"dropped to {NOBODY}"
 
 
-def _drop_capabilities() -> str:
-    _syscall(CAPSET[_column()], struct.pack("<Ii", 0x20080522, 0), bytes(24))
+def drop_capabilities() -> str:
+    """Gives up every capability."""
+    syscall(CAPSET[_column()], struct.pack("<Ii", 0x20080522, 0), bytes(24))
     return "none"
 
 
@@ -207,29 +209,36 @@ def _column() -> int:
     return ARCHITECTURES[platform.machine()][0]
 
 
-def _landlock() -> str:
-    """Denies all file access, TCP and reaching other processes, as far as this kernel's Landlock knows them."""
-    version = _syscall(LANDLOCK_CREATE, None, ctypes.c_size_t(0), ctypes.c_uint(1))
+def landlock(rules: Iterable[bytes] = ()) -> str:
+    """Denies all file access, TCP and reaching other processes, as far as this kernel's Landlock knows them.
+
+    Args:
+        rules: Exceptions, as the kernel's `struct landlock_path_beneath_attr`.
+    """
+    version = syscall(LANDLOCK_CREATE, None, ctypes.c_size_t(0), ctypes.c_uint(1))
     files = (1 << {1: 13, 2: 14, 3: 15, 4: 15}.get(version, 16)) - 1
     attributes = struct.pack("<QQQ", files, 3 if version >= 4 else 0, 3 if version >= 6 else 0)
     size = 8 if version < 4 else 16 if version < 6 else 24
-    ruleset = _syscall(LANDLOCK_CREATE, attributes, ctypes.c_size_t(size), ctypes.c_uint(0))
-    _syscall(LANDLOCK_RESTRICT, ctypes.c_int(ruleset), ctypes.c_uint(0))
+    ruleset = syscall(LANDLOCK_CREATE, attributes, ctypes.c_size_t(size), ctypes.c_uint(0))
+    for rule in rules:
+        syscall(LANDLOCK_ADD, ctypes.c_int(ruleset), ctypes.c_int(1), rule, ctypes.c_uint(0))
+    syscall(LANDLOCK_RESTRICT, ctypes.c_int(ruleset), ctypes.c_uint(0))
     os.close(ruleset)
     also = [name for name, since in (("TCP", 4), ("signals and abstract sockets", 6)) if version >= since]
     return f"version {version}: no files" + "".join(f", no {name}" for name in also)
 
 
-def _seccomp() -> str:
-    code = b"".join(struct.pack("<HBBI", *instruction) for instruction in _filter())
+def seccomp(allowed: Mapping[str, Numbers] = ALLOWED, checked: Mapping[str, Check] = CHECKED) -> str:
+    """Lets this process make the allowed calls, and the checked ones under their conditions, and no other."""
+    code = b"".join(struct.pack("<HBBI", *instruction) for instruction in _filter(allowed, checked))
     buffer = ctypes.create_string_buffer(code, len(code))
     program = struct.pack("@HP", len(code) // 8, ctypes.addressof(buffer))
     flags = ctypes.c_uint(SECCOMP_ALL_THREADS)  # A mathematics library may have started threads all the same.
-    _syscall(SECCOMP[_column()], ctypes.c_uint(SECCOMP_SET_FILTER), flags, program)
-    return f"{len(ALLOWED) + len(CHECKED)} calls allowed"
+    syscall(SECCOMP[_column()], ctypes.c_uint(SECCOMP_SET_FILTER), flags, program)
+    return f"{len(allowed) + len(checked)} calls allowed"
 
 
-def _filter() -> Iterator[tuple[int, int, int, int]]:
+def _filter(allowed: Mapping[str, Numbers], checked: Mapping[str, Check]) -> Iterator[tuple[int, int, int, int]]:
     """Yields the filter's instructions: (code, skip if true, skip if false, operand)."""
     column, architecture = ARCHITECTURES[platform.machine()]
     yield LOAD, 0, 0, ARCHITECTURE_AT
@@ -239,11 +248,11 @@ def _filter() -> Iterator[tuple[int, int, int, int]]:
     if column == 0:
         yield AT_LEAST, 0, 1, X32_BIT
         yield RETURN, 0, 0, KILL
-    for either in ALLOWED.values():
+    for either in allowed.values():
         if (number := either[column]) is not None:
             yield EQUAL, 0, 1, number
             yield RETURN, 0, 0, ALLOW
-    for numbers, argument, tests, held, otherwise in CHECKED.values():
+    for numbers, argument, tests, held, otherwise in checked.values():
         yield EQUAL, 0, len(tests) + 3, numbers[column]
         yield LOAD, 0, 0, ARGUMENTS_AT + 8 * argument
         for left, (comparison, operand) in zip(range(len(tests), 0, -1), tests, strict=True):
