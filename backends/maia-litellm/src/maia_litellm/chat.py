@@ -6,24 +6,22 @@ import importlib.util
 import json
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
-from maia_core.plugin import BackboneInfo, CallLimits, Message, Reply, Usage, UsageError
+from maia_core.plugin import BackboneInfo, CallLimits, Message, Reply, UsageError
 from maia_litellm import prices, wording
 from maia_litellm.api import Api
 from maia_litellm.limits import Takes, takes
 from maia_litellm.loading import litellm
 from maia_litellm.options import ModelConfig
 from maia_litellm.providers import Endpoint
-from maia_vlm import ImageLimits, pack, split_reasoning
+from maia_litellm.response import ResponseReader
+from maia_vlm import ImageLimits, pack
 from maia_vlm.packing import TILES
 
 OLLAMA_WINDOW = 16_384
 """Ollama's own default is 4,096 tokens, and what does not fit it drops without a word."""
-
-REFUSALS = ("content_filter", "refusal", "safety", "blocked")
-"""Reasons to stop that mean: the model, or a filter around it, did not want to answer."""
 
 LENGTHS = ("max_tokens", "max_completion_tokens")
 """The two names of the parameter that bounds the length of a reply."""
@@ -79,6 +77,7 @@ class ChatModel:
         openai = self.endpoint.own and self.endpoint.provider.name == "openai"
         self._lengths = LENGTHS[::-1] if openai else LENGTHS
         self._unknown: set[str] = set()  # Parameters that the server does not take.
+        self._reader = ResponseReader(self.endpoint, self._known, self._warn)
         self._supported: frozenset[str] | None = None
         self.info = self._info(provider_takes)
 
@@ -103,7 +102,7 @@ class ChatModel:
         except Refused as refused:
             self._warn(f"{refused}; if that goes on, choose another {self.endpoint.part}.model")
             return Reply(text="", stop="refusal", model=self.endpoint.name)
-        return self._read(response)
+        return self._reader.read(response)
 
     def _warn(self, line: str) -> None:
         with self._warning:  # A describer asks from several threads.
@@ -200,74 +199,6 @@ class ChatModel:
         # A model of a provider that the table does not know is taken for a new one, and new ones reason.
         return bool(self._known.get("supports_reasoning")) if self._known else self.endpoint.own
 
-    # What comes back.
-
-    def _read(self, response: Any) -> Reply:
-        choice = response.choices[0] if response.choices else None
-        message = getattr(choice, "message", None)
-        extra = getattr(message, "provider_specific_fields", None) or {}
-        refusal = getattr(message, "refusal", None) or extra.get("refusal") or ""
-        text = getattr(message, "content", None) or ""
-        reason = str(getattr(choice, "finish_reason", "") or "").lower()
-        stop = "end"
-        if (refusal and not text) or any(word in reason for word in REFUSALS):
-            stop = "refusal"
-            self._warn(
-                f"{self.endpoint.name} refused to answer{f': {refusal}' if refusal else ''}; if that goes on, choose "
-                f"another {self.endpoint.part}.model"
-            )
-        elif reason in ("length", "max_tokens"):
-            stop = "length"
-        thought, text = split_reasoning(text)
-        reasoning = "\n".join(filter(None, (getattr(message, "reasoning_content", None), thought)))
-        if reasoning and not text and stop == "end":
-            self._warn(
-                f"{self.endpoint.name} sent reasoning and no reply; if that goes on, set its server to send both"
-            )
-        return Reply(
-            text=self._own(text or refusal),
-            stop=stop,
-            model=self._own(str(getattr(response, "model", "") or self.endpoint.model)),
-            usage=self._usage(response),
-            reasoning=self._own(reasoning),
-        )
-
-    def _own(self, text: str) -> str:
-        """Returns text of the server without the key, which a server may repeat."""
-        return text.replace(self.endpoint.key, "[key]") if self.endpoint.key else text
-
-    def _usage(self, response: Any) -> Usage:
-        counted = getattr(response, "usage", None)
-        read, written = _count(counted, "prompt_tokens"), _count(counted, "completion_tokens")
-        cached = min(read, _count(getattr(counted, "prompt_tokens_details", None), "cached_tokens"))
-        cost = self._cost(response, counted)
-        return Usage(
-            input_tokens=read,
-            output_tokens=written,
-            cached_tokens=cached,
-            cost=cost or 0.0,
-            unpriced_tokens=read + written if cost is None else 0,
-        )
-
-    def _cost(self, response: Any, counted: Any) -> float | None:
-        """Returns US dollars; None where the price is not known."""
-        if self.endpoint.provider.name == "openrouter" and self.endpoint.own:
-            charged = getattr(counted, "cost", None)
-            if isinstance(charged, int | float):
-                return float(charged)
-        price = self._known.get("input_cost_per_token")
-        if price is None or not (self.endpoint.own or (price == 0 and self.endpoint.local)):
-            return None
-        try:
-            cost = litellm().completion_cost(
-                completion_response=response,
-                model=self.endpoint.model,
-                custom_llm_provider=self.endpoint.provider.name,
-            )
-        except Exception:
-            return None  # A price that LiteLLM cannot work out is not known.
-        return max(0.0, float(cost))
-
     # What the model can do.
 
     def _image_limits(self, provider_takes: Takes) -> ImageLimits:
@@ -304,11 +235,6 @@ class ChatModel:
         beside = {"key_env", "context_tokens", "model", "api_base", "parallel"}
         config = self._config.model_dump(mode="json", exclude=beside)
         return json.dumps([self.endpoint.name, self.endpoint.base, config], sort_keys=True)
-
-
-def _count(counted: Any, name: str) -> int:
-    value = counted.get(name) if isinstance(counted, Mapping) else getattr(counted, name, None)
-    return max(0, int(value)) if isinstance(value, int | float) else 0
 
 
 def _positive(value: Any) -> int | None:

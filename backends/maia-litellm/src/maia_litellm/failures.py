@@ -2,39 +2,26 @@
 
 from __future__ import annotations
 
-import email.utils
-import json
 import re
-import socket
-import ssl
-import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from http import HTTPStatus
-from typing import Any, Literal, NamedTuple
-
-import httpx
+from typing import Literal
 
 from maia_core.plugin import BackboneBusy, BackboneError, ContextTooLong, MaiaError, did_you_mean
 from maia_litellm import prices
 from maia_litellm.completion import UNNUMBERED
 from maia_litellm.history import History
 from maia_litellm.options import OURS
+from maia_litellm.provider_error import ProviderError, clean, read_error, retry_after
 from maia_litellm.providers import Endpoint
+from maia_litellm.silence import silence
 from maia_litellm.wire import Exchange
-
-MAX_MESSAGE_CHARACTERS = 300
-"""Characters of a provider's message that are passed on."""
 
 NO_PARAMETER = re.compile(
     r"does not support (?:parameters: \[?'?|parameter )(\w+)|Setting `(\w+)` is not supported"
     r"|(\w+)=\S+ is not supported"
 )
 """How LiteLLM says that a model does not take a parameter."""
-
-SECRETS = re.compile(r"\b(?:sk|pk|rk|gsk|xai|AIza)[-_]?[\w*.-]{8,}|(?i:bearer)\s+\S+|[A-Za-z0-9+/=_-]{64,}")
-"""Texts that look like a key or like data, which MAIA never passes on."""
-
-WORD = re.compile(r"[\w-]{6,}")
 
 TOO_LONG = re.compile(
     r"context.{0,3}(length|window|size|limit)|maximum.{0,20}(context|input length)|(prompt|input) is too long"
@@ -109,22 +96,6 @@ class UnknownParameter(BackboneError):
         self.parameter = parameter
 
 
-class ProviderError(NamedTuple):
-    """The error in a provider's response.
-
-    Attributes:
-        text: Its message, without secrets, on one line.
-        codes: Its codes and types, in one text.
-        parameter: Which parameter is wrong; empty if it does not say.
-        delay: Seconds that it asks to wait; None if it does not say.
-    """
-
-    text: str
-    codes: str
-    parameter: str
-    delay: float | None
-
-
 def failure(
     endpoint: Endpoint,
     exchange: Exchange,
@@ -149,7 +120,7 @@ def failure(
     if exchange.status:
         return _status(endpoint, exchange, history, served)
     if exchange.error is not None:
-        return _silence(endpoint, exchange.error, history.answered, limit)
+        return silence(endpoint, exchange.error, history.answered, limit)
     text = clean(str(error), endpoint)
     if parameter := NO_PARAMETER.search(text):
         name = parameter[parameter.lastindex or 1]
@@ -158,16 +129,8 @@ def failure(
     return BackboneError(f"{endpoint.name} cannot be asked: {text or type(error).__name__}")
 
 
-def clean(text: str, endpoint: Endpoint) -> str:
-    """Returns text from elsewhere on one short line, without keys and data."""
-    text = SECRETS.sub("[…]", " ".join(text.split()))
-    # Parts of the key that a provider repeats are taken out, too.
-    text = WORD.sub(lambda word: "[…]" if word[0] in endpoint.key else word[0], text)
-    return text if len(text) <= MAX_MESSAGE_CHARACTERS else text[: MAX_MESSAGE_CHARACTERS - 1] + "…"
-
-
 def _status(endpoint: Endpoint, exchange: Exchange, history: History, served: Callable[[], list[str]]) -> MaiaError:
-    status, part, reported = exchange.status, endpoint.part, _provider_error(endpoint, exchange)
+    status, part, reported = exchange.status, endpoint.part, read_error(endpoint, exchange)
     everything = f"{reported.text} {reported.codes}"
     told = f": {reported.text.rstrip('.')}" if reported.text else ""
     named = f"{endpoint.name} at {endpoint.host}"
@@ -210,13 +173,13 @@ def _status(endpoint: Endpoint, exchange: Exchange, history: History, served: Ca
     if status == 404 or "model_not_found" in reported.codes or (mistaken and NO_MODEL.search(everything)):
         return _not_found(endpoint, reported, served)
     if status in (408, 409, 425, 429) or status > 500:
-        return BackboneBusy(f"{endpoint.name}: {_phrase(status)}{told}", _retry_after(exchange, reported))
+        return BackboneBusy(f"{endpoint.name}: {_phrase(status)}{told}", retry_after(exchange, reported))
     hint = _hint(endpoint, exchange, reported)
     unseen = exchange.images and not history.seen
     if unseen and not hint:
         hint = f"; if the model sees no images, set {part}.images=false"
     if status == 500 and not (unseen and history.broken > MAX_IMAGE_FAILURES):
-        return BackboneBusy(f"{endpoint.name}: {_phrase(status)}{told}{hint}", _retry_after(exchange, reported))
+        return BackboneBusy(f"{endpoint.name}: {_phrase(status)}{told}{hint}", retry_after(exchange, reported))
     return BackboneError(refusal + hint)
 
 
@@ -248,78 +211,6 @@ def _not_found(endpoint: Endpoint, reported: ProviderError, served: Callable[[],
     )
 
 
-def _silence(endpoint: Endpoint, error: Exception, answered: bool, limit: str) -> MaiaError:
-    """Says why there was no reply. What may pass is tried again; a server that was never there is not."""
-    part, host = endpoint.part, endpoint.host
-    causes = list(_causes(error))
-    if _has(causes, ssl.SSLCertVerificationError):
-        return BackboneError(
-            f"the certificate of {host} is not trusted; set SSL_CERT_FILE to the file with its authority, or mend "
-            f"{part}.api_base"
-        )
-    if _has(causes, ssl.SSLError) and not answered:
-        return BackboneError(f"{host} does not speak HTTPS as asked; is {part}.api_base http:// or another port?")
-    if isinstance(error, httpx.TimeoutException):
-        return BackboneBusy(f"{endpoint.name}: no reply in time ({limit})")
-    if isinstance(error, httpx.ConnectError) and not answered:
-        what = "start the server or set" if endpoint.local else "check the network, or set"
-        why = "there is no such host" if _has(causes, socket.gaierror) else "nothing answers"
-        return BackboneError(f"{why} at {host}: {what} {part}.api_base")
-    if isinstance(error, httpx.ProxyError):
-        return BackboneError(f"the proxy on the way to {host} fails; see HTTPS_PROXY and NO_PROXY")
-    if isinstance(error, httpx.UnsupportedProtocol | httpx.DecodingError):
-        return BackboneError(f"{endpoint.name} at {host}: {clean(str(error), endpoint)}")
-    return BackboneBusy(f"{endpoint.name}: the connection to {host} was lost")
-
-
-def _provider_error(endpoint: Endpoint, exchange: Exchange) -> ProviderError:
-    """Reads an error in the forms that providers send it in."""
-    try:
-        body: Any = json.loads(exchange.body)
-    except ValueError:
-        return ProviderError("", "", "", None)
-    if isinstance(body, list):  # Gemini wraps some errors in a list.
-        body = body[0] if body else {}
-    inner = body.get("error", body) if isinstance(body, dict) else body
-    if not isinstance(inner, dict):
-        return ProviderError(clean(str(inner), endpoint), "", "", None)
-    text = inner.get("message") or inner.get("detail") or inner.get("msg") or ""
-    metadata = inner.get("metadata")
-    if isinstance(metadata, dict) and isinstance(metadata.get("raw"), str):  # OpenRouter: what its provider reported.
-        text = f"{text} {metadata['raw']}"
-    details = inner.get("details")
-    listed = [d for d in details if isinstance(d, dict)] if isinstance(details, list) else []
-    violations = [v for d in listed for v in d.get("violations", ()) if isinstance(v, dict)]
-    codes = [inner.get(name) for name in ("code", "type", "status")]
-    codes += [d.get("reason") for d in listed] + [v.get("quotaId") for v in violations]
-    delays = [str(d["retryDelay"]) for d in listed if "retryDelay" in d]  # Gemini: "37s".
-    delay = next((float(d[:-1]) for d in delays if re.fullmatch(r"\d+(\.\d+)?s", d)), None)
-    place = (
-        [d["loc"] for d in text if isinstance(d, dict) and d.get("loc")] if isinstance(text, list) else []
-    )  # FastAPI.
-    parameter = str(inner.get("param") or (place[0][-1] if place and isinstance(place[0], list) else ""))
-    return ProviderError(
-        clean(str(text), endpoint),
-        clean(" ".join(str(code) for code in codes if code), endpoint),
-        parameter if re.fullmatch(r"[\w.\[\]]{1,40}", parameter) and clean(parameter, endpoint) == parameter else "",
-        delay,
-    )
-
-
-def _retry_after(exchange: Exchange, reported: ProviderError) -> float | None:
-    """Returns the seconds that a server asks to wait: a number, an HTTP date, or what its error says."""
-    for name, unit in (("retry-after-ms", 1e-3), ("retry-after", 1.0)):
-        value = exchange.headers.get(name, "").strip()
-        if re.fullmatch(r"\d+(\.\d+)?", value):
-            return float(value) * unit
-        if value and name == "retry-after":
-            try:
-                return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - time.time())
-            except (ValueError, OverflowError):
-                continue
-    return reported.delay
-
-
 def _hint(endpoint: Endpoint, exchange: Exchange, reported: ProviderError) -> str:
     """Says which setting the parameter comes from that a provider finds fault with."""
     if exchange.length and LENGTH.search(reported.parameter or reported.text):
@@ -346,15 +237,3 @@ def _phrase(status: int) -> str:
         return known.get(status) or HTTPStatus(status).phrase.lower()
     except ValueError:
         return f"status {status}"
-
-
-def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    seen: set[int] = set()
-    while error is not None and id(error) not in seen:
-        seen.add(id(error))
-        yield error
-        error = error.__cause__ or error.__context__
-
-
-def _has(causes: Iterable[BaseException], kind: type[BaseException]) -> bool:
-    return any(isinstance(cause, kind) for cause in causes)

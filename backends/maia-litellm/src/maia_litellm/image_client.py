@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import base64
 import binascii
-import io
 import json
 import threading
 from collections.abc import Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import Any, Literal
 
 from PIL import Image as PILImage
-from pydantic import Field, JsonValue
+from pydantic import JsonValue
 
 from maia_core.plugin import (
     BackboneError,
@@ -29,63 +27,24 @@ from maia_core.plugin import (
 )
 from maia_litellm.api import Api
 from maia_litellm.decoding import opened
-from maia_litellm.options import ServiceConfig
+from maia_litellm.image_request import (
+    DEFAULT_PROMPT_LIMIT,
+    DRAWS,
+    PROMPT_LIMITS,
+    Order,
+    PictureConfig,
+    arguments_of,
+    png,
+    route,
+)
 from maia_litellm.providers import Endpoint
 from maia_litellm.retrying import retrying
 
 VERSION = 1
 """Raised whenever a picture that is kept must not be used any more."""
 
-PROMPT_LIMITS = {"dall-e-2": 1000, "dall-e-3": 4000}
-"""Characters, as OpenAI's reference states them; every other model takes what its gpt-image models take."""
-DEFAULT_PROMPT_LIMIT = 32_000
-
-SENDS_BASE64 = ("gpt-image", "chatgpt-image")
-"""Models that send pictures as base64 and refuse to be asked for it."""
-
-DRAWS = {
-    "generator": ("openai", "gemini", "openrouter", "xai", "hosted_vllm"),
-    "editor": ("openai", "gemini", "openrouter", "hosted_vllm"),
-}
-"""Providers whose image API LiteLLM speaks, of those that MAIA knows the address and the key of."""
-
-OVER_HTTP = ("gemini", "openrouter")
-"""Those that LiteLLM calls without OpenAI's library; they always send base64."""
-
 MAX_SHOWN_CHARACTERS = 300
 """Characters of a prompt, or of what the service says it drew, in a message."""
-
-
-class PictureConfig(ServiceConfig):
-    """Which image model, where, and how it is asked."""
-
-    quality: str = ""
-    """As the model names it (`low`, `medium`, `high`; `standard`, `hd`): a high one costs many times a low one. The
-    model's default where it is not set."""
-    seconds: float = Field(180, gt=0, allow_inf_nan=False)
-    """Longest time that one picture may take."""
-    parallel: int = Field(4, gt=0, le=64)
-    """How many pictures are asked for at the same time."""
-
-
-@dataclass(frozen=True)
-class Order:
-    """One picture that is wanted.
-
-    Attributes:
-        text: Prompt or instruction.
-        seed: Which of the prompt's pictures.
-        image: The image to edit; None: a new one is made.
-    """
-
-    text: str
-    seed: int
-    image: Image | None = None
-
-    @property
-    def title(self) -> str:
-        """What the picture is called: by its prompt, or by its original and the instruction."""
-        return f"{self.image.title}, {self.text}" if self.image and self.image.title else self.text
 
 
 class ImageClient:
@@ -122,9 +81,9 @@ class ImageClient:
         self._part = part
         self._context = context
         self._api = Api(self._endpoint, headers=params.pop("extra_headers", {}), limit=f"{part}.seconds")
-        self._function, self._client = _route(part, self._endpoint)
+        self._function, self._client = route(part, self._endpoint)
         self._seconds, self._parallel = config.seconds, config.parallel
-        self._arguments = _arguments(self._endpoint, size, config.quality, params)
+        self._arguments = arguments_of(self._endpoint, size, config.quality, params)
         self._identity = json.dumps([VERSION, part, self._endpoint.name, self._endpoint.base, self._arguments])
         self.cache_name = f"litellm-{part}-{self._endpoint.name}"
         self.cache_step = config.parallel
@@ -207,7 +166,7 @@ class ImageClient:
 
         arguments = dict(self._arguments)
         if order.image is not None:
-            arguments["image"] = _png(order.image)
+            arguments["image"] = png(order.image)
         try:
             response = self._api.call(
                 self._function, self._seconds, client=self._client, prompt=order.text, **arguments
@@ -257,32 +216,6 @@ class ImageClient:
             origin["revised_prompt"] = revised
         warning = f"the service drew: {_short(revised)}" if revised else ""
         return Image.from_pil(picture, order.title, **origin), warning
-
-
-def _route(part: str, endpoint: Endpoint) -> tuple[str, Literal["openai", "http"]]:
-    """Returns LiteLLM's function, and the client that it needs for it."""
-    if part == "editor":
-        return "image_edit", "http"
-    return "image_generation", "http" if endpoint.provider.name in OVER_HTTP else "openai"
-
-
-def _arguments(endpoint: Endpoint, size: str, quality: str, params: dict[str, Any]) -> dict[str, Any]:
-    """Returns what is asked beside the prompt. A picture is wanted as base64: addresses of pictures are not fetched."""
-    arguments = {**params, **({"size": size} if size else {}), **({"quality": quality} if quality else {})}
-    form = arguments.pop("response_format", None)
-    if form is None:
-        unasked = endpoint.provider.name in OVER_HTTP or endpoint.model.startswith(SENDS_BASE64)
-        form = "" if unasked else "b64_json"
-    if form:
-        # Past LiteLLM, which knows the parameter for DALL-E alone.
-        arguments["extra_body"] = {**arguments.get("extra_body", {}), "response_format": form}
-    return arguments
-
-
-def _png(image: Image) -> bytes:
-    file = io.BytesIO()
-    image.pil().save(file, "PNG", compress_level=3)
-    return file.getvalue()
 
 
 def _short(text: str) -> str:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from maia_core.plugin import GeneratedImages, Image, RunContext, UsageError, recordable
-from maia_litellm.image_client import ImageClient, Order, PictureConfig
+from maia_litellm.image_client import ImageClient
+from maia_litellm.image_request import Order, PictureConfig
 
 
 class LitellmGenerator:
@@ -22,10 +23,10 @@ class LitellmGenerator:
         """Width and height, as the model takes them; empty: the model's default."""
 
     def __init__(self, config: Config, context: RunContext) -> None:
-        self._studio = ImageClient(config, config.size, context, "generator")
-        self.fingerprint = self._studio.fingerprint
-        self.cache_name, self.cache_step = self._studio.cache_name, self._studio.cache_step
-        self.cache_key = self._studio.cache_key
+        self._client = ImageClient(config, config.size, context, "generator")
+        self.fingerprint = self._client.fingerprint
+        self.cache_name, self.cache_step = self._client.cache_name, self._client.cache_step
+        self.cache_key = self._client.cache_key
 
     def generate(self, prompts: Sequence[str], seeds: Sequence[int]) -> GeneratedImages:
         """Makes one image per prompt.
@@ -38,7 +39,7 @@ class LitellmGenerator:
         if len(prompts) != len(seeds):
             raise UsageError(f"{len(prompts)} prompts need as many seeds, not {len(seeds)}")
         orders = [Order(recordable(prompt), seed) for prompt, seed in zip(prompts, seeds, strict=True)]
-        return self._studio.draw(orders)
+        return self._client.draw(orders)
 
 
 class LitellmEditor:
@@ -56,10 +57,10 @@ class LitellmEditor:
         gpt-image models is the shape of the original."""
 
     def __init__(self, config: Config, context: RunContext) -> None:
-        self._studio = ImageClient(config, config.size, context, "editor")
-        self.fingerprint = self._studio.fingerprint
-        self.cache_name, self.cache_step = self._studio.cache_name, self._studio.cache_step
-        self.cache_key = self._studio.cache_key
+        self._client = ImageClient(config, config.size, context, "editor")
+        self.fingerprint = self._client.fingerprint
+        self.cache_name, self.cache_step = self._client.cache_name, self._client.cache_step
+        self.cache_key = self._client.cache_key
 
     def edit(self, images: Sequence[Image], instructions: Sequence[str], seeds: Sequence[int]) -> GeneratedImages:
         """Edits each image by its instruction, on its clean pixels; the size is the service's.
@@ -77,4 +78,4 @@ class LitellmEditor:
             Order(recordable(instruction), seed, image.clean or image)
             for image, instruction, seed in zip(images, instructions, seeds, strict=True)
         ]
-        return self._studio.draw(orders)
+        return self._client.draw(orders)
