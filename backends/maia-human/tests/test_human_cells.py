@@ -27,7 +27,7 @@ def cell(shell, begin):
         return result, shown
 
     yield run
-    assert type(sys.stdout).__module__ != "maia_human.cells"
+    assert type(sys.stdout).__module__ != "maia_human.printed"
 
 
 @pytest.fixture
