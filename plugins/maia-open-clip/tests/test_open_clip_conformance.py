@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from maia_core.testing import DistributionSuite
 from maia_open_clip import OpenClipModel
-from maia_torch.testing import ZooDistributionSuite, ZooSuite
+from maia_torch.testing import ZooSuite
 
 
 class TestMaps(ZooSuite):
@@ -24,5 +25,5 @@ class TestEmbedding(TestMaps):
     layer, unit, column = "output", "1000", 1000
 
 
-class TestDistribution(ZooDistributionSuite):
+class TestDistribution(DistributionSuite):
     distribution = "maia-open-clip"

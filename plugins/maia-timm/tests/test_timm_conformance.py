@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from maia_core.testing import DistributionSuite
 from maia_timm import TimmModel
-from maia_torch.testing import ZooDistributionSuite, ZooSuite
+from maia_torch.testing import ZooSuite
 
 
 class TestTokens(ZooSuite):
@@ -24,5 +25,5 @@ class TestProbabilities(TestTokens):
     layer, unit, column = "prob", "tiger", 292
 
 
-class TestDistribution(ZooDistributionSuite):
+class TestDistribution(DistributionSuite):
     distribution = "maia-timm"

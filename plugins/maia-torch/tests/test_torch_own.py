@@ -17,7 +17,7 @@ from maia_core.errors import MaiaError, PluginError, UsageError
 from maia_core.image import Image
 from maia_core.launch import explain_in, resume
 from maia_core.testing import ScriptedBackbone, fake_parts
-from maia_torch.own import OwnModel
+from maia_torch.own import OwnModel, class_names
 
 CODE = """
 import torch
@@ -94,6 +94,25 @@ def test_weights_and_class_names_come_from_files(package, tmp_path):
     assert other.fingerprint != model.fingerprint
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-be", "utf-32"])
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_class_names_are_the_same_in_any_unicode_encoding(tmp_path, encoding, end):
+    names = ["café\u2028au lait", "tiger"]
+    mark = "\ufeff" if encoding == "utf-16-be" else ""
+    (tmp_path / "names.txt").write_bytes((mark + end.join(names) + end + end).encode(encoding))
+    assert class_names(str(tmp_path / "names.txt")) == names
+
+
+def test_class_names_of_another_form_are_refused(tmp_path):
+    (tmp_path / "names.txt").write_bytes("café".encode("latin-1"))
+    for file, says in (
+        ("names.txt", "utf-8"),
+        ("imagenet_class_index.json", "write a text file with one name per line"),
+    ):
+        with pytest.raises(UsageError, match=says):
+            class_names(str(tmp_path / file))
+
+
 def test_other_code_is_another_model(package):
     before = own(f"{package}.nets.net").fingerprint
     assert own(f"{package}.nets.net").fingerprint == before
@@ -129,6 +148,11 @@ def test_wrong_options_are_refused_in_one_line(package):
     ]:
         with pytest.raises(UsageError, match=says):
             own(f"{package}.nets.net", **options)
+    table = {"0": {"axes": "NCHW"}, "3": {"axes": "NC"}}
+    context = Context()
+    assert context.model(f"module/{package}.nets.net", size=32, layouts=table).layer("0").info.units == 4
+    with pytest.raises((UsageError, PluginError), match="a layout is one of"):
+        Context().model(f"module/{package}.nets.net", size=32, layouts={"0": {"axes": "XY"}})
     with pytest.raises((UsageError, PluginError), match="layouts"):
         Context().model(f"module/{package}.nets.net", size=32, layouts={"0": "HWC"})
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from maia_torch.testing import ZooDistributionSuite, ZooSuite
+from maia_core.testing import DistributionSuite
+from maia_torch.testing import ZooSuite
 from maia_torchvision import TorchvisionModel
 
 
@@ -32,5 +33,5 @@ class TestClassAtEachPlace(ZooSuite):
         return lraspp
 
 
-class TestDistribution(ZooDistributionSuite):
+class TestDistribution(DistributionSuite):
     distribution = "maia-torchvision"

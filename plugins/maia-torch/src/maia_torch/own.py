@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import codecs
 import importlib
+import re
 import sys
 from functools import cached_property
 from importlib.machinery import PathFinder
@@ -12,11 +14,19 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from maia_core.plugin import RunContext, UsageError, content_id, did_you_mean, one_line
 from maia_exemplars.preprocess import Fit, Interpolation, Preprocessing
+from maia_torch.layouts import Layout
 from maia_torch.model import TorchModel
 from maia_torch.options import TorchOptions
 
 if TYPE_CHECKING:
     from torch import nn
+
+
+MARKS = (
+    *((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF32_LE, "utf-32"), (codecs.BOM_UTF32_BE, "utf-32")),
+    *((codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16")),
+)
+"""Byte order marks and the encodings that they stand for; that of UTF-32 begins with that of UTF-16."""
 
 
 class OwnModel(TorchModel):
@@ -50,8 +60,9 @@ class OwnModel(TorchModel):
         """A text file with the names of the outputs, one a line."""
         classifier: bool | None = None
         """Whether the outputs are classes; if they have no map, where it is not set."""
-        layouts: dict[str, Literal["NC", "NCHW", "NHWC", "NLC", "LNC", "NCL", "none"]] | None = None
-        """Order of axes of outputs where shapes do not tell it, by pattern of names: N images, C units, L tokens."""
+        layouts: dict[str, Literal["NC", "NCHW", "NHWC", "NLC", "LNC", "NCL", "none"] | Layout] | None = None
+        """Order of axes of outputs where shapes do not tell it, by pattern of names: N images, C units, L tokens; or a
+        table: axes, prefix, others, grid."""
 
     def __init__(self, config: Config, context: RunContext | None) -> None:
         name = f"module/{config.model}"
@@ -146,17 +157,24 @@ def preprocessing(module: nn.Module, config: OwnModel.Config) -> tuple[Preproces
 
 
 def class_names(path: str) -> list[str]:
-    """Reads names, one a line.
+    """Reads names, one per line: UTF-8, or any Unicode encoding with a byte order mark.
 
     Raises:
-        UsageError: the file cannot be read.
+        UsageError: the file cannot be read, or is of another form.
     """
+    if path.casefold().endswith((".json", ".yaml", ".yml", ".csv", ".tsv")):
+        raise UsageError(f"the class names in {path} cannot be read: write a text file with one name per line")
     try:
-        return Path(path).expanduser().read_text(encoding="utf-8").splitlines()
+        data = Path(path).expanduser().read_bytes()
+        marked = next((encoding for mark, encoding in MARKS if data.startswith(mark)), "utf-8")
+        lines = re.split("\r\n|\r|\n", data.decode(marked))
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(
             f"the class names in {path} cannot be read: {getattr(error, 'strerror', None) or error}"
         ) from error
+    while lines and not lines[-1].strip():
+        lines.pop()
+    return lines
 
 
 def own_code(module: nn.Module) -> list[bytes]:

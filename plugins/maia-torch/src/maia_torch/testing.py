@@ -10,7 +10,7 @@ class TestMaps(ZooSuite):
 class TestClasses(TestMaps):
     layer, unit, column = "prob", "tiger", 292
 
-class TestDistribution(ZooDistributionSuite):
+class TestDistribution(DistributionSuite):  # of maia_core.testing
     distribution = "maia-my-zoo"
 """
 
@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import pytest
 
-from maia_core.testing import DistributionSuite, ModelSuite, SystemSuite
+from maia_core.testing import ModelSuite, SystemSuite
 from maia_torch.model import TorchModel
 from maia_torch.unit import TorchUnit
 
@@ -38,7 +38,3 @@ class ZooSuite(ModelSuite, SystemSuite):
         assert (measured.layer, measured.shape, measured.kind) == (info.name, info.shape, info.kind)
         assert (measured.model, measured.model_fingerprint) == (model.name, model.fingerprint)
         assert measured.options is not None, "hand the options on: super().__init__(..., **config.running)"
-
-
-class ZooDistributionSuite(DistributionSuite):
-    """A distribution of such models keeps its promises: it may import maia-torch, and not torch."""
