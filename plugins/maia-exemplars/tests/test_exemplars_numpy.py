@@ -41,7 +41,7 @@ class Colours:
         receive(0, 0, cells.max((2, 3)), cells)
         means = cells.mean((2, 3))
         if self.bad in pixels[:, 0, 0, 2]:
-            raise NotFiniteError("layer mean gave values that are not finite")
+            raise NotFiniteError("mean")
         if len(self.layers) > 1:
             receive(1, 0, means, means)
 

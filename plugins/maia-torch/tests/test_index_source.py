@@ -8,16 +8,18 @@ import threading
 
 import numpy as np
 import pytest
+import torch
+from PIL import Image as PILImage
 from torch import nn
 
 from maia_core.context import Context
-from maia_core.errors import UsageError
+from maia_core.errors import ToolError, UsageError
 from maia_exemplars import BruteForce
 from maia_exemplars.build import build
 from maia_exemplars.folder import cache_folder
 from maia_exemplars.histogram import RELATIVE
 from maia_exemplars.options import Options
-from maia_torch import TorchModel
+from maia_torch import Preprocessing, TorchModel
 
 
 def layer_folder(model, dataset, context, layer):
@@ -237,3 +239,54 @@ def test_the_cache_may_be_deleted_between_two_questions(model, folder, context):
     first = unit.exemplar_source(folder).exemplars(unit, 3)
     shutil.rmtree(context.cache)
     assert unit.exemplar_source(folder).exemplars(unit, 3) == first
+
+
+def test_images_of_any_proportions_are_seen_whole(net, folder, context):
+    """As segmentation networks are shown them: the input is as long as the image."""
+    preprocess = Preprocessing(64, fit="whole")
+    images = [folder[index] for index in range(40) if index not in (7, 20)]
+    model = TorchModel(net, preprocess, "net", context=context)
+    [pixels] = [pixels for _, pixels in model.batches(images[:3])]
+    assert [crop.shape[:2] for crop in pixels] == [(64, 96), (96, 64), (64, 64)]
+    for ref in ("cells:0", "mix:3", "fc:1"):
+        unit = model.unit(ref)
+        alone = [unit.neuron([image])[0][0] for image in images]
+        assert unit.neuron(images)[0] == pytest.approx(alone, abs=1e-4)
+        ours, statistics = unit.exemplar_source(folder).exemplars(unit, 15)
+        brute, _ = BruteForce(folder).exemplars(unit, 15)
+        assert [e.image.provenance["id"] for e in ours] == [e.image.provenance["id"] for e in brute]
+        assert statistics.count == 38
+    mask = model.unit("cells:0").neuron([images[0]])[1][0].mask()
+    assert mask.shape == (64, 96)
+
+
+class Divides(nn.Module):
+    """Not finite for images that are black in a corner."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.conv, self.last = nn.Conv2d(3, 2, 8, 8), nn.Identity()
+
+    def forward(self, x):
+        return self.last(self.conv(x) / (x[:, :1, :8, :8].amax((2, 3), keepdim=True) > 0)).mean((2, 3))
+
+
+def test_a_program_is_told_which_images_have_no_finite_activation(preprocess, folder, context, images):
+    for file in (3, 11, 12):
+        with PILImage.open(folder.files[file]) as image:
+            black = image.copy()
+        black.paste(0, (0, 0, 60, 60))
+        black.save(folder.files[file])
+    odd = [folder[index] for index in (3, 11, 12)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("maia_torch.probing.probes", lambda height, width: np.full((3, height, width, 3), 9, np.uint8))
+        model = TorchModel(Divides(), preprocess, "net", context=context)
+    unit = model.unit("last:0")
+    exemplars, statistics = unit.exemplar_source(folder).exemplars(unit, 5)
+    assert (statistics.count, statistics.skipped) == (35, 5)
+    assert np.isfinite(statistics.mean)
+    whole = [image for image in images if image.provenance["id"] not in ("03.png", "11.png", "12.png")]
+    assert exemplars[0].activation == pytest.approx(max(unit.neuron(whole)[0]))
+    with pytest.raises(ToolError, match="3 of 23 images is not finite: leave out those at the places 1, 21, 22 of"):
+        unit.neuron([whole[0], odd[0], *whole[:19], *odd[1:]])

@@ -89,7 +89,7 @@ def test_values_that_are_not_finite_end_the_run(net, preprocess, images):
     with torch.no_grad():
         net.fc.bias[0] = float("nan")
     with pytest.raises(RunError, match="not finite"):
-        TorchModel(net, preprocess, "m").unit("logit:0").neuron(images[:1])
+        TorchModel(net, preprocess, "m").unit("logit:0").neuron(images[:2])
 
 
 def test_a_closed_model_says_so(model, images):

@@ -12,6 +12,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 from torchvision import models
+from torchvision.transforms._presets import SemanticSegmentation
 
 from maia_core.context import Context
 from maia_core.errors import MaiaError, RunError, UsageError
@@ -64,6 +65,24 @@ def test_other_sizes_keep_the_proportions_of_the_evaluation(resnet18, random_mod
     model = random_model("squeezenet1_1", size=[48, 80])
     assert model.preprocess.input == (48, 80)
     assert model.layer("features.0").info.shape[1:] == (23, 39)
+
+
+@pytest.mark.parametrize("shape", [(48, 48), (70, 100), (150, 50)])
+def test_a_segmentation_network_sees_the_whole_image_as_torchvision_shows_it(random_model, shape):
+    model = random_model("lraspp_mobilenet_v3_large", size=64)
+    image = Image.from_pixels(np.random.default_rng(0).integers(0, 256, (*shape, 3), dtype=np.uint8))
+    other = Image.from_pixels(np.full((64, 80, 3), 99, np.uint8))
+    transform = SemanticSegmentation(resize_size=64)
+    with torch.inference_mode():
+        out = model.engine.module(transform(image.pil())[None])["out"][0]
+    found = model.activations([other, image, image], "logit")
+    np.testing.assert_allclose(found[1:], out.amax((1, 2)).expand(2, -1), atol=0.02)
+    unit = model.unit("logit:3")
+    activations, [_, masked] = unit.neuron([other, image])
+    assert activations[1] == pytest.approx(found[1, 3], abs=1e-5)
+    row, column = np.unravel_index(out[3].argmax().item(), out[3].shape)
+    place = int((row + 0.5) * shape[0] / out.shape[1]), int((column + 0.5) * shape[1] / out.shape[2])
+    assert masked.mask()[place], "the mask lies on the image as it is seen, to its edges"
 
 
 def test_segmentation_has_classes_at_each_place(random_model):

@@ -19,6 +19,7 @@ from maia_exemplars.measured import Measurer, NotFiniteError, Values
 from maia_exemplars.measures import Arrays, LayerMeasures
 from maia_exemplars.options import FAST, Options, Progress, quiet
 from maia_exemplars.precision import PrecisionChoice
+from maia_exemplars.preprocess import Pixels
 from maia_exemplars.ranking import Ranking
 from maia_exemplars.reading import Batch, batches
 from maia_exemplars.sample_file import SampleFile
@@ -316,7 +317,7 @@ class _Build:
         images = self._last - self._first
         return Ranking(self._measurer.layers, self._options.k, images, self._options.batch, saved)
 
-    def _trial(self) -> NDArray[np.uint8]:
+    def _trial(self) -> Pixels:
         """Returns a batch to measure times on."""
         first = range(self._first, min(self._first + self._options.batch, self._last))
         return next(iter(self._batches(first))).pixels

@@ -12,7 +12,7 @@ from pydantic import Field, JsonValue
 
 from maia_core.plugin import Data, RunError
 from maia_exemplars.histogram import Histograms
-from maia_exemplars.preprocess import Preprocessing
+from maia_exemplars.preprocess import Pixels, Preprocessing
 
 Values = Any
 """The values of a layer for some images, as the model holds them (a tensor on its device): opaque to the index."""
@@ -23,7 +23,16 @@ of these images (float32 of shape (images, units), finite) and their values."""
 
 
 class NotFiniteError(RunError):
-    """The model gave a value that is not finite on at least one image of a pass."""
+    """The model gave a value that is not finite on at least one image of a pass.
+
+    Attributes:
+        layer: Name of the layer.
+        images: Places of such images in the pass, as far as known.
+    """
+
+    def __init__(self, layer: str, images: Sequence[int] = ()) -> None:
+        super().__init__(f"layer {layer} gave values that are not finite: check the weights and the images")
+        self.layer, self.images = layer, sorted(images)
 
 
 class MeasuredLayer(Data):
@@ -98,11 +107,11 @@ class Measurer(Protocol):
     @property
     def layers(self) -> Sequence[MeasuredLayer]: ...
 
-    def read(self, pixels: NDArray[np.uint8], receive: Receive) -> None:
+    def read(self, pixels: Pixels, receive: Receive) -> None:
         """Makes one pass over a batch and hands each layer's values to `receive`, all images or some at a time.
 
         Args:
-            pixels: What `Preprocessing.crop` returned, uint8 of shape (images, height, width, 3).
+            pixels: What `Preprocessing.crop` returned, of all images.
             receive: Called during the pass; the values may be overwritten after it returns.
 
         Raises:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maia_exemplars.measured import Measurer, NotFiniteError, Values
+from maia_exemplars.preprocess import Pixels
 from maia_exemplars.reading import Batch
 
 Use = Callable[[int, NDArray[np.int64], NDArray[np.float32], Values], None]
@@ -63,7 +64,7 @@ def maxima(measurer: Measurer, batch: Batch, use: Use | None = None) -> list[NDA
     return [np.concatenate(part) for part in parts]
 
 
-def seconds(measurer: Measurer, pixels: NDArray[np.uint8]) -> float:
+def seconds(measurer: Measurer, pixels: Pixels) -> float:
     """Times a pass over one batch: the best of three."""
     times = []
     for _ in range(3):

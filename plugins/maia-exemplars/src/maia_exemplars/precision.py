@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import numpy as np
-from numpy.typing import NDArray
-
 from maia_exemplars.measured import Measurer
 from maia_exemplars.options import FAST, Options
 from maia_exemplars.passes import seconds
+from maia_exemplars.preprocess import Pixels
 from maia_exemplars.ranking import EXPECTED
 
 MIN_SECONDS = 120.0
@@ -29,9 +27,7 @@ class PrecisionChoice:
         times: Seconds per image in the faster precision and exactly, as far as they were measured.
     """
 
-    def __init__(
-        self, measurer: Measurer, options: Options, images: int, trial: Callable[[], NDArray[np.uint8]]
-    ) -> None:
+    def __init__(self, measurer: Measurer, options: Options, images: int, trial: Callable[[], Pixels]) -> None:
         self._measurer, self._options, self._images, self._trial = measurer, options, images, trial
         self.times = (0.0, 0.0)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -11,14 +12,20 @@ from PIL import Image as PILImage
 
 from maia_core.plugin import Image, UsageError
 
+Pixels = NDArray[np.uint8] | list[NDArray[np.uint8]]
+"""What a network sees of images: of shape (images, height, width, 3), or one by one where their sizes differ."""
+
 Box = tuple[float, float, float, float]
 """Part of an image in its own pixels: left, top, right, bottom, with fractions; (0, 0) is the top left corner."""
 
-Fit = Literal["crop", "squash", "letterbox"]
+Fit = Literal["crop", "squash", "letterbox", "whole"]
 Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos"]
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+
+LONGEST = 4
+"""Times its shorter side that a `whole` image is seen at most, around its centre."""
 
 WASTE = 32
 """A resized image of more than this many times the pixels that are seen is not computed whole."""
@@ -40,7 +47,8 @@ class Preprocessing:
         interpolation: How pixels are resampled.
         fit: `crop` keeps the proportions and covers `resize`; what is beyond `size` is not seen. `squash` resizes to
             exactly `resize`, whatever the proportions. `letterbox` keeps the proportions and fits into `resize`; the
-            rest of the input is filled.
+            rest of the input is filled. `whole` keeps the proportions, resizes the shorter side to `size` and shows
+            all: the input is as long as the image, for networks that take any size (segmentation).
         fill: What the border that a letterbox leaves is filled with: a grey level 0 to 255, or red, green and blue.
     """
 
@@ -59,6 +67,8 @@ class Preprocessing:
         (height, width), (tall, wide) = self.input, self.target
         if not (1 <= height <= tall and 1 <= width <= wide):
             raise UsageError(f"preprocessing needs 1 <= size <= resize, not size={self.size}, resize={self.resize}")
+        if self.fit == "whole" and not height == width == tall == wide:
+            raise UsageError(f"preprocessing by 'whole' needs one size, not size={self.size}, resize={self.resize}")
         if len(self.mean) not in (1, 3) or len(self.std) != len(self.mean) or min(self.std) <= 0:
             raise UsageError(
                 "preprocessing needs three means and three positive standard deviations (red, green, blue), "
@@ -67,7 +77,7 @@ class Preprocessing:
 
     @property
     def input(self) -> tuple[int, int]:
-        """Height and width of the network's input."""
+        """Height and width of the network's input; of a square image, if `whole` images are seen."""
         return (self.size, self.size) if isinstance(self.size, int) else self.size
 
     @property
@@ -100,18 +110,18 @@ class Preprocessing:
     def box(self, width: int, height: int) -> Box:
         """Returns which part of an image of this size the input shows; a border lies outside of the image."""
         wide, tall = self.resized(width, height)
-        left, top = self._corner(wide, tall)
+        left, top, right, bottom = self._seen(wide, tall)
         x, y = width / wide, height / tall
-        return left * x, top * y, (left + self.input[1]) * x, (top + self.input[0]) * y
+        return left * x, top * y, right * x, bottom * y
 
     def crop(self, image: Image) -> NDArray[np.uint8]:
         """Returns what the network sees of the clean image: uint8 of shape (height, width, 3), not yet normalised."""
         clean = image.clean or image
         pixels = PILImage.fromarray(clean.pixels())
         wide, tall = self.resized(clean.width, clean.height)
-        left, top = self._corner(wide, tall)
-        height, width = self.input
-        seen = (max(left, 0), max(top, 0), min(left + width, wide), min(top + height, tall))
+        left, top, right, bottom = self._seen(wide, tall)
+        height, width = bottom - top, right - left
+        seen = (max(left, 0), max(top, 0), min(right, wide), min(bottom, tall))
         part = np.asarray(self._resampled(pixels, (wide, tall), seen))
         if part.shape[:2] == (height, width):
             return part
@@ -119,10 +129,13 @@ class Preprocessing:
         canvas[seen[1] - top : seen[3] - top, seen[0] - left : seen[2] - left] = part
         return canvas
 
-    def _corner(self, wide: int, tall: int) -> tuple[int, int]:
-        """Where the input's left top corner lies in the resized image, rounded as in torchvision and timm."""
+    def _seen(self, wide: int, tall: int) -> tuple[int, int, int, int]:
+        """Returns where the input lies in the resized image (left, top, right, bottom), rounded as in torchvision."""
         height, width = self.input
-        return _margin(wide, width), _margin(tall, height)
+        if self.fit == "whole":
+            height, width = min(tall, LONGEST * height), min(wide, LONGEST * width)
+        left, top = _margin(wide, width), _margin(tall, height)
+        return left, top, left + width, top + height
 
     def _resampled(
         self, pixels: PILImage.Image, resized: tuple[int, int], seen: tuple[int, int, int, int]
@@ -140,6 +153,11 @@ class Preprocessing:
             return whole if whole.size == size else whole.crop(seen)
         x, y = pixels.width / resized[0], pixels.height / resized[1]
         return pixels.resize(size, resample, (seen[0] * x, seen[1] * y, seen[2] * x, seen[3] * y))
+
+
+def stacked(crops: Sequence[NDArray[np.uint8]]) -> Pixels:
+    """Returns crops as one array where they are of one size."""
+    return np.stack(crops) if len({crop.shape for crop in crops}) == 1 else list(crops)
 
 
 def _margin(have: int, want: int) -> int:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from maia_core.plugin import Dataset, UnreadableImage
 from maia_exemplars.prefetch import prefetched
-from maia_exemplars.preprocess import Preprocessing
+from maia_exemplars.preprocess import Pixels, Preprocessing, stacked
 
 WORKERS = max(2, min(16, os.cpu_count() or 1))
 """Threads that read images: one per core, like those of the network."""
@@ -23,13 +23,13 @@ class Batch(NamedTuple):
     Attributes:
         upto: How many of the requested images are done, this batch and skipped ones included.
         images: Numbers of the images in the data set, int64 of shape (images,).
-        pixels: What the network sees of them, uint8 of shape (images, height, width, 3).
+        pixels: What the network sees of them.
         skipped: Numbers of images that cannot be read.
     """
 
     upto: int
     images: NDArray[np.int64]
-    pixels: NDArray[np.uint8]
+    pixels: Pixels
     skipped: list[int]
 
 
@@ -60,6 +60,6 @@ def batches(
             crops.append(crop)
         if len(crops) == size or done == len(images):
             height, width = preprocess.input
-            pixels = np.stack(crops) if crops else np.empty((0, height, width, 3), np.uint8)
+            pixels = stacked(crops) if crops else np.empty((0, height, width, 3), np.uint8)
             yield Batch(done, np.array(numbers, np.int64), pixels, skipped)
             numbers, crops, skipped = [], [], []

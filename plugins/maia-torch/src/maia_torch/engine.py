@@ -7,6 +7,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
+from itertools import groupby
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,7 +16,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from maia_core.plugin import RunError, UsageError, one_line
-from maia_exemplars.preprocess import Preprocessing
+from maia_exemplars.measured import NotFiniteError
+from maia_exemplars.preprocess import Pixels, Preprocessing
 from maia_torch.devices import moved
 from maia_torch.discovery import Discovery, Layouts, discover, regions
 from maia_torch.layers import Layer
@@ -122,17 +124,17 @@ class Engine:
         with self._lock:
             self._module = None
 
-    def maxima(self, pixels: NDArray[np.uint8], layer: Layer) -> NDArray[np.float32]:
+    def maxima(self, pixels: Pixels, layer: Layer) -> NDArray[np.float32]:
         """Returns the spatial maximum of every unit: float32 of shape (images, units)."""
         return self.maxima_of(pixels, [layer])[layer].maxima
 
-    def unit(self, pixels: NDArray[np.uint8], layer: Layer, unit: int) -> NDArray[np.float32]:
+    def unit(self, pixels: Pixels, layer: Layer, unit: int) -> NDArray[np.float32]:
         """Returns one unit's maps, float32 of shape (images, rows, columns), or its values, (images,)."""
         return self._run(pixels, {layer: lambda raw: [_one(raw, layer, unit)]})[layer][0]
 
     def maxima_of(
         self,
-        pixels: NDArray[np.uint8],
+        pixels: Pixels,
         layers: Sequence[Layer],
         *,
         where: bool = False,
@@ -141,7 +143,7 @@ class Engine:
         """Measures all units of several layers in one pass; of each map only what is asked for leaves the device.
 
         Args:
-            pixels: uint8 of shape (images, height, width, 3).
+            pixels: What the network sees of the images.
             layers: The layers, in any order.
             where: Whether to find the place of each maximum.
             values: For which layers to keep values of the maps, and at which positions of each image's flattened map:
@@ -158,14 +160,14 @@ class Engine:
             result[layer] = Maxima(maxima, place, kept)
         return result
 
-    def read(self, pixels: NDArray[np.uint8], wanted: Mapping[Layer, Take]) -> dict[Layer, list[NDArray[Any]]]:
+    def read(self, pixels: Pixels, wanted: Mapping[Layer, Take]) -> dict[Layer, list[NDArray[Any]]]:
         """Makes one pass and keeps of each layer what a function takes of its values, as arrays.
 
         The function gets the values of all units, a view of the layer's output in the network's floating point type; a
         readout's come some images at a time. Floats come back as float32.
 
         Raises:
-            RunError: the network gave values that are not finite.
+            NotFiniteError: the network gave values that are not finite.
         """
         return self._run(pixels, {layer: _each(layer, take) for layer, take in wanted.items()})
 
@@ -200,11 +202,27 @@ class Engine:
         batch.sub_(self._mean).mul_(self._scale)
         return batch.to(self.dtype).contiguous(memory_format=self._format)
 
-    def _run(self, pixels: NDArray[np.uint8], wanted: Mapping[Layer, Take]) -> dict[Layer, list[NDArray[Any]]]:
+    def _run(self, pixels: Pixels, wanted: Mapping[Layer, Take]) -> dict[Layer, list[NDArray[Any]]]:
+        """Makes one pass, or one for each of the sizes that follow each other."""
+        if isinstance(pixels, np.ndarray):
+            return self._pass(pixels, wanted)
+        parts: list[dict[Layer, list[NDArray[Any]]]] = []
+        done = 0
+        for images in (list(run) for _, run in groupby(pixels, key=np.shape)):
+            try:
+                parts.append(self._pass(np.stack(images), wanted))
+            except NotFiniteError as error:
+                raise NotFiniteError(error.layer, [done + image for image in error.images]) from None
+            done += len(images)
+        return {
+            layer: [np.concatenate(p) for p in zip(*(part[layer] for part in parts), strict=True)] for layer in wanted
+        }
+
+    def _pass(self, pixels: NDArray[np.uint8], wanted: Mapping[Layer, Take]) -> dict[Layer, list[NDArray[Any]]]:
         """One forward pass; the functions get a layer's output in order (images, units, ...), before any readout.
 
         Raises:
-            RunError: the network gave values that are not finite.
+            NotFiniteError: the network gave values that are not finite.
         """
         by_module: dict[str, list[Layer]] = {}
         for layer in wanted:
@@ -239,8 +257,9 @@ class Engine:
             raise RunError(f"layer {missing[0]} was not computed for these images, though it was for a black one")
         arrays = {layer: [_array(part) for part in parts] for layer, parts in taken.items()}
         for layer, parts in arrays.items():
-            if not all(np.isfinite(part).all() for part in parts):
-                raise RunError(f"layer {layer.name} gave values that are not finite: check the weights and the images")
+            wrong = {int(n) for part in parts for n in np.flatnonzero(~np.isfinite(part).reshape(len(part), -1).all(1))}
+            if wrong:
+                raise NotFiniteError(layer.name, list(wrong))
         return arrays
 
     def _discover(self, main: Collection[str] | None, layouts: Layouts | None, classes: int | None) -> Discovery:
@@ -303,13 +322,20 @@ def _each(layer: Layer, take: Take) -> Take:
 
 def _all(raw: Tensor, layer: Layer) -> Tensor:
     values = raw if layer.readout is None else layer.readout.all(raw.float())
-    return values.float().softmax(1) if layer.softmax else values
+    return _fitted(values.float().softmax(1) if layer.softmax else values, layer)
 
 
 def _one(raw: Tensor, layer: Layer, unit: int) -> Tensor:
     if layer.readout is not None and not layer.softmax:
-        return layer.readout.one(raw.float(), unit)
+        return _fitted(layer.readout.one(raw.float(), unit)[:, None], layer)[:, 0]
     return _all(raw, layer)[:, unit]
+
+
+def _fitted(values: Tensor, layer: Layer) -> Tensor:
+    """Turns maps of images of another size into those of the layer, by the maximum of what falls into a position."""
+    if values.ndim != 4 or values.shape[2:] == layer.info.shape[1:]:
+        return values
+    return nn.functional.adaptive_max_pool2d(values, layer.info.shape[1:]) if layer.has_map else values.amax((2, 3))
 
 
 def _own(part: Tensor, output: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ from maia_exemplars.counting import MAGNITUDE, ArrayCounter
 from maia_exemplars.histogram import BINS, CENTRE, MANTISSA, Histograms, floor_codes
 from maia_exemplars.measured import MeasuredLayer, NotFiniteError, Receive
 from maia_exemplars.options import FAST
-from maia_exemplars.preprocess import Preprocessing
+from maia_exemplars.preprocess import Pixels, Preprocessing
 from maia_torch.engine import Engine, Take
 from maia_torch.layers import Layer
 
@@ -40,7 +40,7 @@ class TorchMeasurer:
         self.layers = [description for _, description in ordered]
         self.preprocess = preprocess
 
-    def read(self, pixels: NDArray[np.uint8], receive: Receive) -> None:
+    def read(self, pixels: Pixels, receive: Receive) -> None:
         """See `maia_exemplars.Measurer`; values are tensors (images, units, ...) of the network's own type."""
         self._engine.read(pixels, {layer: _take(layer, number, receive) for number, layer in enumerate(self._layers)})
 
@@ -114,9 +114,7 @@ def _take(layer: Layer, number: int, receive: Receive) -> Take:
         first, done = done, done + len(values)
         highest = (values.amax((2, 3)) if values.ndim == 4 else values).float().cpu().numpy()
         if not np.isfinite(highest).all():
-            raise NotFiniteError(
-                f"layer {layer.name} gave values that are not finite: check the weights and the images"
-            )
+            raise NotFiniteError(layer.name)
         receive(number, first, highest, values)
         return []
 

@@ -12,13 +12,12 @@ from importlib import metadata
 from itertools import islice
 from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
 from pydantic import JsonValue
 
 from maia_core.plugin import Dataset, Image, LayerInfo, RunContext, UsageError
 from maia_exemplars import LayerExemplars, MeasuredLayer, Preprocessing
 from maia_exemplars.prefetch import BATCH, prefetched
+from maia_exemplars.preprocess import Pixels, stacked
 from maia_exemplars.units import unit_labels
 from maia_torch.layers import Layer
 
@@ -183,12 +182,12 @@ class Network:
                 del self._exemplars[next(iter(self._exemplars))]
             return source
 
-    def batches(self, images: Sequence[Image]) -> Iterator[tuple[Sequence[Image], NDArray[np.uint8]]]:
-        """Cuts images into batches, cropped ahead in threads: yields images and their uint8 pixels for `engine`."""
+    def batches(self, images: Sequence[Image]) -> Iterator[tuple[Sequence[Image], Pixels]]:
+        """Cuts images into batches, cropped ahead in threads: yields images and their pixels for `engine`."""
         crops = prefetched(self.preprocess.crop, images, ahead=2 * BATCH)
         for start in range(0, len(images), BATCH):
             batch = images[start : start + BATCH]
-            yield batch, np.stack(list(islice(crops, len(batch))))
+            yield batch, stacked(list(islice(crops, len(batch))))
 
     def warn(self, line: str) -> None:
         """Warns the user: in the run's record, or as a Python warning where there is none."""

@@ -9,9 +9,12 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from maia_core.plugin import Dataset, Image, UnitInfo, UnitStatistics, UsageError
+from maia_core.plugin import Dataset, Image, ToolError, UnitInfo, UnitStatistics, UsageError
 from maia_exemplars import LayerExemplars, MeasuredLayer
 from maia_exemplars.masks import active
+from maia_exemplars.measured import NotFiniteError
+from maia_exemplars.prefetch import BATCH
+from maia_exemplars.units import listed
 from maia_torch.layers import Layer
 from maia_torch.network import Network
 
@@ -48,12 +51,22 @@ class TorchUnit:
         )
 
     def neuron(self, images: Sequence[Image]) -> tuple[list[float], list[Image]]:
-        """See `maia_core.protocols.System`."""
+        """See `maia_core.protocols.System`.
+
+        Raises:
+            ToolError: the network gives values that are not finite for some of the images; the message says for which.
+            NotFiniteError: it does for all of several images.
+        """
         threshold = self._threshold if self.layer.has_map and images else None
         activations: list[float] = []
         masked: list[Image] = []
-        for batch, pixels in self.model.batches(images):
-            maps = self.model.engine.unit(pixels, self.layer, self.index)
+        wrong: list[int] = []
+        for first, (batch, pixels) in zip(range(0, len(images), BATCH), self.model.batches(images), strict=True):
+            try:
+                maps = self.model.engine.unit(pixels, self.layer, self.index)
+            except NotFiniteError as error:
+                wrong += [first + image for image in error.images]
+                continue
             activations += maps.reshape(len(batch), -1).max(axis=1).tolist()
             if self.layer.has_map:
                 masked += [
@@ -61,6 +74,13 @@ class TorchUnit:
                 ]
             else:
                 masked += batch
+        if 1 < len(wrong) == len(images):
+            raise NotFiniteError(self.layer.name)
+        if wrong:
+            raise ToolError(
+                f"the activation of {len(wrong)} of {len(images)} images is not finite: leave out those at the places "
+                f"{listed(list(map(str, wrong)))} of the list"
+            )
         return activations, masked
 
     def exemplar_source(self, dataset: Dataset) -> LayerExemplars:

@@ -180,10 +180,14 @@ def _last(weights: Mapping[str, torch.Tensor]) -> str:
 
 
 def _input(weights: Any, size: int | tuple[int, int] | None) -> Preprocessing:
-    """Returns the evaluation of weights; with another size, in the same proportions."""
+    """Returns the evaluation of weights; with another size, in the same proportions.
+
+    Segmentation networks are shown whole images, whatever their proportions, unless the size has two sides.
+    """
     if weights is None:
         return Preprocessing(size or 224)
     shown = weights.transforms()
+    is_whole = not hasattr(shown, "crop_size") and not isinstance(size, tuple)
     crop = getattr(shown, "crop_size", shown.resize_size)[0]
     resize = shown.resize_size[0]
     if isinstance(size, int):
@@ -191,10 +195,11 @@ def _input(weights: Any, size: int | tuple[int, int] | None) -> Preprocessing:
     wide = size if isinstance(size, tuple) else None
     return Preprocessing(
         wide or crop,
-        None if wide else resize,
+        None if wide or is_whole else resize,
         mean=tuple(shown.mean),
         std=tuple(shown.std),
         interpolation=shown.interpolation.value,
+        fit="whole" if is_whole else "crop",
     )
 
 
