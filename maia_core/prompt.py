@@ -7,7 +7,6 @@ import inspect
 import re
 import textwrap
 from collections.abc import Callable, Mapping
-from collections.abc import Set as AbstractSet
 from typing import Any, Protocol
 
 from maia_core.arguments import plain
@@ -109,12 +108,12 @@ def render_api(system: System, tools: Mapping[str, Callable[..., Any]]) -> str:
     return source
 
 
-def _class(name: str, doc: str, members: Mapping[str, Any], tools: AbstractSet[str], head: str = "") -> str:
+def _class(name: str, doc: str, members: Mapping[str, Any], tools: frozenset[str], head: str = "") -> str:
     methods = "\n".join(_method(name, member, tools) for name, member in members.items())
     return f"class {name}:\n{textwrap.indent(_docstring(doc, tools), '    ')}\n{head}{methods}"
 
 
-def _method(name: str, function: Any, tools: AbstractSet[str]) -> str:
+def _method(name: str, function: Any, tools: frozenset[str]) -> str:
     if not (doc := _doc(function)):
         raise PluginError(f"tool '{name}' has no docstring; the backbone would not know what it is for")
     signature = inspect.signature(_call(function))
@@ -125,8 +124,8 @@ def _method(name: str, function: Any, tools: AbstractSet[str]) -> str:
     return textwrap.indent(f"{text}{textwrap.indent(_docstring(doc, tools), '    ')}    ...\n", "    ")
 
 
-def _call(function: Any) -> Callable[..., Any]:
-    call: Callable[..., Any] = function.fget if isinstance(function, property) else function
+def _call(function: Any) -> Any:
+    call = function.fget if isinstance(function, property) else function
     return call if inspect.isroutine(call) else type(call).__call__
 
 
@@ -137,7 +136,7 @@ def _doc(thing: Any) -> str:
     return "" if doc.startswith("See `") else doc
 
 
-def _docstring(doc: str, tools: AbstractSet[str]) -> str:
+def _docstring(doc: str, tools: frozenset[str]) -> str:
     summary, *others = doc.split("\n\n")
     blocks = [block for block in others if tools.issuperset(re.findall(r"\btools\.(\w+)", block))]
     examples = [block for block in blocks if block.startswith("Example")]

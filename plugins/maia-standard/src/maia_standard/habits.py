@@ -76,6 +76,7 @@ class LenientHost:
     def __init__(self, host: Host, context: RunContext) -> None:
         self._host = host
         self._context = context
+        self.number = host.number
         self._methods = {
             name: target
             for name, target in (METHODS | {name: name for name in ATTRIBUTES}).items()
@@ -85,11 +86,6 @@ class LenientHost:
         self.methods = host.methods | self.hidden
         read = (name for name, target in self._methods.items() if name in ATTRIBUTES or target in host.properties)
         self.properties = host.properties | frozenset(read)
-
-    @property
-    def number(self) -> int:
-        """See `maia_core.protocols.Host`."""
-        return self._host.number
 
     def call(self, method: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         """See `maia_core.protocols.Host`."""
