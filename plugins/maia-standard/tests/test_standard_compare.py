@@ -12,7 +12,7 @@ from maia_core.types import QUANTILES
 from maia_standard.compare import ComparePrompts
 from maia_standard.exemplars import DatasetExemplars
 from maia_standard.images import EditImages
-from maia_standard.log import LogExperiment
+from maia_standard.log import Display, LogExperiment
 from maia_standard.statistics import percentile
 
 
@@ -94,3 +94,33 @@ def test_percentile_lies_between_the_known_quantiles():
     silent = [0.0] * 7 + [4.0, 8.0]
     assert percentile(0.0, silent) == 0, "a silent unit's zero is above nothing"
     assert percentile(2.0, silent) == pytest.approx(0.97)
+
+
+def test_advice_to_continue_compares_with_the_mean_of_the_exemplars(context):
+    activations, images = DatasetExemplars(DatasetExemplars.Config(), context)(context.system)
+    mean = sum(activations) / len(activations)
+    log = LogExperiment(PluginConfig(), context)
+    _shown(context)
+    log([mean * 0.99], [images[0]], ["below"])
+    assert f"below the mean of the exemplars, {mean:.4g}" in _shown(context)[-1]
+    log([mean * 0.99, mean * 1.01], [images[0]] * 2, ["below", "above"])
+    assert not any("Continue" in text for text in _shown(context))
+
+
+def test_edit_that_removes_gets_a_note_and_one_image_gets_every_instruction(context):
+    edit = EditImages(PluginConfig(), context)
+    images, titles = edit(["a red disc"], ["remove the red disc", "change the colour to blue"])
+    assert len(images) == 4
+    assert titles[::2] == ["a red disc"] * 2
+    assert any("replaces works better" in text for text in _shown(context))
+    edit(["a red disc"], "change the colour to blue")
+    assert not any("replaces" in text for text in _shown(context))
+
+
+def test_display_shows_values_of_every_kind(context):
+    image = context.generator.generate(["a red disc"], [1]).images[0]
+    Display(PluginConfig(), context)(image, 3.14159, {"a": [None, (image, 2)]}, True)
+    parts = context.take_shown()
+    assert [p.text if p.type == "text" else "IMAGE" for p in parts] == [
+        *("a red disc:", "IMAGE", "3.142", "a", "None", "a red disc:", "IMAGE", "2", "True")
+    ]
