@@ -10,7 +10,6 @@ from typing import Any, Generic, TypeVar
 from maia_core.config import PluginRef, RunConfig, cache_dir
 from maia_core.errors import UsageError
 from maia_core.image import content_id
-from maia_core.image_store import ImageStore
 from maia_core.kinds import KINDS
 from maia_core.observers import Observers
 from maia_core.protocols import Dataset, Describer, ImageEditor, ImageGenerator, Model, System
@@ -65,7 +64,7 @@ class Context(RunEffects):
         self.registry = registry or installed()
         self.seed = self.config.seed
         self.cache = cache or cache_dir()
-        self.images: ImageStore | None = None
+        self.images = None
         self._parts: dict[str, Any] = dict(parts or {})
         super().__init__()
 

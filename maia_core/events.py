@@ -111,6 +111,10 @@ class Effects(BaseModel):
     generated: int = 0
     usage: Usage = Usage()
 
+    def discard(self) -> None:
+        """Forgets the effects of a call that failed; what it has used still counts."""
+        self.shown, self.logged, self.kept, self.facts = [], [], [], {}
+
     def add(self, other: Effects) -> None:
         """Adds later effects to these."""
         self.shown += other.shown

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import json
+import math
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
@@ -15,13 +17,25 @@ from pydantic import JsonValue
 from maia_core.arguments import checked
 from maia_core.codec import from_json, images_of, to_json
 from maia_core.context import Context
-from maia_core.errors import MaiaError, MendableError, RunError, ToolError, did_you_mean
+from maia_core.errors import MaiaError, MendableError, RunError, ToolError, did_you_mean, one_line
 from maia_core.events import Effects, HostCall
-from maia_core.image import content_id
+from maia_core.image import Image, content_id
 from maia_core.journal import Journal
 from maia_core.protocols import system_methods
 from maia_core.text import redacted
 from maia_core.types import SystemRef
+
+MAX_FAULTY = 3
+"""Programs in a row in which a part may fail by a fault of its own before the run ends."""
+
+NEURON_BATCH = 256
+"""Most images that a system measures at once."""
+
+LONG = 10_000
+"""Longest arguments of a refused call that are recorded, in characters."""
+
+NOTHING: JsonValue = {"args": [], "kwargs": {}}
+"""Stands for arguments that are not recorded."""
 
 
 class ToolThread(Thread):
@@ -59,6 +73,8 @@ class ToolHost:
         self._on_call = on_call
         self._used_up = used_up
         offered = {f"system.{name}": getattr(context.system, name) for name in system_methods(context.system)}
+        if "system.neuron" in offered:
+            offered["system.neuron"] = _in_batches(offered["system.neuron"], context)
         self._raw = offered | {f"tools.{name}": tool for name, tool in tools.items()}
         self._functions = {name: checked(name, function) for name, function in self._raw.items()}
         self._functions["system.info"] = lambda: context.system.info.model_dump(mode="json")
@@ -66,6 +82,7 @@ class ToolHost:
         self.properties = frozenset(
             ["system.info"] + [f"tools.{name}" for name, tool in tools.items() if getattr(tool, "is_property", False)]
         )
+        self._faulty: dict[str, set[int]] = {}  # By method: the programs in which it failed, since it worked last.
         self.begin(0)
 
     def begin(self, number: int) -> None:
@@ -84,24 +101,20 @@ class ToolHost:
         results: list[Any] = []
         with self._context.collect() as effects:  # They are applied also where an error ends the run: costs count.
             try:
-                call = self._journal.once(
-                    HostCall, lambda: self._carry_out(made, args, kwargs, effects, results), like=made
-                )
-            except ToolError as mistake:  # The record has no room for the result.
-                for large in (effects.shown, effects.logged, effects.kept):
-                    large.clear()
-                changes = {"arguments": {"args": [], "kwargs": {}}, "error": str(mistake), "effects": effects}
-                call = self._journal.repeat(made.model_copy(update=changes))
+                make = functools.partial(self._carry_out, made, args, kwargs, effects, results)
+                call = self._journal.once(HostCall, make, like=made)
+            except ToolError as mistake:  # The record has no room for the call.
+                effects.discard()
+                refused = made.model_copy(update={"arguments": NOTHING, "error": str(mistake), "effects": effects})
+                call = self._journal.repeat(refused)
             repeated = call.effects is not effects
             if repeated:
                 effects.add(call.effects)
         self._on_call(call, repeated)
         if call.error:
             raise ToolError(call.error)
-        if results:
-            return results[0]
-        assert self._context.images is not None  # Recorded calls come from a record.
-        return from_json(call.result, self._context.images)
+        # As a resumed run has it; the pixels are on disk.
+        return results[0] if self._context.images is None else from_json(call.result, self._context.images)
 
     def repeat(self, call: HostCall) -> None:
         """Applies the effects of a recorded call of a program that does not run again."""
@@ -111,7 +124,10 @@ class ToolHost:
     def _carry_out(
         self, call: HostCall, args: Sequence[Any], kwargs: Mapping[str, Any], effects: Effects, results: list[Any]
     ) -> HostCall:
-        """Carries out a call and returns it as it is recorded; adds its result to `results`."""
+        """Carries out a call and returns it as it is recorded, and adds its result to `results`.
+
+        A call that fails has no effects, and long arguments of it are not recorded.
+        """
         method, error = call.method, ""
         # Measured activations can be logged whichever budget is used up.
         reason = "" if getattr(self._raw.get(method), "is_free", False) else self._used_up()
@@ -128,19 +144,36 @@ class ToolHost:
         except MaiaError:
             raise
         except Exception as failure:
-            # The fault is the tool's. Its text may name files, so only the record has it.
-            self._journal.note(f"{method} failed: {traceback.format_exc()}")
-            error = f"{method} failed ({type(failure).__name__}); it may work with other arguments"
+            error = self._fault(method, failure)
+        else:
+            self._faulty.pop(method, None)
         results.append(result)
-        return call.model_copy(
-            update={
-                "result": plain,
-                "images": tuple(images_of([args, kwargs, result])),
-                "error": error,
-                "effects": effects,
-                "seconds": time.perf_counter() - started,
-            }
-        )
+        update = {"result": plain, "error": error, "effects": effects, "seconds": time.perf_counter() - started}
+        if error:
+            effects.discard()
+            if len(str(call.arguments)) > LONG:
+                return call.model_copy(update={**update, "arguments": NOTHING})
+        return call.model_copy(update={**update, "images": tuple(images_of([args, kwargs, result]))})
+
+    def _fault(self, method: str, failure: Exception) -> str:
+        """Returns what a program reads of a part's own fault: its text may name files, so only the record has it.
+
+        Raises:
+            RunError: the part failed in several programs in a row.
+        """
+        system = self._context.config.system
+        kinds, name = ("tool",), method.removeprefix("tools.")
+        if method.startswith("system."):
+            kinds, name = ("system", "model"), system.name.partition(":")[0].partition("/")[0] if system else ""
+        registry = self._context.registry
+        named = (plugin.label for plugin in registry.plugins if plugin.kind in kinds and plugin.name == name)
+        part = registry.culprit(failure) or next(named, method)
+        self._journal.note(f"{part} failed in {method}: {traceback.format_exc()}")
+        programs = self._faulty.setdefault(method, set())
+        programs.add(self.number)
+        if len(programs) >= MAX_FAULTY:
+            raise RunError(f"{part} failed in {len(programs)} programs in a row: {method}: {one_line(failure)}")
+        return f"{method} failed ({type(failure).__name__}): this is a fault of {part}, not of your program"
 
     def _in_time(self, method: str, args: list[Any], kwargs: dict[str, Any]) -> Any:
         """Calls a tool in a thread of its own, so that one that hangs ends the run and not the patience of a user."""
@@ -167,3 +200,24 @@ class ToolHost:
 
     def _real(self, value: Any) -> Any:
         return self._context.system if isinstance(value, SystemRef) else value
+
+
+def _in_batches(neuron: Callable[..., Any], context: Context) -> Callable[..., Any]:
+    """Wraps a system's method so that memory stays bounded: equal images are measured once, and a batch at a time."""
+
+    @functools.wraps(neuron)
+    def measure(images: Sequence[Image]) -> tuple[list[float], list[Image]]:
+        results: dict[Image, tuple[float, Image]] = {}
+        different = list(dict.fromkeys(images))
+        for start in range(0, len(different), NEURON_BATCH):
+            batch = different[start : start + NEURON_BATCH]
+            activations, masked = neuron(batch)
+            if not len(activations) == len(masked) == len(batch):
+                raise ValueError(f"{len(activations)} activations and {len(masked)} masks of {len(batch)} images")
+            if wrong := [value for value in activations if not math.isfinite(value)]:
+                raise ValueError(f"{len(wrong)} activations of {len(batch)} are not finite")
+            masked = [context.images.on_disk(image) for image in masked] if context.images else masked
+            results |= zip(batch, zip(activations, masked, strict=True), strict=True)
+        return [results[image][0] for image in images], [results[image][1] for image in images]
+
+    return measure

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import re
+from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as PILImage
 
-from maia_core.errors import RecordError
-from maia_core.files import write_atomically
+from maia_core.errors import RecordError, ToolError
+from maia_core.files import open_plain, write_atomically
 from maia_core.image import Image
 
 
@@ -21,11 +23,14 @@ class ImageStore:
 
     MAX_PIXELS = 64_000_000
     """Largest image that is read; no data set decodes a larger one."""
+    MAX_BYTES = 2 << 30
+    """Most bytes of the images of one run; beyond it, calls of programs that bring more images are refused."""
     _NAME = re.compile(r"[0-9a-f]{32}")
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._saved: set[str] = set()
+        self.bytes = 0
 
     def save(self, image: Image) -> None:
         """Writes an image (and the clean one below a mask) unless it is there already."""
@@ -40,7 +45,33 @@ class ImageStore:
             buffer = io.BytesIO()
             pil.save(buffer, "PNG", compress_level=1)
             write_atomically(path, buffer.getvalue())
+            self.bytes += buffer.tell()
         self._saved.add(image.id)
+
+    def on_disk(self, image: Image) -> Image:
+        """Writes an image, and returns a handle that reads it from the folder: no pixels stay in memory.
+
+        Raises:
+            ToolError: the images of the run fill `MAX_BYTES`.
+        """
+        self.check_room([image])
+        self.save(image)
+        clean = image.clean and self.on_disk(image.clean)
+        load = partial(self.load, image.id, clean is not None, image.width, image.height)
+        return image.model_copy(update={"clean": clean}).bind(load)
+
+    def check_room(self, images: Iterable[Image]) -> None:
+        """Refuses images for which the run has no room.
+
+        Raises:
+            ToolError: they, and the images of the run, have more than `MAX_BYTES`.
+        """
+        new = {image.id: 3 * image.width * image.height for image in images if image.id not in self._saved}
+        if new and self.bytes + sum(new.values()) > self.MAX_BYTES:
+            raise ToolError(
+                f"the images of this run have {self.bytes >> 20} MiB of at most {self.MAX_BYTES >> 20}; "
+                f"{len(new)} more do not fit; continue with images that the run has"
+            )
 
     def load(self, image_id: str, masked: bool, width: int, height: int) -> NDArray[Any]:
         """Reads pixels, uint8 (height, width, 3), or a mask, bool (height, width).
@@ -50,9 +81,9 @@ class ImageStore:
         """
         path = self._path(image_id, masked)
         try:
-            if path.is_symlink() or path.parent.is_symlink() or (path.exists() and not path.is_file()):
-                raise RecordError(f"{path} is a link or no file; a run folder holds plain files only")
-            with PILImage.open(path, formats=["PNG"]) as file:
+            if path.parent.is_symlink():
+                raise RecordError(f"{path.parent} is a link; a run folder holds plain files and folders only")
+            with open_plain(path) as opened, PILImage.open(opened, formats=["PNG"]) as file:
                 if file.size != (width, height):
                     raise RecordError(f"{path} has {file.width}x{file.height} pixels; its record says {width}x{height}")
                 if width * height > self.MAX_PIXELS:

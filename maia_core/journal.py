@@ -30,15 +30,22 @@ _ADDRESS = re.compile(r"\b0x[0-9a-f]{6,16}\b")
 class Journal:
     """Takes a session's events. While recorded events are left, it returns these; then it writes new ones."""
 
-    def __init__(self, write: Callable[[Event], None] = lambda event: None, recorded: Iterable[Event] = ()) -> None:
+    def __init__(
+        self,
+        write: Callable[[Event], None] = lambda event: None,
+        recorded: Iterable[Event] = (),
+        full: Callable[[], bool] = lambda: False,
+    ) -> None:
         """Makes the journal of a session.
 
         Args:
             write: Writes one new event.
+            full: Returns whether the record has room for the end of the run only.
             recorded: The events of the run so far. An earlier outcome does not count, and notes are not repeated.
         """
         events = list(recorded)
         self._write = write
+        self.full = full
         self._recorded = deque(event for event in events if not isinstance(event, Noted | RunOutcome))
         self._notes = {event.text for event in events if isinstance(event, Noted)}
         # A program whose own end lost the variables is not run again; one that began in a new worker is.

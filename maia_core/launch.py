@@ -165,7 +165,7 @@ def _drive(
 ) -> FinishedRun:
     context.images = writer.images
     try:
-        session = make_session(context, Journal(writer.append, recorded), observers)
+        session = make_session(context, Journal(writer.append, recorded, lambda: writer.full), observers)
         try:
             outcome = run(session, backbone)
             return FinishedRun(writer.folder, outcome, session.lines)

@@ -22,7 +22,7 @@ from maia_core import upgrade
 from maia_core.codec import from_json, images_of
 from maia_core.errors import RecordError, ToolError
 from maia_core.events import EVENT, FORMAT, Effects, Event, HostCall, Manifest, Noted, RunOutcome
-from maia_core.files import write_atomically
+from maia_core.files import open_plain, plain_folder, write_atomically
 from maia_core.image_store import ImageStore
 from maia_core.text import as_file, dumped
 
@@ -33,7 +33,9 @@ MAX_BYTES, MAX_LINE = 1 << 30, 32 << 20
 MAX_EVENTS, MAX_VALUES = 200_000, 10_000_000
 """Most events of a journal, and most values in them: a short line may hold many, and each takes a hundred bytes."""
 SHARE = 0.8
-"""How much of a journal the results of calls may fill; the rest is for how the run goes on without them, and ends."""
+"""Part of a journal that the calls of programs may fill; the rest is for the end of the run."""
+SHORT = 2000
+"""Longest line of a refused call that does not count towards this part; a program makes few thousand calls."""
 MANIFEST = "run.json"
 """File of what a run is made from."""
 JOURNAL = "journal.jsonl"
@@ -45,6 +47,7 @@ class _Measure:
 
     def __init__(self) -> None:
         self._events = self._values = self._bytes = 0
+        self.share = 0.0
 
     def takes(self, line: bytes, share: float = 1.0) -> bool:
         """Tells whether a line still fits into this share of a journal, and counts it if so."""
@@ -53,7 +56,7 @@ class _Measure:
         used = max(events / MAX_EVENTS, size / MAX_BYTES, values / MAX_VALUES)
         if len(line) >= MAX_LINE or used > share:
             return False
-        self._events, self._values, self._bytes = events, values, size
+        self._events, self._values, self._bytes, self.share = events, values, size, used
         return True
 
 
@@ -86,9 +89,11 @@ class RunWriter:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.images = ImageStore(folder / IMAGES)
+        files = os.scandir(plain_folder(folder / IMAGES))
+        self.images.bytes = sum(file.stat(follow_symlinks=False).st_size for file in files)
         self.seconds = 0.0
         self._measure = _Measure()
-        self._journal = open(folder / JOURNAL, "ab", buffering=0)  # noqa: SIM115 - closed by close()
+        self._journal = open_plain(folder / JOURNAL, "ab")
         try:
             fcntl.flock(self._journal, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
@@ -104,7 +109,7 @@ class RunWriter:
         """
         check_new(folder)
         try:
-            (folder / IMAGES).mkdir(parents=True, exist_ok=True)
+            folder.mkdir(parents=True, exist_ok=True)
             writer = cls(folder)
             # Last, so that a folder with a manifest is a run that can go on.
             write_atomically(folder / MANIFEST, as_file(manifest))
@@ -122,8 +127,6 @@ class RunWriter:
             RecordError: it cannot be written, or another process writes it.
         """
         try:
-            if linked := [name for name in (IMAGES, JOURNAL) if (folder / name).is_symlink()]:
-                raise RecordError(f"{folder / linked[0]} is a link; a run folder holds plain files and folders only")
             writer = cls(folder)
             path = folder / JOURNAL
             written = path.read_bytes()
@@ -139,15 +142,17 @@ class RunWriter:
         """Writes the images of an event, then the event.
 
         Raises:
-            ToolError: a call's result is longer than a record may be. Nothing of it was written.
+            ToolError: the record has no room for a call, or for its images. Nothing of it was written.
             RecordError: the disk is full or the folder is gone, or the record has become as long as it may be.
         """
         started = time.perf_counter()
         try:
             line = (dumped({"time": round(time.time(), 3)} | event.model_dump(mode="json")) + "\n").encode()
-            result = isinstance(event, HostCall) and not event.error
-            if not self._measure.takes(line, SHARE if result else 1.0):
-                if result:
+            call = isinstance(event, HostCall) and not (event.error and len(line) <= SHORT)
+            if call:
+                self.images.check_room(images_of(event))
+            if not self._measure.takes(line, SHARE if call else 1.0):
+                if call:
                     raise ToolError(f"the run's record has no room for {len(line):,} bytes more; ask for less at once")
                 raise RecordError(f"the record {self.folder} has become as long as a record may be")
             for image in images_of(event):
@@ -170,6 +175,11 @@ class RunWriter:
             with suppress(OSError):
                 os.ftruncate(self._journal.fileno(), whole)
             raise
+
+    @property
+    def full(self) -> bool:
+        """True if the calls of programs have used up their part of the record."""
+        return self._measure.share >= SHARE
 
     def close(self) -> None:
         """Closes the journal."""
@@ -270,11 +280,10 @@ def _begun_only(path: Path) -> bool:
 
 def _plain(path: Path) -> BinaryIO:
     try:
-        if path.is_symlink() or (path.exists() and not path.is_file()):
-            raise RecordError(f"{path} is a link or no plain file; a run folder holds plain files only")
-        if path.stat().st_size > MAX_BYTES:
+        file = open_plain(path)
+        if os.fstat(file.fileno()).st_size > MAX_BYTES:
             raise RecordError(f"{path} is larger than {MAX_BYTES >> 20} MiB")
-        return path.open("rb")
+        return file
     except OSError as error:
         raise RecordError(f"{path.parent} is not a run folder: cannot read {path.name}: {error.strerror}") from error
 

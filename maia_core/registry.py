@@ -6,6 +6,7 @@ import copy
 import functools
 import importlib.util
 import re
+import traceback
 from collections.abc import Container, Iterable, Iterator, Mapping
 from importlib import metadata
 from pathlib import Path
@@ -168,6 +169,17 @@ class Registry:
                 return PluginError(f"{text}: this names a model; choose --{kind} litellm -o {kind}.model={name}")
         installed_here = f" Installed: {', '.join(known)}." if known else f" No {what} is installed."
         return PluginError(f"{text}.{did_you_mean(name, known) or installed_here}")
+
+    def culprit(self, error: BaseException) -> str:
+        """Names the plugin, or at least its distribution, in whose code an error arose; empty if it was in none."""
+        plugins = [plugin for plugin in self.plugins if plugin.kind not in ("command", "observer")]
+        for frame, _ in reversed(list(traceback.walk_tb(error.__traceback__))):
+            module = str(frame.f_globals.get("__name__"))
+            near = [p for p in plugins if p.entry_point.module.partition(".")[0] == module.partition(".")[0]]
+            exact = [plugin for plugin in near if plugin.entry_point.module == module]
+            if near:
+                return exact[0].label if len(exact) == 1 else near[0].origin
+        return ""
 
     def build(self, kind: str, name: str, options: Mapping[str, Any], context: object) -> Any:
         """Makes the part that `name` chooses, with its options validated.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections import ChainMap
 from collections.abc import Callable, Iterator, MutableMapping, Sequence
@@ -14,6 +15,7 @@ from maia_core.config import RunConfig
 from maia_core.errors import RunError, ToolError
 from maia_core.events import Effects
 from maia_core.image import Image
+from maia_core.image_store import ImageStore
 from maia_core.types import Exemplar, ImagePart, Logged, TextPart, Usage, as_part
 
 
@@ -22,9 +24,11 @@ class RunEffects:
 
     Attributes:
         config: The run's configuration; its limits bound the effects.
+        images: The pixels of the run's record; None for a run that is not recorded.
     """
 
     config: RunConfig
+    images: ImageStore | None
 
     def __init__(self) -> None:
         self._lock = threading.RLock()
@@ -74,19 +78,48 @@ class RunEffects:
         return sum((effects.usage for effects in self._effects), Usage())
 
     def show(self, *items: str | Image | TextPart | ImagePart) -> None:
-        """Shows texts and images to the backbone when the present program has ended."""
+        """Shows texts and images to the backbone when the present program has ended.
+
+        Raises:
+            ToolError: the program has displayed as much as one program may.
+        """
         self._in_time()
-        self._effects[-1].shown.extend(map(as_part, items))
+        parts = [self._small(as_part(item)) for item in items]
+        shown = [part for effects in self._effects for part in effects.shown] + parts
+        characters = sum(len(part.text) for part in shown if isinstance(part, TextPart))
+        pictures = {part.image.id: part.image for part in shown if isinstance(part, ImagePart)}
+        pixels = sum(image.width * image.height for image in pictures.values())
+        most = self.config.experiment
+        if len(shown) > most.displays or characters > most.output_chars or pixels > most.display_mp * 1_000_000:
+            raise ToolError(
+                f"a program may display {most.displays:,} texts and images with {most.output_chars:,} characters and "
+                f"{most.display_mp} million pixels in all; display less"
+            )
+        self._effects[-1].shown += parts
 
     def log(self, title: str, activation: float, image: Image, notes: str = "") -> None:
-        """Logs one measured condition: the record, the report and `results` have it."""
+        """Logs one measured condition: the record, the report and `results` have it.
+
+        Raises:
+            ToolError: the activation is not finite.
+        """
         self._in_time()
+        if not math.isfinite(activation):
+            raise ToolError(f"the activation of '{title:.80}' is {activation}; log finite numbers")
+        image = self._on_disk(image)
         self._effects[-1].logged.append(Logged(title=title, activation=activation, image=image, notes=notes))
 
     def keep(self, exemplars: Sequence[Exemplar]) -> None:
         """Keeps exemplars in the conversation when older images have to leave it; the most important come first."""
         self._in_time()
-        self._effects[-1].kept = list(exemplars)
+        self._effects[-1].kept = [Exemplar(value, self._on_disk(image)) for value, image in exemplars]
+
+    def _on_disk(self, image: Image) -> Image:
+        """Returns an image whose pixels are in the run folder, if there is one: a run must not fill the memory."""
+        return self.images.on_disk(image) if self.images else image
+
+    def _small(self, part: TextPart | ImagePart) -> TextPart | ImagePart:
+        return ImagePart(image=self._on_disk(part.image)) if isinstance(part, ImagePart) else part
 
     def warn(self, line: str) -> None:
         """Takes a line that the record and the report should show: skipped files, a fallback."""

@@ -137,8 +137,12 @@ class Session(SessionTotals):
         """Returns which limit of the run is used up, or why an observer stops the run; empty if it may continue."""
         if reason := self.budget().used_up():
             return reason
+        if self.journal.replaying and not self.journal.next_is(MessageAdded):
+            return ""
+        if self.journal.full():
+            return "the run's record is full"
         if self.journal.replaying:
-            return "an observer stopped the run" if self.journal.next_is(MessageAdded) else ""
+            return "an observer stopped the run"
         reasons = [reason for reason in self._tell("should_stop") if isinstance(reason, str)]
         return next(filter(None, reasons), "")
 

@@ -170,7 +170,7 @@ def test_pipe_in_the_place_of_a_file_is_refused_instead_of_waited_for(folder):
     _write(folder)
     (folder / "run.json").unlink()
     os.mkfifo(folder / "run.json")
-    with pytest.raises(RecordError, match="no plain file"):
+    with pytest.raises(RecordError, match="not a regular file"):
         RunReader(folder)
 
 

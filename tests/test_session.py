@@ -6,10 +6,11 @@ import pytest
 from maia_core.agent import run
 from maia_core.context import Context
 from maia_core.errors import BackboneError, RunError, UsageError
-from maia_core.events import HostCall, MessageAdded, Noted, Replied, RunOutcome
+from maia_core.events import Executed, HostCall, MessageAdded, Noted, Replied, RunOutcome
 from maia_core.feedback import asks_for_answer
 from maia_core.hookspecs import hookimpl
-from maia_core.testing import FAKE_RUN, FakeDataset, FakeGenerator, ScriptedBackbone, fake_parts
+from maia_core.registry import installed
+from maia_core.testing import FAKE_RUN, FakeDataset, FakeGenerator, FakeSystem, ScriptedBackbone, fake_parts
 from maia_core.types import Reply, Usage
 
 ANSWER = FAKE_RUN[-1]
@@ -479,3 +480,114 @@ def test_only_the_run_asks_for_the_answer(make_fake_session):
     session.limits = session.limits.model_copy(update={"turns": 1})
     run(session, backbone)
     assert [asks_for_answer(messages[-1]) for messages in backbone.seen] == [False, True]
+
+
+# --- a part's own faults ---
+
+CALL = "def run_experiment(system, tools):\n    print(system.neuron(tools.text2image(['a red disc'] * 2))[0])\n"
+
+
+class Raises(FakeSystem):
+    def neuron(self, images):
+        raise ZeroDivisionError("deep inside")
+
+
+class NotFinite(FakeSystem):
+    def neuron(self, images):
+        return [float("nan")] * len(images), list(images)
+
+
+class TooFew(FakeSystem):
+    def neuron(self, images):
+        return super().neuron(images[1:])
+
+
+@pytest.mark.parametrize("system", [Raises, NotFinite, TooFew])
+def test_a_part_that_fails_by_itself_is_named_and_ends_the_run_before_money_burns(make_fake_session, system):
+    events = []
+    parts = {"system": system(), "backbone": ScriptedBackbone([f"[CODE]:\n```python\n{CALL}```"] * 9)}
+    session = make_fake_session(record=events.append, parts=parts)
+    outcome = run(session, parts["backbone"])
+    assert (outcome.status, outcome.turns) == ("failed", 2)
+    assert "failed in 3 programs in a row: system.neuron: " in outcome.reason
+    executions = [event.execution for event in events if isinstance(event, Executed)]
+    assert ["not of your program" in execution.error for execution in executions] == [True, True]
+    assert sum("failed in system.neuron: Traceback" in event.text for event in events if isinstance(event, Noted)) == 3
+
+
+def test_a_part_that_works_in_between_does_not_end_the_run(make_fake_session):
+    class Sometimes(FakeSystem):
+        broken = False
+
+        def neuron(self, images):
+            return super().neuron(images if not self.broken else None)
+
+    system = Sometimes()
+    session = make_fake_session(parts={"system": system})
+    for number in range(8):
+        system.broken = bool(number % 2)
+        execution = session.execute(CALL)
+        assert bool(execution.error) == bool(number % 2)
+
+
+def test_the_plugin_in_whose_code_an_error_arose_is_named():
+    plugin = installed().find("tool", "text2image")
+    text2image = plugin.load()
+    with pytest.raises(AttributeError) as raised:
+        text2image.__call__(None, ["red"])
+    assert installed().culprit(raised.value) == plugin.origin  # One of several in its module.
+    assert installed().culprit(ValueError("nowhere")) == ""
+
+
+# --- what one program may display, log and keep ---
+
+
+def test_a_program_displays_a_bounded_amount_and_is_told(make_fake_session):
+    session = make_fake_session()
+    flood = "def run_experiment(system, tools):\n    i = tools.text2image(['a red disc'])\n    {}\n"
+    execution = session.execute(flood.format("for n in range(20_000): tools.display(i[0])"))
+    assert "a program may display 2,000 texts and images" in execution.error
+    assert len(execution.displays) == 2000
+    assert not session.execute(flood.format("tools.display(i[0])")).error
+
+
+def test_large_images_that_a_program_displays_are_bounded(make_fake_session):
+    session = make_fake_session(experiment={"display_mp": 1, "made_mb": 64})
+    program = (
+        "import numpy\ndef run_experiment(system, tools):\n    for n in range(9):\n"
+        "        tools.display(numpy.random.default_rng(n).integers(0, 256, (500, 500, 3), numpy.uint8))\n"
+    )
+    execution = session.execute(program)
+    assert "1 million pixels" in execution.error
+    assert len(execution.displays) == 4
+
+
+@pytest.mark.parametrize("value", ["nan", "inf"])
+def test_a_value_that_is_not_finite_is_not_logged(make_fake_session, value):
+    session = make_fake_session()
+    execution = session.execute(
+        "def run_experiment(system, tools):\n    i = tools.text2image(['a red disc'] * 2)\n"
+        f"    tools.log_experiment([1.0, float('{value}')], i, ['one', 'two'])\n"
+    )
+    assert "log finite numbers" in execution.error
+    assert (list(session.context.logged), execution.displays) == ([], ())
+
+
+def test_equal_images_are_measured_once_and_many_in_batches(make_fake_session):
+    system, batches = FakeSystem(), []
+    measure = system.neuron
+
+    def counted(images):
+        batches.append(len(images))
+        return measure(images)
+
+    system.neuron = counted
+    session = make_fake_session(parts={"system": system})
+    execution = session.execute(
+        "def run_experiment(system, tools):\n"
+        "    i = tools.text2image(['a red disc'] * 300 + ['a blue disc'] * 2)\n"
+        "    a, m = system.neuron(i * 4 + i[-1:])\n"
+        "    print(len(a), len(m), a[:302] == a[302:604] == system.neuron(i)[0], a[-1] == a[301])\n"
+    )
+    assert execution.stdout == "1209 1209 True True\n"
+    assert batches == [256, 46] * 2
