@@ -18,6 +18,9 @@ from maia_core.image import Image
 from maia_core.image_store import ImageStore
 from maia_core.types import Exemplar, ImagePart, Logged, TextPart, Usage, as_part
 
+MAX_DISPLAYS, MAX_PIXELS = 2_000, 128_000_000
+"""Most texts and images that one program may display, and most pixels of them; equal images count once."""
+
 
 class RunEffects:
     """The effects of a run so far, and of the call that is running.
@@ -89,11 +92,11 @@ class RunEffects:
         characters = sum(len(part.text) for part in shown if isinstance(part, TextPart))
         pictures = {part.image.id: part.image for part in shown if isinstance(part, ImagePart)}
         pixels = sum(image.width * image.height for image in pictures.values())
-        most = self.config.experiment
-        if len(shown) > most.displays or characters > most.output_chars or pixels > most.display_mp * 1_000_000:
+        most = self.config.experiment.output_chars
+        if len(shown) > MAX_DISPLAYS or characters > most or pixels > MAX_PIXELS:
             raise ToolError(
-                f"a program may display {most.displays:,} texts and images with {most.output_chars:,} characters and "
-                f"{most.display_mp} million pixels in all; display less"
+                f"a program may display {MAX_DISPLAYS:,} texts and images with {most:,} characters and {MAX_PIXELS:,} "
+                "pixels in all; display less"
             )
         self._effects[-1].shown += parts
 

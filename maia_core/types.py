@@ -246,10 +246,6 @@ class ExecutionLimits(Data, use_attribute_docstrings=True):
     """Characters that the program prints."""
     host_calls: int = Field(5_000, gt=0)
     """Calls of the system and of tools."""
-    displays: int = Field(2_000, gt=0)
-    """Texts and images that a program may display."""
-    display_mp: int = Field(128, gt=0)
-    """Million pixels of the images that a program may display; equal images count once."""
     live_images: int = Field(2_000, gt=0)
     """Images that the program holds at a time."""
     passed_images: int = Field(20_000, gt=0)

@@ -551,14 +551,15 @@ def test_a_program_displays_a_bounded_amount_and_is_told(make_fake_session):
     assert not session.execute(flood.format("tools.display(i[0])")).error
 
 
-def test_large_images_that_a_program_displays_are_bounded(make_fake_session):
-    session = make_fake_session(experiment={"display_mp": 1, "made_mb": 64})
+def test_large_images_that_a_program_displays_are_bounded(make_fake_session, monkeypatch):
+    monkeypatch.setattr("maia_core.run_effects.MAX_PIXELS", 1_000_000)
+    session = make_fake_session()
     program = (
         "import numpy\ndef run_experiment(system, tools):\n    for n in range(9):\n"
         "        tools.display(numpy.random.default_rng(n).integers(0, 256, (500, 500, 3), numpy.uint8))\n"
     )
     execution = session.execute(program)
-    assert "1 million pixels" in execution.error
+    assert "1,000,000 pixels" in execution.error
     assert len(execution.displays) == 4
 
 
