@@ -22,7 +22,7 @@ def test_refused_calls_do_not_fill_the_record(tmp_path):
     parts = fake_parts() | {"backbone": ScriptedBackbone([f"[CODE]:\n```python\n{program}```", FAKE_RUN[-1]])}
     finished = explain_in(Context(parts=parts, cache=tmp_path / "cache"), tmp_path / "run")
     assert finished.outcome.status == "answered"
-    assert "text2image" in RunReader(tmp_path / "run").of_type(Executed)[0].execution.stdout
+    assert "10000 images are asked for" in RunReader(tmp_path / "run").of_type(Executed)[0].execution.stdout
     assert (tmp_path / "run" / "journal.jsonl").stat().st_size < 200_000
 
 

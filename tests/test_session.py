@@ -191,7 +191,7 @@ def test_error_of_a_program_comes_back_with_its_line(make_fake_session):
         ("tools.text2image([])", "at least one prompt"),
         ("tools.edit_images(['red', 'blue', 'white'], ['to red', 'to blue'])", "3 images, 2 instructions"),
         ("tools.log_experiment([1.0], [], ['x'])", "1 activations, 0 images, 1 titles"),
-        ("system.neuron('dogs')", r"'images' is Sequence\[Image\]; images\[0\] is 'dogs'"),
+        ("system.neuron('dogs')", r"'images' is Sequence\[Image\]; images(\[0\])? is 'dogs'"),
         ("tools.text2image(promts=['red'])", "there is no argument 'promts'. Did you mean 'prompts'"),
         ("tools.text2img(['red'])", "text2image"),
     ],
