@@ -11,15 +11,16 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from maia_exemplars.counting import ArrayCounter
-from maia_exemplars.histogram import ABSOLUTE, RELATIVE, Histogram, Histograms
+from maia_exemplars.histogram import ABSOLUTE, RELATIVE, Histogram, Histograms, scales
 from maia_exemplars.moments import Moments
+from maia_exemplars.scale import scales_of
 
 floats = st.floats(-(2.0**100), 2.0**100, width=32) | st.sampled_from([0.0, -0.0, 6.0, 1e-45, 1.0000001])
 streams = hnp.arrays(np.float32, st.tuples(st.integers(1, 40), st.just(3)), elements=floats)
 
 
 def counted(values: np.ndarray, parts: int = 1) -> Histograms:
-    counter = ArrayCounter(Histograms.empty(values.shape[1]))
+    counter = ArrayCounter(Histograms.empty(scales(values.shape[1])))
     for part in np.array_split(values, parts):
         if len(part):
             counter.add(part, None, part.max(axis=0))
@@ -44,7 +45,7 @@ def test_counts_depend_on_the_values_alone(values, random, parts):
     one, other = counted(values), counted(values[order], parts)
     np.testing.assert_array_equal(one.counts, other.counts)
     np.testing.assert_array_equal(one.tops, other.tops)
-    merged = Histograms.empty(3)
+    merged = Histograms.empty(scales(3))
     for part in np.array_split(values[order], parts):
         merged.merge(counted(part))
     np.testing.assert_array_equal(one.counts, merged.counts)
@@ -72,7 +73,50 @@ def test_a_unit_that_is_off_most_of_the_time_has_exact_zeros_as_quantiles():
 
 
 def test_nothing_counted_is_no_number():
-    assert math.isnan(Histogram.of(np.zeros(9, np.int32), 1, -math.inf).quantile(0.5))
+    assert math.isnan(Histogram(np.zeros(0, np.int32), np.zeros(0, np.int32), 1, -math.inf).quantile(0.5))
+
+
+def _streams():
+    """Values as units give them: 2,000 of each, float32 of shape (2000, 8)."""
+    rng = np.random.default_rng(0)
+    noise = rng.normal(size=(8, 2000))
+    massive = noise[3].copy()
+    massive[::300] = 20_000  # One token of some images, as in large transformers.
+    skewed = np.maximum(noise[4], 0)
+    drawn = [noise[0], 1000 + 0.1 * noise[1], -250 + noise[2], massive, skewed, 100 + skewed, 300 + 0 * noise[5]]
+    return np.stack([*drawn, 500 + 0.01 * massive], axis=1).astype(np.float32)
+
+
+def _counted_in_scale(values: np.ndarray, chosen: np.ndarray) -> Histograms:
+    counter = ArrayCounter(Histograms.empty(chosen))
+    counter.add(values, None, values.max(axis=0))
+    return counter.fetch()
+
+
+def test_a_quantile_has_its_rank_whatever_offset_or_outliers_a_stream_has():
+    values = _streams()
+    chosen = scales_of(values[::7].T)
+    assert (chosen["centre"] != 0).tolist() == [False, True, True, False, False, True, True, True]
+    for quantile in (0.5, 0.9, 0.95, 0.99):
+        found = _counted_in_scale(values, chosen).quantile(quantile)
+        above, reached = (values > found).mean(axis=0), (values >= found).mean(axis=0)
+        varies = values.std(axis=0) > 0
+        assert (above[varies] <= 1 - quantile + 0.006).all()
+        assert (reached[varies] >= 1 - quantile - 0.006).all()
+    assert _counted_in_scale(values, chosen).quantile(0.9)[6] == 300
+
+
+def test_parts_with_other_scales_are_merged_within_a_bin():
+    """Another machine may find another centre; an index of an earlier version has none."""
+    values = _streams()
+    one, other = scales_of(values[::7].T), scales_of(values[3::7].T)
+    merged = Histograms.empty(one)
+    merged.merge(_counted_in_scale(values[:1000], one))
+    merged.merge(_counted_in_scale(values[1000:], other))
+    assert (merged.counts.sum(axis=1) == len(values)).all()
+    spread = values.std(axis=0)
+    whole = _counted_in_scale(values, one).quantile(0.9)
+    np.testing.assert_array_less(np.abs(merged.quantile(0.9) - whole)[spread > 0], (0.05 * spread)[spread > 0])
 
 
 @settings(deadline=None, max_examples=50)

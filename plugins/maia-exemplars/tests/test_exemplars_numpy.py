@@ -32,12 +32,12 @@ class Colours:
             MeasuredLayer(layer="cells", key="cells", shape=(2, 4, 4), **shared),
             MeasuredLayer(layer="mean", key="mean", shape=(2,), labels=("red", "green"), **shared),
         ]
-        self.gain, self.images, self.bad = 1.0, 0, -1.0
+        self.gain, self.offset, self.images, self.bad = 1.0, 0.0, 0, -1.0
 
     def read(self, pixels, receive):
         self.images += len(pixels)
         cells = pixels[..., :2].reshape(-1, 4, 4, 4, 4, 2).mean((2, 4)).transpose(0, 3, 1, 2).astype(np.float32)
-        cells = self.gain * cells
+        cells = (self.gain * cells + self.offset).astype(np.float32)
         receive(0, 0, cells.max((2, 3)), cells)
         means = cells.mean((2, 3))
         if self.bad in pixels[:, 0, 0, 2]:
@@ -201,6 +201,23 @@ def test_a_build_writes_through_no_link_and_waits_for_no_pipe(tmp_path, name, ki
     with suppress(RunError):
         build(Colours(), Noise(20), tmp_path / "index", Options(unattended=True))
     assert [file.read_bytes() for file in (tmp_path / "own").iterdir()] == [b"precious"] * 3
+
+
+@pytest.mark.parametrize("offset", [0, 1000, -1000, 1e5])
+def test_masks_keep_their_part_of_the_positions_whatever_offset_a_unit_has(tmp_path, offset):
+    """In one build and in two shards; exemplars of a unit that is large everywhere were all dark."""
+    dataset, measurer = Noise(60), Colours()
+    measurer.offset = offset
+    build(measurer, dataset, tmp_path / "whole")
+    for number, span in enumerate([(0, 20), (20, 60)]):
+        build(measurer, dataset, tmp_path / f"{number}", Options(span=span))
+    merge([tmp_path / "1", tmp_path / "0"], tmp_path / "merged")
+    maps = (reds(dataset) + offset).astype(np.float32)
+    for folder in ("whole", "merged"):
+        unit = Index(tmp_path / folder).layer("cells").unit(0)
+        for quantile in (0.9, 0.95, 0.99):
+            assert (maps > unit.threshold(quantile)).mean() == pytest.approx(1 - quantile, abs=0.003)
+        assert (unit.map(0) > unit.threshold(0.99)).any()
 
 
 def test_no_module_imports_torch():

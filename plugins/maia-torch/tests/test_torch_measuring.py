@@ -7,14 +7,17 @@ import pytest
 import torch
 
 from maia_exemplars.counting import ArrayCounter
-from maia_exemplars.histogram import RELATIVE, Histograms
+from maia_exemplars.histogram import RELATIVE, Histograms, scales
 from maia_torch.measuring import TensorCounter
 
 
 @pytest.mark.parametrize("positions", [None, np.random.default_rng(0).integers(0, 20, (7, 6))])
 def test_tensors_are_counted_as_arrays_are(positions):
     """The second batch is a thousand times as large, so that bins are joined in between."""
-    arrays, tensors = ArrayCounter(Histograms.empty(3)), TensorCounter(Histograms.empty(3), torch.device("cpu"))
+    arrays, tensors = (
+        ArrayCounter(Histograms.empty(scales(3))),
+        TensorCounter(Histograms.empty(scales(3)), torch.device("cpu")),
+    )
     drawn = np.random.default_rng(1)
     for scale in (1, 1000, 1e-3):
         values = (drawn.normal(size=(7, 3, 4, 5)) * scale).astype(np.float32)
@@ -31,7 +34,7 @@ def test_tensors_are_counted_as_arrays_are(positions):
 
 def test_half_precision_is_counted_as_it_is():
     values = torch.randn(500, 2, generator=torch.Generator().manual_seed(0)).bfloat16()
-    counter = TensorCounter(Histograms.empty(2), torch.device("cpu"))
+    counter = TensorCounter(Histograms.empty(scales(2)), torch.device("cpu"))
     counter.add(values, None, values.float().amax(0).numpy())
     ranked = values.float().sort(dim=0).values[449].numpy()
     np.testing.assert_allclose(counter.fetch().quantile(0.9), ranked, rtol=RELATIVE)

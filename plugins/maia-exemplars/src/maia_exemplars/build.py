@@ -24,6 +24,7 @@ from maia_exemplars.ranking import Ranking
 from maia_exemplars.reading import Batch, batches
 from maia_exemplars.sample_file import SampleFile
 from maia_exemplars.sampling import sample_images
+from maia_exemplars.scale import find_scales, usual
 from maia_exemplars.write import put_in_place, write
 
 
@@ -109,9 +110,13 @@ class _Build:
         ]
         self._precision = PrecisionChoice(measurer, options, self._last - self._first, self._trial)
         self._fast: Measurer | None = None
+        self._scales = [usual(layer.units) for layer in measurer.layers]
         self._start()
         if self._checkpoint.exists:
             self._resume()
+        if not self._done:
+            self._scales = find_scales(measurer, dataset)
+            self._start()
 
     def close(self) -> None:
         """Closes files, and frees the faster copy of the network."""
@@ -174,8 +179,10 @@ class _Build:
         self._all_exact = False
         self._ranking: Ranking | None = None
         self._measures = [
-            LayerMeasures(layer, number, len(self._dataset), self._sampled, sample, self._options.k, saved)
-            for number, (layer, sample) in enumerate(zip(self._measurer.layers, self._samples, strict=True))
+            LayerMeasures(layer, number, len(self._dataset), self._sampled, sample, self._options.k, scales, saved)
+            for number, (layer, sample, scales) in enumerate(
+                zip(self._measurer.layers, self._samples, self._scales, strict=True)
+            )
         ]
 
     def _save(self) -> None:
@@ -304,6 +311,10 @@ class _Build:
         if not resumed and not self._precision.is_tried():
             return
         model = self._measurer.layers[0].model
+        if not resumed and any(scales["map"]["centre"].any() for scales in self._scales):
+            if self._options.precision == FAST:
+                self._warn(f"units of {model} vary too little around a large value for {FAST}: all images run as it is")
+            return
         self._fast = self._measurer.faster()
         if self._fast is None:
             if resumed:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maia_core.plugin import Dataset
+from maia_exemplars.histogram import scales as usual_scales
 from maia_exemplars.info import IndexInfo, Range, record
 from maia_exemplars.measures import LayerMeasures
 from maia_exemplars.options import FAST
@@ -42,6 +43,8 @@ def contents(finished: Finished) -> tuple[Contents, Columns]:
     statistics, best = finished.measures.statistics, finished.measures.best
     read = ~np.isin(finished.sampled, finished.skipped)
     info = _info(finished, int(read.sum()))
+    if any((one.scales != usual_scales(info.units)).any() for one in statistics.histograms.values()):
+        info = info.model_copy(update={"version": 2})
 
     def columns(first: int, last: int) -> NDArray[np.float32]:
         return finished.measures.sample.columns(first, last)[:, read]
@@ -58,7 +61,6 @@ def contents(finished: Finished) -> tuple[Contents, Columns]:
     records["mean"], records["squares"] = statistics.moments.mean, statistics.moments.squares
     records["quantiles"] = activation_quantiles(info, statistics.activations, columns)
     records["error"] = 0 if finished.error is None else finished.error
-    histograms = {"map": statistics.maps, "activation": statistics.activations}
     skipped = np.array(finished.skipped, np.int64)
     named = np.unique(np.concatenate([images[images != NOWHERE], finished.sampled, skipped]))
     result = Contents(
@@ -67,7 +69,7 @@ def contents(finished: Finished) -> tuple[Contents, Columns]:
         maps,
         finished.sampled[read],
         skipped,
-        {name: one for name, one in histograms.items() if one is not None},
+        statistics.histograms,
         {int(image): finished.dataset.ids[int(image)] for image in named},
     )
     return result, columns

@@ -24,7 +24,7 @@ class IndexInfo(MeasuredLayer):
     """What the files of a layer's index hold: `sheet.json`.
 
     Attributes:
-        version: Version of the file format; other versions are not read.
+        version: Version of the file format; other versions are not read. In version 2 the histograms have scales.
         dataset: Name of the data set.
         dataset_fingerprint: Changes with its images or their order.
         images: Number of images of the data set.
@@ -38,7 +38,7 @@ class IndexInfo(MeasuredLayer):
             exemplars are measured in the network's own type in any case.
     """
 
-    version: Literal[1] = 1
+    version: Literal[1, 2] = 1
     dataset: str
     dataset_fingerprint: str
     images: int = Field(gt=0)

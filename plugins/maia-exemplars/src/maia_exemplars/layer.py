@@ -6,6 +6,7 @@
     sample.npy         activations on the uniform sample, float32 of shape (units, sampled)
     sample_places.npy  the numbers of the sample's images in the data set, ascending
     map_bins.npy, map_counts.npy                 histograms of the maps' values, unit after unit, see `histogram.py`
+    map_scales.npy, activation_scales.npy        the histograms' scales, where a unit's is not the usual one
     activation_bins.npy, activation_counts.npy   likewise of activations; missing where the sample is the whole data set
     id_places.npy, id_ends.npy, id_letters.npy   ids of the images that are named above, by number, in UTF-8
     skipped.npy        numbers of the unreadable images
@@ -28,7 +29,7 @@ from pydantic import ValidationError
 
 from maia_core.plugin import UnitStatistics, UsageError, content_id, open_plain
 from maia_exemplars.arrays import UNREADABLE, open_array, reason
-from maia_exemplars.histogram import BINS, RELATIVE, Histogram
+from maia_exemplars.histogram import BINS, RELATIVE, SCALE, Histogram, scales
 from maia_exemplars.info import HistogramName, IndexInfo, record
 from maia_exemplars.maps import decoded
 from maia_exemplars.sampling import SAMPLE, rank_error
@@ -140,7 +141,14 @@ class LayerIndex:
         row = self.units[unit]
         if (bins[first:last] >= BINS).any():
             raise self._broken(f"{name}_bins.npy", "it holds bins that do not exist")
-        return Histogram(bins[first:last], counts[first:last], row[f"{name}_top"].item(), row[f"{name}_high"].item())
+        scale, top, high = self.scales(name)[unit], row[f"{name}_top"].item(), row[f"{name}_high"].item()
+        return Histogram(bins[first:last], counts[first:last], top, high, float(scale["centre"]), int(scale["shift"]))
+
+    def scales(self, name: HistogramName) -> NDArray[np.void]:
+        """Returns the scale of each unit's histogram, of type `SCALE`."""
+        if self.info.version == 1:
+            return scales(self.info.units)
+        return self.array(f"{name}_scales", SCALE, (self.info.units,))
 
     def check(self) -> None:
         """Opens every file.

@@ -16,6 +16,7 @@ from maia_exemplars.measured import Counter, MeasuredLayer, Measurer, Values
 from maia_exemplars.moments import Moments
 from maia_exemplars.sample_file import SampleFile
 from maia_exemplars.sampling import SAMPLE, drawn_positions, positions_counted
+from maia_exemplars.scale import Scales
 from maia_exemplars.topk import TopK
 
 Arrays = dict[str, NDArray[Any]]
@@ -28,7 +29,13 @@ class Statistics:
     """How the values of a layer's units are distributed: moments, histograms, and the uniform sample's activations."""
 
     def __init__(
-        self, layer: MeasuredLayer, images: int, sampled: NDArray[np.int64], sample: SampleFile, saved: Arrays | None
+        self,
+        layer: MeasuredLayer,
+        images: int,
+        sampled: NDArray[np.int64],
+        sample: SampleFile,
+        scales: Scales,
+        saved: Arrays | None,
     ) -> None:
         """Starts, or resumes where it was saved.
 
@@ -37,18 +44,25 @@ class Statistics:
             images: Images of the data set; where the sample holds them all, a histogram of activations is redundant.
             sampled: Numbers of the images of the uniform sample, ascending.
             sample: Gets the sample's activations, one row per image.
+            scales: Of the histograms.
             saved: The result of `arrays`.
         """
         self._layer, self._sampled, self._sample = layer, sampled, sample
         self._looked = positions_counted(images, layer.positions, layer.units)
         self.moments = Moments.empty(layer.units)
-        self.maps = Histograms.empty(layer.units) if layer.has_map else None
-        self.activations = None if images <= SAMPLE else Histograms.empty(layer.units)
+        self.maps = Histograms.empty(scales["map"]) if layer.has_map else None
+        self.activations = None if images <= SAMPLE else Histograms.empty(scales["activation"])
         if saved is not None:
             self.moments = Moments(int(saved["count"]), saved["mean"], saved["squares"])
             self.maps = _histograms(saved, "map") if self.maps else None
             self.activations = _histograms(saved, "activation") if self.activations else None
         self._map_counter: Counter | None = None
+
+    @property
+    def histograms(self) -> dict[str, Histograms]:
+        """The histograms that there are, by name."""
+        found = {"map": self.maps, "activation": self.activations}
+        return {name: histograms for name, histograms in found.items() if histograms is not None}
 
     def add(self, measurer: Measurer, images: NDArray[np.int64], maxima: NDArray[np.float32], values: Values) -> None:
         """Adds some images.
@@ -78,10 +92,9 @@ class Statistics:
         saved: Arrays = {"count": np.array(moments.count), "mean": moments.mean, "squares": moments.squares}
         if self._map_counter is not None:
             self._map_counter.fetch()
-        for name, histograms in (("map", self.maps), ("activation", self.activations)):
-            if histograms is not None:
-                saved |= {f"{name}_counts": histograms.counts, f"{name}_tops": histograms.tops}
-                saved[f"{name}_high"] = histograms.high
+        for name, histograms in self.histograms.items():
+            saved |= {f"{name}_counts": histograms.counts, f"{name}_tops": histograms.tops}
+            saved |= {f"{name}_high": histograms.high, f"{name}_scales": histograms.scales}
         return saved
 
 
@@ -165,11 +178,12 @@ class LayerMeasures:
         sampled: NDArray[np.int64],
         sample: SampleFile,
         k: int,
+        scales: Scales,
         saved: Arrays | None,
     ) -> None:
         """Starts, or resumes where layer `number` was saved; see `Statistics` and `TopImages`."""
         self.layer, self.sample, self._number = layer, sample, number
-        self.statistics = Statistics(layer, images, sampled, sample, parts(saved, f"statistics/{number}"))
+        self.statistics = Statistics(layer, images, sampled, sample, scales, parts(saved, f"statistics/{number}"))
         self.best = TopImages(layer, k, parts(saved, f"best/{number}"))
 
     def arrays(self) -> Arrays:
@@ -180,4 +194,4 @@ class LayerMeasures:
 
 
 def _histograms(saved: Arrays, name: str) -> Histograms:
-    return Histograms(*(saved[f"{name}_{part}"] for part in ("counts", "tops", "high")))
+    return Histograms(*(saved[f"{name}_{part}"] for part in ("counts", "tops", "high", "scales")))

@@ -148,12 +148,13 @@ def _maps(layers: Sequence[LayerIndex], order: NDArray[np.intp]) -> NDArray[np.u
 
 
 def _histograms(layers: Sequence[LayerIndex], name: HistogramName) -> Histograms:
-    merged = Histograms.empty(layers[0].info.units)
+    merged = Histograms.empty(layers[0].scales(name))
     for layer in layers:
         units = layer.units
         counts = np.zeros((layer.info.units, BINS), np.int32)
         for unit in range(layer.info.units):
             found = layer.histogram(name, unit)
             counts[unit, found.bins] = found.counts
-        merged.merge(Histograms(counts, np.array(units[f"{name}_top"]), np.array(units[f"{name}_high"])))
+        tops, high = np.array(units[f"{name}_top"]), np.array(units[f"{name}_high"])
+        merged.merge(Histograms(counts, tops, high, layer.scales(name)))
     return merged

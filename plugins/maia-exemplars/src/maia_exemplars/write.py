@@ -62,6 +62,8 @@ def write(folder: Path, contents: Contents, sample: Columns) -> None:
     for name, histograms in contents.histograms.items():
         bins, counts, ends = _sparse(histograms)
         arrays |= {f"{name}_bins": bins, f"{name}_counts": counts}
+        if contents.info.version == 2:
+            arrays[f"{name}_scales"] = histograms.scales
         fields = {"top": histograms.tops, "high": histograms.high, "end": ends}
         for field, values in fields.items():
             contents.records[f"{name}_{field}"] = values

@@ -10,13 +10,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from maia_exemplars.counting import MAGNITUDE, ArrayCounter
-from maia_exemplars.histogram import BINS, CENTRE, MANTISSA, Histograms, floor_codes
+from maia_exemplars.counting import ArrayCounter
+from maia_exemplars.histogram import BINS, CENTRE, SHIFT, Histograms, floor_codes
 from maia_exemplars.measured import MeasuredLayer, NotFiniteError, Receive
 from maia_exemplars.options import FAST
 from maia_exemplars.preprocess import Pixels, Preprocessing
 from maia_torch.engine import Engine, Take
 from maia_torch.layers import Layer
+
+MAGNITUDE = 0x7FFF
+"""All but the sign of the upper 16 bits of a float32."""
 
 
 class TorchMeasurer:
@@ -78,14 +81,24 @@ class TensorCounter(ArrayCounter):
         self._device = device
         self._starts = torch.arange(len(histograms.tops), device=device)[:, None] * BINS + CENTRE
         self._one = torch.ones(1, dtype=torch.int32, device=device)
+        centres, extra = histograms.scales["centre"].copy(), histograms.scales["shift"] - SHIFT
+        self._centres = torch.from_numpy(centres).to(device) if centres.any() else None
+        self._extra = torch.from_numpy(extra.astype(np.int16)).to(device)[:, None] if extra.any() else None
         self._send()
 
     def add(self, values: Tensor, positions: NDArray[np.int64] | None, highest: NDArray[np.float32]) -> None:
         """See `maia_exemplars.measured.Counter`."""
         # Stream by stream, so that the counts of one stay in the cache; in 16 bits, so that little is moved.
-        codes = _codes(_streams(values, positions)).t().contiguous()
-        magnitude = codes & MAGNITUDE
-        if self.widen((magnitude.amax(1) >> MANTISSA).cpu().numpy(), highest):
+        streams = _streams(values, positions)
+        codes = _codes(streams if self._centres is None else streams.float() - self._centres).t().contiguous()
+        if self._extra is not None:
+            codes = codes >> self._extra
+        magnitude = codes & (MAGNITUDE if self._extra is None else MAGNITUDE >> self._extra)
+        self.histograms.high = np.maximum(self.histograms.high, highest)
+        tops = magnitude.amax(1).cpu().numpy().astype(np.int32) >> (23 - self.histograms.scales["shift"])
+        if (tops > self.histograms.tops).any():
+            self.fetch()
+            self.histograms.widen(tops)
             self._send()
         # A magnitude below the lowest octave is 1 from the centre; zero, whose magnitude is less than 1, is in it.
         place = torch.minimum((magnitude - self._below).clamp_(min=1), magnitude)
@@ -102,7 +115,7 @@ class TensorCounter(ArrayCounter):
     def _send(self) -> None:
         self._counts = torch.from_numpy(self.histograms.counts).to(self._device)
         # A magnitude of the lowest octave is two bins from zero's.
-        below = (floor_codes(self.histograms.tops) - 2).astype(np.int16)
+        below = (floor_codes(self.histograms.tops, self.histograms.scales["shift"]) - 2).astype(np.int16)
         self._below = torch.from_numpy(below).to(self._device)[:, None]
 
 
