@@ -80,7 +80,8 @@ class Histograms:
     def codes(self, values: NDArray[np.float32]) -> NDArray[np.int32]:
         """Returns the bits of values, float32 of shape (streams, n), that tell bins apart, with their sign."""
         shifted = np.ascontiguousarray(values - self.scales["centre"][:, None])
-        return shifted.view(np.int32) >> self.scales["shift"][:, None]
+        codes: NDArray[np.int32] = shifted.view(np.int32) >> self.scales["shift"][:, None]
+        return codes
 
     def add(self, codes: NDArray[np.int32], counts: Counts | int = 1) -> None:
         """Counts values by their `codes`, of shape (streams, n), each once or `counts` times."""
@@ -128,7 +129,7 @@ class Histograms:
             return self
         result = Histograms(self.counts.copy(), self.tops.copy(), self.high, scales)
         result.counts[changed], result.tops[changed] = 0, 1
-        for stream in changed:
+        for stream in changed.tolist():
             one = self.stream(stream)
             middles = [[min(sum(one.edges(int(bin))) / 2, one.high)] for bin in one.bins]
             alone = Histograms.empty(scales[[stream]])
