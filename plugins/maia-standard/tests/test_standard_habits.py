@@ -64,6 +64,8 @@ ENTRY = "def run_experiment(system, tools):\n"
         f"import random, torchvision\nfrom typing import List\nkept = []\n{ENTRY}    return kept",
         f"run_experiment = None\ndef helper(system, tools):\n    return 1\n{ENTRY}    return helper(system, tools)",
         "def execute_command(system, tools):\n    return 'x'\n",
+        f"{ENTRY}    for activation, image in zip(*tools.dataset_exemplars(system)): print(activation, image)",
+        f"{ENTRY}    for values in tools.dataset_exemplars(system):\n        print(values[:2])",
         f"async {ENTRY}    pass",
     ],
 )

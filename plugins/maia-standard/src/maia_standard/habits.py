@@ -113,7 +113,7 @@ class LenientHost:
 def with_lists(
     function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]
 ) -> tuple[Sequence[Any], Mapping[str, Any]]:
-    """Returns arguments in which a single value stands as a list of one, and None as the default.
+    """Returns arguments in which a single value stands as a list of one, and None as the default; lists are flat.
 
     Args:
         function: The tool that takes them; its annotations say where it takes lists only.
@@ -130,8 +130,11 @@ def with_lists(
         taken = [kind.strip().rpartition(".")[2] for kind in re.split(r"\|(?![^\[]*\])", str(parameter.annotation))]
         if value is None and parameter.default is not parameter.empty and "None" not in taken:
             del bound.arguments[name]
-        elif all(kind.startswith(LISTS) for kind in taken) and not isinstance(value, list | tuple | dict):
-            bound.arguments[name] = [value]
+        elif all(kind.startswith(LISTS) for kind in taken) and not isinstance(value, dict):
+            values = value if isinstance(value, list | tuple) else [value]
+            nested = any(part.startswith(LISTS) for kind in taken for part in re.split(r"[\[,|] *", kind)[1:])
+            parts = [item if isinstance(item, list | tuple) and not nested else [item] for item in values]
+            bound.arguments[name] = [item for part in parts for item in part]
     return bound.args, bound.kwargs
 
 

@@ -60,9 +60,7 @@ class LogExperiment:
                 f"{len(activations)} activations, {len(images)} images, {len(titles)} titles"
             )
         if isinstance(notes, list) and len(notes) != len(images):
-            raise ToolError(
-                f"log_experiment needs one note per image or a single text: {len(images)} images, {len(notes)} notes"
-            )
+            notes = "\n".join(notes)  # They are about the experiment as a whole.
         for n, (activation, image, title) in enumerate(zip(activations, images, titles, strict=True)):
             note = notes[n] if isinstance(notes, list) else ""
             context.log(title, activation, image, note)

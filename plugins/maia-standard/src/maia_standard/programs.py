@@ -25,6 +25,7 @@ PAIRS = "(lambda found: list(zip(*found)) if isinstance(found, tuple) and len(fo
 CALL = r"\w+\.dataset_exemplars\([^()\n]*\)"
 PAIR = r"(?:\w+, *\(\w+, *\w+\) +in +enumerate\( *|\(?\w+, *\w+\)? +in +)"
 FOREIGN = r"^[ \t]*(import torch|from [\w.]+ import (?:System, *Tools|Tools, *System|System|Tools))[ \t]*$"
+MADE = r"^[ \t]*(system *= *System\(\)|tools *= *Tools\([^()\n]*\))[ \t]*$"
 METHOD = rf"^class +(\w+)\b[^\n]*:(?:\n(?:[ \t][^\n]*)?)*?\n[ \t]+def +({ENTRY})\(self\b([^)\n]*)"
 FUNCTION = r"^def +(\w+)\( *system\b[^,\n]*, *tools\b[^,\n]*\)"
 
@@ -37,6 +38,7 @@ def as_meant(program: str) -> str:
       `system` and `tools`, or a method `run_experiment` of a class, is taken for it.
     * A program that calls `run_experiment` itself runs it once.
     * A loop over pairs of an activation and an exemplar gets pairs.
+    * `tools = Tools()` keeps the run's tools.
     * An import of torch, or of `System` and `Tools`, that only annotations use is left out.
     """
     return _with_entry(_with_pairs(_without_foreign_imports(_with_python_signs(program))))
@@ -78,14 +80,20 @@ def _with_pairs(program: str) -> str:
     code = _code(program)
     names = set(re.findall(rf"^[ \t]*(\w+) *= *{CALL}[ \t]*$", code, re.MULTILINE))
     found = "|".join([CALL, *(rf"\b{name}\b" for name in sorted(names))])
-    loop = rf"\bfor +{PAIR}({found})(?=(?:\[[^\[\]\n]*\])? *(?:[\]}}):,]|if\b|$))"
-    places = [match.span(1) for match in re.finditer(loop, code, re.MULTILINE)]
+    end = r"(?=(?:\[[^\[\]\n]*\])? *(?:[\]}):,]|if\b|$))"
+    forms = (
+        rf"\bfor +{PAIR}({found}){end}",
+        rf"\bfor +(?:\w+, *)?(?P<item>\w+) +in +(?:enumerate\( *)?({found}){end}(?=[^\n]*:\s+\w+, *\w+ *= *(?P=item)$)",
+        rf"^[ \t]*\w+, *\w+ *= *(?:map\(list, *)?zip\(\*({found})\)",
+    )
+    places = {match.span(match.re.groups) for form in forms for match in re.finditer(form, code, re.MULTILINE)}
     return _replaced(program, [(start, end, f"{PAIRS}({program[start:end]})") for start, end in places])
 
 
 def _with_entry(program: str) -> str:
     code = _code(program)
     edits = [(*main.span(1), "False") for main in re.finditer(r"^if +(__name__ *==[^\n:]*):", code, re.MULTILINE)]
+    edits += [(*made.span(1), "pass") for made in re.finditer(MADE, code, re.MULTILINE)]
     calls = [match.span() for match in re.finditer(rf"^(?:\w[\w, ]*= *|print\()?{ENTRY}\([^\n]*$", code, re.MULTILINE)]
     returns = [match.span() for match in re.finditer(r"^return\b[ \t]*", code, re.MULTILINE)]
     added = ""
