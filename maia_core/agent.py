@@ -30,14 +30,19 @@ def run(session: Session, backbone: Backbone) -> RunOutcome:
 def _loop(session: Session, backbone: Backbone) -> RunOutcome:
     state = session.state
     try:
-        while not (reason := session.limit_reached()):
+        repeated = True
+        while repeated:  # A run that stopped at a limit which has been raised since continues.
+            while not (reason := session.limit_reached()):
+                _turn(session, backbone)
+                if state.answer is not None:
+                    return session.outcome("answered")
+                if state.mistakes >= session.limits.malformed:
+                    return session.outcome("failed", _why_malformed(state.turns[-state.mistakes :]))
+            repeated = session.journal.replaying
+            session.ask_for_answer(reason)
             _turn(session, backbone)
-            if state.answer is not None:
-                return session.outcome("answered")
-            if state.mistakes >= session.limits.malformed:
-                return session.outcome("failed", _why_malformed(state.turns[-state.mistakes :]))
-        session.ask_for_answer(reason)
-        _turn(session, backbone)
+            repeated = repeated and state.answer is None and not session.limit_reached()
+            state.final = not repeated
         session.keep_best_answer()
         return session.outcome("answered" if state.answer is not None else "stopped", reason)
     except MaiaError as error:

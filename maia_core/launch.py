@@ -5,16 +5,18 @@ from __future__ import annotations
 import platform
 import re
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 from maia_core.agent import run
 from maia_core.config import RunConfig, validated
 from maia_core.context import Context
 from maia_core.errors import RecordError
 from maia_core.events import FORMAT, Event, Manifest, RunOutcome
+from maia_core.files import write_atomically
 from maia_core.image import content_id
 from maia_core.journal import Journal
 from maia_core.kinds import KINDS
@@ -23,7 +25,7 @@ from maia_core.record import MANIFEST, RunReader, RunWriter, check_new, new_run_
 from maia_core.registry import Registry
 from maia_core.session import Session
 from maia_core.signature import check_signature, sign
-from maia_core.text import redacted
+from maia_core.text import as_file, redacted
 
 
 @dataclass(frozen=True)
@@ -57,29 +59,38 @@ def explain(
 
 
 def resume(
-    folder: Path, *, trusted: bool = False, observers: Iterable[object] = (), registry: Registry | None = None
+    folder: Path,
+    *,
+    trusted: bool = False,
+    limits: Mapping[str, Any] | None = None,
+    observers: Iterable[object] = (),
+    registry: Registry | None = None,
 ) -> FinishedRun:
     """Resumes a run that was killed, interrupted or failed; nothing that its record holds is done again.
 
     Args:
         folder: The run folder.
         trusted: Whether its settings are carried out even if they were not written on this machine.
+        limits: New values of limits by name, such as `{"turns": 60}`. A run that stopped at one then continues.
         observers: As for `explain`.
         registry: As for `explain`.
 
     Raises:
-        UsageError: the settings come from elsewhere, and are not trusted.
+        UsageError: the settings come from elsewhere, and are not trusted; or a limit is unknown or has a wrong value.
         RecordError: this is not a run folder, the run has ended, or a part that it was made from has changed since.
             (A run that does not repeat for another reason ends as failed and says where.)
         MaiaError: as for `explain`.
     """
     reader = RunReader(folder)
-    if ended := reader.ended:
-        raise RecordError(f"the run {folder} has ended ({ended.status}); start a new one")
+    if (ended := reader.ended) and (ended.status != "stopped" or not limits):
+        raised = "raise the limit (-o limits.NAME=VALUE) or " if ended.status == "stopped" else ""
+        raise RecordError(f"the run {folder} has ended ({ended.status}); {raised}start a new one")
     _refuse_old(reader)
     check_signature(reader.manifest.config, reader.manifest.signature, folder, trusted)
-    context = Context(validated(RunConfig, reader.manifest.config, str(folder)), registry)
-    return _go_on(context, reader, observers)
+    config = validated(RunConfig, reader.manifest.config, str(folder)).model_dump(mode="json")
+    config["limits"] |= limits or {}
+    context = Context(validated(RunConfig, config, str(folder), {f"limits.{name}" for name in limits or ()}), registry)
+    return _go_on(context, reader, observers, raised=bool(limits))
 
 
 def explain_in(context: Context, folder: Path, *, observers: Iterable[object] = ()) -> FinishedRun:
@@ -121,7 +132,7 @@ def _refuse_old(reader: RunReader) -> None:
         )
 
 
-def _go_on(context: Context, reader: RunReader, observers: Iterable[object]) -> FinishedRun:
+def _go_on(context: Context, reader: RunReader, observers: Iterable[object], raised: bool = False) -> FinishedRun:
     _refuse_old(reader)
     backbone = _build(context)
     before, folder = reader.manifest.fingerprints, reader.folder
@@ -133,9 +144,13 @@ def _go_on(context: Context, reader: RunReader, observers: Iterable[object]) -> 
     writer = RunWriter.reopen(folder)
     # Read again now that no other process writes it: one may have gone on with it meanwhile.
     reader = RunReader(folder)
-    if ended := reader.ended:
+    if (ended := reader.ended) and not (raised and ended.status == "stopped"):
         writer.close()
         return FinishedRun(folder, ended)
+    if raised:
+        config = context.config.model_dump(mode="json")
+        manifest = reader.manifest.model_copy(update={"config": config, "signature": sign(config)})
+        write_atomically(folder / MANIFEST, as_file(manifest))
     return _drive(context, backbone, writer, reader.events, observers)
 
 

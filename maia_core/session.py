@@ -135,14 +135,11 @@ class Session(SessionTotals):
 
     def limit_reached(self) -> str:
         """Returns which limit of the run is used up, or why an observer stops the run; empty if it may continue."""
-        if reason := self.budget().used_up():
+        reason = self.budget().used_up() or ("the run's record is full" if self.journal.full() else "")
+        if self.journal.replaying:  # The record says where the run stopped: its limits may have been raised since.
+            return (reason or "an observer stopped the run") if self.journal.next_is(MessageAdded) else ""
+        if reason:
             return reason
-        if self.journal.replaying and not self.journal.next_is(MessageAdded):
-            return ""
-        if self.journal.full():
-            return "the run's record is full"
-        if self.journal.replaying:
-            return "an observer stopped the run"
         reasons = [reason for reason in self._tell("should_stop") if isinstance(reason, str)]
         return next(filter(None, reasons), "")
 

@@ -78,6 +78,7 @@ def test_every_plugin_that_a_run_has_one_of_has_a_key_and_an_option():
         (["plugins", "show", "text2imag"], "Did you mean 'text2image'"),
         (["prompt", "--seed", "x"], "not a valid integer"),
         (["run", "--resume", "x", "--seed", "3"], "leave out --seed"),
+        (["run", "--resume", "x", "-o", "generator.size=96"], "leave out -o generator.size"),
         (["run", "--resume", "x", "--json"], "not a run folder"),
     ],
 )

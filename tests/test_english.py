@@ -39,7 +39,7 @@ FORBIDDEN = {
 VERBS = frozenset(
     """
     Generate Import Judge Spread
-    Add Allow Ask Build Cache Check Choose Compare Compute Continue Copy Count Cut Describe Draw End Evaluate
+    Delete Add Allow Ask Build Cache Check Choose Compare Compute Continue Copy Count Cut Describe Draw End Evaluate
     Exclude Explain Export Fetch Fit Give Hide Ignore Include Keep Label Leave Limit List Load Make Mark Measure
     Merge Name Omit Open Pass Print Rank Read Rebuild Record Refuse Remove Repeat Replace Report Rerun Resume Retry
     Run Sample Save Score Select Send Set Show Skip Split Start Stop Store Take Test Trust Use Verify Wait

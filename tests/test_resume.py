@@ -12,17 +12,19 @@ import time
 
 import pytest
 
+from maia_core import launch
 from maia_core.agent import run
 from maia_core.codec import images_of
 from maia_core.config import RunConfig, validated
 from maia_core.context import Context
-from maia_core.errors import BackboneBusy, ContextTooLong, RecordError
+from maia_core.errors import BackboneBusy, ContextTooLong, RecordError, UsageError
 from maia_core.events import Executed, HostCall, Manifest, Replied, Verified
 from maia_core.hookspecs import hookimpl
 from maia_core.journal import Journal
-from maia_core.launch import make_session
+from maia_core.launch import explain, make_session, resume
 from maia_core.record import RunReader, RunWriter
 from maia_core.registry import installed
+from maia_core.signature import check_signature
 from maia_core.testing import FAKE_RUN, FakeGenerator, ScriptedBackbone, fake_parts, timeless
 from maia_core.types import Execution, Usage
 
@@ -376,3 +378,43 @@ class _Pixels:
     def load(self, image_id, masked, width, height):
         image = self.images[image_id]
         return image.mask() if masked else image.pixels()
+
+
+def test_a_run_that_stopped_at_a_limit_continues_where_the_limit_is_raised(tmp_path):
+    replies = [*STATEFUL[:-1], STATEFUL[1], STATEFUL[-1]]
+    folder = tmp_path / "run"
+    stopped, _, _ = _run(folder, replies=replies, limits={"turns": 2})
+    assert stopped.status == "stopped"
+    recorded = RunReader(folder).events
+    again, backbone, _ = _run(folder, recorded=recorded, replies=replies, limits={"turns": 2})
+    assert (again.status, backbone.asked) == ("stopped", [])
+    for cut_at in (3, None):  # Killed on the way, it continues from its record once more.
+        recorded = RunReader(folder).events
+        ended, backbone, _ = _run(folder, recorded=recorded, replies=replies, limits={"turns": 20}, cut_at=cut_at)
+    assert ended.status == "answered"
+    assert RunReader(folder).events[: len(recorded)] == recorded
+
+
+def test_resume_raises_limits_and_records_them(tmp_path, monkeypatch):
+    replies = [*STATEFUL[:-1], STATEFUL[1], STATEFUL[-1]]
+    folder = tmp_path / "run"
+
+    def context(config, registry=None):
+        parts = fake_parts() | {"generator": FakeGenerator(), "backbone": _CountingBackbone(replies)}
+        return Context(config, parts=parts, cache=tmp_path / "cache")
+
+    monkeypatch.setattr(launch, "Context", context)
+    stopped = explain(validated(RunConfig, {"limits": {"turns": 2}, "verify": False}, "the test"), out=folder)
+    assert stopped.outcome.status == "stopped"
+    with pytest.raises(RecordError, match="raise the limit"):
+        resume(folder)
+    with pytest.raises(UsageError, match="Did you mean 'turns'"):
+        resume(folder, limits={"turn": 20})
+    assert RunReader(folder).manifest.config["limits"]["turns"] == 2
+    ended = resume(folder, limits={"turns": 20})
+    assert ended.outcome.status == "answered"
+    manifest = RunReader(folder).manifest
+    assert manifest.config["limits"]["turns"] == 20
+    check_signature(manifest.config, manifest.signature, folder, False)
+    with pytest.raises(RecordError, match="has ended"):
+        resume(folder, limits={"turns": 30})

@@ -65,11 +65,11 @@ def maia(sites, tmp_path) -> Maia:
 
 
 def test_listing_names_them_and_imports_none(maia, tmp_path):
-    for arguments in (["plugins"], ["plugins", "list", "system"], ["--help"]):
+    for arguments in (["plugins", "list"], ["plugins", "list", "system"], ["--help"]):
         listed = maia(*arguments)
         assert listed.returncode == 0, listed.stderr
         assert not (tmp_path / "imported").exists(), f"maia {' '.join(arguments)} imports plugins"
-    listed = maia("plugins").stdout
+    listed = maia("plugins", "list").stdout
     for line in (
         "acme-brightness",
         "acme_contrast",

@@ -46,6 +46,7 @@ def config_options(
                 from maia_core.plugin import RunConfig
 
                 config = RunConfig()
+                arguments["limits"] = _limits(options)
             else:
                 config = _config(config_file, options, chosen, bare)
                 if of_run:  # Before anything is loaded or created.
@@ -60,6 +61,17 @@ def config_options(
         return decorated
 
     return decorate
+
+
+def _limits(options: tuple[str, ...]) -> dict[str, Any]:
+    """Returns the limits that `-o` sets beside `--resume`, by name."""
+    limits = {}
+    for key, value in map(option_value, options):
+        table, _, name = key.partition(".")
+        if table != "limits" or not name:
+            raise click.UsageError(f"--resume uses the configuration that the run started with; leave out -o {key}")
+        limits[name] = value
+    return limits
 
 
 def _options(kinds: Sequence[str], bare: str | None, of_run: bool) -> list[Callable[[Any], Any]]:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -22,21 +22,25 @@ if TYPE_CHECKING:
 @result_options
 @click.option(
     "--resume", "resumed", type=click.Path(path_type=Path), metavar="RUN",
-    help="Resume the run in this folder, with the configuration that it started with.",
+    help="Resume the run in this folder, with the configuration that it started with; -o limits.turns=60 raises a "
+    "limit.",
 )  # fmt: skip
 @click.option("--trust", is_flag=True, help="Resume a run that was created on another machine.")
 def run(
-    config: RunConfig, out: Path | None, as_json: bool, without: tuple[str, ...], resumed: Path | None, trust: bool
-) -> int:
+    config: RunConfig, out: Path | None, as_json: bool, without: tuple[str, ...], resumed: Path | None, trust: bool,
+    limits: Mapping[str, Any] | None = None,
+) -> int:  # fmt: skip
     """Explain a unit by experiment."""
     if resumed is not None:
         _refuse_beside_resume()
-    return run_and_print(config, out=out, resumed=resumed, trusted=trust, as_json=as_json, without=without)
+    return run_and_print(
+        config, out=out, resumed=resumed, trusted=trust, limits=limits, as_json=as_json, without=without
+    )
 
 
 def run_and_print(
-    config: RunConfig, *, out: Path | None, resumed: Path | None = None, trusted: bool = False, as_json: bool = False,
-    without: Sequence[str] = (),
+    config: RunConfig, *, out: Path | None, resumed: Path | None = None, trusted: bool = False,
+    limits: Mapping[str, Any] | None = None, as_json: bool = False, without: Sequence[str] = (),
 ) -> int:  # fmt: skip
     """Makes one run (or resumes the one in `resumed`), prints its progress and its result; returns the exit code.
 
@@ -45,6 +49,7 @@ def run_and_print(
         out: The run folder; a new one in `config.runs` where it is None.
         resumed: The folder of a run to resume; its own configuration counts.
         trusted: Whether to resume a run that was created on another machine.
+        limits: New limits of the resumed run, by name.
         as_json: Whether to print JSON objects instead of text.
         without: Names of installed observers to leave out.
     """
@@ -54,7 +59,7 @@ def run_and_print(
     registry = without_observers(without)
     observers = [JsonProgress() if as_json else Progress(live=sys.stderr.isatty())]
     if resumed is not None:
-        finished = resume(resumed, trusted=trusted, observers=observers, registry=registry)
+        finished = resume(resumed, trusted=trusted, limits=limits, observers=observers, registry=registry)
     else:
         finished = explain(config, out=out, observers=observers, registry=registry)
     outcome = finished.outcome
@@ -88,7 +93,7 @@ def _refuse_beside_resume() -> None:
     context = click.get_current_context()
     source = click.core.ParameterSource.COMMANDLINE
     named = [name for name in context.params if context.get_parameter_source(name) is source]
-    beside = [name for name in named if name not in ("resumed", "trust", "as_json", "without")]
+    beside = [name for name in named if name not in ("resumed", "trust", "as_json", "without", "options")]
     if beside:
         options = ", ".join(option.opts[0] for option in context.command.params if option.name in beside)
         raise click.UsageError(f"--resume uses the configuration that the run started with; leave out {options}")
