@@ -13,7 +13,7 @@ from PIL import Image as PILImage
 from maia_core import plugin
 from maia_sandbox import handles, texts
 from maia_sandbox.texts import ToolError
-from maia_sandbox.values import MOST_VALUES, Decoder, Encoder, Unfit
+from maia_sandbox.values import MAX_VALUES, Decoder, Encoder, Unfit
 
 DEEPEST = 50
 """Deepest nesting of an argument."""
@@ -82,7 +82,7 @@ def _for_host(value: Any) -> Any:
             return plugin.Image.from_pil(value, source="program")
         case np.ndarray() if value.dtype == np.uint8 and value.ndim == 3 and value.shape[2] == 3 and value.size:
             return plugin.Image.from_pixels(value.copy(), source="program")
-        case np.ndarray() if value.dtype.kind in "biuf" and value.size <= MOST_VALUES:
+        case np.ndarray() if value.dtype.kind in "biuf" and value.size <= MAX_VALUES:
             return value.tolist()
         case np.ndarray():
             raise Unfit(f"an array of {value.size:,} values of type {value.dtype}")

@@ -1,4 +1,4 @@
-"""What host and program know of each other: proxies of `system`, `tools` and images, by ids that cannot be forged."""
+"""Proxies of `system`, `tools` and images between host and program, by ids that cannot be forged."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Image:
 
 
 class Proxy:
-    """`system` or `tools`; a subclass of each name, which is what the program's errors call it."""
+    """`system` or `tools`; a subclass of each name, which the program's errors print."""
 
 
 System = type("system", (Proxy,), {})
@@ -61,7 +61,7 @@ class Crossing:
         return self._wrapped(kind())
 
     def find(self, id: UUID) -> Any:
-        """Returns what the program was given under an id; None for a type, or what was never given."""
+        """Returns the object that the program got under an id; None for a type or an unknown id."""
         return self._objects.get(id)
 
     def _wrapped(self, value: Any, **options: Any) -> ClassInstance:

@@ -1,4 +1,4 @@
-"""One program and its host: answers what the interpreter asks, and trusts none of it."""
+"""One program and its host: answers the interpreter, and trusts none of its messages."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from maia_sandbox import frames, values
 from maia_sandbox.bridge import Bridge
 from maia_sandbox.frames import HEADER_LIMIT, Violation
 from maia_sandbox.runtime import Clock
-from maia_sandbox.texts import Printed, near
+from maia_sandbox.texts import MAX_NAME, Printed, near
 from maia_sandbox_monty import prelude
 from maia_sandbox_monty.crossing import ATTRIBUTES, UNSEEN, Crossing, Image, Proxy
 
@@ -21,9 +21,7 @@ if TYPE_CHECKING:
 
 GRACE_SECONDS = 1.0
 """From the interpreter's own time limit to the end of its process."""
-LONGEST_NAME = 200
-"""Longest attribute name for which MAIA looks for a misspelling, in characters."""
-MOST_WORDINGS = 100
+MAX_WORDINGS = 100
 PIXELS = frozenset(["to_pil", "__array__", "convert", "resize", "crop", "save", "getpixel", "numpy", "pixels"])
 
 
@@ -39,8 +37,8 @@ class Dialogue:
         printed: Takes what the program prints.
         wordings: The last messages of exceptions that the program may have seen, to better last lines of their
             tracebacks.
-        methods: Names of what the program may call or read.
-        failure: What the host's call raised, if the program cannot mend it.
+        methods: Names that the program may call or read.
+        failure: The exception of the host's call, if the program cannot mend it.
     """
 
     def __init__(self, bridge: Bridge, crossing: Crossing, host: Host, number: int, seed: int, token: str) -> None:
@@ -66,7 +64,7 @@ class Dialogue:
         self.failure: BaseException | None = None
 
     def prepare(self, session: MontySession, inputs: dict[str, Any]) -> None:
-        """Makes everything ready for the program; `inputs` are its system and tools. Raises what `run` raises."""
+        """Makes everything ready for the program; `inputs` are its system and tools. Raises the errors of `run`."""
         methods = sorted(self._offered - self._properties)
         code = prelude.before(methods)
         self._run(session, code, inputs | {"_maia_seed": self._seed, "_maia_token": self._token})
@@ -77,7 +75,7 @@ class Dialogue:
         Raises:
             MontyError: the program failed, or the interpreter did.
             Overdue: it takes too long.
-            Violation: it sent what cannot come from an honest program.
+            Violation: it sent a message that no honest program sends.
             Exception: whatever `Host.call` raised that the program cannot mend.
         """
         self._prepared = True
@@ -101,8 +99,8 @@ class Dialogue:
             else:
                 snapshot = self._call(snapshot)
         self._snapshot = None
-        if not isinstance(snapshot, MontyComplete):  # Its output is not read: what is in it may be huge.
-            raise Violation("it waits for what never comes")
+        if not isinstance(snapshot, MontyComplete):  # Its output is not read: it may be huge.
+            raise Violation("it waits for an event that never comes")
 
     def heap(self) -> bytes:
         """Returns the interpreter's state, while it waits for an answer."""
@@ -125,7 +123,7 @@ class Dialogue:
         self._bridge.answer(header, blob)
 
     def _sent(self) -> Any:
-        """Returns what the program sent before it called the host."""
+        """Returns the message that the program sent before it called the host."""
         message, self._message = self._message, ""
         try:
             return json.loads(message)
@@ -137,7 +135,7 @@ class Dialogue:
     def _look_up(self, snapshot: NameLookupSnapshot) -> SyncSnapshot:
         name = snapshot.variable_name
         receiver = self._crossing.find(snapshot.object_id) if snapshot.object_id else None
-        if receiver is None or len(name) > LONGEST_NAME:
+        if receiver is None or len(name) > MAX_NAME:
             return self._miss(snapshot)
         missing = f"'{type(receiver).__name__}' object has no attribute '{name}'"  # As Monty words it.
         method = f"{type(receiver).__name__}.{name}"
@@ -158,12 +156,12 @@ class Dialogue:
         """Answers that there is no such name; a program may ask as often as it may call the host."""
         self._misses += 1
         if self._misses > self._bridge.limits.host_calls:
-            raise Violation(f"more than {self._bridge.limits.host_calls:,} look-ups of what is not there")
+            raise Violation(f"more than {self._bridge.limits.host_calls:,} look-ups of missing names")
         return snapshot.resume()
 
     def _word(self, text: str, better: str) -> None:
         self.wordings[text] = better
-        if len(self.wordings) > MOST_WORDINGS:
+        if len(self.wordings) > MAX_WORDINGS:
             del self.wordings[next(iter(self.wordings))]
 
     def _call(self, snapshot: FunctionSnapshot) -> SyncSnapshot:
@@ -203,7 +201,7 @@ class Dialogue:
         return decode(header["value"]), None
 
     def _taken(self, message: Any) -> str:
-        """Takes what the program returned: shows the images in it, and returns its text."""
+        """Takes the program's value: shows the images in it, and returns its text."""
         if type(message) is not list or [type(part) for part in message] != [str, int, list]:
             raise Violation("a result that is not text")
         text, length, images = message
@@ -217,9 +215,9 @@ class Dialogue:
         return snapshot.resume({"exc_type": type_name, "message": text})
 
     def _missing(self, receiver: Any, name: str) -> str:
-        """Says that something the program was given has no such attribute, and what it has."""
+        """Returns the message about a missing attribute, with the names of those that exist."""
         kind = type(receiver).__name__
-        if len(name) > LONGEST_NAME:
+        if len(name) > MAX_NAME:
             return f"'{kind}' object has no attribute of {len(name):,} characters"
         text = f"'{kind}' object has no attribute '{name}'."
         if isinstance(receiver, Image):

@@ -28,7 +28,7 @@ def launcher(folder: Path, binary: str, memory_mb: int) -> str:
         binary: The program.
         memory_mb: Memory that it needs beyond its own, in MiB.
     """
-    # What the loader of programs would open, as `ldd` asks for it.
+    # The files that the loader of programs opens, as `ldd` asks for them.
     asked = subprocess.run(
         [binary], env={"LD_TRACE_LOADED_OBJECTS": "1"}, stdin=subprocess.DEVNULL, capture_output=True
     )

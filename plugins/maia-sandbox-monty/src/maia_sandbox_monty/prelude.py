@@ -1,9 +1,9 @@
-"""What Monty runs around a program.
+"""The code that Monty runs around a program.
 
 Names that begin with `_maia_` are the sandbox's; a program that changes them spoils its own experiment alone, for the
 next one gets another interpreter.
 
-The host never decodes what a program gives it into Python objects: a dict of numbers that all have the same hash keeps
+The host never decodes a program's values into Python objects: a dict of numbers that all have the same hash keeps
 Python busy for hours. Calls and results cross as text instead: JSON as in `maia_sandbox.values`, printed to the
 standard error behind a token.
 """
@@ -183,7 +183,7 @@ KNOWN = "\n".join(
 
 
 def before(methods: list[str]) -> str:
-    """Returns what runs before each program: builtins, shims, a seed of `random`, methods of `system` and `tools`.
+    """Returns the code before each program: builtins, shims, a seed of `random`, methods of `system` and `tools`.
 
     Args:
         methods: Their full names, such as `tools.text2image`.
@@ -196,4 +196,4 @@ def before(methods: list[str]) -> str:
 
 
 AFTER = f"\n\n_maia_run(_maia_token, {', '.join(ENTRIES)}, _maia_system, _maia_tools)\n"
-"""What runs after each program, as further lines of it."""
+"""The code after each program, as further lines of it."""

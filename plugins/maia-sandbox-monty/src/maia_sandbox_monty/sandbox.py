@@ -28,8 +28,8 @@ from maia_sandbox_monty.traceback import Programs
 if TYPE_CHECKING:
     from pydantic_monty import Monty, MontyError, MontySession
 
-MOST_SUSPENSIONS = 2**31
-"""Calls and looks at the clock in one session; what one program may do is limited by its time and its calls."""
+MAX_SUSPENSIONS = 2**31
+"""Calls and looks at the clock in one session; the limits of one program are its time and its calls."""
 STARTS = 4
 """How many interpreters MAIA starts for one program, if something ends them."""
 FIX = "pip install --force-reinstall pydantic-monty"
@@ -39,7 +39,7 @@ class MontySandbox:
     """Runs programs in Monty, an interpreter that knows neither files nor network nor the host's Python."""
 
     class Config(PluginConfig):
-        """There are no options; what a program may use is in the run's `[experiment]` limits."""
+        """There are no options; the limits of a program are in the run's table `[experiment]`."""
 
     def __init__(self, config: Config, context: RunContext) -> None:
         """Starts the interpreter's process.
@@ -72,7 +72,7 @@ class MontySandbox:
         try:
             session = self._ready(host)
             error = session.run(program)
-        except BaseException:  # Ctrl-C too: the program must not go on without its host.
+        except BaseException:  # Ctrl-C too: the program must not continue without its host.
             self._discard()
             raise
         if session.broken:
@@ -114,7 +114,7 @@ class MontySandbox:
             session.close()
 
     def describe(self) -> list[tuple[str, str]]:
-        """Returns what is in force: pairs of measure and state."""
+        """Returns the measures in force: pairs of measure and state."""
         import pydantic_monty
 
         return [
@@ -132,7 +132,7 @@ class MontySandbox:
 
 def _start(binary: str | None = None) -> Monty:
     if importlib.util.find_spec("opentelemetry") is None:
-        # The client tries to import it at every answer; to be told at once halves the time of a call.
+        # The client tries to import it at every answer; a refusal at once halves the time of a call.
         sys.modules.setdefault("opentelemetry", None)  # type: ignore[arg-type]  # None forbids the import.
     try:
         from pydantic_monty import Monty
@@ -170,7 +170,7 @@ class _Bridge(Bridge):
     """Makes room for a result by the images that a program no longer holds: this interpreter does not name them.
 
     Args:
-        limits: What one experiment may use.
+        limits: The limits of one experiment.
         unheld: Returns the handles of those images.
     """
 
@@ -189,11 +189,11 @@ class _Bridge(Bridge):
 
 
 class _Session:
-    """One state of the interpreter, and what the host knows of it.
+    """One state of the interpreter, and the host's knowledge of it.
 
     Attributes:
         bridge: The state of the dialogue with the programs.
-        value: The text of what the last program returned.
+        value: The text of the last program's value.
         used: True once a program ran.
         broken: True once it can take no further program.
         pid: The interpreter's process.
@@ -207,7 +207,7 @@ class _Session:
             limits={
                 "max_feed_duration_secs": limits.seconds,
                 "max_memory": limits.memory_mb << 20,
-                "max_suspensions": MOST_SUSPENSIONS,
+                "max_suspensions": MAX_SUSPENSIONS,
             },
             os_policy={"datetime": "call_host", "sleep": "zero", "random_start": {"seed": 0}},
         )
@@ -270,7 +270,9 @@ class _Session:
         except Exception as failure:
             if failure is dialogue.failure:
                 raise
-            error = self._stop(f"SandboxViolation: the experiment gave what cannot leave the sandbox ({failure})")
+            error = self._stop(
+                f"SandboxViolation: the experiment gave a value that cannot leave the sandbox ({failure})"
+            )
         dialogue.printed.end()
         self.value = dialogue.value or ""
         return error

@@ -1,4 +1,4 @@
-"""The words of a failed program's error: its own lines only, with what it may have meant."""
+"""The words of a failed program's error: its own lines only, with suggestions for misspelt names."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Programs:
         self._texts: dict[str, tuple[int, list[str]]] = {}
 
     def fed(self, number: int = 0, text: str = "") -> None:
-        """Counts what was fed: a program, or without a number something of the sandbox's own."""
+        """Counts a piece of code that Monty got: a program, or without a number code of the sandbox."""
         if number:
             self._texts[f"<python-input-{self._fed}>"] = number, text.split("\n")
         self._fed += 1
@@ -36,21 +36,21 @@ class Programs:
         """Returns the traceback, and whether any line of a program is in it.
 
         Args:
-            error: What ended the program.
+            error: The error that ended the program.
             wordings: Messages of exceptions, to better last lines of their tracebacks.
-            methods: What the program may call or read.
+            methods: Names that the program may call or read.
         """
         syntax = type(error).__name__ == "MontySyntaxError"
         frames = [
             shown for frame in error.traceback() for shown in self._own(frame, syntax or frame.function_name is None)
         ]
         text = _cut(error.display("msg"))
-        said = wordings.get(text) or _cut(error.display("type-msg"))
+        words = wordings.get(text) or _cut(error.display("type-msg"))
         if " cannot be given " in text:  # Raised on the program's side, which knows no such kind of error.
-            said = said.replace("RuntimeError", "ToolError", 1)
-        said = _cut(said + self._meant(said, methods))
+            words = words.replace("RuntimeError", "ToolError", 1)
+        words = _cut(words + self._meant(words, methods))
         stack = "".join(StackSummary.from_list(frames).format())
-        return (f"Traceback (most recent call last):\n{stack}{said}" if frames else said), bool(frames)
+        return (f"Traceback (most recent call last):\n{stack}{words}" if frames else words), bool(frames)
 
     def _own(self, frame: Any, syntax: bool) -> list[FrameSummary]:
         number, lines = self._texts.get(frame.filename, (0, []))
@@ -61,10 +61,10 @@ class Programs:
         name = frame.function_name or "<module>"
         return [FrameSummary(f"experiment {number}", line, name, lookup_line=False, line=lines[line - 1].strip())]
 
-    def _meant(self, said: str, methods: Iterable[str]) -> str:
+    def _meant(self, words: str, methods: Iterable[str]) -> str:
         """Returns "Did you mean ...?" for a last line of which the interpreter alone knows no better."""
         nearest = ""
-        if found := re.match(r"NameError: name '(\w{1,200})' is not defined\Z", said):
+        if found := re.match(r"NameError: name '(\w{1,200})' is not defined\Z", words):
             if better := meant(found[1], methods):
                 return better
             if found[1] in vars(builtins):
@@ -72,7 +72,7 @@ class Programs:
             texts = "\n".join(line for _, lines in self._texts.values() for line in lines)
             known = set(re.findall(r"\b[A-Za-z_]\w*", texts)) - {found[1]}
             nearest = near(found[1], sorted(known | set(vars(builtins))))
-        elif found := re.match(r"AttributeError: '(\w+)' object has no attribute '(\w{1,200})'\Z", said):
+        elif found := re.match(r"AttributeError: '(\w+)' object has no attribute '(\w{1,200})'\Z", words):
             known = {name for kind in COMMON if kind.__name__ == found[1] for name in dir(kind)}
             if found[2] in known:
                 return "; the monty sandbox lacks it, or can only call it, as in lambda x: values.append(x)"

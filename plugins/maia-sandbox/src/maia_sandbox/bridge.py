@@ -15,14 +15,14 @@ from maia_sandbox.frames import Violation
 ERROR_CHARS = 40_000
 """Longest traceback that a worker may send."""
 MEAN_IMAGE_BYTES = 1 << 20
-"""So much of the host's memory may a live image take on average: 591x591 pixels."""
+"""Host memory that a live image may take on average: 591x591 pixels."""
 
 
 class Bridge:
     """The state of the dialogue with one worker: its image handles, and the texts of its present program.
 
     Args:
-        limits: What one experiment may use.
+        limits: The limits of one experiment.
 
     Attributes:
         texts: "stdout", "value" and "error" of the present program.
@@ -134,7 +134,7 @@ class Bridge:
             self.host_seconds += time.monotonic() - started
 
     def _excess(self, images: int, pixels: int, characters: int) -> str:
-        """Counts what a program passes to tools, which may keep, show and record it; says what is too much."""
+        """Counts what a program passes to tools, which may keep, show and record it; names what is too much."""
         limits = self.limits
         self._passed, self._made, self._written = self._passed + images, self._made + pixels, self._written + characters
         for what, used, most in (
@@ -152,7 +152,7 @@ class Bridge:
         except values.TooMuch as error:
             return _error("ToolError", f"{method} returned {error}")
         except values.Unfit as error:
-            raise SandboxError(f"{method} returned what cannot reach a program: {error}") from error
+            raise SandboxError(f"{method} returned a value that cannot reach a program: {error}") from error
 
     def packed(self, result: Any) -> bytes:
         """Returns the frame of a result; raises `values.Unfit` where it cannot cross."""

@@ -14,7 +14,7 @@ from .values import TooMuch
 
 PREFIX = struct.Struct(">II")
 HEADER_LIMIT = 4 << 20
-"""Most bytes of JSON in a frame; long texts and pixels travel in the raw part."""
+"""Maximum number of bytes of JSON in a frame; long texts and pixels travel in the raw part."""
 
 
 class Violation(Exception):
@@ -46,7 +46,7 @@ def read(exactly: Callable[[int], bytearray], limit: int | None = None) -> tuple
 
     Args:
         exactly: Returns that many bytes of the stream.
-        limit: Most bytes of the raw part; None on the worker's side, which trusts the host.
+        limit: Maximum number of bytes of the raw part; None on the worker's side, which trusts the host.
 
     Raises:
         Violation: too long, not UTF-8, not JSON, or not a JSON object.

@@ -1,4 +1,4 @@
-"""What a program holds of the host: proxies of `system`, `tools` and images. Runs in the child, without MAIA."""
+"""Proxies of `system`, `tools` and images, for programs. Runs in the child, without MAIA."""
 
 from __future__ import annotations
 
@@ -85,13 +85,13 @@ class Proxy:
 
 
 class System(Proxy):
-    """What every proxy of the system is, so that a program can pass it to a tool."""
+    """The class of each proxy of the system, so that a program can pass it to a tool."""
 
     __slots__ = ()
 
 
 class Tools(Proxy):
-    """What every proxy of the tools is."""
+    """The class of each proxy of the tools."""
 
     __slots__ = ()
 
@@ -111,7 +111,7 @@ class Calls:
         self._dropped: set[int] = set()
 
     def proxy(self, name: str, start: dict[str, Any]) -> Any:
-        """Makes `system` or `tools` of what the host offers; another one each time, so that no change to it lasts."""
+        """Makes `system` or `tools` from the methods of the host; a new one each time, so that no change lasts."""
         offered = {method.partition(".")[2]: method for method in start["methods"] if method.startswith(f"{name}.")}
         shown = sorted(short for short, method in offered.items() if method not in start["hidden"])
         listed = ", ".join(shown)
@@ -178,7 +178,7 @@ class Calls:
             return encode(value.item(), level)
         if isinstance(value, np.ndarray):
             if not (value.dtype == np.uint8 and value.ndim == 3 and value.shape[2] == 3):
-                if value.dtype.kind not in "biuf" or value.size > values.MOST_VALUES:
+                if value.dtype.kind not in "biuf" or value.size > values.MAX_VALUES:
                     raise values.Unfit(f"an array of {value.size:,} values of type {value.dtype}")
                 return encode(value.tolist(), level)
             height, width = value.shape[:2]
@@ -227,7 +227,7 @@ def _read(call: Callable[[], Any]) -> property:
 
 
 def _images_in(value: Any, seen: set[int]) -> Iterator[Any]:
-    """Yields each image in a value once, in order; `seen` holds the ids of what was searched already."""
+    """Yields each image in a value once, in order; `seen` holds the ids of the values that were searched."""
     if not isinstance(value, Image | PILImage.Image | dict | list | tuple) or id(value) in seen:
         return
     seen.add(id(value))

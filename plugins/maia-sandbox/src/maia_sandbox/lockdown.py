@@ -1,4 +1,4 @@
-"""The kernel's measures around the child process, by ctypes alone; and what this machine lacks for them.
+"""The kernel's measures around the child process, by ctypes alone; and the reason why they cannot work here.
 
 The order matters: drop root, not dumpable, resource limits, no new privileges, Landlock, seccomp, then a probe that
 open, socket and fork are refused. Only seccomp is mandatory: alone it already refuses files, network and processes; the
@@ -82,7 +82,7 @@ where none does."""
 
 
 def missing() -> str:
-    """Returns what this machine lacks for the process sandbox, in words that name the way out; or an empty string."""
+    """Returns the reason why the process sandbox cannot work here, with the way out; or an empty string."""
     if sys.platform != "linux":
         return f"it needs Linux with seccomp, this is {sys.platform}; install maia-sandbox-monty instead"
     if platform.machine() not in ARCHITECTURES or sys.maxsize < 2**32:
@@ -101,7 +101,7 @@ def apply(memory_mb: int) -> list[tuple[str, str]]:
     """Locks this process down for good.
 
     Args:
-        memory_mb: Address space beyond what is in use, in MiB.
+        memory_mb: Address space beyond the present one, in MiB.
 
     Returns:
         Pairs of measure and state, in the order taken.
@@ -126,7 +126,7 @@ def apply(memory_mb: int) -> list[tuple[str, str]]:
 
 
 def probe() -> dict[str, str]:
-    """Tries what must be impossible now; each is "refused" if the kernel refused it."""
+    """Makes attempts that must fail now; each is "refused" if the kernel refused it."""
     import _socket
 
     tries: dict[str, Callable[[], object]] = {
@@ -144,7 +144,7 @@ def probe() -> dict[str, str]:
 
 
 def repeat_addresses() -> None:
-    """Makes what this thread starts use the same addresses each time, so that `id` and sets of objects repeat."""
+    """Lets the processes that this thread starts use the same addresses, so that `id` and sets of objects repeat."""
     with contextlib.suppress(OSError, KeyError):  # A container may refuse it.
         syscall(PERSONALITY[_column()], ctypes.c_ulong(ADDR_NO_RANDOMIZE))
 

@@ -21,7 +21,7 @@ class ProcessSandbox:
     """Runs programs in a child process that the kernel confines; module-level names persist between programs."""
 
     class Config(PluginConfig):
-        """Options of the sandbox; what a program may use is in the run's `[experiment]` limits."""
+        """Options of the sandbox; the limits of a program are in the run's table `[experiment]`."""
 
         spare: bool = True
         """Keep a second process warm, so that a killed one is replaced without waiting."""
@@ -53,7 +53,7 @@ class ProcessSandbox:
             worker = self._started(program, host)
             started = time.monotonic()
             end = self._converse(worker)
-        except BaseException:  # Ctrl-C too: the program must not go on without its host.
+        except BaseException:  # Ctrl-C too: the program must not continue without its host.
             self._discard()
             raise
         error = end or worker.bridge.texts["error"]
@@ -78,7 +78,7 @@ class ProcessSandbox:
         )
 
     def describe(self) -> list[tuple[str, str]]:
-        """Returns what is in force on this machine: pairs of measure and state."""
+        """Returns the measures in force on this machine: pairs of measure and state."""
         return list(self._ready_worker().measures)
 
     def close(self) -> None:

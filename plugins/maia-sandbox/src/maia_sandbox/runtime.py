@@ -1,4 +1,4 @@
-"""What a program finds in the child: the modules it may import, a clock and entropy that repeat."""
+"""The surroundings of a program in the child: modules to import, a clock and entropy that repeat."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def preload() -> None:
 
 
 def close() -> None:
-    """Ends importing: what is loaded stays importable, everything else is refused by name; forgets the machine."""
+    """Ends importing: loaded modules stay importable, all others are refused by name; forgets the machine."""
 
     class Refuser:
         @staticmethod

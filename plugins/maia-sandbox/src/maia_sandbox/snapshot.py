@@ -1,4 +1,4 @@
-"""Puts back what a program changed in the interpreter. Runs in the child."""
+"""Undoes a program's changes of the interpreter. Runs in the child."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def _classes() -> list[type]:
 
 
 class Snapshot:
-    """The contents of all loaded modules and classes, to put back for the next program what one has patched.
+    """The contents of all loaded modules and classes, to undo a program's patches for the next one.
 
     Args:
         parts: Objects whose attributes are put back too.
@@ -34,7 +34,7 @@ class Snapshot:
     def __init__(self, *parts: object) -> None:
         modules = [module for module in sys.modules.values() if isinstance(module, types.ModuleType)]
         self._saved = [(vars(part), dict(vars(part))) for part in (builtins, sys.modules[__name__], *modules, *parts)]
-        # A class is read through its mapping proxy; what changed must be put back attribute by attribute.
+        # A class is read through its mapping proxy; changes must be undone attribute by attribute.
         self._classes = [(cls, vars(cls), dict(vars(cls))) for cls in _classes()]
         # Only the worker's own functions: to compare those of all libraries would take longer than most programs.
         own = [value for spaces in (self._saved, self._classes) for *_, saved in spaces for value in saved.values()]

@@ -17,7 +17,7 @@ ERROR_CHARS = 20_000
 MAX_NAME = 200
 """Longest name for which MAIA looks for a misspelling, in characters."""
 MAX_NAMES = 2_000
-"""Most names among which MAIA looks for the one that was meant."""
+"""Maximum number of names that MAIA searches for a misspelling."""
 DIRECT_WRITES = 500
 """So many lines go to the host at once, so that they survive a kill; later ones are sent in larger pieces."""
 CHUNK = 1 << 16
@@ -54,7 +54,7 @@ def near(name: str, known: Any) -> str:
 
 
 def meant(name: str, methods: Iterable[str]) -> str:
-    """Returns what a name that a program uses without `tools.` or `system.` means, or an empty string."""
+    """Returns the full name of a tool that a program calls without `tools.` or `system.`, or an empty string."""
     owners = {method.partition(".")[2]: method for method in methods} | {"self": "tools"}
     return f". Did you mean '{owners[name]}'?" if name in owners else ""
 
@@ -110,13 +110,13 @@ class Printed(io.TextIOBase):
         return len(text)
 
     def send(self) -> None:
-        """Sends what waits."""
+        """Sends the waiting text."""
         waiting, self._waiting = self._waiting, ""
         self._direct -= 1
         send_text(self._tell, "stdout", waiting)
 
     def end(self) -> None:
-        """Sends what waits, and how much was cut."""
+        """Sends the waiting text, and the number of characters that were cut."""
         self.send()
         if self.cut:
             send_text(self._tell, "stdout", f"\n[{self.cut:,} more characters were printed and cut]")

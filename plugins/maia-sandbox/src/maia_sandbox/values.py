@@ -12,10 +12,10 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-MOST_VALUES = 500_000
-"""Most values in one frame."""
+MAX_VALUES = 500_000
+"""Maximum number of values in one frame."""
 MAX_SHOWN = 50
-"""Most images of a returned value that the backbone sees."""
+"""Maximum number of images of a returned value that the backbone sees."""
 INT_LIMIT = 2**63
 """Integers that cross are smaller than this: a tool may turn any of them into a float or an array."""
 
@@ -37,20 +37,20 @@ class Encoder:
     """Turns one frame's values into JSON.
 
     Args:
-        other: Encodes what is not plain (images, numpy), or raises `Unfit`; it may call the encoder again.
+        other: Encodes other values (images, numpy), or raises `Unfit`; it may call the encoder again.
         depth: Deepest nesting of containers.
     """
 
     def __init__(self, other: Callable[[Any, int], Any], depth: int) -> None:
         self._other = other
         self._depth = depth
-        self._left = MOST_VALUES
+        self._left = MAX_VALUES
 
     def __call__(self, value: Any, level: int = 0) -> Any:
         """Returns `value` as JSON. Exact types first: most values are plain."""
         self._left -= 1
         if self._left < 0:
-            raise TooMuch(f"more than {MOST_VALUES:,} values at once")
+            raise TooMuch(f"more than {MAX_VALUES:,} values at once")
         if value is None or value is True or value is False:
             return value
         kind = type(value)
@@ -84,7 +84,7 @@ class Decoder:
     """Turns one frame's JSON into values.
 
     Args:
-        image: Makes an image of what the tags "i", "r" and "s" hold: called with tag and content.
+        image: Makes an image from the tags "i", "r" and "s": called with tag and content.
         depth: Deepest nesting of containers.
 
     Attributes:
@@ -94,14 +94,14 @@ class Decoder:
     def __init__(self, image: Callable[[str, Any], Any], depth: int) -> None:
         self._image = image
         self._depth = depth
-        self._left = MOST_VALUES
+        self._left = MAX_VALUES
         self.characters = 0
 
     def __call__(self, data: Any, level: int = 0) -> Any:
         """Returns the value that `data` stands for.
 
         Raises:
-            ValueError: `data` is not what an `Encoder` makes.
+            ValueError: no `Encoder` makes such data.
         """
         self._left -= 1
         if self._left < 0 or level > self._depth:

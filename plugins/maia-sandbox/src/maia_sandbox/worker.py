@@ -175,7 +175,7 @@ def prepare(fd: int, limits: dict[str, Any]) -> Callable[[], None]:
     clock = runtime.Clock()
     clock.install()
     runtime.close()
-    gc.freeze()  # What is loaded stays: collecting after each program then looks at the program's objects alone.
+    gc.freeze()  # Loaded modules stay: collecting after each program then looks at the program's objects alone.
     worker = Worker(pipe, limits)
     snapshot = Snapshot(pipe, clock, worker, worker.calls)
     sys.modules["experiment"] = worker.module
