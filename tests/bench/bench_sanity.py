@@ -31,10 +31,25 @@ SCORES = ("Pearson", "average precision", "+ less -", "AUC", "MAD")
 
 
 class KnowingJudge(EmbeddingJudge):
-    """Predicts the activation of a synthetic neuron that responds to what the label says."""
+    """Predicts the activation of a synthetic neuron that responds to what the label says.
+
+    Images that a judge gets have lost their truth, so it remembers the ones that were drawn.
+    """
+
+    def watch(self, scorer: Scorer) -> None:
+        """Remembers every image that a scorer draws."""
+        self.known, draw = {}, scorer._images.draw
+
+        def remember(prompts, samples):
+            drawn = draw(prompts, samples)
+            self.known |= {one.image.id: one.image for some in drawn.values() for one in some if one.image}
+            return drawn
+
+        scorer._images.draw = remember
 
     def predict(self, label: str, images):
-        return SyntheticNeuron(SyntheticNeuron.Config(ref=label), self._context).neuron(images)[0]
+        neuron = SyntheticNeuron(SyntheticNeuron.Config(ref=label), self._context)
+        return neuron.neuron([self.known[image.id] for image in images])[0]
 
 
 def scored(unit: str, labels: Mapping[str, str], seed: int, folder: Path) -> dict[str, dict[str, float | None]]:
@@ -54,6 +69,7 @@ def scored(unit: str, labels: Mapping[str, str], seed: int, folder: Path) -> dic
     contexts = Contexts(config, folder / "runs", registry)
     scorer = Scorer(plan, evaluation, contexts)
     scorer._judge = KnowingJudge(KnowingJudge.Config(), contexts.main)
+    scorer._judge.watch(scorer)
     explain_all(contexts, specs, [unit], evaluation, lambda line: None)
     found = scorer.score(unit).scores
     return {

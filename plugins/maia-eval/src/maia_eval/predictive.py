@@ -201,6 +201,8 @@ class Scorer:
         of = np.repeat(np.arange(len(prompts)), [len(kept[prompt]) for prompt in prompts])
         by_prompt = np.array([activations[of == i].mean() for i in range(len(pool))])
         real = self._real_images.activations(system) if self._real_images else None
+        # A unit that is often at its highest activation is active there.
+        limit = result.level if result.level < result.highest else np.nextafter(result.level, -np.inf)
         neutral = [i for i, prompt in enumerate(pool) if prompt in set(written[NEUTRAL])]
         scores = {}
         for name, label in labels.items():
@@ -216,10 +218,8 @@ class Scorer:
                 neutrals=tuple(pool[i] for i in ranked[-take:]),
                 plus=float(by_prompt[ranked[:take]].mean()),
                 minus=float(by_prompt[ranked[-take:]].mean()),
-                generated=self._fit(
-                    label, images, activations, result.level, concept, activations[np.isin(of, neutral)]
-                ),
-                real=self._real(label, real, result.level, concept),
+                generated=self._fit(label, images, activations, limit, concept, activations[np.isin(of, neutral)]),
+                real=self._real(label, real, limit, concept),
             )
         return {"pool": len(pool), "references": len(prompts) - len(pool), "dropped": dropped, "scores": scores}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -83,12 +84,17 @@ def views(objects: Sequence[Cutout], seed: int) -> list[Pixels]:
     return made
 
 
-def features(model: Model, layer: str, pictures: Sequence[Pixels]) -> NDArray[np.float32]:
-    """Returns the model's features of pictures, shape (pictures, units); batched, so memory stays bounded."""
+def features(model: Model, layer: str, pictures: Sequence[Pixels], fast: bool = False) -> NDArray[np.float32]:
+    """Returns the model's features of pictures, shape (pictures, units); batched, so memory stays bounded.
+
+    A torch model computes them with a folded copy; if `fast`, also rounded, which scores of concepts bear.
+    """
     parts = []
+    folded = getattr(model, "folded_activations", None)
+    activations = model.activations if folded is None else partial(folded, fast=fast)
     for start in range(0, len(pictures), BATCH):
         images = [Image.from_pixels(picture) for picture in pictures[start : start + BATCH]]
-        parts.append(np.asarray(model.activations(images, layer), np.float32))
+        parts.append(np.asarray(activations(images, layer), np.float32))
     return np.concatenate(parts)
 
 

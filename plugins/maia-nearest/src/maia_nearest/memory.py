@@ -83,9 +83,9 @@ def learn(
     )
 
 
-def features(model: Model, layer: str, looks: Sequence[Look]) -> NDArray[np.float32]:
+def features(model: Model, layer: str, looks: Sequence[Look], fast: bool = False) -> NDArray[np.float32]:
     """Returns what the model sees in each look: shape (looks, crops, units)."""
-    seen = library.features(model, layer, [crop for each in looks for crop in each.crops()])
+    seen = library.features(model, layer, [crop for each in looks for crop in each.crops()], fast)
     return seen.reshape(len(looks), CROPS, -1)
 
 

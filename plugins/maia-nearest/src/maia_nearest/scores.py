@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import reduce
 
@@ -61,22 +63,24 @@ class Scorer:
     def see(self, images: Sequence[Image]) -> list[Seen]:
         """Measures each image; the result for one does not depend on the others."""
         seen: list[Seen] = []
-        for start in range(0, len(images), CHUNK):
-            seen += self._see([look(image) for image in images[start : start + CHUNK]])
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            for start in range(0, len(images), CHUNK):
+                seen += self._see(list(pool.map(look, images[start : start + CHUNK])), pool)
         return seen
 
-    def _see(self, looks: Sequence[Look]) -> list[Seen]:
+    def _see(self, looks: Sequence[Look], pool: Executor) -> list[Seen]:
         wanted = [[] if each.empty else [each, *_others(each)] for each in looks]
         flat = [region for regions in wanted for region in regions]
-        found = iter(self._things(features(self._model, self._layer, flat)) if flat else ())
+        found = iter(self._things(features(self._model, self._layer, flat, fast=True)) if flat else ())
         seen = []
-        for each, regions in zip(looks, wanted, strict=True):
+        grounds = pool.map(self._grounds, looks)
+        for around, regions in zip(grounds, wanted, strict=True):
             things = np.zeros((REGIONS, len(self.things)), np.float32)
             shares = np.zeros((REGIONS, len(colours.NAMES)), np.float32)
             for row, region in enumerate(regions):
                 things[row] = next(found)
                 shares[row] = _shares(region, region.region)
-            seen.append(Seen(things, shares, *self._grounds(each)))
+            seen.append(Seen(things, shares, *around))
         return seen
 
     def _things(self, vectors: NDArray[np.float32]) -> Scores:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from maia_nearest.phrases import Meaning, Reader
     from maia_nearest.scores import Scorer, Seen
 
-VERSION = "1"
+VERSION = "2"
 """Of the scores: changes whenever the same image and text would get another one."""
 
 KEPT = 4096
@@ -37,7 +37,9 @@ class NearestSimilarity:
 
     def __init__(self, config: Nearest.Config, context: RunContext) -> None:
         self._describer = Nearest(config, context)
-        self.fingerprint = content_id(b"nearest-similarity", VERSION.encode(), self._describer.fingerprint.encode())
+        precision = getattr(self._describer.model, "fast_dtype", "")
+        parts = ("nearest-similarity", VERSION, self._describer.fingerprint, precision)
+        self.fingerprint = content_id(*(part.encode() for part in parts))
         self._warn = context.warn
         self._lock = threading.Lock()
         self._tools: tuple[Scorer, Reader] | None = None

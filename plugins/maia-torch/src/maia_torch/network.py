@@ -132,6 +132,7 @@ class Network:
         self._fingerprint = fingerprint
         self._exemplars: dict[tuple[str, str], LayerExemplars] = {}
         self._derived: dict[str, Layer] = {}
+        self._folded: dict[tuple[str, bool], Engine] = {}
         self._lock = threading.Lock()
 
     @cached_property
@@ -202,3 +203,4 @@ class Network:
         with self._lock:
             self._exemplars.clear()
             self._derived.clear()
+            self._folded.clear()
