@@ -128,7 +128,7 @@ def test_images_that_cannot_be_read_are_left_out_and_said(world, mixed, concept_
     unit = mixed({"red": 1.0})
     context = world(unit, broken=(0, 6, 7))
     assert explain(context, unit, concept_file).labels == ("red",)
-    assert any("3 images of discs cannot be read" in line for line in context.said)
+    assert any("3 images of discs cannot be read or measured" in line for line in context.said)
 
 
 def test_another_similarity_can_be_chosen(world, mixed, concept_file, similarity):

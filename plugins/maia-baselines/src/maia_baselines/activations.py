@@ -12,6 +12,7 @@ import numpy as np
 from maia_baselines.arrays import Matrix, cached, over_images
 from maia_core.plugin import Dataset, Image, Model, PluginConfig, RunContext, System
 from maia_exemplars import IndexableModel, Measurer
+from maia_exemplars.preprocess import stacked
 
 Pool = Literal["max", "mean"]
 
@@ -108,7 +109,7 @@ def _means(measurer: Measurer, images: Sequence[Image]) -> Matrix:
             maps = measurer.maps(values, np.full(len(units), number), units)
             rows.append(maps.mean((1, 2), dtype=np.float64).astype(np.float32))
 
-    measurer.read(np.stack([measurer.preprocess.crop(image.clean or image) for image in images]), receive)
+    measurer.read(stacked([measurer.preprocess.crop(image.clean or image) for image in images]), receive)
     return np.stack(rows)
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maia_core.plugin import Dataset, Image, RunContext, UnreadableImage, UsageError, content_id, write_atomically
+from maia_exemplars.measured import NotFiniteError
 
 Matrix = NDArray[np.float32]
 
@@ -51,7 +52,7 @@ def over_images(dataset: Dataset, measure: Callable[[list[Image]], Matrix], cont
         context: Is warned of images that cannot be read.
 
     Returns:
-        float32 of shape (images, columns); NaN in the rows of images that cannot be read.
+        float32 of shape (images, columns); NaN in the rows of images that cannot be read or give no finite values.
 
     Raises:
         UsageError: the data set holds no readable image.
@@ -59,10 +60,17 @@ def over_images(dataset: Dataset, measure: Callable[[list[Image]], Matrix], cont
     rows: list[tuple[list[int], Matrix]] = []
     skipped: list[str] = []
     for indices, images in _batches(dataset, skipped):
-        rows.append((indices, np.asarray(measure(images), np.float32)))
+        try:
+            rows.append((indices, np.asarray(measure(images), np.float32)))
+        except NotFiniteError:
+            for index, image in zip(indices, images, strict=True):
+                try:
+                    rows.append(([index], np.asarray(measure([image]), np.float32)))
+                except NotFiniteError:
+                    skipped.append(dataset.ids[index])
     if skipped:
         named = ", ".join(skipped[:5])
-        context.warn(f"{len(skipped)} images of {dataset.name} cannot be read and were skipped: {named}")
+        context.warn(f"{len(skipped)} images of {dataset.name} cannot be read or measured and were skipped: {named}")
     if not rows:
         raise UsageError(f"the data set {dataset.name} holds no readable image")
     result = np.full((len(dataset), rows[0][1].shape[1]), np.nan, np.float32)
