@@ -35,13 +35,9 @@ FORBIDDEN = ("tests/", ".venv/", "__pycache__/", "runs/", ".pytest_cache/")
 
 
 def export(folder: Path) -> Path:
-    """Copies the committed files into a folder, with the licence beside each pyproject.toml."""
+    """Copies the committed files into a folder."""
     archive = subprocess.run(["git", "archive", "HEAD"], cwd=ROOT, capture_output=True, check=True).stdout
     subprocess.run(["tar", "-x", "-C", str(folder)], input=archive, check=True)
-    for source in folders().values():
-        target = folder / source.relative_to(ROOT)
-        if target != folder:
-            shutil.copy(ROOT / "LICENSE", target / "LICENSE")
     return folder
 
 
@@ -71,11 +67,13 @@ def faults(wheel: Path, known: set[str], now: str) -> list[str]:
         found.append(f"holds the packages {sorted(packages)}, not one")
     found += [f"holds {name}" for name in names if any(part in name for part in FORBIDDEN) and "/template/" not in name]
     found += [f"lacks {package}/py.typed" for package in packages if f"{package}/py.typed" not in names]
-    if not any("LICENSE" in name for name in names):
+    if not any(name.endswith("/licenses/LICENSE") for name in names):
         found.append("lacks the licence")
     if wheel.stat().st_size > MAX_WHEEL_BYTES:
         found.append(f"has {wheel.stat().st_size >> 20} MiB")
     data = metadata(wheel)
+    if not data.get_all("Project-URL"):
+        found.append("has no links to the project")
     if data["Version"] != now:
         found.append(f"has version {data['Version']}, not {now}")
     for line in data.get_all("Requires-Dist") or []:

@@ -1,5 +1,7 @@
 """Sets the version of every distribution, and the bounds between them, from one place: `maia_core.__version__`.
 
+The project's links come from the core's pyproject.toml, the licence from its LICENSE.
+
 python .ci/versions.py            # writes every pyproject.toml
 python .ci/versions.py --check    # exits 1 and names the files that differ
 
@@ -46,12 +48,16 @@ def bounded(line: str, siblings: set[str], now: Version) -> str:
     return f"{required.name}{extras}>={now.major}.{now.minor},<{now.major}.{now.minor + 1}{marker}"
 
 
-def updated(text: str, siblings: set[str], now: str) -> str:
-    """Returns a pyproject.toml with the version and the bounds set."""
+def updated(text: str, siblings: set[str], now: str, links: dict[str, str]) -> str:
+    """Returns a pyproject.toml with the version, the bounds and the project's links set."""
     document: Any = tomlkit.parse(text)
     project = document["project"]
     if "version" in project:
         project["version"] = now
+    if project.get("urls") != links:
+        project["urls"] = tomlkit.table()
+        project["urls"].update(links)
+        project["urls"].add(tomlkit.nl())
     lists = [project.get("dependencies", []), *project.get("optional-dependencies", {}).values()]
     for lines in lists:
         for place, line in enumerate(lines):
@@ -63,14 +69,19 @@ def updated(text: str, siblings: set[str], now: str) -> str:
 def main() -> int:
     """Writes or checks every pyproject.toml."""
     known, now, stale = folders(), version(), []
+    core: Any = tomlkit.parse((ROOT / "pyproject.toml").read_text())
+    links = core["project"]["urls"].unwrap()
     for folder in known.values():
-        file = folder / "pyproject.toml"
-        text = file.read_text()
-        new = updated(text, set(known), now)
-        if new != text:
-            stale.append(str(file.relative_to(ROOT)))
-            if "--check" not in sys.argv:
-                file.write_text(new)
+        pyproject, licence = folder / "pyproject.toml", folder / "LICENSE"
+        new = {
+            pyproject: updated(pyproject.read_text(), set(known), now, links),
+            licence: (ROOT / "LICENSE").read_text(),
+        }
+        for file, text in new.items():
+            if not file.exists() or file.read_text() != text:
+                stale.append(str(file.relative_to(ROOT)))
+                if "--check" not in sys.argv:
+                    file.write_text(text)
     print(f"{'differ from' if '--check' in sys.argv else 'set to'} version {now}: {', '.join(stale) or 'none'}")
     return 1 if stale and "--check" in sys.argv else 0
 
