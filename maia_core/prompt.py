@@ -20,20 +20,16 @@ writing short Python programs. MAIA runs each program in a sandbox, on the real 
 program printed, displayed and logged, and you choose the next experiment. State only conclusions that your experiments
 support. Test every hypothesis against controls that should not respond. One high image is not a finding.
 
-Programs run in an isolated Python process with numpy and PIL, without files, network or other packages. Module-level
-names persist from one program to the next; variables inside run_experiment do not.
+Programs run in an isolated Python process{packages}, without files, network or other packages. Module-level names
+persist from one program to the next; variables inside run_experiment do not.
 A program may run for {seconds:g} seconds; the time of calls to `system` and `tools` does not count.
 
 Your programs can use this library:
 """
 
 
-class Image(Protocol):
-    """A handle to an image. Pass handles around freely; look at pixels only where you need them.
-
-    `numpy.asarray(image)` gives uint8 pixels of shape (height, width, 3). Where a function takes an Image it also takes
-    a PIL image or such an array.
-    """
+class Handle(Protocol):
+    """A handle to an image. Pass handles around freely. Programs do not see pixels: let tools look at the image."""
 
     id: str
     title: str
@@ -43,6 +39,14 @@ class Image(Protocol):
     @property
     def clean(self) -> Image:
         """The image without its mask (itself, if it has none)."""
+
+
+class Image(Handle, Protocol):
+    """A handle to an image. Pass handles around freely; look at pixels only where you need them.
+
+    `numpy.asarray(image)` gives uint8 pixels of shape (height, width, 3). Where a function takes an Image it also takes
+    a PIL image or such an array.
+    """
 
     def to_pil(self) -> Any:
         """Returns the pixels as a PIL image."""
@@ -72,13 +76,16 @@ class Unit(Protocol):
         """
 
 
-def render_system_prompt(system: System, tools: Mapping[str, Callable[..., Any]], limits: ExecutionLimits) -> str:
-    """Returns the system prompt: introduction and API."""
-    api = render_api(system, tools)
-    return f"{INTRODUCTION.format(seconds=limits.seconds)}\n```python\n{api}```\n"
+def render_system_prompt(
+    system: System, tools: Mapping[str, Callable[..., Any]], limits: ExecutionLimits, has_numpy: bool = True
+) -> str:
+    """Returns the system prompt: introduction and API, also for a sandbox without numpy and PIL."""
+    api = render_api(system, tools, Image if has_numpy else Handle)
+    packages = " with numpy and PIL" if has_numpy else ""
+    return f"{INTRODUCTION.format(seconds=limits.seconds, packages=packages)}\n```python\n{api}```\n"
 
 
-def render_api(system: System, tools: Mapping[str, Callable[..., Any]]) -> str:
+def render_api(system: System, tools: Mapping[str, Callable[..., Any]], images: type = Image) -> str:
     """Renders classes `Image`, `System` and `Tools` as Python source without bodies.
 
     A paragraph of a docstring, or an example, that mentions a tool (as `tools.NAME`) which is not among the tools is
@@ -87,6 +94,7 @@ def render_api(system: System, tools: Mapping[str, Callable[..., Any]]) -> str:
     Args:
         system: The live system; its `neuron` is rendered with its own docstring, or the one of `Unit`.
         tools: The live tools by name.
+        images: What programs get as an image: `Image`, or `Handle` in a sandbox without numpy.
 
     Raises:
         PluginError: a tool has no docstring, or what it declares is not valid Python.
@@ -96,9 +104,9 @@ def render_api(system: System, tools: Mapping[str, Callable[..., Any]]) -> str:
     if "neuron" in calls and not _doc(calls["neuron"]):
         calls["neuron"] = Unit.neuron
     about = type(system) if hasattr(system, "methods") else Unit
-    image = {"clean": Image.clean, "to_pil": Image.to_pil}
-    fields = "\n".join(f"    {name}: {kind}\n" for name, kind in Image.__annotations__.items()) + "\n"
-    source = "from typing import Any\n\n\n" + _class("Image", _doc(Image), image, names, fields)
+    image = {name: getattr(images, name) for name in ("clean", "to_pil") if hasattr(images, name)}
+    fields = "\n".join(f"    {name}: {kind}\n" for name, kind in Handle.__annotations__.items()) + "\n"
+    source = "from typing import Any\n\n\n" + _class("Image", _doc(images), image, names, fields)
     source += "\n\n" + _class("System", _doc(about), calls, names)
     source += "\n\n" + _class("Tools", "What you experiment with.", tools, names)
     try:

@@ -402,7 +402,10 @@ class Host(Protocol):
 
 @runtime_checkable
 class Sandbox(Protocol):
-    """Runs programs that nobody trusts; module-level names persist from one program to the next."""
+    """Runs programs that nobody trusts; module-level names persist from one program to the next.
+
+    A sandbox in which programs have neither numpy nor PIL has an attribute `has_numpy = False`, and the prompt says so.
+    """
 
     def run(self, program: str, host: Host) -> Execution:
         """Runs `program`, then its `run_experiment(system, tools)`; `host` is called in the caller's thread.

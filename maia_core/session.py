@@ -67,7 +67,8 @@ class Session(SessionTotals):
         self.context.warn_to(self.note)
         self._tell("run_started")
         sections = [str(section) for section in self._tell("prompt_sections")]
-        system_prompt = render_system_prompt(self.context.system, self._tools, self.context.config.experiment)
+        limits, has_numpy = self.context.config.experiment, getattr(self._sandbox, "has_numpy", True)
+        system_prompt = render_system_prompt(self.context.system, self._tools, limits, has_numpy)
         self._say(Message.of("system", system_prompt))
         self._say(Message.of("user", "\n\n".join([self.task.prompt(self.context.system.info), *sections])))
 

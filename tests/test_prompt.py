@@ -7,7 +7,7 @@ import pytest
 from maia_core.config import PluginRef, RunConfig
 from maia_core.context import Context
 from maia_core.errors import PluginError
-from maia_core.prompt import Image, render_api, render_system_prompt
+from maia_core.prompt import Handle, Image, render_api, render_system_prompt
 from maia_core.registry import installed
 from maia_core.testing import FakeSystem, fake_parts
 from maia_core.types import ExecutionLimits, LayerInfo
@@ -88,8 +88,15 @@ def test_limits_and_docs_are_in_the_system_prompt(tools):
 def test_image_of_the_worker_has_what_the_prompt_promises():
     from maia_sandbox import handles
 
-    promised = set(Image.__annotations__) | {n for n in vars(Image) if not n.startswith("_")}
+    promised = set(Handle.__annotations__) | {n for n in dir(Image) if not n.startswith("_")}
     assert promised <= set(dir(handles.Image)) | set(getattr(handles.Image, "__slots__", ()))
+
+
+def test_sandbox_without_numpy_is_described_as_it_is(tools):
+    text = render_system_prompt(FakeSystem(), tools, ExecutionLimits(), has_numpy=False)
+    assert not re.search("numpy|PIL|to_pil|pixels of shape", text)
+    assert "def clean(self) -> Image" in text
+    assert "numpy" in render_system_prompt(FakeSystem(), tools, ExecutionLimits())
 
 
 def test_every_installed_tool_renders(tools):

@@ -121,3 +121,8 @@ def test_record_has_the_tools_own_names(session):
 )
 def test_mistake_is_named_with_the_right_name(session, call, says):
     assert says in session.submit(Reply(text=f"```python\n{ENTRY}    system.info\n    {call}\n```")).execution.error
+
+
+def test_prompt_describes_the_packages_of_the_sandbox(session):
+    offered = session.context.config.sandbox.name != "monty"
+    assert ("numpy" in session.conversation.messages[0].text) == offered

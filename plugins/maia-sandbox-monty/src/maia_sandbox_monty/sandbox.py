@@ -38,6 +38,8 @@ FIX = "pip install --force-reinstall pydantic-monty"
 class MontySandbox:
     """Runs programs in Monty, an interpreter that knows neither files nor network nor the host's Python."""
 
+    has_numpy = False
+
     class Config(PluginConfig):
         """There are no options; the limits of a program are in the run's table `[experiment]`."""
 
