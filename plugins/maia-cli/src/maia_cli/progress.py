@@ -4,36 +4,53 @@ from __future__ import annotations
 
 import json
 import shutil
+import threading
 import time
 from typing import Any
 
 import click
 
-from maia_core.plugin import HostCall, RunOutcome, RunSession, Turn, hookimpl, printable, redacted
+from maia_cli.running import running_part
+from maia_core.plugin import RunOutcome, RunSession, Turn, hookimpl, printable, redacted
 
 
 class Progress:
-    """One line per turn, and on a terminal a line that says what is going on now."""
+    """One line per turn, and on a terminal a line that names the part that is running, and ticks."""
 
     def __init__(self, live: bool) -> None:
-        """Writes to standard error.
+        """Writes to standard error, until `close`.
 
         Args:
-            live: True on a terminal: show the present call, and write over it.
+            live: True on a terminal: name the running part, and write over it every second.
         """
         self._live = live
         self._began = time.monotonic()
+        self._lock, self._closed = threading.Lock(), threading.Event()
+        if live:
+            threading.Thread(target=self._tick, daemon=True).start()
+
+    def __enter__(self) -> Progress:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Ends the ticking, and clears its line."""
+        self._closed.set()
+        if self._live:
+            with self._lock:
+                click.echo("\r\x1b[K", err=True, nl=False)
+
+    def _tick(self) -> None:
+        while not self._closed.wait(1):
+            elapsed = time.monotonic() - self._began
+            line = _shorten(printable(f"{elapsed:4.0f} s  {running_part()} ..."), 79)
+            with self._lock:
+                if not self._closed.is_set():
+                    click.echo(f"\r\x1b[K{line}", err=True, nl=False)
 
     @hookimpl
     def run_started(self, session: RunSession) -> None:
         """Names the unit."""
         self._line(f"explaining {session.context.system.info.ref}")
-        self._status("asking the backbone")
-
-    @hookimpl
-    def tool_called(self, call: HostCall) -> None:
-        """Names the call that has ended."""
-        self._status(f"turn {call.turn}: {call.method} took {call.seconds:.1f} s")
 
     @hookimpl
     def turn_finished(self, session: RunSession, turn: Turn) -> None:
@@ -50,7 +67,6 @@ class Progress:
         self._line(f"[{used}] {what}")
         for hypothesis in turn.hypotheses[:5]:
             self._line(f"    - {hypothesis}")
-        self._status("asking the backbone")
 
     @hookimpl
     def noted(self, text: str) -> None:
@@ -69,16 +85,18 @@ class Progress:
         text = " ".join(printable(text).split("\n"))
         if self._live:  # A log takes lines of any length.
             text = "\r\x1b[K" + _shorten(text, max(shutil.get_terminal_size((160, 24)).columns, 80))
-        click.echo(text, err=True)
-
-    def _status(self, text: str) -> None:
-        if self._live:
-            elapsed = time.monotonic() - self._began
-            click.echo(f"\r\x1b[K{_shorten(printable(f'{elapsed:4.0f} s  {text} ...'), 79)}", err=True, nl=False)
+        with self._lock:
+            click.echo(text, err=True)
 
 
 class JsonProgress:
-    """One JSON object a line on standard output, for machines."""
+    """One JSON object per line on standard output, for machines."""
+
+    def __enter__(self) -> JsonProgress:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Does nothing: each line is complete."""
 
     @hookimpl
     def run_started(self, session: RunSession) -> None:

@@ -57,11 +57,11 @@ def run_and_print(
     from maia_core.plugin import explain, resume
 
     registry = without_observers(without)
-    observers = [JsonProgress() if as_json else Progress(live=sys.stderr.isatty())]
-    if resumed is not None:
-        finished = resume(resumed, trusted=trusted, limits=limits, observers=observers, registry=registry)
-    else:
-        finished = explain(config, out=out, observers=observers, registry=registry)
+    with JsonProgress() if as_json else Progress(live=sys.stderr.isatty()) as progress:
+        if resumed is not None:
+            finished = resume(resumed, trusted=trusted, limits=limits, observers=[progress], registry=registry)
+        else:
+            finished = explain(config, out=out, observers=[progress], registry=registry)
     outcome = finished.outcome
     if as_json:
         click.echo(json.dumps({"event": "record", "folder": str(finished.folder), "lines": finished.lines}))

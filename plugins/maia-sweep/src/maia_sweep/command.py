@@ -34,11 +34,11 @@ def sweep(config: RunConfig, units: tuple[str, ...], out: Path, runner: Runner |
     for unit in units:  # Each unit takes minutes, so a wrong name fails before the first one.
         parts.made_by_model(unit)
     answered = total = 0
-    observers = [Progress(live=sys.stderr.isatty())]
-    for unit, result in explain_all(config, units, out, runner=runner, observers=observers, without=without):
-        total += 1
-        answered += not isinstance(result, MaiaError) and result.outcome.status == "answered"
-        click.echo(printable(" ".join(f"{unit}  {_line(result)}".split("\n"))))
+    with Progress(live=sys.stderr.isatty()) as progress:
+        for unit, result in explain_all(config, units, out, runner=runner, observers=[progress], without=without):
+            total += 1
+            answered += not isinstance(result, MaiaError) and result.outcome.status == "answered"
+            click.echo(printable(" ".join(f"{unit}  {_line(result)}".split("\n"))))
     click.echo(f"{answered} of {total} answered; runs and reports in {out}")
     return 0 if answered == total else 1
 

@@ -1,0 +1,44 @@
+"""Names the part of a run that is running now."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Iterator
+from types import FrameType
+
+WORK = {
+    ("maia_core.agent", "_call"): "asking the backbone",
+    ("maia_core.session", "execute"): "running the program",
+    ("maia_core.verification", "test"): "testing the answer",
+    ("maia_core.launch", "_build"): "building the parts",
+}
+"""Function of the core to the work that it does."""
+
+
+def running_part() -> str:
+    """Returns the work of this process now: the call of a tool, a part that is built, or a step of the run.
+
+    It reads the stacks of the threads, so no part has to announce its steps, and a part that hangs is named too.
+    """
+    frames = sys._current_frames()
+    tools = [thread for thread in threading.enumerate() if type(thread).__name__ == "ToolThread"]
+    for thread in [*tools, threading.main_thread()]:
+        inner = frames.get(thread.ident or 0)
+        work = next(filter(None, map(_work, _outwards(inner))), "")
+        if work or thread in tools:
+            return work or thread.name
+    return "working"
+
+
+def _outwards(frame: FrameType | None) -> Iterator[FrameType]:
+    while frame is not None:
+        yield frame
+        frame = frame.f_back
+
+
+def _work(frame: FrameType) -> str:
+    module, function = frame.f_globals.get("__name__", ""), frame.f_code.co_name
+    if (module, function) == ("maia_core.registry", "build"):
+        return f"building the {frame.f_locals.get('kind')} {frame.f_locals.get('name')}"
+    return WORK.get((module, function), "")
