@@ -5,8 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from torch.nn import functional
 
 from maia_core.image import Image
+from maia_exemplars.export import faded
 from maia_exemplars.masks import active
 from maia_torch import Preprocessing, TorchModel
 
@@ -65,3 +67,23 @@ def test_a_unit_without_a_map_masks_nothing_and_says_so(model, images):
 def test_the_note_says_which_threshold_masks_use(model, net, preprocess):
     assert "0.99 quantile over the data set" in model.unit("cells:0").info.note
     assert "0.99 quantile of the image's own map" in TorchModel(net, preprocess, "m").unit("cells:0").info.note
+
+
+@pytest.mark.parametrize(("rows", "columns", "side"), [(7, 7, 224), (14, 9, 224), (1, 1, 64), (30, 30, 100)])
+def test_masks_for_milan_are_those_of_netdissect(rows, columns, side):
+    """Netdissect upsamples with `grid_sample` and zeros as padding: maps fade in the outer half cell."""
+    agree, own = [], []
+    for seed in range(20):
+        unit_map = np.random.default_rng(seed).gamma(0.5, size=(rows, columns)).astype(np.float32)
+        threshold = float(np.quantile(unit_map, 0.7))
+        y, x = (torch.arange(side) + 0.5 for _ in range(2))
+        grid = torch.stack(torch.meshgrid(2 * y / side - 1, 2 * x / side - 1, indexing="ij")[::-1], dim=-1)[None]
+        upsampled = functional.grid_sample(torch.from_numpy(unit_map)[None, None], grid, align_corners=False)
+        theirs = (upsampled[0, 0] > threshold).numpy()
+        for found, mask in (
+            (agree, faded(unit_map, threshold, side, side)),
+            (own, active(unit_map, threshold, side, side, (0, 0, side, side))),
+        ):
+            found.append((mask & theirs).sum() / max((mask | theirs).sum(), 1) if (mask | theirs).any() else 1.0)
+    assert min(agree) > 0.999
+    assert np.mean(own) <= np.mean(agree), "MAIA's own masks are brighter at the border"

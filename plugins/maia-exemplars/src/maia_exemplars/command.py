@@ -267,7 +267,9 @@ def show(
 )
 @click.option("--out", required=True, type=OUT, help="Write into this folder.")
 @click.option(
-    "--units", help="Export the units with these numbers, separated by commas; milan only [default: all; 2 MB each]."
+    "--units",
+    help="Export the units with these numbers, separated by commas; milan only. Row I of its files is the I-th of them "
+    "(units.npy), which readers take for unit I [default: all; 2 MB each].",
 )
 @click.option(
     "--quantile",

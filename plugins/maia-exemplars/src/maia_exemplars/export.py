@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from maia_core.plugin import QUANTILES, Dataset, PluginError, UsageError
+from maia_core.plugin import QUANTILES, Dataset, Mask, PluginError, UsageError
 from maia_exemplars.layer import LayerIndex, Unit, folder_name
 from maia_exemplars.masks import active
 from maia_exemplars.pictures import preprocessing, same_data
@@ -102,7 +102,9 @@ def _names(unit: Unit) -> dict[str, Any]:
 def to_milan(layer: LayerIndex, dataset: Dataset, folder: Path, units: Sequence[int], quantile: float) -> Path:
     """Writes the folder of a layer as MILAN and the MAIA paper's reference code read it.
 
-    The first k exemplars are those whose maps are kept, 15 if not fewer were asked for. `images.npy`: uint8 of shape
+    Row i is the i-th of `units`, which `units.npy` lists: the number of a unit is its row only if all are written. The
+    masks are netdissect's, see `faded`. The first k exemplars are those whose maps are stored, 15 if not fewer were
+    asked for. `images.npy`: uint8 of shape
     (units, k, 3, height, width), what the network saw; `masks.npy`: uint8 0 and 1 of shape (units, k, 1, height,
     width); `ids.csv`: places in the data set; `activations.csv`; `thresholds.csv`; `units.npy`. Where a unit has fewer
     exemplars, the rest is zero.
@@ -125,24 +127,35 @@ def to_milan(layer: LayerIndex, dataset: Dataset, folder: Path, units: Sequence[
     shape = (len(chosen), k)
     images = _new(made / "images.npy", (*shape, 3, height, width))
     masks = _new(made / "masks.npy", (*shape, 1, height, width))
-    wanted: dict[int, list[tuple[int, int]]] = {}
+    rows_of: dict[int, list[tuple[int, int]]] = {}
     for row, unit in enumerate(chosen):
         for rank, place in enumerate(unit.places[:k].tolist()):
-            wanted.setdefault(place, []).append((row, rank))
+            rows_of.setdefault(place, []).append((row, rank))
     thresholds = [unit.threshold(quantile) or 0.0 for unit in chosen]
-    crops = prefetched(lambda place: preprocess.crop(dataset[place]), sorted(wanted), ahead=64)
-    for place, crop in zip(sorted(wanted), crops, strict=True):
-        for row, rank in wanted[place]:
+    crops = prefetched(lambda place: preprocess.crop(dataset[place]), sorted(rows_of), ahead=64)
+    for place, crop in zip(sorted(rows_of), crops, strict=True):
+        for row, rank in rows_of[place]:
             images[row, rank] = crop.transpose(2, 0, 1)
             unit_map = chosen[row].map(rank)
             assert unit_map is not None
-            masks[row, rank, 0] = active(unit_map, thresholds[row], width, height, (0, 0, width, height))
+            masks[row, rank, 0] = faded(unit_map, thresholds[row], width, height)
     np.save(made / "units.npy", np.asarray(units, np.int64))
     records = layer.units[list(units)]
     np.savetxt(made / "ids.csv", records["places"][:, :k], "%i", ",")
     np.savetxt(made / "activations.csv", records["values"][:, :k], "%.5e", ",")
     np.savetxt(made / "thresholds.csv", thresholds, "%.5e", ",")
     return made
+
+
+def faded(unit_map: NDArray[np.float32], threshold: float, width: int, height: int) -> Mask:
+    """Returns the mask of a whole input as netdissect makes it: beyond its outer cells a map is zero.
+
+    So a map fades to half within the outer half cell (`grid_sample` with zeros as padding). MAIA's own masks continue
+    the outer cells unchanged, and are brighter there.
+    """
+    rows, columns = unit_map.shape
+    x, y = width / columns, height / rows
+    return active(np.pad(unit_map, 1), threshold, width, height, (-x, -y, width + x, height + y))
 
 
 def to_clip_dissect(layer: LayerIndex, folder: Path) -> Path:
