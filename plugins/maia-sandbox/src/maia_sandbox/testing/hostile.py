@@ -294,6 +294,14 @@ _PROGRAMS: dict[str, dict[str, str]] = {
         call(140, 0, pid); call(252, 1, pid); call(234, pid, pid, 0); call(297, pid, pid, 0, bytes(128)); call(274, pid, 0, 0)
         call(125, struct_of(pid), None)
 """.replace("struct_of(pid)", "(0x20080522).to_bytes(4, 'little') + pid.to_bytes(4, 'little')"),
+        "numbers with high bits": OTHERS
+        + """
+    high = 0x100000000
+    for pid in others:
+        call(228, ctypes.c_long(high | (~pid << 3 | 2) & 0xFFFFFFFF), ctypes.create_string_buffer(16))
+        call(204, ctypes.c_long(high | pid), ctypes.c_size_t(128), ctypes.create_string_buffer(128))
+        call(234, ctypes.c_long(own << 32 | pid), pid, 0)
+""",
         "memory of them": OTHERS
         + """
     for pid in others:
@@ -542,6 +550,7 @@ _PROGRAMS: dict[str, dict[str, str]] = {
                 __str__ = __repr__ = lambda self: 'x' * 10**9
             raise Odd()
         """,
+        "large returned images": "import numpy\ndef run_experiment(s, t): return [numpy.zeros((4096, 4096, 3), 'uint8')] * 60",
         "returned images without end": """
             class Endless(dict):
                 def values(self):
@@ -799,6 +808,10 @@ _PROGRAMS: dict[str, dict[str, str]] = {
     while size >= 4096:
         if libc.mmap(None, ctypes.c_size_t(size), 3, 0x22, -1, ctypes.c_long(0)) in (None, 2**64 - 1): size //= 2
 """,
+        "codecs": "import codecs\ncodecs.register(lambda name: 1 / 0)\ncodecs.register_error('backslashreplace', lambda e: 1 / 0)",
+        "caches": "import linecache, re\nlinecache.cache = linecache.getline = re._cache = None",
+        "the default seed": "import random\nrandom.Random.seed = lambda *a, **k: None\nrandom.seed = None",
+        "standard error": "import os\nos.close(2)",
         "descriptors": "import os\nfor fd in range(64):\n    try: os.close(fd)\n    except OSError: pass",
         "patched modules": """
             import builtins, json, os, sys, time, random, collections
