@@ -22,6 +22,11 @@ main()
     ("arguments", "says"),
     [
         (["run", "--system", "efficientnet-lite00:head:3"], "Did you mean 'efficientnet-lite0'"),
+        (
+            ["run", "--system", "nets/colours.py:net:0"],
+            "is a file; name the network in it as Python imports it: module/nets",
+        ),
+        (["systems", "show", "./colours.py"], "module/colours.NAME"),
         (["run", "--system", "layer:efficientnet:x"], "no model 'efficientnet'"),
         (["run", *UNIT, "-o", "tools=['text2imag']"], "no tool 'text2imag'. Did you mean 'text2image'"),
         (["run", *UNIT, "-o", "tools=[{name='dataset_exemplars', cuont=3}]"], "unknown key 'cuont'"),
@@ -74,3 +79,11 @@ def test_a_script_gets_no_run_folder_for_a_wrong_name(changes: dict[str, object]
     with pytest.raises(PluginError, match=says):
         explain_in(context, tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_a_wrong_option_names_its_file_and_table(tmp_path):
+    (tmp_path / "mine.toml").write_text('[system]\nname = "efficientnet-lite0:head:303"\ndtipe = "float32"\n')
+    command = [sys.executable, "-c", CODE, "run", "--config", "mine.toml", "--out", "run"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 2
+    assert "options of model 'efficientnet-lite0' ([system] of mine.toml): unknown key 'dtipe'" in done.stderr

@@ -5,6 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import click
+
+from maia_cli.options import Sources
+
 if TYPE_CHECKING:
     from maia_core.plugin import RunConfig
 
@@ -20,8 +24,11 @@ class ChosenPlugin(NamedTuple):
     options: dict[str, Any]
     """Its options as written, and those that its reference holds: `torchvision/resnet18` is the option `model`."""
 
-    def config(self) -> Any:
+    def config(self, sources: Sources | None = None) -> Any:
         """Imports the plugin, and returns its validated options.
+
+        Args:
+            sources: Where the values come from, for messages.
 
         Raises:
             PluginError: it is missing, broken or made for another core.
@@ -30,7 +37,11 @@ class ChosenPlugin(NamedTuple):
         from maia_core.plugin import installed, plugin_config
 
         factory = installed().get(self.kind, self.name).load()
-        return plugin_config(factory, self.options, f"options of {self.kind} '{self.name}'")
+        where = f"options of {self.kind} '{self.name}'"
+        origins = {sources.of(f"{self.key}.{name}", self.key) for name in self.options} if sources else set()
+        if files := sorted(origins - {"option", "default"}):
+            where += f" ([{self.key}] of {files[0]}{' or -o' if 'option' in origins else ''})"
+        return plugin_config(factory, self.options, where)
 
 
 def chosen_plugins(config: RunConfig) -> Iterator[ChosenPlugin]:
@@ -67,8 +78,10 @@ def check_names_and_options(config: RunConfig) -> None:
     """
     from maia_core.plugin import installed
 
+    context = click.get_current_context(silent=True)
+    sources = Sources.of_command() if context and Sources.__name__ in context.meta else None
     chosen = list(chosen_plugins(config))
     for plugin in chosen:
         installed().get(plugin.kind, plugin.name)
     for plugin in chosen:
-        plugin.config()
+        plugin.config(sources)

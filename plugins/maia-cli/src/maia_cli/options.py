@@ -144,9 +144,24 @@ def _config(file: Path | None, options: tuple[str, ...], chosen: dict[str, Any],
             key = f"{bare}.{key}"
         overrides.append((key, value))
     config = load(file, overrides)
+    _check_is_no_file(config)
     if context := click.get_current_context(silent=True):
         context.meta[Sources.__name__] = Sources(file, tuple(overrides))
     return config
+
+
+def _check_is_no_file(config: RunConfig) -> None:
+    """Checks that the system is not a file of Python code.
+
+    Raises:
+        UsageError: it is one; the message says how to name the network in it.
+    """
+    from maia_core.plugin import UsageError
+
+    name = config.system.name.partition(":")[0] if config.system else ""
+    if name.endswith(".py"):
+        path = name.removesuffix(".py").removeprefix("module/").removeprefix("./").strip("/").replace("/", ".")
+        raise UsageError(f"'{name}' is a file; name the network in it as Python imports it: module/{path}.NAME")
 
 
 class Sources(NamedTuple):
