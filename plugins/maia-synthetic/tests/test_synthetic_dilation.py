@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from maia_synthetic.dilation import dilate
+from maia_synthetic.dilation import dilate, proportional
 
 ELLIPSE = np.array([[0, 0, 1, 0, 0], [1, 1, 1, 1, 1], [1, 1, 1, 1, 1], [1, 1, 1, 1, 1], [0, 0, 1, 0, 0]], np.bool_)
 """The 5x5 ellipse of the paper's code."""
@@ -28,3 +28,8 @@ def test_nine_times_grow_by_eighteen_pixels_and_the_given_mask_is_left_alone() -
     rows, columns = np.nonzero(grown)
     assert (rows.min(), rows.max(), columns.min(), columns.max()) == (32, 68, 32, 68)
     assert mask.sum() == 1
+
+
+def test_dilation_is_in_proportion_to_the_image() -> None:
+    assert [proportional(9, side) for side in (224, 448, 256, 32)] == [9, 18, 10, 1]
+    assert proportional(0, 448) == 0

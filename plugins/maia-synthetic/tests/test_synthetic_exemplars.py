@@ -16,8 +16,8 @@ from maia_core.testing import FakeDataset
 from maia_exemplars import BruteForce
 from maia_labels.vocabulary import vocabulary
 from maia_synthetic.collages import known_scores, presence
-from maia_synthetic.exemplars import best_score
-from maia_synthetic.system import SyntheticNeuron
+from maia_synthetic.exemplars import score_of
+from maia_synthetic.system import MIN_SEARCHES, SyntheticNeuron
 
 
 def test_what_scenes_say_is_what_the_detector_finds_in_the_drawn_images(
@@ -29,7 +29,7 @@ def test_what_scenes_say_is_what_the_detector_finds_in_the_drawn_images(
     texts += ["violin", "white background", "blue stripes"]
     images = [collages[n] for n in range(60)]
     for text in texts:
-        expected = [best_score(found) for found in detector.detect(images, text)]
+        expected = [score_of(found, "mean") for found in detector.detect(images, text)]
         assert presence(collages, text)[:60].tolist() == expected, text
 
 
@@ -90,12 +90,14 @@ def test_searched_once_for_all_neurons_and_processes(
     dataset = FakeDataset(FakeDataset.Config(count=70))
     system = over_discs("zorbaq OR quuxle")
     first = system.exemplar_source(dataset).exemplars(system, 4)
-    assert sum(count for _, count in words.asked) == 2 * 70 + 2 * 4, "each image once a concept, and the exemplars"
+    assert sum(count for _, count in words.asked) == 2 * 70 + MIN_SEARCHES * 4, (
+        "each image once per concept, and the exemplars"
+    )
     words.asked.clear()
     again = over_discs("quuxle OR green")
     again.exemplar_source(dataset).exemplars(again, 4)
     searched = {text: sum(n for t, n in words.asked if t == text) for text in ("quuxle", "green")}
-    assert searched == {"quuxle": 4, "green": 74}, "what the disk holds is not searched again"
+    assert searched == {"quuxle": 8, "green": 78}, "what the disk holds is not searched again"
     repeated, statistics = system.exemplar_source(dataset).exemplars(system, 4)
     assert [e.image.id for e in repeated] == [e.image.id for e in first[0]]
     assert statistics == first[1]

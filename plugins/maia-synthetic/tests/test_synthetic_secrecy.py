@@ -17,7 +17,7 @@ from maia_core.journal import Journal
 from maia_core.launch import make_session
 from maia_core.protocols import Describer, ImageEditor, ImageGenerator
 from maia_core.record import RunReader, RunWriter
-from maia_core.testing import FakeDescriber, FakeEditor, FakeGenerator, ScriptedBackbone, fake_parts
+from maia_core.testing import FakeDescriber, FakeEditor, FakeGenerator, ScriptedBackbone, disc, fake_parts
 from maia_synthetic.system import alias
 
 TRUTH = ("zorbaq", "quuxle")
@@ -151,3 +151,23 @@ def test_an_alias_is_never_a_plain_hash(tmp_path: Path) -> None:
     assert named == alias("tiger", tmp_path / "file")
     aliases = [alias("tiger", tmp_path / f"cache-{n}") for n in range(3)]
     assert len({named, content_id(b"", b"tiger")[:4], *aliases}) == 5
+
+
+def test_a_call_searches_as_often_whatever_the_truth(over_discs, words) -> None:
+    counts = []
+    for ref in ("red", "red OR blue", "red | blue", "red OR blue OR green OR yellow"):
+        system = over_discs(ref)
+        words.asked.clear()
+        system.neuron([disc("red", 1), disc("blue", 2)])
+        counts.append(len(words.asked))
+    assert counts == [counts[0]] * 4
+
+
+def test_a_concept_is_the_mean_over_its_boxes_or_the_highest(over_discs) -> None:
+    from types import SimpleNamespace
+
+    from maia_synthetic.exemplars import score_of
+
+    boxes = [SimpleNamespace(score=0.9), SimpleNamespace(score=0.5)]
+    assert (score_of(boxes, "mean"), score_of(boxes, "max"), score_of([], "mean")) == (0.7, 0.9, 0.0)
+    assert over_discs("red").fingerprint != over_discs("red", score="max").fingerprint

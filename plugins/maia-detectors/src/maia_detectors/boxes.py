@@ -53,7 +53,7 @@ def _grounding_dino(
     """Returns corners (in pixels) and scores of every box that counts, for each image.
 
     A box's score is that of the token which it matches best (Liu et al. 2023); it counts if this reaches the box
-    threshold, and the best word of the text the text threshold.
+    threshold. The text threshold of the reference chooses the words of a box's phrase and filters no boxes.
     """
     tokenizer = weights.processor.tokenizer
     # A full stop ends a phrase; one within would make two of it.
@@ -70,13 +70,13 @@ def _grounding_dino(
     inputs = {name: tensor.to(weights.device) for name, tensor in {**prepared, **many}.items()}
     out = weights.model(**inputs)
     scores = out.logits.float().sigmoid()  # (images, boxes, tokens)
-    best, best_word = scores.amax(-1), scores[..., : len(is_word)][..., is_word].amax(-1)
+    best = scores.amax(-1)
     width, height = pictures[0].size
     x, y, w, h = out.pred_boxes.float().unbind(-1)
     corners = torch.stack([x - w / 2, y - h / 2, x + w / 2, y + h / 2], -1) * torch.tensor(
         [width, height, width, height], device=x.device
     )
-    counts = (best >= thresholds.box) & (best_word >= thresholds.text)
+    counts = best >= thresholds.box
     return [(corners[n][counts[n]], best[n][counts[n]]) for n in range(len(pictures))]
 
 

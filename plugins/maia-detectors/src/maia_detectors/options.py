@@ -19,7 +19,7 @@ class DetectorOptions(PluginConfig):
     box_threshold: float = Field(0.3, ge=0, le=1)
     """Minimum score of a box (the default is the paper's; for OWLv2, 0.1 to 0.2 is usual)."""
     text_threshold: float = Field(0.25, ge=0, le=1)
-    """Minimum score of the text's best word in a box (Grounding DINO only; the default is the paper's)."""
+    """Minimum score of a word of a box's phrase, as in the paper. MAIA asks for one text, so it filters no boxes."""
     most: int = Field(32, gt=0, le=1000)
     """Maximum number of boxes per image; those with the highest scores stay."""
     batch: int = Field(8, gt=0)

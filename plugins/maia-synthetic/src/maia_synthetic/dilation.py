@@ -7,6 +7,14 @@ from numpy.typing import NDArray
 
 from maia_core.plugin import Mask
 
+SIDE = 224
+"""Side of the images whose masks the paper's code dilates."""
+
+
+def proportional(times: int, side: int) -> int:
+    """Returns how often a mask of another side is dilated to grow by the same share; at least once, if at all."""
+    return max(1, round(times * side / SIDE)) if times else 0
+
 
 def dilate(mask: Mask, times: int) -> Mask:
     """Dilates a mask by a 5x5 ellipse, again and again; each time it grows by 2 pixels to every side.

@@ -6,6 +6,7 @@ import contextlib
 import io
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -28,6 +29,9 @@ from maia_labels.expression import Expression, concepts
 from maia_synthetic.collages import in_laboratory, known_scores
 from maia_synthetic.response import Vector, values
 
+Score = Literal["mean", "max"]
+"""The number that stands for the boxes of a concept in one image."""
+
 CHUNK = 512
 """Images whose scores are kept in one file: the most that a search which is killed does again."""
 BATCH = 32
@@ -41,7 +45,10 @@ class KnownExemplars:
     number for an image and a concept, are kept on disk. Only the exemplars themselves are drawn or loaded to be masked.
     """
 
-    def __init__(self, expression: Expression, detector: Detector, dataset: Dataset, context: RunContext) -> None:
+    def __init__(
+        self, expression: Expression, detector: Detector, dataset: Dataset, context: RunContext, score: Score
+    ) -> None:
+        self._score = score
         self._expression = expression
         self._detector = detector
         self._dataset = dataset
@@ -96,7 +103,7 @@ class KnownExemplars:
             for text in missing:
                 detected = self._detector.detect(list(images.values()), text)
                 for index, each in zip(images, detected, strict=True):
-                    searched[text][index - start] = best_score(each)
+                    searched[text][index - start] = score_of(each, self._score)
         for text, scores in searched.items():
             self._keep(text, indices, scores)
         return found | searched
@@ -122,10 +129,14 @@ class KnownExemplars:
             write_atomically(self._file(text, indices), buffer.getvalue())
 
     def _file(self, text: str, indices: range) -> Path:
-        parts = (self._detector.fingerprint, self._dataset.fingerprint, text, f"{indices.start}-{indices.stop}")
+        span = f"{indices.start}-{indices.stop} {self._score}"
+        parts = (self._detector.fingerprint, self._dataset.fingerprint, text, span)
         return self._context.cache / "synthetic" / "scores" / f"{content_id(*(p.encode() for p in parts))}.npy"
 
 
-def best_score(detections: Sequence[Detection]) -> float:
-    """Returns the score of the best of what was found, 0 where nothing was."""
-    return max((detection.score for detection in detections), default=0.0)
+def score_of(detections: Sequence[Detection], how: Score) -> float:
+    """Returns the activation of a concept: the mean or the highest score of its boxes, 0 without a box."""
+    scores = [detection.score for detection in detections]
+    if not scores:
+        return 0.0
+    return max(scores) if how == "max" else sum(scores) / len(scores)

@@ -7,14 +7,16 @@ import re
 from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib import resources
+from pathlib import Path
 from typing import Any
 
-from maia_core.plugin import RunContext, UsageError, did_you_mean
+from maia_core.plugin import RunContext, UsageError, did_you_mean, one_line
 from maia_labels.expression import Concept, Expression, Given, Or
 from maia_labels.parser import parse
 
 LISTS = {
     "paper": "the paper's 88 (Table A6), for photographs and a detector with weights",
+    "paper-code": "the 85 of the authors' code, from a file of yours: see `maia synthetic list paper-code`",
     "collage": "64 over what the collage laboratory holds; collage@SEED draws others by the same rules",
 }
 """The lists by name, and what each is."""
@@ -49,6 +51,8 @@ def neurons_of(name: str, context: RunContext) -> Sequence[Expression]:
     if base not in LISTS or (drawn and base != "collage"):
         hint = did_you_mean(base, LISTS) or f" There are {', '.join(LISTS)} and collage@SEED."
         raise UsageError(f"there is no list of synthetic neurons '{name}'.{hint}")
+    if base == "paper-code":
+        return _own_file(context.cache / "synthetic" / "paper-code.json")
     if not drawn:
         return shipped(base)
     if not re.fullmatch("[0-9]{1,9}", seed):
@@ -63,6 +67,23 @@ def shipped(name: str) -> Sequence[Expression]:
     """Returns the neurons of a list that is a data file of this package."""
     text = resources.files("maia_synthetic").joinpath("data", f"{name}.json").read_text(encoding="utf-8")
     return read(json.loads(text))
+
+
+def _own_file(path: Path) -> Sequence[Expression]:
+    """Reads a list that MAIA does not ship.
+
+    Raises:
+        UsageError: the file is missing or has another form.
+    """
+    form = '{"monosemantic": [A, ...], "polysemantic_or": [[A, B], ...], "conditional_a_given_b": [[A, B], ...]}'
+    try:
+        return read(json.loads(path.read_text(encoding="utf-8")))
+    except FileNotFoundError as error:
+        raise UsageError(
+            f"the list 'paper-code' is not part of MAIA: write the neurons of the authors' code into {path} as {form}"
+        ) from error
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise UsageError(f"cannot read {path}: {one_line(error)}; its form is {form}") from error
 
 
 def read(listed: Mapping[str, Any]) -> Sequence[Expression]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from itertools import cycle, islice
 from pathlib import Path
 
 import numpy as np
@@ -24,10 +25,13 @@ from maia_core.plugin import (
     local_secret,
 )
 from maia_labels.expression import concepts, text_of
-from maia_synthetic.dilation import dilate
-from maia_synthetic.exemplars import KnownExemplars, best_score
+from maia_synthetic.dilation import dilate, proportional
+from maia_synthetic.exemplars import KnownExemplars, Score, score_of
 from maia_synthetic.lists import resolve
 from maia_synthetic.response import region, values
+
+MIN_SEARCHES = 4
+"""Searches of the detector per image: a neuron of fewer concepts repeats them."""
 
 BATCH = 32
 """How many images a detector is handed at once."""
@@ -60,8 +64,11 @@ class SyntheticNeuron:
         """What follows `synthetic:`: an expression (`dog | leash`), or a place in a list (`paper/12`, `collage/7`)."""
         detector: PluginRef = PluginRef(name=LABORATORY)
         """What finds the concepts in images: a detector by name, with its options."""
+        score: Score = "mean"
+        """Activation of a concept: the `mean` score of its boxes, as in the authors' code, or the `max`."""
         dilation: int = Field(9, ge=0, le=100)
-        """How often masks are widened by 2 pixels; 9 is the paper's, 0 leaves them as the detector found them."""
+        """How often a mask of 224 pixels is widened by 2 pixels, in proportion for other sizes; 9 is the paper's, 0
+        leaves masks as the detector found them."""
 
     def __init__(self, config: Config, context: RunContext) -> None:
         """Reads the expression and asks the detector whether it knows the concepts.
@@ -82,8 +89,10 @@ class SyntheticNeuron:
         except UsageError as error:
             raise UsageError(f"{error}{WEIGHTS if config.detector.name == LABORATORY else ''}") from error
         truth = text_of(self.expression)
-        self.fingerprint = content_id(truth.encode(), self.detector.fingerprint.encode(), bytes([config.dilation]))
-        self._dilation = config.dilation
+        self.fingerprint = content_id(
+            truth.encode(), self.detector.fingerprint.encode(), bytes([config.dilation]), config.score.encode()
+        )
+        self._dilation, self._score = config.dilation, config.score
         self._context = context
         self.info = UnitInfo(model="synthetic", unit=alias(truth, context.cache), note=NOTE)
 
@@ -108,10 +117,12 @@ class SyntheticNeuron:
             batch = images[start : start + BATCH]
             clean = [image.clean or image for image in batch]
             try:
-                found = {text: self.detector.detect(clean, text) for text in self.concepts}
+                # Whatever the truth, as many searches: their time must not tell a program how many concepts there are.
+                searched = [(text, self.detector.detect(clean, text)) for text in _padded(self.concepts)]
             except UsageError as error:  # A program can mend that it passed an image that the detector cannot know.
                 raise ToolError(str(error)) from error
-            scores = {text: np.array([best_score(each) for each in found[text]]) for text in self.concepts}
+            found = dict(searched)
+            scores = {text: np.array([score_of(each, self._score) for each in found[text]]) for text in self.concepts}
             activations += values(self.expression, scores).tolist()
             masked += [
                 image.masked(
@@ -127,7 +138,7 @@ class SyntheticNeuron:
 
     def exemplar_source(self, dataset: Dataset) -> KnownExemplars:
         """See `maia_core.protocols.HasExemplars`."""
-        return KnownExemplars(self.expression, self.detector, dataset, self._context)
+        return KnownExemplars(self.expression, self.detector, dataset, self._context, self._score)
 
     def _region(self, image: Image, scores: Mapping[str, float], masks: Mapping[str, Sequence[Mask]]) -> Mask:
         """Returns where the unit is active: nowhere, where its concepts are, or (`NOT A`) everywhere."""
@@ -136,7 +147,15 @@ class SyntheticNeuron:
             return np.zeros(shape, np.bool_)
         together = {text: np.logical_or.reduce(found) for text, found in masks.items() if found}
         active = region(self.expression, scores, together)
-        return np.ones(shape, np.bool_) if active is None else dilate(active, self._dilation)
+        return np.ones(shape, np.bool_) if active is None else dilate(active, proportional(self._dilation, max(shape)))
+
+
+def _padded(concepts: Sequence[str]) -> list[str]:
+    """Returns concepts, repeated in turn to a number that most neurons share: 4 (no listed one has more), 8, 16, ..."""
+    count = MIN_SEARCHES
+    while count < len(concepts):
+        count *= 2
+    return list(islice(cycle(concepts), count))
 
 
 def alias(truth: str, cache: Path) -> str:
