@@ -12,6 +12,8 @@ PIP := $(BIN)/python -m pip install --quiet
 # Several processes of one thread each: torch's threads would get in each other's way.
 WORKERS ?= 2
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
+# Where pip finds PyTorch, such as the index of its CPU builds; the default index where it is empty.
+TORCH_INDEX ?=
 UNIT ?= efficientnet-lite0:head:303
 
 .PHONY: demo test setup testable pack format lint types unit check bench docs site release test-isolated clean
@@ -28,6 +30,7 @@ $(INSTALLED): requirements.txt pyproject.toml $(PACKAGES)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "MAIA needs Python 3.11 or newer: make PYTHON=python3.11 ...")'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(PIP) --upgrade "setuptools>=77" wheel
+	$(if $(TORCH_INDEX),$(PIP) --index-url $(TORCH_INDEX) $(shell grep ^torch requirements.txt))
 	$(PIP) --no-build-isolation -r requirements.txt
 	@touch $@
 
