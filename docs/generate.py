@@ -16,6 +16,7 @@ from pathlib import Path
 
 import api
 import click
+import modules
 
 from maia_cli.config import rows
 from maia_cli.main import maia
@@ -83,6 +84,14 @@ def plugins() -> str:
     return "\n".join(page) + "\n"
 
 
+def distributions() -> str:
+    """The page of the distributions and what each depends on, before and after the core was cut."""
+    files = sorted(file for part in ("plugins", "backends") for file in DOCS.parent.glob(f"{part}/*/pyproject.toml"))
+    projects = [tomllib.loads(file.read_text(encoding="utf-8"))["project"] for file in files]
+    text = (DOCS / "design" / "distributions.in.md").read_text(encoding="utf-8")
+    return text.replace("GRAPH\n", modules.graph(projects) + "\n")
+
+
 def known_plugins() -> str:
     """The plugins that each distribution of this repository brings, by kind: `maia` names the one to install."""
     known = {}
@@ -109,6 +118,7 @@ PAGES = {
     "use/commands.md": commands,
     "use/keys.md": keys,
     "use/plugins.md": plugins,
+    "design/distributions.md": distributions,
     "../maia_core/known_plugins.json": known_plugins,
     "design/api.json": public_api,
 }
