@@ -20,7 +20,7 @@ from pydantic import JsonValue
 
 from maia_core import upgrade
 from maia_core.codec import from_json, images_of
-from maia_core.errors import RecordError, ToolError
+from maia_core.errors import RecordError, ToolError, one_line
 from maia_core.events import EVENT, FORMAT, Effects, Event, HostCall, Manifest, Noted, RunOutcome
 from maia_core.files import open_plain, plain_folder, write_atomically
 from maia_core.image_store import ImageStore
@@ -225,8 +225,8 @@ class RunReader:
                     if self._upgrade is not None:
                         self._upgrade(data)
                     yield EVENT.validate_python(data, context={"images": self.images})
-                except (ValueError, AttributeError, RecursionError) as error:
-                    raise RecordError(f"{file.name}, line {number}: not an event: {str(error)[:200]}") from error
+                except Exception as error:  # Values of any type may stand anywhere.
+                    raise RecordError(f"{file.name}, line {number}: not an event: {one_line(error)[:200]}") from error
 
     def of_type(self, kind: type[E]) -> list[E]:
         """Returns the events of one type, in order."""
@@ -256,8 +256,8 @@ class RunReader:
         """Turns the recorded arguments or result of a host call back into values, images bound to this folder."""
         try:
             return from_json(data, self.images)
-        except ValueError as error:
-            raise RecordError(f"{self.folder}: a recorded value is damaged: {str(error)[:200]}") from error
+        except Exception as error:
+            raise RecordError(f"{self.folder}: a recorded value is damaged: {one_line(error)[:200]}") from error
 
 
 def _parse_manifest(text: bytes, name: str) -> Manifest:
@@ -267,8 +267,10 @@ def _parse_manifest(text: bytes, name: str) -> Manifest:
         if written not in (1, FORMAT):
             raise RecordError(f"{name} has record format {written}; this MAIA reads 1 to {FORMAT}; upgrade maia-core")
         return Manifest.model_validate(upgrade.manifest(data) if written == 1 else data)
-    except (ValueError, AttributeError, RecursionError) as error:
-        raise RecordError(f"cannot read {name}: it is not a run's manifest: {str(error)[:200]}") from error
+    except RecordError:
+        raise
+    except Exception as error:  # Values of any type may stand anywhere.
+        raise RecordError(f"cannot read {name}: it is not a run's manifest: {one_line(error)[:200]}") from error
 
 
 def _begun_only(path: Path) -> bool:
