@@ -31,7 +31,7 @@ VALUES += (
     {"id": "a" * 32, "width": 1, "height": 1},
     "a" * 32,
 )
-FAST = 150
+FAST = 40
 
 
 def _places(value, path=()):
@@ -112,6 +112,7 @@ def sources(tmp_path_factory) -> list[Path]:
     return sorted(path.parent for path in folder.rglob("run.json"))
 
 
+@pytest.mark.slow
 def test_changed_records_end_in_one_line(sources, tmp_path, monkeypatch):
     monkeypatch.setenv("MAIA_CACHE", str(tmp_path / "cache"))
     fuzz(sources, tmp_path, range(FAST))

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 import pytest
 
-from maia_core.errors import ToolError
+from maia_core.errors import ToolError, UsageError
 from maia_core.testing import DistributionSuite, FakeDescriber, FakeEditor, FakeGenerator
 from maia_core.types import Explanation, GeneratedImages
 
@@ -67,7 +67,21 @@ def test_what_the_generator_cannot_show_is_not_called_wrong(discs, verifier):
     verdict = verifier(context).verify(_claim("red"), context, 1)
     assert not verdict.measured
     assert not verdict.passed
-    assert verdict.summary == "It could not be tested: the generator cannot show 'red'."
+    begin, _, end = verdict.summary.partition(" (the prompt '")
+    assert begin == "It could not be tested: the generator cannot show 'red'"
+    assert end.endswith("': no red ink); choose another judge (--judge NAME) or generator (--generator NAME).")
+
+
+def test_the_prompt_that_a_generator_refuses_is_named(discs, verifier):
+    class Strict(FakeGenerator):
+        def generate(self, prompts, seeds):
+            if any("picture 1" in prompt for prompt in prompts):
+                raise ToolError("no such picture")
+            return super().generate(prompts, seeds)
+
+    context = discs("red", generator=Strict())
+    with pytest.raises(UsageError, match=r"refuses the prompt '.*picture 1.*: no such picture; choose another judge"):
+        verifier(context).verify(_claim("red"), context, 1)
 
 
 class _Idle(FakeEditor):

@@ -19,8 +19,12 @@ _DIRECTION = re.compile("[\u061c\u200b\u200e\u200f\u202a-\u202e\u2060\u2066-\u20
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
-def clean(text: str, most: int = MOST_CHARACTERS) -> str:
-    """Returns `text` without terminal escapes, with control and direction characters made visible, cut at `most`."""
+def clean(value: object, most: int = MOST_CHARACTERS) -> str:
+    """Returns a text without terminal escapes, with control and direction characters made visible, cut at `most`.
+
+    A record from elsewhere may hold a value of any type where a text is expected.
+    """
+    text = str(value)
     rest = len(text) - most
     if rest > 0:
         text = text[:most]

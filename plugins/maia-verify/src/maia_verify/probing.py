@@ -7,7 +7,16 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from maia_core.plugin import Image, Probe, RunContext, ToolError, UnreadableImage
+from maia_core.plugin import (
+    Image,
+    MendableError,
+    Probe,
+    RunContext,
+    ToolError,
+    UnreadableImage,
+    UsageError,
+    one_line,
+)
 
 
 @dataclass
@@ -35,6 +44,7 @@ class Laboratory:
 
     Attributes:
         probes: Every image that was measured, in order.
+        refused: Prompts that the generator could not follow, and what it said.
         context: The run's parts.
         seed: Changes with every attempt, and differs from the seeds of the experiments.
     """
@@ -42,16 +52,38 @@ class Laboratory:
     def __init__(self, context: RunContext, attempt: int) -> None:
         self.context = context
         self.probes: list[Probe] = []
+        self.refused: dict[str, str] = {}
         self._attempt = attempt
         self.seed = self._seeds(["statistics"])[0]
 
     def generate(self, condition: str, prompts: Sequence[str], samples: int) -> list[Group]:
-        """Makes `samples` images of each prompt and measures them; prompts that could not be followed are left out."""
+        """Makes `samples` images of each prompt and measures them; prompts that could not be followed are left out.
+
+        Raises:
+            UsageError: the generator refuses a prompt; the message names it, and the settings to change.
+        """
         texts = [prompt for prompt in dict.fromkeys(prompts) for _ in range(samples)]
         if not texts:
             return []
-        made = self.context.generator.generate(texts, self._seeds(texts))
+        try:
+            made = self.context.generator.generate(texts, self._seeds(texts))
+        except MendableError as error:
+            raise UsageError(self._why_refused(texts, error)) from error
         return self._measured(condition, texts, made.images, made.warnings)
+
+    def _why_refused(self, texts: Sequence[str], error: MendableError) -> str:
+        """Returns which prompt the generator refuses, why, and what to set."""
+        config, refused, why = self.context.config, "one of the prompts", error
+        for text in dict.fromkeys(texts):
+            try:
+                self.context.generator.generate([text], self._seeds([text]))
+            except MendableError as cause:
+                refused, why = f"the prompt '{text}'", cause
+                break
+        return (
+            f"the generator '{config.generator.name}' refuses {refused} of the judge '{config.judge.name}': "
+            f"{one_line(why)}; choose another judge (--judge NAME) or generator (--generator NAME)"
+        )
 
     def edit(self, condition: str, originals: Sequence[Probe], instructions: Sequence[str]) -> list[Group]:
         """Edits measured images: one group an edit, in the order given; one that was not possible has no probe."""
@@ -106,6 +138,7 @@ class Laboratory:
         kept = [n for n, text in enumerate(texts) if not groups[text].noted]
         for probe in self.measure(condition, [images[n] for n in kept], [texts[n] for n in kept]):
             groups[probe.text].probes.append(probe)
+        self.refused |= {group.text: group.noted for group in groups.values() if group.noted}
         return [group for group in groups.values() if group.probes]
 
     def _seeds(self, texts: Sequence[str]) -> list[int]:

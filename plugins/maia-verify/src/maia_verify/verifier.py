@@ -218,7 +218,11 @@ class _Trial:
         config, text = self._config, claim.text
         positives = self._made("positive", text, self._prompts(text, claim))
         if len(positives) < min(LEAST, config.prompts):
-            self.untested.append(f"the generator cannot show '{text}'")
+            prompt, why = next(reversed(self.laboratory.refused.items()), (text, "no prompt was written"))
+            self.untested.append(
+                f"the generator cannot show '{text}' (the prompt '{prompt}': {why}); choose another judge "
+                "(--judge NAME) or generator (--generator NAME)"
+            )
             return []
         means = [group.mean for group in positives]
         drafts = [
