@@ -59,6 +59,20 @@ def test_torchscript_has_the_layers_and_values_of_its_module(images, make):
         np.testing.assert_allclose(script.activations(images, layer.name), expected, atol=1e-5)
 
 
+def test_torchscript_modules_that_compute_other_things_are_other_models():
+    class Scaled(Net):
+        def __init__(self, gain) -> None:
+            super().__init__()
+            self.gain = gain
+
+        def forward(self, x):
+            return super().forward(x) * self.gain
+
+    x = torch.zeros(2, 3, 32, 32)
+    prints = [TorchModel(torch.jit.trace(Scaled(gain).eval(), x), SIZE, "net").fingerprint for gain in (1.0, 1.0, -5.0)]
+    assert prints[0] == prints[1] != prints[2]
+
+
 def test_a_part_that_branches_is_read_as_a_whole_and_named():
     with pytest.warns(
         UserWarning, match="net: the insides of the network cannot be read, because TorchScript branches"

@@ -13,6 +13,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from maia_core.plugin import content_id
+
 STRUCTURE: dict[str, Callable[[list[Any]], Any]] = {
     "prim::ListConstruct": list,
     "prim::TupleConstruct": tuple,
@@ -42,6 +44,13 @@ class ScriptPart(nn.Module):
         for name, child in script.named_children():
             self.add_module(name, ScriptPart(child))
         self.training = False
+
+    def extra_repr(self) -> str:
+        """Tells modules apart that compute different things: fingerprints hold the printed form of a module."""
+        compiled = self.scripts[0]._c
+        code = "".join(str(compiled._get_method(name).graph) for name in sorted(compiled._method_names()))
+        # Without numbers of this process and lines of source files.
+        return content_id(re.sub(r"___torch_mangle_[0-9]+\.?| #.*", "", code).encode())
 
     @property
     def hides_parts(self) -> bool:
