@@ -87,13 +87,13 @@ def build(
     """Measure all units of layers of MODEL on a data set, in one pass."""
     # Threads that wait for each other must not keep the cores from those that read images. Read when torch is loaded.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-    from maia_core.plugin import UsageError
+    from maia_core.plugin import UsageError, printable_line
     from maia_exemplars.arguments import context_of, is_built, layers_of, model_of, span_of
     from maia_exemplars.build import build as run
     from maia_exemplars.folder import Index, cache_folder, check_is_index, register_folder
     from maia_exemplars.measured import IndexableModel
     from maia_exemplars.options import Options
-    from maia_exemplars.printing import ProgressLine, clean, note, print_summary
+    from maia_exemplars.printing import ProgressLine, note, print_summary
     from maia_exemplars.units import part_of
 
     if ":" in model:
@@ -117,7 +117,7 @@ def build(
     ]
     for layer in measured:
         if layer.layer not in missing:
-            click.echo(f"{clean(layer.layer)}: there already", err=True)
+            click.echo(f"{printable_line(layer.layer)}: there already", err=True)
     settings: dict[str, Any] = {"batch": batch, "workers": workers, "precision": precision}
     settings = {name: value for name, value in settings.items() if value is not None}
     if missing:
@@ -152,10 +152,10 @@ def merge(parts: tuple[Path, ...], out: Path) -> None:
 @exemplars.command("list")
 def list_indexes() -> None:
     """List the indexes that runs on this machine find; of several of one model, which one is current."""
-    from maia_core.plugin import cache_dir
+    from maia_core.plugin import cache_dir, printable_line
     from maia_exemplars.arguments import versions
     from maia_exemplars.folder import Index, all_folders
-    from maia_exemplars.printing import FINGERPRINT_DIGITS, clean, options_of
+    from maia_exemplars.printing import FINGERPRINT_DIGITS, options_of
 
     infos = [
         (folder, Index(folder).layer(name).info)
@@ -167,10 +167,9 @@ def list_indexes() -> None:
         options = f", {options_of(info)}" if info.options else ""
         word = words.get(info.model_fingerprint, "")
         version = f", {word} ({info.model_fingerprint[:FINGERPRINT_DIGITS]})" if word else ""
-        click.echo(
-            f"{clean(info.model)}:{clean(info.layer)}  {info.units:,} units, {info.count:,} images of "
-            f"{clean(info.dataset)}{options}{clean(version)}  {clean(folder)}"
-        )
+        name = printable_line(f"{info.model}:{info.layer}")
+        images = printable_line(f"{info.count:,} images of {info.dataset}{options}{version}")
+        click.echo(f"{name}  {info.units:,} units, {images}  {printable_line(str(folder))}")
 
 
 @exemplars.command()
@@ -180,22 +179,22 @@ def remove(targets: tuple[str, ...]) -> None:
 
     Name the folder that `maia exemplars list` prints, or the model where it has one index only.
     """
+    from maia_core.plugin import printable_line
     from maia_exemplars.arguments import to_remove
     from maia_exemplars.folder import remove as delete
-    from maia_exemplars.printing import clean
 
     for folder, layer in [to_remove(target) for target in targets]:
         for name in delete(folder, layer):
-            click.echo(f"removed: {clean(name)} in {clean(folder)}")
+            click.echo(f"removed: {printable_line(name)} in {printable_line(str(folder))}")
 
 
 @exemplars.command()
 @click.argument("folder", type=FOLDER)
 def use(folder: Path) -> None:
     """Let runs on this machine find the index in FOLDER, such as one that was copied from another."""
-    from maia_core.plugin import UsageError, cache_dir
+    from maia_core.plugin import UsageError, cache_dir, printable_line
     from maia_exemplars.folder import Index, register_folder
-    from maia_exemplars.printing import clean, missing_part, print_summary, ranges
+    from maia_exemplars.printing import missing_part, print_summary, ranges
 
     index = Index(folder)
     infos = [index.layer(name).info for name in index.layers()]
@@ -210,7 +209,7 @@ def use(folder: Path) -> None:
     for info in infos:
         register_folder(cache_dir(), info.model_fingerprint, info.dataset_fingerprint, folder)
     print_summary(folder, index.layers())
-    click.echo(f"noted: runs on this machine use {clean(folder)} where it lies", err=True)
+    click.echo(f"noted: runs on this machine use {printable_line(str(folder))} where it lies", err=True)
 
 
 @exemplars.command()
@@ -235,9 +234,9 @@ def show(
     quantile: float,
 ) -> None:
     """Show a unit's exemplars, statistics and thresholds, from an index: its folder, or the model that it is of."""
-    from maia_core.plugin import UsageError
+    from maia_core.plugin import UsageError, printable_line
     from maia_exemplars.arguments import context_of, target_of, unit_of
-    from maia_exemplars.printing import clean, facts, print_summary, print_unit, write_picture
+    from maia_exemplars.printing import facts, print_summary, print_unit, write_picture
 
     folder, layer, unit = target_of(target, config)
     if not layer or not unit:
@@ -252,7 +251,7 @@ def show(
         print_unit(found, k)
     if images is not None:
         write_picture(found, context_of(config), k, quantile, images)
-        click.echo(f"written: {clean(images)}", err=True)
+        click.echo(f"written: {printable_line(str(images))}", err=True)
 
 
 @exemplars.command()
@@ -288,11 +287,10 @@ def export(
     config: RunConfig,
 ) -> None:
     """Write an index in a form that other tools read."""
-    from maia_core.plugin import UsageError
+    from maia_core.plugin import UsageError, printable_line
     from maia_exemplars import export as forms
     from maia_exemplars.arguments import context_of, numbers_of, target_of
     from maia_exemplars.folder import Index
-    from maia_exemplars.printing import clean
 
     folder, layer, unit = target_of(target, config)
     if unit:
@@ -309,4 +307,4 @@ def export(
         context = context_of(config)
         written = [forms.to_milan(one, context.dataset, out, numbers_of(units, one), quantile) for one in layers]
     for path in written:
-        click.echo(clean(path))
+        click.echo(printable_line(str(path)))

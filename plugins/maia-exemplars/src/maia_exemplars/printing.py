@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from maia_core.plugin import QUANTILES, RunContext, UsageError, printable
+from maia_core.plugin import QUANTILES, RunContext, UsageError, printable_line
 from maia_exemplars.folder import Index
 from maia_exemplars.histogram import RELATIVE
 from maia_exemplars.info import IndexInfo
@@ -40,19 +40,22 @@ def print_summary(folder: Path, layers: Sequence[str] | None) -> None:
     part = "" if first.complete else f" ({ranges(first)})"
     unread = f", {first.skipped:,} unreadable" if first.skipped else ""
     chosen = f"{options_of(first)}; " if first.options else ""
-    model = f"{clean(first.model)} ({chosen}{clean(first.model_fingerprint[:FINGERPRINT_DIGITS])})"
-    click.echo(f"{model} on {clean(first.dataset)}: {first.count:,} images{part}{unread}")
-    width = max(len(clean(info.layer)) for info in infos)
+    model = f"{printable_line(first.model)} ({chosen}{printable_line(first.model_fingerprint[:FINGERPRINT_DIGITS])})"
+    click.echo(f"{model} on {printable_line(first.dataset)}: {first.count:,} images{part}{unread}")
+    width = max(len(printable_line(info.layer)) for info in infos)
     for info in infos:
         size = "   {} x {}".format(*info.shape[1:]) if info.has_map else ""
-        ranked = f"   ranked in {clean(info.fast)}" if info.fast else ""
+        ranked = f"   ranked in {printable_line(info.fast)}" if info.fast else ""
         kept = min(info.k, info.count)
-        click.echo(f"  {clean(info.layer):{width}}  {info.units:6,} units, {kept} exemplars each{size}{ranked}")
+        click.echo(
+            f"  {printable_line(info.layer):{width}}  {info.units:6,} units, {kept} exemplars each{size}{ranked}"
+        )
     if first.skipped:
         layer = index.layer(names[0])
         named = ", ".join(layer.ids(layer.skipped[:5].tolist()))
-        click.echo(f"unreadable: {clean(named)}{', ...' if first.skipped > 5 else ''}")
-    click.echo(f"{clean(folder)}\n`maia exemplars show {clean(folder)}:{clean(names[-1])}:0` shows a unit")
+        click.echo(f"unreadable: {printable_line(named)}{', ...' if first.skipped > 5 else ''}")
+    click.echo(printable_line(str(folder)))
+    click.echo(printable_line(f"`maia exemplars show {folder}:{names[-1]}:0` shows a unit"))
 
 
 def facts(unit: Unit, k: int) -> dict[str, Any]:
@@ -78,11 +81,11 @@ def facts(unit: Unit, k: int) -> dict[str, Any]:
 def print_unit(unit: Unit, k: int) -> None:
     info, known = unit.layer.info, unit.statistics(THRESHOLDS[1])
     label = "" if unit.label == str(unit.number) else f" ({unit.number})"
-    click.echo(click.style(f"{clean(info.model)}:{clean(info.layer)}:{clean(unit.label)}{label}", bold=True))
+    click.echo(click.style(printable_line(f"{info.model}:{info.layer}:{unit.label}{label}"), bold=True))
     part = "" if info.complete else f", of {info.images:,}"
     if info.options:
         click.echo(f"model with {options_of(info)}")
-    click.echo(f"{known.count:,} images of {clean(known.dataset)}{part}, {known.skipped:,} unreadable")
+    click.echo(f"{known.count:,} images of {printable_line(known.dataset)}{part}, {known.skipped:,} unreadable")
     spread = "  ".join(f"{q:g}: {value:.4g}" for q, value in zip(QUANTILES, known.quantiles, strict=True))
     click.echo(f"activation  mean {known.mean:.4g}, standard deviation {known.std:.4g}\nquantiles   {spread}")
     if info.has_map:
@@ -91,13 +94,12 @@ def print_unit(unit: Unit, k: int) -> None:
         looked = f", and rank within {rank:.2g}" if rank else ""
         click.echo(f"threshold   {values}   (within {RELATIVE:.1%} of the value{looked})")
     if info.fast:
-        click.echo(
-            f"            statistics in {clean(info.fast)}: activations within {float(unit.row['error']):.2g} (rms)"
-        )
+        error = float(unit.row["error"])
+        click.echo(f"            statistics in {printable_line(info.fast)}: activations within {error:.2g} (rms)")
     best = zip(unit.values, unit.ids(), unit.positions, strict=True)
     for rank, (value, image, place) in enumerate(islice(best, k), 1):
         where = "" if place is None else f"   row {place[0]}, column {place[1]}"
-        click.echo(f"{rank:3}  {value:10.5g}  {clean(image)}{where}")
+        click.echo(f"{rank:3}  {value:10.5g}  {printable_line(image)}{where}")
 
 
 def write_picture(unit: Unit, context: RunContext, k: int, quantile: float, path: Path) -> None:
@@ -158,7 +160,7 @@ def options_of(info: IndexInfo) -> str:
     """Says with which options the model of an index was made."""
     if info.options is None:
         return "options that were not recorded"
-    return clean(", ".join(f"{key}={value}" for key, value in info.options.items())) or "default options"
+    return printable_line(", ".join(f"{key}={value}" for key, value in info.options.items())) or "default options"
 
 
 def missing_part(info: IndexInfo) -> str:
@@ -176,8 +178,4 @@ def missing_part(info: IndexInfo) -> str:
 
 
 def note(line: str) -> None:
-    click.echo(f"note: {clean(line)}", err=True)
-
-
-def clean(text: object) -> str:
-    return printable(" ".join(str(text).split()))
+    click.echo(f"note: {printable_line(line)}", err=True)
