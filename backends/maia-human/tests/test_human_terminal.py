@@ -129,7 +129,7 @@ def test_a_terminal_is_asked_and_shows_images_and_keeps_what_does_not_compile(te
 def test_a_plain_terminal_gets_no_colours(terminal):
     child = terminal(TERM="dumb")
     child.send(EXPERIMENT.replace("\n", "\r") + ".\r")
-    child.expect("what came back.*your turn.*> ")
+    child.expect("results.*your turn.*> ")
     assert "▀" not in child.after
     assert "001-" in child.after
 
@@ -155,7 +155,7 @@ def press_ctrl_c(child, until):
 def test_ctrl_c_ends_the_run_as_interrupted_and_it_goes_on(terminal, tmp_path):
     child = terminal()
     child.send(EXPERIMENT.replace("\n", "\r") + ".\r")
-    child.expect("what came back.*your turn.*> ")
+    child.expect("results.*your turn.*> ")
     child.send("half of a prog")
     child.expect("half of a prog")
     press_ctrl_c(child, until="interrupted")

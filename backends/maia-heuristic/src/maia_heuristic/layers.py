@@ -28,7 +28,7 @@ NAMED = 10
 """Most units that an answer names."""
 FAILED = 3
 """Units that are shown where none holds."""
-SHOWN = 5
+MAX_ROWS = 5
 """Images of what is asked for that each of the units is shown on, and as many controls."""
 IMAGES = 20
 """Images of what is asked for in each experiment, and as many controls."""
@@ -121,7 +121,7 @@ def layer_step(messages: Sequence[Message], notebook: Notebook, seed: int) -> St
         # Only now is it known which units the answer will name; the record is to show these, or the best that failed.
         shown = holding[:NAMED] or sorted(measured, key=_rank)[:FAILED]
         rows = _plan(concepts, knowledge, _rng(seed, "show"), _drawn(notebook))
-        rows = [row for wanted in (True, False) for row in [r for r in rows if r[1] is wanted][:SHOWN]]
+        rows = [row for wanted in (True, False) for row in [r for r in rows if r[1] is wanted][:MAX_ROWS]]
         units = [unit for unit, _ in shown]
         which = "hold" if holding else "come nearest, though none holds"
         say = f"I look at the units that {which}, on images of {asked} and on controls."

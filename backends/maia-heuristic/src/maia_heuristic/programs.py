@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from maia_heuristic.reading import MARK
 from maia_heuristic.scenes import Scene
 
-SHOWN = 36
+MAX_DISPLAYED = 36
 """Most images that one experiment logs for people to look at."""
 
 
@@ -172,7 +172,7 @@ def measure_program(name: str, plan: Sequence[Condition], tools: Collection[str]
     body = _MEASURE.format(
         mark=MARK,
         seen=seen,
-        log=_LOG.format(shown=SHOWN, half=SHOWN // 2) if "log_experiment" in tools else "",
+        log=_LOG.format(shown=MAX_DISPLAYED, half=MAX_DISPLAYED // 2) if "log_experiment" in tools else "",
     )
     if not borders:
         start = body.index(', "border"')
@@ -182,12 +182,12 @@ def measure_program(name: str, plan: Sequence[Condition], tools: Collection[str]
 
 def careful_program(name: str, plan: Sequence[Condition]) -> str:
     """Returns the program that measures prompt by prompt and leaves out those that fail."""
-    return _head(name, plan) + _CAREFUL.format(mark=MARK, shown=SHOWN)
+    return _head(name, plan) + _CAREFUL.format(mark=MARK, shown=MAX_DISPLAYED)
 
 
 def edit_program(name: str, plan: Sequence[Condition]) -> str:
     """Returns the program that edits generated images and measures both."""
-    return _head(name, plan) + _EDIT.format(mark=MARK, shown=SHOWN)
+    return _head(name, plan) + _EDIT.format(mark=MARK, shown=MAX_DISPLAYED)
 
 
 def _head(name: str, plan: Sequence[Condition]) -> str:

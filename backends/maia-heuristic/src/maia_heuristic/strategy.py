@@ -1,4 +1,4 @@
-"""How the scientist goes on: what to test next, and when to conclude."""
+"""Decides the next step: which hypotheses to test, and when to conclude."""
 
 from __future__ import annotations
 

@@ -122,7 +122,7 @@ class Human:
         return str(self._context.images.folder.parent) if self._context.images else "RUN"
 
     def _show(self, messages: Sequence[Message]) -> ReplyPrompt:
-        """Shows what is new: at first the task, later what came back since the last reply."""
+        """Shows the new messages: at first the task, later the results since the last reply."""
         terminal = self._terminal
         terminal.clear_line()
         replied = max((place for place, message in enumerate(messages) if message.role == "assistant"), default=-1)
@@ -137,7 +137,7 @@ class Human:
             self._welcome(messages, page)
             replied = max(replied, len(system))
         for message in messages[replied + 1 :]:
-            terminal.heading("what came back")
+            terminal.heading("results")
             self._show_parts(message)
         terminal.heading(
             'your turn: Python, then a line with "."; or: answer, hypothesis TEXT, edit, api, images, help'

@@ -80,7 +80,7 @@ class Handoff:
     def hand(self, item: Any) -> Phase:
         """Hands something to the run, which must be waiting for it; then like `settle`.
 
-        An interrupt while it waits loses nothing: the run goes on, and the next call of either waits for it.
+        An interrupt while it waits loses nothing: the run continues, and the next call of either method waits for it.
         """
         with self._changed:
             self._changed.notify_all()  # First: an interrupt between these two lines then changes nothing.

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from maia_core.plugin import Image, Part, TextPart
 
-LONGEST_CAPTION = 300
+MAX_CAPTION = 300
 
 
 class Figure(NamedTuple):
@@ -37,4 +37,4 @@ def blocks(parts: Sequence[Part]) -> list[str | list[Figure]]:
 
 
 def _is_caption(text: str) -> bool:
-    return len(text) <= LONGEST_CAPTION and "\n" not in text
+    return len(text) <= MAX_CAPTION and "\n" not in text

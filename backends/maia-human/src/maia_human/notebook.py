@@ -44,7 +44,7 @@ def study(
         **options: Further keys of the configuration, such as `generator="collage"` or `limits={"turns": 40}`.
 
     Raises:
-        StudyError: it cannot begin or go on; one line says why.
+        StudyError: the run cannot begin or resume; one line says why.
     """
     try:
         if resume is not None:

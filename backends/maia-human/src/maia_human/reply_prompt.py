@@ -79,7 +79,7 @@ class ReplyPrompt:
                 if warned or not self._terminal.interactive:
                     raise
                 warned = True
-                self._terminal.say("\nNothing was typed. Ctrl-D once more leaves the run; it can go on later.")
+                self._terminal.say("\nNothing was typed. Ctrl-D once more leaves the run; you can resume it later.")
                 continue
             if found:
                 return recordable(found)

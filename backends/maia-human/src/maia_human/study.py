@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import math
+import random
+import statistics
 import sys
 import typing
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from typing import Any
+
+import numpy as np
 
 from maia_core.plugin import (
     Execution,
@@ -27,12 +32,14 @@ from maia_human.proxies import Image, proxy
 from maia_human.shown import Card, card, folded, paragraph
 from maia_human.study_run import StudyError, StudyRun
 from maia_sandbox.texts import ToolError
+from maia_sandbox.worker import TYPING
 
 NAMES: dict[str, Any] = {
-    name: getattr(typing, name)
-    for name in ("Any", "Callable", "Dict", "Iterable", "List", "Optional", "Sequence", "Set", "Tuple", "Union")
-} | {"Image": Image, "ToolError": ToolError}
-"""What a program in the sandbox finds defined; cells find it too, where the notebook has no such name yet."""
+    **{name: getattr(typing, name) for name in TYPING},
+    "Image": Image, "ToolError": ToolError, "np": np, "numpy": np,
+    "math": math, "random": random, "statistics": statistics,
+}
+"""The names that a program finds defined in the sandbox; cells find them too, where the notebook has no such name."""
 
 
 class Study(StudyRun):

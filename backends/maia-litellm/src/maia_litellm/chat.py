@@ -100,7 +100,7 @@ class ChatModel:
         try:
             response = self._ask(content, images, limits)
         except Refused as refused:
-            self._warn(f"{refused}; if that goes on, choose another {self.endpoint.part}.model")
+            self._warn(f"{refused}; if that repeats, choose another {self.endpoint.part}.model")
             return Reply(text="", stop="refusal", model=self.endpoint.name)
         return self._reader.read(response)
 

@@ -41,7 +41,7 @@ class ResponseReader:
         if (refusal and not text) or any(word in reason for word in REFUSALS):
             stop = "refusal"
             self._warn(
-                f"{self._endpoint.name} refused to answer{f': {refusal}' if refusal else ''}; if that goes on, choose "
+                f"{self._endpoint.name} refused to answer{f': {refusal}' if refusal else ''}; if that repeats, choose "
                 f"another {self._endpoint.part}.model"
             )
         elif reason in ("length", "max_tokens"):
@@ -50,7 +50,7 @@ class ResponseReader:
         reasoning = "\n".join(filter(None, (getattr(message, "reasoning_content", None), thought)))
         if reasoning and not text and stop == "end":
             self._warn(
-                f"{self._endpoint.name} sent reasoning and no reply; if that goes on, set its server to send both"
+                f"{self._endpoint.name} sent reasoning and no reply; if that repeats, set its server to send both"
             )
         return Reply(
             text=self._own(text or refusal),

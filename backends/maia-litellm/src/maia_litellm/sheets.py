@@ -10,7 +10,7 @@ from maia_litellm import prices
 from maia_litellm.limits import takes
 from maia_litellm.providers import PROVIDERS
 
-SHOWN = ("openai", "anthropic", "gemini")
+LISTED_PROVIDERS = ("openai", "anthropic", "gemini")
 """Providers whose models are listed by name."""
 
 EACH = 3
@@ -31,7 +31,7 @@ ANY = {
 def sheets() -> list[ModelOption]:
     """Returns the lines, without a network access and without loading LiteLLM."""
     return [
-        *(_known(provider, model) for provider in SHOWN for model in prices.newest(provider, EACH)),
+        *(_known(provider, model) for provider in LISTED_PROVIDERS for model in prices.newest(provider, EACH)),
         *(_any(pattern, provider, note) for pattern, (provider, note) in ANY.items()),
     ]
 

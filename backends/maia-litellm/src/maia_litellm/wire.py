@@ -45,7 +45,7 @@ MOST_BYTES = 256 * 2**20
 
 @dataclass
 class Exchange:
-    """One call: what was asked and what came back, however LiteLLM reports it.
+    """One call: the request and the response on the wire, however LiteLLM reports them.
 
     Attributes:
         deadline: When it must have ended, on the clock of `time.monotonic`.

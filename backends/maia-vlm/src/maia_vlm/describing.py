@@ -26,7 +26,7 @@ DESCRIBED = (
 )
 NOTHING = "nothing that could be described"
 """What stands for an empty or refused answer; it is not remembered, as the next answer may be another."""
-LONGEST = 500
+MAX_CHARACTERS = 500
 """Characters of one description; models that cannot stop are cut."""
 
 
@@ -94,4 +94,4 @@ def _line(reply: Reply) -> str:
     text = " ".join(reply.text.split())
     if not text or reply.stop == "refusal":
         return NOTHING
-    return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
+    return text if len(text) <= MAX_CHARACTERS else text[: MAX_CHARACTERS - 1] + "…"

@@ -16,7 +16,7 @@ from maia_nearest.whitening import Whitening
 SIDE = 128
 """Side that surroundings are looked at."""
 
-LEAST = 0.05
+MIN_SHARE = 0.05
 """Least share of the image that must be surroundings for them to be named."""
 
 PLAIN = 0.8

@@ -87,7 +87,7 @@ def finding(
 
 def surroundings(seen: Look, outside: Mask, memory: Memory) -> tuple[str, ...]:
     """Names the surroundings and their main colour; nothing where there are hardly any."""
-    if outside.mean() < background.LEAST:
+    if outside.mean() < background.MIN_SHARE:
         return ()
     colour = next(iter(colours.shares(seen.pixels, outside)))
     if background.plain(seen.pixels, outside):

@@ -120,7 +120,7 @@ class Scorer:
         bright = seen.region if seen.masked else np.ones_like(seen.region)
         # Where no object is found, everything is background, as far as anybody can tell.
         place = bright & seen.outside() if seen.contrast else seen.region
-        if place.mean() < background.LEAST:
+        if place.mean() < background.MIN_SHARE:
             return scores, np.zeros(len(colours.NAMES), np.float32)
         grounds: Backgrounds = self._memory.backgrounds
         if grounds.concepts:

@@ -22,10 +22,10 @@ COUNTS = 0.3
 MAJORITY = 0.5
 """Probability from which on a kind is given, and counts for a summary."""
 
-LEAST_VOTES = 0.25
+MIN_VOTES = 0.25
 """Probability below which no kind is given."""
 
-LEAST_COLOUR = 0.1
+MIN_COLOUR = 0.1
 """Smallest share of the region that a colour is given for."""
 
 
@@ -66,13 +66,13 @@ def place(mask: Mask) -> str:
 
 def main_colours(shares: Mapping[str, float]) -> tuple[tuple[str, float], ...]:
     """Returns at most three colours that have a tenth of the region or more, the largest first."""
-    return tuple((name, share) for name, share in shares.items() if share >= LEAST_COLOUR)[:3]
+    return tuple((name, share) for name, share in shares.items() if share >= MIN_COLOUR)[:3]
 
 
 def main_kinds(votes: Mapping[str, float], frequency: Mapping[str, int]) -> tuple[tuple[str, float], ...]:
     """Returns the likely kinds (without one: the likeliest), the rarest, so most specific, first."""
     chosen = {kind: share for kind, share in votes.items() if share >= MAJORITY}
-    if not chosen and (best := max(votes, key=lambda kind: votes[kind], default=None)) and votes[best] >= LEAST_VOTES:
+    if not chosen and (best := max(votes, key=lambda kind: votes[kind], default=None)) and votes[best] >= MIN_VOTES:
         chosen = {best: votes[best]}
     return tuple(sorted(chosen.items(), key=lambda item: (frequency[item[0]], -item[1])))
 
@@ -106,7 +106,7 @@ def summarize(findings: Sequence[Finding]) -> str:
         also = [(name, chance) for name, chance, _ in found.also]
         seen["names"].update({name for name, chance in (*found.names, *also) if chance >= COUNTS})
         seen["kind"].update({kind for kind, share in found.kinds if share >= MAJORITY})
-        seen["colours"].update({colour for colour, share in found.colours if share >= 2 * LEAST_COLOUR})
+        seen["colours"].update({colour for colour, share in found.colours if share >= 2 * MIN_COLOUR})
         seen["texture"].update([found.texture] if found.texture else [])
         seen["on"].update(set(found.on))
     least = 1 if len(findings) == 1 else 2
