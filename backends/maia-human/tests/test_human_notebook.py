@@ -86,7 +86,7 @@ def test_a_notebook_goes_on_after_its_kernel_was_killed(notebook, tmp_path):
         'print(len(tools.results), tools.results[0]["exemplar 1"]["activation"])',
         's.answer(description="Red discs.", label="red")',
     )
-    assert "Going on after 2 experiments" in _shown(cells[0])
+    assert "Resumed after 2 experiments" in _shown(cells[0])
     assert "variables of earlier cells are gone" in _shown(cells[0])
     assert cells[1].outputs[0].ename == "NameError"
     run = RunReader(tmp_path / "run")

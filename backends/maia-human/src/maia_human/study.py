@@ -36,8 +36,13 @@ from maia_sandbox.worker import TYPING
 
 NAMES: dict[str, Any] = {
     **{name: getattr(typing, name) for name in TYPING},
-    "Image": Image, "ToolError": ToolError, "np": np, "numpy": np,
-    "math": math, "random": random, "statistics": statistics,
+    "Image": Image,
+    "ToolError": ToolError,
+    "np": np,
+    "numpy": np,
+    "math": math,
+    "random": random,
+    "statistics": statistics,
 }
 """The names that a program finds defined in the sandbox; cells find them too, where the notebook has no such name."""
 
