@@ -123,16 +123,33 @@ def test_neutral_images_are_shared_between_units_and_counted(world: World, tmp_p
     assert sum(r.reused for r in results) > 0
 
 
+def replace_options(spec: Any) -> Any:
+    return spec.model_copy(update={"options": {"file": "other.csv"}})
+
+
+def test_an_explainer_and_a_unit_join_an_evaluation_later(world: World, tmp_path: Path) -> None:
+    evaluated(world, world.plan(["red"], {"right": RIGHT}), tmp_path / "e")
+    folder = evaluated(world, world.plan(["red"], {"wrong": WRONG}), tmp_path / "e")
+    assert folder.explainers == ["right", "wrong"]
+    folder = evaluated(world, world.plan(["green"], {"right": RIGHT}), tmp_path / "e")
+    assert folder.units == ["discs:colours:red", "discs:colours:green"]
+    assert sorted(world.asked) == ["discs:colours:green"] * 2 + ["discs:colours:red"] * 2, "nothing is explained twice"
+    assert [set(result.scores) for result in unit_results(folder)] == [{"right", "wrong"}] * 2
+    together = evaluated(world, world.plan(["red"], {"right": RIGHT, "wrong": WRONG}), tmp_path / "both")
+    assert unit_results(together)[0].scores == unit_results(folder)[0].scores, "as if both had come at once"
+
+
 def test_another_configuration_is_refused_in_one_line(world: World, tmp_path: Path) -> None:
     evaluated(world, world.plan(["red"], {"right": RIGHT}), tmp_path / "e")
+    other = world.plan(["red"], {"right": RIGHT})
+    other = replace(other, specs=[replace_options(other.specs[0])])
     for changed in (
-        world.plan(["green"], {"right": RIGHT}),
         world.plan(["red"], {"right": RIGHT}, seed=1),
-        world.plan(["red"], {"right": RIGHT, "wrong": WRONG}),
         world.plan(["red"], {"right": RIGHT}, samples=2),
+        other,
     ):
         with pytest.raises(
-            UsageError, match=r"was started with another (units|config.seed|explainers|samples)"
+            UsageError, match=r"was started with another (config.seed|explainer 'right'|samples)"
         ) as error:
             Folder.begin(tmp_path / "e", "predictive", changed.settings(), world)
         assert "\n" not in str(error.value)

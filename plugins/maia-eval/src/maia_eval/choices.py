@@ -94,6 +94,14 @@ def specs(texts: Sequence[str], registry: Registry) -> list[Spec]:
     return found
 
 
+def all_specs(settings: Mapping[str, JsonValue], chosen: Sequence[Spec]) -> list[Spec]:
+    """Returns the explainers of an evaluation: those of the command, and those that earlier commands brought."""
+    known = {each.alias: each for each in chosen}
+    recorded = settings.get("explainers")
+    read = [Spec.model_validate(each) for each in recorded] if isinstance(recorded, list) else list(chosen)
+    return [known.get(each.alias, each) for each in read]
+
+
 def adjusted(config: RunConfig, changes: Mapping[str, Any]) -> RunConfig:
     """Returns a configuration with dotted keys set.
 

@@ -13,13 +13,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from maia_core.plugin import QUANTILES, Data, Image, Judge, PluginRef, RunConfig, UnitStatistics, UsageError
-from maia_eval.choices import Spec
+from maia_eval.choices import Spec, all_specs
 from maia_eval.explaining import Contexts, Log, explain_all
 from maia_eval.images import HeldOutImages, ImageClient, measured
 from maia_eval.reference import reference_prompts
@@ -96,7 +96,8 @@ def run(plan: Plan, folder: Folder, contexts: Contexts, log: Log) -> None:
     Raises:
         MaiaError: a part cannot be built, or a unit does not exist.
     """
-    # Built first, so that what is missing is said before hours of explaining.
+    plan = replace(plan, specs=all_specs(folder.manifest.settings, plan.specs), units=folder.units)
+    # Built first, so that an error about a part comes before hours of explaining.
     scorer = Scorer(plan, folder, contexts)
     explain_all(contexts, plan.specs, plan.units, folder, log)
     names = {each.alias for each in plan.specs}

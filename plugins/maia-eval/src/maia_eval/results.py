@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, Field, JsonValue, ValidationError, model_validator
 
-from maia_core.plugin import Data, Registry, Usage, UsageError, as_file, content_id, redacted, sign
+from maia_core.plugin import Data, Registry, Usage, UsageError, as_file, check_signature, content_id, redacted, sign
 from maia_eval.files import write
 from maia_eval.integrity import Integrity
 
@@ -251,9 +251,9 @@ class Folder:
 
     @classmethod
     def begin(cls, path: Path, kind: Kind, settings: Mapping[str, Any], registry: Registry) -> Folder:
-        """Begins an evaluation, or resumes one of the same settings.
+        """Begins an evaluation, or resumes one of the same settings; further units and explainers join those it has.
 
-        One that has come to nothing yet (a unit was misspelt) starts again.
+        An evaluation without any result yet (a unit was misspelt) starts again.
 
         Raises:
             UsageError: the folder holds an evaluation of other settings, or cannot be written.
@@ -265,14 +265,21 @@ class Folder:
             old = folder.manifest
             if old.kind != kind:
                 raise UsageError(f"{path} holds a {old.kind} evaluation; choose another --out")
-            if changed := _changed(old.settings, wanted):
+            changed = [*_redefined(old.settings, wanted), *_changed(old.settings, wanted)]
+            wanted = _joined(old.settings, wanted)
+            if changed:
                 raise UsageError(
                     f"the evaluation in {path} was started with another {' and '.join(changed[:3])};"
                     " repeat its command to resume, or choose another --out"
                 )
-            if old.versions[-1] == now:
+            if old.versions[-1] == now and old.settings == wanted:
                 return folder
-            manifest = old.model_copy(update={"versions": [*old.versions, now]})
+            seal = old.seal
+            if old.settings != wanted:
+                check_signature(old.settings, old.seal, path, False)
+                seal = sign(wanted)
+            known = old.versions if old.versions[-1] == now else [*old.versions, now]
+            manifest = old.model_copy(update={"settings": wanted, "seal": seal, "versions": known})
         else:
             manifest = Manifest(kind=kind, created=time.time(), settings=wanted, versions=[now], seal=sign(wanted))
         write(path / MANIFEST, as_file(manifest))
@@ -380,10 +387,38 @@ def _integer(text: str) -> int:
     return int(text)
 
 
+GROWING = ("units", "explainers")
+"""Settings that may grow while an evaluation goes on."""
+
+
+def _joined(old: Mapping[str, JsonValue], new: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
+    """Returns new settings in which what an evaluation has comes first, and what is new follows."""
+    joined = dict(new)
+    for key in GROWING:
+        before, after = old.get(key), new.get(key)
+        if isinstance(before, list) and isinstance(after, list):
+            known = [_alias(each) for each in before]
+            joined[key] = [*before, *(each for each in after if _alias(each) not in known)]
+    return joined
+
+
+def _alias(entry: JsonValue) -> JsonValue:
+    return entry.get("alias") if isinstance(entry, dict) else entry
+
+
+def _redefined(old: Mapping[str, JsonValue], new: Mapping[str, JsonValue]) -> list[str]:
+    """Names the explainers that have other options than before."""
+    before, after = old.get("explainers"), new.get("explainers")
+    if not isinstance(before, list) or not isinstance(after, list):
+        return []
+    known = {str(_alias(each)): each for each in before}
+    return [f"explainer '{_alias(each)}'" for each in after if known.get(str(_alias(each)), each) != each]
+
+
 def _changed(old: Mapping[str, JsonValue], new: Mapping[str, JsonValue], prefix: str = "") -> list[str]:
     """Returns the dotted keys in which two settings differ."""
     found = []
-    for key in sorted({*old, *new}):
+    for key in sorted({*old, *new} - ({*GROWING} if not prefix else set())):
         a, b = old.get(key), new.get(key)
         if isinstance(a, dict) and isinstance(b, dict):
             found += _changed(a, b, f"{prefix}{key}.")

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from operator import itemgetter
 
 from maia_core.plugin import Context, Judge, MaiaError, RunConfig, UsageError
-from maia_eval.choices import Spec
+from maia_eval.choices import Spec, all_specs
 from maia_eval.explaining import Contexts, Log, explain_all
 from maia_eval.results import Explained, Folder, NeuronResult, Preference
 from maia_judges import joined
@@ -68,10 +68,14 @@ def run(plan: Plan, folder: Folder, contexts: Contexts, log: Log) -> None:
     Raises:
         MaiaError: a part cannot be built, or no judge can compare labels.
     """
+    truths = {unit: resolve(unit.partition(":")[2], contexts.main) for unit in folder.units}
+    specs = all_specs(folder.manifest.settings, plan.specs)
+    plan = replace(plan, specs=specs, units=folder.units, truths=truths)
     judge: Judge = contexts.main.part("judge")
     explain_all(contexts, plan.specs, plan.units, folder, log)
     for unit in plan.units:
-        if folder.read(NeuronResult, "results", unit) is None:
+        known = folder.read(NeuronResult, "results", unit)
+        if known is None or set(known.verdicts) != {each.alias for each in specs}:
             folder.write(_score(plan, unit, folder, judge, contexts.main), "results", unit)
 
 
