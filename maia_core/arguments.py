@@ -21,22 +21,10 @@ WORDS = {
 }
 
 
-class _Plain(str):
-    """A text that is its own representation."""
-
-    __repr__ = str.__str__
-
-
-def plain(signature: inspect.Signature) -> inspect.Signature:
-    """Returns a signature that prints its annotations as written, without quotes and without the core's modules."""
-
-    def bare(annotation: Any) -> Any:
-        if annotation is not inspect.Signature.empty and not isinstance(annotation, str):
-            annotation = re.sub(r"\bmaia_core\.\w+\.", "", inspect.formatannotation(annotation))
-        return _Plain(annotation) if isinstance(annotation, str) else annotation
-
-    parameters = [p.replace(annotation=bare(p.annotation)) for p in signature.parameters.values()]
-    return signature.replace(parameters=parameters, return_annotation=bare(signature.return_annotation))
+def plain(signature: inspect.Signature | inspect.Parameter) -> str:
+    """Returns a signature with its annotations as written, without quotes and without the core's modules."""
+    text = re.sub(r"\bmaia_core\.\w+\.", "", str(signature))
+    return re.sub(r"""(\w: |-> )(['"])(.*?)\2(?=[,)]| =|$)""", r"\1\3", text)
 
 
 def checked(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
@@ -63,7 +51,7 @@ def checked(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
         except ValidationError as error:
             if error.title != strict.__qualname__:
                 raise
-            raise ToolError(_refusal(name, plain(inspect.signature(target)), error)) from None
+            raise ToolError(_refusal(name, inspect.signature(target), error)) from None
 
     return call
 
@@ -76,7 +64,10 @@ def _refusal(method: str, signature: inspect.Signature, error: ValidationError) 
     names, (place, *items), value = list(signature.parameters), fault["loc"], fault["input"]
     name = str(names[min(place, len(names) - 1)] if isinstance(place, int) else place)
     if words := WORDS.get(fault["type"]):
-        return f"{method}{signature}: {words.format(name=name, count=len(names), near=did_you_mean(name, names))}"
+        return (
+            f"{method}{plain(signature)}: {words.format(name=name, count=len(names), near=did_you_mean(name, names))}"
+        )
     shown = f"{value!r:.80}" if isinstance(value, str | int | float) else f"a {type(value).__name__}"
     item = "".join(f"[{part}]" for part in items if isinstance(part, int))
-    return f"{method}{signature}: '{name}' is {signature.parameters[name].annotation}; {name}{item} is {shown}"
+    taken = plain(signature.parameters[name])
+    return f"{method}{plain(signature)}: it takes {taken}; {name}{item} is {shown}"

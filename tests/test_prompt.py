@@ -4,6 +4,7 @@ import re
 
 import pytest
 
+from maia_core.arguments import plain
 from maia_core.config import PluginRef, RunConfig
 from maia_core.context import Context
 from maia_core.errors import PluginError
@@ -178,3 +179,11 @@ def test_only_the_first_example_with_present_tools_is_rendered():
     assert "tools.own()" in api
     assert "other" not in api
     assert "own(2)" not in api
+
+
+def test_signature_is_printed_as_written():
+    def tool(a: "Literal['x', 'y']", b: list[str], c: "str | None" = "p: 1", *, d: dict = {"k": "v"}) -> "Image": ...  # noqa: B006, F821
+
+    assert plain(inspect.signature(tool)) == (
+        "(a: Literal['x', 'y'], b: list[str], c: str | None = 'p: 1', *, d: dict = {'k': 'v'}) -> Image"
+    )

@@ -184,14 +184,14 @@ def test_error_of_a_program_comes_back_with_its_line(make_fake_session):
 @pytest.mark.parametrize(
     ("call", "says"),
     [
-        ("tools.text2image({'a': 1})", r"'prompts' is list\[str\]; prompts is a dict"),
-        ("tools.text2image([['a']])", r"'prompts' is list\[str\]; prompts\[0\] is a list"),
+        ("tools.text2image({'a': 1})", r"it takes prompts: list\[str\]; prompts is a dict"),
+        ("tools.text2image([None])", r"it takes prompts: list\[str\]; prompts\[0\] is a NoneType"),
         ("tools.text2image()", "the argument 'prompts' is missing"),
         ("tools.text2image(['a'], 3)", "more than 1 arguments"),
         ("tools.text2image([])", "at least one prompt"),
         ("tools.edit_images(['red', 'blue', 'white'], ['to red', 'to blue'])", "3 images, 2 instructions"),
         ("tools.log_experiment([1.0], [], ['x'])", "1 activations, 0 images, 1 titles"),
-        ("system.neuron('dogs')", r"'images' is Sequence\[Image\]; images(\[0\])? is 'dogs'"),
+        ("system.neuron('dogs')", r"it takes images: Sequence\[Image\]; images(\[0\])? is 'dogs'"),
         ("tools.text2image(promts=['red'])", "there is no argument 'promts'. Did you mean 'prompts'"),
         ("tools.text2img(['red'])", "text2image"),
     ],
