@@ -149,6 +149,9 @@ class World:
     def find(self, kind: str, name: str) -> Any:
         return SimpleNamespace(load=lambda: object) if self._factory(kind, name) else None
 
+    def get(self, kind: str, name: str) -> Any:
+        return self.find(kind, name) or SimpleNamespace(load=lambda: object)
+
     def without_observers(self, names: Any) -> World:
         return self
 

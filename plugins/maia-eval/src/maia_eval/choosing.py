@@ -156,10 +156,10 @@ def _real(folder: Folder, config: RunConfig) -> PluginRef:
         UsageError: it has none.
     """
     from maia_core.plugin import PluginRef, installed
-    from maia_eval.commands import _held_out
+    from maia_eval.choices import held_out_dataset
 
     recorded = folder.manifest.settings.get("real")
-    found = PluginRef.model_validate(recorded) if isinstance(recorded, dict) else _held_out(config, installed())
+    found = PluginRef.model_validate(recorded) if isinstance(recorded, dict) else held_out_dataset(config, installed())
     if found is None:
         raise UsageError(f"the data set '{config.dataset.name}' has no held-out split; name one with --test-dataset")
     return found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -11,7 +11,7 @@ from maia_cli import PARTS, config_options, run_options
 from maia_sweep.options import runner_options
 
 if TYPE_CHECKING:
-    from maia_core.plugin import PluginRef, RunConfig, Runner
+    from maia_core.plugin import RunConfig, Runner
 
 OUT = click.option(
     "--out", required=True, type=click.Path(file_okay=False, path_type=Path), metavar="DIR",
@@ -64,7 +64,7 @@ def predictive(
     with `maia eval report DIR`.
     """
     from maia_core.plugin import Context, UsageError, installed
-    from maia_eval.choices import drawn, parted, plugin_ref, specs, units_in
+    from maia_eval.choices import drawn, held_out_dataset, parted, plugin_ref, specs, units_in
     from maia_eval.explaining import Contexts, Worker, log_to
     from maia_eval.predictive import Plan, run
     from maia_eval.results import Folder
@@ -90,7 +90,7 @@ def predictive(
         units=units,
         generator=held_out.generator,
         same_engine=testing.name == config.generator.name,
-        real=plugin_ref(test_dataset) if test_dataset else _held_out(config, registry),
+        real=plugin_ref(test_dataset) if test_dataset else held_out_dataset(config, registry),
         prompts=prompts,
         samples=samples,
         images=images,
@@ -138,19 +138,6 @@ def synthetic(
         Worker(config, out / "runs", plan.specs, out, quiet).explain(plan.units, runner)
     run(plan, folder, contexts, log)
     _done(out, quiet)
-
-
-def _held_out(config: RunConfig, registry: Any) -> PluginRef | None:
-    """Returns the run's data set with its held-out split, and cut-outs never seen; None if it has no split."""
-    from maia_core.plugin import PluginRef
-    from maia_eval.choices import parted
-    from maia_eval.splits import option_values
-
-    if "held-out" not in option_values("dataset", config.dataset, "split", registry):
-        return None
-    options = {key: value for key, value in config.dataset.options.items() if key not in ("split", "cutouts")}
-    real = config.model_copy(update={"dataset": PluginRef(name=config.dataset.name, split="held-out", **options)})
-    return parted(real, ["dataset"], "cutouts", "held-out", registry).dataset
 
 
 def _done(out: Path, quiet: bool) -> None:

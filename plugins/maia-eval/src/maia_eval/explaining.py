@@ -33,6 +33,7 @@ from maia_core.plugin import (
 from maia_eval.choices import Spec, adjusted
 from maia_eval.integrity import count_faults
 from maia_eval.results import Explained, Folder
+from maia_labels import any_of
 
 Log = Callable[[str], None]
 
@@ -113,9 +114,9 @@ def explain_all(contexts: Contexts, specs: Sequence[Spec], units: Sequence[str],
             if folder.read(Explained, "explanations", unit, each.alias) is None:
                 explained = _explain(contexts, each, unit, folder.path)
                 folder.write(explained, "explanations", unit, each.alias)
-                said = " OR ".join(explained.labels) or f"no label ({explained.error})"
+                label = any_of(explained.labels) or f"no label ({explained.error})"
                 place = f"{number}/{len(units)} " if len(units) > 1 else ""
-                log(f"{place}{unit} {each.alias}: {said}")
+                log(f"{place}{unit} {each.alias}: {label}")
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,7 @@ from maia_eval.summary import (
     unit_results,
     written,
 )
+from maia_labels import any_of
 
 TABLES = "tables"
 """Subfolder of an evaluation that its tables are written to."""
@@ -98,7 +99,7 @@ def _synthetic(folder: Folder) -> dict[str, Table]:
             "kind": result.kind,
             "truth": result.truth,
             "explainer": name,
-            "label": " OR ".join(explained[result.unit, name].labels) if (result.unit, name) in explained else "",
+            "label": any_of(explained[result.unit, name].labels) if (result.unit, name) in explained else "",
             "verdict": said,
         }
         for result in results
