@@ -9,7 +9,9 @@ import re
 import unicodedata
 from typing import Any
 
-SECRET = re.compile(r"(KEY|TOKEN|SECRET|PASS(WORD|WD|PHRASE)?|PAT|AUTH|CREDENTIALS?|DSN)(_?\d+)?$", re.IGNORECASE)
+_ENDS = r"(KEY|TOKEN|SECRET|PASS(WORD|WD|PHRASE|CODE)?|_PWD|PAT|AUTH|CREDENTIAL|DSN|COOKIE|JWT|CONNECTION_STRING)"
+_HOLDS = r"(^|_)(API_?KEY|TOKEN|SECRET|PASSWORD|CREDENTIAL|WEBHOOK|PRIVATE_KEY)S?_"
+SECRET = re.compile(rf"{_ENDS}S?(_?\d+)?$|{_HOLDS}", re.IGNORECASE)
 """Names of environment variables that hold secrets. User and password in an address are secrets in any."""
 
 

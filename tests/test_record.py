@@ -311,3 +311,25 @@ def test_files_have_the_rights_that_the_user_gives(folder, mask):
     finally:
         os.umask(before)
     assert (folder / "run.json").stat().st_mode & 0o777 == 0o666 & ~mask
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "API_KEYS",
+        "MYSQL_PWD",
+        "SLACK_WEBHOOK_URL",
+        "OPENAI_API_KEY_PROD",
+        "AZURE_STORAGE_CONNECTION_STRING",
+        "MY_COOKIE",
+    ],
+)
+def test_values_of_variables_with_the_names_of_secrets_are_removed(monkeypatch, name):
+    monkeypatch.setenv(name, "s3cr3t-value-1")
+    assert redacted("it is s3cr3t-value-1") == f"it is [{name}]"
+
+
+@pytest.mark.parametrize("name", ["PWD", "OLDPWD", "PATH", "TOKENIZERS_PARALLELISM", "KEYBOARD_LAYOUT"])
+def test_values_of_other_variables_stay(monkeypatch, name):
+    monkeypatch.setenv(name, "/some/folder-1")
+    assert redacted("in /some/folder-1") == "in /some/folder-1"

@@ -33,7 +33,7 @@ def list_models(plugin: str | None, pattern: str | None, as_json: bool) -> None:
     if plugin is None:
         for found in installed().of_kind("model"):
             record = {"name": found.name, "distribution": found.distribution, "summary": found.summary}
-            click.echo(json.dumps(record) if as_json else f"{found.name:20} {_clean(found.summary)}")
+            click.echo(json.dumps(record) if as_json else f"{found.name:20} {_line(found.summary)}")
         if not as_json:
             click.echo("\n`maia systems list NAME` names its models, `maia systems show NAME` the layers of one.")
         return
@@ -78,7 +78,7 @@ def show(model: str, config: RunConfig, everything: bool, depth: int | None, as_
         name, _, rest = model.partition(":")
         raise UsageError(f"'{model}' names a {part_of(rest)}; give the model alone: {name}")
     context = Context(config)
-    context.warn_to(lambda line: click.echo(f"note: {_clean(line)}", err=True))
+    context.warn_to(lambda line: click.echo(f"note: {_line(line)}", err=True))
     found = context.model(model, **(config.system.options if config.system else {}))
     layers = found.layers()
     if as_json:
@@ -111,5 +111,7 @@ def _printable(text: str) -> str:
     return printable(text)
 
 
-def _clean(text: Any) -> str:
-    return _printable(" ".join(str(text).split()))
+def _line(text: Any) -> str:
+    from maia_core.plugin import printable_line
+
+    return printable_line(str(text))
