@@ -86,9 +86,7 @@ class Child:
         os.set_blocking(self._errors.fileno(), False)
         self._socket = ours
         self._frame_limit = limits.frame_mb << 20
-        self.used = False
-        self.deadline = 0.0
-        self.late = True
+        self.used, self.late, self.deadline = False, True, 0.0
         self.bridge = Bridge(limits)
         self.measures: list[tuple[str, str]] = []
         self._idle = ""
@@ -210,7 +208,10 @@ class Child:
         self._signal(signal.SIGUSR2)
         text, poll = "", select.poll()
         poll.register(self._errors, select.POLLIN)
-        while text != expected and len(text) < MAX_DUMP and poll.poll(20 if text else 100) and (more := self.errors()):
+        while text != expected and len(text) < MAX_DUMP:
+            # On a busy machine the process may pause inside of a dump.
+            if not poll.poll(500 if str(expected).startswith(text) else 20) or not (more := self.errors()):
+                break
             text += more
         return text
 
