@@ -9,7 +9,7 @@ import secrets
 import stat
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO, Literal, cast
+from typing import BinaryIO, Literal
 
 _FLAGS = {"rb": os.O_RDONLY, "ab": os.O_WRONLY | os.O_APPEND | os.O_CREAT, "r+b": os.O_RDWR | os.O_CREAT}
 
@@ -37,7 +37,7 @@ def open_plain(path: Path, mode: Literal["rb", "ab", "r+b"] = "rb") -> BinaryIO:
         os.close(handle)
         second = "it has a second name elsewhere; replace it by a copy"
         raise _refusal(path, second if stat.S_ISREG(status.st_mode) else "it is not a regular file; remove it")
-    return cast(BinaryIO, open(handle, mode, buffering=-1 if mode == "rb" else 0))
+    return open(handle, mode, buffering=-1 if mode == "rb" else 0)
 
 
 def plain_folder(path: Path, mode: int = 0o777) -> Path:

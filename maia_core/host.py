@@ -162,7 +162,8 @@ class ToolHost:
             RunError: the part failed in several programs in a row.
         """
         system = self._context.config.system
-        kinds, name = ("tool",), method.removeprefix("tools.")
+        kinds: tuple[str, ...] = ("tool",)
+        name = method.removeprefix("tools.")
         if method.startswith("system."):
             kinds, name = ("system", "model"), system.name.partition(":")[0].partition("/")[0] if system else ""
         registry = self._context.registry
