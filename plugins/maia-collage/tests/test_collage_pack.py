@@ -6,6 +6,7 @@ import shutil
 import stat
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ from maia_collage.fetch import fetch
 from maia_collage.pack import Pack, find, folder_of
 from maia_core.context import Context
 from maia_core.errors import UsageError
+from maia_core.plugin import RunConfig
 from maia_labels.vocabulary import vocabulary
 
 DATA = Path(__file__).parents[1] / "src" / "maia_collage" / "data"
@@ -216,3 +218,21 @@ def test_real_pack_is_whole(real_pack: Pack) -> None:
     assert len(real_pack.cutouts) > 330
     assert len(real_pack.photographs) >= 11
     assert ready("photographs", real_pack.folder.parents[1]) is not None
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_fetch_prepares_the_describer_and_does_not_fail_with_it(monkeypatch: pytest.MonkeyPatch, fails: bool) -> None:
+    prepared: list[str] = []
+
+    def prepare() -> None:
+        if fails:
+            raise UsageError("there are no weights")
+        prepared.append("features")
+
+    context = SimpleNamespace(config=RunConfig(), build=lambda *names, **options: SimpleNamespace(prepare=prepare))
+    monkeypatch.setattr("maia_core.plugin.Context", lambda: context)
+    monkeypatch.setattr("maia_core.plugin.installed", lambda: SimpleNamespace(find=lambda *names: object()))
+    monkeypatch.setattr("maia_collage.fetch.fetch", lambda *arguments: None)
+    done = CliRunner().invoke(collage, ["fetch"])
+    assert (done.exit_code, prepared) == (0, [] if fails else ["features"])
+    assert ("there are no weights" in done.output) == fails

@@ -25,6 +25,24 @@ def fetch(drawings: bool, again: bool) -> None:
         run(cache_dir(), "drawings" if drawings else "photographs", again, click.echo)
     except MaiaError as error:
         raise click.ClickException(one_line(error)) from error
+    _prepare_describer()
+
+
+def _prepare_describer() -> None:
+    """Computes the features of the default describer's library now, if it has any, so that no run waits for them."""
+    from maia_core.plugin import Context, MaiaError, installed, one_line
+
+    context = Context()
+    chosen = context.config.describer
+    if installed().find("describer", chosen.name) is None:
+        return
+    try:
+        prepare = getattr(context.build("describer", chosen.name, **chosen.options), "prepare", None)
+        if prepare is not None:
+            click.echo(f"computing what the describer '{chosen.name}' compares images with, once (about a minute)")
+            prepare()
+    except MaiaError as error:
+        click.echo(f"the first run computes what the describer compares images with: {one_line(error)}")
 
 
 @collage.command()

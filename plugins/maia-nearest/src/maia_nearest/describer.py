@@ -18,7 +18,7 @@ VERSION = "1"
 class Nearest:
     """Names what an image shows by comparing it with a library of named objects, as a vision model sees them.
 
-    The library's features are computed when the first image is described and kept in the cache folder.
+    The library's features are computed by `prepare`, or when the first image is described, and cached.
 
     Attributes:
         fingerprint: Changes whenever the same image would be described otherwise.
@@ -67,6 +67,10 @@ class Nearest:
         from maia_nearest.findings import find
 
         return text.summarize(find(images, self.memory(), self.model, self.layer))
+
+    def prepare(self) -> None:
+        """Learns the library now, so that no run waits for it; `maia collage fetch` calls it."""
+        self.memory()
 
     def memory(self) -> Memory:
         """Returns what was learned from the library: read from the cache, or learned now (which takes a while)."""
