@@ -213,7 +213,22 @@ def validated(model: type[M], data: Mapping[str, Any], where: str, overridden: C
         value = "" if first["type"] == "missing" else f", not {first['input']!r}"
         if where == COMMAND_LINE and first["type"] == "string_type":
             value += f"; for a text write {key}='\"...\"'"
-        raise UsageError(f"{where}: '{key}': {first['msg'][0].lower()}{first['msg'][1:]}{value}") from error
+        kind = first.get("ctx", {}).get("class_name", first["type"])
+        rule = _RULES.get(kind, first["msg"].replace("Input should be ", "must be ", 1))
+        raise UsageError(f"{where}: '{key}': {rule[0].lower()}{rule[1:]}{value}") from error
+
+
+_RULES = {
+    "PluginRef": "must be the name of a plugin, or a table with its name and options",
+    **dict.fromkeys(("model_type", "dict_type", "Limits", "ContextPolicy", "ExecutionLimits"), "must be a table"),
+    **dict.fromkeys(("int_type", "int_parsing", "int_parsing_size", "int_from_float"), "must be an integer"),
+    **dict.fromkeys(("float_type", "float_parsing"), "must be a number"),
+    **dict.fromkeys(("bool_type", "bool_parsing"), "must be true or false"),
+    **dict.fromkeys(("tuple_type", "list_type"), "must be a list"),
+    "string_type": "must be a text",
+    "missing": "is missing",
+}
+"""What a value must be, by the type of pydantic's error or the class that it names."""
 
 
 def _fields(model: type[BaseModel], path: Iterable[Any]) -> list[str]:

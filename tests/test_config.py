@@ -1,3 +1,5 @@
+import re
+
 import pytest
 
 from maia_core.config import PluginConfig, RunConfig, load, validated
@@ -51,7 +53,7 @@ def test_option_of_a_default_plugin_can_be_set_without_naming_it():
         ("seed = 'x'", "'seed'.*integer.*'x'"),
         ("[limits]\nturns = 0", "'limits.turns'.*greater than 0"),
         ("seed = ", "not valid TOML"),
-        ("[generator]\nsize = 3", "'generator.name'.*required"),
+        ("[generator]\nsize = 3", "'generator.name'.*is missing"),
     ],
 )
 def test_wrong_file_names_file_key_and_what_is_allowed(tmp_path, text, says):
@@ -78,10 +80,28 @@ def test_missing_file_is_named(tmp_path):
 def test_setting_below_a_plain_value_is_refused_in_one_line(tmp_path):
     with pytest.raises(UsageError, match=r"cannot set 'seed\.x': 'seed' is not a table"):
         load(_write(tmp_path, "seed = 3"), [("seed.x", "1")])
-    with pytest.raises(UsageError, match="'seed': input should be a valid integer"):
+    with pytest.raises(UsageError, match="'seed': must be an integer"):
         load(overrides=[("seed.x", "1")])
 
 
 def test_plugin_without_options_says_so():
     with pytest.raises(UsageError, match="no options"):
         validated(PluginConfig, {"size": 3}, "options of generator 'x'")
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "says"),
+    [
+        ("limits", 3, "'limits': must be a table, not 3"),
+        ("generator", [1], "'generator': must be the name of a plugin, or a table with its name and options"),
+        ("generator", {"size": 3}, "'generator.name': is missing"),
+        ("tools", 3, "'tools': must be a list"),
+        ("limits.turns", 1.5, "'limits.turns': must be an integer, not 1.5"),
+        ("verify", "perhaps", "'verify': must be true or false"),
+        ("seed", -1, "'seed': must be greater than or equal to 0"),
+    ],
+)
+def test_no_word_of_pydantic_reaches_a_person(key, value, says):
+    with pytest.raises(UsageError, match=re.escape(says)) as caught:
+        load(None, [(key, value)])
+    assert not re.search(r"instance|dictionary|Input should|field required", str(caught.value), re.IGNORECASE)

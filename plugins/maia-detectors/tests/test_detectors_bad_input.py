@@ -33,7 +33,7 @@ def refused(path: object, kind: type[MaiaError] = UsageError, **options: Any) ->
 
 
 def test_model_must_be_named() -> None:
-    with pytest.raises(UsageError, match="options of detector 'transformers': 'model': field required"):
+    with pytest.raises(UsageError, match="options of detector 'transformers': 'model': is missing"):
         installed().build("detector", "transformers", {}, Context())
 
 

@@ -21,7 +21,10 @@ if TYPE_CHECKING:
 @config_options(*(kind for kind in PARTS if kind != "system"), named_by={"system": "units"}, of_run=True)
 @runner_options
 @click.option(
-    "--out", type=click.Path(path_type=Path), required=True, help="Write each unit's run into a folder of its own here."
+    "--out",
+    type=click.Path(file_okay=False, path_type=Path),
+    required=True,
+    help="Write each unit's run into a folder of its own here.",
 )
 @without_option
 def sweep(config: RunConfig, units: tuple[str, ...], out: Path, runner: Runner | None, without: tuple[str, ...]) -> int:
