@@ -155,7 +155,7 @@ def load(path: Path | None = None, overrides: Iterable[tuple[str, Any]] = ()) ->
             data = tomllib.loads(file.read_text(encoding="utf-8"))
         except OSError as error:
             raise UsageError(f"cannot read the configuration {file}: {error.strerror}") from error
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        except ValueError as error:  # Not TOML, not UTF-8, or a number of too many digits.
             raise UsageError(f"{file} is not valid TOML: {error}") from error
     where, overrides = str(file) if data else COMMAND_LINE, list(overrides)
     for key, value in overrides:

@@ -223,7 +223,7 @@ def option_value(option: str) -> tuple[str, Any]:
         raise click.UsageError(f"-o needs KEY=VALUE, not '{option}'")
     try:
         return key.strip(), tomllib.loads(f"value = {value}")["value"]
-    except tomllib.TOMLDecodeError:
+    except ValueError:
         return key.strip(), value
 
 
