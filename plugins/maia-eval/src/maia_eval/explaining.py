@@ -43,7 +43,7 @@ RUN = "run"
 MAX_CHARACTERS = 20_000
 """Characters of a text from an explainer that are kept."""
 
-KEPT = frozenset(kind.name for kind in KINDS.values() if kind.scope == "shared")
+SHARED_KINDS = frozenset(kind.name for kind in KINDS.values() if kind.scope == "shared")
 """Parts that a context keeps from run to run: an explainer that changes one needs a context of its own."""
 
 
@@ -80,7 +80,7 @@ class Contexts:
             alike = self._alike.setdefault(f"{spec.name} {sorted(spec.run.items())}", spec.alias)
             runs = str(self._runs / alike)
             config = adjusted(config, spec.run).model_copy(update={"runs": runs})
-            if any(key.partition(".")[0] in KEPT for key in spec.run):
+            if any(key.partition(".")[0] in SHARED_KINDS for key in spec.run):
                 if spec.alias not in self._own:
                     self._own[spec.alias] = Context(config, context.registry)
                 context = self._own[spec.alias]

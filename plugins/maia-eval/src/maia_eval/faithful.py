@@ -19,16 +19,16 @@ from maia_stats import wilson
 Kind = Literal["thing", "count", "colour", "background"]
 KINDS: tuple[Kind, ...] = ("thing", "count", "colour", "background")
 
-SURE = 0.3
+MIN_CONFIDENCE = 0.3
 """Confidence that a describer must state, where it states any ("tiger (0.99)"), for what it names to count."""
 
-SHARE = 20
+MIN_SHARE = 20
 """Share of an image in per cent that a describer must state, where it states any ("red 60%"), likewise."""
 
 NUMBERS = {2: "two|2|pair of|couple of", 3: "three|3|trio of", 4: "four|4", 5: "five|5", 6: "six|6"}
 """How a description may say how many there are."""
 
-LEAST, MOST = 16, 10
+MIN_STEP, MAX_STEPS = 16, 10
 """Images between two lines of progress, at least, and such lines of one kind, at most."""
 
 
@@ -171,8 +171,8 @@ def _plurals(word: str) -> tuple[str, ...]:
 
 def _counts(found: re.Match[str]) -> bool:
     if found["sure"]:
-        return float(found["sure"]) >= SURE
-    return not found["share"] or int(found["share"]) >= SHARE
+        return float(found["sure"]) >= MIN_CONFIDENCE
+    return not found["share"] or int(found["share"]) >= MIN_SHARE
 
 
 @dataclass(frozen=True)
@@ -254,7 +254,7 @@ def check(
 
 def _steps(total: int) -> list[slice]:
     """Cuts so many images into parts: each is large enough for a batch, and they are few enough to tell of each."""
-    size = max(LEAST, -(-total // MOST))
+    size = max(MIN_STEP, -(-total // MAX_STEPS))
     return [slice(start, min(start + size, total)) for start in range(0, total, size)]
 
 

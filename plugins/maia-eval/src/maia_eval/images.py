@@ -24,7 +24,7 @@ from maia_core.plugin import (
 BATCH = 16
 """Images that a generator, or a unit, gets at once."""
 
-KEPT = 800
+MAX_CACHED = 800
 """Images that stay in memory for the next unit, about 150 kB each: neutral prompts come again."""
 
 
@@ -62,7 +62,7 @@ class ImageClient:
         for key, drawn in found.items():
             self._kept[key] = drawn
             self._kept.move_to_end(key)
-        while len(self._kept) > KEPT:
+        while len(self._kept) > MAX_CACHED:
             self._kept.popitem(last=False)
         by_prompt: dict[str, list[Drawn]] = {}
         for key in wanted:

@@ -17,26 +17,26 @@ from maia_stats import Interval, auc_interval, wilson
 from maia_verify.probing import Group, Laboratory
 from maia_verify.wording import summary
 
-RESPONSE = 0.25
+MIN_RESPONSE = 0.25
 """An image activates the unit if it comes this share of the way from other things to the exemplars."""
 
-UNUSUAL = 0.9
+PREDICTED_QUANTILE = 0.9
 """A real image is one that the claim predicts if it is predicted above this quantile of images that do not activate
 the unit."""
 
-DROP = 0.25
+MIN_DROP = 0.25
 """An edit counts if it takes back this share of what its original had beyond other things."""
 
-SILENT = 0.8
+MIN_SILENT_SHARE = 0.8
 """Share of what a claim leaves out that must not activate the unit."""
 
 _SUBJECT = re.compile(r"[,;:.(]")
 """What a description begins with ends here."""
 
-LEAST = 4
+MIN_CONDITIONS = 4
 """Least number of conditions that make a test."""
 
-ENOUGH = 8
+MIN_REAL_IMAGES = 8
 """Fewer real images than this say more about what the judge overlooks than about the claim."""
 
 THINGS = ("a cup", "a key", "a ball", "a car", "an apple", "a shoe", "a book", "a chair")
@@ -45,7 +45,7 @@ THINGS = ("a cup", "a key", "a ball", "a car", "an apple", "a shoe", "a book", "
 PLACES = ("sand", "grass", "snow", "a brick wall")
 """Backgrounds that one which a claim names is replaced with, likewise."""
 
-TRIES = 3
+MAX_STAND_INS = 3
 """Stand-ins that are tried where an edit was not possible."""
 
 
@@ -59,11 +59,11 @@ class HeldOut:
     class Config(PluginConfig):
         """Options of the verifier."""
 
-        prompts: int = Field(8, ge=LEAST, le=100)
+        prompts: int = Field(8, ge=MIN_CONDITIONS, le=100)
         """Different pictures for each label."""
         samples: int = Field(3, gt=0, le=20)
         """Images of each."""
-        controls: int = Field(16, ge=LEAST, le=200)
+        controls: int = Field(16, ge=MIN_CONDITIONS, le=200)
         """Pictures of other things."""
         edits: int = Field(8, ge=0, le=100)
         """Positives that are edited; 0: none."""
@@ -179,7 +179,7 @@ class _Trial:
         source = exemplar_source(self._context, self._context.system)
         exemplars, _ = source.exemplars(self._context.system, max(self._config.images, 15))
         controls = self._controls()
-        if len(controls) < LEAST:
+        if len(controls) < MIN_CONDITIONS:
             self.untested.append("the generator makes no control images")
             return []
         self._base = float(np.median([group.mean for group in controls]))
@@ -217,7 +217,7 @@ class _Trial:
         """Tests one alternative of the answer."""
         config, text = self._config, claim.text
         positives = self._made("positive", text, self._prompts(text, claim))
-        if len(positives) < min(LEAST, config.prompts):
+        if len(positives) < min(MIN_CONDITIONS, config.prompts):
             prompt, why = next(reversed(self.laboratory.refused.items()), (text, "no prompt was written"))
             self.untested.append(
                 f"the generator cannot show '{text}' (the prompt '{prompt}': {why}); choose another judge "
@@ -242,7 +242,7 @@ class _Trial:
         for part in claim.things if len(claim.things) > 1 else ():
             others = [other for other in claim.things if other != part]
             alone = self._made("part", part, self._prompts(part, claim, without=others))
-            if len(alone) < min(LEAST, config.prompts):
+            if len(alone) < min(MIN_CONDITIONS, config.prompts):
                 self.untested.append(f"the generator cannot show '{part}' alone")
                 continue
             drafts.append(
@@ -261,12 +261,12 @@ class _Trial:
         count = self._config.prompts
         written = self._judge.write_prompts(text, 2 * count if elsewhere or without else count)
         pure = [prompt for prompt in written if not any(_names(prompt, thing) for thing in [*elsewhere, *without])]
-        return (pure if len(pure) >= LEAST else written)[:count]
+        return (pure if len(pure) >= MIN_CONDITIONS else written)[:count]
 
     def _level(self, controls: list[Group]) -> float:
         """Returns the activation from which on an image activates the unit."""
         usual = float(np.quantile([group.mean for group in controls], 0.9))
-        return max(usual, self._base + RESPONSE * (self._top - self._base))
+        return max(usual, self._base + MIN_RESPONSE * (self._top - self._base))
 
     def _edits(self, claim: _Claim, positives: list[Group], level: float) -> list[_Draft]:
         """Replaces what the claim names in pictures that activate the unit: that must lower the activation."""
@@ -275,17 +275,17 @@ class _Trial:
         done: list[tuple[Probe, Group]] = []
         # The ordinary things first; what a background is replaced with is another background.
         for stand_ins in (THINGS, PLACES):
-            for place in self._judge.select(thing, stand_ins)[::-1][:TRIES]:
+            for place in self._judge.select(thing, stand_ins)[::-1][:MAX_STAND_INS]:
                 instruction = f"replace the {thing} with {stand_ins[place]}"
                 edited = self.laboratory.edit("edited", waiting, [instruction] * len(waiting))
                 done += [(probe, group) for probe, group in zip(waiting, edited, strict=True) if group.probes]
                 waiting = [probe for probe, group in zip(waiting, edited, strict=True) if not group.probes]
-        if len(done) < LEAST:
+        if len(done) < MIN_CONDITIONS:
             return []
         self.groups[f"'{thing}' replaced"] = [
             Group(f"{probe.text}: {group.text}", group.probes) for probe, group in done
         ]
-        fell = [before.activation - after.mean >= DROP * (before.activation - self._base) for before, after in done]
+        fell = [before.activation - after.mean >= MIN_DROP * (before.activation - self._base) for before, after in done]
         what = f"replacing '{thing}' in a picture lowers the activation"
         return [_Draft(what, self._config.edited, hits=sum(fell), of=len(fell))]
 
@@ -293,12 +293,12 @@ class _Trial:
         """Holds the claim against real images: it must predict those that activate the unit most."""
         strong = [e for e in exemplars if e.activation >= self._base + 0.5 * (self._top - self._base)]
         strong = strong[: self._config.images]
-        if len(strong) < ENOUGH:
+        if len(strong) < MIN_REAL_IMAGES:
             return []
         images = [(e.image.clean or e.image).anonymous() for e in strong]
-        ordinary = self.laboratory.ordinary(max(len(images), 2 * LEAST), level)
+        ordinary = self.laboratory.ordinary(max(len(images), 2 * MIN_CONDITIONS), level)
         predicted = self._predicted([*images, *(image.anonymous() for image in ordinary)])
-        usual = float(np.quantile(predicted[len(images) :], UNUSUAL))
+        usual = float(np.quantile(predicted[len(images) :], PREDICTED_QUANTILE))
         known = [value > usual for value in predicted[: len(images)]]
         missed = []
         for number, (exemplar, right) in enumerate(zip(strong, known, strict=True), 1):
@@ -308,7 +308,7 @@ class _Trial:
             self.laboratory.probes.append(probe)
             missed += [] if right else [probe]
         what = "the labels predict the real images that activate the unit most"
-        share = _Draft(what, self._config.completeness, hits=sum(known), of=len(known), chance=1 - UNUSUAL)
+        share = _Draft(what, self._config.completeness, hits=sum(known), of=len(known), chance=1 - PREDICTED_QUANTILE)
         return [share, *self._left_out(missed, usual, level)]
 
     def _left_out(self, missed: list[Probe], usual: float, level: float) -> list[_Draft]:
@@ -331,7 +331,12 @@ class _Trial:
         self.groups["what the labels leave out"] = others
         silent = sum(group.mean < level for group in others)
         return [
-            _Draft("what else the real images show does not activate the unit", SILENT, hits=silent, of=len(others))
+            _Draft(
+                "what else the real images show does not activate the unit",
+                MIN_SILENT_SHARE,
+                hits=silent,
+                of=len(others),
+            )
         ]
 
     def _predicted(self, images: list[Image]) -> list[float]:

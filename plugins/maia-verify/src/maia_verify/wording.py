@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from maia_core.plugin import Check
 from maia_verify.probing import Group
 
-MOST = 12
+MAX_LISTED = 12
 """Conditions of one kind that are listed."""
 
 
@@ -38,4 +38,4 @@ def _values(group: Group) -> str:
 def _extremes(groups: Sequence[Group]) -> list[Group]:
     """Returns the highest and the lowest, highest first."""
     ordered = sorted(groups, key=lambda group: -group.mean)
-    return ordered if len(ordered) <= MOST else [*ordered[: MOST // 2], *ordered[-MOST // 2 :]]
+    return ordered if len(ordered) <= MAX_LISTED else [*ordered[: MAX_LISTED // 2], *ordered[-MAX_LISTED // 2 :]]
