@@ -28,7 +28,7 @@ class Manifest(Data):
     fingerprints: dict[str, str] = Field(default_factory=dict)
     """Part of the run to its fingerprint."""
     signature: str = ""
-    """Shows that `config` was written on this machine, see `maia_core.signature`."""
+    """Shows that `config` was written on this machine, see `maia_runs.signature`."""
 
 
 class MessageAdded(Data):

@@ -98,32 +98,34 @@ from .events import Effects as Effects
 from .events import Event as Event
 from .events import Executed as Executed
 from .codec import from_json as from_json
+from .events import FORMAT as FORMAT
 from .events import HostCall as HostCall
 from .codec import images_of as images_of
 from .image_store import ImageStore as ImageStore
+from .record import check_new as check_new
 from .record import MANIFEST as MANIFEST
+from .events import Manifest as Manifest
+from .record import new_run_id as new_run_id
 from .events import MessageAdded as MessageAdded
 from .events import Noted as Noted
 from .events import ProgramStarted as ProgramStarted
 from .events import Replied as Replied
 from .events import RunOutcome as RunOutcome
 from .record import RunReader as RunReader
+from .record import RunWriter as RunWriter
 from .events import Verified as Verified
 
-# Runs: for commands, explainers and scripts.
+# Runs: what maia-runs, commands and explainers drive a run with.
+from .agent import run as run
 from .feedback import LAST_CALL as LAST_CALL
 from .feedback import asks_for_answer as asks_for_answer
 from .verification import OBJECTION as OBJECTION
+from .journal import Journal as Journal
+from .session import make_session as make_session
 from .session import Session as Session
 from .kinds import distribution_of as distribution_of
 from .kinds import KINDS as KINDS
 from .context import Context as Context
-from .launch import explain as explain
-from .launch import explain_in as explain_in
-from .launch import FinishedRun as FinishedRun
-from .launch import folder_name as folder_name
-from .launch import make_session as make_session
-from .launch import resume as resume
 from .observers import Observers as Observers
 from .prompt import render_api as render_api
 from .registry import installed as installed
@@ -137,10 +139,8 @@ from .files import open_plain as open_plain
 from .files import plain_folder as plain_folder
 from .files import write_atomically as write_atomically
 from .files import write_new as write_new
-from .signature import check_signature as check_signature
-from .signature import local_secret as local_secret
-from .signature import sign as sign
 from .text import as_file as as_file
+from .text import dumped as dumped
 from .text import printable as printable
 from .text import printable_line as printable_line
 from .text import recordable as recordable

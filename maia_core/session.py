@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from pydantic import BaseModel
@@ -209,3 +209,20 @@ class Session(SessionTotals):
         for problem in self._observers.take_problems():
             self.note(problem)
         return results
+
+
+def make_session(context: Context, journal: Journal | None = None, observers: Iterable[object] = ()) -> Session:
+    """Returns a started session of the tools, the task and the sandbox that the context's configuration chooses."""
+    config = context.config
+    tools = {c.name.partition("@")[0]: context.build("tool", c.name, **c.options) for c in config.tools}
+    session = Session(
+        context,
+        task=context.part("task"),
+        tools=tools,
+        sandbox=context.part("sandbox"),
+        journal=journal,
+        observers=context.observers.joined_by(observers),
+        verifier=context.part("verifier") if config.verify else None,
+    )
+    session.start()
+    return session

@@ -10,9 +10,8 @@ import pytest
 from maia_core.config import RunConfig, validated
 from maia_core.context import Context
 from maia_core.journal import Journal
-from maia_core.launch import make_session
 from maia_core.registry import installed
-from maia_core.session import Session
+from maia_core.session import Session, make_session
 from maia_core.testing import fake_parts
 
 

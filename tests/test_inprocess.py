@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from maia_core.context import Context
-from maia_core.launch import make_session
+from maia_core.session import make_session
 from maia_core.testing import InProcessSandbox, SandboxSuite, fake_parts
 from maia_core.types import Reply
 

@@ -15,11 +15,11 @@ from maia_core.context import Context
 from maia_core.context_policy import sent_requests
 from maia_core.errors import MaiaError
 from maia_core.events import HostCall
-from maia_core.launch import explain_in, resume
 from maia_core.record import RunReader
 from maia_core.registry import Registry
 from maia_core.testing import FAKE_RUN, ScriptedBackbone, fake_parts
 from maia_report.page import render_run
+from maia_runs.launch import explain_in, resume
 
 RUNS = Path(__file__).parent / "fixtures" / "runs"
 VALUES = (None, True, 0, -1, 10**30, 1e400, 0.5, "", "x", "\ud800", [], [[]], {}, {"$image": 3}, {"$image": {}})

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from maia_core import launch
 from maia_core.config import ContextPolicy
 from maia_core.context_policy import sent_requests
 from maia_core.errors import RecordError
 from maia_core.record import RunReader
 from maia_core.types import UnitStatistics
+from maia_runs import launch
 
 RUNS = Path(__file__).parent / "fixtures" / "runs"
 

@@ -7,9 +7,9 @@ from maia_core.config import RunConfig
 from maia_core.context import Context
 from maia_core.events import Executed
 from maia_core.image_store import ImageStore
-from maia_core.launch import explain_in
 from maia_core.record import RunReader
 from maia_core.testing import FAKE_RUN, ScriptedBackbone, fake_parts
+from maia_runs.launch import explain_in
 
 
 def test_refused_calls_do_not_fill_the_record(tmp_path):

@@ -12,7 +12,6 @@ import time
 
 import pytest
 
-from maia_core import launch
 from maia_core.agent import run
 from maia_core.codec import images_of
 from maia_core.config import RunConfig, validated
@@ -21,12 +20,14 @@ from maia_core.errors import BackboneBusy, ContextTooLong, RecordError, UsageErr
 from maia_core.events import Executed, HostCall, Manifest, Replied, Verified
 from maia_core.hookspecs import hookimpl
 from maia_core.journal import Journal
-from maia_core.launch import explain, make_session, resume
 from maia_core.record import RunReader, RunWriter
 from maia_core.registry import installed
-from maia_core.signature import check_signature
+from maia_core.session import make_session
 from maia_core.testing import FAKE_RUN, FakeGenerator, ScriptedBackbone, fake_parts, timeless
 from maia_core.types import Execution, Usage
+from maia_runs import launch
+from maia_runs.launch import explain, resume
+from maia_runs.signature import check_signature
 
 STATEFUL = [
     FAKE_RUN[0],

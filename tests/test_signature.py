@@ -11,11 +11,11 @@ import pytest
 from click.testing import CliRunner
 
 from maia_cli.run import run as command
-from maia_core import launch, signature
 from maia_core.context import Context
 from maia_core.errors import RecordError, UsageError
 from maia_core.record import MANIFEST, RunReader
 from maia_core.testing import FAKE_RUN, ScriptedBackbone, fake_parts
+from maia_runs import launch, signature
 
 
 @pytest.fixture(autouse=True)

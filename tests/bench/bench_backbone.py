@@ -23,7 +23,7 @@ from maia_core.config import ContextPolicy, Limits, RunConfig
 from maia_core.context import Context
 from maia_core.image import Image
 from maia_core.journal import Journal
-from maia_core.launch import make_session
+from maia_core.session import make_session
 from maia_core.testing import FAKE_RUN, ScriptedBackbone, fake_parts
 from maia_core.types import BackboneInfo, CallLimits, Message, Reply
 from maia_vlm import ImageLimits, Picture, pack

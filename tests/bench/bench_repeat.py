@@ -16,8 +16,8 @@ from maia_collage.editor import CollageEditor
 from maia_collage.generator import CollageGenerator
 from maia_core.config import PluginRef, RunConfig, cache_dir
 from maia_core.context import Context
-from maia_core.launch import explain_in
 from maia_nearest.describer import Nearest
+from maia_runs.launch import explain_in
 
 ENGINES = ((CollageGenerator, "generate"), (CollageEditor, "edit"), (Nearest, "describe"), (Nearest, "summarize"))
 

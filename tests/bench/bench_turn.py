@@ -12,8 +12,8 @@ from maia_core.config import Limits, RunConfig
 from maia_core.context import Context
 from maia_core.events import Manifest
 from maia_core.journal import Journal
-from maia_core.launch import make_session
 from maia_core.record import RunWriter
+from maia_core.session import make_session
 from maia_core.testing import FAKE_RUN, ScriptedBackbone, disc, fake_parts
 
 TURNS = 30

@@ -8,8 +8,8 @@ import pytest
 
 from maia_core.config import PluginConfig
 from maia_core.context import Context
-from maia_core.launch import make_session
 from maia_core.registry import installed
+from maia_core.session import make_session
 from maia_core.testing import BackboneSuite, DistributionSuite, FakeSandbox, fake_parts
 from maia_core.types import Message
 from maia_heuristic.backbone import HeuristicBackbone

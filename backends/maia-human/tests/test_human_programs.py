@@ -2,8 +2,8 @@ import pytest
 
 from maia_core.config import RunConfig
 from maia_core.context import Context
-from maia_core.launch import make_session
 from maia_core.replies import parse_reply
+from maia_core.session import make_session
 from maia_core.testing import fake_parts
 from maia_human.programs import NotPython, as_program, as_recorded, definitions, without_study
 from maia_human.replies import answer_reply, program_reply

@@ -14,8 +14,8 @@ from maia_core.context import Context
 from maia_core.errors import RunError, UsageError
 from maia_core.events import Executed, HostCall, MessageAdded, ProgramStarted, Replied
 from maia_core.image import Image
-from maia_core.launch import make_session
 from maia_core.record import JOURNAL, RunReader
+from maia_core.session import make_session
 from maia_core.testing import FakeGenerator, FakeSystem, fake_parts
 from maia_human import StudyError, ToolError, study
 from maia_human.handoff import Handoff

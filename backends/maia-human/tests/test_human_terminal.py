@@ -16,8 +16,8 @@ from maia_core.agent import run
 from maia_core.config import RunConfig, validated
 from maia_core.context import Context
 from maia_core.events import Executed, HostCall, ProgramStarted
-from maia_core.launch import make_session
 from maia_core.record import RunReader
+from maia_core.session import make_session
 from maia_core.testing import fake_parts
 from maia_human.backbone import Human
 

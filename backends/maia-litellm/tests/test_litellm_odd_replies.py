@@ -14,9 +14,9 @@ from maia_core.config import RunConfig, validated
 from maia_core.context import Context
 from maia_core.errors import BackboneBusy, BackboneError, ContextTooLong
 from maia_core.journal import Journal
-from maia_core.launch import make_session
 from maia_core.registry import installed
 from maia_core.replies import parse_reply
+from maia_core.session import make_session
 from maia_core.testing.fakes import fake_parts
 from maia_core.types import CallLimits, Message
 from maia_litellm.completion import documented

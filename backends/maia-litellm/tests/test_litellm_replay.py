@@ -17,8 +17,8 @@ from maia_core.context import Context
 from maia_core.context_policy import sent_requests
 from maia_core.events import Asked, Event, Executed, HostCall, MessageAdded, Replied, RunOutcome
 from maia_core.journal import Journal
-from maia_core.launch import make_session
 from maia_core.record import RunReader
+from maia_core.session import make_session
 from maia_core.testing import fake_parts
 from maia_core.types import CallLimits
 

@@ -17,7 +17,7 @@ from maia_core.agent import run
 from maia_core.config import ContextPolicy, PluginConfig
 from maia_core.errors import ContextTooLong, UsageError
 from maia_core.image import Image
-from maia_core.launch import make_session
+from maia_core.session import make_session
 from maia_core.testing import FAKE_RUN, FakeDescriber, InProcessSandbox, ScriptedBackbone, disc
 from maia_core.types import CallLimits, Message
 from maia_llama_cpp import shared

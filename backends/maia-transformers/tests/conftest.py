@@ -14,7 +14,7 @@ import maia_core.prompt
 from maia_core.agent import run
 from maia_core.config import RunConfig
 from maia_core.context import Context
-from maia_core.launch import make_session
+from maia_core.session import make_session
 from maia_core.testing import fake_parts
 from maia_vlm import describing
 

@@ -13,8 +13,8 @@ from maia_core.config import RunConfig, load, validated
 from maia_core.context import Context
 from maia_core.errors import BackboneError, ContextTooLong
 from maia_core.image import Image
-from maia_core.launch import make_session
 from maia_core.registry import plugin_config
+from maia_core.session import make_session
 from maia_core.testing import disc, fake_parts
 from maia_core.types import CallLimits, Message, TextPart
 from maia_transformers.backbone import TransformersBackbone

@@ -71,8 +71,9 @@ def test_wrong_input_is_named_before_anything_is_loaded_or_created(
 )
 def test_a_script_gets_no_run_folder_for_a_wrong_name(changes: dict[str, object], says: str, tmp_path: Path) -> None:
     """A mistyped tool left a run folder that could not be resumed."""
-    from maia_core.plugin import Context, PluginError, PluginRef, RunConfig, explain_in
+    from maia_core.plugin import Context, PluginError, PluginRef, RunConfig
     from maia_core.testing import fake_parts
+    from maia_runs import explain_in
 
     config = RunConfig.model_validate({"system": PluginRef(name="fake"), "verify": "verifier" in changes, **changes})
     context = Context(config, parts={key: part for key, part in fake_parts().items() if key not in changes})

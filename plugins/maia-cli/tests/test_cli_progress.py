@@ -11,8 +11,9 @@ import pytest
 from maia_cli import progress
 from maia_cli.progress import Progress
 from maia_cli.running import running_part
-from maia_core.plugin import Context, PluginRef, RunConfig, explain_in
+from maia_core.plugin import Context, PluginRef, RunConfig
 from maia_core.testing import FAKE_RUN, FakeGenerator, ScriptedBackbone, fake_parts
+from maia_runs import explain_in
 
 
 class _Seen:

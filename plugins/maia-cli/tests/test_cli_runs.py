@@ -13,8 +13,9 @@ import pytest
 from click.testing import CliRunner, Result
 
 from maia_cli.runs import runs
-from maia_core.plugin import Context, PluginRef, RunConfig, UsageError, explain_in
+from maia_core.plugin import Context, PluginRef, RunConfig, UsageError
 from maia_core.testing import FAKE_RUN, ScriptedBackbone, fake_parts
+from maia_runs import explain_in
 
 
 def _maia(*arguments: object) -> Result:

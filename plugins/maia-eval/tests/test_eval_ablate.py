@@ -13,7 +13,6 @@ from maia_core.config import PluginRef, RunConfig
 from maia_core.context import Context
 from maia_core.errors import UsageError
 from maia_core.events import HostCall
-from maia_core.launch import explain_in
 from maia_core.record import RunReader
 from maia_core.testing import FAKE_RUN, InProcessSandbox, ScriptedBackbone, fake_parts
 from maia_eval.ablate import SHOWN, VARIANTS, command, markdown, variants
@@ -24,6 +23,7 @@ from maia_eval.report import render
 from maia_eval.results import Folder
 from maia_eval.summary import efforts
 from maia_eval.tables import tables
+from maia_runs.launch import explain_in
 
 if TYPE_CHECKING:
     from conftest import World  # type: ignore[import-not-found]

@@ -9,7 +9,7 @@ from hypothesis.extra import numpy as arrays
 from maia_core.agent import run
 from maia_core.config import RunConfig, validated
 from maia_core.errors import ReplyError, ToolError, UsageError
-from maia_core.launch import make_session
+from maia_core.session import make_session
 from maia_core.testing import DistributionSuite, ScriptedBackbone, TaskSuite, ToolSuite, disc
 from maia_layers.command import TOOLS
 from maia_layers.exemplars import UnitExemplars

@@ -3,8 +3,8 @@
 from maia_core.config import RunConfig
 from maia_core.context import Context
 from maia_core.journal import Journal
-from maia_core.launch import make_session
 from maia_core.registry import installed
+from maia_core.session import make_session
 from maia_core.testing import fake_parts
 
 PROGRAMS = [

@@ -10,7 +10,7 @@ import pytest
 
 from maia_core.config import RunConfig
 from maia_core.context import Context
-from maia_core.launch import make_session
+from maia_core.session import make_session
 from maia_core.testing import fake_parts
 from maia_core.types import Reply
 from maia_standard.habits import ATTRIBUTES, KEYWORDS, METHODS

@@ -116,7 +116,7 @@ def test_a_unit_of_nothing_that_is_installed_is_said_before_the_first_is_explain
 
 
 def test_units_whose_names_look_alike_get_folders_of_their_own():
-    from maia_core.plugin import folder_name
+    from maia_runs import folder_name
 
     assert (
         len({folder_name(ref) for ref in ("m:l:tiger cat", "m:l:tiger-cat", "m:l:tiger_cat", "m" * 90, "m" * 91)}) == 5

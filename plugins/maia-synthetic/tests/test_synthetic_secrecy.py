@@ -14,9 +14,9 @@ from maia_core.context import Context
 from maia_core.events import Manifest
 from maia_core.image import Image, content_id
 from maia_core.journal import Journal
-from maia_core.launch import make_session
 from maia_core.protocols import Describer, ImageEditor, ImageGenerator
 from maia_core.record import RunReader, RunWriter
+from maia_core.session import make_session
 from maia_core.testing import FakeDescriber, FakeEditor, FakeGenerator, ScriptedBackbone, disc, fake_parts
 from maia_synthetic.system import alias
 

@@ -15,8 +15,8 @@ from maia_core.config import RunConfig
 from maia_core.context import Context
 from maia_core.errors import MaiaError, PluginError, UsageError
 from maia_core.image import Image
-from maia_core.launch import explain_in, resume
 from maia_core.testing import ScriptedBackbone, fake_parts
+from maia_runs.launch import explain_in, resume
 from maia_torch.own import OwnModel, class_names
 
 CODE = """
@@ -195,7 +195,7 @@ def test_three_lines_of_python(package, tmp_path):
     code = f"""
 import {package}.nets as nets
 from maia_core.image import Image
-from maia_core.launch import explain_in, resume
+from maia_runs.launch import explain_in, resume
 from maia_core.testing import ScriptedBackbone, fake_parts
 from PIL import Image as PILImage
 image = Image.from_pil(PILImage.open("a.png"))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from html import escape
 
-from maia_core.plugin import FinishedRun
 from maia_human.shown import Card, clean
+from maia_runs import FinishedRun
 
 
 class Finished(Card):

@@ -1,6 +1,6 @@
 """Hands replies and calls from the cells of a notebook to the run, which waits in a thread of its own.
 
-The run is an ordinary one: `maia_core.launch` drives it, the backbone is a person whose reply is a cell's source, and
+The run is an ordinary one: `maia_runs.launch` drives it, the backbone is a person whose reply is a cell's source, and
 the sandbox carries out the calls that the cell makes. So it has the same turns, limits and record as any other.
 """
 

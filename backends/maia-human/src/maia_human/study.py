@@ -15,7 +15,6 @@ import numpy as np
 
 from maia_core.plugin import (
     Execution,
-    FinishedRun,
     ReplyError,
     RunOutcome,
     did_you_mean,
@@ -31,6 +30,7 @@ from maia_human.handoff import Handoff
 from maia_human.proxies import Image, proxy
 from maia_human.shown import Card, card, folded, paragraph
 from maia_human.study_run import StudyError, StudyRun
+from maia_runs import FinishedRun
 from maia_sandbox.texts import ToolError
 from maia_sandbox.worker import TYPING
 

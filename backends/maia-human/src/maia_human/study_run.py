@@ -11,7 +11,6 @@ from typing import Any
 
 from maia_core.plugin import (
     Execution,
-    FinishedRun,
     HostCall,
     MaiaError,
     MendableError,
@@ -29,6 +28,7 @@ from maia_human.handoff import HANDOFF, Call, Handoff
 from maia_human.printed import unrecorded
 from maia_human.proxies import inward, outward
 from maia_human.shown import Card, card, clean
+from maia_runs import FinishedRun
 from maia_sandbox.texts import ToolError
 
 

@@ -54,7 +54,7 @@ def run_and_print(
         without: Names of installed observers to leave out.
     """
     from maia_cli.progress import JsonProgress, Progress
-    from maia_core.plugin import explain, resume
+    from maia_runs import explain, resume
 
     registry = without_observers(without)
     with JsonProgress() if as_json else Progress(live=sys.stderr.isatty()) as progress:

@@ -11,7 +11,7 @@ WORK = {
     ("maia_core.agent", "_call"): "asking the backbone",
     ("maia_core.session", "execute"): "running the program",
     ("maia_core.verification", "test"): "testing the answer",
-    ("maia_core.launch", "_build"): "building the parts",
+    ("maia_runs.launch", "_build"): "building the parts",
 }
 """Function of the core to the work that it does."""
 

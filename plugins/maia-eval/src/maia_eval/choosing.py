@@ -49,9 +49,9 @@ def set_choice(
 
     DIR is an evaluation, whose labels are tested on held-out images. Chance is 25 %.
     """
-    from maia_core.plugin import check_signature
     from maia_eval import people
     from maia_eval.results import Folder
+    from maia_runs import check_signature
 
     evaluation = Folder(folder)
     if answers is None:

@@ -13,9 +13,10 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, Field, JsonValue, ValidationError, model_validator
 
-from maia_core.plugin import Data, Registry, Usage, UsageError, as_file, check_signature, content_id, redacted, sign
+from maia_core.plugin import Data, Registry, Usage, UsageError, as_file, content_id, redacted
 from maia_eval.files import write
 from maia_eval.integrity import Integrity
+from maia_runs import check_signature, sign
 
 MANIFEST = "eval.json"
 MAX_BYTES = 64 << 20
@@ -225,7 +226,7 @@ class Manifest(Data):
     versions: list[dict[str, str]] = Field(min_length=1)
     """Of Python and every plugin's distribution; another entry for each change while the evaluation went on."""
     seal: str = ""
-    """Says that `settings` were written on this machine, see `maia_core.signature`."""
+    """Says that `settings` were written on this machine, see `maia_runs.signature`."""
 
 
 class Folder:

@@ -23,9 +23,9 @@ from maia_core.plugin import (
     UsageError,
     Verified,
     content_id,
-    explain_in,
     parse_reply,
 )
+from maia_runs import explain_in
 
 
 class Agent:

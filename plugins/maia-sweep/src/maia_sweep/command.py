@@ -13,7 +13,8 @@ from maia_core.plugin import MaiaError, one_line, printable
 from maia_sweep.options import runner_options
 
 if TYPE_CHECKING:
-    from maia_core.plugin import FinishedRun, RunConfig, Runner
+    from maia_core.plugin import RunConfig, Runner
+    from maia_runs import FinishedRun
 
 
 @click.command()

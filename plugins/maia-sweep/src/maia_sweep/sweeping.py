@@ -6,20 +6,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 
-from maia_core.plugin import (
-    Context,
-    FinishedRun,
-    MaiaError,
-    PluginRef,
-    Registry,
-    RunConfig,
-    RunError,
-    Runner,
-    explain_in,
-    folder_name,
-    installed,
-    one_line,
-)
+from maia_core.plugin import Context, MaiaError, PluginRef, Registry, RunConfig, RunError, Runner, installed, one_line
+from maia_runs import FinishedRun, explain_in, folder_name
 
 
 def sweep(

@@ -22,9 +22,9 @@ from maia_core.plugin import (
     UnitInfo,
     UsageError,
     content_id,
-    local_secret,
 )
 from maia_labels.expression import concepts, text_of
+from maia_runs import local_secret
 from maia_synthetic.dilation import dilate, proportional
 from maia_synthetic.exemplars import KnownExemplars, Score, score_of
 from maia_synthetic.lists import resolve

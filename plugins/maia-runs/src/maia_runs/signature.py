@@ -16,11 +16,8 @@ import stat
 from collections.abc import Mapping
 from pathlib import Path
 
-from maia_core.config import cache_dir
-from maia_core.errors import UsageError
-from maia_core.files import open_plain, plain_folder, write_new
-from maia_core.local_code import local_code
-from maia_core.text import dumped
+from maia_core.plugin import UsageError, cache_dir, dumped, open_plain, plain_folder, write_new
+from maia_runs.local_code import local_code
 
 SECRET_BYTES = 16
 """Length of a secret."""

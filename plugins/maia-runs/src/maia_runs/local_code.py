@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from maia_core.image import content_id
+from maia_core.plugin import content_id
 
 _MODULE = re.compile(r"\b[A-Za-z_]\w*(?=[.:][A-Za-z_])")
 """The first name of a reference to code, `package.module.attribute` or `module:function`."""

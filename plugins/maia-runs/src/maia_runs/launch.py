@@ -11,21 +11,32 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from maia_core.agent import run
-from maia_core.config import RunConfig, validated
-from maia_core.context import Context
-from maia_core.errors import RecordError
-from maia_core.events import FORMAT, Event, Manifest, RunOutcome
-from maia_core.files import write_atomically
-from maia_core.image import content_id
-from maia_core.journal import Journal
-from maia_core.kinds import KINDS
-from maia_core.protocols import Backbone
-from maia_core.record import MANIFEST, RunReader, RunWriter, check_new, new_run_id
-from maia_core.registry import Registry
-from maia_core.session import Session
-from maia_core.signature import check_signature, sign
-from maia_core.text import as_file, redacted
+from maia_core.plugin import (
+    FORMAT,
+    KINDS,
+    MANIFEST,
+    Backbone,
+    Context,
+    Event,
+    Journal,
+    Manifest,
+    RecordError,
+    Registry,
+    RunConfig,
+    RunOutcome,
+    RunReader,
+    RunWriter,
+    as_file,
+    check_new,
+    content_id,
+    make_session,
+    new_run_id,
+    redacted,
+    run,
+    validated,
+    write_atomically,
+)
+from maia_runs.signature import check_signature, sign
 
 
 @dataclass(frozen=True)
@@ -188,23 +199,6 @@ def _drive(
             session.close()
     finally:
         writer.close()
-
-
-def make_session(context: Context, journal: Journal | None = None, observers: Iterable[object] = ()) -> Session:
-    """Returns a started session of the tools, the task and the sandbox that the context's configuration chooses."""
-    config = context.config
-    tools = {c.name.partition("@")[0]: context.build("tool", c.name, **c.options) for c in config.tools}
-    session = Session(
-        context,
-        task=context.part("task"),
-        tools=tools,
-        sandbox=context.part("sandbox"),
-        journal=journal,
-        observers=context.observers.joined_by(observers),
-        verifier=context.part("verifier") if config.verify else None,
-    )
-    session.start()
-    return session
 
 
 def _manifest(run_id: str, context: Context) -> Manifest:

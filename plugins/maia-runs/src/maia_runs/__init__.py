@@ -1,0 +1,21 @@
+"""Makes runs from configurations, resumes them, and signs their settings.
+
+from maia_core.plugin import load
+from maia_runs import explain
+
+finished = explain(load())
+"""
+
+from maia_runs.launch import FinishedRun, explain, explain_in, folder_name, resume
+from maia_runs.signature import check_signature, local_secret, sign
+
+__all__ = [
+    "FinishedRun",
+    "check_signature",
+    "explain",
+    "explain_in",
+    "folder_name",
+    "local_secret",
+    "resume",
+    "sign",
+]
