@@ -20,7 +20,7 @@ import modules
 
 from maia_cli.config import rows
 from maia_cli.main import maia
-from maia_cli.options import Sources
+from maia_cli.sources import Sources
 from maia_core.kinds import KINDS
 from maia_core.plugin import RunConfig
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
-from maia_cli.options import Sources
+from maia_cli.sources import Sources
 
 if TYPE_CHECKING:
     from maia_core.plugin import RunConfig
