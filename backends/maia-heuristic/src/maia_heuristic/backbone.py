@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from maia_core.plugin import BackboneInfo, CallLimits, Message, PluginConfig, Reply, RunContext
 from maia_heuristic.layers import layer_step
 from maia_heuristic.reading import read_conversation
+from maia_heuristic.selectivity import question_of, selectivity_step
 from maia_heuristic.strategy import Step, next_step
 
 
@@ -21,7 +22,9 @@ class HeuristicBackbone:
     def complete(self, messages: Sequence[Message], limits: CallLimits) -> Reply:
         """See `maia_core.protocols.Backbone`."""
         notebook = read_conversation(messages)
-        if "score_units" in notebook.tools:
+        if question := question_of(messages):
+            step = selectivity_step(question, notebook)
+        elif "score_units" in notebook.tools:
             step = layer_step(messages, notebook, limits.seed)
         else:
             step = next_step(notebook, limits.seed)

@@ -221,7 +221,8 @@ class Engine:
             raise UsageError("this model was closed: make a new one")
         return self._module
 
-    def _input(self, pixels: NDArray[np.uint8]) -> Tensor:
+    def input(self, pixels: NDArray[np.uint8]) -> Tensor:
+        """Returns the network's input, normalised, for pixels of shape (images, height, width, 3)."""
         # (images, height, width, 3) seen as (images, 3, height, width) is channels_last already: no copy for that.
         batch = torch.from_numpy(pixels).to(self.device).permute(0, 3, 1, 2).to(torch.float32)
         if self._mean.shape[1] == 1:
@@ -274,7 +275,7 @@ class Engine:
             with _readable(module, by_module) if self._compiled else nullcontext():
                 handles = [module.get_submodule(name).register_forward_hook(hook(name)) for name in by_module]
                 try:
-                    module(self._input(pixels))
+                    module(self.input(pixels))
                 except _Reached:
                     pass
                 finally:
@@ -296,7 +297,7 @@ class Engine:
 
         def run(images: int) -> None:
             try:
-                module(self._input(pixels[:images]))
+                module(self.input(pixels[:images]))
             except Exception as error:
                 shape = f"({len(self._preprocess.mean)}, {height}, {width})"
                 raise UsageError(
@@ -309,7 +310,7 @@ class Engine:
     def _taken(self, pixels: NDArray[np.uint8]) -> str:
         """Returns, for an error about a batch, that single images would do; "" where they would not either."""
         try:
-            self.module(self._input(pixels[:1]))
+            self.module(self.input(pixels[:1]))
         except Exception:  # The error of the batch says more.
             return ""
         return "batches, only one image at a time; let its forward keep the first axis: "

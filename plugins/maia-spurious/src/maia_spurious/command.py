@@ -1,0 +1,148 @@
+"""`maia spurious`: trains or loads a classifier, keeps its selective units, prints the table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from maia_cli import PARTS, config_options, option_value
+from maia_sweep.options import runner_options
+
+if TYPE_CHECKING:
+    from maia_core.plugin import RunConfig, Runner
+    from maia_spurious.protocol import Results
+
+BASELINES = ("exemplar-summary", "clip-dissect")
+
+
+@click.command()
+@click.argument("system", metavar="[MODEL:LAYER]", default="")
+@click.option(
+    "--dataset",
+    default="collage-paired",
+    metavar="NAME",
+    help="Choose a data set with environments: spawrious, or [default: collage-paired].",
+)
+@config_options(
+    *(kind for kind in PARTS if kind not in ("system", "task", "dataset")),
+    named_by={"system": "system", "dataset": "dataset"},
+    of_run=True,
+)
+@click.option(
+    "-t",
+    "--training",
+    "training",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Set how a classifier is trained where no MODEL:LAYER is given: base, layer, units, train, epochs, lr.",
+)
+@click.option("--units", default=50, type=click.IntRange(2), help="Keep this many units by l1 [default: 50].")
+@click.option("--seeds", default=10, type=click.IntRange(2), help="Split and fit this many times [default: 10].")
+@click.option(
+    "--baseline",
+    "baselines",
+    multiple=True,
+    metavar="EXPLAINER",
+    help=f"Compare with this explainer's labels [default: {', '.join(BASELINES)}]; `none` for no other.",
+)
+@runner_options
+@click.option(
+    "--out", type=click.Path(file_okay=False, path_type=Path), required=True, metavar="DIR",
+    help="Write the classifier, the runs and the results into this folder. Rerun the same command to resume.",
+)  # fmt: skip
+def spurious(
+    config: RunConfig,
+    system: str,
+    dataset: str,
+    training: tuple[str, ...],
+    units: int,
+    seeds: int,
+    baselines: tuple[str, ...],
+    runner: Runner | None,
+    out: Path,
+) -> None:
+    """Find the units of a classifier that respond to a class and not to its environment, and use them alone.
+
+    Without MODEL:LAYER, MAIA trains a classifier on the data set first.
+    """
+    import sys
+
+    from maia_core.plugin import Context, UsageError
+    from maia_spurious.protocol import study
+
+    line = _Line(live=sys.stderr.isatty())
+    chosen = [name for name in baselines or BASELINES if name != "none"]
+    context = Context(config)
+    for name in chosen:
+        context.build("explainer", name)
+    if system and training:
+        raise UsageError("--training is for a classifier that MAIA trains; leave it out, or leave MODEL:LAYER out")
+    try:
+        if not system:
+            system = _trained(context, training, out, line)
+        results = study(config, system, out, units=units, seeds=seeds, baselines=chosen, runner=runner, tell=line)
+    finally:
+        line.end()
+    for text in lines(results):
+        click.echo(text)
+    click.echo(f"results and runs in {out}")
+
+
+def _trained(context: Any, training: tuple[str, ...], out: Path, line: _Line) -> str:
+    """Trains a classifier, unless the folder has one already, and returns its layer."""
+    from maia_core.plugin import UsageError, validated
+    from maia_spurious.classifier import FILE, Description
+    from maia_spurious.protocol import split_of
+    from maia_spurious.training import Training, train
+
+    folder = out / "classifier"
+    settings = validated(Training, dict(map(option_value, training)), "--training")
+    if not (folder / FILE).is_file():
+        train(folder, settings, {}, split_of(context, "train"), context, line)
+    elif (now := Description.read(folder).settings) and any(
+        now.get(key) != value for key, value in settings.model_dump().items()
+    ):
+        raise UsageError(f"{folder} was trained with other settings; choose another --out, or the same --training")
+    return f"classifier/{folder}:features"
+
+
+def lines(results: Results) -> Iterator[str]:
+    """Yields the table, and how well each method tells selective units, as lines for a terminal."""
+    yield f"{'row':42} {'fit on':10} {'units':>6} {'accuracy':>8} {'95 % interval':>15} {'worst group':>11}"
+    for row in results.rows:
+        mean, low, high = row.interval()
+        yield (
+            f"{row.name:42.42} {row.training:10} {row.units:6.1f} {mean:8.3f} [{low:6.3f}, {high:6.3f}] "
+            f"{row.interval(row.worst)[0]:11.3f}"
+        )
+    true = sum(unit.selective for unit in results.units)
+    yield f"{true} of {len(results.units)} units are selective (one class explains over 80 % of the variance)."
+    for method in results.units[0].decisions:
+        precision, recall = results.precision_and_recall(method)
+        kept = sum(unit.decisions[method].keep for unit in results.units)
+        shown = (f"{name} {'-' if value is None else format(value, '.2f')}" for name, value in
+                 (("precision", precision), ("recall", recall)))  # fmt: skip
+        yield f"{method}: kept {kept}, {', '.join(shown)}"
+
+
+class _Line:
+    """Shows progress: one line that is written over in a terminal, a line per step elsewhere."""
+
+    def __init__(self, live: bool) -> None:
+        self._live = live
+        self._step = ""
+
+    def __call__(self, step: str, done: int, of: int) -> None:
+        if self._live:
+            click.echo(f"\r{step}: {done} of {of}\033[K", nl=False, err=True)
+        elif step != self._step:
+            click.echo(f"{step} ...", err=True)
+        self._step = step
+
+    def end(self) -> None:
+        """Clears the line."""
+        if self._live and self._step:
+            click.echo("\r\033[K", nl=False, err=True)

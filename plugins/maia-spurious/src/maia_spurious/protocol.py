@@ -1,0 +1,293 @@
+"""The protocol of section 5.1: which units stay, and the accuracy without the others."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict
+
+from maia_core.plugin import (
+    Context,
+    MaiaError,
+    PluginRef,
+    RunConfig,
+    Runner,
+    UsageError,
+    folder_name,
+    one_line,
+    write_atomically,
+)
+from maia_spurious import regressions
+from maia_spurious.cells import CellDataset
+from maia_spurious.measuring import measured
+from maia_spurious.rows import Measured, Row, table
+from maia_spurious.truth import UnitTruth, unit_truth
+from maia_sweep.sweeping import sweep
+from maia_torch import TorchModel
+
+AGENT, FACTORIAL = "agent", "factorial"
+"""Names of two methods: one agent run per unit, and the table of class by environment without any language model."""
+
+RESULTS = "results.json"
+
+Tell = Callable[[str, int, int], None]
+"""Is told what is done, how much of it, and of how much."""
+
+
+class Decision(BaseModel):
+    """What a method says of one unit.
+
+    Attributes:
+        keep: Whether the unit stays.
+        label: What the method said.
+        run: Its run folder, relative to the results; empty where it has none.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    keep: bool
+    label: str
+    run: str = ""
+
+
+class UnitResult(BaseModel):
+    """One of the units of the l1 regression.
+
+    Attributes:
+        unit: Its number.
+        selective: Whether it is, by the truth.
+        share: Share of the variance over the cells that one class explains.
+        best: That class.
+        table: Mean activation by class and environment; None where there is no image.
+        decisions: What each method says.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    unit: int
+    selective: bool
+    share: float
+    best: str
+    table: tuple[tuple[float | None, ...], ...]
+    decisions: dict[str, Decision]
+
+
+class Results(BaseModel):
+    """What `results.json` holds.
+
+    Attributes:
+        system: The layer.
+        dataset: The data set, as it was chosen.
+        classes: Names of the classes.
+        environments: Names of the environments.
+        units: The units of the l1 regression, and what was decided of each.
+        rows: The table.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    system: str
+    dataset: dict[str, Any]
+    classes: tuple[str, ...]
+    environments: tuple[str, ...]
+    units: tuple[UnitResult, ...]
+    rows: tuple[Row, ...]
+
+    def precision_and_recall(self, method: str) -> tuple[float | None, float | None]:
+        """Returns precision and recall of a method's kept units against the truth; None where a share has no base."""
+        kept = {unit.unit for unit in self.units if unit.decisions[method].keep}
+        true = {unit.unit for unit in self.units if unit.selective}
+        both = len(kept & true)
+        return both / len(kept) if kept else None, both / len(true) if true else None
+
+
+def split_of(context: Context, split: str) -> CellDataset:
+    """Builds one split of the configuration's data set.
+
+    Raises:
+        UsageError: its images have no environments.
+    """
+    ref = context.config.dataset
+    found: Any = context.build("dataset", ref.name, **{**ref.options, "split": split})
+    if not isinstance(found, CellDataset):
+        raise UsageError(f"the data set '{ref.name}' has no environments; choose collage-paired or spawrious")
+    return found
+
+
+def study(
+    config: RunConfig,
+    system: str,
+    out: Path,
+    *,
+    units: int,
+    seeds: int,
+    baselines: Sequence[str],
+    runner: Runner | None,
+    tell: Tell,
+    observers: Sequence[object] = (),
+) -> Results:
+    """Carries out the protocol. Rerun with the same folder, it skips what is done.
+
+    Args:
+        config: What the agent's runs have; its data set has environments.
+        system: `MODEL:LAYER`.
+        out: Gets measurements, runs and results.
+        units: Number of units of the l1 regression.
+        seeds: Number of splits and fits per row.
+        baselines: Explainers that decide by their labels, beside the agent.
+        runner: Spreads the agent's runs over workers; None: one after another.
+        tell: Is told of progress.
+        observers: Observers of the runs in this process.
+
+    Raises:
+        UsageError: the layer, the data set or the number of units does not fit.
+    """
+    context = Context(config)
+    name, _, layer = system.partition(":")
+    model = context.model(name, **(config.system.options if config.system else {}))
+    if not isinstance(model, TorchModel) or not layer:
+        raise UsageError(f"'{system}' is not a layer of a torch model; write MODEL:LAYER")
+    found: dict[str, Measured] = {}
+    for split in ("validation", "balanced", "test"):
+        data = split_of(context, split)
+
+        def told(done: int, of: int, split: str = split) -> None:
+            tell(f"measuring {split} images", done, of)
+
+        found[split] = measured(model, layer, data, out / "measured", told)
+    classes, environments = tuple(data.classes), tuple(data.environments)
+    validation = found["validation"]
+    tell("l1 regression", 0, 1)
+    top = regressions.l1_to(validation.features, validation.cells[:, 0], units, config.seed).units.tolist()
+    shape = len(classes), len(environments)
+    balanced = found["balanced"]
+    truths = {unit: unit_truth(balanced.activations[:, unit], balanced.cells, shape) for unit in top}
+    decided: dict[str, dict[int, Decision]] = {
+        AGENT: _agent(config, system, top, _task(config, data, validation), out, runner, tell, observers)
+    }
+    for baseline in baselines:
+        decided[baseline] = _by_label(config, system, top, baseline, classes, environments, tell)
+    decided[FACTORIAL] = {unit: _factorial(truth, classes) for unit, truth in truths.items()}
+    kept = {method: [unit for unit in top if by_unit[unit].keep] for method, by_unit in decided.items()}
+    rows = table(
+        validation, balanced, found["test"], top, kept, AGENT, seeds,
+        lambda done, of: tell("splits and fits", done, of),
+    )  # fmt: skip
+    results = Results(
+        system=system,
+        dataset=config.dataset.model_dump(mode="json"),
+        classes=classes,
+        environments=environments,
+        units=tuple(
+            UnitResult(
+                unit=unit,
+                selective=truth.selective,
+                share=round(truth.share, 4),
+                best=classes[truth.best],
+                table=tuple(tuple(None if np.isnan(x) else round(x, 5) for x in row) for row in truth.table.tolist()),
+                decisions={method: by_unit[unit] for method, by_unit in decided.items()},
+            )
+            for unit, truth in truths.items()
+        ),
+        rows=tuple(rows),
+    )
+    write_atomically(out / RESULTS, results.model_dump_json(indent=1).encode())
+    return results
+
+
+def _factorial(truth: UnitTruth, classes: Sequence[str]) -> Decision:
+    best = classes[truth.best]
+    label = f"{best} explains {truth.share:.0%} of the variance, the environments {truth.environment:.0%}"
+    return Decision(keep=truth.selective, label=label)
+
+
+def _task(config: RunConfig, data: CellDataset, seen: Measured) -> PluginRef:
+    """Returns the agent's task: classes, and the environments that the network has seen, without any pairing."""
+    environments = [data.environments[number] for number in np.unique(seen.cells[:, 1])]
+    told = {"domain": data.domain, "classes": list(data.classes), "environments": environments}
+    return PluginRef.model_validate({**told, **config.task.options, "name": "spurious-feature"})
+
+
+def _agent(
+    config: RunConfig,
+    system: str,
+    units: Sequence[int],
+    task: PluginRef,
+    out: Path,
+    runner: Runner | None,
+    tell: Tell,
+    observers: Sequence[object],
+) -> dict[int, Decision]:
+    """Runs the agent on every unit; a run without an answer keeps nothing, because any doubt is SPURIOUS."""
+    asked = config.model_copy(
+        update={
+            "task": task,
+            "dataset": PluginRef.model_validate(
+                {**config.dataset.options, "name": config.dataset.name, "split": "validation"}
+            ),
+        }
+    )
+    refs = {f"{system}:{unit}": unit for unit in units}
+    decisions: dict[int, Decision] = {}
+    for ref, result in sweep(asked, list(refs), out / "runs", runner=runner, observers=observers):
+        tell("agent runs", len(decisions) + 1, len(refs))
+        run = f"runs/{folder_name(ref)}"
+        if isinstance(result, MaiaError):
+            decisions[refs[ref]] = Decision(keep=False, label=f"not run: {one_line(result)}", run=run)
+            continue
+        explanation = result.outcome.explanation
+        said = explanation.details.get("decision") if explanation else None
+        label = " OR ".join(explanation.labels) if explanation else f"{result.outcome.status}: {result.outcome.reason}"
+        decisions[refs[ref]] = Decision(keep=said == "SELECTIVE", label=label, run=run)
+    return decisions
+
+
+def _by_label(
+    config: RunConfig,
+    system: str,
+    units: Sequence[int],
+    baseline: str,
+    classes: Sequence[str],
+    environments: Sequence[str],
+    tell: Tell,
+) -> dict[int, Decision]:
+    """Keeps the units whose label names one class and no environment, as a person did for the paper's MILAN rows."""
+    data = PluginRef.model_validate({**config.dataset.options, "name": config.dataset.name, "split": "validation"})
+    context = Context(config.model_copy(update={"dataset": data}))
+    options = config.system.options if config.system else {}
+    explainer = context.build("explainer", baseline)
+    decisions = {}
+    for done, unit in enumerate(units):
+        tell(f"labels of {baseline}", done, len(units))
+        context.restart(PluginRef.model_validate({**options, "name": f"{system}:{unit}"}))
+        label = " OR ".join(explainer.explain(context.system, context).labels)
+        decisions[unit] = Decision(keep=names_one_class(label, classes, environments), label=label)
+    return decisions
+
+
+def names_one_class(label: str, classes: Sequence[str], environments: Sequence[str]) -> bool:
+    """Tells whether a label names exactly one class and no environment, as whole words, singular or plural."""
+
+    def named(name: str) -> bool:
+        return re.search(rf"\b{re.escape(name)}(e?s)?\b", label, re.IGNORECASE) is not None
+
+    return sum(map(named, classes)) == 1 and not any(map(named, environments))
+
+
+def read(folder: Path) -> Results:
+    """Reads the results of a folder.
+
+    Raises:
+        UsageError: there are none, or they are broken.
+    """
+    try:
+        return Results.model_validate(json.loads((folder / RESULTS).read_text(encoding="utf-8")))
+    except OSError as error:
+        raise UsageError(f"{folder} holds no results ({error.strerror}); run `maia spurious --out {folder}`") from error
+    except ValueError as error:
+        raise UsageError(f"{folder / RESULTS} is not readable: {one_line(error)}; run the command again") from error

@@ -1,0 +1,224 @@
+"""The rows of the paper's table 2, each with its spread over seeds of split and fit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict
+
+from maia_spurious import regressions
+from maia_spurious.regressions import Fitted
+
+Z95 = 1.959964
+"""Quantile of the normal distribution for a 95 % interval."""
+
+DRAWS = 100
+"""Random sets of units per seed."""
+
+BALANCED = 320
+"""Images of a balanced set, as in the paper."""
+
+STRENGTHS = tuple(float(c) for c in np.logspace(-3, 1, 9))
+"""Values of C among which the balanced row chooses."""
+
+FOLDS = 5
+"""Splits into halves that choose C."""
+
+
+class Measured(NamedTuple):
+    """A layer over one split of a data set.
+
+    Attributes:
+        features: Mean of every unit's map, float32 of shape (images, units): what the last layer reads.
+        activations: Spatial maximum of every unit's map, float32 of the same shape.
+        predicted: The network's own class of each image, shape (images,).
+        cells: Class and environment of each image, shape (images, 2).
+        ids: The images' ids.
+    """
+
+    features: NDArray[np.float32]
+    activations: NDArray[np.float32]
+    predicted: NDArray[np.int64]
+    cells: NDArray[np.int64]
+    ids: Sequence[str]
+
+    def take(self, rows: NDArray[np.int64]) -> Measured:
+        """Returns some of the images."""
+        ids = [self.ids[row] for row in rows]
+        return Measured(self.features[rows], self.activations[rows], self.predicted[rows], self.cells[rows], ids)
+
+
+class Row(BaseModel):
+    """One row of the table.
+
+    Attributes:
+        name: What the row is.
+        training: `unbalanced` or `balanced`: which images the regression was fitted on.
+        units: Mean number of units over the seeds.
+        accuracy: Accuracy on the test images, one value per seed.
+        worst: Accuracy in the worst cell of class and environment, likewise.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    training: str
+    units: float
+    accuracy: tuple[float, ...]
+    worst: tuple[float, ...]
+
+    def interval(self, values: Sequence[float] | None = None) -> tuple[float, float, float]:
+        """Returns mean, lower and upper end of the 95 % interval of the accuracy, or of other values per seed.
+
+        Every seed fits and tests on a random half of the images. The standard deviation over such halves estimates
+        the standard error of the figure on all images (the delete-half jackknife; Shao and Wu 1989), so it is not
+        divided by the number of seeds.
+        """
+        found = np.asarray(self.accuracy if values is None else values)
+        mean, error = float(found.mean()), float(found.std(ddof=1)) if len(found) > 1 else 0.0
+        return mean, mean - Z95 * error, mean + Z95 * error
+
+
+def difference(row: Row, other: Row) -> tuple[float, float, float]:
+    """Returns the difference of two rows' accuracies with its 95 % interval, paired by seed."""
+    return row.interval([a - b for a, b in zip(row.accuracy, other.accuracy, strict=True)])
+
+
+class Halves(NamedTuple):
+    """The images of one seed.
+
+    Attributes:
+        unbalanced: A random half of the validation images, which pair classes and environments.
+        balanced: Images with every class in every environment.
+        test: A random half of the test images, without those in `balanced`.
+    """
+
+    unbalanced: Measured
+    balanced: Measured
+    test: Measured
+
+
+def halves(validation: Measured, balanced: Measured, test: Measured, seed: int) -> Halves:
+    """Draws the images of one seed."""
+    rng = np.random.default_rng([seed, 17])
+    drawn = balanced.take(_each_cell(balanced.cells, min(BALANCED, len(balanced.ids)), rng))
+    taken = set(drawn.ids)
+    free = np.array([place for place, name in enumerate(test.ids) if name not in taken])
+    return Halves(
+        validation.take(np.sort(rng.permutation(len(validation.ids))[: len(validation.ids) // 2])),
+        drawn,
+        test.take(np.sort(rng.permutation(free)[: len(free) // 2])),
+    )
+
+
+def _each_cell(cells: NDArray[np.int64], count: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    """Draws `count` images, from every cell equally often, up to one."""
+    order = rng.permutation(len(cells))
+    seen: dict[tuple[int, ...], int] = {}
+    turns = []
+    for place in order:
+        cell = tuple(cells[place].tolist())
+        turns.append(seen.setdefault(cell, 0))
+        seen[cell] += 1
+    return np.sort(order[np.argsort(turns, kind="stable")[:count]])
+
+
+def table(
+    validation: Measured,
+    balanced: Measured,
+    test: Measured,
+    top: Sequence[int],
+    kept: Mapping[str, Sequence[int]],
+    matched: str,
+    seeds: int,
+    tell: Callable[[int, int], None],
+) -> list[Row]:
+    """Computes all rows.
+
+    Args:
+        validation: Images that pair classes and environments; the network was not trained on them.
+        balanced: Images of every class in every environment.
+        test: Images with the pairing switched.
+        top: The units of the l1 regression.
+        kept: Units that a method keeps of `top`, by the method's name; refitted without a penalty.
+        matched: The method whose number of units the random, the l1 and the balanced rows match.
+        seeds: Number of splits and fits.
+        tell: Is told how many seeds of all are done.
+    """
+    found: dict[tuple[str, str], list[tuple[float, float, float]]] = {}
+    for seed in range(seeds):
+        tell(seed, seeds)
+        split = halves(validation, balanced, test, seed)
+        for name, training, scores in _seed(split, top, kept, len(kept[matched]), seed):
+            found.setdefault((name, training), []).append(scores)
+    tell(seeds, seeds)
+    return [
+        Row(
+            name=name,
+            training=training,
+            units=float(np.mean([units for units, _, _ in scores])),
+            accuracy=tuple(accuracy for _, accuracy, _ in scores),
+            worst=tuple(worst for _, _, worst in scores),
+        )
+        for (name, training), scores in found.items()
+    ]
+
+
+Scores = tuple[float, float, float]
+"""Number of units, accuracy, accuracy in the worst cell."""
+
+
+def _seed(
+    split: Halves, top: Sequence[int], kept: Mapping[str, Sequence[int]], size: int, seed: int
+) -> Iterator[tuple[str, str, Scores]]:
+    """Yields the scores of every row for one seed, in the order of the paper's table."""
+    unbalanced, balanced, test = split
+    features, classes = unbalanced.features, unbalanced.cells[:, 0]
+    every = features.shape[1]
+    yield "all units, original network", "unbalanced", (every, *_accuracies(test.predicted, test))
+    fitted = regressions.l1_to(features, classes, len(top), seed)
+    yield f"l1, {len(top)} units", "unbalanced", _scores(fitted, test)
+    for name, units in kept.items():
+        if units:
+            yield name, "unbalanced", _scores(regressions.refit(features, classes, units), test)
+    if not size:
+        return
+    rng = np.random.default_rng([seed, 19])
+    draws = [
+        _scores(regressions.refit(features, classes, rng.choice(np.asarray(top), size, replace=False)), test)
+        for _ in range(DRAWS)
+    ]
+    _, accuracy, worst = np.mean(draws, axis=0).tolist()
+    yield f"random, {size} of the {len(top)}", "unbalanced", (size, accuracy, worst)
+    yield f"l1, {size} units", "unbalanced", _scores(regressions.l1_to(features, classes, size, seed), test)
+    features, classes = balanced.features, balanced.cells[:, 0]
+    yield "l1, tuned", "balanced", _scores(regressions.l1(features, classes, _tuned(balanced, seed), seed), test)
+    yield f"l1, {size} units", "balanced", _scores(regressions.l1_to(features, classes, size, seed), test)
+
+
+def _scores(fitted: Fitted, test: Measured) -> Scores:
+    return (len(fitted.units), *_accuracies(fitted.predict(test.features), test))
+
+
+def _accuracies(predicted: NDArray[np.int64], test: Measured) -> tuple[float, float]:
+    """Returns the accuracy, and that in the worst cell of class and environment."""
+    right = predicted == test.cells[:, 0]
+    cells = np.unique(test.cells, axis=0)
+    return float(right.mean()), min(float(right[(test.cells == cell).all(axis=1)].mean()) for cell in cells)
+
+
+def _tuned(balanced: Measured, seed: int) -> float:
+    """Chooses C by the accuracy on the other half, over `FOLDS` random splits into halves."""
+    rng = np.random.default_rng([seed, 23])
+    count = len(balanced.ids)
+    sums = np.zeros(len(STRENGTHS))
+    for _ in range(FOLDS):
+        order = rng.permutation(count)
+        fit, other = balanced.take(order[: count // 2]), balanced.take(order[count // 2 :])
+        for place, strength in enumerate(STRENGTHS):
+            fitted = regressions.l1(fit.features, fit.cells[:, 0], strength, seed)
+            sums[place] += float((fitted.predict(other.features) == other.cells[:, 0]).mean())
+    return STRENGTHS[int(sums.argmax())]
