@@ -1,4 +1,4 @@
-"""`maia spurious`: trains or loads a classifier, keeps its selective units, prints the table."""
+"""`maia spurious`: Find the units of a classifier that respond to a class and not to its environment."""
 
 from __future__ import annotations
 

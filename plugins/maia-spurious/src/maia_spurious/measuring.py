@@ -42,7 +42,7 @@ def measured(
     ids = list(dataset.ids)
     if file.is_file():
         with np.load(file, allow_pickle=False) as stored:
-            found = Measured(*(stored[name] for name in ("features", "activations", "predicted")), dataset.cells, ids)
+            found = Measured(stored["features"], stored["activations"], stored["predicted"], dataset.cells, ids)
         if found.features.shape == (len(ids), studied.info.units):
             return found
     crops = prefetched(lambda index: model.preprocess.crop(dataset[index]), range(len(ids)), ahead=2 * BATCH)

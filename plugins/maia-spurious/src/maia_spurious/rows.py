@@ -188,7 +188,7 @@ def _seed(
         return
     rng = np.random.default_rng([seed, 19])
     draws = [
-        _scores(regressions.refit(features, classes, rng.choice(np.asarray(top), size, replace=False)), test)
+        _scores(regressions.refit(features, classes, rng.choice(np.asarray(top), size, replace=False).tolist()), test)
         for _ in range(DRAWS)
     ]
     _, accuracy, worst = np.mean(draws, axis=0).tolist()

@@ -144,11 +144,13 @@ def _fit(
     steps = math.ceil(len(labels) / settings.batch) * settings.epochs
     step = 0
     for _ in range(settings.epochs):
-        for chosen in torch.randperm(len(labels)).split(settings.batch):
-            found = logits(chosen.tolist())
+        order = torch.randperm(len(labels)).tolist()
+        for start in range(0, len(order), settings.batch):
+            chosen = order[start : start + settings.batch]
+            found = logits(chosen)
             loss = nn.functional.cross_entropy(found, labels[chosen].to(found.device))
             optimizer.zero_grad()
-            loss.backward()
+            torch.autograd.backward(loss)
             optimizer.step()
             step += 1
             tell("training steps", step, steps)
