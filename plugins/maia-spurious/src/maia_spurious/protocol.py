@@ -11,17 +11,8 @@ from typing import Any
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-from maia_core.plugin import (
-    Context,
-    MaiaError,
-    PluginRef,
-    RunConfig,
-    Runner,
-    UsageError,
-    folder_name,
-    one_line,
-    write_atomically,
-)
+from maia_core.plugin import Context, MaiaError, PluginRef, RunConfig, Runner, UsageError, one_line, write_atomically
+from maia_runs import folder_name
 from maia_spurious import regressions
 from maia_spurious.cells import CellDataset
 from maia_spurious.measuring import measured
