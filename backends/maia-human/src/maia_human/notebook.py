@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from maia_core import plugin
+import maia_runs
 from maia_core.plugin import MaiaError, PluginRef, Registry, RunConfig, RunReader, load, one_line
 from maia_human.handoff import Handoff
 from maia_human.notebook_sandbox import recorded_turns
@@ -52,7 +52,9 @@ def study(
             return _resumed(Path(resume), trusted, observers, registry)
         chosen = _configuration(unit, Path(config) if config else None, seed, options)
         folder = Path(out) if out else None
-        return Study(lambda watch: plugin.explain(chosen, out=folder, observers=[watch, *observers], registry=registry))
+        return Study(
+            lambda watch: maia_runs.explain(chosen, out=folder, observers=[watch, *observers], registry=registry)
+        )
     except StudyError:
         raise
     except MaiaError as error:
@@ -94,6 +96,6 @@ def _resumed(folder: Path, trusted: bool, observers: Iterable[object], registry:
         raise StudyError(f"the run {folder} was not made in a notebook; resume it with maia run --resume {folder}")
     recorded = recorded_turns(reader.events)
     return Study(
-        lambda watch: plugin.resume(folder, trusted=trusted, observers=[watch, *observers], registry=registry),
+        lambda watch: maia_runs.resume(folder, trusted=trusted, observers=[watch, *observers], registry=registry),
         Handoff(recorded),
     )

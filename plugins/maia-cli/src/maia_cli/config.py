@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import click
 
 from maia_cli.chosen import ChosenPlugin, chosen_plugins
-from maia_cli.options import Sources, run_options
+from maia_cli.options import run_options
+from maia_cli.sources import Sources
 
 if TYPE_CHECKING:
     from maia_core.plugin import RunConfig

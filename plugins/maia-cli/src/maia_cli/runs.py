@@ -52,7 +52,7 @@ def list_runs(folder: Path | None, as_json: bool) -> None:
 @AS_JSON
 def compare(runs: tuple[Path, ...], as_json: bool) -> None:
     """Compare runs: their results, what they used, and the keys of their configurations that differ."""
-    from maia_cli.options import flat
+    from maia_cli.sources import flat
     from maia_core.plugin import RunReader
 
     readers = [RunReader(run) for run in runs]
