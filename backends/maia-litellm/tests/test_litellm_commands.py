@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 from servers import AnthropicServer, Failure, OpenAIServer, ProviderServer, Trouble
 
-from maia_core import cli, launch
+from maia_core import cli
 from maia_core.context import Context
 from maia_core.record import RunReader
 from maia_core.testing import FAKE_RUN, fake_parts
+from maia_runs import launch
 
 Maia = Callable[..., tuple[int, str, str]]
 
