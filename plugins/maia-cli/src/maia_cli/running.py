@@ -22,13 +22,11 @@ def running_part() -> str:
     It reads the stacks of the threads, so no part has to announce its steps, and a part that hangs is named too.
     """
     frames = sys._current_frames()
-    tools = [thread for thread in threading.enumerate() if type(thread).__name__ == "ToolThread"]
-    for thread in [*tools, threading.main_thread()]:
-        inner = frames.get(thread.ident or 0)
-        work = next(filter(None, map(_work, _outwards(inner))), "")
-        if work or thread in tools:
-            return work or thread.name
-    return "working"
+    stack = list(_outwards(frames.get(threading.main_thread().ident or 0)))
+    if any(frame.f_globals.get("__name__") == "maia_core.host" for frame in stack):  # It waits for the newest call.
+        for thread in [thread for thread in threading.enumerate() if type(thread).__name__ == "ToolThread"][-1:]:
+            return next(filter(None, map(_work, _outwards(frames.get(thread.ident or 0)))), thread.name)
+    return next(filter(None, map(_work, stack)), "working")
 
 
 def _outwards(frame: FrameType | None) -> Iterator[FrameType]:
