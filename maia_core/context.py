@@ -10,7 +10,7 @@ from typing import Any, Generic, TypeVar
 from maia_core.config import PluginRef, RunConfig, cache_dir
 from maia_core.errors import UsageError
 from maia_core.image import content_id
-from maia_core.kinds import KINDS
+from maia_core.kinds import ENGINES, KINDS, NONE
 from maia_core.observers import Observers
 from maia_core.protocols import Dataset, Describer, ImageEditor, ImageGenerator, Model, System
 from maia_core.registry import Registry, installed
@@ -93,7 +93,7 @@ class Context(RunEffects):
         with self._lock:
             if kind not in self._parts:
                 choice = getattr(self.config, kind, None)
-                if choice is None:
+                if choice is None or (choice.name == NONE and kind in ENGINES):
                     if kind not in KINDS or not KINDS[kind].has_option:
                         raise UsageError(f"a run has no {kind} of its own; build one by name with context.build")
                     example = "MODEL:LAYER:UNIT" if kind == "system" else "NAME"

@@ -66,6 +66,12 @@ KINDS = {
 }  # fmt: skip
 """Every kind by its name, in the order in which MAIA lists them. A new kind is one entry here."""
 
+ENGINES = ("generator", "editor", "describer")
+"""Kinds that stand behind tools: a run builds those that its tools and its verifier use."""
+
+NONE = "none"
+"""Chosen in place of an engine by a run that has none."""
+
 
 def distribution_of(kind: str, name: str) -> str:
     """Returns the distribution of this project that brings a plugin; empty if none does.

@@ -124,7 +124,9 @@ from .journal import Journal as Journal
 from .session import make_session as make_session
 from .session import Session as Session
 from .kinds import distribution_of as distribution_of
+from .kinds import ENGINES as ENGINES
 from .kinds import KINDS as KINDS
+from .kinds import NONE as NONE
 from .context import Context as Context
 from .observers import Observers as Observers
 from .prompt import render_api as render_api

@@ -267,7 +267,8 @@ Tool = Callable[..., Any]
 Its factory gets the run's context, so that a tool reaches the system, the engines and `context.show`. Arguments and
 results are made of None, bool, int, float, str, list, tuple, dict with str keys, and `Image`. It raises `ToolError` for
 arguments that the backbone can mend. A tool with a true attribute `is_property` is read without a call; one with a true
-attribute `is_free` uses nothing of the run's budget, and can be called when that is used up.
+attribute `is_free` uses nothing of the run's budget, and can be called when that is used up. An attribute `uses` names
+the engines that the tool needs, such as `("generator",)`; MAIA builds all of them for a tool without it.
 """
 
 

@@ -50,12 +50,14 @@ def chosen_plugins(config: RunConfig) -> Iterator[ChosenPlugin]:
     Raises:
         PluginError: the system's name is neither that of a model nor of a system.
     """
-    from maia_core.plugin import KINDS, Context, RunConfig, installed
+    from maia_core.plugin import ENGINES, KINDS, NONE, Context, RunConfig, installed
 
     registry = installed()
     for key in (kind.name for kind in KINDS.values() if kind.has_option):
         ref = getattr(config, key)
-        if ref is None or (ref == RunConfig.model_fields[key].default and not registry.find(key, ref.name)):
+        if ref is None or (key in ENGINES and ref.name == NONE):
+            continue
+        if ref == RunConfig.model_fields[key].default and not registry.find(key, ref.name):
             continue
         if key != "system":
             yield ChosenPlugin(key, key, ref.name, ref.options)

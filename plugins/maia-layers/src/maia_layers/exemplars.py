@@ -12,6 +12,8 @@ from maia_layers.system import layer_of
 class UnitExemplars:
     """Finds the exemplars of any unit of the layer; the first call measures the layer, later ones look them up."""
 
+    uses = ()
+
     class Config(PluginConfig):
         """Options of `unit_exemplars`."""
 

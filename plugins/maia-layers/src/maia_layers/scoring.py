@@ -19,6 +19,8 @@ Matrix = NDArray[np.float32]
 class ScoreUnits:
     """Ranks the units of a layer by how well they separate two sets of images."""
 
+    uses = ()
+
     class Config(PluginConfig):
         """Options of `score_units`."""
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from maia_core.plugin import (
+    ENGINES,
     FORMAT,
     KINDS,
     MANIFEST,
@@ -174,15 +175,17 @@ def folder_name(ref: str) -> str:
 def _build(context: Context) -> Backbone:
     """Builds the parts before the first question, so that a missing one costs no paid turn.
 
-    The system and the describer load networks, so they come last: a missing key, folder or tool is named before.
+    The system and the describer load networks, so they come last: a missing key, folder or tool is named before. An
+    engine that no tool uses is not built.
     """
     backbone: Backbone = context.part("backbone")
-    for tool in context.config.tools:
-        context.build("tool", tool.name, **tool.options)
+    users = [context.build("tool", tool.name, **tool.options) for tool in context.config.tools]
+    users += [context.part("verifier")] if context.config.verify else []
+    used = {engine for user in users for engine in getattr(user, "uses", ENGINES)}
     early = [kind.name for kind in KINDS.values() if kind.early or kind.scope == "run"]
-    early += ["verifier"] if context.config.verify else []
     for kind in sorted(early, key=("system", "describer").__contains__):
-        context.part(kind)
+        if kind not in ENGINES or kind in used:
+            context.part(kind)
     return backbone
 
 

@@ -71,20 +71,25 @@ class Row(BaseModel):
     worst: tuple[float, ...]
 
     def interval(self, values: Sequence[float] | None = None) -> tuple[float, float, float]:
-        """Returns mean, lower and upper end of the 95 % interval of the accuracy, or of other values per seed.
+        """Returns mean, lower and upper end of the 95 % interval of the accuracy, or of other shares per seed.
 
         Every seed fits and tests on a random half of the images. The standard deviation over such halves estimates
         the standard error of the figure on all images (the delete-half jackknife; Shao and Wu 1989), so it is not
         divided by the number of seeds.
         """
-        found = np.asarray(self.accuracy if values is None else values)
-        mean, error = float(found.mean()), float(found.std(ddof=1)) if len(found) > 1 else 0.0
-        return mean, mean - Z95 * error, mean + Z95 * error
+        mean, low, high = _interval(self.accuracy if values is None else values)
+        return mean, max(low, 0.0), min(high, 1.0)
 
 
 def difference(row: Row, other: Row) -> tuple[float, float, float]:
     """Returns the difference of two rows' accuracies with its 95 % interval, paired by seed."""
-    return row.interval([a - b for a, b in zip(row.accuracy, other.accuracy, strict=True)])
+    return _interval([a - b for a, b in zip(row.accuracy, other.accuracy, strict=True)])
+
+
+def _interval(values: Sequence[float]) -> tuple[float, float, float]:
+    found = np.asarray(values)
+    mean, error = float(found.mean()), float(found.std(ddof=1)) if len(found) > 1 else 0.0
+    return mean, mean - Z95 * error, mean + Z95 * error
 
 
 class Halves(NamedTuple):

@@ -13,6 +13,8 @@ from maia_stats import auc_interval, mean_interval
 class ComparePrompts:
     """Measures conditions with several images per prompt."""
 
+    uses = ("generator",)
+
     class Config(PluginConfig):
         """Options of `compare_prompts`."""
 

@@ -8,6 +8,8 @@ from maia_core.plugin import Image, PluginConfig, RunContext, ToolError
 class DescribeImages:
     """Describes images one by one with the run's describer."""
 
+    uses = ("describer",)
+
     def __init__(self, config: PluginConfig, context: RunContext) -> None:
         self._context = context
 
@@ -43,6 +45,8 @@ class DescribeImages:
 
 class SummarizeImages:
     """Sums up what images have in common with the run's describer."""
+
+    uses = ("describer",)
 
     def __init__(self, config: PluginConfig, context: RunContext) -> None:
         self._context = context

@@ -20,6 +20,8 @@ STATISTICS = "maia-standard.statistics"
 class DatasetExemplars:
     """Finds the unit's exemplars through the run's exemplar source."""
 
+    uses = ()
+
     class Config(PluginConfig):
         """Options of `dataset_exemplars`."""
 

@@ -13,6 +13,8 @@ _REMOVAL = re.compile(r"\s*(please\s+)?(remove|delete|erase|get rid of|take away
 class Text2Image:
     """Generates images with the run's generator."""
 
+    uses = ("generator",)
+
     def __init__(self, config: PluginConfig, context: RunContext) -> None:
         self._context = context
 
@@ -46,6 +48,8 @@ class Text2Image:
 
 class EditImages:
     """Edits images with the run's editor."""
+
+    uses = ("editor",)
 
     def __init__(self, config: PluginConfig, context: RunContext) -> None:
         self._context = context

@@ -12,6 +12,8 @@ from maia_standard.statistics import percentile
 class LogExperiment:
     """Logs results in the run's context."""
 
+    uses = ()
+
     is_free = True
 
     def __init__(self, config: PluginConfig, context: RunContext) -> None:
@@ -91,6 +93,8 @@ def place(context: RunContext, activation: float) -> str:
 class Results:
     """Gives programs what was logged."""
 
+    uses = ()
+
     is_property = is_free = True
 
     def __init__(self, config: PluginConfig, context: RunContext) -> None:
@@ -103,6 +107,8 @@ class Results:
 
 class Display:
     """Shows things to the backbone."""
+
+    uses = ()
 
     is_free = True
 

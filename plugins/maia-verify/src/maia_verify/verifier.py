@@ -10,7 +10,18 @@ from typing import NamedTuple
 import numpy as np
 from pydantic import Field
 
-from maia_core.plugin import Check, Exemplar, Explanation, Image, Judge, PluginConfig, Probe, RunContext, Verdict
+from maia_core.plugin import (
+    NONE,
+    Check,
+    Exemplar,
+    Explanation,
+    Image,
+    Judge,
+    PluginConfig,
+    Probe,
+    RunContext,
+    Verdict,
+)
 from maia_exemplars import exemplar_source
 from maia_labels import NOTHING, joined, parts_of
 from maia_stats import Interval, auc_interval, wilson
@@ -87,6 +98,7 @@ class HeldOut:
     def __init__(self, config: Config, context: RunContext) -> None:
         self._config = config
         self._judge: Judge = context.part("judge")
+        self.uses = ("generator", *(engine for engine in ("editor", "describer") if _has(context, engine)))
 
     def verify(self, explanation: Explanation, context: RunContext, attempt: int) -> Verdict:
         """See `maia_core.protocols.Verifier`."""
@@ -104,6 +116,11 @@ class HeldOut:
             summary=summary(checks, trial.groups, trial.untested),
             probes=tuple(trial.laboratory.probes),
         )
+
+
+def _has(context: RunContext, engine: str) -> bool:
+    """Says whether the run has an engine: a check that needs one is left out without it."""
+    return bool(getattr(context.config, engine).name != NONE)
 
 
 class _Claim(NamedTuple):
@@ -270,6 +287,8 @@ class _Trial:
 
     def _edits(self, claim: _Claim, positives: list[Group], level: float) -> list[_Draft]:
         """Replaces what the claim names in pictures that activate the unit: that must lower the activation."""
+        if not _has(self._context, "editor"):
+            return []
         active = [probe for group in positives for probe in group.probes[:1] if probe.activation >= level]
         waiting, thing = active[: self._config.edits], claim.things[0]
         done: list[tuple[Probe, Group]] = []
@@ -318,6 +337,8 @@ class _Trial:
         subject that a describer sees in the active region of such an image by itself, except subjects of the claim.
         """
         shown = [probe.image.anonymous() for probe in missed[: self._config.left_out]]
+        if not _has(self._context, "describer"):
+            return []
         seen = self._context.describer.describe(shown) if shown else []
         subjects = [subject for text in seen if (subject := _SUBJECT.split(text.strip(), maxsplit=1)[0].strip())]
         prompts = [p for subject in dict.fromkeys(subjects) for p in self._judge.write_prompts(subject, 2)]
