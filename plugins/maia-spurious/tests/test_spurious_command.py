@@ -79,7 +79,10 @@ def test_a_second_call_measures_and_trains_nothing_again(studied):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("-t", "units=8"), "trained with other settings"),
+        (("-t", "units=8"), "was trained with units = 16, not 8"),
+        (("-t", "units=16", "-t", "epochs=20", "--seed", "7"), "was trained with seed = 0, not 7"),
+        (("-t", "units=16", "-t", "epochs=20", "-o", "dataset.pairing=none"), "was trained with images = "),
+        (("efficientnet-lite0:avgpool",), "classes"),
         (("-t", "unit=8"), "unit"),
         (("--units", "17", "-t", "units=16", "-t", "epochs=20"), "units change over the"),
         (("--dataset", "collage"), "has no environments"),
@@ -93,6 +96,18 @@ def test_bad_input_gets_one_line(studied, arguments, message):
     result = invoked("--out", out, "-o", "dataset.count=80", "--seeds", "2", *arguments)
     assert result.exit_code != 0
     assert message in f"{result.output}{result.exception}"
+
+
+@pytest.mark.slow
+@pytest.mark.pack
+def test_runs_of_another_configuration_end_the_command_and_leave_the_results(studied):
+    """They counted as SPURIOUS, and the table was overwritten."""
+    out, _ = studied
+    before = (out / RESULTS).read_bytes()
+    result = invoked("--out", out, *SMALL, "-o", "limits.turns=5")
+    assert result.exit_code != 0
+    assert "4 of 4 agent runs failed" in f"{result.output}{result.exception}"
+    assert (out / RESULTS).read_bytes() == before
 
 
 def test_broken_results_are_refused_by_name(tmp_path):

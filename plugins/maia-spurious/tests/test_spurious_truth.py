@@ -5,7 +5,7 @@ import pytest
 
 from maia_core.errors import UsageError
 from maia_spurious import regressions
-from maia_spurious.rows import BALANCED, Measured, difference, halves, table
+from maia_spurious.rows import BALANCED, Measured, Row, difference, halves, in_halves, table
 from maia_spurious.truth import unit_truth
 
 CLASSES, PLACES = 4, 6
@@ -122,3 +122,26 @@ def test_halves_share_no_image_between_fit_and_test_and_balance_the_cells():
     counts = np.unique(split.balanced.cells, axis=0, return_counts=True)[1]
     assert counts.max() - counts.min() <= 1
     assert len(split.unbalanced.ids) == 50
+
+
+def test_an_agent_that_keeps_every_unit_leaves_one_l1_row(splits):
+    found = table(*splits, [0, 1, 2, 3], {"agent": [0, 1, 2, 3]}, "agent", 2, lambda *_: None)
+    assert [len(row.accuracy) for row in found] == [2] * len(found)
+    assert [row.name for row in found if row.training == "unbalanced" and row.name.startswith("l1")] == ["l1, 4 units"]
+
+
+def test_the_interval_is_students_and_the_random_row_tells_the_spread_of_its_sets(splits):
+    row = Row(name="r", training="unbalanced", units=1, accuracy=(0.4, 0.5, 0.6), worst=(0.4, 0.5, 0.6))
+    # Student's 97.5 % quantile at two degrees of freedom is 4.303.
+    assert row.interval() == pytest.approx((0.5, 0.5 - 4.303 * 0.1, 0.5 + 4.303 * 0.1), abs=1e-3)
+    rows = {row.name: row for row in table(*splits, list(range(12)), {"agent": [0, 1]}, "agent", 2, lambda *_: None)}
+    assert rows["random, 2 of the 12"].draws > 0.05
+    assert rows["agent"].draws == 0
+
+
+def test_the_halves_of_balanced_images_share_none_and_have_every_cell(splits):
+    first, second = in_halves(splits[1])
+    assert not set(first.ids) & set(second.ids)
+    assert len(first.ids) + len(second.ids) == 960
+    for half in (first, second):
+        assert set(np.unique(half.cells, axis=0, return_counts=True)[1]) == {20}

@@ -96,16 +96,21 @@ def _trained(context: Any, training: tuple[str, ...], out: Path, line: _Line) ->
     from maia_core.plugin import UsageError, validated
     from maia_spurious.classifier import FILE, Description
     from maia_spurious.protocol import split_of
-    from maia_spurious.training import Training, train
+    from maia_spurious.training import Training, origin, train
 
     folder = out / "classifier"
     settings = validated(Training, dict(map(option_value, training)), "--training")
+    dataset = split_of(context, "train")
     if not (folder / FILE).is_file():
-        train(folder, settings, {}, split_of(context, "train"), context, line)
-    elif (now := Description.read(folder).settings) and any(
-        now.get(key) != value for key, value in settings.model_dump().items()
-    ):
-        raise UsageError(f"{folder} was trained with other settings; choose another --out, or the same --training")
+        train(folder, settings, {}, dataset, context, line)
+        return f"classifier/{folder}:features"
+    made = Description.read(folder).settings
+    for key, value in (settings.model_dump() | origin(dataset, context)).items():
+        if made.get(key) != value:
+            raise UsageError(
+                f"{folder} was trained with {key} = {made.get(key)}, not {value}; choose another --out, or the same "
+                "options"
+            )
     return f"classifier/{folder}:features"
 
 
@@ -114,9 +119,10 @@ def lines(results: Results) -> Iterator[str]:
     yield f"{'row':42} {'fit on':10} {'units':>6} {'accuracy':>8} {'95 % interval':>15} {'worst group':>11}"
     for row in results.rows:
         mean, low, high = row.interval()
+        spread = f"   (deviation over sets {row.draws:.3f})" if row.draws else ""
         yield (
             f"{row.name:42.42} {row.training:10} {row.units:6.1f} {mean:8.3f} [{low:6.3f}, {high:6.3f}] "
-            f"{row.interval(row.worst)[0]:11.3f}"
+            f"{row.interval(row.worst)[0]:11.3f}{spread}"
         )
     true = sum(unit.selective for unit in results.units)
     yield f"{true} of {len(results.units)} units are selective (one class explains over 80 % of the variance)."
@@ -125,7 +131,9 @@ def lines(results: Results) -> Iterator[str]:
         kept = sum(unit.decisions[method].keep for unit in results.units)
         shown = (f"{name} {'-' if value is None else format(value, '.2f')}" for name, value in
                  (("precision", precision), ("recall", recall)))  # fmt: skip
-        yield f"{method}: kept {kept}, {', '.join(shown)}"
+        silent = sum(not unit.decisions[method].answered for unit in results.units)
+        without = f", {silent} without an answer" if silent else ""
+        yield f"{method}: kept {kept}, {', '.join(shown)}{without}"
 
 
 class _Line:

@@ -29,13 +29,21 @@ def measured(
         tell: Is told how many images of all are done.
 
     Raises:
-        UsageError: the layer has no maps, or the network's outputs are not the data set's classes.
+        UsageError: the layer has no maps, or the network's classes are not the data set's.
     """
     studied, logits = model.layer(layer), model.layer("logit")
     if logits.info.units != len(dataset.classes):
         raise UsageError(
             f"{model.name} has {logits.info.units} classes, but {dataset.name} has {len(dataset.classes)}: choose a "
             "network that was trained on these classes"
+        )
+    if len(studied.info.shape) != 3:
+        raise UsageError(f"layer {layer} of {model.name} has no maps; choose a layer of shape (units, rows, columns)")
+    if model.classes and tuple(model.classes) != tuple(dataset.classes):
+        theirs, ours = ", ".join(model.classes), ", ".join(dataset.classes)
+        raise UsageError(
+            f"{model.name} names its classes {theirs}, but {dataset.name} names them {ours}: choose a network that was "
+            "trained on these classes, in this order"
         )
     key = content_id(f"{model.fingerprint}/{studied.key}/{dataset.fingerprint}".encode())
     file = folder / f"{dataset.name}-{key[:12]}.npz"

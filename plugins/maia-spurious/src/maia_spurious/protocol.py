@@ -9,14 +9,25 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, TypeAdapter
 
-from maia_core.plugin import Context, MaiaError, PluginRef, RunConfig, Runner, UsageError, one_line, write_atomically
+from maia_core.plugin import (
+    Context,
+    MaiaError,
+    PluginRef,
+    RunConfig,
+    RunError,
+    Runner,
+    UsageError,
+    content_id,
+    one_line,
+    write_atomically,
+)
 from maia_runs import folder_name
 from maia_spurious import regressions
 from maia_spurious.cells import CellDataset
 from maia_spurious.measuring import measured
-from maia_spurious.rows import Measured, Row, table
+from maia_spurious.rows import Measured, Row, halves, in_halves, table
 from maia_spurious.truth import UnitTruth, unit_truth
 from maia_sweep.sweeping import sweep
 from maia_torch import TorchModel
@@ -35,7 +46,8 @@ class Decision(BaseModel):
 
     Attributes:
         keep: Whether the unit stays.
-        label: What the method said.
+        label: What the method said, or why it said nothing.
+        answered: Whether it said anything.
         run: Its run folder, relative to the results; empty where it has none.
     """
 
@@ -43,6 +55,7 @@ class Decision(BaseModel):
 
     keep: bool
     label: str
+    answered: bool = True
     run: str = ""
 
 
@@ -157,13 +170,21 @@ def study(
     top = regressions.l1_to(validation.features, validation.cells[:, 0], units, config.seed).units.tolist()
     shape = len(classes), len(environments)
     balanced = found["balanced"]
-    truths = {unit: unit_truth(balanced.activations[:, unit], balanced.cells, shape) for unit in top}
+    for seed in range(seeds):  # Every row must be possible before the agent's runs are paid for.
+        regressions.check_informative(halves(validation, balanced, found["test"], seed).unbalanced.features, units)
+    truth_half, other_half = in_halves(balanced)
+    truths = {unit: unit_truth(truth_half.activations[:, unit], truth_half.cells, shape) for unit in top}
+    tables = {unit: unit_truth(other_half.activations[:, unit], other_half.cells, shape) for unit in top}
     decided: dict[str, dict[int, Decision]] = {
         AGENT: _agent(config, system, top, _task(config, data, validation), out, runner, tell, observers)
     }
     for baseline in baselines:
-        decided[baseline] = _by_label(config, system, top, baseline, classes, environments, tell)
-    decided[FACTORIAL] = {unit: _factorial(truth, classes) for unit, truth in truths.items()}
+        labels = _labels(config, system, top, baseline, out / "labels", tell)
+        decided[baseline] = {
+            unit: Decision(keep=names_one_class(label, classes, environments), label=label)
+            for unit, label in labels.items()
+        }
+    decided[FACTORIAL] = {unit: _factorial(found_table, classes) for unit, found_table in tables.items()}
     kept = {method: [unit for unit in top if by_unit[unit].keep] for method, by_unit in decided.items()}
     rows = table(
         validation, balanced, found["test"], top, kept, AGENT, seeds,
@@ -214,7 +235,11 @@ def _agent(
     tell: Tell,
     observers: Sequence[object],
 ) -> dict[int, Decision]:
-    """Runs the agent on every unit; a run without an answer keeps nothing, because any doubt is SPURIOUS."""
+    """Runs the agent on every unit; a run without an answer keeps nothing, because any doubt is SPURIOUS.
+
+    Raises:
+        RunError: some runs could not begin or resume.
+    """
     asked = config.model_copy(
         update={
             "task": task,
@@ -225,40 +250,50 @@ def _agent(
     )
     refs = {f"{system}:{unit}": unit for unit in units}
     decisions: dict[int, Decision] = {}
+    failed: list[MaiaError] = []
     for ref, result in sweep(asked, list(refs), out / "runs", runner=runner, observers=observers):
-        tell("agent runs", len(decisions) + 1, len(refs))
+        tell("agent runs", len(decisions) + len(failed) + 1, len(refs))
         run = f"runs/{folder_name(ref)}"
         if isinstance(result, MaiaError):
-            decisions[refs[ref]] = Decision(keep=False, label=f"not run: {one_line(result)}", run=run)
+            failed.append(result)
             continue
         explanation = result.outcome.explanation
         said = explanation.details.get("decision") if explanation else None
         label = " OR ".join(explanation.labels) if explanation else f"{result.outcome.status}: {result.outcome.reason}"
-        decisions[refs[ref]] = Decision(keep=said == "SELECTIVE", label=label, run=run)
+        decisions[refs[ref]] = Decision(keep=said == "SELECTIVE", label=label, answered=said is not None, run=run)
+    if failed:
+        raise RunError(f"{len(failed)} of {len(refs)} agent runs failed: {one_line(failed[0])}; rerun to retry them")
     return decisions
 
 
-def _by_label(
-    config: RunConfig,
-    system: str,
-    units: Sequence[int],
-    baseline: str,
-    classes: Sequence[str],
-    environments: Sequence[str],
-    tell: Tell,
-) -> dict[int, Decision]:
-    """Keeps the units whose label names one class and no environment, as a person did for the paper's MILAN rows."""
+def _labels(
+    config: RunConfig, system: str, units: Sequence[int], baseline: str, folder: Path, tell: Tell
+) -> dict[int, str]:
+    """Returns an explainer's label of every unit; each is written as it comes, and read by a later call."""
     data = PluginRef.model_validate({**config.dataset.options, "name": config.dataset.name, "split": "validation"})
-    context = Context(config.model_copy(update={"dataset": data}))
+    chosen = config.model_copy(update={"dataset": data})
+    key = content_id(f"{system}\n{chosen.model_dump_json()}".encode())[:12]
+    file = folder / f"{baseline}-{key}.json"
+    labels: dict[int, str] = {}
+    if file.is_file():
+        try:
+            labels = TypeAdapter(dict[int, str]).validate_json(file.read_bytes())
+        except ValueError as error:
+            raise UsageError(
+                f"{file} is not readable ({one_line(error)}); delete it to label the units again"
+            ) from error
+    if not set(units) - set(labels):
+        return {unit: labels[unit] for unit in units}
+    context = Context(chosen)
     options = config.system.options if config.system else {}
     explainer = context.build("explainer", baseline)
-    decisions = {}
     for done, unit in enumerate(units):
         tell(f"labels of {baseline}", done, len(units))
-        context.restart(PluginRef.model_validate({**options, "name": f"{system}:{unit}"}))
-        label = " OR ".join(explainer.explain(context.system, context).labels)
-        decisions[unit] = Decision(keep=names_one_class(label, classes, environments), label=label)
-    return decisions
+        if unit not in labels:
+            context.restart(PluginRef.model_validate({**options, "name": f"{system}:{unit}"}))
+            labels[unit] = " OR ".join(explainer.explain(context.system, context).labels)
+            write_atomically(file, json.dumps(labels).encode())
+    return {unit: labels[unit] for unit in units}
 
 
 def names_one_class(label: str, classes: Sequence[str], environments: Sequence[str]) -> bool:

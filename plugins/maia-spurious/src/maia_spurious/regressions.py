@@ -48,6 +48,20 @@ class Fitted(NamedTuple):
         return predicted
 
 
+def check_informative(features: NDArray[np.float32], units: int) -> None:
+    """Checks that at least `units` units change over the images.
+
+    Raises:
+        UsageError: fewer do.
+    """
+    informative = int((np.ptp(features, axis=0) > 0).sum())
+    if informative < units:
+        raise UsageError(
+            f"only {informative} units change over {len(features)} images, fewer than the {units} that are asked for; "
+            "set a smaller number of units"
+        )
+
+
 def l1(features: NDArray[np.float32], classes: NDArray[np.int64], strength: float, seed: int) -> Fitted:
     """Fits an l1 regression on all units with one `strength` (C of scikit-learn)."""
     model = LogisticRegression(C=strength, l1_ratio=1, solver="saga", max_iter=PASSES, tol=TOLERANCE, random_state=seed)
@@ -66,12 +80,7 @@ def l1_to(features: NDArray[np.float32], classes: NDArray[np.int64], units: int,
     Raises:
         UsageError: fewer than `units` units change over the images.
     """
-    informative = int((np.ptp(features, axis=0) > 0).sum())
-    if informative < units:
-        raise UsageError(
-            f"only {informative} units change over the {len(features)} images, fewer than the {units} that are asked "
-            "for; set a smaller number of units"
-        )
+    check_informative(features, units)
     low, high = np.log(WEAKEST), np.log(STRONGEST)
     best: Fitted | None = None
     for _ in range(STEPS):

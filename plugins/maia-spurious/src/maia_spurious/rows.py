@@ -8,12 +8,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
+from scipy import stats
 
 from maia_spurious import regressions
 from maia_spurious.regressions import Fitted
-
-Z95 = 1.959964
-"""Quantile of the normal distribution for a 95 % interval."""
 
 DRAWS = 100
 """Random sets of units per seed."""
@@ -60,6 +58,7 @@ class Row(BaseModel):
         units: Mean number of units over the seeds.
         accuracy: Accuracy on the test images, one value per seed.
         worst: Accuracy in the worst cell of class and environment, likewise.
+        draws: Standard deviation of the accuracy over the random sets of one seed; 0 for a row without such sets.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -69,13 +68,15 @@ class Row(BaseModel):
     units: float
     accuracy: tuple[float, ...]
     worst: tuple[float, ...]
+    draws: float = 0.0
 
     def interval(self, values: Sequence[float] | None = None) -> tuple[float, float, float]:
         """Returns mean, lower and upper end of the 95 % interval of the accuracy, or of other shares per seed.
 
         Every seed fits and tests on a random half of the images. The standard deviation over such halves estimates
         the standard error of the figure on all images (the delete-half jackknife; Shao and Wu 1989), so it is not
-        divided by the number of seeds.
+        divided by the number of seeds; the quantile is Student's, for as many seeds. A balanced row is fitted on 320
+        images of the pool and not on a half, so its interval is that of sets of 320.
         """
         mean, low, high = _interval(self.accuracy if values is None else values)
         return mean, max(low, 0.0), min(high, 1.0)
@@ -88,8 +89,10 @@ def difference(row: Row, other: Row) -> tuple[float, float, float]:
 
 def _interval(values: Sequence[float]) -> tuple[float, float, float]:
     found = np.asarray(values)
-    mean, error = float(found.mean()), float(found.std(ddof=1)) if len(found) > 1 else 0.0
-    return mean, mean - Z95 * error, mean + Z95 * error
+    mean, half = float(found.mean()), 0.0
+    if len(found) > 1:
+        half = float(stats.t.ppf(0.975, len(found) - 1)) * float(found.std(ddof=1))
+    return mean, mean - half, mean + half
 
 
 class Halves(NamedTuple):
@@ -117,6 +120,17 @@ def halves(validation: Measured, balanced: Measured, test: Measured, seed: int) 
         drawn,
         test.take(np.sort(rng.permutation(free)[: len(free) // 2])),
     )
+
+
+def in_halves(balanced: Measured) -> tuple[Measured, Measured]:
+    """Splits balanced images into two halves that share no image and have every cell equally often."""
+    seen: dict[tuple[int, ...], int] = {}
+    turns = []
+    for cell in map(tuple, balanced.cells.tolist()):
+        turns.append(seen.setdefault(cell, 0) % 2)
+        seen[cell] += 1
+    second = np.array(turns, np.bool_)
+    return balanced.take(np.flatnonzero(~second)), balanced.take(np.flatnonzero(second))
 
 
 def _each_cell(cells: NDArray[np.int64], count: int, rng: np.random.Generator) -> NDArray[np.int64]:
@@ -147,13 +161,13 @@ def table(
         validation: Images that pair classes and environments; the network was not trained on them.
         balanced: Images of every class in every environment.
         test: Images with the pairing switched.
-        top: The units of the l1 regression.
+        top: The units of the l1 regression on all of `validation`. The l1 rows select units again on every half.
         kept: Units that a method keeps of `top`, by the method's name; refitted without a penalty.
         matched: The method whose number of units the random, the l1 and the balanced rows match.
         seeds: Number of splits and fits.
         tell: Is told how many seeds of all are done.
     """
-    found: dict[tuple[str, str], list[tuple[float, float, float]]] = {}
+    found: dict[tuple[str, str], list[Scores]] = {}
     for seed in range(seeds):
         tell(seed, seeds)
         split = halves(validation, balanced, test, seed)
@@ -164,16 +178,22 @@ def table(
         Row(
             name=name,
             training=training,
-            units=float(np.mean([units for units, _, _ in scores])),
-            accuracy=tuple(accuracy for _, accuracy, _ in scores),
-            worst=tuple(worst for _, _, worst in scores),
+            units=float(np.mean([score.units for score in scores])),
+            accuracy=tuple(score.accuracy for score in scores),
+            worst=tuple(score.worst for score in scores),
+            draws=float(np.mean([score.draws for score in scores])),
         )
         for (name, training), scores in found.items()
     ]
 
 
-Scores = tuple[float, float, float]
-"""Number of units, accuracy, accuracy in the worst cell."""
+class Scores(NamedTuple):
+    """One row for one seed: number of units, accuracy, accuracy in the worst cell, deviation over random sets."""
+
+    units: float
+    accuracy: float
+    worst: float
+    draws: float = 0.0
 
 
 def _seed(
@@ -183,7 +203,7 @@ def _seed(
     unbalanced, balanced, test = split
     features, classes = unbalanced.features, unbalanced.cells[:, 0]
     every = features.shape[1]
-    yield "all units, original network", "unbalanced", (every, *_accuracies(test.predicted, test))
+    yield "all units, original network", "unbalanced", Scores(every, *_accuracies(test.predicted, test))
     fitted = regressions.l1_to(features, classes, len(top), seed)
     yield f"l1, {len(top)} units", "unbalanced", _scores(fitted, test)
     for name, units in kept.items():
@@ -196,16 +216,19 @@ def _seed(
         _scores(regressions.refit(features, classes, rng.choice(np.asarray(top), size, replace=False).tolist()), test)
         for _ in range(DRAWS)
     ]
-    _, accuracy, worst = np.mean(draws, axis=0).tolist()
-    yield f"random, {size} of the {len(top)}", "unbalanced", (size, accuracy, worst)
-    yield f"l1, {size} units", "unbalanced", _scores(regressions.l1_to(features, classes, size, seed), test)
+    accuracies = [draw.accuracy for draw in draws]
+    worst = float(np.mean([draw.worst for draw in draws]))
+    random = Scores(size, float(np.mean(accuracies)), worst, float(np.std(accuracies, ddof=1)))
+    yield f"random, {size} of the {len(top)}", "unbalanced", random
+    if size != len(top):  # It is the l1 row above otherwise.
+        yield f"l1, {size} units", "unbalanced", _scores(regressions.l1_to(features, classes, size, seed), test)
     features, classes = balanced.features, balanced.cells[:, 0]
     yield "l1, tuned", "balanced", _scores(regressions.l1(features, classes, _tuned(balanced, seed), seed), test)
     yield f"l1, {size} units", "balanced", _scores(regressions.l1_to(features, classes, size, seed), test)
 
 
 def _scores(fitted: Fitted, test: Measured) -> Scores:
-    return (len(fitted.units), *_accuracies(fitted.predict(test.features), test))
+    return Scores(len(fitted.units), *_accuracies(fitted.predict(test.features), test))
 
 
 def _accuracies(predicted: NDArray[np.int64], test: Measured) -> tuple[float, float]:

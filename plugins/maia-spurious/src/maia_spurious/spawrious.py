@@ -125,9 +125,11 @@ def _variant(variant: OneToOne | ManyToMany, split: Split, count: int) -> list[P
     """Returns what a split is made of."""
     everything = slice(None)
     if split == "balanced":
+        # One-to-one training leaves these files out; many-to-many training takes folder 0 as a whole.
+        folder = 1 if isinstance(variant, ManyToMany) else 0
         used = {*variant[0], *variant[1], *(variant[2:])}
         return [
-            (0, place, breed, slice(count - BALANCED, None))
+            (folder, place, breed, slice(count - BALANCED, None))
             for breed in CLASSES
             for place in ENVIRONMENTS
             if place in used
@@ -160,5 +162,5 @@ def held_out_tenth(count: int, split: Split) -> NDArray[np.int64]:
     The same permutation serves both, so they share no image and together are all images.
     """
     order = np.random.default_rng(90).permutation(count)
-    fit = int(0.9 * count)
+    fit = round(0.9 * count)
     return np.sort(order[:fit] if split == "train" else order[fit:])

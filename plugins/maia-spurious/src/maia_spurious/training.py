@@ -70,7 +70,7 @@ def train(
         units=settings.units,
         classes=tuple(dataset.classes),
         trained=settings.train,
-        settings={**settings.model_dump(), "seed": context.seed, "dataset": dataset.name, "images": len(dataset)},
+        settings={**settings.model_dump(), **origin(dataset, context)},
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(context.seed)
@@ -90,6 +90,11 @@ def train(
     # The description comes last: a folder that has it is complete.
     write_atomically(folder / FILE, description.model_dump_json(indent=1).encode())
     return description
+
+
+def origin(dataset: CellDataset, context: RunContext) -> dict[str, object]:
+    """Returns what a classifier was trained from, beside its settings: images and seed."""
+    return {"seed": context.seed, "dataset": dataset.name, "images": dataset.fingerprint}
 
 
 def _maps(network: Network, base: TorchModel, dataset: CellDataset, tell: Tell) -> NDArray[np.float16]:
