@@ -42,7 +42,7 @@ def config_options(
             chosen = {key: arguments.pop(key) for key in [*kinds, *(("verify", "seed") if of_run else ())]}
             for kind, parameter in (named_by or {}).items():
                 named = arguments[parameter]
-                chosen[kind] = named if isinstance(named, str) else next(iter(named), None)
+                chosen[kind] = named if isinstance(named, str) else next(iter(named or ()), None)
             if arguments.get("resumed"):  # The run's own configuration counts; a broken maia.toml must not matter.
                 from maia_core.plugin import RunConfig
 

@@ -19,7 +19,7 @@ BASELINES = ("exemplar-summary", "clip-dissect")
 
 
 @click.command()
-@click.argument("system", metavar="[MODEL:LAYER]", default="")
+@click.argument("system", metavar="[MODEL:LAYER]", required=False)
 @click.option(
     "--dataset",
     default="collage-paired",
@@ -55,7 +55,7 @@ BASELINES = ("exemplar-summary", "clip-dissect")
 )  # fmt: skip
 def spurious(
     config: RunConfig,
-    system: str,
+    system: str | None,
     dataset: str,
     training: tuple[str, ...],
     units: int,
