@@ -164,21 +164,24 @@ def test_files_of_dictionary_learning_are_read_as_it_computes_them(model, images
 
     def found(tensors, **metadata):
         fresh = TorchModel(model.engine._module, model.preprocess, "net")  # a model reads a file once
-        return fresh.activations(images, f"mix:sae={saved(tensors, apply_b_dec_to_input='True', **metadata)}")
+        return fresh.activations(images, f"mix:sae={saved(tensors, **metadata)}")  # a warning would be an error
 
     linear = {"encoder.weight": weights["W_enc"].T, "encoder.bias": weights["b_enc"]}
     linear["decoder.weight"] = np.ones((UNITS, LATENTS), np.float32)
     tensors = linear | {"bias": weights["b_dec"]}  # AutoEncoder
     expected = sae_reference(weights, x).max((1, 2))
-    np.testing.assert_allclose(found(tensors), expected, atol=1e-4)
+    np.testing.assert_allclose(found(tensors, dict_class="AutoEncoder"), expected, atol=1e-4)
     off = {"k": np.array(3), "threshold": np.array(-1, np.float32)}
     tensors = linear | {"b_dec": weights["b_dec"]} | off  # AutoEncoderTopK
     expected = sae_reference(weights, x, k=3).max((1, 2))
-    np.testing.assert_allclose(found(tensors), expected, atol=1e-4)
-    tensors["threshold"] = np.array(0.7, np.float32)  # BatchTopKSAE, if its configuration says so
+    np.testing.assert_allclose(found(tensors, apply_b_dec_to_input="True"), expected, atol=1e-4)
+    np.testing.assert_allclose(found(tensors, dict_class="AutoEncoderTopK"), expected, atol=1e-4)
+    tensors["threshold"] = np.array(0.7, np.float32)  # trained; `encode` does not use it
+    np.testing.assert_allclose(found(tensors, dict_class="AutoEncoderTopK"), expected, atol=1e-4)
+    # BatchTopKSAE, if its configuration says so
     with pytest.raises(UsageError, match="one threshold for all latents: state its architecture"):
         found(tensors)
-    z = (x - weights["b_dec"]) @ weights["W_enc"] + weights["b_enc"]
+    z = ((x - weights["b_dec"]) @ weights["W_enc"] + weights["b_enc"]).clip(min=0)
     expected = np.where(z > np.float32(0.7), z, 0).max((1, 2))
     np.testing.assert_allclose(found(tensors, dict_class="BatchTopKSAE"), expected, atol=1e-4)
 
@@ -223,6 +226,86 @@ def test_settings_and_tensors_that_are_not_understood_are_refused_by_name(
     (tmp_path / "cfg.json").write_text(json.dumps(settings))
     with pytest.raises(UsageError, match=says):
         model.layer(f"mix:sae={file}")
+
+
+DEEP = "[" * 10**5
+ONE = np.ones(1, np.float32)
+
+
+@pytest.mark.parametrize(
+    ("settings", "tensors", "says"),
+    [
+        (
+            {"architecture": "jumprelu"},
+            {"threshold": np.ones(4)},
+            r"threshold has the shape \(4,\) instead of \(7,\) or",
+        ),
+        ({"architecture": "jumprelu"}, {"threshold": np.ones((LATENTS, 1))}, r"threshold has the shape \(7, 1\)"),
+        ({}, {"b_enc": np.ones(4)}, r"b_enc has the shape \(4,\) instead of \(7,\)"),
+        ({"rescale_acts_by_decoder_norm": True}, {"b_enc": np.ones(4)}, r"b_enc has the shape \(4,\)"),
+        ({}, {"b_enc": None, "encoder.bias": ONE}, r"encoder.bias has the shape \(1,\)"),
+        ({}, {"b_dec": None, "pre_bias": np.ones((1, UNITS))}, r"pre_bias has the shape \(1, 5\) instead of \(5,\)"),
+        (
+            {"rescale_acts_by_decoder_norm": True},
+            {"W_dec": np.ones((LATENTS, 2))},
+            r"needs W_dec of the shape \(7, 5\)",
+        ),
+        ({"rescale_acts_by_decoder_norm": True}, {"W_dec": ONE[0]}, r"needs W_dec of the shape \(7, 5\)"),
+        ({}, {"W_enc": ONE}, r"was made for another layer: its W_enc is \(1,\)"),
+        ({}, {"k": np.array([2, 3])}, r"k has the shape \(2,\) instead of \(\)"),
+        ({}, {"k": np.array(2.5)}, "k is not one whole number, but 2.5"),
+        ({}, {"k": np.array(-2)}, "topk keeps 1 to 7 latents, not -2"),
+        ({"k": [4]}, {}, r"k is not one whole number, but \[4\]"),
+        ({"k": [[[[[[[[4]]]]]]]]}, {}, "k is not one whole number"),
+        ({"k": {"a": [4]}}, {}, r"k is not one whole number, but \{'a': \[4\]\}"),
+        ({"k": float("nan")}, {}, "k is not one whole number, but nan"),
+        ({"k": float("-inf")}, {}, "k is not one whole number, but -inf"),
+        ({"k": True}, {}, "k is not one whole number, but True"),
+        ({"k": "four"}, {}, "k is not one whole number, but 'four'"),
+        ({"k": "NaN"}, {}, "k is not one whole number, but nan"),
+        ({"k": 10**30}, {}, "topk keeps 1 to 7 latents, not 10{30}: state k"),
+        ({"k": -1}, {}, "topk keeps 1 to 7 latents, not -1"),
+        ({"k": 2, "activation_fn_kwargs": {"k": [2]}}, {}, r"k is not one whole number, but 2, \[2\]"),
+        ({"k": 2, "activation_fn_kwargs": []}, {}, r"activation_fn_kwargs to \[\]; MAIA supports k"),
+        ({"k": 2, "activation_fn_kwargs": DEEP}, {}, "activation_fn_kwargs to '"),
+        ({"architecture": ["topk"]}, {}, r"architecture to \['topk'\]"),
+        ({"dict_class": {"topk": 1}}, {}, "dict_class to {'topk': 1}"),
+        ({"normalize_activations": [["none"]]}, {}, "normalize_activations to"),
+        ({"apply_b_dec_to_input": [True]}, {}, r"apply_b_dec_to_input to \[True\]"),
+        ({"trainer": [{"k": 2}]}, {}, "sets trainer, which MAIA does not know"),
+        ([{"k": 2}], {}, "holds a list instead of settings"),
+        (DEEP, {}, "cannot be read as JSON"),
+        ("{", {}, "cannot be read as JSON"),
+        ({}, {"b_enc": np.ones(0)}, "b_enc of sae.safetensors holds no numbers"),
+        ({}, {"W_enc": np.ones((UNITS, 0))}, "W_enc of sae.safetensors holds no numbers"),
+        ({}, {"b_enc": np.ones(LATENTS, bool)}, "b_enc of sae.safetensors holds no numbers, but bool"),
+        ({}, {"b_enc": np.full(LATENTS, 1e300)}, "b_enc of sae.safetensors holds values that are not finite"),
+    ],
+)
+@pytest.mark.filterwarnings("error")
+def test_malformed_values_are_refused_in_one_line_that_names_them(
+    model, saved, weights, tmp_path, settings, tensors, says
+):
+    given = {"W_dec": np.ones((LATENTS, UNITS)), **weights, **tensors}
+    file = saved({name: value for name, value in given.items() if value is not None})
+    if isinstance(settings, dict) and settings.keys() & {"k"}:
+        settings = {"architecture": "topk"} | settings
+    (tmp_path / "cfg.json").write_text(settings if isinstance(settings, str) else json.dumps(settings))
+    with pytest.raises(UsageError, match=says) as refused:
+        model.layer(f"mix:sae={file}")
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64, torch.int8, torch.int64])
+@pytest.mark.parametrize("k", [3, 3.0, "3", np.array([3])])
+def test_numbers_of_any_type_are_read(model, images, saved, weights, tmp_path, dtype, k):
+    rounded = {name: torch.as_tensor(3 * value).to(dtype) for name, value in weights.items()}
+    file = saved(rounded | ({"k": k} if isinstance(k, np.ndarray) else {}))
+    number = {} if isinstance(k, np.ndarray) else {"k": k}
+    (tmp_path / "cfg.json").write_text(json.dumps({"architecture": "topk", **number}))
+    exact = {name: value.double().numpy() for name, value in rounded.items()}
+    expected = sae_reference(exact, np.moveaxis(maps(model, images), 1, -1), k=3).max((1, 2))
+    np.testing.assert_allclose(model.activations(images, f"mix:sae={file}"), expected, atol=1e-3)
 
 
 def test_a_module_or_weights_in_memory_serve_as_well(model, images, weights, saved):

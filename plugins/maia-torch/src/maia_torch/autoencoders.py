@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from reprlib import Repr
 from typing import Any
 
 import numpy as np
@@ -64,6 +65,9 @@ threshold_start_step top_k_aux trainer_class warmup_steps
 IDLE = frozenset((TRAINING + TRAINER).split())
 """Settings on which no latent depends."""
 
+SHORT = Repr()
+SHORT.maxstring = SHORT.maxother = 80
+
 
 def encoder(tensors: Mapping[str, Array], settings: Settings, source: str, units: int) -> tuple[Encoder, str]:
     """Returns the encoder that the tensors and the settings of a file describe, and what MAIA had to assume.
@@ -84,24 +88,27 @@ def encoder(tensors: Mapping[str, Array], settings: Settings, source: str, units
     read = _Settings(settings, source)
     weights = _weights(tensors, units)
     latents = len(weights)
+    arrays = _shaped(arrays, tensors, latents, units)
     threshold, bias = arrays.get("threshold"), arrays.get("bias", np.zeros(latents, np.float32))
     names_architecture = read.has("architecture", "dict_class")
-    kind = read.architecture("jumprelu" if threshold is not None and threshold.shape else "relu")
-    if kind == "relu" and "k" in arrays:
-        kind = "topk"
+    is_batch_topk = read.says("BatchTopKSAE", "architecture", "dict_class")
+    named = read.architecture("jumprelu" if threshold is not None and threshold.shape else "relu")
+    kind = "topk" if named == "relu" and "k" in arrays else named
     k = read.count("k", arrays.get("k"))
     if threshold is not None:
         if kind != "jumprelu" and threshold.shape:
             raise UsageError(f"it has a threshold for each latent, but the activation is {kind}")
-        if kind != "jumprelu" and threshold >= 0:
+        # AutoEncoderTopK holds a threshold that its `encode` does not apply unless asked to.
+        if named == "relu" and threshold >= 0:
             raise UsageError("it has one threshold for all latents: state its architecture, topk or BatchTopKSAE")
         # Both libraries apply the rectifier, too: no latent is below 0.
         threshold = np.maximum(np.broadcast_to(threshold, latents), 0) if kind == "jumprelu" else None
     if read.flag("rescale_acts_by_decoder_norm", False):
-        norms = _decoder_norms(tensors, latents)
+        norms = _decoder_norms(tensors, weights)
         weights, bias = weights * norms[:, None], bias * norms
-    is_known = read.has("apply_b_dec_to_input") or (names_architecture and kind != "jumprelu")
-    subtracts = read.flag("apply_b_dec_to_input", kind != "jumprelu")
+    subtracts = kind != "jumprelu" or is_batch_topk  # JumpReLU: by the setting; BatchTopKSAE: always.
+    is_known = read.has("apply_b_dec_to_input") or (names_architecture and subtracts)
+    subtracts = read.flag("apply_b_dec_to_input", subtracts)
     zeros = np.zeros(units, np.float32)
     centre = arrays.get("centre", zeros)
     assumed = (
@@ -130,11 +137,16 @@ class _Settings:
         if isinstance(trainer, Mapping):  # dictionary_learning's config.json
             settings = {**{name: value for name, value in settings.items() if name != "trainer"}, **trainer}
         self._source = source
-        self._unread = {name: _value(v) for name, v in settings.items() if name not in IDLE and v is not None}
+        values = {name: _value(value) for name, value in settings.items() if name not in IDLE}
+        self._unread = {name: value for name, value in values.items() if value is not None}
 
     def has(self, *names: str) -> bool:
         """Returns whether one of some settings is there and not read yet."""
         return any(name in self._unread for name in names)
+
+    def says(self, value: str, *names: str) -> bool:
+        """Returns whether one of some settings is there, not read yet, and has a value."""
+        return any(self._unread.get(name) == value for name in names)
 
     def architecture(self, default: str) -> str:
         """Returns the activation of `Encoder`."""
@@ -156,25 +168,26 @@ class _Settings:
         value = self._unread.pop(name, known[0])
         value = "none" if value is False else value
         if value not in known:
-            raise UsageError(f"{self._source} sets {name} to {value!r}; MAIA supports {', '.join(known)}")
+            raise UsageError(f"{self._source} sets {name} to {_shown(value)}; MAIA supports {', '.join(known)}")
         return str(value)
 
     def flag(self, name: str, default: bool) -> bool:
         """Returns a truth value."""
         value = self._unread.pop(name, default)
         if value not in (True, False):
-            raise UsageError(f"{self._source} sets {name} to {value!r}, which is neither true nor false")
+            raise UsageError(f"{self._source} sets {name} to {_shown(value)}, which is neither true nor false")
         return bool(value)
 
     def count(self, name: str, tensor: Array | None) -> int:
         """Returns a whole number from the settings, the arguments of the activation, or a tensor; 0 without any."""
-        arguments = self._unread.pop("activation_fn_kwargs", None) or {}
+        arguments = self._unread.pop("activation_fn_kwargs", {})
         if not isinstance(arguments, Mapping) or arguments.keys() - {name}:
-            raise UsageError(f"{self._source} sets activation_fn_kwargs to {arguments!r}; MAIA supports {name}")
-        values = [self._unread.pop(name, None), arguments.get(name), None if tensor is None else tensor.item()]
+            raise UsageError(f"{self._source} sets activation_fn_kwargs to {_shown(arguments)}; MAIA supports {name}")
+        inner = _value(arguments.get(name))
+        values = [self._unread.pop(name, None), inner, None if tensor is None else tensor.item()]
         values = [value for value in values if value is not None]
-        if len(set(values)) > 1 or any(isinstance(v, bool | str) or v != int(v) for v in values):
-            raise UsageError(f"{name} is not one whole number, but {', '.join(map(repr, values))}")
+        if not all(map(_is_whole, values)) or len(set(values)) > 1:
+            raise UsageError(f"{name} is not one whole number, but {', '.join(map(_shown, values))}")
         return int(values[0]) if values else 0
 
     def require_all_read(self) -> None:
@@ -206,22 +219,44 @@ def _arrays(tensors: Mapping[str, Array]) -> dict[str, Array]:
     return arrays
 
 
+def _shaped(arrays: Mapping[str, Array], tensors: Mapping[str, Array], latents: int, units: int) -> dict[str, Array]:
+    """Returns the tensors as the formula needs them; one value, in whatever shape, as one of shape ()."""
+    fit: dict[str, tuple[tuple[int, ...], ...]] = {
+        "bias": ((latents,),),
+        "centre": ((units,),),
+        "threshold": ((latents,), ()),
+        "k": ((),),
+    }
+    shaped = dict(arrays)
+    for what in fit.keys() & arrays.keys():
+        array = arrays[what]
+        if array.size == 1 and array.shape not in fit[what] and () in fit[what]:
+            array = array.reshape(())
+        if array.shape not in fit[what]:
+            name = next(name for name in TENSORS[what] if name in tensors)
+            raise UsageError(f"{name} has the shape {array.shape} instead of {' or '.join(map(str, fit[what]))}")
+        shaped[what] = array
+    return shaped
+
+
 def _weights(tensors: Mapping[str, Array], units: int) -> Array:
     """Returns the encoder's matrix: (latents, units)."""
-    found = tensors.get("encoder.weight", tensors.get("W_enc"))
-    assert found is not None  # `_arrays` checked it.
-    if "W_enc" in tensors and found.ndim == 2 and found.shape[0] == units:
+    name = next(name for name in TENSORS["weights"] if name in tensors)  # `_arrays` checked that there is one.
+    found = tensors[name]
+    if name == "W_enc" and found.ndim == 2 and found.shape[0] == units:
         found = found.T
     if found.ndim != 2 or found.shape[1] != units:
-        raise UsageError(f"it was made for another layer: its weights are {found.shape}, the layer has {units} units")
+        raise UsageError(f"it was made for another layer: its {name} is {found.shape}, the layer has {units} units")
     return found
 
 
-def _decoder_norms(tensors: Mapping[str, Array], latents: int) -> Array:
+def _decoder_norms(tensors: Mapping[str, Array], weights: Array) -> Array:
     """Returns the length of each latent's vector in the decoder: (latents,)."""
     decoder = tensors.get("W_dec", tensors.get("decoder.weight", np.empty(0)).T)
-    if decoder.ndim != 2 or len(decoder) != latents:
-        raise UsageError(f"rescale_acts_by_decoder_norm needs W_dec with a row for each of the {latents} latents")
+    if decoder.shape != weights.shape:
+        raise UsageError(
+            f"rescale_acts_by_decoder_norm needs W_dec of the shape {weights.shape}, or decoder.weight, its transpose"
+        )
     return np.asarray(np.linalg.norm(decoder, axis=1), np.float32)
 
 
@@ -231,5 +266,15 @@ def _value(value: Any) -> Any:
         return value
     try:
         return json.loads(value.lower() if value in ("True", "False") else value)
-    except ValueError:
+    except (ValueError, RecursionError):
         return value
+
+
+def _is_whole(value: Any) -> bool:
+    """Returns whether a value is a whole number, as an integer or as a finite float."""
+    return (isinstance(value, int) and not isinstance(value, bool)) or (isinstance(value, float) and value.is_integer())
+
+
+def _shown(value: Any) -> str:
+    """Returns a value as in code, shortened."""
+    return SHORT.repr(value)

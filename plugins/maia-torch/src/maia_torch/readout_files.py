@@ -67,7 +67,7 @@ def latents_file(path: str, units: int) -> Latents:
 def _settings(file: Path) -> dict[str, Any]:
     try:
         found = json.loads(file.read_bytes())  # Bytes: any encoding of Unicode, with a byte order mark or without.
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UsageError(f"{file} cannot be read as JSON: {error}") from error
     if not isinstance(found, dict):
         raise UsageError(f"{file} holds a {type(found).__name__} instead of settings by name")
@@ -102,7 +102,8 @@ def _tensors(file: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
 def _float(array: NDArray[Any], where: str) -> Array:
     if array.dtype.kind not in "fiu" or array.size == 0:
         raise UsageError(f"{where} holds no numbers, but {array.dtype} of shape {array.shape}")
-    values = array.astype(np.float32)
+    with np.errstate(over="ignore"):  # What float32 cannot hold is refused below.
+        values = array.astype(np.float32)
     if not np.isfinite(values).all():
         raise UsageError(f"{where} holds values that are not finite")
     return values
