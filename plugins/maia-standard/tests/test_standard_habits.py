@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import importlib.util
 import re
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,7 +15,7 @@ from maia_core.context import Context
 from maia_core.session import make_session
 from maia_core.testing import fake_parts
 from maia_core.types import Reply
-from maia_standard.habits import ATTRIBUTES, KEYWORDS, METHODS
+from maia_standard.habits import ATTRIBUTES, KEYWORDS, METHODS, with_lists
 from maia_standard.programs import as_meant
 
 CORPUS = (Path(__file__).parent / "data" / "habits.md").read_text(encoding="utf-8")
@@ -67,6 +69,10 @@ ENTRY = "def run_experiment(system, tools):\n"
         f"{ENTRY}    for activation, image in zip(*tools.dataset_exemplars(system)): print(activation, image)",
         f"{ENTRY}    for values in tools.dataset_exemplars(system):\n        print(values[:2])",
         f"async {ENTRY}    pass",
+        "if True:\n    def run_experiment(system, tools):\n        return 1",
+        "from typing import Any\nrun_experiment: Any = lambda system, tools: 1",
+        "helper, run_experiment = None, lambda system, tools: 1",
+        "try:\n    from helpers import run_experiment\nexcept ImportError: pass",
     ],
 )
 def test_program_for_maias_own_api_is_not_touched(program):
@@ -126,3 +132,49 @@ def test_mistake_is_named_with_the_right_name(session, call, says):
 def test_prompt_describes_the_packages_of_the_sandbox(session):
     offered = session.context.config.sandbox.name != "monty"
     assert ("numpy" in session.conversation.messages[0].text) == offered
+
+
+def _annotated(annotation, default=None):
+    def tool(given=default):
+        return given
+
+    tool.__annotations__ = {"given": annotation}
+    return tool
+
+
+@pytest.mark.parametrize(
+    ("annotation", "given", "taken"),
+    [
+        ("list[list[str]]", [["x", "y"], ["z"]], [["x", "y"], ["z"]]),
+        (list[list[str]], [["x", "y"], ["z"]], [["x", "y"], ["z"]]),
+        ("list[tuple[str, float]]", [("x", 1.0)], [("x", 1.0)]),
+        ("Sequence[Sequence[float]]", [[1.0], [2.0]], [[1.0], [2.0]]),
+        (Sequence[Sequence[float]], [[1.0], [2.0]], [[1.0], [2.0]]),
+        ("list[int | list[str]]", [["x"], 1], [["x"], 1]),
+        ("list[Any]", [["x"], 1], [["x"], 1]),
+        ("list[dict[str, int]] | list[str]", [["x"]], [["x"]]),
+        ("typing.Sequence[maia_core.image.Image]", [["x"], "y"], ["x", "y"]),
+        ("list[str | int]", ["x", ["y"]], ["x", "y"]),
+        ("list[str]", "x", ["x"]),
+        ("Optional[list[str]]", "x", "x"),
+    ],
+)
+def test_only_lists_of_plain_items_are_made_flat(annotation, given, taken):
+    assert with_lists(_annotated(annotation), [given], {}) == ((taken,), {})
+
+
+@pytest.mark.parametrize(
+    ("annotation", "taken"),
+    [
+        *((kind, (None,)) for kind in ("Optional[int]", "typing.Optional[int]", int | None, "Any", Any)),
+        *((kind, (None,)) for kind in ("int | None", "Union[int, None]", "object")),
+        *((kind, ()) for kind in ("int", int, "Union[int, str]", "Sequence[int | None]")),
+    ],
+)
+def test_none_stands_for_the_default_where_it_is_no_value(annotation, taken):
+    assert with_lists(_annotated(annotation, 5), [None], {}) == (taken, {})
+
+
+def test_the_programs_own_entry_runs(session):
+    program = "if True:\n    def run_experiment(system, tools):\n        return 'it ran'"
+    assert session.submit(Reply(text=f"```python\n{program}\n```")).execution.value == "it ran"

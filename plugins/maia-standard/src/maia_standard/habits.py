@@ -66,6 +66,12 @@ ATTRIBUTES: Mapping[str, Callable[[RunContext], Any]] = {
 LISTS = ("list[", "Sequence[")
 """How annotations of lists begin."""
 
+TAKES_NONE = {"None", "NoneType", "Any", "object"}
+"""Types of parameters to which None is a value of its own."""
+
+PLAIN = {"str", "int", "float", "bool", "Image"}
+"""Types of items that are never lists themselves."""
+
 ABOUT_THE_SYSTEM = ("tools.compare_prompts", "tools.dataset_exemplars")
 """Tools whose first argument is the run's system, also where a program leaves it out."""
 
@@ -127,15 +133,27 @@ def with_lists(
         return args, kwargs
     for name, value in [*bound.arguments.items()]:
         parameter = signature.parameters[name]
-        taken = [kind.strip().rpartition(".")[2] for kind in re.split(r"\|(?![^\[]*\])", str(parameter.annotation))]
-        if value is None and parameter.default is not parameter.empty and "None" not in taken:
+        taken = _choices(re.sub(r"\b(?:\w+\.)+", "", str(parameter.annotation)))
+        if value is None and parameter.default is not parameter.empty and not TAKES_NONE.intersection(taken):
             del bound.arguments[name]
         elif all(kind.startswith(LISTS) for kind in taken) and not isinstance(value, dict):
             values = value if isinstance(value, list | tuple) else [value]
-            nested = any(part.startswith(LISTS) for kind in taken for part in re.split(r"[\[,|] *", kind)[1:])
-            parts = [item if isinstance(item, list | tuple) and not nested else [item] for item in values]
+            flat = all(PLAIN.issuperset(_choices(kind.partition("[")[2].removesuffix("]"))) for kind in taken)
+            parts = [item if isinstance(item, list | tuple) and flat else [item] for item in values]
             bound.arguments[name] = [item for part in parts for item in part]
     return bound.args, bound.kwargs
+
+
+def _choices(annotation: str) -> list[str]:
+    """Returns the types that an annotation allows: `int | list[str]` and `Union[int, list[str]]` have the same two."""
+    kind = annotation.strip()
+    if kind.startswith(("Optional[", "Union[")):
+        return _choices(kind.partition("[")[2].removesuffix("]").replace(",", "|")) + ["None"] * (kind[0] == "O")
+    parts, depth = [""], 0
+    for sign in kind:
+        depth += (sign == "[") - (sign == "]")
+        parts = [*parts, ""] if sign == "|" and not depth else [*parts[:-1], parts[-1] + sign]
+    return [part.strip() for part in parts] if len(parts) == 1 else [part for text in parts for part in _choices(text)]
 
 
 class LenientSandbox:

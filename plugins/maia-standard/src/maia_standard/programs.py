@@ -27,6 +27,10 @@ PAIR = r"(?:\w+, *\(\w+, *\w+\) +in +enumerate\( *|\(?\w+, *\w+\)? +in +)"
 FOREIGN = r"^[ \t]*(import torch|from [\w.]+ import (?:System, *Tools|Tools, *System|System|Tools))[ \t]*$"
 MADE = r"^[ \t]*(system *= *System\(\)|tools *= *Tools\([^()\n]*\))[ \t]*$"
 METHOD = rf"^class +(\w+)\b[^\n]*:(?:\n(?:[ \t][^\n]*)?)*?\n[ \t]+def +({ENTRY})\(self\b([^)\n]*)"
+DEFINED = rf"""(?:^[ \t]*(?:async[ ]+)?def[ ]+{ENTRY}\b(?!\(\s*(?:self|cls)\b)
+    |^[ \t]*(?:\w+[ ]*,[ ]*)*{ENTRY}[ ]*(?:[:,][^\n=()]*)?=(?!=)|\b{ENTRY}[ ]*:=
+    |^[ \t]*(?:from|import)\b[^\n]*\b{ENTRY}[ ]*(?:,|$|\)))"""
+"""Where a program gives the name of the entry a value; a method is none."""
 FUNCTION = r"^def +(\w+)\( *system\b[^,\n]*, *tools\b[^,\n]*\)"
 
 
@@ -97,7 +101,7 @@ def _with_entry(program: str) -> str:
     calls = [match.span() for match in re.finditer(rf"^(?:\w[\w, ]*= *|print\()?{ENTRY}\([^\n]*$", code, re.MULTILINE)]
     returns = [match.span() for match in re.finditer(r"^return\b[ \t]*", code, re.MULTILINE)]
     added = ""
-    if not re.search(rf"^(?:(?:async +)?def +{ENTRY}\b|{ENTRY} *=)", code, re.MULTILINE):
+    if not re.search(DEFINED, code, re.MULTILINE | re.VERBOSE):
         added = _entry(code)
         if len(returns) == 1:
             value = program[returns[0][1] :].split("\n")[0].partition("#")[0].strip()
