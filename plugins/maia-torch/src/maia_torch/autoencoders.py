@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from reprlib import Repr
 from typing import Any
 
@@ -198,7 +198,7 @@ class _Settings:
         """
         if self._unread:
             raise UsageError(
-                f"{self._source} sets {', '.join(sorted(self._unread)[:5])}, which MAIA does not know: a latent may "
+                f"{self._source} sets {_names(self._unread)}, which MAIA does not know: a latent may "
                 "depend on it; remove it if none does"
             )
 
@@ -208,11 +208,10 @@ def _arrays(tensors: Mapping[str, Array]) -> dict[str, Array]:
     arrays: dict[str, Array] = {}
     known = {name: what for what, names in TENSORS.items() for name in names}
     if not any(name in tensors for name in TENSORS["weights"]):
-        names = ", ".join(sorted(tensors)[:10])
-        raise UsageError(f"it holds no W_enc and no encoder.weight, but {names or 'nothing'}")
+        raise UsageError(f"it holds no W_enc and no encoder.weight, but {_names(tensors) or 'nothing'}")
     for name, array in tensors.items():
         if name not in known:
-            raise UsageError(f"it holds a tensor {name}, which MAIA does not know: a latent may depend on it")
+            raise UsageError(f"it holds a tensor {_names([name])}, which MAIA does not know: a latent may depend on it")
         if known[name] in arrays:
             raise UsageError(f"it holds several of {', '.join(TENSORS[known[name]])}; MAIA cannot tell which counts")
         arrays[known[name]] = array
@@ -273,6 +272,12 @@ def _value(value: Any) -> Any:
 def _is_whole(value: Any) -> bool:
     """Returns whether a value is a whole number, as an integer or as a finite float."""
     return (isinstance(value, int) and not isinstance(value, bool)) or (isinstance(value, float) and value.is_integer())
+
+
+def _names(names: Iterable[str]) -> str:
+    """Returns the first of some names in one line."""
+    first = sorted(names)[:5]
+    return ", ".join(name if name.isprintable() else _shown(name) for name in first)
 
 
 def _shown(value: Any) -> str:

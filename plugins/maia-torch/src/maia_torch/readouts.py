@@ -124,7 +124,11 @@ class Latents(Readout):
         self.units, self.inputs = encoder.weights.shape
         self.encoder = encoder
         threshold = np.zeros(self.units, np.float32) if encoder.threshold is None else encoder.threshold
-        arrays = (encoder.weights, encoder.bias - encoder.weights @ encoder.centre, threshold)
+        with np.errstate(over="ignore", invalid="ignore"):
+            bias = encoder.bias - encoder.weights @ encoder.centre
+        if not np.isfinite(bias).all():
+            raise UsageError("b_enc minus its weights times b_dec is not finite: the weights are too large for float32")
+        arrays = (encoder.weights, bias, threshold)
         self.fingerprint = content_id(
             f"latents {encoder.activation} {encoder.k}{_suffix(encoder)}".encode(),
             *(np.ascontiguousarray(a).tobytes() for a in arrays),
