@@ -103,6 +103,7 @@ from .events import HostCall as HostCall
 from .codec import images_of as images_of
 from .image_store import ImageStore as ImageStore
 from .record import check_new as check_new
+from .record import JOURNAL as JOURNAL
 from .record import MANIFEST as MANIFEST
 from .events import Manifest as Manifest
 from .record import new_run_id as new_run_id
@@ -141,6 +142,7 @@ from .files import open_plain as open_plain
 from .files import plain_folder as plain_folder
 from .files import write_atomically as write_atomically
 from .files import write_new as write_new
+from .text import SECRET as SECRET
 from .text import as_file as as_file
 from .text import dumped as dumped
 from .text import printable as printable

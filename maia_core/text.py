@@ -10,9 +10,9 @@ import unicodedata
 from typing import Any
 
 _ENDS = r"(KEY|TOKEN|SECRET|PASS(WORD|WD|PHRASE|CODE)?|_PWD|PAT|AUTH|CREDENTIAL|DSN|COOKIE|JWT|CONNECTION_STRING)"
-_HOLDS = r"(^|_)(API_?KEY|TOKEN|SECRET|PASSWORD|CREDENTIAL|WEBHOOK|PRIVATE_KEY)S?_"
+_HOLDS = r"AUTHORIZATION$|(^|_)(API_?KEY|TOKEN|SECRET|PASSWORD|CREDENTIAL|WEBHOOK|PRIVATE_KEY)S?_"
 SECRET = re.compile(rf"{_ENDS}S?(_?\d+)?$|{_HOLDS}", re.IGNORECASE)
-"""Names of environment variables that hold secrets. User and password in an address are secrets in any."""
+"""Names of variables and keys that hold secrets. User and password in an address are secrets in any."""
 
 
 def redacted(value: Any, secrets: dict[str, str] | None = None) -> Any:

@@ -68,6 +68,23 @@ def test_tables_can_be_chosen(maia: Any) -> None:
     }
 
 
+def test_a_secret_of_the_file_is_not_printed(maia: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in `[backbone.params]` of a backbone that takes any parameters."""
+    headers = {"Authorization": "Bearer hidden-2", "X-Api-Key": "hidden-3"}
+    params = {"api_key": "hidden-1", "max_tokens": 7, "tag": "shown", "extra_headers": headers}
+    module = sys.modules["maia_cli.config"]
+    row = module.Row("backbone.params", [params], "maia.toml", "Any.")
+    monkeypatch.setattr(module, "rows", lambda *arguments: iter([row, row._replace(key="x.token", value="hidden-4")]))
+    for arguments in ((), ("--json",), ("--json", "backbone.params")):
+        printed = maia(*arguments).stdout
+        assert "hidden-" not in printed
+        assert "[api_key]" in printed
+        assert "shown" in printed
+    [value] = _rows(maia("--json"))["backbone.params"]["value"]
+    assert (value["max_tokens"], value["api_key"]) == (7, "[api_key]")
+    assert value["extra_headers"] == {"Authorization": "[Authorization]", "X-Api-Key": "[X-Api-Key]"}
+
+
 def test_a_command_reads_the_tables_of_the_file_and_a_bare_key_is_of_its_part(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import os
 import tarfile
 import zipfile
 from pathlib import Path
@@ -113,3 +114,49 @@ def test_an_archive_of_an_unknown_kind_leaves_nothing(two: tuple[Path, Path], tm
     with pytest.raises(UsageError, match=r"name it \.zip"):
         _maia("export", two[0], "--out", tmp_path / "run.rar")
     assert set(tmp_path.iterdir()) == before
+
+
+def test_one_damaged_run_hides_no_other(two: tuple[Path, Path]) -> None:
+    manifest = two[0] / "run.json"
+    manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"created": 1e300}))
+    rows = {
+        Path(row["run"]).name: row
+        for row in map(json.loads, _maia("list", two[0].parent, "--json").stdout.split("\n")[:-1])
+    }
+    assert {name: row["status"] for name, row in rows.items()} == {"run1": "damaged", "run2": "answered"}
+    done = _maia("compare", *two, "--json")
+    assert [Path(json.loads(line)["run"]).name for line in done.stdout.splitlines()] == ["run2"]
+    assert str(two[0]) in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    with pytest.raises(UsageError, match="none of these runs"):
+        _maia("compare", two[0])
+
+
+def test_delete_opens_the_journal_alone_and_neither_a_pipe_nor_a_link(two: tuple[Path, Path], tmp_path: Path) -> None:
+    os.mkfifo(two[0] / "other.jsonl")
+    journal = two[1] / "journal.jsonl"
+    journal.rename(tmp_path / "elsewhere")
+    journal.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(OSError, match="it is a link"):
+        _maia("delete", "--yes", two[1])
+    journal.unlink()
+    os.mkfifo(journal)
+    with pytest.raises(OSError, match="regular file"):
+        _maia("delete", "--yes", two[1])
+    journal.unlink()
+    assert _maia("delete", "--yes", two[0], two[1], two[0]).exit_code == 0
+    assert list(two[0].parent.iterdir()) == []
+    assert (tmp_path / "elsewhere").is_file()
+
+
+def test_a_run_is_locked_until_it_is_deleted(two: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+
+    def remove(run: Path) -> None:
+        with (run / "journal.jsonl").open("ab") as journal, pytest.raises(BlockingIOError):
+            fcntl.flock(journal, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        seen.append(run)
+
+    monkeypatch.setattr("shutil.rmtree", remove)
+    _maia("delete", "--yes", *two)
+    assert seen == list(two)

@@ -36,15 +36,14 @@ def config(config: RunConfig, keys: tuple[str, ...], as_json: bool) -> None:
 
     The options of the chosen plugins come behind the plugin. `maia run` with the same options uses the same values.
     """
-    from maia_core.plugin import UsageError, did_you_mean, printable, redacted
+    from maia_core.plugin import UsageError, did_you_mean, printable
 
     every = list(rows(config, Sources.of_command()))
     for key in keys:
         if not any(_is_in(row.key, key) for row in every):
             raise UsageError(f"the configuration has no key '{key}'.{did_you_mean(key, [row.key for row in every])}")
     chosen = [row for row in every if not keys or any(_is_in(row.key, key) for key in keys)]
-    # A value is hidden by the name of its key, as in a record.
-    chosen = [row._replace(value=redacted({row.key.rpartition(".")[2]: row.value}).popitem()[1]) for row in chosen]
+    chosen = [row._replace(value=_hidden(row.value, row.key.rpartition(".")[2])) for row in chosen]
     if as_json:
         for row in chosen:
             click.echo(json.dumps(row._asdict()))
@@ -52,6 +51,17 @@ def config(config: RunConfig, keys: tuple[str, ...], as_json: bool) -> None:
     formatter = click.HelpFormatter(max_width=110)
     formatter.write_dl([(row.key, printable(_text(row))) for row in chosen], col_max=36)
     click.echo(formatter.getvalue().rstrip("\n"))
+
+
+def _hidden(value: Any, key: str) -> Any:
+    """Returns a value without the secrets of the environment, and without texts whose key is the name of a secret."""
+    from maia_core.plugin import SECRET, redacted
+
+    if isinstance(value, dict):
+        return {redacted(name): _hidden(item, f"{name}") for name, item in value.items()}
+    if isinstance(value, list):
+        return [_hidden(item, key) for item in value]
+    return f"[{key}]" if isinstance(value, str) and value and SECRET.search(key.replace("-", "_")) else redacted(value)
 
 
 def _text(row: Row) -> str:

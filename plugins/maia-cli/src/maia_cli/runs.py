@@ -34,11 +34,11 @@ def list_runs(folder: Path | None, as_json: bool) -> None:
     chosen = folder or Path(load().runs)
     if folder is not None and not folder.is_dir():
         raise UsageError(f"cannot list {folder}: it is not a folder; name one that holds runs")
-    rows = []
+    rows: list[dict[str, Any]] = []
     for manifest in sorted(chosen.rglob(MANIFEST)):
         try:
             rows.append(_figures(RunReader(manifest.parent)))
-        except MaiaError as error:
+        except (MaiaError, OSError, ValueError, ArithmeticError) as error:
             rows.append({"run": str(manifest.parent), "status": "damaged", "label": one_line(error)})
     rows.sort(key=lambda row: row.get("created", ""))
     shown = ("run", "unit", "backbone", "status", "turns", "cost", "label")
@@ -53,13 +53,21 @@ def list_runs(folder: Path | None, as_json: bool) -> None:
 def compare(runs: tuple[Path, ...], as_json: bool) -> None:
     """Compare runs: their results, what they used, and the keys of their configurations that differ."""
     from maia_cli.sources import flat
-    from maia_core.plugin import RunReader
+    from maia_core.plugin import MaiaError, RunReader, UsageError, one_line, printable_line
 
-    readers = [RunReader(run) for run in runs]
-    configs = [dict(flat(reader.manifest.config)) for reader in readers]
+    rows, configs = [], []
+    for run in runs:
+        try:
+            reader = RunReader(run)
+            rows.append(_figures(reader))
+        except (MaiaError, OSError, ValueError, ArithmeticError) as error:
+            click.echo(printable_line(f"{run} is left out: {one_line(error)}"), err=True)
+            continue
+        configs.append(dict(flat(reader.manifest.config)))
+    if not rows:
+        raise UsageError("there is nothing to compare: none of these runs can be read")
     keys = sorted({key for config in configs for key in config} - {"system.name", "backbone.name", "seed"})
     differing = [key for key in keys if len({json.dumps(config.get(key)) for config in configs}) > 1]
-    rows = [_figures(reader) for reader in readers]
     for row, config in zip(rows, configs, strict=True):
         row |= {key: config.get(key) for key in differing}
     if as_json:
@@ -78,20 +86,20 @@ def delete(runs: tuple[Path, ...], yes: bool) -> None:
 
     from maia_core.plugin import UsageError
 
-    for run in runs:
-        if run.is_symlink():
-            raise UsageError(f"cannot delete {run}: it is a link; name the folder itself")
-        _files(run)
-        if _is_written(run):
-            raise UsageError(f"cannot delete {run}: a process is working on it; wait for its end")
-    if not yes and not sys.stdin.isatty():
-        raise UsageError("cannot ask whether to delete: no terminal answers; pass --yes")
-    if not yes and not click.confirm(f"delete {', '.join(map(str, runs))}?", err=True):
-        click.echo("nothing is deleted", err=True)
-        return
-    for run in runs:
-        shutil.rmtree(run)
-        click.echo(f"deleted: {run}")
+    with contextlib.ExitStack() as locks:
+        for run in dict.fromkeys(runs):
+            if run.is_symlink():
+                raise UsageError(f"cannot delete {run}: it is a link; name the folder itself")
+            _files(run)
+            _lock(run, locks)
+        if not yes and not sys.stdin.isatty():
+            raise UsageError("cannot ask whether to delete: no terminal answers; pass --yes")
+        if not yes and not click.confirm(f"delete {', '.join(map(str, runs))}?", err=True):
+            click.echo("nothing is deleted", err=True)
+            return
+        for run in dict.fromkeys(runs):
+            shutil.rmtree(run)
+            click.echo(f"deleted: {run}")
 
 
 @runs.command()
@@ -170,17 +178,25 @@ def _files(run: Path) -> list[Path]:
     return sorted(path for path in run.rglob("*") if path.is_file() and not path.is_symlink())
 
 
-def _is_written(run: Path) -> bool:
-    """Tells whether a process holds the lock of the run's journal."""
+def _lock(run: Path, locks: contextlib.ExitStack) -> None:
+    """Holds the lock of a run's journal until `locks` is closed, so that no process begins to work on the run.
+
+    Raises:
+        UsageError: a process is working on the run.
+        OSError: the journal is a link or no plain file, so it is not opened.
+    """
     import fcntl
 
-    for journal in run.glob("*.jsonl"):
-        with journal.open("rb") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                return True
-    return False
+    from maia_core.plugin import JOURNAL, UsageError, open_plain
+
+    try:
+        file = locks.enter_context(open_plain(run / JOURNAL))
+    except FileNotFoundError:
+        return
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        raise UsageError(f"cannot delete {run}: a process is working on it; wait for its end") from error
 
 
 def _archive(partial: Path, name: str, run: Path, files: list[Path]) -> None:
