@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from textwrap import dedent
 
 import numpy as np
 import pytest
@@ -21,6 +22,7 @@ from maia_core.testing import InProcessSandbox
 from maia_core.types import ExecutionLimits
 from maia_sandbox import bridge, child, lockdown
 from maia_sandbox.process import ProcessSandbox
+from maia_sandbox.testing.hostile import FORGER, programs
 from maia_sandbox.testing.sandbox_suite import SandboxSuite, SuiteHost, children
 
 NOTHING = "def run_experiment(system, tools): return 1"
@@ -299,6 +301,7 @@ def run_experiment(system, tools):
 HOST = """
 import sys
 from maia_sandbox.process import ProcessSandbox
+from maia_sandbox.testing.hostile import FORGER, programs
 from maia_sandbox.testing.sandbox_suite import SandboxSuite, SuiteHost
 SandboxSuite.limits = SandboxSuite.limits.model_copy(update={"seconds": 60.0})
 class Host(SuiteHost):
@@ -437,3 +440,16 @@ def test_in_process_sandbox_warns_and_offers_the_same(capsys, host):
     with pytest.raises(ZeroDivisionError):
         sandbox.run("def run_experiment(system, tools): tools.broken()", host)
     sandbox.close()
+
+
+FORGERIES = [program for program in programs() if program.name.startswith("writes")]
+
+
+@pytest.mark.parametrize("forgery", FORGERIES, ids=[forgery.name for forgery in FORGERIES])
+def test_a_program_that_writes_the_stack_of_a_waiting_worker_answers_no_later_one(sandbox, host, forgery):
+    assert sandbox.run(NOTHING, host).error == ""
+    idle = dedent(FORGER) + "def run_experiment(system, tools): return idle()"
+    assert sandbox.run(idle, host).value == sandbox._worker._idle
+    assert "SandboxViolation" in sandbox.run(forgery.program, host).error
+    done = sandbox.run(NOTHING, host)
+    assert (done.value, done.error) == ("1", "")

@@ -103,8 +103,7 @@ class Bridge:
         self.texts[to] += text
 
     def _call(self, header: Mapping[str, Any], blob: bytes) -> bytes:
-        method, args, kwargs = header.get("method"), header.get("args"), header.get("kwargs")
-        host = self._host
+        method, args, kwargs, host = header.get("method"), header.get("args"), header.get("kwargs"), self._host
         if type(method) is not str or method not in host.methods | host.properties:
             raise Violation("a call of something that is not offered")
         if type(args) is not list or type(kwargs) is not dict or (method in host.properties and (args or kwargs)):
@@ -179,9 +178,7 @@ class Bridge:
         if key not in self._handles:
             most = self.limits.live_images
             if len(self._images) >= most or self._bytes + _bytes(image) > most * MEAN_IMAGE_BYTES:
-                raise values.TooMuch(
-                    f"more images than the {most:,} that fit at once; delete or overwrite some variables"
-                )
+                raise values.TooMuch(f"more images than the {most:,} that fit; delete or overwrite some variables")
             self._next += 1
             self._bytes += _bytes(image)
             self._handles[key] = self._next

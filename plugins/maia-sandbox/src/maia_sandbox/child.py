@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import select
 import signal
 import socket
@@ -32,16 +33,17 @@ BOOT = (
 )
 """Loads the worker as a package of its own, so that nothing else of MAIA is imported beside it."""
 
-ENVIRONMENT = {
-    "LANG": "C.UTF-8",
-    "TZ": "UTC",
-    "PYTHONHASHSEED": "0",
-    **dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"),
-}
+ENVIRONMENT = {"LANG": "C.UTF-8", "TZ": "UTC", "PYTHONHASHSEED": "0"}
+ENVIRONMENT |= dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+# A session of its own: Ctrl-C in the terminal is the host's business.
+SURROUNDINGS: Any = {"env": ENVIRONMENT, "cwd": "/", "start_new_session": True, "stderr": subprocess.PIPE}
+SURROUNDINGS |= dict.fromkeys(("stdin", "stdout"), subprocess.DEVNULL)
 START_SECONDS = 30.0
 HANDSHAKE_SECONDS = 5.0
 MAX_DUMP = 1 << 16
 """Longest stack dump that the host reads, in characters."""
+BUSY = [-1]
+"""Place of a process that does not wait."""
 GRACE_SECONDS = 1.0
 """From the soft time limit, which the program sees as an exception, to the kill."""
 
@@ -65,17 +67,9 @@ class Child:
         ours, theirs = socket.socketpair()
         paths = sorted({str(Path(module.__file__ or "").parents[1]) for module in (np, PIL)})
         start = json.dumps([theirs.fileno(), str(Path(__file__).parent), paths, limits.model_dump()])
+        command = [sys.executable, "-s", "-P", "-S", "-B", "-c", BOOT, start]
         try:
-            self._process = subprocess.Popen(
-                [sys.executable, "-s", "-P", "-S", "-B", "-c", BOOT, start],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.PIPE,
-                env=ENVIRONMENT,
-                pass_fds=[theirs.fileno()],
-                start_new_session=True,  # Ctrl-C in the terminal is the host's business.
-                cwd="/",
-            )
+            self._process = subprocess.Popen(command, pass_fds=[theirs.fileno()], **SURROUNDINGS)
         except OSError as error:
             ours.close()
             raise SandboxError(f"cannot start a process for experiments: {error.strerror}") from error
@@ -91,6 +85,8 @@ class Child:
         self.measures: list[tuple[str, str]] = []
         self._idle = ""
         """The stack of a worker that waits for a program."""
+        self._place = BUSY
+        """Where the kernel sees such a worker."""
         self._memory = limits.memory_mb << 20
 
     def wait_until_ready(self) -> None:
@@ -110,8 +106,9 @@ class Child:
             raise SandboxError(f"the experiment process did not start: {reason}; choose another sandbox") from error
         if reached := [name for name, state in header["probe"].items() if state != "refused"]:
             raise SandboxError(f"the kernel does not confine experiments here: {', '.join(reached)} was possible")
-        while " in hear\n" not in self._idle:
-            self._idle = self.stack()
+        while " in hear\n" not in self._idle or self._place == BUSY:
+            self.resume()
+            self._idle, self._place = self.stack(), self._stopped()
             if time.monotonic() > self.deadline:
                 raise SandboxError("the experiment process did not start: it does not write its stack; try again")
         self._memory += self._size()
@@ -162,18 +159,41 @@ class Child:
     def is_at_rest(self) -> bool:
         """Returns whether the worker waits for a program, with nothing of the last one on its stack or in the channel.
 
-        A program can report its own end, continue, and answer the next program's frames.
+        A program can report its own end, continue, and answer the next program's frames. It can also write the stack of
+        a waiting worker itself, while it blocks the signal; so the kernel is asked too. Leaves the process stopped.
         """
         deadline = time.monotonic() + 2 * GRACE_SECONDS
-        while (stack := self.stack(self._idle)) != self._idle:
+        while (stack := self.stack(self._idle)) != self._idle or not self._waits() or self.errors():
             if '"experiment ' in stack or time.monotonic() > deadline:
                 return False
+            self.resume()
         try:
             self._socket.settimeout(0)
             self._socket.recv(1, socket.MSG_PEEK)
         except BlockingIOError:
             return True
         return False
+
+    def _stopped(self) -> list[int]:
+        """Stops the process, and returns where the kernel sees it, as far as the host may ask that.
+
+        `BUSY` if SIGUSR2 (bit 11) is blocked, pending or being answered, or the process waits for nothing.
+        """
+        self.pause()
+        folder = Path(f"/proc/{self._process.pid}")
+        try:
+            os.waitid(os.P_PID, self._process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
+            if re.search(r"(?m)^S(?:igBlk|igPnd|hdPnd):\s\w*[89a-f]\w\w$", (folder / "status").read_text()):
+                return BUSY
+            call = (folder / "syscall").read_text().split()
+        except OSError:
+            return []
+        return [int(part, 16) for part in (*call[:2], call[-1], call[-2])] if len(call) > 3 else BUSY
+
+    def _waits(self) -> bool:
+        """Returns whether the process is where a waiting worker is: in the same call, no deeper on its stack."""
+        place = self._stopped()
+        return place[:3] == self._place[:3] and place[3:] >= self._place[3:]
 
     def memory_left(self) -> int:
         """Returns the bytes of address space that are left for programs."""

@@ -116,10 +116,8 @@ class Calls:
         shown = sorted(short for short, method in offered.items() if method not in start["hidden"])
         listed = ", ".join(shown)
 
-        def missing(self: Any, attribute: str) -> Any:
-            raise AttributeError(
-                f"'{name}' has no attribute '{attribute}'.{near(attribute, shown)} Available: {listed}"
-            )
+        def missing(self: Any, other: str) -> Any:
+            raise AttributeError(f"'{name}' has no attribute '{other}'.{near(other, shown)} Available: {listed}")
 
         def unchangeable(self: Any, attribute: str, *value: Any) -> None:
             raise AttributeError(f"'{name}.{attribute}' cannot be replaced")
@@ -145,9 +143,8 @@ class Calls:
                 return self._encode_other(value, level, encode, pixels)
 
             encode = values.Encoder(other, self._limits["depth"])
-            request: dict[str, Any]
             try:
-                request = {"op": "call", "method": method, "args": [encode(value) for value in args]}
+                request: dict[str, Any] = {"op": "call", "method": method, "args": [encode(value) for value in args]}
                 request["kwargs"] = {values.text(key): encode(value) for key, value in kwargs.items()}
                 return self.ask(request, b"".join(pixels))
             except values.Unfit as error:

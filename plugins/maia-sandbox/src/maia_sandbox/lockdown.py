@@ -91,9 +91,7 @@ def missing() -> str:
     # With no filter given, a kernel that has seccomp filters complains about the address, any other about the mode.
     libc.prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, None, 0, 0)
     if ctypes.get_errno() != errno.EFAULT:
-        return (
-            "this kernel (or the container around it) has no seccomp filters; allow them, or install maia-sandbox-monty"
-        )
+        return "this kernel (or the container) has no seccomp filters; allow them, or install maia-sandbox-monty"
     return ""
 
 

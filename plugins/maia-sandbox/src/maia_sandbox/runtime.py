@@ -18,18 +18,17 @@ from collections.abc import Callable
 from typing import Any
 
 OFFERED = """
-abc array base64 bisect calendar cmath collections colorsys contextlib copy csv dataclasses datetime decimal
-difflib enum fractions functools gc hashlib heapq inspect io itertools json logging math numbers numpy operator
-os pathlib PIL pprint random re statistics string struct sys textwrap time traceback types typing unicodedata
-uuid warnings zlib
+abc array base64 bisect calendar cmath collections colorsys contextlib copy csv dataclasses datetime decimal difflib
+enum fractions functools gc hashlib heapq inspect io itertools json logging math numbers numpy operator os pathlib PIL
+pprint random re statistics string struct sys textwrap time traceback types typing unicodedata uuid warnings zlib
 """
 """Top-level modules that a program may import, as the error about another one lists them."""
 
 INSIDE = """
-collections.abc ctypes concurrent encodings.ascii encodings.latin_1 encodings.cp1252 encodings.utf_16
-encodings.utf_32 encodings.hex_codec encodings.unicode_escape encodings.idna numpy.linalg numpy.fft numpy.random
-numpy.ma numpy.polynomial PIL.Image PIL.ImageDraw PIL.ImageFilter PIL.ImageOps PIL.ImageEnhance PIL.ImageChops
-PIL.ImageColor PIL.ImageStat PIL.ImageFont _socket
+collections.abc ctypes concurrent encodings.ascii encodings.latin_1 encodings.cp1252 encodings.utf_16 encodings.utf_32
+encodings.hex_codec encodings.unicode_escape encodings.idna numpy.linalg numpy.fft numpy.random numpy.ma
+numpy.polynomial PIL.Image PIL.ImageDraw PIL.ImageFilter PIL.ImageOps PIL.ImageEnhance PIL.ImageChops PIL.ImageColor
+PIL.ImageStat PIL.ImageFont _socket
 """
 """Loaded too, because the offered ones need them late, or the self-probe does."""
 

@@ -82,6 +82,27 @@ ALIVE = (
 )
 """Reports the end of a program and answers the next one with a forged result."""
 
+FORGER = (
+    ALIVE
+    + """
+    import signal, sys
+    def idle():
+        worker, text = sys.modules["sandboxed.worker"], "Stack (most recent call first):\\n"
+        waiting = (worker.Pipe._exactly, 4), (worker.frames.read, 10), (worker.Pipe.hear, 3), (worker._serve, 2)
+        for function, line in waiting:
+            code = function.__code__
+            text += f'  File "{code.co_filename}", line {code.co_firstlineno + line} in {code.co_name}\\n'
+        return text + '  File "<string>", line 1 in <module>\\n'
+    def forge():
+        text = idle().encode()
+        send({"op": "done"})
+        for _ in range(10**6): pass
+        os.write(2, text)
+        while True: answer_the_next()
+"""
+)
+"""Also writes the stack that a waiting worker would write, without being one."""
+
 _PROGRAMS: dict[str, dict[str, str]] = {
     "files": {
         "open": "print(open('/etc/passwd').read(), 'ESCAPED')",
@@ -710,6 +731,17 @@ _PROGRAMS: dict[str, dict[str, str]] = {
     signal.pthread_sigmask(signal.SIG_BLOCK, range(1, 65))
     send({'op': 'done'})
     while True: answer_the_next()
+""",
+        "writes the stack of a waiting worker": FORGER
+        + """
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR2])
+    forge()
+""",
+        "writes it in place of the writer of stacks": FORGER
+        + """
+    import _imp, importlib.machinery
+    _imp.create_builtin(importlib.machinery.ModuleSpec('faulthandler', None)).register(signal.SIGUSR2, file=0)
+    forge()
 """,
         "answers it from the collector": "import gc\ndef late(*a):\n    while True: pass\ngc.callbacks.append(late)",
         "waits for it in an audit hook": ALIVE
