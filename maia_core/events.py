@@ -125,6 +125,10 @@ class Effects(BaseModel):
         self.usage += other.usage
 
 
+NOTHING: JsonValue = {"args": [], "kwargs": {}}
+"""Stands for arguments that are not recorded."""
+
+
 class HostCall(Data):
     """A program called `system` or a tool.
 

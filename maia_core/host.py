@@ -18,7 +18,7 @@ from maia_core.arguments import checked
 from maia_core.codec import from_json, images_of, to_json
 from maia_core.context import Context
 from maia_core.errors import MaiaError, MendableError, RunError, ToolError, did_you_mean, one_line
-from maia_core.events import Effects, HostCall
+from maia_core.events import NOTHING, Effects, HostCall
 from maia_core.image import Image, content_id
 from maia_core.journal import Journal
 from maia_core.protocols import system_methods
@@ -26,16 +26,16 @@ from maia_core.text import redacted
 from maia_core.types import SystemRef
 
 MAX_FAULTY = 3
-"""Programs in a row in which a part may fail by a fault of its own before the run ends."""
+"""Programs in which a part may fail by a fault of its own, without a success in between, before the run ends.
+
+Programs that do not call the part do not count, and a resumed run counts anew.
+"""
 
 NEURON_BATCH = 256
 """Most images that a system measures at once."""
 
 LONG = 10_000
 """Longest arguments of a refused call that are recorded, in characters."""
-
-NOTHING: JsonValue = {"args": [], "kwargs": {}}
-"""Stands for arguments that are not recorded."""
 
 
 class ToolThread(Thread):
@@ -159,7 +159,7 @@ class ToolHost:
         """Returns what a program reads of a part's own fault: its text may name files, so only the record has it.
 
         Raises:
-            RunError: the part failed in several programs in a row.
+            RunError: the part failed in several programs since it worked last.
         """
         system = self._context.config.system
         kinds: tuple[str, ...] = ("tool",)
@@ -173,7 +173,7 @@ class ToolHost:
         programs = self._faulty.setdefault(method, set())
         programs.add(self.number)
         if len(programs) >= MAX_FAULTY:
-            raise RunError(f"{part} failed in {len(programs)} programs in a row: {method}: {one_line(failure)}")
+            raise RunError(f"{part} failed in {len(programs)} programs that called it: {method}: {one_line(failure)}")
         return f"{method} failed ({type(failure).__name__}): this is a fault of {part}, not of your program"
 
     def _in_time(self, method: str, args: list[Any], kwargs: dict[str, Any]) -> Any:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import os
 import re
+import stat
 from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
@@ -29,16 +31,24 @@ class ImageStore:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._saved: set[str] = set()
+        self._saved: set[str] = set()  # Names of files.
         self.bytes = 0
+
+    def take_stock(self) -> None:
+        """Counts what the folder holds already: the images of a run that goes on are not new."""
+        for file in os.scandir(self.folder):
+            status = file.stat(follow_symlinks=False)
+            self.bytes += status.st_size
+            if stat.S_ISREG(status.st_mode):
+                self._saved.add(file.name)
 
     def save(self, image: Image) -> None:
         """Writes an image (and the clean one below a mask) unless it is there already."""
         if image.clean is not None:
             self.save(image.clean)
-        if image.id in self._saved:
-            return
         path = self._path(image.id, image.clean is not None)
+        if path.name in self._saved:
+            return
         if not path.exists():
             mask = image.mask()
             pil = PILImage.fromarray(image.pixels()) if mask is None else PILImage.fromarray(mask)
@@ -46,7 +56,7 @@ class ImageStore:
             pil.save(buffer, "PNG", compress_level=1)
             write_atomically(path, buffer.getvalue())
             self.bytes += buffer.tell()
-        self._saved.add(image.id)
+        self._saved.add(path.name)
 
     def on_disk(self, image: Image) -> Image:
         """Writes an image, and returns a handle that reads it from the folder: no pixels stay in memory.
@@ -66,7 +76,8 @@ class ImageStore:
         Raises:
             ToolError: they, and the images of the run, have more than `MAX_BYTES`.
         """
-        new = {image.id: 3 * image.width * image.height for image in images if image.id not in self._saved}
+        names = {self._path(image.id, image.clean is not None).name: image for image in images}
+        new = {name: 3 * image.width * image.height for name, image in names.items() if name not in self._saved}
         if new and self.bytes + sum(new.values()) > self.MAX_BYTES:
             raise ToolError(
                 f"the images of this run have {self.bytes >> 20} MiB of at most {self.MAX_BYTES >> 20}; "

@@ -89,8 +89,8 @@ class RunWriter:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.images = ImageStore(folder / IMAGES)
-        files = os.scandir(plain_folder(folder / IMAGES))
-        self.images.bytes = sum(file.stat(follow_symlinks=False).st_size for file in files)
+        plain_folder(folder / IMAGES)
+        self.images.take_stock()
         self.seconds = 0.0
         self._measure = _Measure()
         self._journal = open_plain(folder / JOURNAL, "ab")

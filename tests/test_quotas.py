@@ -1,11 +1,14 @@
 """What one program and one run may put into the record, on the disk and into the memory of the host."""
 
+import numpy as np
 import psutil
 import pytest
 
 from maia_core.config import RunConfig
 from maia_core.context import Context
+from maia_core.errors import ToolError
 from maia_core.events import Executed
+from maia_core.image import Image
 from maia_core.image_store import ImageStore
 from maia_core.record import RunReader
 from maia_core.testing import FAKE_RUN, ScriptedBackbone, fake_parts
@@ -60,6 +63,20 @@ def test_pixels_have_a_quota_that_a_program_is_told(tmp_path, monkeypatch):
     [executed] = RunReader(tmp_path / "run").of_type(Executed)
     assert "do not fit; continue with images that the run has" in executed.execution.error
     assert sum(file.stat().st_size for file in (tmp_path / "run" / "images").iterdir()) < 40_000
+
+
+def test_images_that_a_run_has_are_not_new_after_a_resume(tmp_path, monkeypatch):
+    image = Image.from_pixels(np.full((50, 50, 3), 9, np.uint8))
+    masked = image.masked(np.eye(50, dtype=bool))
+    ImageStore(tmp_path).save(masked)
+    monkeypatch.setattr(ImageStore, "MAX_BYTES", 7600)
+    store = ImageStore(tmp_path)
+    store.take_stock()
+    assert store.bytes == sum(file.stat().st_size for file in tmp_path.iterdir()) > 0
+    assert store.on_disk(masked) == masked
+    store.check_room([image, masked, masked])
+    with pytest.raises(ToolError, match="1 more do not fit"):
+        store.check_room([image, Image.from_pixels(np.zeros((50, 50, 3), np.uint8))])
 
 
 @pytest.mark.slow

@@ -509,7 +509,7 @@ def test_a_part_that_fails_by_itself_is_named_and_ends_the_run_before_money_burn
     session = make_fake_session(record=events.append, parts=parts)
     outcome = run(session, parts["backbone"])
     assert (outcome.status, outcome.turns) == ("failed", 2)
-    assert "failed in 3 programs in a row: system.neuron: " in outcome.reason
+    assert "failed in 3 programs that called it: system.neuron: " in outcome.reason
     executions = [event.execution for event in events if isinstance(event, Executed)]
     assert ["not of your program" in execution.error for execution in executions] == [True, True]
     assert sum("failed in system.neuron: Traceback" in event.text for event in events if isinstance(event, Noted)) == 3

@@ -319,6 +319,21 @@ def test_a_run_goes_on_after_its_kernel_died_and_nothing_is_done_again(begin, mo
     assert RunReader(s.folder).of_type(Executed)[2].execution.stdout == "True\n"
 
 
+def test_a_failed_call_without_recorded_arguments_is_repeated(begin):
+    s = begin()
+    with suppress(ToolError), s.experiment():
+        s.tools.text2image([0] * 10_000)
+    with suppress(ToolError), s.experiment():
+        s.tools.dataset_exemplars(s.system, ["x" * 20_000])
+    s.close()
+    calls = RunReader(s.folder).of_type(HostCall)
+    assert [(bool(call.error), call.arguments) for call in calls] == [(True, {"args": [], "kwargs": {}})] * 2
+    s = begin(resume=s.folder)
+    with s.experiment():
+        s.tools.text2image(["a red disc"])
+    assert s.answer(description="red", label="red").outcome.turns == 4
+
+
 def test_no_recorded_program_is_executed(begin, tmp_path):
     s = begin()
     with s.experiment():
