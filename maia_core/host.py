@@ -28,7 +28,7 @@ from maia_core.types import SystemRef
 MAX_FAULTY = 3
 """Programs in which a part may fail by a fault of its own, without a success in between, before the run ends.
 
-Programs that do not call the part do not count, and a resumed run counts anew.
+Programs that do not call the part do not count, and a resumed run counts from zero.
 """
 
 NEURON_BATCH = 256
