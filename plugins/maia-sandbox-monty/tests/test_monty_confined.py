@@ -30,6 +30,14 @@ def test_a_program_starts_and_writes(tmp_path):
     assert confined(tmp_path, "echo", "hello") == (0, "hello\n")
 
 
+def test_a_program_starts_in_a_folder_that_only_the_host_can_enter(tmp_path, monkeypatch):
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0o700)
+    shutil.copy(os.path.realpath(shutil.which("echo")), closed / "echo")
+    monkeypatch.setenv("PATH", str(closed))
+    assert confined(tmp_path, "echo", "hello") == (0, "hello\n")
+
+
 @pytest.mark.parametrize(
     ("program", "arguments"),
     [
@@ -70,7 +78,12 @@ def test_it_has_no_rights_and_no_descriptors_of_the_host(tmp_path):
 
 def test_where_the_measures_fail_the_interpreter_runs_without_them_and_says_so(monkeypatch):
     monkeypatch.setattr(module, "launcher", lambda *arguments: "/nothing/of/this/name")
-    sandbox = MontySandbox(MontySandbox.Config(), Context(RunConfig()))
+    context = Context(RunConfig())
+    sandbox = MontySandbox(MontySandbox.Config(), context)
+    warnings = []
+    context.warn_to(warnings.append)
+    assert len(warnings) == 1
+    assert "without the kernel's measures" in warnings[0]
     assert sandbox.run(NOTHING, SuiteHost()).value == "1"
     assert dict(sandbox.describe())["the kernel's measures"].startswith("none")
     sandbox.close()

@@ -12,6 +12,10 @@ from maia_core.config import RunConfig
 from maia_core.context import Context
 from maia_core.errors import SandboxError
 from maia_core.image import Image
+from maia_core.journal import Journal
+from maia_core.registry import installed
+from maia_core.session import make_session
+from maia_core.testing import fake_parts
 from maia_core.types import ExecutionLimits
 from maia_sandbox.testing.sandbox_suite import SandboxSuite
 from maia_sandbox.testing.trial import SuiteHost, children
@@ -243,3 +247,24 @@ def test_values_of_every_kind_cross_both_ways(sandbox, host):
     assert (done.error, done.value) == ("", "(True, nan)")
     assert json.dumps(seen[0]) == json.dumps(value)
     assert type(seen[0][-1][0]) is tuple
+
+
+def test_a_resumed_run_repeats_programs_after_one_that_used_exec(tmp_path):
+    programs = [f"kept = 1\n{NOTHING}", f"exec('x = 1')\n{NOTHING}", "kept = 2\n1 / 0", f"{ENTRY}    return kept"]
+
+    def execute(recorded):
+        events = list(recorded)
+        config = RunConfig.model_validate({"sandbox": {"name": "monty"}})
+        context = Context(config, installed(), parts=fake_parts(), cache=tmp_path)
+        session = make_session(context, Journal(events.append, recorded))
+        done = []
+        for program in programs:
+            done.append(session.execute(program))
+            session.state.turns.append(done[-1])
+        session.close()
+        return events, done
+
+    events, done = execute([])
+    assert [execution.variables_lost for execution in done] == [False, True, False, False]
+    assert done[-1].value == "2"
+    assert execute(events) == (events, done)

@@ -32,6 +32,7 @@ LOADS: dict[str, tuple[int | None, int | None]] = {
 
 def measures(lockdown: ModuleType, memory_mb: int, files: list[str]) -> None:
     """Takes every measure that this system offers; needs nothing but system calls."""
+    opened = rules(files)  # Before the change of user, who may not enter the folders above.
     if os.geteuid() == 0:
         lockdown.attempt(lockdown.drop_user)
     lockdown.attempt(lockdown.drop_capabilities)
@@ -40,7 +41,7 @@ def measures(lockdown: ModuleType, memory_mb: int, files: list[str]) -> None:
         resource.setrlimit(getattr(resource, f"RLIMIT_{name}"), (most, most))
     lockdown.prctl(lockdown.PR_SET_NO_NEW_PRIVS, 1)
     with contextlib.suppress(OSError):
-        lockdown.landlock(rules(files))
+        lockdown.landlock(opened)
     checked = {name: check for name, check in lockdown.CHECKED.items() if name not in LOADS}
     # A thread, but no process. The C library asks `clone3` first, whose flags no filter sees.
     thread = ((lockdown.ANY_BIT, CLONE_THREAD),)

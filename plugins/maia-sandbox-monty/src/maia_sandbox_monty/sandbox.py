@@ -53,19 +53,24 @@ class MontySandbox:
         self._seed = context.seed
         self._number = 0
         self._folder = tempfile.TemporaryDirectory(prefix="maia-monty-")
-        self._pool, self._sessions = self._started()
+        self._pool, self._sessions = self._started(context)
         """The interpreter's processes, and the present session, or none."""
         self._close = weakref.finalize(self, _end, self._pool, self._sessions, self._folder)
         self._lost = False
 
-    def _started(self) -> tuple[Monty, list[_Session]]:
+    def _started(self, context: RunContext) -> tuple[Monty, list[_Session]]:
         """Starts the interpreter behind the kernel's measures, or without them where it does not start so."""
+        reason = "this system lacks them"
         if not lockdown.missing():
-            with contextlib.suppress(SandboxError, OSError):
+            try:
                 pool = _start(launcher(Path(self._folder.name), monty_binary(), self._limits.memory_mb))
                 return pool, [_Session(pool, self._limits)]
+            except (SandboxError, OSError) as error:
+                reason = str(error).partition("\n")[0]
         pool = _start()
-        return pool, [_Session(pool, self._limits)]
+        sessions = [_Session(pool, self._limits)]
+        context.warn(f"the monty sandbox runs programs without the kernel's measures: {reason}")
+        return pool, sessions
 
     def run(self, program: str, host: Host) -> Execution:
         """Runs one program; see `maia_core.protocols.Sandbox`."""
@@ -77,11 +82,11 @@ class MontySandbox:
         except BaseException:  # Ctrl-C too: the program must not continue without its host.
             self._discard()
             raise
-        if session.broken:
+        meddled = prelude.MEDDLING.search(unicodedata.normalize("NFKC", program))
+        # A program that began anew and failed leaves nothing either: the journal takes its loss for one at its end.
+        if session.broken or meddled or (error and self._lost):
             self._discard()
         lost, self._lost = self._lost, False
-        if prelude.MEDDLING.search(unicodedata.normalize("NFKC", program)):
-            self._discard()
         return Execution(
             stdout=session.bridge.texts["stdout"],
             displays=() if error else tuple(session.bridge.shown),

@@ -57,7 +57,8 @@ class ProcessSandbox:
             self._discard()
             raise
         error = end or worker.bridge.texts["error"]
-        if end or (worker.late and error):
+        # A program that began anew and failed leaves nothing either: the journal takes its loss for one at its end.
+        if end or (error and (worker.late or self._lost)):
             self._discard()
         elif worker.memory_left() < self._limits.memory_mb << 20 >> 4:
             self._discard()
