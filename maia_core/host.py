@@ -207,12 +207,12 @@ def _in_batches(neuron: Callable[..., Any], context: Context) -> Callable[..., A
     """Wraps a system's method so that memory stays bounded: equal images are measured once, and a batch at a time."""
 
     @functools.wraps(neuron)
-    def measure(images: Sequence[Image]) -> tuple[list[float], list[Image]]:
+    def measure(images: Sequence[Image], *rest: Any, **named: Any) -> tuple[list[float], list[Image]]:
         results: dict[Image, tuple[float, Image]] = {}
         different = list(dict.fromkeys(images))
         for start in range(0, len(different), NEURON_BATCH):
             batch = different[start : start + NEURON_BATCH]
-            activations, masked = neuron(batch)
+            activations, masked = neuron(batch, *rest, **named)
             if not len(activations) == len(masked) == len(batch):
                 raise ValueError(f"{len(activations)} activations and {len(masked)} masks of {len(batch)} images")
             if wrong := [value for value in activations if not math.isfinite(value)]:

@@ -168,7 +168,7 @@ def test_maia_cache_caches_their_generator(maia, tmp_path):
     before = made.read_text()
     assert maia(*command, "--out", "two", names=GOOD, **cache).returncode == 0
     assert made.read_text() == before, "the second run found every image in the cache"
-    listed = maia("cache", "--json", names=GOOD, **cache).stdout
+    listed = maia("cache", "list", "--json", names=GOOD, **cache).stdout
     assert json.loads(listed.splitlines()[0])["engine"] == "generator-acme-stripes"
     assert maia(*command, "--without", "cache", "--out", "three", names=GOOD, **cache).returncode == 0
     assert made.read_text() == before + before, "without the observer the generator is asked again"

@@ -40,7 +40,7 @@ LIGHT = frozenset(
 PROBE = """
 import importlib, json, sys
 import click, numpy.random, packaging.specifiers, PIL.Image, pluggy, pydantic
-import maia_core.cli, maia_core.config, maia_core.context, maia_core.host, maia_runs.launch, maia_core.types
+import maia_core.cli, maia_core.config, maia_core.context, maia_core.host, maia_core.session, maia_core.types
 before = set(sys.modules)
 for name in json.loads(sys.argv[1]):
     importlib.import_module(name)

@@ -46,7 +46,7 @@ def test_the_encoder_sees_what_open_clip_shows_it(rn50):
     image = Image.from_pixels(np.random.default_rng(0).integers(0, 256, (90, 120, 3), dtype=np.uint8))
     cfg = open_clip.get_pretrained_cfg("RN50", "openai")
     transform = open_clip.image_transform(64, is_train=False, mean=cfg["mean"], std=cfg["std"])
-    seen = rn50.engine._input(rn50.preprocess.crop(image)[None].copy())[0]
+    seen = rn50.engine.input(rn50.preprocess.crop(image)[None].copy())[0]
     assert abs(seen - transform(image.pil())).max() < 1 / 255 / min(cfg["std"])
 
 

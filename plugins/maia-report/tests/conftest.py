@@ -56,7 +56,7 @@ BROKEN = """[CODE]:
 ```python
 def run_experiment(system, tools):
     for colour in ["red"]:
-        tools.text2image(colour)
+        tools.text2image(len(colour))
 ```
 """
 MALFORMED = "I think that the unit is about red things, but let me look again."

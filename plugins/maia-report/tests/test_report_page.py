@@ -47,7 +47,7 @@ def test_everything_of_a_run_is_on_its_page(html: str, parse: Callable[[str], An
         "dataset_exemplars(system)",  # a call
         "a green disc on grey", "three colours, one shape", "what the clean image looks like",  # an experiment
         "summary:", "highest",  # what was printed, what was returned
-        "text2image", "Input should be a valid list",  # a failed program
+        "text2image", "prompts",  # a failed program
         "I think that the unit is about red things", "holds neither a program nor an answer",  # a malformed reply
         "I wonder.", "script-1",  # reasoning, the backbone's model
         "You are a scientist", "Describe the visual concept",  # the prompt

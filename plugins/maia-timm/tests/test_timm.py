@@ -44,7 +44,7 @@ def test_first_feed_forward_layer_is_read_before_its_non_linearity(random_model)
     tokens = []
     handle = module.blocks[3].mlp.fc1.register_forward_hook(lambda m, a, output: tokens.append(output))
     with torch.no_grad():
-        module(model.engine._input(pixels))
+        module(model.engine.input(pixels))
     handle.remove()
     expected = tokens[0][0, 1:].T.reshape(768, 2, 2)
     found = model.engine.unit(pixels, model.layer("blocks.3.mlp.fc1"), 5)
@@ -94,7 +94,7 @@ def test_classes_and_preprocessing_are_those_of_the_weights(random_model):
     data = timm.data.resolve_model_data_config(timm.create_model("test_resnet.r160_in1k"))
     image = Image.from_pixels(np.random.default_rng(0).integers(0, 256, (300, 400, 3), dtype=np.uint8))
     expected = timm.data.create_transform(**data, is_training=False)(image.pil())
-    seen = model.engine._input(model.preprocess.crop(image)[None].copy())[0]
+    seen = model.engine.input(model.preprocess.crop(image)[None].copy())[0]
     assert abs(seen - expected).max() < 1 / 255 / min(data["std"])
 
 

@@ -56,7 +56,7 @@ def test_classes_and_preprocessing_are_those_of_the_weights(random_model):
     shown = models.ResNet18_Weights.DEFAULT.transforms()
     noise = np.random.default_rng(0).integers(0, 256, (300, 400, 3), dtype=np.uint8)
     expected = shown(Image.from_pixels(noise).pil())
-    seen = model.engine._input(model.preprocess.crop(Image.from_pixels(noise))[None].copy())[0]
+    seen = model.engine.input(model.preprocess.crop(Image.from_pixels(noise))[None].copy())[0]
     assert abs(seen - expected).max() < 1 / 255 / 0.22
 
 
@@ -123,7 +123,7 @@ def test_weights_of_ones_own_are_read_from_a_file(tmp_path, file):
     assert named("resnet18", weights=path, size=64).layer("logit").info.units == 3
     image = Image.from_pixels(np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8))
     with torch.no_grad():
-        pixels = model.engine._input(model.preprocess.crop(image)[None].copy())
+        pixels = model.engine.input(model.preprocess.crop(image)[None].copy())
         expected = own.eval()(pixels)[0].numpy()
     np.testing.assert_allclose(model.activations([image], "logit")[0], expected, atol=1e-4)
     with pytest.raises(UsageError, match="they lack"):

@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from maia_core.plugin import Execution, Host, RunContext, Sandbox, SystemRef, hookimpl
+from maia_core.plugin import Execution, Host, RunContext, Sandbox, SystemRef, UsageError, hookimpl
 from maia_standard.exemplars import EXEMPLAR_MEAN
 from maia_standard.programs import as_meant
 
@@ -111,7 +111,10 @@ class LenientHost:
     def _function(self, method: str) -> Callable[..., Any]:
         owner, _, name = method.partition(".")
         if owner == "system":
-            return getattr(self._context.system, name, len)
+            try:
+                return getattr(self._context.system, name, len)
+            except UsageError:  # A sandbox may be tried without a run.
+                return len
         chosen = {choice.name.partition("@")[0]: choice for choice in self._context.config.tools}
         return self._context.build("tool", chosen[name].name, **chosen[name].options) if name in chosen else len
 
