@@ -10,7 +10,7 @@ from typing import ClassVar
 
 import pytest
 
-from maia_core.plugin import Context, RunConfig, RunContext, RunError, Sandbox
+from maia_core.plugin import Context, RunConfig, RunContext, RunError, Sandbox, installed
 from maia_core.testing.host import SuiteHost
 
 ENTRY = "def run_experiment(system, tools):\n"
@@ -27,8 +27,9 @@ class SandboxSuite:
 
     @classmethod
     def context(cls) -> RunContext:
-        """Returns the context to make the sandbox with."""
-        return Context(RunConfig(seed=7))
+        """Returns the context to make the sandbox with; no observer wraps the sandboxes that it builds."""
+        observers = {plugin.name for plugin in installed().of_kind("observer")}
+        return Context(RunConfig(seed=7), installed().without_observers(observers))
 
     @pytest.fixture
     def sandbox(self) -> Sandbox:

@@ -88,15 +88,16 @@ class LenientHost:
             for name, target in (METHODS | {name: name for name in ATTRIBUTES}).items()
             if name not in host.methods and (target in host.methods or name in ATTRIBUTES)
         }
-        self.hidden = frozenset(self._methods)
-        self.methods = host.methods | self.hidden
+        aliases = frozenset(self._methods)
+        self.hidden = aliases | getattr(host, "hidden", frozenset())
+        self.methods = host.methods | aliases
         read = (name for name, target in self._methods.items() if name in ATTRIBUTES or target in host.properties)
         self.properties = host.properties | frozenset(read)
 
     def call(self, method: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         """See `maia_core.protocols.Host`."""
         target = self._methods.get(method, method)
-        if target in self.hidden:
+        if method in self._methods and target in ATTRIBUTES:
             return ATTRIBUTES[target](self._context)
         names = KEYWORDS.get(target, {})
         # A name that the tool has itself, or that is given beside it, keeps its meaning.
