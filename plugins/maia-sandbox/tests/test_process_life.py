@@ -302,7 +302,7 @@ HOST = """
 import sys
 from maia_sandbox.process import ProcessSandbox
 from maia_sandbox.testing.hostile import FORGER, programs
-from maia_sandbox.testing.sandbox_suite import NEEDS_THE_KERNEL
+from maia_sandbox.testing.sandbox_suite import SandboxSuite, SuiteHost
 SandboxSuite.limits = SandboxSuite.limits.model_copy(update={"seconds": 60.0})
 class Host(SuiteHost):
     def _echo(self, value):
