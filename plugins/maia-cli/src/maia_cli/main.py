@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import os
 import re
 import sys
 import threading
-from pathlib import Path
 from typing import NoReturn
 
 import click
@@ -25,24 +23,6 @@ from maia_core.plugin import (
     printable_line,
     redacted,
 )
-
-_DOCSTRING = re.compile(r'''(?:\s|#[^\n]*\n)*[rR]?("""|\'{3}|"|\')\s*([^\n]+?)\s*(?:\1|\n)''')
-"""The first line of the docstring that a module begins with."""
-
-
-def about(plugin: Plugin) -> str:
-    """Returns the first line of a plugin's module, read without importing it; or else the distribution's summary."""
-    try:
-        package, *inner = plugin.entry_point.module.split(".")
-        spec = importlib.util.find_spec(package)
-        folder = next(iter((spec and spec.submodule_search_locations) or ()), None)
-        if folder is None:
-            return plugin.summary
-        with Path(folder).joinpath(*inner).with_suffix(".py").open(encoding="utf-8") as file:
-            docstring = _DOCSTRING.match(file.read(2000))
-    except (AttributeError, ImportError, OSError, ValueError):
-        return plugin.summary
-    return docstring[2] if docstring else plugin.summary
 
 
 def refusal(plugin: Plugin) -> str:
@@ -96,7 +76,7 @@ class Commands(click.Group):
         plugins = installed().of_kind("command")
         names = [plugin.name for plugin in plugins]
         rows = [
-            (plugin.name, printable_line(about(plugin)).removeprefix(f"`maia {plugin.name}`: "))
+            (plugin.name, printable_line(plugin.about).removeprefix(f"`maia {plugin.name}`: "))
             for plugin in plugins
             if names.count(plugin.name) == 1 or not refusal(plugin)
         ]
