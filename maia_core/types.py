@@ -357,6 +357,7 @@ class Verdict(Data):
         summary: The outcome in one or more sentences, for the report and for the backbone.
         probes: The images that were measured.
         measured: False where nothing could be tested; `summary` says why, and `passed` is False.
+        details: What else the verifier has measured, by name.
     """
 
     passed: bool
@@ -364,6 +365,7 @@ class Verdict(Data):
     summary: str
     probes: tuple[Probe, ...] = ()
     measured: bool = True
+    details: dict[str, JsonValue] = Field(default_factory=dict)
 
     @property
     def held(self) -> float:
