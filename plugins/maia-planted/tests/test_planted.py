@@ -88,7 +88,7 @@ def test_two_attributes_are_joined(join, high):
     )
     one, other = subject.attributes
     rng = np.random.default_rng(4)
-    layout = random_layout(rng)._replace(count=1)
+    layout = random_layout(rng)._replace(number=1)
     ways = [(a, b) for a in (True, False) for b in (True, False)]
     layouts = [(0, layout.having(one, rng, a).having(other, rng, b)) for a, b in ways]
     assert [score >= LOWEST for score in scored(subject, layouts, f"development/{number}")] == high

@@ -21,6 +21,9 @@ BASE, LAYER = "efficientnet-lite0", "pool"
 IMAGES = 96
 """Training images with the class, and as many without."""
 
+BATCH = 24
+"""Images that the network gets at once."""
+
 TRAINED = 1
 """Raised whenever the same subject would get another head."""
 
@@ -68,8 +71,9 @@ class Head:
         scenes += [self._scene(str(rng.choice(others)), False, rng) for _ in range(IMAGES)]
         if self._subject.attributes:
             scenes += [self._scene(self._subject.concept, False, rng) for _ in range(IMAGES // 2)]
-        pictures = (image(scene, self._pack, 224) for scene in scenes)
-        features = np.concatenate([self._model.activations([picture], LAYER) for picture in pictures])
+        batches = (scenes[start : start + BATCH] for start in range(0, len(scenes), BATCH))
+        drawn = ([image(scene, self._pack, 224) for scene in batch] for batch in batches)
+        features = np.concatenate([self._model.activations(pictures, LAYER) for pictures in drawn])
         scaler = StandardScaler().fit(features)
         labels = np.arange(len(scenes)) < IMAGES
         fitted = LogisticRegression(C=0.01, max_iter=2000, class_weight="balanced")

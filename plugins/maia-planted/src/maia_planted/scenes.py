@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -35,7 +35,7 @@ class Layout(NamedTuple):
         small: Whether the objects are small.
         zones: Where a single object is: a side, and top or bottom.
         neighbour: An object of another class; empty for none.
-        count: Number of objects of the class.
+        number: Number of objects of the class.
     """
 
     colour: str
@@ -43,7 +43,7 @@ class Layout(NamedTuple):
     small: bool
     zones: tuple[str, str]
     neighbour: str
-    count: int
+    number: int
 
     def having(self, attribute: Attribute, rng: np.random.Generator, shown: bool = True) -> Layout:
         """Returns the same layout with an attribute, or with another value of it."""
@@ -52,15 +52,16 @@ class Layout(NamedTuple):
             if not shown:
                 others = ["" if kind != "background" else OTHER_BACKGROUNDS[0], *VALUES[kind]]
                 value = str(rng.choice([other for other in others if other != value]))
-            return self._replace(**{kind: value})
+            changed: dict[str, Any] = {kind: value}
+            return self._replace(**changed)
         if kind == "size":
             return self._replace(small=(value == "small") == shown)
         if kind == "count":
-            return self._replace(count=2 if (value == "several") == shown else 1)
+            return self._replace(number=2 if (value == "several") == shown else 1)
         sides = ("left", "right") if value in ("left", "right") else ("top", "bottom")
         side = value if shown else sides[1 - sides.index(value)]
         zones = (side, self.zones[1]) if sides[0] == "left" else (self.zones[0], side)
-        return self._replace(zones=zones, count=1)
+        return self._replace(zones=zones, number=1)
 
 
 def random_layout(rng: np.random.Generator) -> Layout:
@@ -71,7 +72,7 @@ def random_layout(rng: np.random.Generator) -> Layout:
         small=bool(rng.random() < SMALL_SHARE),
         zones=(str(rng.choice(["left", "right"])), str(rng.choice(["top", "bottom"]))),
         neighbour=str(rng.choice(VALUES["neighbour"])) if rng.random() < NEIGHBOURED else "",
-        count=int(rng.choice(COUNTS)),
+        number=int(rng.choice(COUNTS)),
     )
 
 
@@ -79,10 +80,10 @@ def scene_of_layout(concept: str, layout: Layout, pack: Pack, rng: np.random.Gen
     """Draws a scene of a class with a layout; `rng` decides all that the layout leaves open."""
     members = [cutout for cutout in pack.members(concept) if not layout.colour or not cutout.has_colour(layout.colour)]
     members = members or list(pack.members(concept))
-    cutouts = [members[int(rng.integers(len(members)))] for _ in range(layout.count)]
-    share = 1 / (layout.count + bool(layout.neighbour)) ** 0.5
+    cutouts = [members[int(rng.integers(len(members)))] for _ in range(layout.number)]
+    share = 1 / (layout.number + bool(layout.neighbour)) ** 0.5
     scale = rng.uniform(0.17, SMALL - 0.01) if layout.small else max(rng.uniform(0.4, 0.6) * share, SMALL + 0.02)
-    zones = layout.zones if layout.count == 1 else ()
+    zones = layout.zones if layout.number == 1 else ()
     wants = [Want(cutout.aspect, scale, zones) for cutout in cutouts]
     if layout.neighbour:
         beside = pack.members(layout.neighbour)
@@ -100,8 +101,8 @@ def scene_of_layout(concept: str, layout: Layout, pack: Pack, rng: np.random.Gen
                 y=round(spot.y, 4),
                 scale=round(spot.scale, 4),
                 flip=bool(flip),
-                colour=layout.colour if number < layout.count else "",
+                colour=layout.colour if place < layout.number else "",
             )
-            for number, (cutout, spot, flip) in enumerate(zip(cutouts, spots or (), flips, strict=bool(spots)))
+            for place, (cutout, spot, flip) in enumerate(zip(cutouts, spots or (), flips, strict=bool(spots)))
         ),
     )

@@ -125,9 +125,10 @@ class _OfClass:
 
     def exemplars(self, system: System, k: int) -> tuple[list[Exemplar], UnitStatistics]:
         """See `maia_core.protocols.ExemplarSource`."""
-        dataset = self._dataset
-        if isinstance(dataset, LabelledDataset):
-            own = [index for index in range(len(dataset)) if self._concept in dataset.concepts(index)]
+        dataset: Dataset = self._dataset
+        if isinstance(self._dataset, LabelledDataset):
+            labels = map(self._dataset.concepts, range(len(dataset)))
+            own = [index for index, names in enumerate(labels) if self._concept in names]
             dataset = _Some(dataset, own) if own else dataset
         return BruteForce(dataset, warn=self._context.warn).exemplars(system, k)
 
