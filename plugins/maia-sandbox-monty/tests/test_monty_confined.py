@@ -78,8 +78,12 @@ def test_it_has_no_rights_and_no_descriptors_of_the_host(tmp_path):
 
 def test_where_the_measures_fail_the_interpreter_runs_without_them_and_says_so(monkeypatch):
     monkeypatch.setattr(module, "launcher", lambda *arguments: "/nothing/of/this/name")
+    start, pools = module._start, []
+    monkeypatch.setattr(module, "_start", lambda binary=None: pools.append(start(binary)) or pools[-1])
     context = Context(RunConfig())
     sandbox = MontySandbox(MontySandbox.Config(), context)
+    with pytest.raises(RuntimeError, match="closed"):
+        pools[0].checkout().__enter__()
     warnings = []
     context.warn_to(warnings.append)
     assert len(warnings) == 1

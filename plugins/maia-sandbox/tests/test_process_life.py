@@ -23,7 +23,7 @@ from maia_core.types import ExecutionLimits
 from maia_sandbox import bridge, child, lockdown
 from maia_sandbox.process import ProcessSandbox
 from maia_sandbox.testing.hostile import FORGER, programs
-from maia_sandbox.testing.sandbox_suite import NEEDS_THE_KERNEL, SandboxSuite, SuiteHost, children
+from maia_sandbox.testing.sandbox_suite import SandboxSuite, SuiteHost, children
 
 NOTHING = "def run_experiment(system, tools): return 1"
 
@@ -447,11 +447,21 @@ FORGERIES = [program for program in programs() if program.name.startswith("write
 
 @pytest.mark.parametrize("forgery", FORGERIES, ids=[forgery.name for forgery in FORGERIES])
 def test_a_program_that_writes_the_stack_of_a_waiting_worker_answers_no_later_one(sandbox, host, forgery):
-    if forgery.name == NEEDS_THE_KERNEL and os.geteuid():
-        pytest.skip("an ordinary user may not ask the kernel where a worker waits")
     assert sandbox.run(NOTHING, host).error == ""
     idle = dedent(FORGER) + "def run_experiment(system, tools): return idle()"
     assert sandbox.run(idle, host).value == sandbox._worker._idle
     assert "SandboxViolation" in sandbox.run(forgery.program, host).error
     done = sandbox.run(NOTHING, host)
     assert (done.value, done.error) == ("1", "")
+
+
+def test_a_worker_whose_place_the_kernel_hides_serves_one_program(host, monkeypatch):
+    def hidden(path):
+        raise PermissionError(path)
+
+    monkeypatch.setattr(child, "_read_as_owner", hidden)
+    sandbox = make()
+    assert sandbox.run(f"kept = 1\n{NOTHING}", host).value == "1"
+    done = sandbox.run("def run_experiment(system, tools): return 'kept' in globals()", host)
+    assert (done.value, done.variables_lost) == ("False", True)
+    sandbox.close()

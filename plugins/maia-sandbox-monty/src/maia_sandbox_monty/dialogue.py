@@ -15,6 +15,7 @@ from maia_sandbox.runtime import Clock
 from maia_sandbox.texts import MAX_NAME, Printed, near
 from maia_sandbox_monty import prelude
 from maia_sandbox_monty.crossing import ATTRIBUTES, UNSEEN, Crossing, Image, Proxy
+from maia_sandbox_monty.traceback import UNAVAILABLE
 
 if TYPE_CHECKING:
     from pydantic_monty import FunctionSnapshot, MontySession, NameLookupSnapshot, SyncSnapshot
@@ -252,7 +253,7 @@ class Dialogue:
 def _no_module(name: str) -> str:
     text = f"No module named '{name}' in the experiment sandbox (available: {', '.join(prelude.AVAILABLE)})"
     if name.partition(".")[0] in ("numpy", "PIL"):
-        return f"{text}. {name} is only in the sandbox `process`; here use plain Python, and tools to look at images"
+        return f"{text}. {name} is {UNAVAILABLE}"
     return text
 
 

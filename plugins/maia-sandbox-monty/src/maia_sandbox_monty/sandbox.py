@@ -63,14 +63,20 @@ class MontySandbox:
         reason = "this system lacks them"
         if not lockdown.missing():
             try:
-                pool = _start(launcher(Path(self._folder.name), monty_binary(), self._limits.memory_mb))
-                return pool, [_Session(pool, self._limits)]
+                return self._opened(launcher(Path(self._folder.name), monty_binary(), self._limits.memory_mb))
             except (SandboxError, OSError) as error:
                 reason = str(error).partition("\n")[0]
-        pool = _start()
-        sessions = [_Session(pool, self._limits)]
+        opened = self._opened()
         context.warn(f"the monty sandbox runs programs without the kernel's measures: {reason}")
-        return pool, sessions
+        return opened
+
+    def _opened(self, binary: str | None = None) -> tuple[Monty, list[_Session]]:
+        pool = _start(binary)
+        try:
+            return pool, [_Session(pool, self._limits)]
+        except BaseException:
+            pool.__exit__(None, None, None)
+            raise
 
     def run(self, program: str, host: Host) -> Execution:
         """Runs one program; see `maia_core.protocols.Sandbox`."""

@@ -14,6 +14,7 @@ from maia_sandbox.texts import ERROR_CHARS, meant, near
 if TYPE_CHECKING:
     from pydantic_monty import MontyRuntimeError, MontySyntaxError
 
+UNAVAILABLE = "only in the sandbox `process`; here use plain Python, and tools to look at images"
 COMMON = (bool, bytes, dict, float, frozenset, int, list, set, str, tuple)
 
 
@@ -67,6 +68,8 @@ class Programs:
         if found := re.match(r"NameError: name '(\w{1,200})' is not defined\Z", words):
             if better := meant(found[1], methods):
                 return better
+            if found[1] in ("np", "numpy", "PIL"):
+                return f"; it is {UNAVAILABLE}"
             if found[1] in vars(builtins):
                 return "; the monty sandbox has no such function"
             texts = "\n".join(line for _, lines in self._texts.values() for line in lines)

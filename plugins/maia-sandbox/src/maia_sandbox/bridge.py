@@ -73,7 +73,7 @@ class Bridge:
         if op == "call":
             return self._call(header, blob)
         if op in ("pixels", "clean"):
-            image = self._image(_field(header, "image", int))
+            image = self.image(header.get("image"))
             if op == "clean":
                 return self._reply(image.clean or image, "clean")
             return frames.pack({}, self._timed(image.pixels).tobytes())
@@ -185,18 +185,17 @@ class Bridge:
             self._images[self._next] = image
         return self._handles[key]
 
-    def _image(self, handle: int) -> Image:
-        try:
-            return self._images[handle]
-        except KeyError:
-            raise Violation("an image handle that was not given out") from None
+    def image(self, handle: Any) -> Image:
+        """Returns the image of a handle."""
+        image = self._images.get(handle) if type(handle) is int else None
+        if image is None:
+            raise Violation("an image handle that was not given out")
+        return image
 
     def drop(self, handle: Any) -> None:
         """Forgets an image that the program no longer holds."""
-        image = self._images.pop(handle, None) if type(handle) is int else None
-        if image is None:
-            raise Violation("an image handle that was not given out")
-        del self._handles[image.id, image.title]
+        image = self.image(handle)
+        del self._images[handle], self._handles[image.id, image.title]
         self._bytes -= _bytes(image)
 
 
@@ -213,9 +212,7 @@ class _Raw:
             return SystemRef()
         self.images += 1
         if tag == "i":
-            if type(content) is not int:
-                raise Violation("an image handle that was not given out")
-            return self._bridge._image(content)
+            return self._bridge.image(content)
         if type(content) is not list or len(content) != 2 or any(type(side) is not int for side in content):
             raise Violation("an image without a size")
         width, height = content

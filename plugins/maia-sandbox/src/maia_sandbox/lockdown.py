@@ -1,6 +1,6 @@
 """The kernel's measures around the child process, by ctypes alone; and the reason why they cannot work here.
 
-The order matters: drop root, not dumpable, resource limits, no new privileges, Landlock, seccomp, then a probe that
+The order matters: drop root, resource limits, no new privileges, Landlock, seccomp, then a probe that
 open, socket and fork are refused. Only seccomp is mandatory: alone it already refuses files, network and processes; the
 others stand behind it. Plain ctypes rather than bindings of libseccomp and Landlock: nothing to install or to trust.
 
@@ -116,15 +116,15 @@ def apply(memory_mb: int) -> list[tuple[str, str]]:
     measures.append(("user", attempt(drop_user) if root else f"the host's ({os.geteuid()})"))
     measures.append(("capabilities", attempt(drop_capabilities)))
     prctl(PR_SET_PDEATHSIG, SIGKILL)  # After the change of user, which would undo it.
-    prctl(PR_SET_DUMPABLE, 0)
-    measures += [("debuggers and core dumps", "refused"), ("resource limits", _limit_resources(used, memory_mb))]
+    prctl(PR_SET_DUMPABLE, 1)  # The host must see where the process waits: see `child.Child.is_at_rest`.
+    measures.append(("resource limits", _limit_resources(used, memory_mb)))
     prctl(PR_SET_NO_NEW_PRIVS, 1)
     measures += [("new privileges", "refused"), ("Landlock", attempt(landlock))]
     return [*measures, ("seccomp", seccomp())]
 
 
-def probe() -> dict[str, str]:
-    """Makes attempts that must fail now; each is "refused" if the kernel refused it."""
+def probe() -> list[str]:
+    """Makes attempts that must fail now, and returns those that the kernel did not refuse."""
     import _socket
 
     tries: dict[str, Callable[[], object]] = {
@@ -132,13 +132,14 @@ def probe() -> dict[str, str]:
         "a socket": lambda: _socket.socket(_socket.AF_INET, _socket.SOCK_STREAM),
         "a new process": lambda: os.fork() or os._exit(0),
     }
-    states = dict.fromkeys(tries, "possible")
+    possible = list(tries)
     for name, attempt in tries.items():
-        try:
-            attempt()
-        except OSError as error:
-            states[name] = "refused" if isinstance(error, PermissionError) else f"failed otherwise ({error})"
-    return states
+        with contextlib.suppress(OSError):  # One that fails otherwise is not refused.
+            try:
+                attempt()
+            except PermissionError:
+                possible.remove(name)
+    return possible
 
 
 def repeat_addresses() -> None:
@@ -197,8 +198,9 @@ def drop_capabilities() -> str:
 
 
 def _limit_resources(used: int, memory_mb: int) -> str:
-    none = dict.fromkeys(("FSIZE", "NPROC", "CORE", "MEMLOCK", "MSGQUEUE", "SIGPENDING"), 0)
-    for name, most in {"AS": used + (memory_mb << 20), "NOFILE": 16, **none}.items():
+    none = dict.fromkeys(("FSIZE", "NPROC", "MEMLOCK", "MSGQUEUE", "SIGPENDING"), 0)
+    # A core limit of 1 byte, unlike 0, also keeps the kernel from a program that takes core dumps by a pipe.
+    for name, most in {"AS": used + (memory_mb << 20), "NOFILE": 16, **none, "CORE": 1}.items():
         resource.setrlimit(getattr(resource, f"RLIMIT_{name}"), (most, most))
     return f"{memory_mb} MiB more memory, 16 descriptors, no files, processes, queues or core dumps"
 

@@ -58,7 +58,8 @@ class ProcessSandbox:
             raise
         error = end or worker.bridge.texts["error"]
         # A program that began anew and failed leaves nothing either: the journal takes its loss for one at its end.
-        if end or (error and (worker.late or self._lost)):
+        # Where nobody can tell that a worker is at rest, it serves one program.
+        if end or not worker.place or (error and (worker.late or self._lost)):
             self._discard()
         elif worker.memory_left() < self._limits.memory_mb << 20 >> 4:
             self._discard()
@@ -114,11 +115,7 @@ class ProcessSandbox:
             raise SandboxError("the sandbox is closed")
         if self._worker is None:
             self._worker = self._pool.take()
-        try:
-            self._worker.wait_until_ready()
-        except BaseException:
-            self._discard()
-            raise
+        self._worker.wait_until_ready()
         return self._worker
 
     def _discard(self) -> None:

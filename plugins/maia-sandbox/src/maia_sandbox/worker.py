@@ -179,7 +179,7 @@ def prepare(fd: int, limits: dict[str, Any]) -> Callable[[], None]:
     worker = Worker(pipe, limits)
     snapshot = Snapshot(pipe, clock, worker, worker.calls)
     sys.modules["experiment"] = worker.module
-    pipe.tell({"op": "ready", "measures": measures, "probe": lockdown.probe()})
+    pipe.tell({"op": "ready", "measures": measures, "possible": lockdown.probe()})
     return partial(_serve, pipe, clock, worker, snapshot)
 
 
