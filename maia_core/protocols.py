@@ -310,6 +310,9 @@ class Task(Protocol):
             numbered forms too (`LABEL 1`, `LABEL 2`).
 
     A true attribute `verifiable` says that the labels claim what activates the unit: then a `Verifier` tests them.
+
+    A task may have `merged(outcomes, context)`, which makes one `Explanation` of the outcomes of several runs. Without
+    it, MAIA counts their labels.
     """
 
     answer: type[BaseModel]
@@ -343,6 +346,8 @@ class Judge(Protocol):
 
     A judge may have `write_neutral(label, n)`, which writes `n` different prompts of images that do not show a label.
     Without it, MAIA takes prompts of anything that `select` ranks low.
+
+    A judge may have `same(a, b)`, which tells whether two labels say the same. Without it, MAIA compares their words.
     """
 
     def write_prompts(self, label: str, n: int) -> list[str]:

@@ -181,3 +181,10 @@ def test_a_label_that_says_nothing_asks_for_neutral_prompts() -> None:
     rig.judge.write_prompts("images", 2)
     assert "neutral" in rig.asked()
     assert rig.context.spent != Usage()
+
+
+def test_whether_two_labels_say_the_same_is_asked_in_one_order() -> None:
+    rig = Rig('{"same": true}', '{"same": false}')
+    assert rig.judge.same("dogs", "a dog")
+    assert not rig.judge.same("a dog", "dogs")
+    assert rig.asked(0) == rig.asked(1)

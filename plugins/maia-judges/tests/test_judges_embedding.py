@@ -212,6 +212,21 @@ def test_equal_labels_are_no_matter_of_place(judge: EmbeddingJudge) -> None:
     assert 5 < sum(wins) < 25
 
 
+@pytest.mark.parametrize(
+    ("a", "b", "same"),
+    [
+        ("dogs", "a dog", True),
+        ("next to a car", "beside a car", True),
+        ("tiger OR car", "car OR tiger", True),
+        ("tiger", "lion", False),
+        ("dog", "animal", False),
+        ("on the left", "on the right", False),
+    ],
+)
+def test_labels_that_say_the_same(judge: EmbeddingJudge, a: str, b: str, same: bool) -> None:
+    assert judge.same(a, b) == judge.same(b, a) == same
+
+
 def test_predictions_lie_on_one_scale(judge: EmbeddingJudge, context: Context) -> None:
     images = [disc("red", 1).retitled("secret"), disc("blue", 2), disc("yellow", 3)]
     context.part("similarity").similarity(images[:1], ["red"])

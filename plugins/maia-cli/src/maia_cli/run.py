@@ -25,14 +25,20 @@ if TYPE_CHECKING:
     help="Resume the run in this folder, with the configuration that it started with; -o limits.turns=60 raises a "
     "limit.",
 )  # fmt: skip
+@click.option(
+    "--times", type=click.IntRange(1), metavar="N",
+    help="Run N times with other seeds and merge the answers; the same --out resumes [default: once].",
+)  # fmt: skip
 @click.option("--trust", is_flag=True, help="Resume a run that was created on another machine.")
 def run(
     config: RunConfig, out: Path | None, as_json: bool, without: tuple[str, ...], resumed: Path | None, trust: bool,
-    limits: Mapping[str, Any] | None = None,
+    times: int | None = None, limits: Mapping[str, Any] | None = None,
 ) -> int:  # fmt: skip
     """Explain a unit by experiment."""
     if resumed is not None:
         _refuse_beside_resume()
+    if times is not None:
+        return repeat_and_print(config, times, out=out, as_json=as_json, without=without)
     return run_and_print(
         config, out=out, resumed=resumed, trusted=trust, limits=limits, as_json=as_json, without=without
     )
@@ -73,6 +79,34 @@ def run_and_print(
                 click.echo(printable_line(outcome.verdict.line))
         click.echo("\n".join(["", f"record: {finished.folder}", *map(printable_line, finished.lines)]))
     return 0 if outcome.status == "answered" else 1
+
+
+def repeat_and_print(
+    config: RunConfig, times: int, *, out: Path | None, as_json: bool = False, without: Sequence[str] = ()
+) -> int:
+    """Makes several runs with other seeds, prints their progress and the merged result; returns the exit code.
+
+    Args:
+        config: What to run.
+        times: Number of runs.
+        out: Folder of the runs; a new one in `config.runs` where it is None.
+        as_json: Whether to print JSON objects instead of text.
+        without: Names of installed observers to leave out.
+    """
+    from maia_cli.progress import JsonProgress, Progress
+    from maia_runs import repeat
+
+    with JsonProgress() if as_json else Progress(live=sys.stderr.isatty()) as progress:
+        found = repeat(config, times, out=out, observers=[progress], registry=without_observers(without))
+    merged = found.merged
+    answered = [each for each in found.runs if each.outcome.status == "answered"]
+    if as_json:
+        said = merged.model_dump(mode="json")
+        click.echo(json.dumps({"event": "merged", "folder": str(found.folder), "runs": times, **said}))
+    else:
+        lines = [" OR ".join(merged.labels), *merged.description.splitlines(), f"{times} runs: {found.folder}"]
+        click.echo("\n".join(["", *map(printable_line, filter(None, lines))]))
+    return 0 if len(answered) == times else 1
 
 
 def without_observers(names: Sequence[str]) -> Registry:

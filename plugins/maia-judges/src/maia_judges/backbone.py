@@ -41,6 +41,10 @@ class _Better(_Answer):
     better: Annotated[str, StringConstraints(pattern="^[AB]$")]
 
 
+class _Same(_Answer):
+    same: bool
+
+
 class BackboneJudge:
     """Asks a backbone, built apart from the run's own: it sees nothing of a run's conversation."""
 
@@ -140,6 +144,15 @@ class BackboneJudge:
             'Answer: {"better": "A"} or {"better": "B"}',
         )
         return int((answer.better == "B") != turned)
+
+    def same(self, a: str, b: str) -> bool:
+        """Asks whether two labels say the same."""
+        first, second = sorted((a, b))
+        return self._asker.ask(
+            _Same,
+            f"Label A: {quoted(first)}\nLabel B: {quoted(second)}\nDo both labels describe the same images?\n"
+            'Answer: {"same": true} or {"same": false}',
+        ).same
 
     def predict(self, label: str, images: Sequence[Image]) -> list[float]:
         """Has a score given to each image, divided by the highest possible one.

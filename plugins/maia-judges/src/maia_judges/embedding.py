@@ -22,6 +22,9 @@ from maia_labels.pictured import pictured
 
 Predictions = NDArray[np.float64]
 
+SAME = 0.9
+"""Agreement from which on two labels say the same: "small" and "tiny" have 0.87, "beside a car" and "near cars" 1."""
+
 VERSION = 3
 """Raised whenever the same question would get another answer."""
 
@@ -70,6 +73,10 @@ class EmbeddingJudge:
             return 0 if one > other else 1
         first, second = keys(truth, [a, b])
         return 0 if first <= second else 1
+
+    def same(self, a: str, b: str) -> bool:
+        """Tells whether two labels say the same: their agreement is at least `SAME`."""
+        return agreement(a, b) >= SAME
 
     def predict(self, label: str, images: Sequence[Image]) -> list[float]:
         """Predicts responses in [0, 1] from the run's similarity.

@@ -49,8 +49,11 @@ WORDS = {
     "flower": ("flower", "flowers"),
     "apple": ("apple", "apples"),
     "traffic light": ("traffic light", "traffic lights"),
-    "several": ("several", "two", "three", "multiple", "many", "group", "groups", "pair", "pairs", "more than one"),
-    "single": ("single", "one", "alone", "solitary", "lone"),
+    "several": (
+        *("several", "two", "three", "2", "3", "multiple", "many", "group", "groups", "pair", "pairs", "herd", "flock"),
+        "more than one",
+    ),
+    "single": ("single", "only one", "just one", "1 at once", "lone", "solitary"),
 }  # fmt: skip
 """The words that name a value: the strict list that an answer is compared with."""
 

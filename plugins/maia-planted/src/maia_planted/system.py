@@ -138,7 +138,7 @@ class _Some:
 
     def __init__(self, dataset: Dataset, indices: Sequence[int]) -> None:
         self.name, self.fingerprint = dataset.name, dataset.fingerprint
-        self.ids = [dataset.ids[index] for index in indices]
+        self.ids: Sequence[str] = [dataset.ids[index] for index in indices]
         self._dataset, self._indices = dataset, indices
 
     def __len__(self) -> int:

@@ -7,15 +7,21 @@ finished = explain(load())
 """
 
 from maia_runs.launch import FinishedRun, explain, explain_in, folder_name, resume
+from maia_runs.repeat import Repeated, merge, merged_labels, repeat, same_by
 from maia_runs.signature import check_signature, local_secret, sign
 
 __all__ = [
     "FinishedRun",
+    "Repeated",
     "check_signature",
     "explain",
     "explain_in",
     "folder_name",
     "local_secret",
+    "merge",
+    "merged_labels",
+    "repeat",
     "resume",
+    "same_by",
     "sign",
 ]
