@@ -72,5 +72,5 @@ def prompt_sections(session: RunSession) -> str | None:
 
 
 @hookspec
-def report_sections(run: RunReader) -> tuple[str, str] | None:
-    """Returns (title, plain text) of a section to append to the report of a run, or None."""
+def report_sections(run: RunReader) -> tuple[str, object] | None:
+    """Returns (title, plain text or a `maia_report.sections.HeatMap`) to show in the report of a run, or None."""

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from maia_core.errors import RecordError
-from maia_report.page import _environment, render_run
+from maia_report.page import environment, render_run
 from maia_report.text import brief, clean
 
 EVIL = (
@@ -63,7 +63,7 @@ def test_all_text_is_escaped_and_shown(evil_run: Path, parse: Callable[[str], An
 
 
 def test_no_expression_of_a_template_escapes_the_cleaning(parse: Callable[[str], Any]) -> None:
-    html = _environment().from_string("<p title='{{ text }}'>{{ text }}</p>").render(text=EVIL)
+    html = environment().from_string("<p title='{{ text }}'>{{ text }}</p>").render(text=EVIL)
     assert [tag for tag, _ in parse(html).elements] == ["p"]
     assert not set("\x00\x1b\x9b\u202e\u2066") & set(html)
 

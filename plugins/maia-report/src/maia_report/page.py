@@ -19,6 +19,7 @@ from markupsafe import Markup
 from maia_core.plugin import Evidence, HostCall, Image, Observers, RecordError, RunReader, installed, write_atomically
 from maia_report.pictures import Gallery
 from maia_report.plot import Scale, Strip, drawable, scale, strip
+from maia_report.sections import MAX_CHANGES, MAX_COLUMNS, MAX_PAIRS, MAX_ROWS, HeatMap, changes
 from maia_report.story import MOST_PROBES, Condition, Story
 from maia_report.text import brief, clean, duration, number, tick
 
@@ -96,50 +97,59 @@ def render_run(folder: Path) -> str:
     return render(Story(run), [_section(section) for section in sections], observers.take_problems())
 
 
-def render(story: Story, sections: Sequence[tuple[str, str]] = (), problems: Sequence[str] = ()) -> str:
+def render(story: Story, sections: Sequence[tuple[str, str | HeatMap]] = (), problems: Sequence[str] = ()) -> str:
     """Returns the page of a story.
 
     Args:
         story: The run.
-        sections: Titles and texts to append.
+        sections: Titles, and texts to append or heat maps to show among the evidence.
         problems: Lines to add to the notes.
     """
-    gallery = Gallery(story.images())
+    edited = changes(story.run)
+    pairs = [pair for change in edited[:MAX_CHANGES] for pair in change.pairs[:MAX_PAIRS]]
+    gallery = Gallery([*story.images(), *(image for pair in pairs for image in (pair.original, pair.edited))])
     lines, records = _extras(story)
     axis = scale([*_measured(story), *_levels(story)])
-    environment = _environment()
-    style, script = _resource("report.css"), _resource("report.js").strip()
-    style = f"{style}\n{gallery.css}"
-    return environment.get_template("report.html.j2").render(
-        story=story,
-        run=story.run,
-        manifest=story.run.manifest,
-        outcome=story.outcome,
-        explanation=story.outcome.explanation if story.outcome else None,
-        verdict=story.verdict,
-        ref=story.run.manifest.system.ref or "a unit",
-        created=_date(story.run.manifest.created),
-        gallery=gallery,
-        axis=axis,
-        references=_references(story, axis),
-        overview=_plot(story.all_conditions, axis),
-        stated=_plot([_stated(evidence) for evidence in story.evidence[:40]], axis),
-        plot_of=lambda step: _plot(story.conditions(step.logged), axis),
-        steps=story.steps[:MOST_STEPS],
-        most_results=MOST_RESULTS,
-        most_probes=MOST_PROBES,
-        sections=sections,
-        notes=[*dict.fromkeys([*story.notes, *problems])],
-        config=_flat(story.run.manifest.config),
-        answer=lines,
-        records=records,
-        lead=_lead(story),
-        exemplars=_exemplars(story),
-        arguments=lambda call: _arguments(call, story.run),
-        style=Markup(style),
-        script=Markup(script),
-        style_hash=_hash(style),
-        script_hash=_hash(script),
+    style, script = f"{resource('report.css')}\n{gallery.css}", resource("report.js").strip()
+    return (
+        environment()
+        .get_template("report.html.j2")
+        .render(
+            story=story,
+            run=story.run,
+            manifest=story.run.manifest,
+            outcome=story.outcome,
+            explanation=story.outcome.explanation if story.outcome else None,
+            verdict=story.verdict,
+            ref=story.run.manifest.system.ref or "a unit",
+            created=_date(story.run.manifest.created),
+            gallery=gallery,
+            axis=axis,
+            references=_references(story, axis),
+            overview=_plot(story.all_conditions, axis),
+            stated=_plot([_stated(evidence) for evidence in story.evidence[:40]], axis),
+            plot_of=lambda step: _plot(story.conditions(step.logged), axis),
+            steps=story.steps[:MOST_STEPS],
+            most_results=MOST_RESULTS,
+            most_probes=MOST_PROBES,
+            sections=[(title, text) for title, text in sections if isinstance(text, str)],
+            heat_maps=[(title, table) for title, table in sections if isinstance(table, HeatMap)],
+            changes=edited,
+            most_changes=MAX_CHANGES,
+            most_pairs=MAX_PAIRS,
+            most_cells=(MAX_ROWS, MAX_COLUMNS),
+            notes=[*dict.fromkeys([*story.notes, *problems])],
+            config=_flat(story.run.manifest.config),
+            answer=lines,
+            records=records,
+            lead=_lead(story),
+            exemplars=_exemplars(story),
+            arguments=lambda call: _arguments(call, story.run),
+            style=Markup(style),
+            script=Markup(script),
+            style_hash=source_hash(style),
+            script_hash=source_hash(script),
+        )
     )
 
 
@@ -159,9 +169,11 @@ def write_page(path: Path, page: str) -> Path:
 
 
 @functools.cache
-def _environment() -> jinja2.Environment:
+def environment(package: str = "maia_report") -> jinja2.Environment:
+    """Returns the templates of a package and those of this one, with the filters of this page; they escape all text."""
+    packages = dict.fromkeys((package, "maia_report"))
     environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("maia_report"),
+        loader=jinja2.ChoiceLoader([jinja2.PackageLoader(name) for name in packages]),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         finalize=_finalize,
@@ -180,11 +192,13 @@ def _finalize(value: Any) -> Any:
     return clean(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
-def _resource(name: str) -> str:
+def resource(name: str) -> str:
+    """Returns a file beside the templates, such as `report.css`."""
     return (resources.files("maia_report") / "templates" / name).read_text(encoding="utf-8")
 
 
-def _hash(text: str) -> str:
+def source_hash(text: str) -> str:
+    """Returns a source expression that allows one style or script in a content security policy."""
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
 
@@ -340,8 +354,10 @@ def _cell(value: object, most: int) -> str:
     return value if isinstance(value, str) else brief(value, most)
 
 
-def _section(section: object) -> tuple[str, str]:
+def _section(section: object) -> tuple[str, str | HeatMap]:
     match section:
+        case (title, HeatMap() as table):
+            return str(title), table
         case (title, text):
             return str(title), str(text)
     return "Section of an observer", str(section)

@@ -70,7 +70,8 @@ def spurious(
     """
     import sys
 
-    from maia_core.plugin import Context, UsageError
+    from maia_core.plugin import Context, UsageError, write_atomically
+    from maia_spurious.page import PAGE, render
     from maia_spurious.protocol import study
 
     line = _Line(live=sys.stderr.isatty())
@@ -88,7 +89,8 @@ def spurious(
         line.end()
     for text in lines(results):
         click.echo(text)
-    click.echo(f"results and runs in {out}")
+    write_atomically(out / PAGE, render(results, out).encode("utf-8", "replace"))
+    click.echo(f"results, runs and report: {out / PAGE}")
 
 
 def _trained(context: Any, training: tuple[str, ...], out: Path, line: _Line) -> str:
@@ -124,6 +126,9 @@ def lines(results: Results) -> Iterator[str]:
             f"{row.name:42.42} {row.training:10} {row.units:6.1f} {mean:8.3f} [{low:6.3f}, {high:6.3f}] "
             f"{row.interval(row.worst)[0]:11.3f}{spread}"
         )
+    yield f"{'compared, paired by seed':78} {'mean':>6} {'95 % interval':>17}"
+    for name, mean, low, high in results.comparisons():
+        yield f"{name:78.78} {mean:6.3f} [{low:7.3f}, {high:7.3f}]"
     true = sum(unit.selective for unit in results.units)
     yield f"{true} of {len(results.units)} units are selective (one class explains over 80 % of the variance)."
     for method in results.units[0].decisions:

@@ -27,7 +27,7 @@ from maia_runs import folder_name
 from maia_spurious import regressions
 from maia_spurious.cells import CellDataset
 from maia_spurious.measuring import measured
-from maia_spurious.rows import Measured, Row, halves, in_halves, table
+from maia_spurious.rows import Comparison, Measured, Row, comparisons, halves, in_halves, table
 from maia_spurious.truth import UnitTruth, unit_truth
 from maia_sweep.sweeping import sweep
 from maia_torch import TorchModel
@@ -101,6 +101,10 @@ class Results(BaseModel):
     environments: tuple[str, ...]
     units: tuple[UnitResult, ...]
     rows: tuple[Row, ...]
+
+    def comparisons(self) -> list[Comparison]:
+        """Returns how the agent's row compares with the others, paired by seed."""
+        return comparisons(self.rows, AGENT)
 
     def precision_and_recall(self, method: str) -> tuple[float | None, float | None]:
         """Returns precision and recall of a method's kept units against the truth; None where a share has no base."""

@@ -87,6 +87,49 @@ def difference(row: Row, other: Row) -> tuple[float, float, float]:
     return _interval([a - b for a, b in zip(row.accuracy, other.accuracy, strict=True)])
 
 
+class Comparison(NamedTuple):
+    """A figure that compares rows, with its 95 % interval: its name, mean, lower and upper end."""
+
+    name: str
+    mean: float
+    low: float
+    high: float
+
+
+def comparisons(rows: Sequence[Row], matched: str) -> list[Comparison]:
+    """Compares a row with every other, paired by seed.
+
+    Args:
+        rows: The table.
+        matched: Name of the row; its number of units is that of the balanced row.
+
+    Returns:
+        The differences of the row's accuracy to the others', then how much of the gap to the balanced row of the same
+        size it closes, from the original network and from l1 of the same size. A gap that is not positive is left out;
+        nothing is returned where there is no such row.
+    """
+    own = next((row for row in rows if row.name == matched), None)
+    if own is None:
+        return []
+    found = [
+        Comparison(f"{matched} minus {row.name} ({row.training})", *difference(own, row))
+        for row in rows
+        if row is not own
+    ]
+    same = {row.training: row for row in rows if row.name == f"l1, {own.units:.0f} units"}
+    for name, base in (("all units, original network", rows[0]), ("l1 of the same size", same.get("unbalanced"))):
+        if base is None or "balanced" not in same:
+            continue
+        gain, gap = (np.subtract(row.accuracy, base.accuracy) for row in (own, same["balanced"]))
+        if gap.mean() > 0:
+            share = gain.mean() / gap.mean()
+            # The deviations of a ratio of means, to first order (Cochran 1977, section 6.3).
+            spread = _interval(((gain - share * gap) / gap.mean()).tolist())
+            title = f"share of the gap from {name} to balanced, same size"
+            found.append(Comparison(title, float(share), *(float(share) + end for end in spread[1:])))
+    return found
+
+
 def _interval(values: Sequence[float]) -> tuple[float, float, float]:
     found = np.asarray(values)
     mean, half = float(found.mean()), 0.0
