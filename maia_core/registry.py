@@ -219,18 +219,29 @@ def _scan(distributions: Iterable[metadata.Distribution]) -> Iterator[Plugin]:
             # Most distributions have no plugins of ours; parsing each one's metadata would double the time of `--help`.
             if "maia." not in (distribution.read_text("entry_points.txt") or ""):
                 continue
-            about = distribution.metadata
-            name, version, summary = about["Name"], about["Version"] or "", about["Summary"] or ""
+            about = _headers(distribution)
+            [name], version = about.get("name", [""]), about.get("version", [""])[0]
+            summary = about.get("summary", [""])[0]
             # The first of several copies on sys.path is the one that Python imports.
             if not name or name.lower() in seen:
                 continue
             seen.add(name.lower())
             entry_points = [e for e in distribution.entry_points if e.group in _KIND_OF]
-            requires_core = _requires_core(about.get_all("Requires-Dist") or [])
+            requires_core = _requires_core(about.get("requires-dist", []))
         except Exception:
             continue  # A distribution whose metadata cannot be read has no plugins that could be named.
         for point in entry_points:
             yield Plugin(_KIND_OF[point.group], point.name, name, version, summary, point, requires_core)
+
+
+def _headers(distribution: metadata.Distribution) -> dict[str, list[str]]:
+    """Returns the fields of a distribution by their lower-case names; `metadata` takes five times as long to parse."""
+    text = distribution.read_text("METADATA") or distribution.read_text("PKG-INFO") or ""
+    fields: dict[str, list[str]] = {}
+    for line in text.partition("\n\n")[0].splitlines():
+        name, _, value = line.partition(":")
+        fields.setdefault(name.lower(), []).append(value.strip())
+    return fields
 
 
 def _requires_core(requires: Iterable[str]) -> str:

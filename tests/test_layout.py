@@ -53,23 +53,30 @@ def test_no_circle_of_imports(package):
 
 
 CORE_FILES = [path for path in PACKAGES["maia_core"].rglob("*.py") if "testing" not in path.parts]
+FILES = {str(path.relative_to(ROOT)): path for package in PACKAGES.values() for path in sorted(package.rglob("*.py"))}
+
+LARGE_FILES = {
+    "plugins/maia-sandbox/src/maia_sandbox/testing/hostile.py": "a table: the texts of hostile programs",
+}
+"""Files above the budget, with the reason."""
 
 
-@pytest.mark.parametrize("path", CORE_FILES, ids=lambda path: path.name)
-def test_files_and_classes_of_core_stay_small(path):
-    source = path.read_text(encoding="utf-8")
+@pytest.mark.parametrize("name", FILES)
+def test_files_and_classes_stay_small(name):
+    source = FILES[name].read_text(encoding="utf-8")
     code = lines_of_code(source)
-    assert len(code) <= MAX_FILE, "split the file by idea"
+    assert len(code) <= MAX_FILE or name in LARGE_FILES, "split the file by idea"
     classes = {}
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.ClassDef):
             classes[node.name] = len(code & set(range(node.lineno, node.end_lineno + 1)))
     large = {name: size for name, size in classes.items() if size > MAX_CLASS}
-    assert set(large) <= LARGE_CLASSES, f"split by idea: {large}"
+    assert not large, f"split by idea: {large}"
 
 
-LARGE_CLASSES: set[str] = set()
-"""Classes of core above the budget; the set may only shrink."""
+def test_only_large_files_are_excepted():
+    sizes = {name: len(lines_of_code(FILES[name].read_text(encoding="utf-8"))) for name in LARGE_FILES}
+    assert all(size > MAX_FILE for size in sizes.values()), sizes
 
 
 def test_the_sandbox_stays_small():

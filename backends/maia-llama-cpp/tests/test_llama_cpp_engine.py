@@ -15,7 +15,8 @@ from PIL import Image as PILImage
 from maia_core.errors import BackboneBusy, BackboneError, ContextTooLong
 from maia_core.types import CallLimits
 from maia_llama_cpp import engine as module
-from maia_llama_cpp.engine import Answer, Conversation, Engine, Files
+from maia_llama_cpp.engine import Answer, Engine, Files
+from maia_llama_cpp.memory import Conversation
 from maia_vlm import Picture
 
 pytestmark = pytest.mark.usefixtures("llama")
@@ -91,7 +92,7 @@ def test_an_image_that_changed_is_seen(engine: Engine) -> None:
 
 
 def test_a_memory_that_is_too_large_to_keep_is_read_anew(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "MAX_PARKED_BYTES", 100)
+    monkeypatch.setattr("maia_llama_cpp.memory.MAX_PARKED_BYTES", 100)
     conversation = Conversation()
     first = ask(engine, conversation, 2, "what?")
     ask(engine, Conversation(), 1, "other")

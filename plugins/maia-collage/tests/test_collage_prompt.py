@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from maia_labels.prompt import Parsed, Place, Thing, parse
+from maia_labels.parsed import Parsed, Place, Thing
+from maia_labels.prompt import parse
 from maia_labels.vocabulary import plural, singulars, vocabulary
 
 

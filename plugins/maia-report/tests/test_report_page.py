@@ -26,9 +26,10 @@ from maia_core.image import MASK_DARKENING, Image
 from maia_core.record import RunReader
 from maia_core.types import Check, Explanation, UnitInfo, Verdict
 from maia_report import write_report
+from maia_report.conditions import EXEMPLARS
 from maia_report.page import render, render_run
 from maia_report.pictures import Gallery
-from maia_report.story import EXEMPLARS, Story
+from maia_report.summary import RunSummary
 
 
 @pytest.fixture(scope="module")
@@ -109,10 +110,10 @@ def test_a_phone_lays_the_page_out_at_its_own_width(html: str, parse: Callable[[
 def test_every_image_is_embedded_once_and_masked_as_the_backbone_saw_it(whole_run: Path, html: str) -> None:
     uris = re.findall(r"url\((data:image/(?:webp|png);base64,[^)]+)\)", html)
     clean = [uri for uri in uris if "webp" in uri]
-    story = Story(RunReader(whole_run))
-    assert len(clean) == len({(image.clean or image).id for image in story.images()})
+    summary = RunSummary(RunReader(whole_run))
+    assert len(clean) == len({(image.clean or image).id for image in summary.images()})
 
-    image = next(image for image in story.images() if image.clean)
+    image = next(image for image in summary.images() if image.clean)
     picture = Gallery([image])[image]
     rules = dict(re.findall(r"\.(\w+)\{background-image:url\(data:image/\w+;base64,([^)]+)\)", Gallery([image]).css))
     below, veil = (PILImage.open(io.BytesIO(base64.b64decode(rules[name]))) for name in (picture.css, picture.veil))
@@ -123,7 +124,7 @@ def test_every_image_is_embedded_once_and_masked_as_the_backbone_saw_it(whole_ru
 
 
 def test_replicates_make_one_condition_and_exemplars_another(whole_run: Path) -> None:
-    conditions = Story(RunReader(whole_run)).all_conditions
+    conditions = RunSummary(RunReader(whole_run)).all_conditions
     found = {condition.title: len(condition.activations) for condition in conditions}
     assert found == {EXEMPLARS: 15, "a red disc on grey": 4, "a green disc on grey": 4, "a blue disc on grey": 3}
     assert [c.mean for c in conditions] == sorted((c.mean for c in conditions), reverse=True)
@@ -133,7 +134,7 @@ def test_the_same_image_logged_twice_is_no_second_replicate(
     make_run: Callable[..., Path], scripts: dict[str, str]
 ) -> None:
     folder = make_run(scripts["coloured"], scripts["coloured"], scripts["answer"])
-    conditions = Story(RunReader(folder)).all_conditions
+    conditions = RunSummary(RunReader(folder)).all_conditions
     assert {c.title: len(c.activations) for c in conditions}["a red disc on grey"] == 4
 
 
@@ -144,36 +145,36 @@ def test_a_title_that_only_looks_like_an_exemplar_is_a_condition_of_its_own(
         "[CODE]:\n```python\ndef run_experiment(system, tools):\n    a, i = system.neuron(tools.text2image(['red']))\n"
         "    tools.log_experiment(a, i, ['exemplar 1'])\n```"
     )
-    conditions = Story(RunReader(make_run(scripts["exemplars"], program, scripts["answer"]))).all_conditions
+    conditions = RunSummary(RunReader(make_run(scripts["exemplars"], program, scripts["answer"]))).all_conditions
     assert {c.title: c.exemplars for c in conditions} == {EXEMPLARS: True, "exemplar 1": False}
 
 
 def test_the_lines_of_the_plots_are_what_the_exemplar_tool_displayed(whole_run: Path, html: str) -> None:
-    story = Story(RunReader(whole_run))
-    assert story.floor == min(activation for activation, _ in story.exemplars)
-    assert [q.percent for q in story.quantiles] == ["50", "75", "90", "95", "99"]
+    summary = RunSummary(RunReader(whole_run))
+    assert summary.floor == min(activation for activation, _ in summary.exemplars)
+    assert [q.percent for q in summary.quantiles] == ["50", "75", "90", "95", "99"]
     assert "99 % of the data set lie below" in html
     assert 'class="ref floor"' in html
 
 
-def altered(run: Path, change: Callable[[float], float]) -> Story:
-    """A run's story as if the unit had another activation on every image."""
-    story = Story(RunReader(run))
-    story.exemplars = [(change(activation), image) for activation, image in story.exemplars]
-    story.all_conditions = [
+def altered(run: Path, change: Callable[[float], float]) -> RunSummary:
+    """A run's summary as if the unit had another activation on every image."""
+    summary = RunSummary(RunReader(run))
+    summary.exemplars = [(change(activation), image) for activation, image in summary.exemplars]
+    summary.all_conditions = [
         replace(c, results=tuple(r.model_copy(update={"activation": change(r.activation)}) for r in c.results))
-        for c in story.all_conditions
+        for c in summary.all_conditions
     ]
-    story.floor = min(activation for activation, _ in story.exemplars)
-    story.quantiles = [replace(q, activation=change(q.activation)) for q in story.quantiles]
-    return story
+    summary.floor = min(activation for activation, _ in summary.exemplars)
+    summary.quantiles = [replace(q, activation=change(q.activation)) for q in summary.quantiles]
+    return summary
 
 
 def test_exemplars_that_do_not_activate_the_unit_stand_apart(whole_run: Path, parse: Callable[[str], Any]) -> None:
-    story = altered(whole_run, lambda activation: 0.0)
+    summary = altered(whole_run, lambda activation: 0.0)
     # Nothing that was logged changes: the exemplars are a condition of their own.
-    story.exemplars = [(float(n < 5), image) for n, (_, image) in enumerate(story.exemplars)]
-    html = render(story)
+    summary.exemplars = [(float(n < 5), image) for n, (_, image) in enumerate(summary.exemplars)]
+    html = render(summary)
     text = " ".join(parse(html).text.split())
     assert "5 of the data set’s 15 highest images activate the unit" in text
     assert "None of 3 conditions activates the unit: the highest mean is 0.00." in text
@@ -193,7 +194,7 @@ def test_a_unit_that_nothing_activates_is_called_so(whole_run: Path, parse: Call
 
 
 def test_a_unit_that_most_images_activate_has_no_idle_exemplars(whole_run: Path) -> None:
-    lowest = min(Story(RunReader(whole_run)).measured)
+    lowest = min(RunSummary(RunReader(whole_run)).measured)
     html = render(altered(whole_run, lambda activation: float(activation > lowest)))
     assert "grid idle" not in html
     assert "The data set’s 15 highest images" in html
@@ -317,7 +318,7 @@ def test_the_answer_that_the_run_kept_is_marked_not_the_last(
     labels = {"A": "red  things", "B": "red things, or blue", "C": "things"}
     texts = [f"[DESCRIPTION]: {n}\n**[LABEL]:** {labels[r]}" if r != "?" else "Hm." for n, r in enumerate(replies)]
     folder = make_run(*texts, verifier=Shares({"red things": 6, "red things, or blue": 5, "things": 1}), limits=limits)
-    steps = Story(RunReader(folder)).steps
+    steps = RunSummary(RunReader(folder)).steps
     assert [step.kind for step in steps] == kinds
     html = render_run(folder)
     assert html.count(">final answer</b>") == kinds.count("answer")
@@ -395,7 +396,7 @@ def test_page_says_what_the_backbone_was_not_sent(
 
 
 def test_sections_of_observers_and_their_failures_are_shown_as_text(whole_run: Path) -> None:
-    html = render(Story(RunReader(whole_run)), [("Held-out <test>", "all & well")], ["an observer failed"])
+    html = render(RunSummary(RunReader(whole_run)), [("Held-out <test>", "all & well")], ["an observer failed"])
     assert "Held-out &lt;test&gt;" in html
     assert "all &amp; well" in html
     assert "an observer failed" in html
@@ -431,7 +432,7 @@ def test_thirty_turns_of_ten_photographs_stay_below_ten_megabytes() -> None:
             logged.append(Logged(title=f"condition {n % 3}", activation=float(n), image=masked))
         events.append(ProgramStarted(turn=turn, program="def run_experiment(system, tools):\n    pass\n" * 40))
         events.append(HostCall(turn=turn, order=0, method="m", arguments_hash="", effects=Effects(logged=logged)))
-    page = render(Story(OneRun(events)))  # type: ignore[arg-type]
+    page = render(RunSummary(OneRun(events)))  # type: ignore[arg-type]
     assert len(page) < 10_000_000
     assert page.count("image/webp") == 300
 

@@ -11,7 +11,7 @@ import pytest
 from maia_core.record import RunReader
 from maia_report.page import render, render_run
 from maia_report.sections import LEVELS, MAX_COLUMNS, MAX_ROWS, HeatMap, changes
-from maia_report.story import Story
+from maia_report.summary import RunSummary
 
 EVIL = "</td></table><script>alert(1)</script>\u202e"
 EDITS = """[CODE]:
@@ -51,7 +51,7 @@ def test_pairs_stand_side_by_side_and_their_instruction_is_text(edited_run: Path
 
 def test_a_heat_map_shades_its_cells_and_escapes_its_names(whole_run: Path, parse: Callable[[str], Any]) -> None:
     table = HeatMap(("pig", EVIL), ("grass", EVIL), ((1.0, 0.5), (0.0, None)), ((4, 4), (4, 0)), EVIL)
-    page = parse(render(Story(RunReader(whole_run)), [(EVIL, table), ("Title", "a text")]))
+    page = parse(render(RunSummary(RunReader(whole_run)), [(EVIL, table), ("Title", "a text")]))
     assert [len(page.of_class(name)) for name in (f"h{LEVELS}", "h5", "h0", "none")] == [1, 1, 1, 1 + len(none(page))]
     assert page.text.count("alert(1)") == 4
     assert len(page.named("script")) == 1
@@ -68,7 +68,7 @@ def test_a_heat_map_of_any_size_and_any_number_is_cut_and_does_not_stop_the_page
 ) -> None:
     names = [f"n{n}" for n in range(200)]
     values = [[float("nan"), float("inf"), -1e308, 1e308, *[float(n) for n in range(196)]] for _ in names]
-    page = parse(render(Story(RunReader(whole_run)), [("large", HeatMap(names, names, values))]))
+    page = parse(render(RunSummary(RunReader(whole_run)), [("large", HeatMap(names, names, values))]))
     cells = [attributes for attributes in page.named("td") if attributes.get("class", "").startswith(("h", "none"))]
     assert len(cells) == MAX_ROWS * MAX_COLUMNS
     assert "200 rows and 200 columns in all" in page.text

@@ -136,7 +136,8 @@ def test_more_images_than_the_sample_holds_are_described_by_histograms(deep, tmp
     for module in ("measures", "layer", "sampling"):
         monkeypatch.setattr(f"maia_exemplars.{module}.SAMPLE", 64)
     monkeypatch.setattr(
-        building, "sample_images", lambda name, count: np.sort(np.random.default_rng(0).permutation(count)[:64])
+        "maia_exemplars.state.sample_images",
+        lambda name, count: np.sort(np.random.default_rng(0).permutation(count)[:64]),
     )
     dataset = Blobs(400)
     build(deep.measurer_of(chosen(deep, ["last", "head"])), dataset, tmp_path)

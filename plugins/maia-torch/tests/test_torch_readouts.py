@@ -349,7 +349,7 @@ def test_very_many_latents_are_computed_some_images_at_a_time(model, images, wei
     pixels = next(pixels for _, pixels in model.batches(images))
     positions = {model.latents("mix", encoder, "a"): np.tile(np.arange(16)[:, None], 3)}
     expected = model.engine.maxima_of(pixels, list(positions), where=True, values=positions)
-    monkeypatch.setattr("maia_torch.engine.READOUT", 3 * LATENTS * 64)
+    monkeypatch.setattr("maia_torch.takes.MAX_READOUT_VALUES", 3 * LATENTS * 64)
     np.testing.assert_allclose(model.activations(images, "mix:sae=a"), whole, atol=1e-6)
     found = model.engine.maxima_of(pixels, list(positions), where=True, values=positions)
     for one, other in zip(found.values(), expected.values(), strict=True):

@@ -8,8 +8,9 @@ from dataclasses import replace
 
 import numpy as np
 
+from maia_heuristic.cases import compose, examples, holds, possible, sample_neighbours, variants
 from maia_heuristic.evidence import Evidence, alternatives, concept_support
-from maia_heuristic.hypotheses import PLAIN_KIND, Concept, Rule, Term, term_degree
+from maia_heuristic.hypotheses import PLAIN_KIND, Concept, Rule
 from maia_heuristic.knowledge import Knowledge
 from maia_heuristic.programs import Condition
 from maia_heuristic.reading import Exemplar
@@ -132,7 +133,7 @@ def _hinted(evidence: Evidence) -> list[Scene]:
         for name in named if activation >= half else ():
             background = name in knowledge.backgrounds
             scene = Scene(background=name) if background else thing(name)
-            if possible(scene, evidence) and _holds(evidence.best.rule, scene, knowledge) < 0.5:
+            if possible(scene, evidence) and holds(evidence.best.rule, scene, knowledge) < 0.5:
                 scenes.append(scene)
     return list(dict.fromkeys(scenes))[:12]
 
@@ -144,7 +145,7 @@ def _accounts_for(rule: Rule, exemplar: Exemplar, knowledge: Knowledge) -> bool:
     colours = [name for name, _ in exemplar.region.colours[:2]]
     places = [*exemplar.region.backgrounds[:1], *exemplar.rest.backgrounds[:1], ""]
     things = [(name, paint) for name in [*names, *others] for paint in ["", *colours]]
-    return any(_holds(rule, Scene(tuple(things), place), knowledge) > 0.5 for place in dict.fromkeys(places))
+    return any(holds(rule, Scene(tuple(things), place), knowledge) > 0.5 for place in dict.fromkeys(places))
 
 
 def separate(evidence: Evidence, most: int = 40) -> list[Condition]:
@@ -154,25 +155,13 @@ def separate(evidence: Evidence, most: int = 40) -> list[Condition]:
     pool = sorted((s for s in set(_pool(rules, evidence)) if possible(s, evidence)), key=lambda scene: scene.prompt)
     if not pool:
         return []
-    holds = np.array([[_holds(rule, scene, knowledge) for scene in pool] for rule in rules])
+    holds = np.array([[holds(rule, scene, knowledge) for scene in pool] for rule in rules])
     measured: dict[str, int] = {}
     for trial in evidence.data.trials:
         measured[trial.scene.prompt] = measured.get(trial.scene.prompt, 0) + 1
     worth = holds.var(axis=0) / (1 + np.array([measured.get(scene.prompt, 0) for scene in pool]))
     chosen = [int(i) for i in np.argsort(-worth, kind="stable")[:most] if worth[i] > 0.015]
     return [Condition(pool[i], 2 if len(chosen) <= most // 2 else 1) for i in chosen]
-
-
-def possible(scene: Scene, evidence: Evidence) -> bool:
-    """Says whether the generator was not seen to fail at a part of the scene."""
-    return evidence.missing.isdisjoint([name for name, _ in scene.things] + [scene.background])
-
-
-def _holds(rule: Rule, scene: Scene, knowledge: Knowledge) -> float:
-    misses = 1.0
-    for term in rule:
-        misses *= 1 - term_degree(term, scene, None, knowledge)
-    return 1 - misses
 
 
 def _pool(rules: Sequence[Rule], evidence: Evidence) -> Iterable[Scene]:
@@ -196,61 +185,6 @@ def _pool(rules: Sequence[Rule], evidence: Evidence) -> Iterable[Scene]:
                     yield compose((other,))
             if others:
                 yield compose(others)
-
-
-def variants(concept: Concept, knowledge: Knowledge) -> list[Concept]:
-    """Returns concepts to compare one with: under it, beside it, above it."""
-    aspect, name = concept
-    if aspect in ("thing", "background"):
-        above = knowledge.above(name)
-        family = {member for kind in [name, *above] for member in knowledge.members(kind)}
-        return [Concept(aspect, other) for other in sorted(family | {name, *above})]
-    if aspect in ("colour", "tint"):
-        return [Concept(a, colour) for colour in knowledge.colours for a in ("colour", "tint")]
-    return [Concept(aspect, other) for other in sorted(knowledge.patterns | {name})]
-
-
-def compose(concepts: Sequence[Concept]) -> Scene:
-    """Builds a scene that shows the given concepts and nothing else that matters."""
-    things: list[tuple[str, str]] = []
-    background, pattern, tint = "", "", ""
-    for aspect, name in concepts:
-        if aspect == "thing":
-            things.append((name, ""))
-        elif aspect == "colour":
-            things.append((ANYTHING, name))
-        elif aspect == "background":
-            background = name if name != PLAIN_KIND else PLAIN
-        elif aspect == "tint":
-            background = background or f"plain {name}"
-        else:
-            pattern = name
-    if pattern and not things:
-        return Scene(pattern=pattern, tint=tint)
-    return Scene(tuple(things), background or PLAIN)
-
-
-def examples(term: Term, evidence: Evidence, most: int) -> list[tuple[Concept, ...]]:
-    """Returns concrete cases of a term: for a kind its members, those measured highest first."""
-    knowledge = evidence.notebook.knowledge
-    heights: dict[str, list[float]] = {}
-    for trial, response in zip(evidence.data.trials, evidence.data.response, strict=True):
-        if len(trial.scene.things) == 1:
-            heights.setdefault(trial.scene.things[0][0], []).append(float(response))
-
-    def cases(concept: Concept) -> list[Concept]:
-        if concept.aspect not in ("thing", "background"):
-            return [concept]
-        # A case that the generator is known to be able to show comes first.
-        members = knowledge.members(concept.name)
-        tried = [name for name in members if name in heights]
-        if len(term) == 1:
-            tried.sort(key=lambda name: (-float(np.mean(heights[name])), name))
-        return [Concept(concept.aspect, name) for name in (tried or [concept.name])[:most]]
-
-    options = [[c for c in cases(concept) if c.name not in evidence.missing] or [concept] for concept in term]
-    count = max(len(option) for option in options)
-    return [tuple(option[i % len(option)] for option in options) for i in range(min(count, most))]
 
 
 def edits(evidence: Evidence) -> list[Condition]:
@@ -286,14 +220,6 @@ def _alike(name: str, case: Iterable[Concept], knowledge: Knowledge) -> bool:
     return any(c.aspect == "thing" and knowledge.is_a(name, (knowledge.above(c.name) or [c.name])[-1]) for c in case)
 
 
-def sample_neighbours(name: str, knowledge: Knowledge) -> list[str]:
-    """Returns the nearest things that are something else, from the narrowest kind outwards."""
-    near: list[str] = []
-    for kind in knowledge.above(name):
-        near += [other for other in knowledge.members(kind) if other != name and other not in near]
-    return near
-
-
 PLACES = ("snow", "grass", "sand", "brick", "wood")
 """Backgrounds on which claims are confirmed; earlier experiments mostly used a plain one."""
 
@@ -313,10 +239,10 @@ def confirm(evidence: Evidence, rng: Random) -> list[Condition]:
     near: list[Scene] = []
     for term in rule:
         for spot, concept in enumerate(term):
-            others = [v for v in variants(concept, knowledge) if not _holds(((concept,),), compose([v]), knowledge)]
+            others = [v for v in variants(concept, knowledge) if not holds(((concept,),), compose([v]), knowledge)]
             picked = [others[i] for i in rng.permutation(len(others))[:4]]
             near += [compose((*term[:spot], other, *term[spot + 1 :])) for other in picked]
     strangers = sample_widely(knowledge, 24, set(evidence.missing), rng)
     far = [thing(name, "", PLACES[i % len(PLACES)]) for i, name in enumerate(strangers)]
-    controls = [s for s in dict.fromkeys([*near, *far]) if _holds(rule, s, knowledge) < 0.05 and possible(s, evidence)]
+    controls = [s for s in dict.fromkeys([*near, *far]) if holds(rule, s, knowledge) < 0.05 and possible(s, evidence)]
     return plan + [Condition(scene) for scene in controls[:24]]

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from maia_core.plugin import Message
-from maia_heuristic.designs import sample_neighbours
+from maia_heuristic.cases import sample_neighbours
 from maia_heuristic.hypotheses import Concept
 from maia_heuristic.knowledge import Knowledge
 from maia_heuristic.reading import Notebook

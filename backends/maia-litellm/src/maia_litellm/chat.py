@@ -9,19 +9,16 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
-from maia_core.plugin import BackboneInfo, CallLimits, Message, Reply, UsageError
+from maia_core.plugin import CallLimits, Message, Reply, UsageError
 from maia_litellm import prices, wording
+from maia_litellm.abilities import image_limits, info_of
 from maia_litellm.api import Api
-from maia_litellm.limits import Takes, takes
+from maia_litellm.limits import takes
 from maia_litellm.loading import litellm
 from maia_litellm.options import ModelConfig
 from maia_litellm.providers import Endpoint
 from maia_litellm.response import ResponseReader
-from maia_vlm import ImageLimits, pack
-from maia_vlm.packing import TILES
-
-OLLAMA_WINDOW = 16_384
-"""Ollama's own default is 4,096 tokens, and what does not fit it drops without a word."""
+from maia_vlm import pack
 
 LENGTHS = ("max_tokens", "max_completion_tokens")
 """The two names of the parameter that bounds the length of a reply."""
@@ -64,7 +61,7 @@ class ChatModel:
                 f"pip install mcp, or set another {part}.model"
             )
         provider_takes = takes(self.endpoint.provider.name, self.endpoint.model, self.endpoint.own)
-        self._limits = self._image_limits(provider_takes)
+        self._limits = image_limits(config, provider_takes)
         params = dict(config.params)
         self._api = Api(
             self.endpoint,
@@ -79,7 +76,7 @@ class ChatModel:
         self._unknown: set[str] = set()  # Parameters that the server does not take.
         self._reader = ResponseReader(self.endpoint, self._known, self._warn)
         self._supported: frozenset[str] | None = None
-        self.info = self._info(provider_takes)
+        self.info = info_of(config, self.endpoint, self._known, provider_takes)
 
     def reply(self, messages: Sequence[Message], limits: CallLimits) -> Reply:
         """Answers a conversation, see `maia_core.protocols.Backbone.complete`; its images must be visible to the model.
@@ -199,43 +196,9 @@ class ChatModel:
         # A model of a provider that the table does not know is taken for a new one, and new ones reason.
         return bool(self._known.get("supports_reasoning")) if self._known else self.endpoint.own
 
-    # What the model can do.
-
-    def _image_limits(self, provider_takes: Takes) -> ImageLimits:
-        config = self._config
-        own = {"count": config.max_images, "max_side": config.max_side}
-        return provider_takes.images.model_copy(update={k: v for k, v in own.items() if v is not None})
-
-    def _info(self, provider_takes: Takes) -> BackboneInfo:
-        config, known = self._config, self._known
-        sees = config.images
-        if sees is None:
-            # What is in LiteLLM's table without the mark does not see; what is not in it may well.
-            sees = bool(known.get("supports_vision")) if known else True
-        window = config.context_tokens or _positive(known.get("max_input_tokens") if self.endpoint.own else None)
-        if window is None and self.endpoint.provider.name == "ollama_chat":
-            window = OLLAMA_WINDOW
-        role = config.system_role
-        if role is None:
-            role = known.get("supports_system_messages") is not False
-        count = self._limits.count
-        return BackboneInfo(
-            name="litellm",
-            model=self.endpoint.name,
-            images=sees,
-            max_images=count * TILES[-1] if count is not None else None,
-            context_tokens=window,
-            image_tokens=85 if config.detail == "low" else provider_takes.tokens,
-            system_role=role,
-        )
-
     @property
     def identity(self) -> str:
         """What its answers depend on: the model, where it is, and how it is asked."""
         beside = {"key_env", "context_tokens", "model", "api_base", "parallel"}
         config = self._config.model_dump(mode="json", exclude=beside)
         return json.dumps([self.endpoint.name, self.endpoint.base, config], sort_keys=True)
-
-
-def _positive(value: Any) -> int | None:
-    return int(value) if isinstance(value, int | float) and value > 0 else None

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pydantic import Field
 
 from maia_core.plugin import BackboneInfo, CallLimits, Message, ModelOption, Reply, RunContext
-from maia_llama_cpp.engine import Conversation
 from maia_llama_cpp.local import LocalModel
+from maia_llama_cpp.memory import Conversation
 from maia_llama_cpp.native import install_command, is_installed
 from maia_llama_cpp.options import ModelOptions
 from maia_vlm import with_descriptions

@@ -18,8 +18,8 @@ from maia_core.plugin import (
     UsageError,
     validated,
 )
-from maia_llama_cpp.engine import Conversation
 from maia_llama_cpp.local import LocalModel
+from maia_llama_cpp.memory import Conversation
 from maia_llama_cpp.options import ModelOptions
 from maia_vlm import ChatDescriber
 

@@ -6,7 +6,6 @@ import ctypes
 import re
 import threading
 import time
-import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -14,7 +13,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 from maia_core.plugin import (
-    BackboneBusy,
     BackboneError,
     CallLimits,
     ContextTooLong,
@@ -23,9 +21,10 @@ from maia_core.plugin import (
     UsageError,
     one_line,
 )
+from maia_llama_cpp.memory import Conversation, Memory
 from maia_llama_cpp.native import LOG, complaint, llama
 from maia_llama_cpp.projector import Projector
-from maia_llama_cpp.prompt import Block, ImageBlock, TextBlock, shared, text_blocks
+from maia_llama_cpp.prompt import Block, TextBlock, text_blocks
 from maia_vlm import Picture
 
 BATCH = 512
@@ -40,9 +39,6 @@ less."""
 
 READING_SHARE = 0.5
 """Reading may take this part of the time of a call. The next call resumes reading there, then has time to write."""
-
-MAX_PARKED_BYTES = 2 << 30
-"""The model reads a larger conversation again after another one had its turn."""
 
 PIECE_BYTES = 512
 """Longest text of one token."""
@@ -67,21 +63,6 @@ class Files:
     gpu_layers: int
     threads: int
     options: str = field(compare=False)
-
-
-@dataclass(eq=False)
-class Conversation:
-    """The part of one conversation that the model has read, so that the next turn reads only the new part.
-
-    Attributes:
-        keep: Whether it stays when another conversation has its turn.
-        blocks: The blocks in the memory of the model, in order.
-        parked: The memory's content while another conversation has its turn.
-    """
-
-    keep: bool = True
-    blocks: list[Block] = field(default_factory=list)
-    parked: ctypes.Array[ctypes.c_uint8] | None = None
 
 
 @dataclass(frozen=True)
@@ -119,7 +100,6 @@ class Engine:
         self._lib = lib = llama()
         self._lock = threading.RLock()
         self._closed = False
-        self._conversation: weakref.ref[Conversation] | None = None
         self._projector: Projector | None = None
         self.context = files.context
         LOG.clear()
@@ -150,6 +130,7 @@ class Engine:
         except BaseException:
             self._model.close()
             raise
+        self._memory = Memory(self._model, self._projector)
         self.marker = self._projector.marker if self._projector else ""
         self._vocabulary = lib.llama_model_get_vocab(self._model.model)
         self.bos = self._special(lib.llama_vocab_bos(self._vocabulary))
@@ -199,14 +180,14 @@ class Engine:
                 with self._prompt(text, pictures) as prompt:
                     size = sum(block.size for block in prompt)
                     self._check_room(size, limits)
-                    self._turn_to(conversation)
-                    known = self._read(conversation, prompt, started + READING_SHARE * limits.seconds)
+                    self._memory.turn_to(conversation)
+                    known = self._memory.read(conversation, prompt, started + READING_SHARE * limits.seconds)
                     deadline = started + limits.seconds
                     stop, raw, count = self._write(prompt[-1], size, deadline, limits, temperature, stops)
             except MaiaError:
                 raise
             except (RuntimeError, ValueError, AssertionError) as error:
-                self._conversation = None
+                self._memory.drop()
                 conversation.blocks.clear()
                 raise BackboneError(f"llama.cpp failed: {complaint(one_line(error))}") from error
             usage = Usage(input_tokens=size, output_tokens=count, cached_tokens=known)
@@ -218,7 +199,7 @@ class Engine:
             if self._projector:
                 self._projector.close()
             self._model.close()
-            self._conversation = None
+            self._memory.drop()
             self._closed = True
 
     # How it works inside.
@@ -249,58 +230,6 @@ class Engine:
                 f"{self.context}; set context_tokens higher, or context_policy.images or context_policy.tokens lower"
             )
 
-    def _turn_to(self, conversation: Conversation) -> None:
-        """Brings a conversation into the model's memory, and parks the one that is there."""
-        present = self._conversation() if self._conversation else None
-        if present is conversation:
-            return
-        if present is not None and present.keep:
-            self._park(present)
-        lib, self._conversation = self._lib, weakref.ref(conversation)
-        lib.llama_memory_clear(self._memory, True)
-        saved, conversation.parked = conversation.parked, None
-        if saved is None or not lib.llama_state_seq_set_data(self._model.ctx, saved, len(saved), 0):
-            conversation.blocks.clear()
-
-    def _park(self, conversation: Conversation) -> None:
-        lib, context = self._lib, self._model.ctx
-        self._forget(conversation, len(conversation.blocks))  # What was written after them.
-        size = lib.llama_state_seq_get_size(context, 0)
-        if conversation.blocks and size <= MAX_PARKED_BYTES:
-            saved = (ctypes.c_uint8 * size)()
-            if lib.llama_state_seq_get_data(context, saved, size, 0) == size:
-                conversation.parked = saved
-
-    def _forget(self, conversation: Conversation, keep: int) -> None:
-        """Cuts the model's memory down to the first blocks of a conversation, or to none where it cannot be cut."""
-        position = sum(block.positions for block in conversation.blocks[:keep])
-        if not self._lib.llama_memory_seq_rm(self._memory, 0, position, -1):
-            self._lib.llama_memory_clear(self._memory, True)
-            position = keep = 0
-        del conversation.blocks[keep:]
-        self._model.n_tokens = position
-
-    def _read(self, conversation: Conversation, prompt: Sequence[Block], deadline: float) -> int:
-        """Reads all blocks but the last, one at least; returns how many tokens were known from before."""
-        self._forget(conversation, shared(conversation.blocks, prompt))
-        known = sum(block.size for block in conversation.blocks)
-        for block in prompt[len(conversation.blocks) : -1]:
-            if isinstance(block, ImageBlock):
-                assert self._projector is not None
-                self._projector.read(block, self._model.n_tokens)
-                self._model.n_tokens += block.positions
-            else:
-                self._model.eval(block.tokens)
-            conversation.blocks.append(block)
-            if time.monotonic() > deadline:
-                read, size = (sum(block.size for block in blocks) for blocks in (conversation.blocks, prompt))
-                raise BackboneBusy(
-                    f"the conversation takes long to read, {read} of {size} tokens so far; set limits.reply_seconds "
-                    "higher or context_policy.tokens lower, or use a graphics processor (gpu_layers)",
-                    retry_after=0,
-                )
-        return known
-
     def _write(
         self,
         last: Block,
@@ -329,10 +258,6 @@ class Engine:
             if count >= room or time.monotonic() > deadline:
                 break
         return "length", bytes(raw), count
-
-    @property
-    def _memory(self) -> Any:
-        return self._lib.llama_get_memory(self._model.ctx)
 
     def _piece(self, token: int) -> bytes:
         """Returns the text of a token; control tokens have none."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from maia_core.plugin import BackboneError, CallLimits, Message, Reply, RunContext
-from maia_llama_cpp.engine import Conversation
 from maia_llama_cpp.files import fingerprint
+from maia_llama_cpp.memory import Conversation
 from maia_llama_cpp.options import ModelOptions, checked
 from maia_llama_cpp.projector import sample_picture
 from maia_llama_cpp.shared import acquire, engines

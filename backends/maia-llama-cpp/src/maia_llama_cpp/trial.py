@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from maia_core.plugin import CallLimits, MaiaError, PluginError, UsageError, content_id, one_line
-from maia_llama_cpp.engine import Conversation, Engine, Files
+from maia_llama_cpp.engine import Engine, Files
 from maia_llama_cpp.files import fingerprint
+from maia_llama_cpp.memory import Conversation
 from maia_llama_cpp.native import install_command, llama
 from maia_llama_cpp.projector import sample_picture
 

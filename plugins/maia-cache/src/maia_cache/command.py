@@ -12,7 +12,8 @@ import click
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from maia_cache.store import ContentCache, Entry
+    from maia_cache.entries import Entry
+    from maia_cache.store import ContentCache
 
 BYTES = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 7 * 86_400}

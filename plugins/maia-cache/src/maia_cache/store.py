@@ -8,11 +8,11 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from maia_cache.claims import Claims
+from maia_cache.entries import Entry, entries_in
 from maia_cache.forms import FORMS, MOST_BYTES, Form
 from maia_core.plugin import (
     ToolError,
@@ -38,31 +38,11 @@ LEFT = 0.9
 SHARE = 0.05
 """Share of the bound that a process writes before it looks at the folder again, to which others write too."""
 
-ABANDONED = 3600.0
-"""Age in seconds from which on a file that was never finished belongs to a process that was killed."""
-
 LIMIT_FILE = "limit"
 """Holds the folder's own bound in bytes, where one was set."""
 
 _claims = Claims()
 """What is being made in this process, in whatever folder and for whatever run."""
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One file of a cache.
-
-    Attributes:
-        engine: What made it.
-        path: The file.
-        size: Its bytes.
-        used: When it was last used, in seconds since the epoch.
-    """
-
-    engine: str
-    path: Path
-    size: int
-    used: float
 
 
 class ContentCache:
@@ -212,20 +192,7 @@ class ContentCache:
 
     def entries(self) -> Iterator[Entry]:
         """Lists what is there, in no order; what a killed process left half-written is removed on the way."""
-        now = time.time()
-        for folder in _scan(self.folder):
-            if not folder.is_dir(follow_symlinks=False):
-                continue
-            for file in _scan(Path(folder.path)):
-                with contextlib.suppress(OSError):
-                    if not file.is_file(follow_symlinks=False):
-                        continue
-                    status = file.stat(follow_symlinks=False)
-                    path = Path(file.path)
-                    if path.suffix in FORMS and not path.name.startswith("."):
-                        yield Entry(folder.name, path, status.st_size, status.st_mtime)
-                    elif path.name.startswith(".") and now - status.st_mtime > ABANDONED:
-                        path.unlink()
+        return entries_in(self.folder)
 
     def prune(
         self,
@@ -320,14 +287,6 @@ def _read(path: Path, key: str, form: Form[T]) -> T | None:
         return form.decode(key, data) if len(data) <= MOST_BYTES else None
     except Exception:  # Missing, unreadable, or broken, which raises whatever the damage leads to.
         return None
-
-
-def _scan(folder: Path) -> Iterator[os.DirEntry[str]]:
-    try:
-        with os.scandir(folder) as found:
-            yield from found
-    except OSError:
-        return
 
 
 def _chunks(keys: list[str], step: int | None) -> Iterator[list[str]]:

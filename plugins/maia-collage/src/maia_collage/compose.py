@@ -17,7 +17,8 @@ from maia_collage.pack import Cutout, Pack
 from maia_collage.scene import Placed, Scene
 from maia_core.plugin import content_id
 from maia_labels.minilm import installed
-from maia_labels.prompt import Parsed, Place, Thing, parse
+from maia_labels.parsed import Parsed, Place, Thing
+from maia_labels.prompt import parse
 from maia_labels.vocabulary import PLAIN, vocabulary
 from maia_labels.words import MAX_OBJECTS
 

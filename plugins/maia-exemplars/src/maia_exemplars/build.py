@@ -5,26 +5,22 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from maia_core.plugin import Dataset, UsageError, plain_folder
-from maia_exemplars import passes, recheck
-from maia_exemplars.checkpoint import Checkpoint, disk_errors_explained, locked, parts
+from maia_exemplars import passes
+from maia_exemplars.checkpoint import disk_errors_explained, locked
 from maia_exemplars.finish import Finished, contents
 from maia_exemplars.layer import folder_name
 from maia_exemplars.measured import Measurer, NotFiniteError, Values
-from maia_exemplars.measures import Arrays, LayerMeasures
 from maia_exemplars.options import FAST, Options, Progress, quiet
 from maia_exemplars.precision import PrecisionChoice
 from maia_exemplars.preprocess import Pixels
 from maia_exemplars.ranking import Ranking
 from maia_exemplars.reading import Batch, batches
-from maia_exemplars.sample_file import SampleFile
-from maia_exemplars.sampling import sample_images
-from maia_exemplars.scale import find_scales, usual
+from maia_exemplars.state import BuildState
 from maia_exemplars.write import put_in_place, write
 
 
@@ -99,29 +95,15 @@ class _Build:
     ) -> None:
         self._measurer, self._dataset, self._options = measurer, dataset, options
         self._progress, self._warn = progress, warn
-        self._first, self._last = options.span or (0, len(dataset))
-        sampled = sample_images(dataset.fingerprint, len(dataset))
-        self._sampled = sampled[(sampled >= self._first) & (sampled < self._last)]
         self._work = work
-        self._checkpoint = Checkpoint(work)
-        self._samples = [
-            SampleFile(work / f"sample-{number}.f32", len(self._sampled), layer.units)
-            for number, layer in enumerate(measurer.layers)
-        ]
-        self._precision = PrecisionChoice(measurer, options, self._last - self._first, self._trial)
         self._fast: Measurer | None = None
-        self._scales = [usual(layer.units) for layer in measurer.layers]
-        self._start()
-        if self._checkpoint.exists:
-            self._resume()
-        if not self._done:
-            self._scales = find_scales(measurer, dataset)
-            self._start()
+        self._state = state = BuildState(measurer, dataset, work, options)
+        self._precision = PrecisionChoice(measurer, options, state.last - state.first, self._trial)
+        self._precision.times = state.times
 
     def close(self) -> None:
         """Closes files, and frees the faster copy of the network."""
-        for sample in self._samples:
-            sample.close()
+        self._state.close()
         if self._fast is not None:
             self._fast.close()
 
@@ -133,12 +115,13 @@ class _Build:
         """
         self._prepare_ranking()
         if not self._scan() or not self._measure_finalists():
-            self._start()
+            self._state.restart()
             self._scan()
-        if len(self._skipped) == len(self._dataset):
+        if len(self._state.skipped) == len(self._dataset):
             raise _no_readable_image(self._dataset)
-        for layer, bad in zip(self._measurer.layers, self._not_finite, strict=True):
-            if bad and len(bad) + len(self._skipped) == self._last - self._first:
+        state = self._state
+        for layer, bad in zip(self._measurer.layers, state.not_finite, strict=True):
+            if bad and len(bad) + len(state.skipped) == state.last - state.first:
                 raise UsageError(
                     f"layer {layer.layer} of {layer.model} gave values that are not finite on every image: check the "
                     "weights and the preprocessing"
@@ -151,125 +134,47 @@ class _Build:
 
     def finished(self) -> Iterator[Finished]:
         """Yields the measurements of each layer."""
-        for number, measures in enumerate(self._measures):
-            error = None if self._ranking is None else self._ranking.candidates[number].error
-            span = (self._first, self._last)
-            skipped = sorted([*self._skipped, *self._not_finite[number]])
-            yield Finished(measures, self._dataset, span, skipped, self._sampled, error)
-
-    # --- the state on disk ---
-
-    @property
-    def _identity(self) -> dict[str, Any]:
-        """What must be the same to resume a build, by what it is called."""
-        return {
-            "model, weights or preprocessing": self._measurer.layers[0].model_fingerprint,
-            "data set": self._dataset.fingerprint,
-            "choice of layers": [layer.key for layer in self._measurer.layers],
-            "number of exemplars": self._options.k,
-            "part of the data set": [self._first, self._last],
-            "precision": self._options.precision,
-        }
-
-    def _start(self, saved: Arrays | None = None) -> None:
-        """Sets everything to the saved state, or to nothing."""
-        self._done, self._skipped = 0, list[int]()
-        self._not_finite: list[list[int]] = [[] for _ in self._measurer.layers]
-        self._todo: NDArray[np.int64] | None = None  # Finalists that are left of this round; None during the scan.
-        self._all_exact = False
-        self._ranking: Ranking | None = None
-        self._measures = [
-            LayerMeasures(layer, number, len(self._dataset), self._sampled, sample, self._options.k, scales, saved)
-            for number, (layer, sample, scales) in enumerate(
-                zip(self._measurer.layers, self._samples, self._scales, strict=True)
-            )
-        ]
-
-    def _save(self) -> None:
-        arrays: Arrays = {} if self._todo is None else {"todo": self._todo}
-        for measures in self._measures:
-            arrays |= measures.arrays()
-        if self._ranking is not None:
-            arrays |= {f"ranking/{name}": array for name, array in self._ranking.arrays().items()}
-        facts = {"identity": self._identity, "done": self._done, "skipped": self._skipped}
-        facts |= {"times": self._precision.times, "all_exact": self._all_exact, "not_finite": self._not_finite}
-        self._checkpoint.save(facts, arrays)
-
-    def _resume(self) -> None:
-        unfinished = f"{self._work.parent} holds an unfinished build"
-        or_delete = f"or delete {self._work}"
-        if not (self._options.resume or self._options.unattended):
-            raise UsageError(f"{unfinished}; resume it (--resume), {or_delete}")
-        try:
-            facts, arrays = self._checkpoint.load()
-        except UsageError:
-            if self._options.unattended:
-                return
-            raise
-        differs = [name for name, value in self._identity.items() if facts["identity"].get(name) != value]
-        if differs:
-            raise UsageError(f"{unfinished} with another {', '.join(differs)}; resume that one, {or_delete}")
-        self._start(arrays)
-        if not self._is_of_this_network():
-            if not self._options.unattended:
-                raise UsageError(f"{unfinished} of another network with the fingerprint of this one; {or_delete[3:]}")
-            self._start()
-            return
-        self._done, self._skipped = facts["done"], facts["skipped"]
-        self._not_finite = facts.get("not_finite", self._not_finite)
-        self._precision.times = tuple(facts["times"])
-        self._todo, self._all_exact = arrays.get("todo"), facts["all_exact"]
-        if (saved := parts(arrays, "ranking")) is not None:
-            self._ranking = self._new_ranking(saved)
-
-    def _is_of_this_network(self) -> bool:
-        """Returns whether the best image so far of a unit still has its value in most units that have the same best."""
-        top = self._measures[0].best.top
-        images = np.take_along_axis(top.places, top.order()[:, :1], 1)[:, 0]
-        values = top.values.max(axis=1)
-        image = int(images.min())
-        if image >= len(self._dataset):
-            return True
-        units, now = images == image, recheck.activations(self._measurer, self._dataset, [image])
-        slack = recheck.SPREAD * self._measures[0].statistics.moments.std + recheck.RELATIVE * np.abs(values)
-        return image in now and float(np.mean(np.abs(now[image] - values)[units] <= slack[units])) > 0.5
-
-    # --- passes ---
+        state = self._state
+        for number, measures in enumerate(state.measures):
+            error = None if state.ranking is None else state.ranking.candidates[number].error
+            skipped = sorted([*state.skipped, *state.not_finite[number]])
+            yield Finished(measures, self._dataset, (state.first, state.last), skipped, state.sampled, error)
 
     def _scan(self) -> bool:
         """Runs all images that are left; returns false if ranking them does not save time, or meets infinite values."""
-        if self._todo is not None:
+        state = self._state
+        if state.todo is not None:
             return True
-        ranking, start = self._ranking, self._done
-        for batch in self._batches(range(self._first + start, self._last)):
-            before, self._done = self._done, start + batch.upto
+        ranking, start = state.ranking, state.done
+        for batch in self._batches(range(state.first + start, state.last)):
+            before, state.done = state.done, start + batch.upto
             if ranking is not None and self._fast is not None and len(batch.images):
                 try:
-                    ranking.rank(self._fast, self._measurer, batch, (before, self._done), self._measures)
+                    ranking.rank(self._fast, self._measurer, batch, (before, state.done), state.measures)
                 except NotFiniteError:
                     return False
             elif len(batch.images):
                 for layer, image in passes.run(self._measurer, batch, self._measure):
-                    self._not_finite[layer].append(image)
-            self._skipped += batch.skipped
-            if ranking is not None and before < ranking.pilot() <= self._done:
-                share = ranking.share(self._done - len(self._skipped))
+                    state.not_finite[layer].append(image)
+            state.skipped += batch.skipped
+            if ranking is not None and before < ranking.pilot() <= state.done:
+                share = ranking.share(state.done - len(state.skipped))
                 if not self._precision.pays(share):
                     return False
-            self._after("ranking" if ranking else "measuring", self._done, self._last - self._first)
+            self._after("ranking" if ranking else "measuring", state.done, state.last - state.first)
         return True
 
     def _measure(self, layer: int, images: NDArray[np.int64], highest: NDArray[np.float32], values: Values) -> None:
-        self._measures[layer].statistics.add(self._measurer, images, highest, values)
-        self._measures[layer].best.add(self._measurer, images, highest, values)
+        self._state.measures[layer].statistics.add(self._measurer, images, highest, values)
+        self._state.measures[layer].best.add(self._measurer, images, highest, values)
 
     def _measure_finalists(self) -> bool:
         """Measures finalists exactly until no image is left that could be an exemplar; false if one is not finite."""
-        if (ranking := self._ranking) is None:
+        if (ranking := self._state.ranking) is None:
             return True
 
         def use(layer: int, images: NDArray[np.int64], highest: NDArray[np.float32], values: Values) -> None:
-            self._measures[layer].best.add(self._measurer, images, highest, values)
+            self._state.measures[layer].best.add(self._measurer, images, highest, values)
             ranking.candidates[layer].measured(images, highest)
 
         while len(todo := self._finalists(ranking)):
@@ -281,37 +186,37 @@ class _Build:
                         f"image {self._dataset.ids[batch.skipped[0]]} cannot be read any more: the data set changed "
                         "during the build; build again"
                     )
-                self._todo = todo[batch.upto :]
+                self._state.todo = todo[batch.upto :]
                 self._after("measuring finalists", batch.upto, len(todo))
         return True
 
     def _finalists(self, ranking: Ranking) -> NDArray[np.int64]:
         """Returns the images to measure: the rest of this round, else a new one."""
-        if self._todo is None or not len(self._todo):
-            self._todo, undecided = ranking.open(self._measures)
-            if undecided and not self._all_exact:
-                self._all_exact = True
-                done = np.concatenate([ranking.measured(), np.array(self._skipped, np.int64)])
-                self._todo = np.setdiff1d(np.arange(self._first, self._last), done)
-                if len(self._todo):
+        state = self._state
+        if state.todo is None or not len(state.todo):
+            state.todo, undecided = ranking.open(state.measures)
+            if undecided and not state.all_exact:
+                state.all_exact = True
+                done = np.concatenate([ranking.measured(), np.array(state.skipped, np.int64)])
+                state.todo = np.setdiff1d(np.arange(state.first, state.last), done)
+                if len(state.todo):
                     which = ", ".join(f"{units} of {layer}" for layer, units in undecided.items())
                     self._warn(f"{FAST} cannot tell the exemplars of some units ({which}): all images run exactly")
-        return self._todo
+        return state.todo
 
     def _after(self, what: str, done: int, of: int) -> None:
         self._progress(what, done, of)
-        if self._checkpoint.due:
-            self._save()
+        self._state.save_if_due(self._precision.times)
 
     def _prepare_ranking(self) -> None:
         """Makes the faster copy of the network where images are to be ranked."""
-        resumed = self._ranking is not None
-        if self._todo is not None or (self._done and not resumed):
+        resumed = self._state.ranking is not None
+        if self._state.todo is not None or (self._state.done and not resumed):
             return
         if not resumed and not self._precision.is_tried():
             return
         model = self._measurer.layers[0].model
-        if not resumed and any(scales["map"]["centre"].any() for scales in self._scales):
+        if not resumed and any(scales["map"]["centre"].any() for scales in self._state.scales):
             if self._options.precision == FAST:
                 self._warn(f"units of {model} vary too little around a large value for {FAST}: all images run as it is")
             return
@@ -322,15 +227,11 @@ class _Build:
             if self._options.precision == FAST:
                 self._warn(f"{model} cannot run in {FAST}, or does so already: all images run as it is")
         elif resumed or self._precision.is_worth(self._fast):
-            self._ranking = self._ranking or self._new_ranking(None)
-
-    def _new_ranking(self, saved: Arrays | None) -> Ranking:
-        images = self._last - self._first
-        return Ranking(self._measurer.layers, self._options.k, images, self._options.batch, saved)
+            self._state.ranking = self._state.ranking or self._state.new_ranking()
 
     def _trial(self) -> Pixels:
         """Returns a batch to measure times on."""
-        first = range(self._first, min(self._first + self._options.batch, self._last))
+        first = range(self._state.first, min(self._state.first + self._options.batch, self._state.last))
         return next(iter(self._batches(first))).pixels
 
     def _batches(self, images: Sequence[int] | NDArray[np.int64]) -> Iterator[Batch]:

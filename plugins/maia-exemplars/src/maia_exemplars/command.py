@@ -1,8 +1,7 @@
-"""`maia exemplars`: Build, merge, show and export indexes of exemplars."""
+"""`maia exemplars`: the group, and the commands that build, merge, list, use and remove indexes."""
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,26 +9,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from maia_cli import config_options
+from maia_exemplars.click_types import FOLDER, OUT
+from maia_exemplars.reading_commands import export, show
 
 if TYPE_CHECKING:
     from maia_core.plugin import RunConfig
-
-
-class FolderToWrite(click.Path):
-    """A folder that there is, or that can be made: none of its path is a file."""
-
-    def __init__(self) -> None:
-        super().__init__(path_type=Path)
-
-    def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> Any:
-        folder = Path(value)
-        there = next(part for part in (folder, *folder.parents) if part.exists())
-        if not there.is_dir():
-            self.fail(f"{there} is a file; name a folder", parameter, context)
-        return super().convert(value, parameter, context)
-
-
-FOLDER, OUT = click.Path(path_type=Path), FolderToWrite()
 
 
 @click.group()
@@ -212,99 +196,5 @@ def use(folder: Path) -> None:
     click.echo(f"noted: runs on this machine use {printable_line(str(folder))} where it lies", err=True)
 
 
-@exemplars.command()
-@click.argument("target", metavar="INDEX|MODEL[:LAYER[:UNIT]]")
-@config_options("dataset", named_by={"system": "target"}, bare="system")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-@click.option("--images", type=FOLDER, metavar="FILE", help="Write the exemplars, masked, as one picture (PNG, JPEG).")
-@click.option("--k", default=15, show_default=True, type=click.IntRange(1), help="Show this many exemplars at most.")
-@click.option(
-    "--quantile",
-    default=0.99,
-    show_default=True,
-    type=click.FloatRange(0, 1),
-    help="Set the quantile that is the threshold of the masks.",
-)
-def show(
-    target: str,
-    config: RunConfig,
-    as_json: bool,
-    images: Path | None,
-    k: int,
-    quantile: float,
-) -> None:
-    """Show a unit's exemplars, statistics and thresholds, from an index: its folder, or the model that it is of."""
-    from maia_core.plugin import UsageError, printable_line
-    from maia_exemplars.arguments import context_of, target_of, unit_of
-    from maia_exemplars.printing import facts, print_summary, print_unit, write_picture
-
-    folder, layer, unit = target_of(target, config)
-    if not layer or not unit:
-        if as_json or images:
-            raise UsageError(f"which unit? Write {target}{'' if layer else ':LAYER'}:UNIT")
-        print_summary(folder, [layer] if layer else None)
-        return
-    found = unit_of(folder, layer, unit)
-    if as_json:
-        click.echo(json.dumps(facts(found, k), allow_nan=False))
-    else:
-        print_unit(found, k)
-    if images is not None:
-        write_picture(found, context_of(config), k, quantile, images)
-        click.echo(f"written: {printable_line(str(images))}", err=True)
-
-
-@exemplars.command()
-@click.argument("target", metavar="INDEX|MODEL[:LAYER]")
-@click.option(
-    "--format",
-    "form",
-    required=True,
-    type=click.Choice(["parquet", "milan", "clip-dissect"]),
-    help="Write this format. parquet: tables of units and of exemplars. milan: images, masks and activations, as MILAN "
-    "and the MAIA paper's code read them. clip-dissect: activations on the uniform sample.",
-)
-@click.option("--out", required=True, type=OUT, help="Write into this folder.")
-@click.option(
-    "--units",
-    help="Export the units with these numbers, separated by commas; milan only. Row I of its files is the I-th of them "
-    "(units.npy), which readers take for unit I [default: all; 2 MB each].",
-)
-@click.option(
-    "--quantile",
-    default=0.99,
-    show_default=True,
-    type=click.FloatRange(0, 1),
-    help="Set the quantile that is the threshold of the masks; milan only.",
-)
-@config_options("dataset", named_by={"system": "target"}, bare="system")
-def export(
-    target: str,
-    form: str,
-    out: Path,
-    units: str | None,
-    quantile: float,
-    config: RunConfig,
-) -> None:
-    """Write an index in a form that other tools read."""
-    from maia_core.plugin import UsageError, printable_line
-    from maia_exemplars import export as forms
-    from maia_exemplars.arguments import context_of, numbers_of, target_of
-    from maia_exemplars.folder import Index
-
-    folder, layer, unit = target_of(target, config)
-    if unit:
-        raise UsageError("whole layers are exported; leave out the unit (milan takes --units)")
-    if units is not None and form != "milan":
-        raise UsageError(f"--units is of --format milan; {form} writes all units: leave out --units")
-    index = Index(folder)
-    layers = [index.layer(name) for name in ([layer] if layer else index.layers())]
-    if form == "parquet":
-        written = forms.to_parquet(layers, out)
-    elif form == "clip-dissect":
-        written = [forms.to_clip_dissect(one, out) for one in layers]
-    else:
-        context = context_of(config)
-        written = [forms.to_milan(one, context.dataset, out, numbers_of(units, one), quantile) for one in layers]
-    for path in written:
-        click.echo(printable_line(str(path)))
+exemplars.add_command(show)
+exemplars.add_command(export)

@@ -15,8 +15,8 @@ from itertools import cycle, islice, product
 from maia_core.plugin import UsageError
 from maia_judges.spread import Spread, rng_of
 from maia_labels.content import Content, content_of
+from maia_labels.parsed import Place, Thing
 from maia_labels.parts import alternatives, cleaned, says_nothing
-from maia_labels.prompt import Place, Thing
 from maia_labels.vocabulary import PATTERNS, PLAIN, article, plural
 from maia_labels.words import BARE_PLURAL
 

@@ -9,8 +9,8 @@ import numpy as np
 
 from maia_core.plugin import content_id
 from maia_labels.colours import base
+from maia_labels.parsed import Thing
 from maia_labels.pictured import Pictured
-from maia_labels.prompt import Thing
 from maia_labels.vocabulary import Tree, vocabulary
 
 

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from maia_labels.colours import base
-from maia_labels.prompt import Place, Thing, parse
+from maia_labels.parsed import Place, Thing
+from maia_labels.prompt import parse
 from maia_labels.vocabulary import Tree, vocabulary
 
 

@@ -1,4 +1,4 @@
-"""Lays a story out as one HTML page that needs nothing from elsewhere."""
+"""Lays a run out as one HTML page that needs nothing from elsewhere."""
 
 from __future__ import annotations
 
@@ -17,25 +17,27 @@ import jinja2
 from markupsafe import Markup
 
 from maia_core.plugin import Evidence, HostCall, Image, Observers, RecordError, RunReader, installed, write_atomically
+from maia_report.axis import axis_of, references
+from maia_report.conditions import Condition
 from maia_report.pictures import Gallery
-from maia_report.plot import Scale, Strip, drawable, scale, strip
+from maia_report.plot import Scale, Strip, strip
 from maia_report.sections import MAX_CHANGES, MAX_COLUMNS, MAX_PAIRS, MAX_ROWS, HeatMap, changes
-from maia_report.story import MOST_PROBES, Condition, Story
+from maia_report.summary import MAX_PROBES, RunSummary
 from maia_report.text import brief, clean, duration, number, tick
 
-MOST_STEPS = 200
+MAX_STEPS = 200
 """More turns than this are counted, not shown."""
 
-MOST_RESULTS = 120
+MAX_RESULTS = 120
 """More results of one program than this are counted, not shown."""
 
-MOST_EXEMPLARS = 15
+MAX_EXEMPLARS = 15
 """Exemplars beside the claim."""
 
-MOST_RECORDS, MOST_COLUMNS = 200, 12
+MAX_RECORDS, MAX_FIELDS = 200, 12
 """Rows and columns of a table of the answer: MAIA counts further rows, and draws no table of a wider value."""
 
-MOST_ROWS = (12, 6)
+PLOTTED_CONDITIONS = (12, 6)
 """How many conditions a plot shows from the top and from the bottom."""
 
 
@@ -75,16 +77,6 @@ class Exemplars:
     text: str
 
 
-@dataclass(frozen=True)
-class Reference:
-    """A vertical line of every plot."""
-
-    kind: str
-    label: str
-    value: float
-    x: float
-
-
 def render_run(folder: Path) -> str:
     """Returns the page of the run in a folder, with the sections that installed observers add.
 
@@ -94,57 +86,59 @@ def render_run(folder: Path) -> str:
     run = RunReader(folder)
     observers = Observers(installed())
     sections = observers.tell("report_sections", run=run)
-    return render(Story(run), [_section(section) for section in sections], observers.take_problems())
+    return render(RunSummary(run), [_section(section) for section in sections], observers.take_problems())
 
 
-def render(story: Story, sections: Sequence[tuple[str, str | HeatMap]] = (), problems: Sequence[str] = ()) -> str:
-    """Returns the page of a story.
+def render(
+    summary: RunSummary, sections: Sequence[tuple[str, str | HeatMap]] = (), problems: Sequence[str] = ()
+) -> str:
+    """Returns the page of a run.
 
     Args:
-        story: The run.
+        summary: The run.
         sections: Titles, and texts to append or heat maps to show among the evidence.
         problems: Lines to add to the notes.
     """
-    edited = changes(story.run)
+    edited = changes(summary.run)
     pairs = [pair for change in edited[:MAX_CHANGES] for pair in change.pairs[:MAX_PAIRS]]
-    gallery = Gallery([*story.images(), *(image for pair in pairs for image in (pair.original, pair.edited))])
-    lines, records = _extras(story)
-    axis = scale([*_measured(story), *_levels(story)])
+    gallery = Gallery([*summary.images(), *(image for pair in pairs for image in (pair.original, pair.edited))])
+    lines, records = _extras(summary)
+    axis = axis_of(summary)
     style, script = f"{resource('report.css')}\n{gallery.css}", resource("report.js").strip()
     return (
         environment()
         .get_template("report.html.j2")
         .render(
-            story=story,
-            run=story.run,
-            manifest=story.run.manifest,
-            outcome=story.outcome,
-            explanation=story.outcome.explanation if story.outcome else None,
-            verdict=story.verdict,
-            ref=story.run.manifest.system.ref or "a unit",
-            created=_date(story.run.manifest.created),
+            summary=summary,
+            run=summary.run,
+            manifest=summary.run.manifest,
+            outcome=summary.outcome,
+            explanation=summary.outcome.explanation if summary.outcome else None,
+            verdict=summary.verdict,
+            ref=summary.run.manifest.system.ref or "a unit",
+            created=_date(summary.run.manifest.created),
             gallery=gallery,
             axis=axis,
-            references=_references(story, axis),
-            overview=_plot(story.all_conditions, axis),
-            stated=_plot([_stated(evidence) for evidence in story.evidence[:40]], axis),
-            plot_of=lambda step: _plot(story.conditions(step.logged), axis),
-            steps=story.steps[:MOST_STEPS],
-            most_results=MOST_RESULTS,
-            most_probes=MOST_PROBES,
+            references=references(summary, axis),
+            overview=_plot(summary.all_conditions, axis),
+            stated=_plot([_stated(evidence) for evidence in summary.evidence[:40]], axis),
+            plot_of=lambda step: _plot(summary.conditions(step.logged), axis),
+            steps=summary.steps[:MAX_STEPS],
+            most_results=MAX_RESULTS,
+            most_probes=MAX_PROBES,
             sections=[(title, text) for title, text in sections if isinstance(text, str)],
             heat_maps=[(title, table) for title, table in sections if isinstance(table, HeatMap)],
             changes=edited,
             most_changes=MAX_CHANGES,
             most_pairs=MAX_PAIRS,
             most_cells=(MAX_ROWS, MAX_COLUMNS),
-            notes=[*dict.fromkeys([*story.notes, *problems])],
-            config=_flat(story.run.manifest.config),
+            notes=[*dict.fromkeys([*summary.notes, *problems])],
+            config=_flat(summary.run.manifest.config),
             answer=lines,
             records=records,
-            lead=_lead(story),
-            exemplars=_exemplars(story),
-            arguments=lambda call: _arguments(call, story.run),
+            lead=_lead(summary),
+            exemplars=_exemplars(summary),
+            arguments=lambda call: _arguments(call, summary.run),
             style=Markup(style),
             script=Markup(script),
             style_hash=source_hash(style),
@@ -212,74 +206,44 @@ def _python(program: str) -> Markup:
     return Markup("\n").join(Markup('<span class="line">{}</span>').format(Markup(line)) for line in lines.split("\n"))
 
 
-def _measured(story: Story) -> list[float]:
-    shown = [activation for activation, _ in story.exemplars]
-    shown += [probe.activation for probe in story.verdict.probes] if story.verdict else []
-    shown += [activation for condition in story.all_conditions for activation in condition.activations]
-    return drawable(shown + [activation for evidence in story.evidence for activation in evidence.activations])
-
-
-def _levels(story: Story) -> list[float]:
-    floor = [] if story.bar is None else [story.bar]
-    return drawable(floor + [quantile.activation for quantile in story.quantiles])
-
-
-def _references(story: Story, axis: Scale) -> list[Reference]:
-    """Returns the lines of the plots: the exemplars' floor and what the data set's images reach."""
-    lines = [
-        Reference(
-            f"q{quantile.percent}", _quantile_name(quantile.percent), quantile.activation, axis.x(quantile.activation)
-        )
-        for quantile in story.quantiles
-        if quantile.percent in ("50", "95", "99") and drawable([quantile.activation])
-    ]
-    if story.bar is not None and drawable([story.bar]):
-        lines.append(Reference("floor", "lowest exemplar", story.bar, axis.x(story.bar)))
-    return lines
-
-
-def _quantile_name(percent: str) -> str:
-    return "median of the data set" if percent == "50" else f"{percent} % of the data set lie below"
-
-
 def _plot(conditions: Sequence[Condition], axis: Scale) -> Plot:
-    first, last = MOST_ROWS
+    first, last = PLOTTED_CONDITIONS
     between = max(0, len(conditions) - first - last)
     rows = [Row(c, strip(c.activations, axis)) for c in [*conditions[:first], *conditions[first + between :]]]
     return Plot(rows[:first], between, rows[first:])
 
 
-def _lead(story: Story) -> str:
+def _lead(summary: RunSummary) -> str:
     """Sums up the evidence in figures alone: what reaches the exemplars, what is highest and what is lowest."""
-    tested = [condition for condition in story.all_conditions if not condition.exemplars]
+    tested = [condition for condition in summary.all_conditions if not condition.exemplars]
     if not tested:
         return "No condition beside the exemplars was logged."
     count = f"{len(tested)} condition{'s' if len(tested) != 1 else ''}"
-    if story.constant:
+    if summary.constant:
         return f"{count} tested, and nothing activated the unit: {number(tested[0].mean)} on every image."
     best, worst = tested[0], tested[-1]
     parts = [f"Highest is “{clean(best.title, 80)}” with a mean of {number(best.mean)}"]
     if worst is not best:
         parts.append(f"lowest “{clean(worst.title, 80)}” with {number(worst.mean)}")
-    if story.bar is not None:
-        reach = sum(condition.mean >= story.bar for condition in tested)
+    if summary.bar is not None:
+        reach = sum(condition.mean >= summary.bar for condition in tested)
         return (
-            f"{reach} of {count} reach the exemplars: a mean of at least {number(story.bar)}, the lowest exemplar’s "
+            f"{reach} of {count} reach the exemplars: a mean of at least {number(summary.bar)}, the lowest exemplar’s "
             f"activation. {', '.join(parts)}."
         )
-    if story.floor is None or story.rest is None:
+    if summary.floor is None or summary.rest is None:
         return f"{count} tested. {', '.join(parts)}."
-    active = sum(story.activates(condition.mean) for condition in tested)
+    active = sum(summary.activates(condition.mean) for condition in tested)
     if not active:
         return f"None of {count} activates the unit: the highest mean is {number(best.mean)}."
-    return f"{active} of {count} activate the unit: a mean above {number(story.rest)}. {', '.join(parts)}."
+    return f"{active} of {count} activate the unit: a mean above {number(summary.rest)}. {', '.join(parts)}."
 
 
-def _exemplars(story: Story) -> Exemplars:
+def _exemplars(summary: RunSummary) -> Exemplars:
     """Parts the exemplars that activate the unit from those that fill up the number, and says how many do."""
-    shown = story.exemplars[:MOST_EXEMPLARS]
-    active = [pair for pair in shown if story.activates(pair[0])]
-    idle = [pair for pair in shown if not story.activates(pair[0])]
+    shown = summary.exemplars[:MAX_EXEMPLARS]
+    active = [pair for pair in shown if summary.activates(pair[0])]
+    idle = [pair for pair in shown if not summary.activates(pair[0])]
     highest = f"the data set’s {len(shown)} highest images" if len(shown) != 1 else "the data set’s highest image"
     if not idle:
         text = highest[0].upper() + highest[1:]
@@ -323,15 +287,15 @@ def _flat(config: dict[str, Any], prefix: str = "") -> list[tuple[str, str]]:
     return rows
 
 
-def _extras(story: Story) -> tuple[list[tuple[str, str]], list[Records]]:
+def _extras(summary: RunSummary) -> tuple[list[tuple[str, str]], list[Records]]:
     """Returns the parts of the answer that are neither description nor label: as lines, and lists of records."""
-    if story.outcome is None:
+    if summary.outcome is None:
         return [], []
-    details = dict(story.outcome.answer)
-    if explanation := story.outcome.explanation:
+    details = dict(summary.outcome.answer)
+    if explanation := summary.outcome.explanation:
         details |= explanation.details
     # What the page says at its top already, under whatever name a task gives it, is not said again.
-    said = story.outcome.explanation.description if story.outcome.explanation else ""
+    said = summary.outcome.explanation.description if summary.outcome.explanation else ""
     rest = {key: value for key, value in details.items() if key not in ("description", "labels") and value != said}
     tables = {key: table for key, value in rest.items() if (table := _records(key, value))}
     lines = [(key, _cell(value, 4000)) for key, value in rest.items() if key not in tables]
@@ -344,9 +308,9 @@ def _records(name: str, value: object) -> Records | None:
         return None
     columns = list(dict.fromkeys(column for row in value for column in row))
     flat = not any(isinstance(cell, list | dict) for row in value for cell in row.values())
-    if not flat or len(columns) > MOST_COLUMNS:
+    if not flat or len(columns) > MAX_FIELDS:
         return None
-    rows = [[_cell(row[column], 1000) if column in row else "" for column in columns] for row in value[:MOST_RECORDS]]
+    rows = [[_cell(row[column], 1000) if column in row else "" for column in columns] for row in value[:MAX_RECORDS]]
     return Records(name, columns, rows, len(value) - len(rows))
 
 

@@ -15,7 +15,7 @@ from maia_core.plugin import MASK_DARKENING, Image, MaiaError, Mask, Pixels
 BUDGET = 6 << 20
 """Most bytes that all pictures of a page take in it, as text of their data URIs."""
 
-MOST_PICTURES, MOST_PIXELS = 1000, 1 << 28
+MAX_PICTURES, MAX_PIXELS = 1000, 1 << 28
 """Most pictures of a page, and most pixels that are read for them: a record from elsewhere may hold any number."""
 
 LEAST = 200
@@ -60,8 +60,8 @@ class Gallery:
         self._left = budget
         self._classes: dict[str, str] = {}
         self._pictures: dict[tuple[str, str], Picture] = {}
-        unique = list({_key(image): image for image in images}.values())[:MOST_PICTURES]
-        pixels = MOST_PIXELS
+        unique = list({_key(image): image for image in images}.values())[:MAX_PICTURES]
+        pixels = MAX_PIXELS
         for place, image in enumerate(unique):
             share = self._left // (len(unique) - place)
             pixels -= image.width * image.height

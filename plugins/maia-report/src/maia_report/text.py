@@ -9,7 +9,7 @@ from typing import Any
 
 from maia_core.plugin import Image
 
-MOST_CHARACTERS = 20_000
+MAX_CHARACTERS = 20_000
 """No text of a record takes more than this on the page."""
 
 _ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\-_])")
@@ -19,7 +19,7 @@ _DIRECTION = re.compile("[\u061c\u200b\u200e\u200f\u202a-\u202e\u2060\u2066-\u20
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
-def clean(value: object, most: int = MOST_CHARACTERS) -> str:
+def clean(value: object, most: int = MAX_CHARACTERS) -> str:
     """Returns a text without terminal escapes, with control and direction characters made visible, cut at `most`.
 
     A record from elsewhere may hold a value of any type where a text is expected.

@@ -6,6 +6,8 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
 
+from maia_sandbox.texts import MAX_NAME, near
+
 if TYPE_CHECKING:
     from pydantic_monty import ClassInstance, ClassType
 
@@ -13,6 +15,7 @@ UNSEEN = (
     "Pixels, PIL and numpy are only in the sandbox `process`; here let tools look at the image, and use its title, "
     "width and height"
 )
+PIXELS = frozenset(["to_pil", "__array__", "convert", "resize", "crop", "save", "getpixel", "numpy", "pixels"])
 ATTRIBUTES = "Available: clean, height, id, size, title, width"
 
 
@@ -92,3 +95,17 @@ class Crossing:
             if wrapper.id.bytes not in heap:
                 del self._images[handle], self._objects[wrapper.id]
                 yield handle
+
+
+def missing_attribute(receiver: Any, name: str, listed: frozenset[str]) -> str:
+    """Returns the message about a missing attribute, with the names of those that exist; `listed` are the host's."""
+    kind = type(receiver).__name__
+    if len(name) > MAX_NAME:
+        return f"'{kind}' object has no attribute of {len(name):,} characters"
+    text = f"'{kind}' object has no attribute '{name}'."
+    if isinstance(receiver, Image):
+        return f"{text} {UNSEEN if name in PIXELS else ATTRIBUTES}"
+    if not isinstance(receiver, Proxy):
+        return f"type object has no attribute '{name}'"
+    offered = sorted(method.partition(".")[2] for method in listed if method.startswith(f"{kind}."))
+    return f"{text}{near(name, offered)} Available: {', '.join(offered)}"

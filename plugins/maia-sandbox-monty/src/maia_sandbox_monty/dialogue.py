@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 import json
 import time
 from typing import TYPE_CHECKING, Any
@@ -11,11 +10,10 @@ from maia_core.plugin import Host
 from maia_sandbox import frames, values
 from maia_sandbox.bridge import Bridge
 from maia_sandbox.frames import HEADER_LIMIT, Violation
-from maia_sandbox.runtime import Clock
-from maia_sandbox.texts import MAX_NAME, Printed, near
+from maia_sandbox.texts import MAX_NAME, Printed
 from maia_sandbox_monty import prelude
-from maia_sandbox_monty.crossing import ATTRIBUTES, UNSEEN, Crossing, Image, Proxy
-from maia_sandbox_monty.traceback import UNAVAILABLE
+from maia_sandbox_monty.crossing import Crossing, Image, Proxy, missing_attribute
+from maia_sandbox_monty.environment import Environment
 
 if TYPE_CHECKING:
     from pydantic_monty import FunctionSnapshot, MontySession, NameLookupSnapshot, SyncSnapshot
@@ -23,7 +21,6 @@ if TYPE_CHECKING:
 GRACE_SECONDS = 1.0
 """From the interpreter's own time limit to the end of its process."""
 MAX_WORDINGS = 100
-PIXELS = frozenset(["to_pil", "__array__", "convert", "resize", "crop", "save", "getpixel", "numpy", "pixels"])
 
 
 class Overdue(Exception):
@@ -47,13 +44,11 @@ class Dialogue:
         self._bridge = bridge
         self._crossing = crossing
         self.methods = self._offered = host.methods | host.properties
-        self._hidden: frozenset[str] = getattr(host, "hidden", frozenset())
+        self._listed = self._offered - getattr(host, "hidden", frozenset())
         self._properties = host.properties
         self._seed = seed
-        self._clock = Clock()
-        self._clock.begin(number)
+        self._environment = Environment(number)
         self._snapshot: FunctionSnapshot | NameLookupSnapshot | None = None
-        self._shims: dict[str, Any] = {}
         self._prepared = False
         self._token = token
         self._message = self._errors = ""
@@ -147,7 +142,7 @@ class Dialogue:
         elif isinstance(receiver, Proxy) and method in self._properties:
             value, error = self._ask({"op": "call", "method": method, "args": [], "kwargs": {}})
         else:
-            value, error = None, ["AttributeError", self._missing(receiver, name)]
+            value, error = None, ["AttributeError", missing_attribute(receiver, name, self._listed)]
         if error is None:
             return snapshot.resume(value=value)
         self._word(missing, ": ".join(error))
@@ -168,9 +163,10 @@ class Dialogue:
     def _call(self, snapshot: FunctionSnapshot) -> SyncSnapshot:
         name = snapshot.function_name
         if snapshot.object_id is not None:
-            return self._fail(snapshot, "AttributeError", self._missing(self._crossing.find(snapshot.object_id), name))
+            receiver = self._crossing.find(snapshot.object_id)
+            return self._fail(snapshot, "AttributeError", missing_attribute(receiver, name, self._listed))
         if name == prelude.OFFER and not self._prepared:
-            self._shims[snapshot.args[0]] = snapshot.args[1]
+            self._environment.modules[snapshot.args[0]] = snapshot.args[1]
             return snapshot.resume({"return_value": None})
         if name == prelude.END:
             self.value = self._taken(self._sent())
@@ -215,46 +211,12 @@ class Dialogue:
         self._word(text, f"{shown or type_name}: {text}")
         return snapshot.resume({"exc_type": type_name, "message": text})
 
-    def _missing(self, receiver: Any, name: str) -> str:
-        """Returns the message about a missing attribute, with the names of those that exist."""
-        kind = type(receiver).__name__
-        if len(name) > MAX_NAME:
-            return f"'{kind}' object has no attribute of {len(name):,} characters"
-        text = f"'{kind}' object has no attribute '{name}'."
-        if isinstance(receiver, Image):
-            return f"{text} {UNSEEN if name in PIXELS else ATTRIBUTES}"
-        if not isinstance(receiver, Proxy):
-            return f"type object has no attribute '{name}'"
-        listed = self._offered - self._hidden
-        offered = sorted(method.partition(".")[2] for method in listed if method.startswith(f"{kind}."))
-        return f"{text}{near(name, offered)} Available: {', '.join(offered)}"
-
-    # Modules and the clock. Files, the environment and everything else are left to Monty, which refuses.
-
     def _os(self, snapshot: FunctionSnapshot) -> SyncSnapshot:
-        name = snapshot.function_name
-        if name == "import":
-            module = str(snapshot.args[0])
-            if module in self._shims:
-                return snapshot.resume({"return_value": self._shims[module]})
-            return self._fail(snapshot, "ModuleNotFoundError", _no_module(module))
-        if name == "time.time":
-            return snapshot.resume({"return_value": self._clock.seconds()})
-        if name == "datetime.now":
-            zone = snapshot.args[0]  # None or a time zone: Monty refuses anything else.
-            now = datetime.datetime.fromtimestamp(self._clock.seconds(), zone or datetime.UTC)
-            return snapshot.resume({"return_value": now if zone else now.replace(tzinfo=None)})
-        if name == "date.today":
-            now = datetime.datetime.fromtimestamp(self._clock.seconds(), datetime.UTC)
-            return snapshot.resume({"return_value": now.date()})
-        return snapshot.resume_not_handled()
-
-
-def _no_module(name: str) -> str:
-    text = f"No module named '{name}' in the experiment sandbox (available: {', '.join(prelude.AVAILABLE)})"
-    if name.partition(".")[0] in ("numpy", "PIL"):
-        return f"{text}. {name} is {UNAVAILABLE}"
-    return text
+        try:
+            known, value = self._environment.ask(snapshot.function_name, snapshot.args)
+        except ModuleNotFoundError as error:
+            return self._fail(snapshot, "ModuleNotFoundError", str(error))
+        return snapshot.resume({"return_value": value}) if known else snapshot.resume_not_handled()
 
 
 def _unpacked(frame: bytes) -> tuple[dict[str, Any], bytes]:

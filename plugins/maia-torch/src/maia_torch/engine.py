@@ -5,9 +5,8 @@ from __future__ import annotations
 import copy
 import hashlib
 import threading
-from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import nullcontext
 from itertools import groupby
 from typing import Any, NamedTuple
 
@@ -19,19 +18,15 @@ from torch import Tensor, nn
 from maia_core.plugin import RunError, UsageError, one_line
 from maia_exemplars.measured import NotFiniteError
 from maia_exemplars.preprocess import Pixels, Preprocessing
+from maia_torch.compiled import compile_blocks, is_compiled, run_as_written
 from maia_torch.devices import moved
-from maia_torch.discovery import Discovery, Layouts, discover, regions
+from maia_torch.discovery import Discovery, Layouts, discover
 from maia_torch.folding import folded
+from maia_torch.hooks import read_outputs
 from maia_torch.layers import Layer
 from maia_torch.modules import readable
-from maia_torch.outputs import tensor
 from maia_torch.probing import probes
-
-Take = Callable[[Tensor], Sequence[Tensor]]
-"""What is kept of a layer's values, (images, units, rows, columns) or (images, units): tensors with images first."""
-
-READOUT = 1 << 25
-"""Most values that a readout (directions, latents) computes at once: 128 MB."""
+from maia_torch.takes import Take, one_unit, take_from_all, take_maxima
 
 LUMA = (0.299, 0.587, 0.114)
 """Red, green and blue in the grey that Pillow makes of them (ITU-R BT.601)."""
@@ -50,10 +45,6 @@ class Maxima(NamedTuple):
     maxima: NDArray[np.float32]
     where: NDArray[np.int32] | None
     values: NDArray[np.float32] | None
-
-
-class _Reached(BaseException):
-    """Ends a forward pass; no `Exception`, so that a network's own `except Exception` cannot swallow it."""
 
 
 class Engine:
@@ -118,8 +109,8 @@ class Engine:
         self._lock = threading.RLock()
         self.layers, self.warnings = self._discover(main, layouts, classes)
         if compiled:
-            _compile(module)
-        self._compiled = any(_is_compiled(part) for part in module.modules())
+            compile_blocks(module)
+        self._compiled = any(is_compiled(part) for part in module.modules())
 
     @property
     def fast_dtype(self) -> torch.dtype:
@@ -157,7 +148,7 @@ class Engine:
 
     def unit(self, pixels: Pixels, layer: Layer, unit: int) -> NDArray[np.float32]:
         """Returns one unit's maps, float32 of shape (images, rows, columns), or its values, (images,)."""
-        return self._run(pixels, {layer: lambda raw: [_one(raw, layer, unit)]})[layer][0]
+        return self._run(pixels, {layer: lambda raw: [one_unit(raw, layer, unit)]})[layer][0]
 
     def maxima_of(
         self,
@@ -177,7 +168,7 @@ class Engine:
                 of shape (images, chosen); None: at all. A layer without maps has one position.
         """
         chosen = values or {}
-        wanted = {layer: _maxima(layer, where, layer in chosen, chosen.get(layer)) for layer in layers}
+        wanted = {layer: take_maxima(layer, where, layer in chosen, chosen.get(layer)) for layer in layers}
         result = {}
         for layer, arrays in self._run(pixels, wanted).items():
             parts = iter(arrays)
@@ -196,7 +187,7 @@ class Engine:
         Raises:
             NotFiniteError: the network gave values that are not finite.
         """
-        return self._run(pixels, {layer: _each(layer, take) for layer, take in wanted.items()})
+        return self._run(pixels, {layer: take_from_all(layer, take) for layer, take in wanted.items()})
 
     def fingerprint(self) -> str:
         """Returns a hash of the architecture, the weights and the preprocessing: 32 hexadecimal digits."""
@@ -247,40 +238,16 @@ class Engine:
         }
 
     def _pass(self, pixels: NDArray[np.uint8], wanted: Mapping[Layer, Take]) -> dict[Layer, list[NDArray[Any]]]:
-        """One forward pass; the functions get a layer's output in order (images, units, ...), before any readout.
+        """Makes one forward pass.
 
         Raises:
             NotFiniteError: the network gave values that are not finite.
         """
-        by_module: dict[str, list[Layer]] = {}
-        for layer in wanted:
-            by_module.setdefault(layer.module, []).append(layer)
-        taken: dict[Layer, list[Tensor]] = {}
-        calls: Counter[str] = Counter()
-
-        def hook(name: str) -> Callable[[nn.Module, Any, Any], None]:
-            def read(module: nn.Module, args: Any, output: Any) -> None:
-                calls[name] += 1
-                for layer in by_module[name]:
-                    found = tensor(output, layer.part)
-                    if layer.call == calls[name] and found is not None:
-                        taken[layer] = [_own(part, found) for part in wanted[layer](layer.layout.values(found))]
-                if len(taken) == len(wanted):
-                    raise _Reached
-
-            return read
-
+        modules = {layer.module for layer in wanted}
         with self._lock, torch.inference_mode():
-            module = self.module
-            with _readable(module, by_module) if self._compiled else nullcontext():
-                handles = [module.get_submodule(name).register_forward_hook(hook(name)) for name in by_module]
-                try:
-                    module(self.input(pixels))
-                except _Reached:
-                    pass
-                finally:
-                    for handle in handles:
-                        handle.remove()
+            readable_inside = run_as_written(self.module, modules) if self._compiled else nullcontext()
+            with readable_inside:
+                taken = read_outputs(self.module, self.input(pixels), wanted)
         if missing := [layer.name for layer in wanted if layer not in taken]:
             raise RunError(f"layer {missing[0]} was not computed for these images, though it was for a black one")
         arrays = {layer: [_array(part) for part in parts] for layer, parts in taken.items()}
@@ -304,7 +271,7 @@ class Engine:
                     f"the module cannot take {self._taken(pixels)}images of shape {shape}: {one_line(error)}"
                 ) from error
 
-        with torch.inference_mode(), _readable(module, dict(module.named_modules())):
+        with torch.inference_mode(), run_as_written(module, dict(module.named_modules())):
             return discover(module, run, (height, width), main, layouts, classes)
 
     def _taken(self, pixels: NDArray[np.uint8]) -> str:
@@ -316,96 +283,6 @@ class Engine:
         return "batches, only one image at a time; let its forward keep the first axis: "
 
 
-def _maxima(layer: Layer, where: bool, with_values: bool, positions: NDArray[np.int64] | None) -> Take:
-    """What `maxima_of` takes: maxima, places, values of shape (images, units, chosen)."""
-    done = 0
-
-    def take(values: Tensor) -> list[Tensor]:
-        nonlocal done
-        flat = values.flatten(2) if values.ndim == 4 else values[:, :, None]
-        first, done = done, done + len(flat)
-        parts = list(flat.max(2)) if where else [flat.amax(2)]
-        if with_values and positions is not None:
-            index = torch.from_numpy(positions[first:done]).to(flat.device)[:, None].expand(-1, flat.shape[1], -1)
-            parts.append(flat.gather(2, index))
-        elif with_values:
-            parts.append(flat)
-        return parts
-
-    return _each(layer, take)
-
-
-def _each(layer: Layer, take: Take) -> Take:
-    """Takes from all units of a layer; from those of a readout, which may be very many, some images at a time."""
-
-    def all_units(raw: Tensor) -> Sequence[Tensor]:
-        step = len(raw)
-        if layer.readout is not None:
-            step = max(1, READOUT // (layer.info.units * layer.positions))
-        parts = [take(_all(raw[first : first + step], layer)) for first in range(0, len(raw), step)]
-        return parts[0] if len(parts) == 1 else [torch.cat(column) for column in zip(*parts, strict=True)]
-
-    return all_units
-
-
-def _all(raw: Tensor, layer: Layer) -> Tensor:
-    values = raw if layer.readout is None else layer.readout.all(raw.float())
-    return _fitted(values.float().softmax(1) if layer.softmax else values, layer)
-
-
-def _one(raw: Tensor, layer: Layer, unit: int) -> Tensor:
-    if layer.readout is not None and not layer.softmax:
-        return _fitted(layer.readout.one(raw.float(), unit)[:, None], layer)[:, 0]
-    return _all(raw, layer)[:, unit]
-
-
-def _fitted(values: Tensor, layer: Layer) -> Tensor:
-    """Turns maps of images of another size into those of the layer, by the maximum of what falls into a position."""
-    if values.ndim != 4 or values.shape[2:] == layer.info.shape[1:]:
-        return values
-    return nn.functional.adaptive_max_pool2d(values, layer.info.shape[1:]) if layer.has_map else values.amax((2, 3))
-
-
-def _own(part: Tensor, output: Tensor) -> Tensor:
-    """Copies a view of a layer's output: it would keep all of it alive, and a later in-place step may overwrite it."""
-    shared = part.untyped_storage().data_ptr() == output.untyped_storage().data_ptr()
-    return part.clone() if shared else part
-
-
 def _array(part: Tensor) -> NDArray[Any]:
     array: NDArray[Any] = (part.float() if part.is_floating_point() else part).cpu().numpy()
     return array
-
-
-def _compile(module: nn.Module) -> None:
-    """Marks the blocks for compilation (of a network without blocks, itself)."""
-    config = torch._dynamo.config
-    # All blocks of one class share one program; each shape of weights counts as a recompilation of it.
-    config.recompile_limit = max(config.recompile_limit, 64)
-    for block in list(regions(module)) or [module]:
-        block.compile()
-
-
-def _is_compiled(part: nn.Module) -> bool:
-    return part._compiled_call_impl is not None or isinstance(part, torch._dynamo.OptimizedModule)
-
-
-@contextmanager
-def _readable(module: nn.Module, names: Collection[str]) -> Iterator[None]:
-    """Lets hooks on modules of these names run: what was compiled with them inside runs as it was written meanwhile."""
-    parts = dict(module.named_modules())
-    outer = {".".join(path[:length]) for name in names for path in [name.split(".")] for length in range(len(path) + 1)}
-    around = [parts[name] for name in outer if name in parts]
-    compiled = [(part, part._compiled_call_impl) for part in around if part._compiled_call_impl is not None]
-    wrapped = any(isinstance(part, torch._dynamo.OptimizedModule) for part in around)
-    for part, _ in compiled:
-        part._compiled_call_impl = None
-    try:
-        if wrapped:
-            with torch.compiler.set_stance("force_eager"):
-                yield
-        else:
-            yield
-    finally:
-        for part, implementation in compiled:
-            part._compiled_call_impl = implementation

@@ -15,8 +15,9 @@ from maia_exemplars.histogram import BINS, CENTRE, SHIFT, Histograms, floor_code
 from maia_exemplars.measured import MeasuredLayer, NotFiniteError, Receive
 from maia_exemplars.options import FAST
 from maia_exemplars.preprocess import Pixels, Preprocessing
-from maia_torch.engine import Engine, Take
+from maia_torch.engine import Engine
 from maia_torch.layers import Layer
+from maia_torch.takes import Take
 
 MAGNITUDE = 0x7FFF
 """All but the sign of the upper 16 bits of a float32."""

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import math
-import re
-import statistics
-from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 
 from maia_core.plugin import (
@@ -18,70 +15,26 @@ from maia_core.plugin import (
     Executed,
     HostCall,
     Image,
-    ImagePart,
     Logged,
     Message,
     MessageAdded,
     Noted,
-    Part,
     Probe,
     ProgramStarted,
     Replied,
     RunOutcome,
     RunReader,
-    TextPart,
     UnitStatistics,
     Usage,
     Verdict,
     Verified,
     images_of,
 )
+from maia_report.conditions import Condition, clean_id, grouped
+from maia_report.steps import Step, mark_answers
 
-EXEMPLARS = "Exemplars"
-"""The condition that the highest images of the data set make."""
-
-MOST_PROBES = 24
+MAX_PROBES = 24
 """Images of one condition of a test that a page shows."""
-
-_TAG = re.compile(r"^[ \t>#*_+-]{0,20}(?:\[|```|~~~)", re.MULTILINE)
-
-
-@dataclass(frozen=True)
-class Condition:
-    """Results that share a title.
-
-    Attributes:
-        title: The title; `EXEMPLARS` for the data set's exemplars, which are numbered.
-        results: One result an image: an image that was logged again under the same title counts once.
-        exemplars: True for the data set's exemplars.
-        expected: What the explanation says that the condition should do, where it says so.
-        stated: Activations that the explanation states without their images.
-    """
-
-    title: str
-    results: tuple[Logged, ...]
-    exemplars: bool = False
-    expected: str = ""
-    stated: tuple[float, ...] = ()
-
-    @cached_property
-    def activations(self) -> list[float]:
-        """The activations, in the order in which they were logged."""
-        return [result.activation for result in self.results] or list(self.stated)
-
-    @cached_property
-    def mean(self) -> float:
-        """Mean activation; of numbers too large to add up, or none, it is not a number."""
-        try:
-            return statistics.fmean(self.activations)
-        except (OverflowError, ValueError, statistics.StatisticsError):
-            return float("nan")
-
-    @property
-    def extremes(self) -> list[Logged]:
-        """The results with the highest and the lowest activation; one, if there is one."""
-        ranked = sorted(self.results, key=lambda result: -result.activation)
-        return [ranked[0], ranked[-1]] if len(ranked) > 1 else ranked
 
 
 @dataclass(frozen=True)
@@ -92,84 +45,8 @@ class Quantile:
     activation: float
 
 
-@dataclass
-class Step:
-    """One turn: a reply, and what came of it.
-
-    Attributes:
-        number: From 1.
-        asked: What of the conversation the backbone was sent.
-        reply: What the backbone wrote; None for a program that a person ran.
-        program: The program.
-        calls: The program's calls of the system and the tools.
-        executed: How the program ended; None if it was cut off.
-        feedback: The message that MAIA then sent to the backbone.
-        verified: What the test of its answer gave.
-        final: True for the reply that holds the run's answer.
-        dropped: True for an answer that ended the run without being the run's: an earlier one held better in its test.
-    """
-
-    number: int
-    asked: Asked | None = None
-    reply: Replied | None = None
-    program: ProgramStarted | None = None
-    calls: list[HostCall] = field(default_factory=list)
-    executed: Executed | None = None
-    feedback: list[Message] = field(default_factory=list)
-    verified: Verified | None = None
-    final: bool = False
-    dropped: bool = False
-
-    @property
-    def kind(self) -> str:
-        """`experiment`, `answer`, `sent back` or `dropped` (answers too), `malformed` (neither) or `cut off`."""
-        if self.program or self.calls or self.executed:
-            return "experiment"
-        if self.final:
-            return "answer"
-        if self.dropped:
-            return "dropped"
-        if self.verified is not None:
-            return "sent back"
-        return "malformed" if self.feedback else "cut off"
-
-    @property
-    def remark(self) -> str:
-        """What the backbone said before its program: the reply up to its first tag or fence."""
-        return _TAG.split(self.reply.reply.text, maxsplit=1)[0].strip() if self.reply and self.program else ""
-
-    @property
-    def logged(self) -> list[Logged]:
-        """What the program logged, in order."""
-        return [result for call in self.calls for result in call.effects.logged]
-
-    @property
-    def measured(self) -> int:
-        """How many images the program measured."""
-        total = 0
-        for call in self.calls:
-            match call.result:
-                case {"$tuple": [list(activations), *_]} if call.method == "system.neuron":
-                    total += len(activations)
-        return total
-
-    @cached_property
-    def displays(self) -> list[Part]:
-        """What was displayed beside the logged results, in order."""
-        parts = [part for call in self.calls for part in _beside_results(call)]
-        if self.executed is not None:
-            # What no journalled call accounts for (a run by hand, another sandbox) is shown as well.
-            known = Counter(_identity(part) for call in self.calls for part in call.effects.shown)
-            for part in self.executed.execution.displays:
-                if known[_identity(part)] > 0:
-                    known[_identity(part)] -= 1
-                else:
-                    parts.append(part)
-        return parts
-
-
-class Story:
-    """A run, told from its record.
+class RunSummary:
+    """What a run did and measured, read from its record.
 
     Attributes:
         run: The record.
@@ -192,7 +69,7 @@ class Story:
         for event in run.events:
             self._take(event)
         if self.outcome is not None and self.outcome.status == "answered":
-            self._mark_answers(self.outcome)
+            mark_answers(self.steps, self.outcome)
 
     def _take(self, event: object) -> None:
         match event:
@@ -214,20 +91,6 @@ class Story:
                 self._present().executed = event
             case Verified():
                 self._present().verified = event
-
-    def _mark_answers(self, outcome: RunOutcome) -> None:
-        """Marks the run's answer, which is not always the last: a run keeps the one that held best in its test."""
-        # What is neither a program nor tested, but was replied to, is malformed.
-        answers = [step for step in self.steps if step.reply and not step.program]
-        answers = [step for step in answers if step.verified or not step.feedback]
-        kept = [step for step in answers if step.verified and step.verified.verdict == outcome.verdict]
-        # Without a test of its own: of a run without tests, or one that repeats an earlier answer's labels.
-        untested = [step for step in answers[-1:] if step.verified is None]
-        repeated = [step for step in untested if outcome.verdict is None or _gives(step, outcome)]
-        for step in (repeated or kept)[-1:]:
-            step.final = True
-        for step in answers[-1:]:
-            step.dropped = not step.final
 
     def _next(self) -> Step:
         self.steps.append(Step(len(self.steps) + 1))
@@ -337,13 +200,7 @@ class Story:
 
     def conditions(self, results: Iterable[Logged]) -> list[Condition]:
         """Groups results by title, highest mean first."""
-        groups: dict[tuple[bool, str], dict[str, Logged]] = {}
-        for result in results:
-            is_exemplar = (result.title, _clean_id(result.image)) in self._exemplar_names
-            key = (is_exemplar, EXEMPLARS if is_exemplar else result.title)
-            groups.setdefault(key, {}).setdefault(result.image.id, result)
-        made = [Condition(title, tuple(group.values()), is_ex) for (is_ex, title), group in groups.items()]
-        return sorted(made, key=_by_mean)
+        return grouped(results, self._exemplar_names)
 
     @cached_property
     def all_conditions(self) -> list[Condition]:
@@ -376,7 +233,7 @@ class Story:
             yield from (result.image for result in condition.extremes)
         if self.verdict is not None:
             for probes in self.probes(self.verdict).values():
-                yield from (probe.image for probe in probes[:MOST_PROBES])
+                yield from (probe.image for probe in probes[:MAX_PROBES])
         for step in self.steps:
             yield from (result.image for result in step.logged)
             yield from images_of(step.displays)
@@ -384,42 +241,9 @@ class Story:
 
     @cached_property
     def _exemplar_names(self) -> set[tuple[str, str]]:
-        return {(image.title, _clean_id(image)) for _, image in self.exemplars}
-
-
-def _beside_results(call: HostCall) -> list[Part]:
-    """Returns what a call showed, without the lines and images of the results that it logged."""
-    rest: list[Part] = []
-    place = 0
-    for part in call.effects.shown:
-        result = call.effects.logged[place] if place < len(call.effects.logged) else None
-        if result and isinstance(part, ImagePart) and part.image.id == result.image.id:
-            place += 1
-        elif not (result and isinstance(part, TextPart) and part.text.startswith(f"{result.title}: activation ")):
-            rest.append(part)
-    return rest
-
-
-def _gives(step: Step, outcome: RunOutcome) -> bool:
-    """Returns whether each of the outcome's labels is on a line of the reply, alone or behind a tag."""
-    lines = step.reply.reply.text.splitlines() if step.reply else []
-    given = {" ".join(line.rpartition("]")[2].strip(" \t:*_>#-").split()) for line in lines}
-    return outcome.explanation is not None and given.issuperset(outcome.explanation.labels)
-
-
-def _identity(part: Part) -> str:
-    return part.image.id if isinstance(part, ImagePart) else part.text
-
-
-def _clean_id(image: Image) -> str:
-    return image.clean.id if image.clean else image.id
+        return {(image.title, clean_id(image)) for _, image in self.exemplars}
 
 
 def _above(activation: float, level: float) -> bool:
     # The exemplar tool shows the data set's quantiles with four digits.
     return activation > level + 5e-4 * abs(level)
-
-
-def _by_mean(condition: Condition) -> tuple[bool, float]:
-    mean = condition.mean
-    return (mean != mean, -mean if mean == mean else 0.0)

@@ -1,0 +1,45 @@
+"""Compiles a network's blocks, and lets hooks read the inside of compiled ones."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import nn
+
+from maia_torch.discovery import regions
+
+
+def compile_blocks(module: nn.Module) -> None:
+    """Marks the blocks for compilation (of a network without blocks, itself)."""
+    config = torch._dynamo.config
+    # All blocks of one class share one program; each shape of weights counts as a recompilation of it.
+    config.recompile_limit = max(config.recompile_limit, 64)
+    for block in list(regions(module)) or [module]:
+        block.compile()
+
+
+def is_compiled(part: nn.Module) -> bool:
+    return part._compiled_call_impl is not None or isinstance(part, torch._dynamo.OptimizedModule)
+
+
+@contextmanager
+def run_as_written(module: nn.Module, names: Collection[str]) -> Iterator[None]:
+    """Lets hooks on modules of these names run: what was compiled with them inside runs as it was written meanwhile."""
+    parts = dict(module.named_modules())
+    outer = {".".join(path[:length]) for name in names for path in [name.split(".")] for length in range(len(path) + 1)}
+    around = [parts[name] for name in outer if name in parts]
+    compiled = [(part, part._compiled_call_impl) for part in around if part._compiled_call_impl is not None]
+    wrapped = any(isinstance(part, torch._dynamo.OptimizedModule) for part in around)
+    for part, _ in compiled:
+        part._compiled_call_impl = None
+    try:
+        if wrapped:
+            with torch.compiler.set_stance("force_eager"):
+                yield
+        else:
+            yield
+    finally:
+        for part, implementation in compiled:
+            part._compiled_call_impl = implementation
