@@ -186,13 +186,18 @@ def require_safe_weights(files: Collection[str], name: str) -> None:
     raise UsageError(f"{name} has no weights in safetensors; choose another model")
 
 
+def shows_progress() -> bool:
+    """Returns whether a download may draw a bar: to a person at a terminal."""
+    return sys.stderr is not None and sys.stderr.isatty()
+
+
 @contextmanager
 def progress_bars() -> Iterator[None]:
     """Shows the progress of downloads of huggingface_hub in a terminal only."""
     import huggingface_hub.utils
 
     bars: Any = huggingface_hub.utils  # It does not mark these functions as exported.
-    if bars.are_progress_bars_disabled() or (sys.stderr is not None and sys.stderr.isatty()):
+    if bars.are_progress_bars_disabled() or shows_progress():
         yield
         return
     bars.disable_progress_bars()

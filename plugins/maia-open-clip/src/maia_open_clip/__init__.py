@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from maia_core.plugin import RunContext
-from maia_torch import TorchModel
 from maia_torch.options import TorchOptions
+from maia_torch.zoo import ZooModel
 
 
-class OpenClipModel(TorchModel):
+class OpenClipModel(ZooModel):
     """The image encoder of a model of open_clip by its name: `open-clip/RN50`, `open-clip/ViT-B-32`.
 
     Layers are named as in the encoder: `layer1` to `layer4` of a ResNet, `transformer.resblocks.N` of a transformer;
@@ -28,17 +28,7 @@ class OpenClipModel(TorchModel):
     def __init__(self, config: Config, context: RunContext | None) -> None:
         from maia_open_clip.zoo import build
 
-        built = build(config.model, config.weights, config.size)
-        super().__init__(
-            built.module,
-            built.preprocess,
-            f"open-clip/{config.model}",
-            classifier=False,
-            context=context,
-            **config.running,
-        )
-        if built.note:
-            self.warn(f"{self.name}: {built.note}")
+        super().__init__(build(config.model, config.weights, config.size), f"open-clip/{config.model}", config, context)
 
     @staticmethod
     def models() -> list[str]:

@@ -9,37 +9,23 @@ from typing import Any, NamedTuple
 
 import open_clip
 import torch
-from torch import nn
 
 from maia_core.plugin import UsageError, did_you_mean, one_line
 from maia_exemplars.preprocess import Fit, Preprocessing
-from maia_torch.hub import fetching
+from maia_hub.libraries import fetching
 from maia_torch.weights import is_file, load_weights
+from maia_torch.zoo import RANDOM, RANDOM_NOTE, Built, same_random_numbers
 
 WHICH = "open-clip stands for many models: write open-clip/NAME; `maia systems list open-clip` lists them"
 
-DEFAULT, RANDOM = "default", "random"
-"""Names of weights: open_clip's first, and those that nobody trained; they are the same ones every time."""
+DEFAULT = "default"
+"""The name of open_clip's first weights."""
 
 FITS: dict[str, Fit] = {"shortest": "crop", "squash": "squash", "longest": "letterbox"}
 """open_clip's ways to fit an image, in ours."""
 
 SMALL_TEXT = {"width": 8, "layers": 1, "heads": 1, "vocab_size": 8, "context_length": 8}
 """A text encoder that is made because CLIP has one, and thrown away."""
-
-
-class Built(NamedTuple):
-    """An encoder that is ready to run.
-
-    Attributes:
-        module: The image encoder.
-        preprocess: Prepares its input.
-        note: What the user must know.
-    """
-
-    module: nn.Module
-    preprocess: Preprocessing
-    note: str
 
 
 class Pair(NamedTuple):
@@ -79,13 +65,13 @@ def build(name: str, weights: str, size: int | tuple[int, int] | None) -> Built:
     note = ""
     if weights == RANDOM:
         module = _empty(name, tag, size)
-        note = "its weights are random: what its units respond to is an accident"
+        note = RANDOM_NOTE
     elif is_file(weights):
         module = _empty(name, tag, size)
         note = load_weights(module, weights, inside="visual.")
     else:
         module = _fetched(name, tag, size).visual
-    return Built(module, _input(module, _published(name, tag)), note)
+    return Built(module, _input(module, _published(name, tag)), classifier=False, note=note)
 
 
 def build_pair(name: str, weights: str) -> Pair:
@@ -102,8 +88,7 @@ def build_pair(name: str, weights: str) -> Pair:
     tag = _tag(name, weights)
     note = ""
     if weights == RANDOM or is_file(weights):
-        with fetching(f"of the text encoder of open-clip/{name}"), torch.random.fork_rng(devices=[]), _quiet():
-            torch.manual_seed(0)
+        with fetching(f"of the text encoder of open-clip/{name}"), same_random_numbers(), _quiet():
             quick = bool(_published(name, tag).get("quick_gelu"))
             module: Any = open_clip.create_model(name, load_weights=False, force_quick_gelu=quick)
         note = "its weights are random: its scores mean nothing" if weights == RANDOM else load_weights(module, weights)
@@ -151,8 +136,7 @@ def _empty(name: str, tag: str, size: int | tuple[int, int] | None) -> Any:
         del vision["timm_model_pretrained"]
     quick = bool(config.get("quick_gelu") or _published(name, tag).get("quick_gelu"))
     try:
-        with torch.random.fork_rng(devices=[]), _quiet():
-            torch.manual_seed(0)
+        with same_random_numbers(), _quiet():
             return open_clip.CLIP(config["embed_dim"], vision, SMALL_TEXT, quick_gelu=quick).visual
     except (TypeError, ValueError, RuntimeError, AssertionError) as error:
         raise UsageError(f"open_clip cannot build {name}: {one_line(error)}") from error

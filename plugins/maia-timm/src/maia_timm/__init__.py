@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from maia_core.plugin import RunContext
-from maia_torch import TorchModel
 from maia_torch.options import TorchOptions
 from maia_torch.own import class_names
+from maia_torch.zoo import ZooModel
 
 
-class TimmModel(TorchModel):
+class TimmModel(ZooModel):
     """A model of timm by its name, with or without the tag of its weights: `timm/vit_small_patch8_224.dino`.
 
     Of a transformer the patches' tokens are laid out as a map; class, distillation and register tokens are left out.
@@ -32,19 +32,9 @@ class TimmModel(TorchModel):
         from maia_timm.zoo import build
 
         names = None if config.classes is None else class_names(config.classes)
-        built = build(config.model, config.weights, config.size, names)
         super().__init__(
-            built.module,
-            built.preprocess,
-            f"timm/{config.model}",
-            classes=built.classes,
-            classifier=built.classifier,
-            context=context,
-            layouts=built.layouts,
-            **config.running,
+            build(config.model, config.weights, config.size, names), f"timm/{config.model}", config, context
         )
-        if built.note:
-            self.warn(f"{self.name}: {built.note}")
 
     @staticmethod
     def models() -> list[str]:

@@ -3,53 +3,33 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import contextmanager
 from math import floor
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import timm
 import torch
 from timm.data.config import resolve_model_data_config
 from timm.data.imagenet_info import ImageNetInfo, infer_imagenet_subset
-from torch import nn
 
 from maia_core.plugin import UsageError, did_you_mean, one_line
 from maia_exemplars.preprocess import Fit, Preprocessing
+from maia_hub.libraries import fetching
 from maia_torch import Layout
-from maia_torch.hub import fetching
 from maia_torch.weights import is_file, load_weights, read_weights
+from maia_torch.zoo import RANDOM, RANDOM_NOTE, Built, same_random_numbers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 WHICH = "timm stands for many models: write timm/NAME; `maia systems list timm PATTERN` lists them"
 
-DEFAULT, RANDOM = "default", "random"
-"""Names of weights: timm's own, and those that nobody trained; they are the same ones every time."""
+DEFAULT = "default"
+"""The name of timm's own weights."""
 
 FITS: dict[str, Fit] = {"center": "crop", "squash": "squash", "border": "letterbox"}
 """timm's ways to fit an image, in ours."""
-
-
-class Built(NamedTuple):
-    """A network that is ready to run.
-
-    Attributes:
-        module: The network.
-        preprocess: Prepares its input.
-        classes: Names of its outputs.
-        classifier: False where the outputs are not classes.
-        layouts: How outputs are laid out that shapes do not tell.
-        note: What the user must know.
-    """
-
-    module: nn.Module
-    preprocess: Preprocessing
-    classes: Sequence[str]
-    classifier: bool | None
-    layouts: Mapping[str, Layout]
-    note: str
 
 
 def names() -> list[str]:
@@ -77,7 +57,7 @@ def build(name: str, weights: str, size: int | tuple[int, int] | None, classes: 
     note = ""
     if weights == RANDOM:
         module = _random(name, size, len(classes) if classes else None)
-        note = "its weights are random: what its units respond to is an accident"
+        note = RANDOM_NOTE
     elif is_file(weights):
         module, note = _from_file(name, weights, size, classes)
     else:
@@ -106,8 +86,7 @@ def _fetched(name: str, size: int | tuple[int, int] | None) -> Any:
 
 
 def _random(name: str, size: int | tuple[int, int] | None, outputs: int | None) -> Any:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
+    with same_random_numbers():
         return _made(name, size, **({} if outputs is None else {"num_classes": outputs}))
 
 

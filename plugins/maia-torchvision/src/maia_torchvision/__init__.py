@@ -5,12 +5,12 @@ from __future__ import annotations
 from pydantic import Field
 
 from maia_core.plugin import RunContext
-from maia_torch import TorchModel
 from maia_torch.options import TorchOptions
 from maia_torch.own import class_names
+from maia_torch.zoo import ZooModel
 
 
-class TorchvisionModel(TorchModel):
+class TorchvisionModel(ZooModel):
     """A model of torchvision by its name: `torchvision/resnet152`.
 
     Classifiers have classes (`logit`, `prob`), segmentation networks have them at each place; of a detector only the
@@ -34,18 +34,9 @@ class TorchvisionModel(TorchModel):
         from maia_torchvision.zoo import build
 
         names = None if config.classes is None else class_names(config.classes)
-        built = build(config.model, config.weights, config.size, names)
         super().__init__(
-            built.module,
-            built.preprocess,
-            f"torchvision/{config.model}",
-            classes=built.classes,
-            classifier=built.classifier,
-            context=context,
-            **config.running,
+            build(config.model, config.weights, config.size, names), f"torchvision/{config.model}", config, context
         )
-        if built.note:
-            self.warn(f"{self.name}: {built.note}")
 
     @staticmethod
     def models() -> list[str]:

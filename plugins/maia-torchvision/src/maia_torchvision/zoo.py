@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import nn
@@ -12,9 +12,11 @@ from torchvision import models
 from torchvision.models.detection.transform import GeneralizedRCNNTransform
 
 from maia_core.plugin import UsageError, did_you_mean, one_line
+from maia_hub.libraries import fetching, is_offline
+from maia_hub.weights import shows_progress
 from maia_torch import Preprocessing
-from maia_torch.hub import fetching, is_offline, show_progress
 from maia_torch.weights import is_file, load_weights, read_weights
+from maia_torch.zoo import RANDOM, RANDOM_NOTE, Built, same_random_numbers
 
 CLASSIFICATION = "torchvision.models"
 SEGMENTATION = "torchvision.models.segmentation"
@@ -25,27 +27,6 @@ INCEPTIONS = ("googlenet", "inception_v3")
 """Models whose published weights need a rescaled input."""
 
 WHICH = "torchvision stands for many models: write torchvision/NAME; `maia systems list torchvision` lists them"
-
-RANDOM = "random"
-"""The name of weights that nobody trained; they are the same ones every time."""
-
-
-class Built(NamedTuple):
-    """A network that is ready to run.
-
-    Attributes:
-        module: The network, or a detector's backbone.
-        preprocess: Prepares its input.
-        classes: Names of its outputs.
-        classifier: False where the outputs are not classes.
-        note: What the user must know.
-    """
-
-    module: nn.Module
-    preprocess: Preprocessing
-    classes: Sequence[str]
-    classifier: bool | None
-    note: str
 
 
 def names() -> list[str]:
@@ -74,7 +55,7 @@ def build(name: str, weights: str, size: int | tuple[int, int] | None, classes: 
     note = ""
     if weights == RANDOM:
         module = _random(name, len(classes) if classes else None)
-        note = "its weights are random: what its units respond to is an accident"
+        note = RANDOM_NOTE
     elif is_file(weights):
         module, note = _from_file(name, weights, classes)
     else:
@@ -84,9 +65,9 @@ def build(name: str, weights: str, size: int | tuple[int, int] | None, classes: 
         classes = _classes(module, [] if chosen is None else chosen.meta.get("categories", []))
     detects = _package(name) == DETECTION
     preprocess = _detector_input(module.transform, size) if detects else _input(chosen, size)
-    return Built(
-        module.backbone if detects else module, preprocess, () if detects else classes, False if detects else None, note
-    )
+    if detects:
+        return Built(module.backbone, preprocess, classifier=False, note=note)
+    return Built(module, preprocess, classes, note=note)
 
 
 def _package(name: str) -> str:
@@ -108,12 +89,11 @@ def _fetched(name: str, weights: Any) -> Any:
         if is_offline() and not cached.is_file():
             raise OSError("they are not in the cache, and HF_HUB_OFFLINE forbids fetching them")
         # The builder knows what the weights need beside the arrays, such as inputs scaled in another way.
-        return models.get_model(name, weights=weights, progress=show_progress())
+        return models.get_model(name, weights=weights, progress=shows_progress())
 
 
 def _random(name: str, outputs: int | None, **options: Any) -> Any:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
+    with same_random_numbers():
         return _empty(name, outputs, **options)
 
 

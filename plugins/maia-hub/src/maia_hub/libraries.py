@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import os
 import socket
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from maia_core.plugin import MaiaError, RunError, one_line
-
-SECONDS = 10.0
-"""How long a server may be silent."""
+from maia_hub.errors import HUB_SECONDS
 
 FILES = ("model.safetensors", "open_clip_model.safetensors", "pytorch_model.bin", "open_clip_pytorch_model.bin")
 """Names under which models keep their weights on the Hugging Face hub."""
@@ -21,7 +18,7 @@ FILES = ("model.safetensors", "open_clip_model.safetensors", "pytorch_model.bin"
 def fetching(what: str, repository: str | None = None) -> Iterator[None]:
     """While it lasts, a library may fetch weights and read them; what goes wrong becomes one line.
 
-    A server that does not answer ends it after `SECONDS`, and torch refuses every content of a file that is not a
+    A server that does not answer ends it after `HUB_SECONDS`, and torch refuses every content of a file that is not a
     number, whoever reads it. `HF_HUB_OFFLINE` forbids every request, also where the library would not ask the hub.
 
     Args:
@@ -33,7 +30,7 @@ def fetching(what: str, repository: str | None = None) -> Iterator[None]:
         RunError: the weights cannot be had.
     """
     silence, pickles = socket.getdefaulttimeout(), os.environ.get("TORCH_FORCE_WEIGHTS_ONLY_LOAD")
-    socket.setdefaulttimeout(SECONDS)
+    socket.setdefaulttimeout(HUB_SECONDS)
     os.environ["TORCH_FORCE_WEIGHTS_ONLY_LOAD"] = "1"
     try:
         if repository is not None and not is_offline():
@@ -59,14 +56,9 @@ def is_offline() -> bool:
     return os.environ.get("HF_HUB_OFFLINE", "").strip().upper() in ("1", "ON", "YES", "TRUE")
 
 
-def show_progress() -> bool:
-    """Says whether a download may draw a bar: to a person at a terminal."""
-    return sys.stderr is not None and sys.stderr.isatty()
-
-
 def _ask(repository: str) -> None:
     import huggingface_hub
 
     if any(isinstance(huggingface_hub.try_to_load_from_cache(repository, name), str) for name in FILES):
         return
-    huggingface_hub.HfApi().model_info(repository, timeout=SECONDS)
+    huggingface_hub.HfApi().model_info(repository, timeout=HUB_SECONDS)
