@@ -121,6 +121,17 @@ class TestSystemThatLeaksBetweenImages(System):
             return [a / top for a in activations], masked
 
 
+class TestSystemThatIsLargeEverywhereAndLeaks(System):
+    """An offset hides by how much the activation of an image depends on its batch: a tenth of what the unit varies."""
+
+    catches = ("test_image_alone_and_in_a_batch_give_the_same",)
+
+    class broken(FakeSystem):
+        def neuron(self, images):
+            activations, masked = super().neuron(images)
+            return [1000 + a + (0.05 if len(images) > 1 else 0) for a in activations], masked
+
+
 class TestSystemThatSortsItsBatch(System):
     """Images are grouped by size for speed, and not put back."""
 
@@ -279,6 +290,17 @@ class TestModelWithBatchStatistics(Model):
         def activations(self, images, layer):
             found = super().activations(images, layer)
             return found - found.mean(0)
+
+
+class TestModelThatIsLargeEverywhereAndLeaks(Model):
+    """An offset hides by how much the activations of an image depend on its batch."""
+
+    catches = ("test_a_layer_of_one_image_and_of_a_batch_agree",)
+
+    class broken(FakeModel):
+        def activations(self, images, layer):
+            values = super().activations(images, layer)
+            return values + np.float32(1000 + (0.05 if len(images) > 1 else 0))
 
 
 class TestModelThatTakesAnything(Model):

@@ -28,6 +28,9 @@ HOSTILE_TEXTS = (
 REFUSALS = (MaiaError, ValueError)
 """How a plugin may refuse arguments that do not fit together."""
 
+ROUNDING = 1e-6
+"""Rounding of float32 in a sum of many terms, as a fraction of the largest activation."""
+
 
 def samples() -> list[Image]:
     """Returns seven titled images of different sizes and shapes: discs of three colours, a ramp, noise, one pixel."""
@@ -63,6 +66,20 @@ def farthest(a: Image, b: Image) -> float:
     if (a.width, a.height) != (b.width, b.height):
         return float("inf")
     return float(np.abs(a.pixels().astype(np.int16) - b.pixels()).max())
+
+
+def allowed(tolerance: float, activations: object) -> float:
+    """Returns how far activations may be apart: a share of their spread, and the rounding of float32 beside it.
+
+    A share of the largest activation would let a unit that is large everywhere and varies little depend on its batch by
+    more than it varies. Of several units, the spread is that of the one which varies most.
+
+    Args:
+        tolerance: The share.
+        activations: Floats of shape (images,) or (images, units).
+    """
+    values = np.asarray(activations, np.float64)
+    return float(tolerance * np.ptp(values, axis=0).max() + ROUNDING * np.abs(values).max())
 
 
 def in_threads(*calls: Callable[[], T]) -> list[list[T]]:

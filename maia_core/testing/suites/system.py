@@ -11,7 +11,7 @@ import pytest
 from maia_core.image import Image
 from maia_core.prompt import render_api
 from maia_core.protocols import System
-from maia_core.testing.suites.samples import frozen, half_masks, samples
+from maia_core.testing.suites.samples import allowed, frozen, half_masks, samples
 from maia_core.types import UnitInfo
 
 
@@ -19,7 +19,7 @@ class SystemSuite:
     """Subclass it and return the system from the fixture `system`.
 
     Attributes:
-        tolerance: How far an activation may depend on its batch, as a fraction of the largest activation.
+        tolerance: How far an activation may depend on its batch, as a fraction of the spread of the activations.
         mask_tolerance: The same for a mask, as a fraction of its pixels.
     """
 
@@ -121,10 +121,9 @@ class SystemSuite:
         assert (masked.width, masked.height) == (1100, 700)
 
     def assert_close(self, found: list[float], expected: list[float], scale: list[float]) -> None:
-        """Asserts that activations agree within `tolerance` of the largest in `scale`."""
-        limit = self.tolerance * max(map(abs, scale))
+        """Asserts that activations agree within `tolerance` of the spread of `scale`."""
         assert len(found) == len(expected)
-        assert max(abs(a - b) for a, b in zip(found, expected, strict=True)) <= limit
+        assert max(abs(a - b) for a, b in zip(found, expected, strict=True)) <= allowed(self.tolerance, scale)
 
     def assert_same_masks(self, found: list[Image], expected: list[Image]) -> None:
         """Asserts that masks agree within `mask_tolerance` of their pixels."""
