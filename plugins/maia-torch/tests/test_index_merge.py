@@ -91,7 +91,7 @@ def test_a_part_without_readable_images_is_a_part(model, folder, tmp_path, shard
 
 
 def test_a_part_may_hold_no_image_of_the_sample(model, folder, tmp_path, monkeypatch):
-    monkeypatch.setattr("maia_exemplars.build.sample_images", lambda *data: np.array([0, 30]))
+    monkeypatch.setattr("maia_exemplars.state.sample_images", lambda *data: np.array([0, 30]))
     layers = [model.layer("mix")]
     for number, span in enumerate([(0, 5), (5, 20), (20, 40)]):
         build(model.measurer_of(layers), folder, tmp_path / f"{number}", Options(span=span))
