@@ -10,10 +10,10 @@ from urllib.parse import quote
 
 from markupsafe import Markup
 
+from maia_report.conditions import Condition
 from maia_report.page import Plot, Row, environment, resource, source_hash
 from maia_report.plot import Scale, strip
 from maia_report.sections import HeatMap
-from maia_report.story import Condition
 from maia_spurious import rows
 from maia_spurious.protocol import AGENT, Results, UnitResult
 
