@@ -30,8 +30,8 @@ from versions import ROOT, folders, version
 UNIT = "efficientnet-lite0:head:303"
 MAX_WHEEL_BYTES = 5 << 20
 """A larger wheel holds data by mistake."""
-FORBIDDEN = ("tests/", ".venv/", "__pycache__/", "runs/", ".pytest_cache/")
-"""Parts of paths that no wheel holds; `testing/` packages are shipped on purpose."""
+FORBIDDEN = {"tests", ".venv", "__pycache__", "runs", ".pytest_cache"}
+"""Folders that no wheel holds; `testing/` packages are shipped on purpose."""
 
 
 def export(folder: Path) -> Path:
@@ -65,7 +65,7 @@ def faults(wheel: Path, known: set[str], now: str) -> list[str]:
     packages = {package for package in packages if f"{package}/__init__.py" in names}
     if len(packages) != 1:
         found.append(f"holds the packages {sorted(packages)}, not one")
-    found += [f"holds {name}" for name in names if any(part in name for part in FORBIDDEN) and "/template/" not in name]
+    found += [f"holds {name}" for name in names if FORBIDDEN & set(name.split("/")[:-1]) and "/template/" not in name]
     found += [f"lacks {package}/py.typed" for package in packages if f"{package}/py.typed" not in names]
     if not any(name.endswith("/licenses/LICENSE") for name in names):
         found.append("lacks the licence")
