@@ -57,7 +57,7 @@ class Unit(Protocol):
 
     @property
     def info(self) -> dict[str, Any]:
-        """What is known of the unit by name: `info["model"]`, `info["layer"]`, `info["unit"]`."""
+        """The names of the unit: `info["model"]`, `info["layer"]`, `info["unit"]`."""
 
     def neuron(self, images: list[Image]) -> tuple[list[float], list[Image]]:
         """Measures the unit on a batch of images.

@@ -22,7 +22,9 @@ FILE = re.compile(r"^\*\*`([^`]+)`\*\*\n```\w+\n(.*?)^```$", re.MULTILINE | re.D
 CONSOLE = re.compile(r"^```console\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 COMMAND = re.compile(r"^\$ (.+)\n((?:(?!\$ ).*\n)*)", re.MULTILINE)
 NEW = re.compile(r"^\$ maia new (\S+) (\S+)$", re.MULTILINE)
-FROM_TEMPLATE = [page for page in PAGES if NEW.search((DOCS / f"{page}.md").read_text(encoding="utf-8"))]
+REPLACED = ("backbone", "dataset", "observer", "tool")
+"""Pages that replace files of `maia new`."""
+FROM_TEMPLATE = [page for page in PAGES if page not in ("generator", "system", *REPLACED)]
 """Pages that show the files of `maia new`."""
 TOGETHER = {"editor": "generator", "describer": "generator"}
 """Kinds that share the page of another kind."""
@@ -163,6 +165,13 @@ def test_page_shows_the_files_of_maia_new(page):
     assert set(shown(page)) == {f"src/{package}/__init__.py", f"tests/test_{package}.py"}
     for path, text in shown(page).items():
         assert text == files[path], f"{page}.md shows another {path} than `maia new {kind} {name}` writes"
+
+
+@pytest.mark.parametrize("page", REPLACED)
+def test_page_replaces_files_of_maia_new(page):
+    kind, name = NEW.search((DOCS / f"{page}.md").read_text(encoding="utf-8")).groups()
+    assert kind == page
+    assert {path for path in shown(page) if path != "maia.toml"} < set(render(answers(kind, name)))
 
 
 @pytest.mark.parametrize("page", FROM_TEMPLATE)

@@ -112,6 +112,15 @@ def test_a_command_reads_the_tables_of_the_file_and_a_bare_key_is_of_its_part(
     assert other.system.options == {}
 
 
+def test_a_plugin_chosen_by_its_key_has_no_options_of_the_one_in_the_file(maia: Any) -> None:
+    """`-o dataset.name=folder` failed by the `count` of the collages in the file, other than `--dataset folder`."""
+    (Path("maia.toml")).write_text('[generator]\nname = "other"\nsize = 96\n')
+    for options in (["generator.name=collage", "generator.size=64"], ["generator.size=64", "generator.name=collage"]):
+        rows = _rows(maia("--json", *(part for option in options for part in ("-o", option))))
+        assert (rows["generator"]["value"], rows["generator.size"]["value"]) == ("collage", 64)
+    assert _rows(maia("--json", "-o", "generator.name=collage"))["generator.size"]["value"] == 224
+
+
 def test_systems_show_reads_the_options_of_the_model_from_the_file(tmp_path: Path) -> None:
     """A file that does not fit is refused by `maia run`; other commands ignored it."""
     (tmp_path / "maia.toml").write_text('[system]\nname = "efficientnet-lite0:head:1"\npretrainedd = true\n')

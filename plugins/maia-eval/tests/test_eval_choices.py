@@ -70,14 +70,14 @@ def test_halves_of_the_cutouts_are_chosen_where_the_engine_has_them() -> None:
 
 def test_units_are_drawn_by_seed_and_layer() -> None:
     context = Context(parts={"model/discs/[]": FakeModel()})
-    units = drawn("discs", ["colours"], 3, 5, context)
-    assert units == drawn("discs", ["colours"], 3, 5, context)
+    units = drawn(PluginRef(name="discs"), ["colours"], 3, 5, context)
+    assert units == drawn(PluginRef(name="discs"), ["colours"], 3, 5, context)
     assert len(set(units)) == 3
-    assert units != drawn("discs", ["colours"], 3, 6, context)
+    assert units != drawn(PluginRef(name="discs"), ["colours"], 3, 6, context)
     with pytest.raises(UsageError, match="6 units, not 7"):
-        drawn("discs", ["colours"], 7, 0, context)
+        drawn(PluginRef(name="discs"), ["colours"], 7, 0, context)
     with pytest.raises(UsageError, match="no layer 'colour'"):
-        drawn("discs", ["colour"], 1, 0, context)
+        drawn(PluginRef(name="discs"), ["colour"], 1, 0, context)
 
 
 @pytest.mark.parametrize(

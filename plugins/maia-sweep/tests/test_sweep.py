@@ -4,13 +4,13 @@ import sys
 
 import pytest
 
-from maia_core.config import RunConfig
+from maia_core.config import PluginRef, RunConfig
 from maia_core.errors import MaiaError, RecordError
 from maia_core.record import RunReader
 from maia_core.registry import Registry
 from maia_core.testing import fakes
 from maia_core.types import BackboneInfo
-from maia_sweep.sweeping import sweep
+from maia_sweep.sweeping import sweep, system_of
 
 REPLIES = list(fakes.FAKE_RUN)
 
@@ -69,6 +69,13 @@ def _statuses(results):
         r if isinstance(r, str) else type(r).__name__ if isinstance(r, MaiaError) else r.outcome.status
         for _, r in results
     ]
+
+
+def test_options_of_a_model_hold_for_its_own_units_only():
+    config = RunConfig(system=PluginRef(name="acme:a:1", size=96))
+    assert system_of(config, "acme:b:2").options == {"size": 96}
+    assert system_of(config, "other:b:2").options == {}
+    assert system_of(RunConfig(), "acme:b:2") == PluginRef(name="acme:b:2")
 
 
 def test_a_unit_that_fails_does_not_end_the_sweep(world, tmp_path):

@@ -73,6 +73,21 @@ def test_build_then_show_by_the_name_of_the_model(run):
     assert again.stderr.count("there already") == 3
 
 
+def test_names_of_layers_and_of_classes_may_hold_colons(run, tmp_path):
+    (tmp_path / "net_of_mine.py").write_text(NET + 'net.add_module("out:a", nn.ReLU())\n')
+    (tmp_path / "classes.txt").write_text("red: fox\ncrane\ntiger\n")
+    done = run("build", *MODEL, "--layers", "out:a,logit", "--k", "1")
+    assert done.exit_code == 0, (done.output, done.exception)
+    for unit, layer, label in (
+        ("out:a:1", "out:a", "1"),
+        ("logit:red:_fox", "logit", "red:_fox"),
+        ("logit:2", "logit", "tiger"),
+    ):
+        shown = json.loads(run("show", f"module/net_of_mine.net:{unit}", "--json", data=False).stdout)
+        assert (shown["layer"], shown["label"]) == (layer, label)
+    assert "out:a " in run("show", "module/net_of_mine.net:out:a", data=False).stdout
+
+
 def _build_in_a_new_process(tmp_path, *arguments):
     """As a person would: a module that was changed is imported again."""
     command = "from maia_exemplars.command import exemplars; exemplars()"
@@ -206,8 +221,11 @@ def test_clip_dissect_gets_the_activations_on_the_sample(run, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("build", "module/net_of_mine.net:2:1"), "names a unit; give module/net_of_mine.net alone, and --layers 2"),
-        (("build", "module/net_of_mine.net:2"), "names a layer"),
+        (
+            ("build", "module/net_of_mine.net:2:1"),
+            "names a layer or a unit; give module/net_of_mine.net alone",
+        ),
+        (("build", "module/net_of_mine.net:2"), "names a layer or a unit"),
         (("build", *MODEL, "--layers", "nothing*"), "no layer of module/net_of_mine.net is 'nothing"),
         (("build", *MODEL, "--layers", "5x"), "no layer '5x'"),
         (("build", *MODEL, "--shard", "1/2"), "--out FOLDER"),

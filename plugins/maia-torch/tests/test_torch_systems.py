@@ -66,8 +66,8 @@ def test_a_wrong_name_gets_the_nearest(run):
     for arguments, says in [
         (("show", "modul/x.y"), "Did you mean 'module'"),
         (("show", "module/shown_net.nat"), "Did you mean 'net'"),
-        (("show", "module/shown_net.net:0:1"), "names a unit; give the model alone: module/shown_net.net"),
-        (("show", "module/shown_net.net:0"), "names a layer; give the model alone: module/shown_net.net"),
+        (("show", "module/shown_net.net:0:1"), "names a layer or a unit; give the model alone: module/shown_net.net"),
+        (("show", "module/shown_net.net:0"), "names a layer or a unit; give the model alone: module/shown_net.net"),
         (("list", "modul"), "Did you mean 'module'"),
     ]:
         error = run(*arguments).exception

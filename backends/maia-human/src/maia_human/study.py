@@ -149,7 +149,7 @@ class Study(StudyRun):
         info = context.system.info.model_dump(mode="json")
 
         def read_info() -> dict[str, Any]:
-            """What is known of the unit by name: `info["model"]`, `info["layer"]`, `info["unit"]`."""
+            """The names of the unit: `info["model"]`, `info["layer"]`, `info["unit"]`."""
             return dict(info)
 
         methods = {name: getattr(context.system, name) for name in system_methods(context.system)}

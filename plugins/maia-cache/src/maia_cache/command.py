@@ -73,13 +73,13 @@ def list_engines(as_json: bool) -> None:
     "most",
     type=size,
     metavar="SIZE",
-    help="Remove what was used longest ago, until at most this much is left: 2GB.",
+    help="Remove the entries used longest ago, until at most this size is left: 2GB.",
 )
-@click.option("--unused", type=age, metavar="TIME", help="Remove what was not used for this long: 30d.")
+@click.option("--unused", type=age, metavar="TIME", help="Remove the entries that were not used for this long: 30d.")
 @click.option("--engine", help="Count and remove entries of this engine only; alone, it removes all of them.")
-@click.option("--dry-run", is_flag=True, help="Print what would be removed, and remove nothing.")
+@click.option("--dry-run", is_flag=True, help="Print the entries to remove, and remove none.")
 def prune(most: int | None, unused: float | None, engine: str | None, dry_run: bool) -> None:
-    """Remove entries by size, age or engine. What is asked for again is made again, and paid for again."""
+    """Remove entries by size, age or engine. A run that needs a removed result makes it again, at its price."""
     from maia_core.plugin import UsageError, did_you_mean
 
     store = _store()
@@ -109,7 +109,7 @@ def verify() -> int:
 @cache.command()
 @click.argument("most", type=size, metavar="SIZE")
 def limit(most: int) -> None:
-    """Set how much is kept at most, such as 20GB; it holds for every run that uses this folder."""
+    """Set the largest size of the cache, such as 20GB, for every run that uses this folder."""
     store = _store()
     store.set_limit(most)
     gone = store.prune(most)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 @click.argument("name", default="auto")
 @click.option("--hostile", is_flag=True, help="Run every hostile program in it; exit code 1 if one escapes.")
 def sandbox(name: str, hostile: bool) -> int:
-    """Print the measures of the sandbox NAME on this machine [default: auto]."""
+    """Print the protection that the sandbox NAME has on this machine [default: auto]."""
     from maia_core.plugin import Context, RunConfig, installed
     from maia_sandbox.testing.trial import LIMITS
 

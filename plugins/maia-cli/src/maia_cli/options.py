@@ -143,7 +143,9 @@ def _config(file: Path | None, options: tuple[str, ...], chosen: dict[str, Any],
             if bare is None:
                 raise click.UsageError(f"-o {key}: {_meant(key)}")
             key = f"{bare}.{key}"
-        overrides.append((key, value))
+        kind, _, name = key.partition(".")
+        overrides.append((kind if name == "name" and kind in PARTS else key, value))
+    overrides.sort(key=lambda override: override[0] not in PARTS)  # A choice, then the options of its plugin.
     config = load(file, overrides)
     _check_is_no_file(config)
     if context := click.get_current_context(silent=True):

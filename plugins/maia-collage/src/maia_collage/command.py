@@ -59,7 +59,7 @@ def info() -> None:
 def prompts() -> None:
     """Print prompts for `maia eval generator`: the things of which the pack has several cut-outs.
 
-    Of these a describer can know other cut-outs than are drawn. Of all others it knows the very cut-out.
+    The describer can know other cut-outs of these than the generator draws. Of all others it knows the drawn one.
     """
     import json
 

@@ -54,12 +54,11 @@ PUBLISHED = (
 def ablate(
     out: Path, only: tuple[str, ...], other_generator: str | None, other_backbone: str | None, quiet: bool, **given: Any
 ) -> None:
-    """Measure what each of the agent's means adds: the same units, explained without one after another.
+    """Measure how much each part of the agent adds: explain the same units with one part removed at a time.
 
     Variants: full, exemplars-only, generated-only, no-descriptions, no-verification, and, if they are named,
-    other-generator and other-backbone. The evaluation is that of `maia eval predictive`, and goes on as it does; beside
-    it the table counts activations that replies invented, examples of the API that programs copied, and programs that
-    failed.
+    other-generator and other-backbone. The scores are those of `maia eval predictive`. The table also counts
+    activations that replies invented, examples of the API that programs copied, and programs that failed.
     """
     from maia_eval.results import Folder
 

@@ -148,23 +148,23 @@ def units_in(file: Path) -> list[str]:
     return list(filter(None, found))
 
 
-def drawn(model: str, layers: Sequence[str], each: int, seed: int, context: RunContext) -> list[str]:
+def drawn(model: PluginRef, layers: Sequence[str], each: int, seed: int, context: RunContext) -> list[str]:
     """Draws units of a model, the same number from every layer, by seed.
 
     Raises:
         UsageError: there is no such layer, or it has not so many units.
     """
-    known = {layer.name: layer for layer in context.model(model).layers()}
+    known = {layer.name: layer for layer in context.model(model.name, **model.options).layers()}
     names = list(layers) or [name for name, layer in known.items() if layer.kind != "inner"][-4:]
     refs = []
     for number, name in enumerate(names):
         if name not in known:
             raise UsageError(
-                f"{model} has no layer '{name}'.{did_you_mean(name, known) or ' Layers: ' + ', '.join(known)}"
+                f"{model.name} has no layer '{name}'.{did_you_mean(name, known) or ' Layers: ' + ', '.join(known)}"
             )
         count = known[name].units
         if each > count:
-            raise UsageError(f"layer '{name}' of {model} has {count} units, not {each}")
+            raise UsageError(f"layer '{name}' of {model.name} has {count} units, not {each}")
         chosen = np.random.default_rng([seed, number, count]).choice(count, each, replace=False)
-        refs += [f"{model}:{name}:{unit}" for unit in sorted(chosen)]
+        refs += [f"{model.name}:{name}:{unit}" for unit in sorted(chosen)]
     return refs

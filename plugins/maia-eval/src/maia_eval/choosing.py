@@ -38,7 +38,7 @@ JUDGE = "judge"
 @click.option(
     "--answers", type=click.Path(path_type=Path), metavar="CSV", help="Import a table that a person filled in."
 )
-@click.option("--by", metavar="NAME", help="Name of the person; a name that was used before replaces its answers.")
+@click.option("--by", metavar="NAME", help="Name the person; a repeated name replaces the earlier answers.")
 @click.option("--trust", is_flag=True, help="Test an evaluation that was created on another machine.")
 @click.option("--quiet", is_flag=True, help="Print errors only.")
 def set_choice(

@@ -68,6 +68,7 @@ def predictive(
     from maia_eval.explaining import Contexts, Worker, log_to
     from maia_eval.predictive import Plan, run
     from maia_eval.results import Folder
+    from maia_sweep.sweeping import system_of
 
     registry = installed()
     chosen = specs(explainers, registry)
@@ -75,7 +76,7 @@ def predictive(
     if layers and not draw:
         raise UsageError("--layer needs the model to draw from; add --draw MODEL")
     if draw:
-        units += drawn(draw, layers, each, config.seed, Context(config, registry))
+        units += drawn(system_of(config, draw), layers, each, config.seed, Context(config, registry))
     if not units and config.system is not None:
         units = [config.system.name]
     units = list(dict.fromkeys(units))

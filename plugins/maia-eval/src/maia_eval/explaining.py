@@ -19,7 +19,6 @@ from maia_core.plugin import (
     Context,
     Explanation,
     MaiaError,
-    PluginRef,
     Registry,
     RunConfig,
     Runner,
@@ -34,6 +33,7 @@ from maia_eval.choices import Spec, adjusted
 from maia_eval.integrity import count_faults
 from maia_eval.results import Explained, Folder
 from maia_labels import any_of
+from maia_sweep.sweeping import system_of
 
 Log = Callable[[str], None]
 
@@ -66,7 +66,6 @@ class Contexts:
         self._runs = runs
         self._own: dict[str, Context] = {}
         self._alike: dict[str, str] = {}
-        self._options = config.system.options if config.system else {}
 
     def on(self, unit: str, spec: Spec | None = None) -> Context:
         """Returns a context that is at a unit, as an explainer wants it.
@@ -86,7 +85,7 @@ class Contexts:
                 context = self._own[spec.alias]
         context.config = config
         context.seed = config.seed
-        context.restart(PluginRef(name=unit, **self._options))
+        context.restart(system_of(self._config, unit))
         context.warn_to(self._note)
         return context
 

@@ -67,7 +67,7 @@ def forms(folder: Path, out: Path) -> None:
 @click.argument("folder", type=click.Path(path_type=Path), metavar="DIR")
 @click.argument("file", type=click.Path(path_type=Path), metavar="CSV")
 @click.option(
-    "--by", required=True, metavar="NAME", help="Name of the person; a name that was used before replaces its answers."
+    "--by", required=True, metavar="NAME", help="Name the person; a repeated name replaces the earlier answers."
 )
 def answers(folder: Path, file: Path, by: str) -> None:
     """Import the answers of a person; skip questions without an answer."""

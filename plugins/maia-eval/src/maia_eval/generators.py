@@ -50,8 +50,8 @@ def generator(
 ) -> None:
     """Measure how often the generator NAME draws the things, counts, colours and backgrounds that its prompts ask for.
 
-    A describer that sees nothing but the pixels looks at the images, or a detector. How often it sees in an image what
-    only another prompt asks for tells how far it can be believed.
+    A describer or a detector, which sees only the pixels, looks for these in the images. The table also counts how
+    often it finds a thing that only another prompt asks for: such findings are its errors.
     """
     from maia_core.plugin import Context, UsageError, write_atomically
     from maia_eval.faithful import check as run

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from maia_exemplars.layer import LayerIndex, Unit
 from maia_exemplars.measured import Measurer
 from maia_exemplars.printing import FINGERPRINT_DIGITS, note, options_of, ranges
 from maia_exemplars.recheck import disagreement
-from maia_exemplars.units import find_unit
+from maia_exemplars.units import find_unit, split_ref
 
 EARLIER = "of an earlier model"
 """Marks an index of a model that has other weights today."""
@@ -119,9 +119,10 @@ def target_of(target: str, config: RunConfig | None = None) -> tuple[Path, str, 
     cuts = [place for place, letter in enumerate(target) if letter == ":"]
     for cut in [len(target), *reversed(cuts)]:
         if Path(target[:cut]).is_dir():
-            return Path(target[:cut]), *_split(target[cut + 1 :])
+            return Path(target[:cut]), *_split(target[cut + 1 :], Index(Path(target[:cut])).layers())
     model, _, rest = target.partition(":")
-    layer, unit = _split(rest)
+    layers = {info.layer for infos in _infos(model).values() for info in infos}
+    layer, unit = _split(rest, layers)
     known = _known(model, layer)
     known, asked = _nearest(known, model, context_of(config or RunConfig()))
     if len({_identity(info) for info in known.values()}) > 1:
@@ -138,13 +139,8 @@ def _known(model: str, layer: str) -> dict[Path, IndexInfo]:
     Raises:
         UsageError: there are none.
     """
-    known: dict[Path, IndexInfo] = {}
-    for folder in all_folders(cache_dir()):
-        index = Index(folder)
-        infos = [index.layer(name).info for name in index.layers()]
-        fits = [info for info in infos if info.model == model and layer in ("", info.layer)]
-        if fits:
-            known[folder] = fits[0]
+    fits = {folder: [info for info in infos if layer in ("", info.layer)] for folder, infos in _infos(model).items()}
+    known = {folder: infos[0] for folder, infos in fits.items() if infos}
     if not known:
         target = f"{model}:{layer}" if layer else model
         build = f"maia exemplars build {model}" + (f" --layers {layer}" if layer else "")
@@ -152,6 +148,13 @@ def _known(model: str, layer: str) -> dict[Path, IndexInfo]:
             f"no index of {target} is known here; `{build}` makes one, `maia exemplars list` lists what there is"
         )
     return known
+
+
+def _infos(model: str) -> dict[Path, list[IndexInfo]]:
+    """Returns what the indexes that this machine knows hold of a model, by folder."""
+    indexes = {folder: Index(folder) for folder in all_folders(cache_dir())}
+    infos = {folder: [index.layer(name).info for name in index.layers()] for folder, index in indexes.items()}
+    return {folder: [info for info in of_all if info.model == model] for folder, of_all in infos.items()}
 
 
 def to_remove(target: str) -> tuple[Path, str]:
@@ -257,8 +260,10 @@ def _identity(info: IndexInfo) -> tuple[str, str]:
     return info.model_fingerprint, info.dataset_fingerprint
 
 
-def _split(rest: str) -> tuple[str, str]:
-    """Splits LAYER:UNIT; a layer's name may hold a colon (LAYER:sae=FILE)."""
+def _split(rest: str, layers: Collection[str]) -> tuple[str, str]:
+    """Splits LAYER:UNIT after one of these layers; else at the last colon that no readout (LAYER:sae=FILE) follows."""
+    if split := split_ref(rest, layers):
+        return split
     layer, colon, unit = rest.rpartition(":")
     return (layer, unit) if colon and "=" not in unit else (rest, "")
 

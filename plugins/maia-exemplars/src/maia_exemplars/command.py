@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @click.group()
 def exemplars() -> None:
-    """Find the images on which each unit is highest, for all units at once; look at them, and hand them on."""
+    """Find the images that activate each unit most, for all units of a layer in one pass; show and export them."""
 
 
 @exemplars.command()
@@ -78,11 +78,10 @@ def build(
     from maia_exemplars.measured import IndexableModel
     from maia_exemplars.options import Options
     from maia_exemplars.printing import ProgressLine, note, print_summary
-    from maia_exemplars.units import part_of
 
     if ":" in model:
         name, _, rest = model.partition(":")
-        raise UsageError(f"'{model}' names a {part_of(rest)}; give {name} alone, and --layers {rest.split(':')[0]}")
+        raise UsageError(f"'{model}' names a layer or a unit; give {name} alone, and the layer as in --layers '{rest}'")
     if out is not None:
         check_is_index(out)
     context = context_of(config)

@@ -141,7 +141,7 @@ class ProgressLine:
         self._told = now
         rate = (done - self._first) / max(now - self._started, 1e-9)
         left = f", {_duration((of - done) / rate)} left" if rate and done < of else ""
-        speed = f"   {rate:.1f} a second{left}" if rate else ""
+        speed = f"   {rate:.1f} per second{left}" if rate else ""
         text = f"{what}: {done:,} of {of:,} images{speed}"
         click.echo(f"\r\x1b[K{text}" if live else text, nl=not live, err=True)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 
 from maia_core.plugin import UsageError, did_you_mean
 
@@ -67,10 +67,13 @@ def listed(names: Sequence[str]) -> str:
     return ", ".join(names[:MAX_NAMES]) + more
 
 
-def part_of(rest: str) -> str:
-    """Returns what stands after a model's name in a reference: "layer" or "unit"."""
-    _, colon, unit = rest.rpartition(":")
-    return "unit" if colon and "=" not in unit else "layer"
+def split_ref(ref: str, layers: Container[str]) -> tuple[str, str] | None:
+    """Returns the layer and the rest of a reference `LAYER:REST`: names of layers and of units may hold colons.
+
+    The longest known layer that the reference begins with counts; None without one.
+    """
+    ends = [len(ref), *(place for place in reversed(range(len(ref))) if ref[place] == ":")]
+    return next(((ref[:end], ref[end + 1 :]) for end in ends if ref[:end] in layers), None)
 
 
 def _is_label(text: str) -> bool:

@@ -30,7 +30,7 @@ class LogExperiment:
 
         Later programs find them in `tools.results`.
 
-        You do not see a result that the program neither logs, prints, displays nor returns.
+        You see a result only if the program logs, prints, displays or returns it.
 
         Args:
             activations: One activation per image.

@@ -12,7 +12,8 @@ PROMPT = """\
 Describe the visual concept, or concepts, that activate {unit}.
 
 A unit may respond to one very specific thing, to a general kind, to several unrelated things (A OR B), to one thing
-only if another is present (A given B), or to a colour, a texture, a part or a background. Consider all of these.{begin}
+only if another is present (A given B), or to a colour, a texture, a part or a background. Consider all of these.
+{begin}
 
 Each of your replies is either an experiment or the final answer.
 
@@ -26,15 +27,18 @@ def run_experiment(system, tools):
     ...{log}
 ```
 Write one program per reply, with one function run_experiment(system, tools); put helper functions into the same block.
-Do not call run_experiment yourself.{end} You will see everything that the program printed, displayed, logged and
-returned. Then update your hypotheses and continue.
+Do not call run_experiment yourself.{end}
+You will see everything that the program printed, displayed, logged and returned. Then update your hypotheses and
+continue.
 
 Test hypotheses at several levels of abstraction, with several images per condition and with controls that lack the
 property.{edits} Try to refute your own hypotheses.
 
-Distinguish a result from noise. Compare each activation with controls{distribution}. Two images of one prompt can
-differ as much as two conditions. Trust the mean of several prompts{compare}, not a single high image. The more
-conditions you try, the more of them look good by chance. Test such a condition again with fresh prompts.{tested}
+Distinguish a result from noise.
+Compare each activation with controls{distribution}.
+Two images of one prompt can differ as much as two conditions.
+Trust the mean of several prompts{compare}, not a single high image.
+The more conditions you try, the more of them look good by chance. Test such a condition again with fresh prompts.{tested}
 
 When repeated experiments agree, give the final answer, without code:
 [DESCRIPTION]: <what the unit responds to: specific, and complete; several concepts joined by OR>
@@ -51,12 +55,12 @@ MAIA tests your answer on images that you have not seen. If it fails, you contin
 PARTS = {
     "begin": (
         "dataset_exemplars",
-        " Begin\nwith the exemplars. Then find out by experiment which of their properties is the cause.",
+        "Begin with the exemplars. Then find out by experiment which of their properties is the cause.",
     ),
     "log": ("log_experiment", "\n    tools.log_experiment(activations, images, titles, notes)"),
     "end": ("log_experiment", " End each experiment with tools.log_experiment."),
     "edits": ("edit_images", " Edit images to change one thing only."),
-    "distribution": ("dataset_exemplars", " and with the distribution that\ntools.dataset_exemplars displays"),
+    "distribution": ("dataset_exemplars", " and with the distribution that tools.dataset_exemplars displays"),
     "compare": ("compare_prompts", " with its interval (tools.compare_prompts)"),
 }
 """Parts of the prompt that stand in it if the run has the tool."""
@@ -89,7 +93,7 @@ class NeuronDescription:
     def prompt(self, info: UnitInfo) -> str:
         """See `maia_core.protocols.Task`. The unit is named by its place in the model, as in the paper."""
         place = f"unit {info.unit} of layer {info.layer} of {info.model}" if info.layer else "the unit"
-        note = f"\n\nAbout its activation: {info.note}" if info.note else ""
+        note = f"\nAbout the unit's activation: {info.note}" if info.note else ""
         return PROMPT.format(unit=place, **self._parts) + note
 
     def parse(self, sections: Mapping[str, list[str]]) -> NeuronDescriptionAnswer:

@@ -42,6 +42,13 @@ def sweep(
     yield from zip(units, runner.map(explain, units) if runner else map(explain, units), strict=True)
 
 
+def system_of(config: RunConfig, unit: str) -> PluginRef:
+    """Returns a unit, or a model, with the options of the configuration's `[system]` if they are of the same model."""
+    system = config.system
+    same = system is not None and system.name.partition(":")[0] == unit.partition(":")[0]
+    return PluginRef(name=unit, **(system.options if system is not None and same else {}))
+
+
 class _Explain:
     """Explains a unit. A runner sends it to each worker, which builds its own parts at the first unit."""
 
@@ -67,8 +74,7 @@ class _Explain:
         return Context(self._config, (self._registry or installed()).without_observers(self._without))
 
     def __call__(self, unit: str) -> FinishedRun | MaiaError:
-        system = self._config.system
-        self._context.restart(PluginRef(name=unit, **(system.options if system else {})))
+        self._context.restart(system_of(self._config, unit))
         try:
             return explain_in(self._context, self._out / folder_name(unit), observers=self._observers)
         except MaiaError as error:

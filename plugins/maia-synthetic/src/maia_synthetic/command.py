@@ -15,12 +15,14 @@ def synthetic() -> None:
 
 @synthetic.command("list")
 @click.argument("name", default="collage", metavar="[LIST]")
-@click.option("--refs", is_flag=True, help="Print what `maia sweep` takes, and nothing of what the neurons respond to.")
+@click.option(
+    "--refs", is_flag=True, help="Print the references for `maia sweep` only, which hide the neurons' concepts."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line instead of a table.")
 def list_neurons(name: str, refs: bool, as_json: bool) -> None:
     """List the neurons of a LIST: `paper`, `collage` (the default), or `collage@SEED` for others by the same rules.
 
-    One of them is chosen with --system synthetic:LIST/NUMBER.
+    Choose one with --system synthetic:LIST/NUMBER.
     """
     from maia_core.plugin import Context
     from maia_labels.expression import kind, text_of
@@ -57,7 +59,7 @@ def draw(seed: int) -> None:
 @click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="RUN...")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line instead of tables.")
 def score(runs: tuple[Path, ...], as_json: bool) -> None:
-    """Count how many synthetic neurons were named: of run folders, or of folders of these (--out of a sweep).
+    """Count how many synthetic neurons the runs named; RUN is a run folder, or a folder of these (--out of a sweep).
 
     right: exactly the neuron's concepts, joined as they are there. near: each concept that is named is one of the
     neuron's, or a broader or narrower one. Concepts are those of the collage laboratory.

@@ -44,7 +44,7 @@ WEIGHTS = (
     "system.detector.name=transformers and system.detector.model=MODEL"
 )
 
-NOTE = "a number from 0 to 1; exactly 0 where nothing that the unit responds to is there"
+NOTE = "a number from 0 to 1; exactly 0 if the image shows nothing that the unit responds to"
 
 
 class SyntheticNeuron:

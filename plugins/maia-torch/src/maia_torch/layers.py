@@ -9,6 +9,7 @@ from typing import Literal
 
 from maia_core.plugin import LayerInfo, UsageError
 from maia_exemplars.units import listed
+from maia_exemplars.units import split_ref as split_known
 from maia_torch.layouts import CHANNELS_FIRST, Layout
 from maia_torch.readouts import Readout
 
@@ -93,11 +94,9 @@ def split_ref(ref: str, layers: Sequence[Layer]) -> tuple[str, str]:
     The longest known layer that the reference begins with counts; without one, the text up to the first colon.
     """
     known = {name for layer in layers for name in (layer.name, layer.module)}
-    ends = [index for index, letter in enumerate(ref) if letter == ":"]
-    end = next((end for end in reversed(ends) if ref[:end] in known), None)
-    if end is None and ref in known:
-        return ref, ""
-    name, _, rest = (ref[:end], ":", ref[end + 1 :]) if end is not None else ref.partition(":")
+    if split := split_known(ref, known):
+        return split
+    name, _, rest = ref.partition(":")
     return name, rest
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @click.group()
 def systems() -> None:
-    """Show what can be explained: the models that are installed, their layers and units."""
+    """Show the models that MAIA can explain, their layers and units."""
 
 
 @systems.command("list")
@@ -72,11 +72,9 @@ def show(model: str, config: RunConfig, everything: bool, depth: int | None, as_
     Siblings that are alike share a line: 0-7 are eight of them. The layers that the model calls its main ones are bold.
     """
     from maia_core.plugin import Context, UsageError
-    from maia_exemplars.units import part_of
 
     if ":" in model:
-        name, _, rest = model.partition(":")
-        raise UsageError(f"'{model}' names a {part_of(rest)}; give the model alone: {name}")
+        raise UsageError(f"'{model}' names a layer or a unit; give the model alone: {model.partition(':')[0]}")
     context = Context(config)
     context.warn_to(lambda line: click.echo(f"note: {_line(line)}", err=True))
     found = context.model(model, **(config.system.options if config.system else {}))

@@ -129,5 +129,5 @@ class TorchUnit:
             return f"{what or 'one value per image'}; it has no map, so images come back without a mask"
         over = "of the image's own map" if self.model.context is None else "over the data set"
         quantile = f"{self.model.quantile:g} quantile {over}"
-        maximum = f"the spatial maximum of the unit's map; masks keep what exceeds its {quantile}"
+        maximum = f"the spatial maximum of the unit's map; masks keep the places where the map exceeds its {quantile}"
         return f"{what}; {maximum}" if what else maximum
