@@ -38,7 +38,8 @@ Distinguish a result from noise.
 Compare each activation with controls{distribution}.
 Two images of one prompt can differ as much as two conditions.
 Trust the mean of several prompts{compare}, not a single high image.
-The more conditions you try, the more of them look good by chance. Test such a condition again with fresh prompts.{tested}
+The more conditions you try, the more of them look good by chance.
+Test such a condition again with fresh prompts.{tested}
 
 When repeated experiments agree, give the final answer, without code:
 [DESCRIPTION]: <what the unit responds to: specific, and complete; several concepts joined by OR>
