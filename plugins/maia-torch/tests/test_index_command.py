@@ -74,18 +74,18 @@ def test_build_then_show_by_the_name_of_the_model(run):
 
 
 def test_names_of_layers_and_of_classes_may_hold_colons(run, tmp_path):
-    (tmp_path / "net_of_mine.py").write_text(NET + 'net.add_module("out:a", nn.ReLU())\n')
+    (tmp_path / "colon_net.py").write_text(NET + 'net.add_module("out:a", nn.ReLU())\n')
     (tmp_path / "classes.txt").write_text("red: fox\ncrane\ntiger\n")
-    done = run("build", *MODEL, "--layers", "out:a,logit", "--k", "1")
+    done = run("build", "module/colon_net.net", *MODEL[1:], "--layers", "out:a,logit", "--k", "1")
     assert done.exit_code == 0, (done.output, done.exception)
     for unit, layer, label in (
         ("out:a:1", "out:a", "1"),
         ("logit:red:_fox", "logit", "red:_fox"),
         ("logit:2", "logit", "tiger"),
     ):
-        shown = json.loads(run("show", f"module/net_of_mine.net:{unit}", "--json", data=False).stdout)
+        shown = json.loads(run("show", f"module/colon_net.net:{unit}", "--json", data=False).stdout)
         assert (shown["layer"], shown["label"]) == (layer, label)
-    assert "out:a " in run("show", "module/net_of_mine.net:out:a", data=False).stdout
+    assert "out:a " in run("show", "module/colon_net.net:out:a", data=False).stdout
 
 
 def _build_in_a_new_process(tmp_path, *arguments):
