@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, NamedTuple
 
-from pydantic import AfterValidator, Field, JsonValue
+from pydantic import AfterValidator, Field, JsonValue, model_validator
 
 from maia_core.image import Data, Image, Mask
 from maia_core.text import recordable
@@ -300,12 +300,37 @@ class Evidence(Data):
 
 
 class Explanation(Data):
-    """What a unit responds to, as an explainer states it."""
+    """What a unit responds to, as an explainer states it.
+
+    Attributes:
+        description: Specific and complete, one or more sentences.
+        labels: One short label for each distinct concept.
+        strengths: How strongly each label drives the unit, as a share of the exemplars' activation; empty where the
+            explainer states none.
+        sentence: One sentence for people that unites the labels; empty where there is none.
+        evidence: Measured conditions that the explanation rests on.
+        details: What else the explainer reports.
+    """
 
     description: str
     labels: tuple[str, ...]
+    strengths: tuple[Annotated[float, Field(gt=0, le=1)], ...] = ()
+    sentence: str = ""
     evidence: tuple[Evidence, ...] = ()
     details: dict[str, JsonValue] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _one_strength_per_label(self) -> Explanation:
+        if self.strengths and len(self.strengths) != len(self.labels):
+            raise ValueError(f"{len(self.strengths)} strengths for {len(self.labels)} labels; give one per label")
+        return self
+
+    @property
+    def line(self) -> str:
+        """The labels in one line, those below full strength with it: "tiger OR snow (40%)"."""
+        shares = self.strengths or (1.0,) * len(self.labels)
+        named = zip(self.labels, shares, strict=True)
+        return " OR ".join(label if share >= 1 else f"{label} ({share:.0%})" for label, share in named)
 
 
 class Probe(Data):

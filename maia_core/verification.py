@@ -42,7 +42,7 @@ class Verification:
         A repeated answer is not tested again.
         """
         explanation = self._task.explanation(answer)
-        before = [verdict for old, verdict in self.tested if self._task.explanation(old).labels == explanation.labels]
+        before = [verdict for old, verdict in self.tested if self._task.explanation(old).line == explanation.line]
         verdict = before[-1] if before else self._verdict(explanation, turn)
         self.tested.append((answer, verdict))
         return verdict, bool(before)

@@ -227,6 +227,18 @@ def test_labels_that_say_the_same(judge: EmbeddingJudge, a: str, b: str, same: b
     assert judge.same(a, b) == judge.same(b, a) == same
 
 
+def test_a_weak_part_of_a_label_predicts_and_ranks_less(judge: EmbeddingJudge) -> None:
+    images = [disc("red"), disc("blue")]
+    full, weak = (
+        judge.predict(label, images) for label in ("red thing OR blue thing", "red thing OR blue thing (40 %)")
+    )
+    assert weak[0] == full[0]
+    assert weak[1] == pytest.approx(0.4 * full[1])
+    prompts = ["a dog", "a hammer"]
+    assert judge.select("dog OR hammer (30 %)", prompts) == [0, 1]
+    assert judge.select("dog (30 %) OR hammer", prompts) == [1, 0]
+
+
 def test_predictions_lie_on_one_scale(judge: EmbeddingJudge, context: Context) -> None:
     images = [disc("red", 1).retitled("secret"), disc("blue", 2), disc("yellow", 3)]
     context.part("similarity").similarity(images[:1], ["red"])

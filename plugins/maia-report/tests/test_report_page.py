@@ -477,3 +477,12 @@ def test_the_page_replaces_a_link_and_never_follows_it(whole_run: Path, tmp_path
     assert victim.read_text() == "precious"
     assert not (folder / "report.html").is_symlink()
     assert not [path.name for path in folder.iterdir() if path.name.startswith(".")]
+
+
+def test_strengths_stand_as_bars_strongest_first(make_run: Callable[..., Path], parse: Callable[[str], Any]) -> None:
+    html = render_run(make_run("[DESCRIPTION]: Red. More.\n[LABEL 1]: blue (35 %)\n[LABEL 2]: red things (main)"))
+    listed = html.split('<ul class="strengths"')[1].split("</ul>")[0]
+    assert listed.index("red things") < listed.index("blue")
+    assert [part.split('"')[0] for part in listed.split('class="level" width="')[1:]] == ["100.0%", "35.0%"]
+    assert "strengths" not in parse(html).text, "the bars say it, not a row of the answer"
+    assert '<ul class="strengths"' not in render_run(make_run("[DESCRIPTION]: Red.\n[LABEL]: red"))

@@ -8,7 +8,7 @@ from maia_heuristic.evidence import BORDER, Evidence, concept_support
 from maia_heuristic.hypotheses import Concept, Fit, Rule, Term, term_degree
 from maia_heuristic.reading import Trial
 from maia_heuristic.statistics import Contrast, contrast, significant
-from maia_heuristic.wording import effect, label, phrase
+from maia_heuristic.wording import effect, label, phrase, sentence
 
 HOLDS = 0.4
 """A term is kept if its mean response in the confirmation is this share of the strongest term's."""
@@ -42,9 +42,11 @@ def conclude(evidence: Evidence, seed: int) -> tuple[str, str]:
     passed = significant([c.p for c in kept.values()])
     strength = (max(c.mean for c in kept.values()) - evidence.base) / (evidence.top - evidence.base)
 
+    shares = {term: _share(c, evidence) for term, c in kept.items()}
     parts = [f"{phrase(term)}: {effect(c)}" for term, c in kept.items()]
     basis = "fresh images made from the claim" if fresh else "all images measured"
-    lines = ["The unit responds to " + "; OR to ".join(parts) + f". Measured on {basis}."]
+    lines = [sentence({label(term): share for term, share in shares.items()})]
+    lines.append("Measured on " + basis + ": " + "; OR ".join(parts) + ".")
     if strength < 0.5:
         share = max(strength, 0.0)
         lines.append(f"These images reach only {share:.0%} of an exemplar's activation: part of the cause is missing.")
@@ -55,8 +57,14 @@ def conclude(evidence: Evidence, seed: int) -> tuple[str, str]:
     lines.append(f"Over all {len(evidence.data.trials)} images the rule explains {explained:.0%} of the variance.")
     if explained < PARTIAL:
         lines.append("That is a part of what drives the unit; the rest is none of the concepts that I tested.")
-    labels = [label(term) for term in kept]
+    labels = [f"{label(term)} ({share:.0%})" for term, share in shares.items()]
     return "The experiments agree as far as they can; I conclude.", _sections(" ".join(lines), labels)
+
+
+def _share(c: Contrast, evidence: Evidence) -> float:
+    """Returns how strongly a term drives the unit, as a share of an exemplar's activation, in steps of 5 %."""
+    share = (c.mean - evidence.base) / (evidence.top - evidence.base)
+    return min(max(round(20 * share) / 20, 0.05), 1.0)
 
 
 def oriented(term: Term, trials: list[Trial], evidence: Evidence) -> Term:

@@ -157,9 +157,10 @@ def read_conversation(messages: Sequence[Message]) -> Notebook:
 
 
 def labels_in(answer: str) -> frozenset[str]:
-    """Returns the labels of a reply; none where it is not an answer."""
+    """Returns the labels of a reply, without their strengths; none where it is not an answer."""
     with suppress(ReplyError):
-        return frozenset(parse_reply(answer, ("DESCRIPTION", "LABEL")).sections.get("LABEL", ()))
+        texts = parse_reply(answer, ("DESCRIPTION", "LABEL")).sections.get("LABEL", ())
+        return frozenset(re.sub(r" \(\d+%\)$", "", text) for text in texts)
     return frozenset()
 
 

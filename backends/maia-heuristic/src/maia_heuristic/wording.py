@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 
 from maia_heuristic.hypotheses import Concept, Rule, Term
 from maia_heuristic.statistics import Contrast
@@ -34,6 +35,23 @@ def phrase(term: Term) -> str:
 def short(rule: Rule) -> str:
     """Returns a rule on one line."""
     return " OR ".join(label(term) for term in rule) or "nothing in particular"
+
+
+WEAK = 0.5
+"""Below this share of an exemplar's activation a label is weak."""
+
+
+def sentence(shares: Mapping[str, float]) -> str:
+    """Returns one sentence for people that unites labels, the weak ones last; `shares` are how strongly each drives."""
+    ordered = sorted(shares, key=lambda name: -shares[name])
+    strong = [name for name in ordered if shares[name] >= WEAK] or ordered[:1]
+    weak = [name for name in ordered if name not in strong]
+    also = f"; also, more weakly, to {_listed(weak)}" if weak else ""
+    return f"The unit responds to {_listed(strong)}{also}."
+
+
+def _listed(names: Sequence[str]) -> str:
+    return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
 
 
 def effect(c: Contrast) -> str:

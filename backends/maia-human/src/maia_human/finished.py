@@ -21,7 +21,7 @@ class Finished(Card):
         self.folder, self.outcome, self.lines = finished.folder, finished.outcome, finished.lines
         outcome = self.outcome
         explanation = outcome.explanation
-        label = " OR ".join(explanation.labels) if explanation else outcome.status
+        label = explanation.line if explanation else outcome.status
         text = explanation.description if explanation else outcome.reason
         verdict = [outcome.verdict.line] if outcome.verdict else []
         size = f"{outcome.turns} turns, {outcome.seconds / 60:.0f} minutes. Record: {self.folder}."

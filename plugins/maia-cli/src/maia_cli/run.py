@@ -73,7 +73,7 @@ def run_and_print(
         click.echo(json.dumps({"event": "record", "folder": str(finished.folder), "lines": finished.lines}))
     else:
         if outcome.explanation is not None:
-            click.echo(f"\n{' OR '.join(map(printable_line, outcome.explanation.labels))}")
+            click.echo(f"\n{printable_line(outcome.explanation.line)}")
             click.echo(printable_line(outcome.explanation.description))
             if outcome.verdict is not None:
                 click.echo(printable_line(outcome.verdict.line))

@@ -130,7 +130,7 @@ def export(run: Path, out: Path) -> None:
 def _figures(reader: RunReader) -> dict[str, Any]:
     """Returns a run's results and what it used, by name."""
     manifest, outcome = reader.manifest, reader.outcome
-    label = " OR ".join(outcome.explanation.labels) if outcome and outcome.explanation else ""
+    label = outcome.explanation.line if outcome and outcome.explanation else ""
     backbone: Any = manifest.config.get("backbone") or {}
     return {
         "run": str(reader.folder),

@@ -97,7 +97,7 @@ def _ask(folder: Folder, name: str, count: int, test_dataset: str | None, images
         choices = {}
         for explainer in folder.explainers:
             said = explained.get((unit, explainer))
-            label = joined(said.labels) if said else ""
+            label = joined(said.labels, said.strengths) if said else ""
             choices[explainer] = tuple(subject.answer(label, each) if label else silent() for each in asked)
         result = UnitChoices(
             unit=unit,

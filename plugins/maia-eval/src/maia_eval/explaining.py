@@ -173,12 +173,16 @@ def _explain(contexts: Contexts, spec: Spec, unit: str, root: Path) -> Explained
             seconds=time.monotonic() - start,
             usage=context.spent - before,
         )
-    labels = tuple(dict.fromkeys(filter(None, (_recordable(label).strip() for label in explanation.labels))))
+    stated = explanation.strengths or (1.0,) * len(explanation.labels)
+    said = dict(zip((_recordable(label).strip() for label in explanation.labels), stated, strict=True))
+    said.pop("", None)
+    labels = tuple(said)
     description = _recordable(explanation.description)
     return Explained(
         explainer=spec.alias,
         unit=unit,
         labels=labels,
+        strengths=tuple(said.values()) if explanation.strengths else (),
         description=description,
         error="" if labels else f"it gave no label: {description}"[:500],
         verified=run.verified,

@@ -72,7 +72,7 @@ def write(folder: Folder, out: Path, questions: Iterable[tuple[str, int, Questio
     for unit, number, question in questions:
         for explainer in folder.explainers:
             said = explained.get((unit, explainer))
-            label = joined(said.labels) if said else ""
+            label = joined(said.labels, said.strengths) if said else ""
             if label:
                 parts = (str(folder.manifest.created), unit, str(number), explainer)
                 name = content_id(*(part.encode("utf-8", "replace") for part in parts))[:12]

@@ -181,7 +181,7 @@ class Scorer:
         return found or Explained(explainer=name, unit=unit, error="not explained")
 
     def _scores(self, unit: str, explained: Mapping[str, Explained], result: UnitResult) -> dict[str, object]:
-        labels = {name: joined(each.labels) for name, each in explained.items()}
+        labels = {name: joined(each.labels, each.strengths) for name, each in explained.items()}
         written = self._written(unit, labels)
         drawn = self._images.draw([p for prompts in written.values() for p in prompts], self.plan.samples)
         dropped = {

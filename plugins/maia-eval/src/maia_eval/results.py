@@ -45,6 +45,7 @@ class Explained(Data):
         explainer: Its name in this evaluation.
         unit: The unit's reference.
         labels: Empty where it said nothing.
+        strengths: Share of the exemplars' activation of each label; empty where it stated none.
         description: The explanation in sentences.
         error: Why there is no explanation; empty where there is one.
         verified: What verification in the loop found; None where there was none.
@@ -58,6 +59,7 @@ class Explained(Data):
     explainer: str
     unit: str
     labels: tuple[str, ...] = ()
+    strengths: tuple[float, ...] = ()
     description: str = ""
     error: str = ""
     verified: bool | None = None

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from maia_core.plugin import Backbone, Image, PluginConfig, RunContext, UsageError, content_id
 from maia_judges.asking import Asker, quoted
 from maia_judges.ties import keys
-from maia_labels.parts import cleaned, says_nothing
+from maia_labels.parts import cleaned, parts_of, says_nothing
 
 MAX_PROMPTS = 20
 """Prompts that are written in one call; more take several calls, each told what there is already."""
@@ -127,7 +127,7 @@ class BackboneJudge:
             listed = "\n".join(f"{number}. {quoted(prompt)}" for number, prompt in enumerate(batch, 1))
             scores += self._scores(
                 len(batch),
-                f"A unit is described by this label: {quoted(label)}\nHow strongly will an image made from each of"
+                f"{_described(label)}\nHow strongly will an image made from each of"
                 f" these prompts activate it, from 0 (not at all) to {FULL} (as strongly as anything)?\n{listed}",
             )
         order = keys(label, prompts)
@@ -172,7 +172,7 @@ class BackboneJudge:
             shown = [part for number, image in enumerate(batch, 1) for part in (f"Image {number}:", image)]
             scores += self._scores(
                 len(batch),
-                f"A unit is described by this label: {quoted(label)}\nHow strongly does it respond to each image, from"
+                f"{_described(label)}\nHow strongly does it respond to each image, from"
                 f" 0 (not at all) to {FULL} (as strongly as to anything)?",
                 *shown,
             )
@@ -184,6 +184,11 @@ class BackboneJudge:
 
         form = f'Answer: {{"scores": [{n} numbers, in this order]}}'
         return self._asker.ask(_Scores, *question, form, check=check).scores
+
+
+def _described(label: str) -> str:
+    stated = "\nA percentage says how strongly that concept drives the unit, compared with the strongest one."
+    return f"A unit is described by this label: {quoted(label)}{stated if parts_of(label).strengths else ''}"
 
 
 def _same(prompt: str) -> str:

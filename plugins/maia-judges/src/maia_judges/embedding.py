@@ -25,7 +25,7 @@ Predictions = NDArray[np.float64]
 SAME = 0.9
 """Agreement from which on two labels say the same: "small" and "tiny" have 0.87, "beside a car" and "near cars" 1."""
 
-VERSION = 3
+VERSION = 4
 """Raised whenever the same question would get another answer."""
 
 
@@ -82,7 +82,8 @@ class EmbeddingJudge:
         """Predicts responses in [0, 1] from the run's similarity.
 
         0 is what a text that does not fit gets, 1 what one that fits gets, see `maia_judges.scale`. A OR B is the
-        larger prediction, A given B and A AND B the smaller one. A label that says nothing predicts 0.5 for all images.
+        larger prediction, each times its strength; A given B and A AND B the smaller one. A label that says nothing
+        predicts 0.5 for all images.
         """
         if says_nothing(label) or not images:
             return [0.5] * len(images)
@@ -104,5 +105,7 @@ def _joined(label: str, by_leaf: dict[str, Predictions]) -> Predictions:
     parts = parts_of(label)
     if parts.form == "one":
         return by_leaf[parts.parts[0]]
-    each = [_joined(part, by_leaf) for part in parts.parts]
+    each = np.array([_joined(part, by_leaf) for part in parts.parts])
+    if parts.strengths:
+        each *= np.array(parts.strengths)[:, None]
     return np.asarray(np.max(each, axis=0) if parts.form == "either" else np.min(each, axis=0))

@@ -32,6 +32,8 @@ def fits(label: str, prompts: Sequence[str]) -> Floats:
     if parts.form == "one":
         return concept_fits(parts.parts[0], prompts)
     each = np.array([fits(part, prompts) for part in parts.parts]).reshape(len(parts.parts), len(prompts))
+    if parts.strengths:
+        each *= np.array(parts.strengths)[:, None]
     if parts.form == "either":
         return np.asarray(each.max(0))
     return np.asarray((1 - TOGETHER) * each.min(0) + TOGETHER * each.mean(0))

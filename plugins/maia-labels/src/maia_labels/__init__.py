@@ -3,8 +3,10 @@
 from maia_labels.expression import And, Concept, Expression, Given, Not, Or, any_of, concepts, holds, text_of
 from maia_labels.parser import parse
 from maia_labels.parts import NOTHING, Parts, joined, parts_of, says_nothing
+from maia_labels.strengths import MIN_MAIN, Strength, split_strength, with_strength
 
 __all__ = [
+    "MIN_MAIN",
     "NOTHING",
     "And",
     "Concept",
@@ -13,6 +15,7 @@ __all__ = [
     "Not",
     "Or",
     "Parts",
+    "Strength",
     "any_of",
     "concepts",
     "holds",
@@ -20,5 +23,7 @@ __all__ = [
     "parse",
     "parts_of",
     "says_nothing",
+    "split_strength",
     "text_of",
+    "with_strength",
 ]

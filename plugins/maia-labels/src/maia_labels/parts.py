@@ -9,6 +9,7 @@ from typing import Literal, NamedTuple
 
 from maia_labels.content import content_of
 from maia_labels.expression import any_of
+from maia_labels.strengths import split_strength, with_strength
 
 Form = Literal["one", "either", "given", "both"]
 
@@ -52,10 +53,12 @@ class Parts(NamedTuple):
         form: `one`: a single concept; `either`: A OR B OR ...; `given`: the first where the second is there too;
             `both`: all in one picture.
         parts: The texts: one for `one`, two for `given`, two or more else. A part may be of any form itself.
+        strengths: Of each part of an `either`, its share of the strongest part, in (0, 1]; empty where none is stated.
     """
 
     form: Form
     parts: tuple[str, ...]
+    strengths: tuple[float, ...] = ()
 
 
 def parts_of(label: str) -> Parts:
@@ -66,26 +69,45 @@ def parts_of(label: str) -> Parts:
     are `both` where the collage laboratory knows each side as something to draw, else one concept ("dog with long
     ears", "black and white stripes"). "A but not B" and "A AND NOT B" are one concept, "A without B".
     """
-    text = cleaned(label)
+    whole = _bare(label)
+    if (stated := split_strength(whole))[1] and _closes(stated[0]) == len(stated[0]) - 1:
+        whole = _bare(stated[0])  # "(dogs OR cats) (40 %)"
     for form, operator in _LEVELS:
-        pieces = _split(text, operator)
+        pieces = _split(whole, operator)
         if len(pieces) > 1:
-            if form == "given" and len(pieces) > 2:
-                pieces = [pieces[0], " AND ".join(pieces[1:])]
-            return Parts(form, tuple(pieces))
+            parts = [cleaned(piece) for piece in pieces]
+            if form == "given" and len(parts) > 2:
+                parts = [parts[0], " AND ".join(parts[1:])]
+            return Parts(form, tuple(parts), _strengths(pieces) if form == "either" else ())
+    text = cleaned(whole)
     text = re.sub(r"\s+(?:but not|and not)\s+", " without ", text, flags=re.IGNORECASE)
-    pieces = _split(text, _LOOSE)
+    pieces = [cleaned(piece) for piece in _split(text, _LOOSE)]
     if len(pieces) > 1 and not _single(text) and all(map(_drawable, pieces)):
         return Parts("both", tuple(pieces))
     return Parts("one", (text,))
 
 
-def joined(labels: Sequence[str]) -> str:
-    """Joins the labels of an explanation into one; each names a concept to which the unit responds."""
+def _strengths(pieces: Sequence[str]) -> tuple[float, ...]:
+    stated = [strength.share if (strength := split_strength(piece)[1]) else 1.0 for piece in pieces]
+    shares = [min(max(share, 0.01), 1.0) for share in stated]
+    return tuple(share / max(shares) for share in shares) if min(shares) < max(shares) else ()
+
+
+def joined(labels: Sequence[str], strengths: Sequence[float] = ()) -> str:
+    """Joins the labels of an explanation into one; each names a concept to which the unit responds.
+
+    Args:
+        labels: The labels; those that repeat or are empty are left out.
+        strengths: Share of the exemplars' activation of each label. A label that is weaker than the strongest one gets
+            its share of that one behind it: "tiger OR snow (40 %)".
+    """
+    shares = dict(zip(map(cleaned, labels), strengths, strict=False))
     texts = list(dict.fromkeys(filter(None, map(cleaned, labels))))
     if len(texts) < 2:
         return "".join(texts)
-    return any_of(f"({text})" if parts_of(text).form in ("given", "both") else text for text in texts)
+    top = max(shares.values(), default=1.0)
+    marked = [f"({text})" if parts_of(text).form in ("given", "both") else text for text in texts]
+    return any_of(with_strength(m, shares.get(text, top) / top) for m, text in zip(marked, texts, strict=True))
 
 
 def leaves(label: str) -> list[str]:
@@ -113,7 +135,14 @@ def says_nothing(label: str) -> bool:
 
 
 def cleaned(label: str) -> str:
-    """Returns a label on one line: no control characters, outer quotes or parentheses, no full stop, not too long."""
+    """Returns a label on one line, not too long, without its strength, outer quotes, parentheses and full stop."""
+    text = _bare(label)
+    while (stated := split_strength(text))[1]:
+        text = _bare(stated[0])
+    return text
+
+
+def _bare(label: str) -> str:
     text = "".join(c if c.isprintable() else " " for c in label.encode("utf-8", "replace").decode("utf-8"))
     text = " ".join(text.split())[:MAX_LABEL].strip()
     while True:
@@ -149,7 +178,7 @@ def _split(text: str, operator: re.Pattern[str]) -> list[str]:
             pieces.append(text[start : found.start()])
             start = found.end()
     pieces.append(text[start:])
-    return [piece for piece in map(cleaned, pieces) if piece]
+    return [piece for piece in map(_bare, pieces) if piece]
 
 
 def _drawable(text: str) -> bool:

@@ -150,7 +150,8 @@ class PhraseReader:
         """Tells whether a word that is both a colour and a thing ("orange") is the thing: nothing follows it."""
         following = self.tokens[self.at + 1] if self.at + 1 < len(self.tokens) else ""
         ends = not following or following in PREPOSITIONS | CONNECTORS | COPULAS | NEGATIONS
-        return ends and (phrase.article or phrase.count is not None or not phrase.colours)
+        # "anything orange" is a colour.
+        return ends and not phrase.wildcard and (phrase.article or phrase.count is not None or not phrase.colours)
 
     def _count(self, phrase: Phrase, word: str, following: str) -> bool:
         if phrase.entry or phrase.wildcard:

@@ -114,6 +114,7 @@ def render(
             manifest=summary.run.manifest,
             outcome=summary.outcome,
             explanation=summary.outcome.explanation if summary.outcome else None,
+            strengths=_strengths(summary),
             verdict=summary.verdict,
             ref=summary.run.manifest.system.ref or "a unit",
             created=_date(summary.run.manifest.created),
@@ -296,10 +297,18 @@ def _extras(summary: RunSummary) -> tuple[list[tuple[str, str]], list[Records]]:
         details |= explanation.details
     # What the page says at its top already, under whatever name a task gives it, is not said again.
     said = summary.outcome.explanation.description if summary.outcome.explanation else ""
-    rest = {key: value for key, value in details.items() if key not in ("description", "labels") and value != said}
+    shown = ("description", "labels", "strengths")
+    rest = {key: value for key, value in details.items() if key not in shown and value != said}
     tables = {key: table for key, value in rest.items() if (table := _records(key, value))}
     lines = [(key, _cell(value, 4000)) for key, value in rest.items() if key not in tables]
     return lines, list(tables.values())
+
+
+def _strengths(summary: RunSummary) -> list[tuple[str, float]]:
+    """Returns the labels with how strongly each drives the unit, strongest first; nothing where none is stated."""
+    explanation = summary.outcome.explanation if summary.outcome else None
+    pairs = zip(explanation.labels, explanation.strengths, strict=False) if explanation else ()
+    return sorted(pairs, key=lambda pair: -pair[1])
 
 
 def _records(name: str, value: object) -> Records | None:

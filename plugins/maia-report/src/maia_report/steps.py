@@ -134,7 +134,11 @@ def _gives(step: Step, outcome: RunOutcome) -> bool:
     """Returns whether each of the outcome's labels is on a line of the reply, alone or behind a tag."""
     lines = step.reply.reply.text.splitlines() if step.reply else []
     given = {" ".join(line.rpartition("]")[2].strip(" \t:*_>#-").split()) for line in lines}
-    return outcome.explanation is not None and given.issuperset(outcome.explanation.labels)
+    labels = outcome.explanation.labels if outcome.explanation else ("",)
+    # Behind a label, its strength: "snow (40 %)".
+    return all(
+        any(re.fullmatch(rf"{re.escape(label)}\W*((main|weak|\d).*)?", line) for line in given) for label in labels
+    )
 
 
 def _identity(part: Part) -> str:

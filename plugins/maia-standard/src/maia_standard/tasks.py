@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from maia_core.plugin import Explanation, PluginConfig, ReplyError, RunContext, UnitInfo
+from maia_labels import MIN_MAIN, parts_of, split_strength
+
+_SENTENCE_END = re.compile(r"(?<=[.!?])\s+(?=[A-Z0-9])|\n")
 
 PROMPT = """\
 Describe the visual concept, or concepts, that activate {unit}.
@@ -42,9 +46,11 @@ The more conditions you try, the more of them look good by chance.
 Test such a condition again with fresh prompts.{tested}
 
 When repeated experiments agree, give the final answer, without code:
-[DESCRIPTION]: <what the unit responds to: specific, and complete; several concepts joined by OR>
+[DESCRIPTION]: <first one sentence for people that unites the labels, then details: specific, and complete>
 [LABEL]: <a short label, such as "dogs", "red fruit" or "snow behind animals">
-If the unit responds to several distinct concepts, give [LABEL 1]: ..., [LABEL 2]: ... instead, one for each.
+If the unit responds to several distinct concepts, give [LABEL 1]: ..., [LABEL 2]: ... instead, one for each, with its
+strength in parentheses: (main), (weak), or the activation of its images in percent of the exemplars' activation, such
+as "snow (40 %)".
 """
 
 
@@ -71,12 +77,15 @@ class NeuronDescriptionAnswer(BaseModel):
     """What a unit responds to.
 
     Attributes:
-        description: Specific and complete, one or more sentences.
+        description: Specific and complete: one sentence for people, then details.
         labels: One short label for each distinct concept.
+        strengths: How strongly each label drives the unit, as a share of the exemplars' activation; empty where the
+            answer states none.
     """
 
     description: str
     labels: list[str]
+    strengths: list[float] = Field(default_factory=list)
 
 
 class NeuronDescription:
@@ -100,13 +109,59 @@ class NeuronDescription:
     def parse(self, sections: Mapping[str, list[str]]) -> NeuronDescriptionAnswer:
         """See `maia_core.protocols.Task`."""
         description = " ".join(text for text in sections.get("DESCRIPTION", []) if text)
-        labels = [" ".join(text.split()) for text in sections.get("LABEL", []) if text]
+        texts = [" ".join(text.split()) for text in sections.get("LABEL", []) if text]
+        labels, strengths = _with_strengths(texts)
         if not description or not labels:
             missing = "[DESCRIPTION]:" if not description else "[LABEL]: (or [LABEL 1]:, [LABEL 2]:, ...)"
             raise ReplyError(f"The final answer lacks {missing}. It needs both [DESCRIPTION]: and [LABEL]: with text.")
-        return NeuronDescriptionAnswer(description=description, labels=labels)
+        return NeuronDescriptionAnswer(description=description, labels=labels, strengths=strengths)
 
     def explanation(self, answer: BaseModel) -> Explanation:
         """See `maia_core.protocols.Task`."""
         assert isinstance(answer, NeuronDescriptionAnswer)
-        return Explanation(description=answer.description, labels=tuple(answer.labels))
+        return Explanation(
+            description=answer.description,
+            labels=tuple(answer.labels),
+            strengths=tuple(answer.strengths),
+            sentence=_SENTENCE_END.split(answer.description, maxsplit=1)[0],
+        )
+
+
+def _with_strengths(texts: list[str]) -> tuple[list[str], list[float]]:
+    """Returns labels and their strengths; a label without one counts in full if others have one.
+
+    Raises:
+        ReplyError: a strength contradicts itself, is not a share, or stands behind no label.
+    """
+    labels, shares = [], []
+    for text in texts:
+        label, strength = split_strength(text)
+        if strength is not None:
+            _check(text, label, *strength)
+        labels.append(label)
+        shares.append(strength.share if strength else None)
+    stated = any(share is not None for share in shares)
+    return labels, [1.0 if share is None else share for share in shares] if stated else []
+
+
+def _check(text: str, label: str, word: str, share: float) -> None:
+    """Refuses a strength that cannot be: one clear sentence for the backbone.
+
+    Raises:
+        ReplyError: see `_with_strengths`.
+    """
+    percent = f"{share * 100:.4g} %"
+    if not label:
+        raise ReplyError(f"The strength '{text}' has no label; write the label before it, such as 'snow (40 %)'.")
+    if parts_of(label).strengths:
+        raise ReplyError(f"'{text}' joins concepts with strengths; give each its own line [LABEL 1]:, [LABEL 2]:.")
+    if not 0 < share <= 1:
+        raise ReplyError(
+            f"The strength of '{label}' is {percent}; it is a share of the exemplars' activation, above 0 % and at "
+            "most 100 %, so correct it or leave the label out."
+        )
+    if (word == "main" and share < MIN_MAIN) or (word == "weak" and share >= MIN_MAIN):
+        raise ReplyError(
+            f"'{label}' cannot be {word} with {percent} of the exemplars' activation: main is {MIN_MAIN:.0%} or more, "
+            "weak is less; correct the word or the number."
+        )

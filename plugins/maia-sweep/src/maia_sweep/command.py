@@ -52,4 +52,4 @@ def _line(result: FinishedRun | MaiaError) -> str:
     if isinstance(result, MaiaError):
         return f"not run: {one_line(result)}"
     outcome = result.outcome
-    return " OR ".join(outcome.explanation.labels) if outcome.explanation else f"{outcome.status}: {outcome.reason}"
+    return outcome.explanation.line if outcome.explanation else f"{outcome.status}: {outcome.reason}"
