@@ -144,7 +144,7 @@ def test_reply_without_content_is_no_crash(service: Service, connect: Connect) -
 def test_endless_reply_is_not_read_into_memory(connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
     from maia_litellm import wire
 
-    monkeypatch.setattr(wire, "MOST_BYTES", 2**20)
+    monkeypatch.setattr(wire, "MAX_BYTES", 2**20)
     with OpenAIServer(Trouble("huge", size=8 * 2**20)) as server, pytest.raises(BackboneError, match="too long"):
         ask(connect(server, "openai/gpt-4o"))
 

@@ -246,7 +246,7 @@ def test_full_disk_loses_nothing_and_is_said_once(tmp_path: Path) -> None:
 
 
 def test_huge_picture_is_passed_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("maia_cache.forms.MOST_PIXELS", 100)
+    monkeypatch.setattr("maia_cache.forms.MAX_PIXELS", 100)
     said: list[str] = []
     cache = ContentCache(tmp_path, warn=said.append)
     assert cache.keep("engine", KEY, noise(1), PICTURE).image.id == noise(1).image.id

@@ -15,7 +15,7 @@ from maia_core.errors import UsageError
 from maia_core.events import HostCall
 from maia_core.record import RunReader
 from maia_core.testing import FAKE_RUN, InProcessSandbox, ScriptedBackbone, fake_parts
-from maia_eval.ablate import SHOWN, VARIANTS, command, markdown, variants
+from maia_eval.ablate import SCORES, VARIANTS, command, markdown, variants
 from maia_eval.choices import adjusted, spec
 from maia_eval.explaining import explain_all
 from maia_eval.integrity import Integrity, count_faults, invented
@@ -93,7 +93,7 @@ def test_a_variant_without_scores_has_dashes() -> None:
     empty = {"variant": "full", "cost": None} | dict.fromkeys(
         ["no label", "failed verification", "invented results", "copied examples", "broken programs", "programs"], 0
     )
-    figures = {f"{key}{part}": None for key in SHOWN for part in ("", " low", " high")}
+    figures = {f"{key}{part}": None for key in SCORES for part in ("", " low", " high")}
     text = markdown([empty | figures | {"seconds": 0.0}])
     assert "| full | – | – | – | – | – | 0 |" in text
     assert "unknown" in text

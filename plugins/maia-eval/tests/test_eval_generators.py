@@ -21,9 +21,9 @@ from maia_core.types import GeneratedImages
 from maia_eval.faithful import (
     KINDS,
     Case,
+    Decision,
     DescriberJudge,
     DetectorJudge,
-    Look,
     Rate,
     Wanted,
     check,
@@ -157,11 +157,11 @@ def test_detector_counts() -> None:
 
     judge = DetectorJudge(Two())
     images = [disc("red"), disc("blue")]
-    looks = judge.look(images, [thing("red"), thing("red")])
-    assert [look.there for look in looks] == [True, False]
-    looks = judge.look(images, [count(2, "red"), count(3, "blue")])
-    assert [look.there for look in looks] == [True, False]
-    assert looks[0].said.startswith("2 x 'red' (")
+    decisions = judge.decide(images, [thing("red"), thing("red")])
+    assert [decision.there for decision in decisions] == [True, False]
+    decisions = judge.decide(images, [count(2, "red"), count(3, "blue")])
+    assert [decision.there for decision in decisions] == [True, False]
+    assert decisions[0].said.startswith("2 x 'red' (")
 
 
 # --- prompts ---
@@ -204,12 +204,12 @@ def test_prompts_that_cannot_be_used(text: str, expected: str, tmp_path: Path) -
 def test_page_shows_what_is_hostile_as_text() -> None:
     hostile = "<script>alert(1)</script>\" onload='x'"
     wanted = Wanted(prompt=hostile, kind="thing", words=("x",), query="x")
-    html = page(hostile, hostile, [Case(wanted, disc("red"), hostile, Look(True, hostile))])
+    html = page(hostile, hostile, [Case(wanted, disc("red"), hostile, Decision(True, hostile))])
     assert "<script" not in html
     assert "onload='" not in html.replace("&#x27;", "")
     assert "default-src 'none'" in html
     assert html.count("data:image/jpeg;base64,") == 1
-    refused = page("t", "t", [Case(wanted, None, "refused", Look(False, "there is no image"))])
+    refused = page("t", "t", [Case(wanted, None, "refused", Decision(False, "there is no image"))])
     assert "<img" not in refused
 
 

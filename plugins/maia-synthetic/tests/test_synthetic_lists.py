@@ -14,7 +14,7 @@ from maia_labels.expression import Concept, Given, Or, concepts, kind
 from maia_labels.vocabulary import vocabulary
 from maia_synthetic.collages import presence
 from maia_synthetic.command import synthetic
-from maia_synthetic.draw import LEAST, draw
+from maia_synthetic.draw import MIN_COLLAGES, draw
 from maia_synthetic.lists import neurons_of, resolve, shipped
 from maia_synthetic.score import key
 
@@ -77,11 +77,11 @@ def test_lists_are_drawn_by_their_rules(laboratory: Context) -> None:
         pairs = listed["polysemantic_or"] + listed["conditional_a_given_b"]
         for text in {*listed["monosemantic"], *(text for pair in pairs for text in pair)}:
             at[text] = presence(dataset, text) > 0
-            assert LEAST <= at[text].sum() <= len(dataset) - LEAST
+            assert MIN_COLLAGES <= at[text].sum() <= len(dataset) - MIN_COLLAGES
         for a, b in pairs:
-            assert min((at[a] & ~at[b]).sum(), (at[b] & ~at[a]).sum()) >= LEAST
+            assert min((at[a] & ~at[b]).sum(), (at[b] & ~at[a]).sum()) >= MIN_COLLAGES
         for a, b in listed["conditional_a_given_b"]:
-            assert (at[a] & at[b]).sum() >= LEAST
+            assert (at[a] & at[b]).sum() >= MIN_COLLAGES
             assert not key(a).colours
             assert not key(b).colours
         assert len({frozenset(pair) for pair in listed["polysemantic_or"]}) == 16

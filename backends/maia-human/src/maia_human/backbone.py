@@ -29,7 +29,7 @@ from maia_human.page import write_page
 from maia_human.reply_prompt import ReplyPrompt
 from maia_human.terminal import Terminal
 
-MOST_DRAWN = 24
+MAX_DRAWN = 24
 """Most images of one message that are drawn in the terminal; the page has all."""
 
 
@@ -170,7 +170,7 @@ class Human:
             pictures = self._gallery.add(figure.image for figure in block)
             for figure, picture in zip(block, pictures, strict=True):
                 self._terminal.say(_listed(picture, figure.caption))
-            self._draw(pictures[:MOST_DRAWN])
+            self._draw(pictures[:MAX_DRAWN])
 
     def _draw(self, pictures: Sequence[Picture]) -> None:
         if self._drawer is None:

@@ -14,7 +14,7 @@ from maia_core.plugin import Execution
 from maia_human.printed import Printed
 from maia_sandbox import values
 
-MOST_ERROR = 20_000
+MAX_ERROR = 20_000
 """Longest traceback that is recorded."""
 
 
@@ -169,7 +169,7 @@ def _explained(error: BaseException, label: Label) -> str:
     except Exception:
         text = type(error).__name__
     return values.text(
-        text if len(text) <= MOST_ERROR else f"{text[: MOST_ERROR // 2]}\n[...]\n{text[-MOST_ERROR // 2 :]}"
+        text if len(text) <= MAX_ERROR else f"{text[: MAX_ERROR // 2]}\n[...]\n{text[-MAX_ERROR // 2 :]}"
     )
 
 

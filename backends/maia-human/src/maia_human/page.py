@@ -10,7 +10,7 @@ from maia_core.plugin import Message, printable, write_atomically
 from maia_human.gallery import Gallery
 from maia_human.layout import Figure, blocks
 
-MOST_CHARACTERS = 1_000_000
+MAX_CHARACTERS = 1_000_000
 """Longest text of a message that the page shows whole."""
 
 HEADINGS = {"system": "The library", "user": "To you", "assistant": "You"}
@@ -73,4 +73,4 @@ def _figure(figure: Figure, gallery: Gallery) -> str:
 
 
 def _text(text: str) -> str:
-    return escape(printable(text.expandtabs(4), MOST_CHARACTERS))
+    return escape(printable(text.expandtabs(4), MAX_CHARACTERS))

@@ -14,7 +14,7 @@ from maia_human.layout import Figure, blocks
 
 SIDE = 224
 """Longest side of an image in a row of figures, in pixels; a notebook keeps every one of them."""
-MOST_CHARACTERS = 100_000
+MAX_CHARACTERS = 100_000
 ROW = "display:flex;flex-wrap:wrap;gap:12px;margin:6px 0"
 FIGURE = "margin:0;width:150px;font-size:12px;line-height:1.35;overflow-wrap:anywhere"
 TEXT = "white-space:pre-wrap;word-break:normal;overflow-wrap:break-word;margin:4px 0"
@@ -61,7 +61,7 @@ def folded(title: str, text: str) -> str:
 
 def clean(text: str) -> str:
     """Returns text whose control characters are written out."""
-    return printable(text.expandtabs(4), MOST_CHARACTERS)
+    return printable(text.expandtabs(4), MAX_CHARACTERS)
 
 
 def _figure(figure: Figure) -> str:

@@ -10,7 +10,7 @@ import click
 
 from maia_core.plugin import BackboneError, printable
 
-MOST_CHARACTERS = 20_000
+MAX_CHARACTERS = 20_000
 """Longest text that is shown at once; the page beside it has the rest."""
 
 
@@ -72,7 +72,7 @@ class Terminal:
 
     def say(self, text: str = "", end: str = "\n") -> None:
         """Shows text; control characters in it are written out."""
-        self.write(printable(text.expandtabs(4), MOST_CHARACTERS), end)
+        self.write(printable(text.expandtabs(4), MAX_CHARACTERS), end)
 
     def heading(self, text: str) -> None:
         """Shows a line that begins something new."""

@@ -54,7 +54,7 @@ NO_IMAGES = re.compile(
     re.IGNORECASE,
 )
 TOO_MANY_IMAGES = re.compile(r"at most (?P<most>\d+) image|too many images", re.IGNORECASE)
-MOST = re.compile(r"(?:up to|max\w*|at most|limit|>)(?: is| of)?:? (\d+)", re.IGNORECASE)
+LARGEST_ALLOWED = re.compile(r"(?:up to|max\w*|at most|limit|>)(?: is| of)?:? (\d+)", re.IGNORECASE)
 """How a provider says how many images it takes."""
 
 BAD_KEY = re.compile(r"api[ _]?key not valid|API_KEY_INVALID|(invalid|incorrect) (api|x-api)[ -_]?key", re.IGNORECASE)
@@ -157,7 +157,7 @@ def _status(endpoint: Endpoint, exchange: Exchange, history: History, served: Ca
             f"{endpoint.name} cannot see images; set {part}.images=false or another {part}.model{told}"
         )
     if exchange.images and (many := TOO_MANY_IMAGES.search(reported.text)):
-        most = many["most"] or (found[1] if (found := MOST.search(reported.text)) else "")
+        most = many["most"] or (found[1] if (found := LARGEST_ALLOWED.search(reported.text)) else "")
         setting = f"={most}" if most else " lower"
         return BackboneError(f"{endpoint.name} takes fewer images in a request; set {part}.max_images{setting}{told}")
     refusal = f"{named} refuses the request (status {status}){told}"

@@ -39,7 +39,7 @@ CONNECT_SECONDS = 15.0
 UNPACKED = ("content-encoding", "content-length", "transfer-encoding")
 """Header fields that do not hold any more once the body was read."""
 
-MOST_BYTES = 256 * 2**20
+MAX_BYTES = 256 * 2**20
 """Longest reply that is read."""
 
 
@@ -155,7 +155,7 @@ class Wire(httpx.Client):
                 content += chunk
                 if time.monotonic() > exchange.deadline:
                     raise httpx.ReadTimeout("the reply takes too long", request=request)
-                if len(content) > MOST_BYTES:
+                if len(content) > MAX_BYTES:
                     raise httpx.DecodingError("the reply is too long", request=request)
         finally:
             response.close()

@@ -17,7 +17,7 @@ from maia_core.plugin import UsageError
 
 MAGIC = b"GGUF"
 VERSIONS = (2, 3)
-MOST_ENTRIES = 10_000_000
+MAX_ENTRIES = 10_000_000
 """More keys, tensors or strings than that are a damaged count."""
 
 Value = bool | int | float | str
@@ -118,7 +118,7 @@ class _Reader:
 
     def _count(self) -> int:
         (count,) = self._take("Q")
-        if count > MOST_ENTRIES:
+        if count > MAX_ENTRIES:
             raise ValueError(f"a count of {count}")
         return count
 

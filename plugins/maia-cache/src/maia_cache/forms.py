@@ -15,10 +15,10 @@ from maia_core.plugin import Image, content_id
 
 T = TypeVar("T")
 
-MOST_BYTES = 256_000_000
+MAX_BYTES = 256_000_000
 """Largest file that is read."""
 
-MOST_PIXELS = 50_000_000
+MAX_PIXELS = 50_000_000
 """Largest picture that is kept or decoded, in pixels: a damaged or hostile file may claim any size."""
 
 NOTE = "maia"
@@ -64,7 +64,7 @@ class PictureForm:
     def encode(self, key: str, value: Picture) -> bytes:
         """See `Form`."""
         image, warning = value
-        if image.width * image.height > MOST_PIXELS:
+        if image.width * image.height > MAX_PIXELS:
             raise ValueError(f"{image.width} x {image.height} pixels")
         note = {"key": key, "id": image.id, "warning": warning, "provenance": image.provenance}
         texts = PngImagePlugin.PngInfo()
@@ -78,7 +78,7 @@ class PictureForm:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow warns of large pictures; they are refused below.
             picture = PILImage.open(io.BytesIO(data), formats=["PNG"])
-        if picture.mode != "RGB" or picture.width * picture.height > MOST_PIXELS:
+        if picture.mode != "RGB" or picture.width * picture.height > MAX_PIXELS:
             raise ValueError(f"{picture.mode} {picture.size}")
         picture.load()
         note = json.loads(picture.info[NOTE])

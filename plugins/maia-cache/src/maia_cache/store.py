@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from maia_cache.claims import Claims
 from maia_cache.entries import Entry, entries_in
-from maia_cache.forms import FORMS, MOST_BYTES, Form
+from maia_cache.forms import FORMS, MAX_BYTES, Form
 from maia_core.plugin import (
     ToolError,
     UsageError,
@@ -283,8 +283,8 @@ def slug(engine: str) -> str:
 def _read(path: Path, key: str, form: Form[T]) -> T | None:
     try:
         with open_plain(path) as file:
-            data = file.read(MOST_BYTES + 1)
-        return form.decode(key, data) if len(data) <= MOST_BYTES else None
+            data = file.read(MAX_BYTES + 1)
+        return form.decode(key, data) if len(data) <= MAX_BYTES else None
     except Exception:  # Missing, unreadable, or broken, which raises whatever the damage leads to.
         return None
 

@@ -20,7 +20,7 @@ from maia_labels.minilm import installed, shared
 SURE = 0.55
 """Cosine similarity from which on the embedding is believed before the spelling."""
 
-LEAST = 0.45
+MIN_SIMILARITY = 0.45
 """Cosine similarity below which nothing is near."""
 
 SPELLING = 0.8
@@ -47,7 +47,7 @@ class Nearest:
             return best
         if close := difflib.get_close_matches(phrase, self.names, n=1, cutoff=SPELLING):
             return close[0]
-        return best if similarity >= LEAST else None
+        return best if similarity >= MIN_SIMILARITY else None
 
     def _by_meaning(self, phrase: str, folder: Path) -> tuple[str, float]:
         model = shared(folder)

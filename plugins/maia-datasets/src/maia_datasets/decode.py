@@ -20,13 +20,13 @@ FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
 MAX_BYTES = 512 << 20
 """A larger file is not read into memory."""
 
-MOST_MEGAPIXELS = ImageStore.MAX_PIXELS / 1e6
+MAX_MEGAPIXELS = ImageStore.MAX_PIXELS / 1e6
 
 
 class ImageOptions(PluginConfig):
     """Options of every data set of encoded images."""
 
-    max_megapixels: float = Field(MOST_MEGAPIXELS, gt=0, le=MOST_MEGAPIXELS)
+    max_megapixels: float = Field(MAX_MEGAPIXELS, gt=0, le=MAX_MEGAPIXELS)
     """Larger images are not decoded: a small file can unpack to any size. At most 64: what a run's record takes."""
     jpeg_side: int = Field(0, ge=0)
     """Decode JPEGs at 1/2, 1/4 or 1/8 of their size where no side gets shorter than this; 0: at full size. Large

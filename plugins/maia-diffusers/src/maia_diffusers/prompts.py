@@ -11,7 +11,7 @@ from maia_diffusers.roles import call_arguments
 UNLIMITED = 100_000
 """A tokenizer's `model_max_length` from which on it has none."""
 
-SHOWN = 200
+MAX_CHARACTERS = 200
 """Characters of the words that a warning names."""
 
 
@@ -34,7 +34,7 @@ def cut(pipe: Any, prompt: str, longest: int | None = None) -> str:
         return ""
     read, limit = max(((_fitting(words, count, limit), limit) for count, limit in readers), key=lambda one: one[0])
     lost = " ".join(words[read:])
-    shown = lost if len(lost) <= SHOWN else lost[: SHOWN - 1] + "…"
+    shown = lost if len(lost) <= MAX_CHARACTERS else lost[: MAX_CHARACTERS - 1] + "…"
     return f"the prompt is too long: the model reads {limit} tokens of it and does not know '{shown}'"
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-LEAST = 8
+MIN_MULTIPLE = 8
 """Smallest side of a picture that is edited, as a multiple of what sides must be multiples of."""
 
 
@@ -25,5 +25,5 @@ def working_size(size: tuple[int, int], longer: int | None, multiple: int) -> tu
         multiple: What both sides must be multiples of.
     """
     scale = (longer or max(size)) / max(size)
-    width, height = (max(LEAST, round(side * scale / multiple)) * multiple for side in size)
+    width, height = (max(MIN_MULTIPLE, round(side * scale / multiple)) * multiple for side in size)
     return width, height

@@ -35,7 +35,7 @@ VARIANTS = ("full", *WITHOUT, "no-verification", "other-generator", "other-backb
 
 TABLE, PAGE = "ablation.csv", "ablation.md"
 
-SHOWN = {"plus": "+", "minus": "−", "margin": "+ less −", "pearson": "Pearson", "auprc": "AUPRC"}
+SCORES = {"plus": "+", "minus": "−", "margin": "+ less −", "pearson": "Pearson", "auprc": "AUPRC"}
 """Figures of the Markdown table, by their names in the CSV."""
 
 COUNTED = (
@@ -176,10 +176,10 @@ def table(folder: Folder) -> list[dict[str, Any]]:
 
 def markdown(rows: Sequence[Mapping[str, Any]]) -> str:
     """Returns the table of an ablation for a reader, with the published figures below it."""
-    columns = [*SHOWN, *COUNTED]
-    lines = ["| variant | " + " | ".join([*SHOWN.values(), *COUNTED]) + " |", "|---" * (len(columns) + 1) + "|"]
+    columns = [*SCORES, *COUNTED]
+    lines = ["| variant | " + " | ".join([*SCORES.values(), *COUNTED]) + " |", "|---" * (len(columns) + 1) + "|"]
     for row in rows:
-        figures = [_figure(row[key], row[f"{key} low"], row[f"{key} high"]) for key in SHOWN]
+        figures = [_figure(row[key], row[f"{key} low"], row[f"{key} high"]) for key in SCORES]
         counts = ["unknown" if row[key] is None else f"{row[key]:g}" for key in COUNTED]
         lines.append(f"| {row['variant']} | " + " | ".join([*figures, *counts]) + " |")
     published = (

@@ -88,11 +88,11 @@ def prompts(file: Path | None = None) -> list[Wanted]:
 class Judge(Protocol):
     """Looks whether images show something."""
 
-    def look(self, images: Sequence[Image], wanted: Sequence[Wanted]) -> list[Look]:
+    def decide(self, images: Sequence[Image], wanted: Sequence[Wanted]) -> list[Decision]:
         """Says of each image whether it shows what is wanted of it."""
 
 
-class Look(NamedTuple):
+class Decision(NamedTuple):
     """Whether something is there, and what the judge said."""
 
     there: bool
@@ -107,12 +107,12 @@ class DescriberJudge:
         self._describer = describer
         self._known: dict[str, str] = {}
 
-    def look(self, images: Sequence[Image], wanted: Sequence[Wanted]) -> list[Look]:
+    def decide(self, images: Sequence[Image], wanted: Sequence[Wanted]) -> list[Decision]:
         """See `Judge`."""
         new = {image.id: image.anonymous() for image in images if image.id not in self._known}
         self._known |= zip(new, self._describer.describe(list(new.values())), strict=True)
         texts = [self._known[image.id] for image in images]
-        return [Look(says(text, one), text) for text, one in zip(texts, wanted, strict=True)]
+        return [Decision(says(text, one), text) for text, one in zip(texts, wanted, strict=True)]
 
 
 class DetectorJudge:
@@ -122,9 +122,9 @@ class DetectorJudge:
         """Takes the detector."""
         self._detector = detector
 
-    def look(self, images: Sequence[Image], wanted: Sequence[Wanted]) -> list[Look]:
+    def decide(self, images: Sequence[Image], wanted: Sequence[Wanted]) -> list[Decision]:
         """See `Judge`."""
-        looks: dict[int, Look] = {}
+        decisions: dict[int, Decision] = {}
         for query in dict.fromkeys(one.query for one in wanted):
             places = [place for place, one in enumerate(wanted) if one.query == query]
             found = self._detector.detect([images[place] for place in places], query)
@@ -132,8 +132,8 @@ class DetectorJudge:
                 count = wanted[place].count
                 there = len(detections) == count if count else bool(detections)
                 scores = ", ".join(f"{detection.score:.2f}" for detection in detections[:5])
-                looks[place] = Look(there, f"{len(detections)} x '{query}'" + f" ({scores})" * bool(scores))
-        return [looks[place] for place in range(len(images))]
+                decisions[place] = Decision(there, f"{len(detections)} x '{query}'" + f" ({scores})" * bool(scores))
+        return [decisions[place] for place in range(len(images))]
 
 
 def says(text: str, wanted: Wanted) -> bool:
@@ -183,15 +183,15 @@ class Case:
         wanted: Its prompt.
         image: The image; None if the generator refused the prompt.
         warning: What the generator said; the refusal, where there is no image.
-        look: What the judge saw of its content.
+        decision: What the judge saw of its content.
         other: What the judge saw of the content of another prompt, which the image need not show; None: there is none.
     """
 
     wanted: Wanted
     image: Image | None
     warning: str
-    look: Look
-    other: Look | None = None
+    decision: Decision
+    other: Decision | None = None
 
 
 class Rate(NamedTuple):
@@ -210,7 +210,7 @@ def rates(cases: Sequence[Case]) -> tuple[Rate, Rate, Rate]:
     """Returns how often the content is there, how often that of another prompt, and how often there was a warning."""
     others = [case.other.there for case in cases if case.other is not None]
     return (
-        Rate(sum(case.look.there for case in cases), len(cases)),
+        Rate(sum(case.decision.there for case in cases), len(cases)),
         Rate(sum(others), len(others)),
         Rate(sum(bool(case.warning) for case in cases), len(cases)),
     )
@@ -239,15 +239,17 @@ def check(
     drawn = [(one, image, warning) for one, (image, warning) in zip(asked, made, strict=True)]
     images = [image for _, image, _ in drawn if image is not None]
     shown = [one for one, image, _ in drawn if image is not None]
-    looks = iter(_looked(judge, images, shown, "looked at", log))
+    decisions = iter(_decided(judge, images, shown, "looked at", log))
     compared = [_other(one, wanted) for one in shown]
     pairs = [(image, other) for image, other in zip(images, compared, strict=True) if other is not None]
     others_wanted = [other for _, other in pairs]
-    seen = iter(_looked(judge, [image for image, _ in pairs], others_wanted, "looked for what is not asked in", log))
+    seen = iter(_decided(judge, [image for image, _ in pairs], others_wanted, "looked for what is not asked in", log))
     others = iter([next(seen) if other is not None else None for other in compared])
-    refused = Look(False, "there is no image")
+    refused = Decision(False, "there is no image")
     return [
-        Case(one, image, warning, next(looks), next(others)) if image is not None else Case(one, None, warning, refused)
+        Case(one, image, warning, next(decisions), next(others))
+        if image is not None
+        else Case(one, None, warning, refused)
         for one, image, warning in drawn
     ]
 
@@ -258,14 +260,14 @@ def _steps(total: int) -> list[slice]:
     return [slice(start, min(start + size, total)) for start in range(0, total, size)]
 
 
-def _looked(
+def _decided(
     judge: Judge, images: Sequence[Image], wanted: Sequence[Wanted], doing: str, log: Callable[[str], None]
-) -> list[Look]:
-    looks: list[Look] = []
+) -> list[Decision]:
+    decisions: list[Decision] = []
     for step in _steps(len(images)):
-        looks += judge.look(images[step], wanted[step])
-        log(f"{doing} {len(looks):,} of {len(images):,} images")
-    return looks
+        decisions += judge.decide(images[step], wanted[step])
+        log(f"{doing} {len(decisions):,} of {len(images):,} images")
+    return decisions
 
 
 def _generated(

@@ -47,11 +47,11 @@ def _figure(case: Case) -> str:
     picture = ""
     if case.image is not None:
         picture = f'<img alt="{escape(case.wanted.prompt, quote=True)}" src="{data_uri(case.image, SIDE)}">'
-    mark, kind = ("there", ' class="there"') if case.look.there else ("not seen", "")
+    mark, kind = ("there", ' class="there"') if case.decision.there else ("not seen", "")
     warning = f'<small class="warning">{escape(case.warning)}</small>' if case.warning else ""
     return (
         f"<figure{kind}>{picture}<figcaption><b>{escape(case.wanted.prompt)}</b>: {mark}{warning}"
-        f"<small>{escape(case.look.said)}</small></figcaption></figure>"
+        f"<small>{escape(case.decision.said)}</small></figcaption></figure>"
     )
 
 

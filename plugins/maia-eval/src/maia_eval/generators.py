@@ -13,10 +13,10 @@ if TYPE_CHECKING:
     from maia_core.plugin import Context, RunConfig
     from maia_eval.faithful import Case, Judge, Rate
 
-SHOWN = 10
+MAX_CASES = 10
 """How many of the images that do not show their content are named."""
 
-LONGEST = 160
+MAX_LINE = 160
 """Maximum characters of one description."""
 
 
@@ -178,12 +178,14 @@ def _rows(cases: Sequence[Case]) -> list[str]:
 
 
 def _missing(cases: Sequence[Case]) -> list[str]:
-    missed = [case for case in cases if not case.look.there]
-    lines = [f"\nnot seen in {len(missed)} images" + (", such as:" if len(missed) > SHOWN else ":")] if missed else []
+    missed = [case for case in cases if not case.decision.there]
+    lines = (
+        [f"\nnot seen in {len(missed)} images" + (", such as:" if len(missed) > MAX_CASES else ":")] if missed else []
+    )
     # One of every n-th, so that all kinds are among them.
-    for case in missed[:: -(-len(missed) // SHOWN) or 1]:
-        said = f"{case.warning}; {case.look.said}" if case.warning else case.look.said
-        lines.append(_clean(f"  {case.wanted.prompt}: {said}")[:LONGEST])
+    for case in missed[:: -(-len(missed) // MAX_CASES) or 1]:
+        said = f"{case.warning}; {case.decision.said}" if case.warning else case.decision.said
+        lines.append(_clean(f"  {case.wanted.prompt}: {said}")[:MAX_LINE])
     return lines
 
 

@@ -25,7 +25,7 @@ from maia_eval.results import Folder
 SETS, SIZE = 4, 4
 """Sets in a question, and images in a set."""
 
-LEAST = 2 * SETS * SIZE
+MIN_IMAGES = 2 * SETS * SIZE
 """Fewest held-out images: twice what a question shows."""
 
 CHANCE = 1 / SETS
@@ -93,8 +93,10 @@ class SetImages(HeldOutImages):
             UsageError: fewer than 32 can be read.
         """
         super().__init__(dataset, count)
-        if len(self.images) < LEAST:
-            raise UsageError(f"the data set '{dataset.name}' has {len(self.images)} images; the test needs {LEAST}")
+        if len(self.images) < MIN_IMAGES:
+            raise UsageError(
+                f"the data set '{dataset.name}' has {len(self.images)} images; the test needs {MIN_IMAGES}"
+            )
 
 
 def questions_of(system: System, held: SetImages, count: int, seed: int, unit: str) -> list[Question]:

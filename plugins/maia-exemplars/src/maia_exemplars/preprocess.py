@@ -24,7 +24,7 @@ Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos"]
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
-LONGEST = 4
+MAX_ASPECT = 4
 """Times its shorter side that a `whole` image is seen at most, around its centre."""
 
 WASTE = 32
@@ -133,7 +133,7 @@ class Preprocessing:
         """Returns where the input lies in the resized image (left, top, right, bottom), rounded as in torchvision."""
         height, width = self.input
         if self.fit == "whole":
-            height, width = min(tall, LONGEST * height), min(wide, LONGEST * width)
+            height, width = min(tall, MAX_ASPECT * height), min(wide, MAX_ASPECT * width)
         left, top = _margin(wide, width), _margin(tall, height)
         return left, top, left + width, top + height
 

@@ -19,8 +19,8 @@ from typing import NamedTuple
 from maia_core.plugin import UsageError
 from maia_labels.expression import BARE_WORD, OPERATORS, And, Concept, Expression, Given, Not, Or
 
-MOST_CHARACTERS = 500
-MOST_DEPTH = 20
+MAX_CHARACTERS = 500
+MAX_DEPTH = 20
 LACKING = "an operator (OR, AND, |) is missing"
 
 _TOKEN = re.compile(
@@ -43,8 +43,8 @@ def parse(text: str) -> Expression:
     Raises:
         UsageError: it is malformed; the message shows where by `>>>`.
     """
-    if len(text) > MOST_CHARACTERS:
-        raise UsageError(f"an expression has at most {MOST_CHARACTERS} characters, not {len(text)}")
+    if len(text) > MAX_CHARACTERS:
+        raise UsageError(f"an expression has at most {MAX_CHARACTERS} characters, not {len(text)}")
     return _Reader(text).whole()
 
 
@@ -86,8 +86,8 @@ class _Reader:
 
     def _negated(self) -> Expression:
         self.depth += 1
-        if self.depth > MOST_DEPTH:
-            raise self._error(f"parentheses and NOTs are nested more than {MOST_DEPTH} deep")
+        if self.depth > MAX_DEPTH:
+            raise self._error(f"parentheses and NOTs are nested more than {MAX_DEPTH} deep")
         read = self._inner()
         self.depth -= 1
         return read

@@ -19,7 +19,7 @@ NOTHING = "anything"
 MAX_LABEL = 400
 """Characters of a label that are read; labels come from models and may be of any length."""
 
-MOST_WAYS = 32
+MAX_WAYS = 32
 """Ways to satisfy a label that are read: a hostile one could have millions."""
 
 
@@ -119,14 +119,14 @@ def leaves(label: str) -> list[str]:
 
 
 def alternatives(label: str) -> list[tuple[str, ...]]:
-    """Returns the ways to satisfy a label, each as the concepts that must be there together (`MOST_WAYS` at most)."""
+    """Returns the ways to satisfy a label, each as the concepts that must be there together (`MAX_WAYS` at most)."""
     parts = parts_of(label)
     if parts.form == "one":
         return [parts.parts]
     ways = [alternatives(part) for part in parts.parts]
     if parts.form == "either":
-        return [way for each in ways for way in each][:MOST_WAYS]
-    return [tuple(dict.fromkeys(sum(chosen, ()))) for chosen in islice(product(*ways), MOST_WAYS)]
+        return [way for each in ways for way in each][:MAX_WAYS]
+    return [tuple(dict.fromkeys(sum(chosen, ()))) for chosen in islice(product(*ways), MAX_WAYS)]
 
 
 def says_nothing(label: str) -> bool:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from maia_core.plugin import Image, Mask, Model
 from maia_nearest import background, colours, confidence, text
-from maia_nearest.look import Look, look
+from maia_nearest.image_parts import ImageParts, image_parts
 from maia_nearest.memory import Memory, features
 from maia_nearest.text import Finding
 
@@ -33,20 +33,20 @@ def find(images: Sequence[Image], memory: Memory, model: Model, layer: str) -> l
     """Measures each image; the result for one does not depend on the others."""
     found: list[Finding] = []
     for start in range(0, len(images), CHUNK):
-        found += find_chunk([look(image) for image in images[start : start + CHUNK]], memory, model, layer)
+        found += find_chunk([image_parts(image) for image in images[start : start + CHUNK]], memory, model, layer)
     return found
 
 
-def find_chunk(looks: Sequence[Look], memory: Memory, model: Model, layer: str) -> list[Finding]:
-    """Measures a bounded number of looks, with one pass of the model over all their crops."""
-    wanted: list[Look] = []
-    for each in looks:
+def find_chunk(parts: Sequence[ImageParts], memory: Memory, model: Model, layer: str) -> list[Finding]:
+    """Measures a bounded number of images, with one pass of the model over all their crops."""
+    wanted: list[ImageParts] = []
+    for each in parts:
         wanted += [] if each.empty else [each, *(each.at(other.mask, other.contrast) for other in each.others[:ALSO])]
     if not wanted:
-        return [Finding(nothing=text.NOTHING) for _ in looks]
+        return [Finding(nothing=text.NOTHING) for _ in parts]
     similarity = iter(memory.library.similarities(features(model, layer, wanted)))
     found = []
-    for each in looks:
+    for each in parts:
         if each.empty:
             found.append(Finding(nothing=text.NOTHING))
             continue
@@ -57,7 +57,10 @@ def find_chunk(looks: Sequence[Look], memory: Memory, model: Model, layer: str) 
 
 
 def finding(
-    seen: Look, similarity: NDArray[np.float32], others: Sequence[tuple[Mask, NDArray[np.float32]]], memory: Memory
+    seen: ImageParts,
+    similarity: NDArray[np.float32],
+    others: Sequence[tuple[Mask, NDArray[np.float32]]],
+    memory: Memory,
 ) -> Finding:
     """Puts together what was measured in one image."""
     names, values = memory.library.names(similarity)
@@ -85,7 +88,7 @@ def finding(
     )
 
 
-def surroundings(seen: Look, outside: Mask, memory: Memory) -> tuple[str, ...]:
+def surroundings(seen: ImageParts, outside: Mask, memory: Memory) -> tuple[str, ...]:
     """Names the surroundings and their main colour; nothing where there are hardly any."""
     if outside.mean() < background.MIN_SHARE:
         return ()

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from maia_core.plugin import Image, LabelledDataset, Model, Pixels, UnreadableImage
 from maia_nearest import background, confidence, library, store
-from maia_nearest.look import CROPS, Look, look
+from maia_nearest.image_parts import CROPS, ImageParts, image_parts
 from maia_nearest.whitening import Whitening
 
 FIELDS = ("mean", "axes", "damping", "scale")
@@ -74,7 +74,7 @@ def learn(
     images, shown = confidence.scenes(items, pictures)
 
     def see(images: Sequence[Image]) -> NDArray[np.float32]:
-        return features(model, layer, [look(image) for image in images])
+        return features(model, layer, [image_parts(image) for image in images])
 
     return Memory(
         known,
@@ -83,10 +83,10 @@ def learn(
     )
 
 
-def features(model: Model, layer: str, looks: Sequence[Look], fast: bool = False) -> NDArray[np.float32]:
-    """Returns what the model sees in each look: shape (looks, crops, units)."""
-    seen = library.features(model, layer, [crop for each in looks for crop in each.crops()], fast)
-    return seen.reshape(len(looks), CROPS, -1)
+def features(model: Model, layer: str, parts: Sequence[ImageParts], fast: bool = False) -> NDArray[np.float32]:
+    """Returns what the model sees in each image: shape (images, crops, units)."""
+    seen = library.features(model, layer, [crop for each in parts for crop in each.crops()], fast)
+    return seen.reshape(len(parts), CROPS, -1)
 
 
 def surroundings(dataset: LabelledDataset, warn: Callable[[str], None]) -> tuple[list[Pixels], list[tuple[str, ...]]]:

@@ -15,8 +15,8 @@ from maia_core.plugin import Image, Mask, Model
 from maia_nearest import background, colours, confidence
 from maia_nearest.background import Backgrounds
 from maia_nearest.findings import ALSO, CHUNK
+from maia_nearest.image_parts import ImageParts, image_parts
 from maia_nearest.library import NEIGHBOURS, SHARPNESS, Library
-from maia_nearest.look import Look, look
 from maia_nearest.memory import Memory, features
 from maia_nearest.phrases import Joined, Meaning, Not
 
@@ -65,15 +65,15 @@ class Scorer:
         seen: list[Seen] = []
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             for start in range(0, len(images), CHUNK):
-                seen += self._see(list(pool.map(look, images[start : start + CHUNK])), pool)
+                seen += self._see(list(pool.map(image_parts, images[start : start + CHUNK])), pool)
         return seen
 
-    def _see(self, looks: Sequence[Look], pool: Executor) -> list[Seen]:
-        wanted = [[] if each.empty else [each, *_others(each)] for each in looks]
+    def _see(self, parts: Sequence[ImageParts], pool: Executor) -> list[Seen]:
+        wanted = [[] if each.empty else [each, *_others(each)] for each in parts]
         flat = [region for regions in wanted for region in regions]
         found = iter(self._things(features(self._model, self._layer, flat, fast=True)) if flat else ())
         seen = []
-        grounds = pool.map(self._grounds, looks)
+        grounds = pool.map(self._grounds, parts)
         for around, regions in zip(grounds, wanted, strict=True):
             things = np.zeros((REGIONS, len(self.things)), np.float32)
             shares = np.zeros((REGIONS, len(colours.NAMES)), np.float32)
@@ -114,7 +114,7 @@ class Scorer:
         chances[order] = confidence.probabilities(self._memory.coefficients, similarity[order], len(order))
         return chances
 
-    def _grounds(self, seen: Look) -> tuple[Scores, Scores]:
+    def _grounds(self, seen: ImageParts) -> tuple[Scores, Scores]:
         """Returns the score of each background, and the colours of what is around the objects."""
         scores = np.zeros(len(self.grounds), np.float32)
         bright = seen.region if seen.masked else np.ones_like(seen.region)
@@ -164,11 +164,11 @@ class Table:
         return best
 
 
-def _others(seen: Look) -> list[Look]:
+def _others(seen: ImageParts) -> list[ImageParts]:
     return [seen.at(other.mask, other.contrast) for other in seen.others[:ALSO]]
 
 
-def _shares(seen: Look, place: Mask) -> Scores:
+def _shares(seen: ImageParts, place: Mask) -> Scores:
     found = colours.shares(seen.pixels, place)
     return np.asarray([found.get(name, 0.0) for name in colours.NAMES], np.float32)
 

@@ -18,7 +18,7 @@ BUDGET = 6 << 20
 MAX_PICTURES, MAX_PIXELS = 1000, 1 << 28
 """Most pictures of a page, and most pixels that are read for them: a record from elsewhere may hold any number."""
 
-LEAST = 200
+MIN_BYTES = 200
 """No picture takes fewer bytes."""
 
 RUNGS = ((288, 80), (224, 76), (160, 70), (112, 62), (72, 50), (40, 40))
@@ -65,7 +65,7 @@ class Gallery:
         for place, image in enumerate(unique):
             share = self._left // (len(unique) - place)
             pixels -= image.width * image.height
-            left_out = share < LEAST or pixels < 0
+            left_out = share < MIN_BYTES or pixels < 0
             self._pictures[_key(image)] = Picture(problem=LEFT_OUT) if left_out else self._embed(image, share)
 
     def __getitem__(self, image: Image) -> Picture:

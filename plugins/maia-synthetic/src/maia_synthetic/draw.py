@@ -5,12 +5,13 @@ The rules, all of them; none looks at whether a neuron is easy to explain:
 1. The pool is every concept of the laboratory at every level: *things* (tiger), *kinds* of things (cat family, mammal,
    animal), *colours* (red thing), *backgrounds* and their kinds (snow, water). What the data set never shows by itself
    (a leash, which comes with a dog) is not in it.
-2. A concept stays if it is in at least `LEAST` of the 1,200 collages of the default data set and missing in at least
-   `LEAST`, and if it is not in exactly the same collages as a narrower one: no experiment tells these apart.
+2. A concept stays if it is in at least `MIN_COLLAGES` of the 1,200 collages of the default data set and missing in at
+   least `MIN_COLLAGES`, and if it is not in exactly the same collages as a narrower one: no experiment tells these
+   apart.
 3. Half of the neurons have one concept, a quarter is A OR B, a quarter A given B, as in the paper. A group of concepts
    is drawn by its share (`SHARES`), a concept of it evenly.
-4. Of a pair each concept must be without the other in at least `LEAST` collages, so that none goes without saying; of A
-   given B both must be together in at least `LEAST`.
+4. Of a pair each concept must be without the other in at least `MIN_COLLAGES` collages, so that none goes without
+   saying; of A given B both must be together in at least `MIN_COLLAGES`.
 5. A given B takes no colours: a colour is mostly a property of the first thing in the picture, not a second thing.
 6. No neuron comes twice.
 """
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from maia_collage.dataset import CollageDataset
 
 ONE, EITHER, GIVEN = 32, 16, 16
-LEAST = 5
+MIN_COLLAGES = 5
 SHARES = {"things": 0.35, "kinds": 0.35, "colours": 0.1, "backgrounds": 0.2}
 TRIES = 200_000
 """A pair that is not found in so many draws is not there."""
@@ -65,9 +66,9 @@ def draw(seed: int, context: RunContext) -> dict[str, Any]:
         some = concepts()
         for a, b in zip(some, some, strict=False):
             one, other = presences[a], presences[b]
-            if min(np.sum(one & ~other), np.sum(other & ~one)) < LEAST:
+            if min(np.sum(one & ~other), np.sum(other & ~one)) < MIN_COLLAGES:
                 continue
-            if not together or (np.sum(one & other) >= LEAST and not {a, b} & set(groups["colours"])):
+            if not together or (np.sum(one & other) >= MIN_COLLAGES and not {a, b} & set(groups["colours"])):
                 yield a, b
 
     def first(count: int, candidates: Iterator[Any], same: Callable[[Any], Hashable] = lambda it: it) -> list[Any]:
@@ -115,7 +116,7 @@ def _pool(dataset: CollageDataset) -> tuple[dict[str, list[str]], dict[str, Bits
     seen: set[bytes] = set()
     for group, concept in grouped:
         there = presence(dataset, concept) > 0
-        if LEAST <= there.sum() <= there.size - LEAST and there.tobytes() not in seen:
+        if MIN_COLLAGES <= there.sum() <= there.size - MIN_COLLAGES and there.tobytes() not in seen:
             seen.add(there.tobytes())
             groups[group].append(concept)
             presences[concept] = there

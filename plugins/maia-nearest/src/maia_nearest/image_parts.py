@@ -1,4 +1,4 @@
-"""Deciding where to look in one image: which region is described, which object it lies on, what is around it."""
+"""The parts of one image: the region to describe, the object that it lies on, and its surroundings."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ CROPS = 2
 
 
 @dataclass(frozen=True)
-class Look:
+class ImageParts:
     """The parts of one image that the describer looks at.
 
     Attributes:
@@ -47,9 +47,9 @@ class Look:
         """Whether everything is masked."""
         return not self.region.any()
 
-    def at(self, mask: Mask, contrast: float) -> Look:
-        """Returns a look at another object of the same image."""
-        return Look(self.pixels, mask, mask, True, contrast, (), float(mask.mean()))
+    def at(self, mask: Mask, contrast: float) -> ImageParts:
+        """Returns the parts with another object of the same image in focus."""
+        return ImageParts(self.pixels, mask, mask, True, contrast, (), float(mask.mean()))
 
     def outside(self) -> Mask:
         """Returns what belongs neither to the region nor to an object."""
@@ -64,8 +64,8 @@ class Look:
         return [crops.square(self.pixels, self.focus, around), crops.square(self.pixels, self.focus, 0.08, hide=True)]
 
 
-def look(image: Image) -> Look:
-    """Decides where to look in an image, from its pixels and mask alone."""
+def image_parts(image: Image) -> ImageParts:
+    """Returns the parts of an image, from its pixels and mask alone."""
     full = image.mask()
     pixels, mask = crops.reduced((image.clean or image).pixels(), full)
     if mask is not None and mask.all():
@@ -74,13 +74,13 @@ def look(image: Image) -> Look:
     everything = np.ones(pixels.shape[:2], np.bool_)
     if mask is None:
         if not found:
-            return Look(pixels, everything, everything, False, 0.0, (), 1.0)
+            return ImageParts(pixels, everything, everything, False, 0.0, (), 1.0)
         main, *others = found
-        return Look(pixels, main.mask, main.mask, False, main.contrast, tuple(others), float(main.mask.mean()))
+        return ImageParts(pixels, main.mask, main.mask, False, main.contrast, tuple(others), float(main.mask.mean()))
     share = float(full.mean()) if full is not None else 0.0
     if not mask.any():
-        return Look(pixels, mask, mask, True, 0.0, (), share)
+        return ImageParts(pixels, mask, mask, True, 0.0, (), share)
     under = max(found, key=lambda blob: int((blob.mask & mask).sum()), default=None)
     if under is None or (under.mask & mask).sum() < OVERLAP * mask.sum():
-        return Look(pixels, mask, mask, True, 0.0, (), share)
-    return Look(pixels, mask, under.mask, True, under.contrast, (), share)
+        return ImageParts(pixels, mask, mask, True, 0.0, (), share)
+    return ImageParts(pixels, mask, under.mask, True, under.contrast, (), share)
