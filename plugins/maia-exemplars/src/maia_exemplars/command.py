@@ -71,13 +71,14 @@ def build(
     """Measure all units of layers of MODEL on a data set, in one pass."""
     # Threads that wait for each other must not keep the cores from those that read images. Read when torch is loaded.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    from maia_cli.progress_line import ProgressLine
     from maia_core.plugin import UsageError, printable_line
     from maia_exemplars.arguments import context_of, is_built, layers_of, model_of, span_of
     from maia_exemplars.build import build as run
     from maia_exemplars.folder import Index, cache_folder, check_is_index, register_folder
     from maia_exemplars.measured import IndexableModel
     from maia_exemplars.options import Options
-    from maia_exemplars.printing import ProgressLine, note, print_summary
+    from maia_exemplars.printing import note, print_summary
 
     if ":" in model:
         name, _, rest = model.partition(":")
@@ -104,7 +105,7 @@ def build(
     settings: dict[str, Any] = {"batch": batch, "workers": workers, "precision": precision}
     settings = {name: value for name, value in settings.items() if value is not None}
     if missing:
-        with ProgressLine() as line:
+        with ProgressLine("images") as line:
             chosen = Options(k=k, span=span, resume=resume, **settings)
             run(found.measurer(missing), data, folder, chosen, progress=line, warn=note)
     if out is not None and span is None:

@@ -12,6 +12,7 @@ from maia_cli import PARTS, config_options, option_value
 from maia_sweep.options import runner_options
 
 if TYPE_CHECKING:
+    from maia_cli.progress_line import ProgressLine
     from maia_core.plugin import RunConfig, Runner
     from maia_spurious.protocol import Results
 
@@ -68,32 +69,28 @@ def spurious(
 
     Without MODEL:LAYER, MAIA trains a classifier on the data set first.
     """
-    import sys
-
+    from maia_cli.progress_line import ProgressLine
     from maia_core.plugin import Context, UsageError, write_atomically
     from maia_spurious.page import PAGE, render
     from maia_spurious.protocol import study
 
-    line = _Line(live=sys.stderr.isatty())
     chosen = [name for name in baselines or BASELINES if name != "none"]
     context = Context(config)
     for name in chosen:
         context.build("explainer", name)
     if system and training:
         raise UsageError("--training is for a classifier that MAIA trains; leave it out, or leave MODEL:LAYER out")
-    try:
+    with ProgressLine() as line:
         if not system:
             system = _trained(context, training, out, line)
         results = study(config, system, out, units=units, seeds=seeds, baselines=chosen, runner=runner, tell=line)
-    finally:
-        line.end()
     for text in lines(results):
         click.echo(text)
     write_atomically(out / PAGE, render(results, out).encode("utf-8", "replace"))
     click.echo(f"results, runs and report: {out / PAGE}")
 
 
-def _trained(context: Any, training: tuple[str, ...], out: Path, line: _Line) -> str:
+def _trained(context: Any, training: tuple[str, ...], out: Path, line: ProgressLine) -> str:
     """Trains a classifier, unless the folder has one already, and returns its layer."""
     from maia_core.plugin import UsageError, validated
     from maia_spurious.classifier import FILE, Description
@@ -139,23 +136,3 @@ def lines(results: Results) -> Iterator[str]:
         silent = sum(not unit.decisions[method].answered for unit in results.units)
         without = f", {silent} without an answer" if silent else ""
         yield f"{method}: kept {kept}, {', '.join(shown)}{without}"
-
-
-class _Line:
-    """Shows progress: one line that is written over in a terminal, a line per step elsewhere."""
-
-    def __init__(self, live: bool) -> None:
-        self._live = live
-        self._step = ""
-
-    def __call__(self, step: str, done: int, of: int) -> None:
-        if self._live:
-            click.echo(f"\r{step}: {done} of {of}\033[K", nl=False, err=True)
-        elif step != self._step:
-            click.echo(f"{step} ...", err=True)
-        self._step = step
-
-    def end(self) -> None:
-        """Clears the line."""
-        if self._live and self._step:
-            click.echo("\r\033[K", nl=False, err=True)
