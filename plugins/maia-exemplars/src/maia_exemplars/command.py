@@ -1,4 +1,4 @@
-"""`maia exemplars`: the group, and the commands that build, merge, list, use and remove indexes."""
+"""`maia exemplars`: Build, merge, show and export indexes of exemplars."""
 
 from __future__ import annotations
 
