@@ -62,8 +62,11 @@ def write_atomically(path: Path, data: bytes) -> None:
     """Writes a file in one step, and makes its folder where there is none; another process sees all of it or nothing.
 
     Raises:
-        OSError: the folder cannot be written, or the disk is full; nothing is left behind.
+        OSError: the folder cannot be written, the disk is full, or `path` is a folder, a pipe or a device; nothing is
+            left behind.
     """
+    if path.exists() and not path.is_file():  # Root would replace a device of the machine.
+        raise _refusal(path, "it is not a regular file")
     with _finished(path, data) as temporary:
         os.replace(temporary, path)
 

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from maia_core.files import open_plain, plain_folder, write_new
+from maia_core.files import open_plain, plain_folder, write_atomically, write_new
 
 
 @pytest.fixture
@@ -63,3 +63,17 @@ def test_the_first_file_of_a_name_stays(tmp_path):
     assert not write_new(tmp_path / "file", b"second")
     assert (tmp_path / "file").read_bytes() == b"first"
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+@pytest.mark.parametrize("linked", [False, True])
+def test_a_pipe_or_a_device_is_not_replaced_by_a_file(tmp_path, linked):
+    """As root `--out /dev/stdout` or `/dev/null` took them from the machine."""
+    pipe = path = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    if linked:
+        path = tmp_path / "link"
+        path.symlink_to(pipe)
+    with pytest.raises(OSError, match="not a regular file"):
+        write_atomically(path, b"x")
+    assert pipe.is_fifo()
+    assert path.is_symlink() == linked

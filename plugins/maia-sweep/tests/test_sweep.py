@@ -111,13 +111,23 @@ def test_a_sweep_with_another_configuration_does_not_touch_the_runs(world, tmp_p
         assert "another configuration" in str(result)
 
 
-def test_a_unit_of_nothing_that_is_installed_is_said_before_the_first_is_explained(tmp_path):
-    command = ["sweep", "layer:x", "nosuch:a:1", "--out", str(tmp_path / "out")]
+@pytest.mark.parametrize(
+    ("arguments", "fault"),
+    [
+        (("nosuch:a:1",), "there is no model or system 'nosuch'."),
+        (("--without", "nosuch"), "there is no observer 'nosuch'."),
+        (("--out", "{}/dangling"), "cannot write "),
+    ],
+)
+def test_a_wrong_name_or_folder_fails_before_the_first_unit_is_explained(tmp_path, arguments, fault):
+    (tmp_path / "dangling").symlink_to(tmp_path / "nowhere")
+    options = [part.format(tmp_path) for part in arguments]
+    command = ["sweep", "--out", str(tmp_path / "out"), "layer:x", *options]
     done = subprocess.run(
         [sys.executable, "-c", "from maia_core.cli import main; main()", *command], capture_output=True, text=True
     )
     assert done.returncode == 2
-    assert done.stderr.startswith("maia: there is no model or system 'nosuch'.")
+    assert done.stderr.startswith(f"maia: {fault}")
     assert done.stderr.count("\n") == 1
     assert not (tmp_path / "out").exists()
 

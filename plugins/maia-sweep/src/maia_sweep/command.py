@@ -31,12 +31,19 @@ if TYPE_CHECKING:
 def sweep(config: RunConfig, units: tuple[str, ...], out: Path, runner: Runner | None, without: tuple[str, ...]) -> int:
     """Explain several units. Rerun with the same --out to resume."""
     from maia_cli.progress import Progress
-    from maia_core.plugin import Context
+    from maia_cli.run import without_observers
+    from maia_core.plugin import Context, UsageError
     from maia_sweep.sweeping import sweep as explain_all
 
+    # Each unit takes minutes, so a wrong name or folder fails before the first one.
+    without_observers(without)
     parts = Context(config)
-    for unit in units:  # Each unit takes minutes, so a wrong name fails before the first one.
+    for unit in units:
         parts.made_by_model(unit)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"cannot write {out}: {error.strerror}; choose another folder with --out") from error
     answered = total = 0
     with Progress(live=sys.stderr.isatty()) as progress:
         for unit, result in explain_all(config, units, out, runner=runner, observers=[progress], without=without):

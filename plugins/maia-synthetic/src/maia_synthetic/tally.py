@@ -49,11 +49,12 @@ def score_runs(paths: Iterable[Path]) -> list[Scored]:
 def score_run(folder: Path, context: RunContext) -> Scored | None:
     """Scores one run; None for a run of something else. Lists are drawn by what `context` finds."""
     reader = RunReader(folder)
-    config = validated(RunConfig, reader.manifest.config, str(folder))
-    plugin, _, ref = config.system.name.partition(":") if config.system else ("", "", "")
-    if config.system is None or plugin.partition("@")[0] != "synthetic":
+    # Of an old record too, whose configuration has keys of other names.
+    system = validated(RunConfig, {"system": reader.manifest.config.get("system")}, str(folder)).system
+    plugin, _, ref = system.name.partition(":") if system else ("", "", "")
+    if system is None or plugin.partition("@")[0] != "synthetic":
         return None
-    ref = ref or str(config.system.options.get("ref", ""))
+    ref = ref or str(system.options.get("ref", ""))
     truth = resolve(ref, context)
     outcome = reader.outcome
     labels = outcome.explanation.labels if outcome is not None and outcome.explanation is not None else ()
