@@ -23,13 +23,21 @@ from torch import nn
 net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3))
 """
 ACME = """
-from maia_core.testing import FakeDescriber as Describer, FakeGenerator
+from maia_core.testing import FakeDescriber as Describer, FakeEditor as Editor, FakeGenerator
 class Generator(FakeGenerator):
     def __init__(self, config, context):
         super().__init__()
 """
+ENTRIES = """
+[maia.generators]
+paint = acme:Generator
+[maia.describers]
+eye = acme:Describer
+[maia.editors]
+paint = acme:Editor
+"""
 IMAGES = ("--dataset", "folder", "-o", "dataset.path=images")
-PARTS = ("--generator", "paint", "--editor", "none", "--describer", "none", *IMAGES)
+PARTS = ("--generator", "paint", "--editor", "paint", "--describer", "eye", *IMAGES)
 RUN = ("--backbone", "human", "--sandbox", "process", "--no-verify", "-o", "tools=[]", *PARTS)
 CASES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "ask": (("module/net_of_json.net:0", "which?", *RUN), ("nothing:0", "which?")),
@@ -47,6 +55,8 @@ CASES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "systems show": (("module/net_of_json.net",), ("nothing",)),
 }
 """Command to its arguments for success and for failure."""
+TYPED = ("answer\nRed.\n\nred\n\n", "answer\nRed.\n\n0: it is red\n\n")
+"""The person's answer about a unit, and about a layer."""
 MAY_BE_EMPTY = ("cache list",)
 
 
@@ -77,7 +87,7 @@ def _call(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     environment = os.environ | {"MAIA_CACHE": str(folder / "cache"), "PYTHONPATH": str(folder)}
     return subprocess.run(
         [sys.executable, "-c", "from maia_core.cli import main; main()", *arguments],
-        cwd=folder, env=environment, input="answer\nRed.\n\nred\n\n", capture_output=True, text=True, timeout=300,
+        cwd=folder, env=environment, input=TYPED["ask" in arguments], capture_output=True, text=True, timeout=300,
     )  # fmt: skip
 
 
@@ -100,8 +110,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     metadata = folder / "acme-1.0.dist-info"
     metadata.mkdir()
     (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: acme\nVersion: 1.0\nSummary: x\n")
-    entries = "[maia.generators]\npaint = acme:Generator\n[maia.describers]\neye = acme:Describer\n"
-    (metadata / "entry_points.txt").write_text(entries)
+    (metadata / "entry_points.txt").write_text(ENTRIES)
     built = _call(folder, "exemplars", "build", "module/net_of_json.net", "--layers", "0", *IMAGES)
     assert built.returncode == 0, built.stderr
     return folder

@@ -155,6 +155,15 @@ _PROGRAMS: dict[str, dict[str, str]] = {
                 except Exception: pass
             print('ESCAPED' if os.path.exists('@SECRET@') or os.access('@SECRET@', os.R_OK) else 'nothing there')
         """,
+        "import of what is loaded by path": """
+            import sys, importlib.util, importlib.machinery
+            for place in ('@SECRET@', '/etc/passwd'):
+                for loader in (importlib.machinery.SourceFileLoader, importlib.machinery.ExtensionFileLoader, importlib.machinery.SourcelessFileLoader):
+                    try: print(loader('x', place).load_module())
+                    except BaseException as e: print(type(e))
+            import linecache, inspect, tokenize
+            print(linecache.getlines('@SECRET@'))
+        """,
     },
     "secrets": {
         "/proc": """
@@ -481,6 +490,8 @@ _PROGRAMS: dict[str, dict[str, str]] = {
         "anonymous map": "import mmap\nx = mmap.mmap(-1, 4 << 30)\nfor i in range(0, 4 << 30, 4096): x[i] = 1",
         "string": "x = 'x'\nwhile True: x += x",
         "integer": "x = 1 << (1 << 36)",
+        "huge format widths": "def run_experiment(system, tools):\n    return f'{1:>{10**10}}'",
+        "unicode normalisation blow-up": "import unicodedata\ndef run_experiment(system, tools):\n    return unicodedata.normalize('NFKD', '\\ufdfa' * 10**8)",
     },
     "recursion": {
         "function": "def f(n): return f(n + 1)\nf(0)",
@@ -617,6 +628,72 @@ _PROGRAMS: dict[str, dict[str, str]] = {
                     try: print(tools.echo(x))
                     except Exception: pass
         """,
+        "array subclass that lies": """
+            import numpy as np
+            class Lie(np.ndarray):
+                @property
+                def shape(self): return (10**6, 10**6, 3)
+                def tobytes(self, *a): return b'x'
+                def tolist(self): return [10**400] * 5
+            def run_experiment(system, tools):
+                a = np.zeros((4, 4, 3), np.uint8).view(Lie)
+                try: return tools.echo(a)
+                except Exception as e: return type(e).__name__
+        """,
+        "PIL subclass that lies": """
+            from PIL import Image
+            class Lie(Image.Image):
+                size = (4096, 4096)
+                mode = 'RGB'
+                def tobytes(self, *a): return b'x' * 7
+                def convert(self, *a): return self
+            def run_experiment(system, tools):
+                return tools.echo(Lie())
+        """,
+        "dict that changes while it is encoded": """
+            class D(dict):
+                def items(self):
+                    n = 0
+                    while True:
+                        n += 1
+                        yield str(n), n
+            def run_experiment(system, tools): return tools.echo(D())
+        """,
+        "list without end": """
+            class L(list):
+                def __iter__(self):
+                    while True: yield 1
+            def run_experiment(system, tools): return tools.echo(L())
+        """,
+        "str subclass with evil encode": """
+            class S(str):
+                def encode(self, *a): return b'\\xff\\xfe'
+                def isascii(self): return False
+                def __len__(self): return 10**12
+                def __getitem__(self, k): return self
+            def run_experiment(system, tools):
+                print(S('x'))
+                return tools.echo(S('x')), S('y')
+        """,
+        "int subclass with evil compare": """
+            class I(int):
+                def __lt__(self, o): return True
+                def __gt__(self, o): return False
+            def run_experiment(system, tools): return tools.echo(I(10**400))
+        """,
+        "keyword names that clash": """
+            def run_experiment(system, tools):
+                for name in ('self', 'args', 'op', 'method', 'n', '__class__', 'context', ''):
+                    try: print(tools.echo(**{name: 1}))
+                    except Exception as e: print(type(e))
+        """,
+        "numpy record arrays as arguments": """
+            import numpy as np
+            def run_experiment(system, tools):
+                for a in (np.zeros(3, 'O'), np.zeros(3, 'M8[s]'), np.zeros(3, [('a', 'i4')]), np.ma.array([1], mask=[1]), np.matrix([[1]]), np.zeros(3, 'V8'), np.array('x'), np.zeros((0, 5, 3), np.uint8)):
+                    try: print(tools.echo(a))
+                    except Exception as e: print(type(e))
+        """,
     },
     "ends": {
         "sys.exit": "import sys\nsys.exit()",
@@ -625,6 +702,13 @@ _PROGRAMS: dict[str, dict[str, str]] = {
         "KeyboardInterrupt": "raise KeyboardInterrupt",
         "GeneratorExit": "raise GeneratorExit",
         "close the channel": "import os\nos.closerange(0, 64)",
+        "code object that jumps out": """
+            import types
+            def f(): return 1
+            bad = f.__code__.replace(co_code=bytes([100, 200] * 50), co_consts=(), co_stacksize=1)
+            f.__code__ = bad
+            f()
+        """,
     },
     "frames": {
         "a method that is not offered": FRAME
@@ -693,6 +777,26 @@ _PROGRAMS: dict[str, dict[str, str]] = {
                 try: print(fd, os.read(fd, 100))
                 except OSError: pass
         """,
+        "drops a handle twice": FRAME
+        + """
+    def run_experiment(system, tools):
+        i = tools.image(1)
+        send({'op': 'call', 'method': 'tools.echo', 'args': [], 'kwargs': {}, 'drop': [i._handle, i._handle]})
+""",
+        "true and floats as handles": FRAME
+        + """
+    def run_experiment(system, tools):
+        i = tools.image(1)
+        for h in (True, 1.0, None, [1], {'i': 1}, '1'):
+            send({'op': 'pixels', 'image': h})
+""",
+        "stops the writer of the host": FRAME
+        + """
+    def run_experiment(system, tools):
+        i = [tools.image(n) for n in range(50)]
+        for _ in range(180): send({'op': 'pixels', 'image': i[0]._handle})
+        while True: pass
+""",
     },
     "after the end": {
         "answers the next program": ALIVE + "    send({'op': 'done'})\n    answer_the_next()\n    while True: pass\n",
