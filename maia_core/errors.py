@@ -6,7 +6,6 @@ that names the fix.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
@@ -96,8 +95,10 @@ def results_of(error: BaseException) -> dict[int, Any]:
 
 def did_you_mean(name: str, known: Iterable[str], limit: int = 3) -> str:
     """Returns `" Did you mean 'a' or 'b'?"` for the known names nearest to `name`, or an empty string."""
+    from difflib import get_close_matches
+
     lowered = {k.lower(): k for k in known}
-    near = [lowered[k] for k in difflib.get_close_matches(name.lower()[:200], lowered, n=limit, cutoff=0.5)]
+    near = [lowered[k] for k in get_close_matches(name.lower()[:200], lowered, n=limit, cutoff=0.5)]
     return f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
 
 

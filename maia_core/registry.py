@@ -220,8 +220,7 @@ def _scan(distributions: Iterable[metadata.Distribution]) -> Iterator[Plugin]:
             if "maia." not in (distribution.read_text("entry_points.txt") or ""):
                 continue
             about = _headers(distribution)
-            [name], version = about.get("name", [""]), about.get("version", [""])[0]
-            summary = about.get("summary", [""])[0]
+            name, version, summary = (about.get(field, [""])[0] for field in ("name", "version", "summary"))
             # The first of several copies on sys.path is the one that Python imports.
             if not name or name.lower() in seen:
                 continue
