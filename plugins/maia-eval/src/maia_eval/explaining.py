@@ -96,6 +96,30 @@ class Contexts:
             self._log(f"note: {line}")
 
 
+@dataclass(frozen=True)
+class EvaluationPlan:
+    """The explainers and units of an evaluation.
+
+    Attributes:
+        config: The run's configuration, for explainers and judge.
+        specs: The explainers.
+        units: Unit references.
+    """
+
+    config: RunConfig
+    specs: Sequence[Spec]
+    units: Sequence[str]
+
+    def settings(self) -> dict[str, object]:
+        """Returns all that the figures depend on, for the record."""
+        return {
+            "config": self.config.model_dump(mode="json", exclude={"system", "runs"}),
+            "system": self.config.system.options if self.config.system else {},
+            "explainers": [each.model_dump(mode="json") for each in self.specs],
+            "units": list(self.units),
+        }
+
+
 def explain_all(contexts: Contexts, specs: Sequence[Spec], units: Sequence[str], folder: Folder, log: Log) -> None:
     """Explains what has not been explained yet. An explainer that fails on a unit is recorded as having said nothing.
 

@@ -18,9 +18,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from maia_core.plugin import QUANTILES, Data, Image, Judge, PluginRef, RunConfig, UnitStatistics, UsageError
-from maia_eval.choices import Spec, all_specs
-from maia_eval.explaining import Contexts, Log, explain_all
+from maia_core.plugin import QUANTILES, Data, Image, Judge, PluginRef, UnitStatistics, UsageError
+from maia_eval.choices import all_specs
+from maia_eval.explaining import Contexts, EvaluationPlan, Log, explain_all
 from maia_eval.images import HeldOutImages, ImageClient, measured
 from maia_eval.reference import reference_prompts
 from maia_eval.results import Explained, Fit, Folder, Scores, UnitResult
@@ -39,13 +39,10 @@ MIN_LEVEL = 1e-6
 
 
 @dataclass(frozen=True)
-class Plan:
+class Plan(EvaluationPlan):
     """A predictive evaluation.
 
     Attributes:
-        config: The run's configuration, for explainers and judge.
-        specs: The explainers.
-        units: Unit references.
         generator: Makes the images; no explainer uses it.
         same_engine: Whether it is the explainers' own engine, with pictures and places that they never saw.
         real: Where held-out real images come from; None: there are none.
@@ -54,9 +51,6 @@ class Plan:
         images: Held-out real images.
     """
 
-    config: RunConfig
-    specs: Sequence[Spec]
-    units: Sequence[str]
     generator: PluginRef
     same_engine: bool
     real: PluginRef | None
@@ -66,11 +60,7 @@ class Plan:
 
     def settings(self) -> dict[str, object]:
         """Returns all that the figures depend on, for the record."""
-        return {
-            "config": self.config.model_dump(mode="json", exclude={"system", "runs"}),
-            "system": self.config.system.options if self.config.system else {},
-            "explainers": [each.model_dump(mode="json") for each in self.specs],
-            "units": list(self.units),
+        return super().settings() | {
             "generator": self.generator.model_dump(mode="json"),
             "same engine": self.same_engine,
             "real": self.real.model_dump(mode="json") if self.real else None,

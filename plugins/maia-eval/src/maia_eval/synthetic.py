@@ -9,7 +9,7 @@ from operator import itemgetter
 
 from maia_core.plugin import Context, Judge, MaiaError, RunConfig, UsageError
 from maia_eval.choices import Spec, all_specs
-from maia_eval.explaining import Contexts, Log, explain_all
+from maia_eval.explaining import Contexts, EvaluationPlan, Log, explain_all
 from maia_eval.results import Explained, Folder, NeuronResult, Preference
 from maia_judges import joined
 from maia_labels.expression import Expression, kind, text_of
@@ -18,19 +18,13 @@ from maia_synthetic.score import verdict
 
 
 @dataclass(frozen=True)
-class Plan:
+class Plan(EvaluationPlan):
     """An evaluation on synthetic neurons.
 
     Attributes:
-        config: The run's configuration.
-        specs: The explainers.
-        units: References `synthetic:LIST/NUMBER`.
-        truths: What each responds to.
+        truths: What each unit responds to, by its reference `synthetic:LIST/NUMBER`.
     """
 
-    config: RunConfig
-    specs: Sequence[Spec]
-    units: Sequence[str]
     truths: Mapping[str, Expression]
 
     @classmethod
@@ -51,15 +45,6 @@ class Plan:
         units = [unit for _, unit in sorted(found, key=itemgetter(0))]
         truths = {unit: resolve(unit.partition(":")[2], context) for unit in units}
         return cls(config, specs, units, truths)
-
-    def settings(self) -> dict[str, object]:
-        """Returns all that the figures depend on, for the record."""
-        return {
-            "config": self.config.model_dump(mode="json", exclude={"system", "runs"}),
-            "system": self.config.system.options if self.config.system else {},
-            "explainers": [each.model_dump(mode="json") for each in self.specs],
-            "units": list(self.units),
-        }
 
 
 def run(plan: Plan, folder: Folder, contexts: Contexts, log: Log) -> None:

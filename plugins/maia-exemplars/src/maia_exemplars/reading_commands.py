@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -14,6 +15,19 @@ from maia_exemplars.click_types import FOLDER, OUT
 if TYPE_CHECKING:
     from maia_core.plugin import RunConfig
 
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def quantile_option(where: str) -> Callable[[F], F]:
+    """Adds `--quantile`; `where` says in its help to which form it applies."""
+    return click.option(
+        "--quantile",
+        default=0.99,
+        show_default=True,
+        type=click.FloatRange(0, 1),
+        help=f"Set the quantile that is the threshold of the masks{where}.",
+    )
+
 
 @click.command()
 @click.argument("target", metavar="INDEX|MODEL[:LAYER[:UNIT]]")
@@ -21,13 +35,7 @@ if TYPE_CHECKING:
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.option("--images", type=FOLDER, metavar="FILE", help="Write the exemplars, masked, as one picture (PNG, JPEG).")
 @click.option("--k", default=15, show_default=True, type=click.IntRange(1), help="Show this many exemplars at most.")
-@click.option(
-    "--quantile",
-    default=0.99,
-    show_default=True,
-    type=click.FloatRange(0, 1),
-    help="Set the quantile that is the threshold of the masks.",
-)
+@quantile_option("")
 def show(
     target: str,
     config: RunConfig,
@@ -73,13 +81,7 @@ def show(
     help="Export the units with these numbers, separated by commas; milan only. Row I of its files is the I-th of them "
     "(units.npy), which readers take for unit I [default: all; 2 MB each].",
 )
-@click.option(
-    "--quantile",
-    default=0.99,
-    show_default=True,
-    type=click.FloatRange(0, 1),
-    help="Set the quantile that is the threshold of the masks; milan only.",
-)
+@quantile_option("; milan only")
 @config_options("dataset", named_by={"system": "target"}, bare="system")
 def export(
     target: str,
