@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Iterator
+from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
 
 from maia_core.plugin import Dataset, Image, RunContext, UnreadableImage, UsageError, content_id, write_atomically
 from maia_exemplars.measured import NotFiniteError
+from maia_exemplars.prefetch import prefetched
 
 Matrix = NDArray[np.float32]
 
 BATCH = 64
-"""Images that are in memory at once."""
+"""Images of one call; as many more are read ahead."""
 
 
 def cached(context: RunContext, what: str, parts: tuple[str, ...], compute: Callable[[], Matrix]) -> Matrix:
@@ -80,14 +82,19 @@ def over_images(dataset: Dataset, measure: Callable[[list[Image]], Matrix], cont
 
 
 def _batches(dataset: Dataset, skipped: list[str]) -> Iterator[tuple[list[int], list[Image]]]:
+    """Yields places and images of each batch; threads read the next one meanwhile."""
+
+    def load(index: int) -> Image | None:
+        try:
+            return dataset[index]
+        except UnreadableImage:
+            return None
+
+    loaded = prefetched(load, range(len(dataset)), ahead=BATCH)
     for start in range(0, len(dataset), BATCH):
-        indices: list[int] = []
-        images: list[Image] = []
-        for index in range(start, min(start + BATCH, len(dataset))):
-            try:
-                images.append(dataset[index])
-                indices.append(index)
-            except UnreadableImage:
-                skipped.append(dataset.ids[index])
-        if images:
-            yield indices, images
+        batch = {start + row: image for row, image in enumerate(islice(loaded, BATCH)) if image is not None}
+        skipped += [
+            dataset.ids[index] for index in range(start, min(start + BATCH, len(dataset))) if index not in batch
+        ]
+        if batch:
+            yield list(batch), list(batch.values())

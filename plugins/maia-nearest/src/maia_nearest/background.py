@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,6 +39,9 @@ UNITS = 74
 VIEWS = 12
 """Random cuts of each library background."""
 
+SCALES = (0.7, 1.4, 2.8, 5.6, 11.2)
+"""Standard deviations, in pixels, of the Gaussians that measure the strength of detail."""
+
 
 def descriptor(pixels: Pixels, mask: Mask) -> NDArray[np.float32]:
     """Describes colours and grain of the masked pixels.
@@ -60,11 +64,26 @@ def descriptor(pixels: Pixels, mask: Mask) -> NDArray[np.float32]:
     chroma = np.hypot(values[:, 1], values[:, 2])
     parts.append(np.sqrt(np.bincount(tone, chroma, minlength=16) / (40 * len(values))))
     lightness = colours[..., 0]
-    for scale in (0.7, 1.4, 2.8, 5.6, 11.2):
-        for order in ((0, 1), (1, 0)):
-            slope = np.abs(ndimage.gaussian_filter(lightness, scale, order=order))[mask]
-            parts.append(np.log1p(scale * slope.mean(keepdims=True)) * 0.5)
+    down, across = (_filters(side) for side in lightness.shape)
+    for scale, (smooth_down, slope_down), (smooth_across, slope_across) in zip(SCALES, down, across, strict=True):
+        for slope in (smooth_down @ lightness @ slope_across.T, slope_down @ lightness @ smooth_across.T):
+            parts.append(np.log1p(scale * np.abs(slope)[mask].mean(keepdims=True)) * 0.5)
     return np.concatenate(parts).astype(np.float32)
+
+
+@cache
+def _filters(side: int) -> list[tuple[NDArray[np.float32], NDArray[np.float32]]]:
+    """Returns for each scale the Gaussian and its derivative on `side` pixels as matrices: (side, side) each.
+
+    Products of these matrices equal `ndimage.gaussian_filter`, and let other threads run meanwhile.
+    """
+    from scipy import ndimage
+
+    pixels = np.eye(side, dtype=np.float32)
+    return [
+        (ndimage.gaussian_filter1d(pixels, scale, axis=0), ndimage.gaussian_filter1d(pixels, scale, axis=0, order=1))
+        for scale in SCALES
+    ]
 
 
 def plain(pixels: Pixels, mask: Mask) -> bool:

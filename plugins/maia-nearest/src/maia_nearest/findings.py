@@ -13,7 +13,7 @@ from maia_nearest.image_parts import ImageParts, image_parts
 from maia_nearest.memory import Memory, features
 from maia_nearest.text import Finding
 
-CHUNK = 32
+CHUNK = 16
 """Images that are looked at before the model sees them: bounds the memory."""
 
 FAINT = 2.0

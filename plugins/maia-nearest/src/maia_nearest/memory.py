@@ -83,9 +83,9 @@ def learn(
     )
 
 
-def features(model: Model, layer: str, parts: Sequence[ImageParts], fast: bool = False) -> NDArray[np.float32]:
+def features(model: Model, layer: str, parts: Sequence[ImageParts]) -> NDArray[np.float32]:
     """Returns what the model sees in each image: shape (images, crops, units)."""
-    seen = library.features(model, layer, [crop for each in parts for crop in each.crops()], fast)
+    seen = library.features(model, layer, [crop for each in parts for crop in each.crops()])
     return seen.reshape(len(parts), CROPS, -1)
 
 

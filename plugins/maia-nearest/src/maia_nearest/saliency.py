@@ -61,11 +61,20 @@ def blobs(pixels: Pixels) -> list[Blob]:
     far = PILImage.fromarray(distance.astype(np.float32)).resize((width, height), PILImage.Resampling.BILINEAR)
     raw = np.asarray(far)
     total = float(mass.sum())
-    found = [
-        Blob(ndimage.binary_fill_holes(labels == i), float(np.median(raw[labels == i])), float(mass[i - 1]) / total)
-        for i in large
-    ]
+    found = [Blob(filled(labels == i), float(np.median(raw[labels == i])), float(mass[i - 1]) / total) for i in large]
     return sorted(found, key=lambda blob: -blob.mass)
+
+
+def filled(mask: Mask) -> Mask:
+    """Returns a mask whose holes are part of it: what `ndimage.binary_fill_holes` returns, in less time."""
+    from scipy import ndimage
+
+    outside, count = ndimage.label(~mask)
+    touching = np.zeros(count + 1, np.bool_)
+    for edge in (outside[0], outside[-1], outside[:, 0], outside[:, -1]):
+        touching[edge] = True
+    touching[0] = False
+    return ~touching[outside]
 
 
 def border_distance(colours: NDArray[np.float32]) -> NDArray[np.float64]:

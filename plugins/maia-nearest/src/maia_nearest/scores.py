@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import reduce
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from maia_core.plugin import Image, Mask, Model
+from maia_core.plugin import Image, Mask, Model, Pixels
 from maia_nearest import background, colours, confidence
 from maia_nearest.background import Backgrounds
 from maia_nearest.findings import ALSO, CHUNK
-from maia_nearest.image_parts import ImageParts, image_parts
-from maia_nearest.library import NEIGHBOURS, SHARPNESS, Library
-from maia_nearest.memory import Memory, features
+from maia_nearest.image_parts import CROPS, ImageParts, image_parts
+from maia_nearest.library import NEIGHBOURS, SHARPNESS, Library, features
+from maia_nearest.memory import Memory
 from maia_nearest.phrases import Joined, Meaning, Not
 
 REGIONS = 1 + ALSO
@@ -43,6 +44,15 @@ class Seen:
     around: Scores
 
 
+class _Measured(NamedTuple):
+    """What is known of an image before the model sees it: `CROPS` crops of each region, and the rest of `Seen`."""
+
+    crops: list[Pixels]
+    colours: Scores
+    grounds: Scores
+    around: Scores
+
+
 class Scorer:
     """Scores the concepts of a library of named objects and backgrounds.
 
@@ -61,26 +71,40 @@ class Scorer:
         self._shown = own + broader
 
     def see(self, images: Sequence[Image]) -> list[Seen]:
-        """Measures each image; the result for one does not depend on the others."""
+        """Measures each image; the result for one does not depend on the others.
+
+        Threads look at the next images, cut their regions out and measure colours, while the model sees the last ones.
+        """
         seen: list[Seen] = []
         with ThreadPoolExecutor(os.cpu_count()) as pool:
-            for start in range(0, len(images), CHUNK):
-                seen += self._see(list(pool.map(image_parts, images[start : start + CHUNK])), pool)
+            waiting = [pool.submit(self._measure, image) for image in images[:CHUNK]]
+            for start in range(CHUNK, len(images) + CHUNK, CHUNK):
+                measured = [each.result() for each in waiting]
+                waiting = [pool.submit(self._measure, image) for image in images[start : start + CHUNK]]
+                seen += self._seen(measured)
         return seen
 
-    def _see(self, parts: Sequence[ImageParts], pool: Executor) -> list[Seen]:
-        wanted = [[] if each.empty else [each, *_others(each)] for each in parts]
-        flat = [region for regions in wanted for region in regions]
-        found = iter(self._things(features(self._model, self._layer, flat, fast=True)) if flat else ())
+    def _measure(self, image: Image) -> _Measured:
+        """Measures what needs no model."""
+        seen = image_parts(image)
+        regions = [] if seen.empty else [seen, *_others(seen)]
+        shares = np.zeros((REGIONS, len(colours.NAMES)), np.float32)
+        for row, region in enumerate(regions):
+            shares[row] = _shares(region, region.region)
+        return _Measured([crop for region in regions for crop in region.crops()], shares, *self._grounds(seen))
+
+    def _seen(self, measured: Sequence[_Measured]) -> list[Seen]:
+        """Adds what the model says: one call for all regions of several images."""
+        regions = np.cumsum([len(each.crops) // CROPS for each in measured])
+        found = np.zeros((0, len(self.things)), np.float32)
+        if regions[-1]:
+            crops = [crop for each in measured for crop in each.crops]
+            found = self._things(features(self._model, self._layer, crops, fast=True).reshape(regions[-1], CROPS, -1))
         seen = []
-        grounds = pool.map(self._grounds, parts)
-        for around, regions in zip(grounds, wanted, strict=True):
+        for each, rows in zip(measured, np.split(found, regions[:-1]), strict=True):
             things = np.zeros((REGIONS, len(self.things)), np.float32)
-            shares = np.zeros((REGIONS, len(colours.NAMES)), np.float32)
-            for row, region in enumerate(regions):
-                things[row] = next(found)
-                shares[row] = _shares(region, region.region)
-            seen.append(Seen(things, shares, *around))
+            things[: len(rows)] = rows
+            seen.append(Seen(things, each.colours, each.grounds, each.around))
         return seen
 
     def _things(self, vectors: NDArray[np.float32]) -> Scores:
