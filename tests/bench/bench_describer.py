@@ -96,7 +96,7 @@ def measure(context: Context, seed: int, count: int) -> Figures:
     from maia_nearest import confidence, library, memory
     from maia_nearest.describer import Nearest
     from maia_nearest.findings import find
-    from maia_nearest.look import look
+    from maia_nearest.image_parts import image_parts
     from maia_nearest.text import main_kinds
 
     describer = Nearest(Nearest.Config(), context)  # Without the cache before it.
@@ -120,7 +120,7 @@ def measure(context: Context, seed: int, count: int) -> Figures:
     ]
 
     near, broad = [], []
-    seen = memory.features(model, layer, [look(case.image) for case in drawn])
+    seen = memory.features(model, layer, [image_parts(case.image) for case in drawn])
     for similarity, case in zip(learned.library.similarities(seen), drawn, strict=True):
         similarity[case.cutout] = -1
         names, values = learned.library.names(similarity)

@@ -170,7 +170,7 @@ def test_texts_are_read(text, means):
 
 def test_scores_do_not_depend_on_how_many_images_a_call_has(score, draw):
     """Images are looked at ahead, in chunks, and the model sees the regions of a chunk at once."""
-    images = [draw(name, (60 + shift, 80)) for shift in range(0, 12) for name in ("tomato", "jeans", "lime")]
+    images = [draw(name, (60 + shift, 80)) for shift in range(12) for name in ("tomato", "jeans", "lime")]
     nothing = images[4].masked(np.zeros((160, 160), np.bool_))
     images[5:5] = [nothing]
     texts = ("tomato", "fruit", "blue", "meadow")
