@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Literal, Protocol, runtime_checkable
 
@@ -35,3 +36,12 @@ class CellDataset(LabelledDataset, Protocol):
     classes: Sequence[str]
     environments: Sequence[str]
     cells: NDArray[np.int64]
+
+
+def mentioned(text: str, names: Sequence[str]) -> dict[str, int]:
+    """Returns the names that a text mentions, as whole words, singular or plural, and where the last mention ends."""
+    return {
+        name: found.end()
+        for name in names
+        for found in re.finditer(rf"\b{re.escape(name)}(e?s)?\b", text, re.IGNORECASE)
+    }

@@ -38,7 +38,7 @@ BASELINES = ("exemplar-summary", "clip-dissect")
     "training",
     multiple=True,
     metavar="KEY=VALUE",
-    help="Set how a classifier is trained where no MODEL:LAYER is given: base, layer, units, train, epochs, lr.",
+    help="Set how a classifier is trained where no MODEL:LAYER is given: base, base.OPTION, layer, train, epochs.",
 )
 @click.option("--units", default=50, type=click.IntRange(2), help="Keep this many units by l1 [default: 50].")
 @click.option("--seeds", default=10, type=click.IntRange(2), help="Split and fit this many times [default: 10].")
@@ -98,17 +98,20 @@ def _trained(context: Any, training: tuple[str, ...], out: Path, line: ProgressL
     from maia_spurious.training import Training, origin, train
 
     folder = out / "classifier"
-    settings = validated(Training, dict(map(option_value, training)), "--training")
+    given = dict(map(option_value, training))
+    options = {key.removeprefix("base."): given.pop(key) for key in list(given) if key.startswith("base.")}
+    settings = validated(Training, given, "--training")
     dataset = split_of(context, "train")
     if not (folder / FILE).is_file():
-        train(folder, settings, {}, dataset, context, line)
+        train(folder, settings, options, dataset, context, line)
         return f"classifier/{folder}:features"
-    made = Description.read(folder).settings
-    for key, value in (settings.model_dump() | origin(dataset, context)).items():
-        if made.get(key) != value:
+    made = Description.read(folder)
+    wanted = settings.model_dump() | origin(dataset, context) | {"base options": options}
+    for key, value in wanted.items():
+        found = made.base.options if key == "base options" else made.settings.get(key)
+        if found != value:
             raise UsageError(
-                f"{folder} was trained with {key} = {made.get(key)}, not {value}; choose another --out, or the same "
-                "options"
+                f"{folder} was trained with {key} = {found}, not {value}; choose another --out, or the same options"
             )
     return f"classifier/{folder}:features"
 

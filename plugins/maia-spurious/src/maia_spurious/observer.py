@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from maia_core.plugin import RunReader, hookimpl
+from maia_spurious.cells import mentioned
 
 if TYPE_CHECKING:
     from maia_report.sections import HeatMap
@@ -47,11 +47,8 @@ def report_sections(run: RunReader) -> tuple[str, HeatMap] | None:
 
 
 def last_named(text: str, names: Sequence[str]) -> str:
-    """Returns the name that a text names last, as whole words, singular or plural; empty where it names none."""
-    ends = {}
-    for name in names:
-        for found in re.finditer(rf"\b{re.escape(name)}(e?s)?\b", text, re.IGNORECASE):
-            ends[name] = found.end()
+    """Returns the name that a text mentions last; empty where it mentions none."""
+    ends = mentioned(text, names)
     return max(ends, key=lambda name: (ends[name], len(name)), default="")
 
 

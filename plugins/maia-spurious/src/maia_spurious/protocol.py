@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from maia_core.plugin import (
     RunConfig,
     RunError,
     Runner,
+    RunOutcome,
     UsageError,
     content_id,
     one_line,
@@ -25,7 +25,7 @@ from maia_core.plugin import (
 )
 from maia_runs import folder_name
 from maia_spurious import regressions
-from maia_spurious.cells import CellDataset
+from maia_spurious.cells import CellDataset, mentioned
 from maia_spurious.measuring import measured
 from maia_spurious.rows import Comparison, Measured, Row, comparisons, halves, in_halves, table
 from maia_spurious.truth import UnitTruth, unit_truth
@@ -127,6 +127,21 @@ def split_of(context: Context, split: str) -> CellDataset:
     return found
 
 
+def check_cells(data: CellDataset, split: str) -> None:
+    """Checks that a split shows at least two classes and, unless it is the test, two environments.
+
+    Raises:
+        UsageError: it does not.
+    """
+    for column, name, least in ((0, "class", 2), (1, "environment", 1 if split == "test" else 2)):
+        count = len(np.unique(data.cells[:, column]))
+        if count < least:
+            raise UsageError(
+                f"the {split} images of {data.name} show {count} {name} only, and a spurious feature needs two: choose "
+                "other options of the data set"
+            )
+
+
 def study(
     config: RunConfig,
     system: str,
@@ -167,6 +182,7 @@ def study(
         def told(done: int, of: int, split: str = split) -> None:
             tell(f"measuring {split} images", done, of)
 
+        check_cells(data, split)
         found[split] = measured(model, layer, data, out / "measured", told)
     classes, environments = tuple(data.classes), tuple(data.environments)
     validation = found["validation"]
@@ -261,13 +277,18 @@ def _agent(
         if isinstance(result, MaiaError):
             failed.append(result)
             continue
-        explanation = result.outcome.explanation
-        said = explanation.details.get("decision") if explanation else None
-        label = " OR ".join(explanation.labels) if explanation else f"{result.outcome.status}: {result.outcome.reason}"
-        decisions[refs[ref]] = Decision(keep=said == "SELECTIVE", label=label, answered=said is not None, run=run)
+        decisions[refs[ref]] = decision(result.outcome, run)
     if failed:
         raise RunError(f"{len(failed)} of {len(refs)} agent runs failed: {one_line(failed[0])}; rerun to retry them")
     return decisions
+
+
+def decision(outcome: RunOutcome, run: str) -> Decision:
+    """Returns what a run decides; one without an answer keeps nothing, and its label says how it ended."""
+    if not outcome.explanation:
+        return Decision(keep=False, label=f"{outcome.status}: {outcome.reason}", answered=False, run=run)
+    keep = outcome.explanation.details.get("decision") == "SELECTIVE"
+    return Decision(keep=keep, label=" OR ".join(outcome.explanation.labels), run=run)
 
 
 def _labels(
@@ -302,11 +323,7 @@ def _labels(
 
 def names_one_class(label: str, classes: Sequence[str], environments: Sequence[str]) -> bool:
     """Tells whether a label names exactly one class and no environment, as whole words, singular or plural."""
-
-    def named(name: str) -> bool:
-        return re.search(rf"\b{re.escape(name)}(e?s)?\b", label, re.IGNORECASE) is not None
-
-    return sum(map(named, classes)) == 1 and not any(map(named, environments))
+    return len(mentioned(label, classes)) == 1 and not mentioned(label, environments)
 
 
 def read(folder: Path) -> Results:
