@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -73,3 +76,15 @@ def test_blocks_before_the_layer_run_compiled(images, simple_compiler, monkeypat
     ran.clear()
     model.activations(images[:1], "1")
     assert ran == [0, 1]
+
+
+def test_a_network_that_nobody_compiled_loads_no_compiler():
+    """`torch._dynamo` and what it imports took longer than torch itself at every start."""
+    code = (
+        "import sys; import numpy as np; from torch import nn; from maia_core.image import Image\n"
+        "from maia_torch import Preprocessing, TorchModel\n"
+        "model = TorchModel(nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU()), Preprocessing(16), 'm')\n"
+        "model.activations([Image.from_pixels(np.zeros((16, 16, 3), np.uint8))], '0')\n"
+        "sys.exit('torch._dynamo' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

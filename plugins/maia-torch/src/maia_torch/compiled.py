@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 
@@ -20,8 +21,14 @@ def compile_blocks(module: nn.Module) -> None:
         block.compile()
 
 
+def is_wrapped(part: nn.Module) -> bool:
+    """Returns whether `torch.compile` made this module, without importing torch's compiler, which takes seconds."""
+    return isinstance(part, getattr(sys.modules.get("torch._dynamo"), "OptimizedModule", ()))
+
+
 def is_compiled(part: nn.Module) -> bool:
-    return part._compiled_call_impl is not None or isinstance(part, torch._dynamo.OptimizedModule)
+    """Returns whether calling this module runs compiled code."""
+    return part._compiled_call_impl is not None or is_wrapped(part)
 
 
 @contextmanager
@@ -31,7 +38,7 @@ def run_as_written(module: nn.Module, names: Collection[str]) -> Iterator[None]:
     outer = {".".join(path[:length]) for name in names for path in [name.split(".")] for length in range(len(path) + 1)}
     around = [parts[name] for name in outer if name in parts]
     compiled = [(part, part._compiled_call_impl) for part in around if part._compiled_call_impl is not None]
-    wrapped = any(isinstance(part, torch._dynamo.OptimizedModule) for part in around)
+    wrapped = any(map(is_wrapped, around))
     for part, _ in compiled:
         part._compiled_call_impl = None
     try:

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from maia_core.plugin import RunError, UsageError, one_line
 from maia_exemplars.measured import NotFiniteError
 from maia_exemplars.preprocess import Pixels, Preprocessing
-from maia_torch.compiled import compile_blocks, is_compiled, run_as_written
+from maia_torch.compiled import compile_blocks, is_compiled, is_wrapped, run_as_written
 from maia_torch.devices import moved
 from maia_torch.discovery import Discovery, Layouts, discover
 from maia_torch.folding import folded
@@ -91,7 +91,7 @@ class Engine:
         Raises:
             UsageError: the module cannot take such images, or an argument is out of range.
         """
-        if isinstance(module, torch._dynamo.OptimizedModule):
+        if is_wrapped(module):
             module, compiled = module._orig_mod, True
         if isinstance(module, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
             module = module.module
