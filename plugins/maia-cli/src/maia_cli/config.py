@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
-from maia_cli.chosen import ChosenPlugin, chosen_plugins
 from maia_cli.options import run_options
 from maia_cli.sources import Sources
 
 if TYPE_CHECKING:
     from maia_core.plugin import RunConfig
+    from maia_runs.chosen import ChosenPlugin
 
 
 class Row(NamedTuple):
@@ -81,9 +81,10 @@ def rows(config: RunConfig, sources: Sources, plugins: bool = True) -> Iterator[
         sources: Says where a value comes from.
         plugins: Whether the options of the chosen plugins come behind each plugin.
     """
-    from maia_core.plugin import PluginRef, cache_dir
+    from maia_core.plugin import PluginRef, cache_dir, installed
+    from maia_runs.chosen import chosen_plugins
 
-    chosen = {plugin.key: plugin for plugin in chosen_plugins(config)} if plugins else {}
+    chosen = {plugin.key: plugin for plugin in chosen_plugins(config, installed())} if plugins else {}
     for name, field in type(config).model_fields.items():
         value, meaning = getattr(config, name), field.description or ""
         if isinstance(value, PluginRef):
@@ -110,7 +111,9 @@ def _options(plugin: ChosenPlugin, written: Mapping[str, Any], sources: Sources)
         PluginError: it is missing, broken or made for another core.
         UsageError: an option is unknown or has a wrong value.
     """
-    values = plugin.config()
+    from maia_core.plugin import installed
+
+    values = plugin.config(installed())
     for key, field in type(values).model_fields.items():
         path = f"{plugin.key}.{key}"
         # What a reference holds, such as the model's name, comes from where the reference does.

@@ -37,6 +37,7 @@ from maia_core.plugin import (
     validated,
     write_atomically,
 )
+from maia_runs.chosen import check_names
 from maia_runs.signature import check_signature, sign
 
 
@@ -62,11 +63,13 @@ def explain(
         registry: Where plugins are found; the installed ones where it is None.
 
     Raises:
+        PluginError: a name of the configuration is not that of an installed plugin; nothing is loaded before.
         MaiaError: a part cannot be built or the record cannot be written. What fails later ends the run instead: see
             the outcome's status.
         KeyboardInterrupt: the user interrupted; the record is complete up to the last event.
     """
     context = Context(config, registry)
+    check_names(context.config, context.registry)
     return _begin(context, out, observers)
 
 
