@@ -103,7 +103,7 @@ Pictures = Iterable[tuple[str, str, PILImage.Image]]
 
 def _build(kind: str, licence: str, cutouts: Pictures, photographs: Pictures, cache: Path) -> Pack:
     with replacing(folder_of(kind, cache)) as folder:
-        kept, places = [], []
+        kept_cutouts, backgrounds = [], []
         for source, concept, picture in chain(cutouts, painted()):
             pixels = _cropped(picture, source)
             if pixels is None:
@@ -112,13 +112,13 @@ def _build(kind: str, licence: str, cutouts: Pictures, photographs: Pictures, ca
             file = f"{source.replace('/', '-')}.png"
             digest = _save(folder / file, PILImage.fromarray(pixels), "PNG")
             solid = pixels[:, :, 3] >= OPAQUE
-            kept.append(
+            kept_cutouts.append(
                 Cutout(
                     id=source, file=file, concept=concept, width=width, height=height, digest=digest,
                     colours=shares(pixels[:, :, :3], solid), round=_is_round(solid),
                 )
             )  # fmt: skip
-        for source, place, picture in photographs:
+        for source, background, picture in photographs:
             scaled = picture.convert("RGB")
             factor = BACKGROUND_SIDE / min(scaled.size)
             if factor < 1:
@@ -126,12 +126,12 @@ def _build(kind: str, licence: str, cutouts: Pictures, photographs: Pictures, ca
                     (round(scaled.width * factor), round(scaled.height * factor)), PILImage.Resampling.LANCZOS
                 )
             file = f"background-{source}.jpg"
-            places.append(Photograph(file=file, kind=place, digest=_save(folder / file, scaled, "JPEG")))
-        if all(cutout.id.startswith(PAINTED) for cutout in kept):
+            backgrounds.append(Photograph(file=file, kind=background, digest=_save(folder / file, scaled, "JPEG")))
+        if all(cutout.id.startswith(PAINTED) for cutout in kept_cutouts):
             raise UsageError(
                 f"no cut-outs for the pack of {kind} were found; the packages hold other files than expected"
             )
-        (folder / "pack.json").write_text(manifest_text(kind, licence, kept, places), encoding="utf-8")
+        (folder / "pack.json").write_text(manifest_text(kind, licence, kept_cutouts, backgrounds), encoding="utf-8")
     return Pack(folder_of(kind, cache))
 
 

@@ -149,8 +149,8 @@ def _background(edited: EditedScene, edit: Edit) -> None:
             place = Place(None, (), edit.to, known=False)
     if place is None:
         raise CannotEdit(f"'{edit.to}' names no background")
-    behind, said = background_for(place, edited.pack, edited.rng)
-    edited.warnings += said
+    behind, warnings = background_for(place, edited.pack, edited.rng)
+    edited.warnings += warnings
     if behind is not None:
         edited.scene = edited.scene.model_copy(update={"background": behind})
 

@@ -91,12 +91,12 @@ def shares(pixels: NDArray[np.uint8], mask: NDArray[np.bool_]) -> dict[str, floa
     names = list(RGB)
     counts = np.bincount(classify(pixels[mask]), minlength=len(names))
     total = max(int(counts.sum()), 1)
-    found = {
+    by_name = {
         name: round(count / total, 3)
         for name, count in zip(names, counts.tolist(), strict=True)
         if count >= 0.05 * total
     }
-    return dict(sorted(found.items(), key=lambda item: -item[1]))
+    return dict(sorted(by_name.items(), key=lambda item: -item[1]))
 
 
 def repaint(pixels: NDArray[np.uint8], weight: NDArray[np.uint8], colour: str) -> NDArray[np.uint8]:

@@ -70,8 +70,8 @@ def prompts() -> None:
     shown = {concept: pack.members(concept) for concept in {cutout.concept for cutout in pack.cutouts.values()}}
     # A thing of which there are kinds ("flower") may be drawn as one of them that has a single cut-out.
     several = [name for name, own in shown.items() if len(own) > 1 and {cutout.concept for cutout in own} == {name}]
-    wanted = [
+    rows = [
         {"prompt": f"{'an' if name[0] in 'aeiou' else 'a'} {name}", "kind": "thing", "words": [name], "query": name}
         for name in sorted(several)
     ]
-    click.echo("[\n" + ",\n".join(f" {json.dumps(one)}" for one in wanted) + "\n]")
+    click.echo("[\n" + ",\n".join(f" {json.dumps(one)}" for one in rows) + "\n]")

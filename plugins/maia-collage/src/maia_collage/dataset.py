@@ -120,12 +120,12 @@ class CollageDataset(_Rendered):
 
     def _companions(self, chosen: Sequence[Cutout], rng: np.random.Generator) -> list[Cutout]:
         shown = {name for cutout in chosen for name in vocabulary().concepts.path(cutout.concept)}
-        found = []
+        companions = []
         for name, owner in COMPANIONS.items():
             own = self.pack.members(name)
             if owner in shown and own and rng.random() < ACCOMPANIED:
-                found.append(own[rng.integers(len(own))])
-        return found
+                companions.append(own[rng.integers(len(own))])
+        return companions
 
     def concepts(self, index: int) -> list[str]:
         """Returns what an image shows: objects, then broader concepts, then the background."""

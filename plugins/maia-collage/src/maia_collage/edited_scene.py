@@ -43,15 +43,15 @@ class EditedScene:
 
     def matching(self, phrase: Phrase, text: str) -> list[int]:
         """Returns the numbers of the objects that a phrase means; raises `CannotEdit` where there are none."""
-        found: list[int] = []
+        indices: list[int] = []
         if not phrase.unknown and (phrase.entry or phrase.wildcard or phrase.colours or phrase.zones or phrase.round):
-            found = select.objects(phrase, self.scene, self.pack)
-        if not found:
+            indices = select.objects(phrase, self.scene, self.pack)
+        if not indices:
             raise self._missing(text)
-        wanted = phrase.count if phrase.count else len(found)
-        if len(found) > 1 and not phrase.plural and phrase.count is None and "all" not in text.split():
-            self.warnings.append(f"'{text}' fits {len(found)} objects; changed all of them")
-        return found[:wanted]
+        count = phrase.count if phrase.count else len(indices)
+        if len(indices) > 1 and not phrase.plural and phrase.count is None and "all" not in text.split():
+            self.warnings.append(f"'{text}' fits {len(indices)} objects; changed all of them")
+        return indices[:count]
 
     def thing(self, text: str) -> Thing:
         """Returns the thing that a text names; raises `CannotEdit` where it names none."""

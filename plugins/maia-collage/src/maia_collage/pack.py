@@ -143,13 +143,13 @@ class Pack:
                 own: dict[str, list[Cutout]] = {}
                 for cutout in self._all:
                     own.setdefault(cutout.concept, []).append(cutout)
-                wanted = ("seen", "held-out").index(name)
-                kept = set()
+                first = ("seen", "held-out").index(name)
+                ids = set()
                 for cutouts in own.values():
                     ordered = sorted(cutouts, key=lambda c: content_id(c.id.encode()))
-                    kept |= {c.id for c in (ordered[wanted::2] if len(ordered) > 1 else ordered)}
+                    ids |= {c.id for c in (ordered[first::2] if len(ordered) > 1 else ordered)}
                 part = copy.copy(self)
-                part._all = tuple(c for c in self._all if c.id in kept)
+                part._all = tuple(c for c in self._all if c.id in ids)
                 part._members = _by_concept(part._all)
                 self._parts[name] = part
             return self._parts[name]

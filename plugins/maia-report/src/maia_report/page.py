@@ -296,9 +296,9 @@ def _extras(summary: RunSummary) -> tuple[list[tuple[str, str]], list[Records]]:
     if explanation := summary.outcome.explanation:
         details |= explanation.details
     # What the page says at its top already, under whatever name a task gives it, is not said again.
-    said = summary.outcome.explanation.description if summary.outcome.explanation else ""
+    description = summary.outcome.explanation.description if summary.outcome.explanation else ""
     shown = ("description", "labels", "strengths")
-    rest = {key: value for key, value in details.items() if key not in shown and value != said}
+    rest = {key: value for key, value in details.items() if key not in shown and value != description}
     tables = {key: table for key, value in rest.items() if (table := _records(key, value))}
     lines = [(key, _cell(value, 4000)) for key, value in rest.items() if key not in tables]
     return lines, list(tables.values())

@@ -62,8 +62,8 @@ class Gallery:
         self._pictures: dict[tuple[str, str], Picture] = {}
         unique = list({_key(image): image for image in images}.values())[:MAX_PICTURES]
         pixels = MAX_PIXELS
-        for place, image in enumerate(unique):
-            share = self._left // (len(unique) - place)
+        for number, image in enumerate(unique):
+            share = self._left // (len(unique) - number)
             pixels -= image.width * image.height
             left_out = share < MIN_BYTES or pixels < 0
             self._pictures[_key(image)] = Picture(problem=LEFT_OUT) if left_out else self._embed(image, share)

@@ -103,26 +103,26 @@ def changes(run: RunReader) -> list[Change]:
 
 def edits(run: RunReader) -> list[tuple[Image, Image, str]]:
     """Returns original, edited image and instruction of every edit; damaged calls are left out."""
-    found: list[tuple[Image, Image, str]] = []
+    triples: list[tuple[Image, Image, str]] = []
     for call in run.of_type(HostCall):
         match _result(call, run) if call.method == "tools.edit_images" else None:
             case [[*images], [*titles]] if len(images) == len(titles):
                 pairs = zip(images[::2], images[1::2], titles[1::2], strict=False)
-                found += [(a, b, str(t)) for a, b, t in pairs if isinstance(a, Image) and isinstance(b, Image)]
-    return found
+                triples += [(a, b, str(t)) for a, b, t in pairs if isinstance(a, Image) and isinstance(b, Image)]
+    return triples
 
 
 def measured(run: RunReader) -> dict[str, tuple[float, Image]]:
     """Returns activation and masked image of every image that programs gave to `system.neuron`, by the image's id."""
-    found: dict[str, tuple[float, Image]] = {}
+    by_id: dict[str, tuple[float, Image]] = {}
     for call in run.of_type(HostCall):
         match _result(call, run) if call.method == "system.neuron" else None:
             case [[*activations], [*images]] if len(activations) == len(images):
                 for activation, image in zip(activations, images, strict=True):
                     usable = isinstance(activation, int | float) and math.isfinite(activation)
                     if usable and drawable([activation]) and isinstance(image, Image):
-                        found[(image.clean or image).id] = float(activation), image
-    return found
+                        by_id[(image.clean or image).id] = float(activation), image
+    return by_id
 
 
 def _result(call: HostCall, run: RunReader) -> object:

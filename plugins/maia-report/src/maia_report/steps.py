@@ -107,11 +107,11 @@ def mark_answers(steps: Sequence[Step], outcome: RunOutcome) -> None:
     # What is neither a program nor tested, but was replied to, is malformed.
     answers = [step for step in steps if step.reply and not step.program]
     answers = [step for step in answers if step.verified or not step.feedback]
-    kept = [step for step in answers if step.verified and step.verified.verdict == outcome.verdict]
+    reported = [step for step in answers if step.verified and step.verified.verdict == outcome.verdict]
     # Without a test of its own: of a run without tests, or one that repeats an earlier answer's labels.
     untested = [step for step in answers[-1:] if step.verified is None]
     repeated = [step for step in untested if outcome.verdict is None or _gives(step, outcome)]
-    for step in (repeated or kept)[-1:]:
+    for step in (repeated or reported)[-1:]:
         step.final = True
     for step in answers[-1:]:
         step.dropped = not step.final
@@ -120,11 +120,11 @@ def mark_answers(steps: Sequence[Step], outcome: RunOutcome) -> None:
 def _beside_results(call: HostCall) -> list[Part]:
     """Returns what a call showed, without the lines and images of the results that it logged."""
     rest: list[Part] = []
-    place = 0
+    position = 0
     for part in call.effects.shown:
-        result = call.effects.logged[place] if place < len(call.effects.logged) else None
+        result = call.effects.logged[position] if position < len(call.effects.logged) else None
         if result and isinstance(part, ImagePart) and part.image.id == result.image.id:
-            place += 1
+            position += 1
         elif not (result and isinstance(part, TextPart) and part.text.startswith(f"{result.title}: activation ")):
             rest.append(part)
     return rest
@@ -133,11 +133,11 @@ def _beside_results(call: HostCall) -> list[Part]:
 def _gives(step: Step, outcome: RunOutcome) -> bool:
     """Returns whether each of the outcome's labels is on a line of the reply, alone or behind a tag."""
     lines = step.reply.reply.text.splitlines() if step.reply else []
-    given = {" ".join(line.rpartition("]")[2].strip(" \t:*_>#-").split()) for line in lines}
+    texts = {" ".join(line.rpartition("]")[2].strip(" \t:*_>#-").split()) for line in lines}
     labels = outcome.explanation.labels if outcome.explanation else ("",)
     # Behind a label, its strength: "snow (40 %)".
     return all(
-        any(re.fullmatch(rf"{re.escape(label)}\W*((main|weak|\d).*)?", line) for line in given) for label in labels
+        any(re.fullmatch(rf"{re.escape(label)}\W*((main|weak|\d).*)?", line) for line in texts) for label in labels
     )
 
 

@@ -155,10 +155,10 @@ class RunSummary:
     @cached_property
     def measured(self) -> list[float]:
         """Every finite activation that the record holds: exemplars, results, images of the test, the data set's."""
-        found = [activation for activation, _ in self.exemplars]
-        found += [activation for condition in self.all_conditions for activation in condition.activations]
-        found += [probe.activation for probe in self.verdict.probes] if self.verdict else []
-        return [value for value in found + [q.activation for q in self.quantiles] if math.isfinite(value)]
+        activations = [activation for activation, _ in self.exemplars]
+        activations += [activation for condition in self.all_conditions for activation in condition.activations]
+        activations += [probe.activation for probe in self.verdict.probes] if self.verdict else []
+        return [value for value in activations + [q.activation for q in self.quantiles] if math.isfinite(value)]
 
     @cached_property
     def constant(self) -> bool:
