@@ -131,10 +131,10 @@ def _store() -> ContentCache:
 
 
 def _by_engine(entries: Iterable[Entry]) -> dict[str, list[Entry]]:
-    found: dict[str, list[Entry]] = {}
+    by_engine: dict[str, list[Entry]] = {}
     for entry in entries:
-        found.setdefault(entry.engine, []).append(entry)
-    return dict(sorted(found.items()))
+        by_engine.setdefault(entry.engine, []).append(entry)
+    return dict(sorted(by_engine.items()))
 
 
 def _bytes(entries: Iterable[Entry]) -> int:

@@ -154,27 +154,27 @@ class ContentCache:
             Exception: `make` failed; the results that it added to the error (`with_results`) are kept.
         """
         first = {key: place for place, key in reversed(list(enumerate(keys)))}
-        found: dict[str, T] = {}
+        values: dict[str, T] = {}
         refused: list[ToolError] = []
 
-        def missing(wanted: Iterable[str]) -> list[str]:
-            for key in wanted:
+        def missing(to_make: Iterable[str]) -> list[str]:
+            for key in to_make:
                 if (value := self.find(engine, key, form)) is not None:
-                    found[key] = value
-            return [key for key in wanted if key not in found]
+                    values[key] = value
+            return [key for key in to_make if key not in values]
 
         waiting = missing(sorted(first, key=first.__getitem__))
         while waiting:
             with _claims.taken({key: str(self._path(engine, key, form)) for key in waiting}) as (mine, others):
-                wanted = missing(mine)
-                for chunk in _chunks(wanted, step):
+                to_make = missing(mine)
+                for chunk in _chunks(to_make, step):
                     failure: BaseException | None = None
                     try:
                         results = dict(zip(chunk, make([first[key] for key in chunk]), strict=True))
                     except BaseException as error:
                         failure = error
                         results = {chunk[position]: value for position, value in results_of(error).items()}
-                    found |= {
+                    values |= {
                         key: self.keep(engine, key, value, form) if cacheable(value) else value
                         for key, value in results.items()
                     }
@@ -185,8 +185,8 @@ class ContentCache:
             others.wait()
             waiting = missing(others.keys)
         if refused:
-            raise _together(refused, len(found))
-        return [found[key] for key in keys]
+            raise _together(refused, len(values))
+        return [values[key] for key in keys]
 
     # All of it.
 

@@ -123,11 +123,11 @@ def target_of(target: str, config: RunConfig | None = None) -> tuple[Path, str, 
     model, _, rest = target.partition(":")
     layers = {info.layer for infos in _infos(model).values() for info in infos}
     layer, unit = _split(rest, layers)
-    known = _known(model, layer)
-    known, asked = _nearest(known, model, context_of(config or RunConfig()))
-    if len({_identity(info) for info in known.values()}) > 1:
-        raise UsageError(_ambiguous(target, known))
-    folder, info = next(iter(known.items()))
+    indexes = _known(model, layer)
+    indexes, asked = _nearest(indexes, model, context_of(config or RunConfig()))
+    if len({_identity(info) for info in indexes.values()}) > 1:
+        raise UsageError(_ambiguous(target, indexes))
+    folder, info = next(iter(indexes.items()))
     if asked:
         note(f"this is the index of {model} with {options_of(info)} on {_data_of(info)}; {asked}")
     return folder, layer, unit
@@ -140,14 +140,14 @@ def _known(model: str, layer: str) -> dict[Path, IndexInfo]:
         UsageError: there are none.
     """
     fits = {folder: [info for info in infos if layer in ("", info.layer)] for folder, infos in _infos(model).items()}
-    known = {folder: infos[0] for folder, infos in fits.items() if infos}
-    if not known:
+    by_folder = {folder: infos[0] for folder, infos in fits.items() if infos}
+    if not by_folder:
         target = f"{model}:{layer}" if layer else model
         build = f"maia exemplars build {model}" + (f" --layers {layer}" if layer else "")
         raise UsageError(
             f"no index of {target} is known here; `{build}` makes one, `maia exemplars list` lists what there is"
         )
-    return known
+    return by_folder
 
 
 def _infos(model: str) -> dict[Path, list[IndexInfo]]:
@@ -168,11 +168,11 @@ def to_remove(target: str) -> tuple[Path, str]:
         if Path(target[:cut]).is_dir():
             return Path(target[:cut]), target[cut + 1 :]
     model, _, layer = target.partition(":")
-    known = _known(model, layer)
-    if len(known) > 1:
-        which = "; ".join(f"{folder} ({_data_of(info)}, {options_of(info)})" for folder, info in known.items())
+    indexes = _known(model, layer)
+    if len(indexes) > 1:
+        which = "; ".join(f"{folder} ({_data_of(info)}, {options_of(info)})" for folder, info in indexes.items())
         raise UsageError(f"several indexes of {target} are known; name the folder to remove: {which}")
-    return next(iter(known)), layer
+    return next(iter(indexes)), layer
 
 
 def versions(infos: Iterable[IndexInfo]) -> dict[str, str]:
@@ -195,48 +195,48 @@ def versions(infos: Iterable[IndexInfo]) -> dict[str, str]:
     return words
 
 
-def _nearest(known: dict[Path, IndexInfo], model: str, context: RunContext) -> tuple[dict[Path, IndexInfo], str]:
+def _nearest(indexes: dict[Path, IndexInfo], model: str, context: RunContext) -> tuple[dict[Path, IndexInfo], str]:
     """Returns the indexes that are nearest to what is asked for, and what they are not of all that, in words.
 
     Raises:
         UsageError: options of the model were given, and no index is of such a model.
     """
-    known = {folder: info for folder, info in known.items() if info.complete} or known
+    indexes = {folder: info for folder, info in indexes.items() if info.complete} or indexes
     lacks = ""
     if context.config.system and context.config.system.options:
-        made = model_of(context, model).fingerprint
-        known = {folder: info for folder, info in known.items() if info.model_fingerprint == made}
-        if not known:
+        fingerprint = model_of(context, model).fingerprint
+        indexes = {folder: info for folder, info in indexes.items() if info.model_fingerprint == fingerprint}
+        if not indexes:
             raise UsageError(
                 f"no index of {model} with these options is known here; `maia exemplars build` with them makes one"
             )
     else:
         # Where one says that it is of the default model, that tells of those that do not say, too.
-        default = {info.model_fingerprint for info in known.values() if info.options == {}}
-        plain = {folder: info for folder, info in known.items() if info.model_fingerprint in default}
-        unsure = any(info.options is None for info in known.values())
+        default = {info.model_fingerprint for info in indexes.values() if info.options == {}}
+        plain = {folder: info for folder, info in indexes.items() if info.model_fingerprint in default}
+        unsure = any(info.options is None for info in indexes.values())
         lack = (
             "whether the model had its default options is not known" if unsure else "none with default options is known"
         )
-        known, lacks = plain or known, "" if plain else lack
-        words = versions(known.values())
-        known = {
-            folder: info for folder, info in known.items() if words.get(info.model_fingerprint) != EARLIER
-        } or known
+        indexes, lacks = plain or indexes, "" if plain else lack
+        words = versions(indexes.values())
+        indexes = {
+            folder: info for folder, info in indexes.items() if words.get(info.model_fingerprint) != EARLIER
+        } or indexes
     try:
         data = context.dataset
-        same = {folder: info for folder, info in known.items() if info.dataset_fingerprint == data.fingerprint}
+        same = {folder: info for folder, info in indexes.items() if info.dataset_fingerprint == data.fingerprint}
         data_lack = (
             "" if same else f"none on the data set that is asked for ({data.name}, {len(data):,} images) is known"
         )
     except MaiaError:  # Looking at an index needs no data set.
         same, data_lack = {}, f"the data set that is asked for ({context.config.dataset.name}) cannot be compared"
-    return same or known, "; ".join(filter(None, (lacks, data_lack)))
+    return same or indexes, "; ".join(filter(None, (lacks, data_lack)))
 
 
-def _ambiguous(target: str, known: Mapping[Path, IndexInfo]) -> str:
+def _ambiguous(target: str, indexes: Mapping[Path, IndexInfo]) -> str:
     """Says what tells several indexes apart, and how one of them is chosen."""
-    infos = known.values()
+    infos = indexes.values()
     ways = []
     if len({info.dataset for info in infos}) > 1:
         ways.append("choose --dataset")
@@ -246,7 +246,7 @@ def _ambiguous(target: str, known: Mapping[Path, IndexInfo]) -> str:
         ways.append("give the model's options (-o)")
     which = "; ".join(
         f"{folder} ({_data_of(info)}, model {info.model_fingerprint[:FINGERPRINT_DIGITS]} with {options_of(info)})"
-        for folder, info in known.items()
+        for folder, info in indexes.items()
     )
     return f"several indexes of {target} are known; {', '.join(ways)}, or give the folder: {which}"
 

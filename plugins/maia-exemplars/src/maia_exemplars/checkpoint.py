@@ -79,8 +79,8 @@ class Checkpoint:
             UsageError: it is broken.
         """
         try:
-            with open_plain(self._path) as file, np.load(file) as found:
-                arrays = {name: found[name] for name in found.files}
+            with open_plain(self._path) as file, np.load(file) as archive:
+                arrays = {name: archive[name] for name in archive.files}
             facts = json.loads(arrays.pop("facts").tobytes())
         except BROKEN as error:
             raise UsageError(
@@ -136,8 +136,8 @@ def disk_errors_explained(folder: Path) -> Iterator[None]:
 def parts(arrays: Mapping[str, NDArray[Any]] | None, prefix: str) -> dict[str, NDArray[Any]] | None:
     """Returns the arrays below a prefix, under their own names; None where there are none."""
     below = f"{prefix}/"
-    found = {name.removeprefix(below): array for name, array in (arrays or {}).items() if name.startswith(below)}
-    return found or None
+    below_prefix = {name.removeprefix(below): array for name, array in (arrays or {}).items() if name.startswith(below)}
+    return below_prefix or None
 
 
 def _packed(facts: Mapping[str, Any]) -> NDArray[np.uint8]:

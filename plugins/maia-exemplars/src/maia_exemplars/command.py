@@ -90,14 +90,14 @@ def build(
     span = span_of(shard, len(data))
     if span is not None and out is None:
         raise UsageError("a shard needs a folder of its own: --out FOLDER")
-    found: Any = model_of(context, model)
-    if not isinstance(found, IndexableModel):
+    adapter: Any = model_of(context, model)
+    if not isinstance(adapter, IndexableModel):
         raise UsageError(f"maia exemplars cannot read the layers of '{model}': the model has no method `measurer`")
-    measured = found.measurer(layers_of(layers, found)).layers
-    own = cache_folder(context.cache, found.fingerprint, data.fingerprint)
+    measured = adapter.measurer(layers_of(layers, adapter)).layers
+    own = cache_folder(context.cache, adapter.fingerprint, data.fingerprint)
     folder = out or own
     missing = [
-        layer.layer for layer in measured if not is_built(Index(folder), found.measurer([layer.layer]), data, k, span)
+        layer.layer for layer in measured if not is_built(Index(folder), adapter.measurer([layer.layer]), data, k, span)
     ]
     for layer in measured:
         if layer.layer not in missing:
@@ -107,9 +107,9 @@ def build(
     if missing:
         with ProgressLine("images") as line:
             chosen = Options(k=k, span=span, resume=resume, **settings)
-            run(found.measurer(missing), data, folder, chosen, progress=line, warn=note)
+            run(adapter.measurer(missing), data, folder, chosen, progress=line, warn=note)
     if out is not None and span is None:
-        register_folder(context.cache, found.fingerprint, data.fingerprint, folder)
+        register_folder(context.cache, adapter.fingerprint, data.fingerprint, folder)
     print_summary(folder, [layer.layer for layer in measured])
 
 

@@ -119,14 +119,14 @@ def to_milan(layer: LayerIndex, dataset: Dataset, folder: Path, units: Sequence[
         raise UsageError(f"the index of {layer.info.layer} keeps no maps, so there are no masks to export")
     preprocess = preprocessing(layer.info)
     height, width = preprocess.input
-    made = folder / folder_name(layer.info.layer)
-    if made.exists():
-        raise UsageError(f"{made} is there already; choose another --out")
-    made.mkdir(parents=True)
+    target = folder / folder_name(layer.info.layer)
+    if target.exists():
+        raise UsageError(f"{target} is there already; choose another --out")
+    target.mkdir(parents=True)
     k, chosen = layer.info.mapped, [layer.unit(number) for number in units]
     shape = (len(chosen), k)
-    images = _new(made / "images.npy", (*shape, 3, height, width))
-    masks = _new(made / "masks.npy", (*shape, 1, height, width))
+    images = _new(target / "images.npy", (*shape, 3, height, width))
+    masks = _new(target / "masks.npy", (*shape, 1, height, width))
     rows_of: dict[int, list[tuple[int, int]]] = {}
     for row, unit in enumerate(chosen):
         for rank, place in enumerate(unit.places[:k].tolist()):
@@ -139,12 +139,12 @@ def to_milan(layer: LayerIndex, dataset: Dataset, folder: Path, units: Sequence[
             unit_map = chosen[row].map(rank)
             assert unit_map is not None
             masks[row, rank, 0] = faded(unit_map, thresholds[row], width, height)
-    np.save(made / "units.npy", np.asarray(units, np.int64))
+    np.save(target / "units.npy", np.asarray(units, np.int64))
     records = layer.units[list(units)]
-    np.savetxt(made / "ids.csv", records["places"][:, :k], "%i", ",")
-    np.savetxt(made / "activations.csv", records["values"][:, :k], "%.5e", ",")
-    np.savetxt(made / "thresholds.csv", thresholds, "%.5e", ",")
-    return made
+    np.savetxt(target / "ids.csv", records["places"][:, :k], "%i", ",")
+    np.savetxt(target / "activations.csv", records["values"][:, :k], "%.5e", ",")
+    np.savetxt(target / "thresholds.csv", thresholds, "%.5e", ",")
+    return target
 
 
 def faded(unit_map: NDArray[np.float32], threshold: float, width: int, height: int) -> Mask:
@@ -182,5 +182,5 @@ def _new(path: Path, shape: tuple[int, ...]) -> NDArray[np.uint8]:
     """Makes a file of zeros, which takes no memory while it is filled."""
     with suppress(FileNotFoundError):
         path.unlink()
-    made: NDArray[np.uint8] = np.lib.format.open_memmap(path, "w+", np.uint8, shape, version=(1, 0))
-    return made
+    array: NDArray[np.uint8] = np.lib.format.open_memmap(path, "w+", np.uint8, shape, version=(1, 0))
+    return array

@@ -74,8 +74,8 @@ class Candidates:
 
     def arrays(self) -> Arrays:
         """Returns all that is kept."""
-        kept: Arrays = {"values": self.fast, "places": self.places, "exact": self._exact}
-        return kept | {"errors": self._errors, "largest": self._largest}
+        arrays: Arrays = {"values": self.fast, "places": self.places, "exact": self._exact}
+        return arrays | {"errors": self._errors, "largest": self._largest}
 
     def offer(
         self, places: NDArray[np.int64], fast: NDArray[np.float32], exact: NDArray[np.float32] | None = None
@@ -94,15 +94,15 @@ class Candidates:
         """Returns the place of each unit's highest candidate."""
         return np.take_along_axis(self.places, self._top.order()[:, :1], 1)[:, 0]
 
-    def measured(self, places: NDArray[np.int64], found: NDArray[np.float32]) -> None:
+    def measured(self, places: NDArray[np.int64], maxima: NDArray[np.float32]) -> None:
         """Takes the exact activations on some images: float32 of shape (images, units)."""
         if self._by_place is None:  # Nothing is offered any more.
             flat = self.places.ravel()
             order = np.argsort(flat, kind="stable")
             self._by_place = flat[order], order
-        known, order = self._by_place
-        for place, values in zip(places, found, strict=True):
-            first, last = np.searchsorted(known, (place, place + 1))
+        ranked, order = self._by_place
+        for place, values in zip(places, maxima, strict=True):
+            first, last = np.searchsorted(ranked, (place, place + 1))
             unit, slot = np.divmod(order[first:last], self.places.shape[1])
             self._exact[unit, slot] = values[unit]
             # Any other unit's fast activation was no higher than that of its lowest candidate.
@@ -121,15 +121,15 @@ class Candidates:
         squares = self._squares()
         pairs = (~np.isnan(self._exact)).sum(axis=1)
         top = squares.sum(axis=1) / np.maximum(pairs, 1)
-        found: NDArray[np.float64] = np.sqrt(np.maximum(top, self._errors[0] / np.maximum(self._errors[1], 1)))
-        return found
+        errors: NDArray[np.float64] = np.sqrt(np.maximum(top, self._errors[0] / np.maximum(self._errors[1], 1)))
+        return errors
 
     @property
     def margin(self) -> NDArray[np.float64]:
         """How far below its exact activation an image may have been seen, by unit; more is seen as it is measured."""
         largest = np.maximum(self._largest, np.sqrt(self._squares().max(axis=1)))
-        found: NDArray[np.float64] = np.maximum(SIGMAS * self.error, WIDEST * largest)
-        return found
+        margins: NDArray[np.float64] = np.maximum(SIGMAS * self.error, WIDEST * largest)
+        return margins
 
     def open(self, best: TopK) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
         """Returns the candidates that must still be measured.
@@ -149,20 +149,20 @@ class Candidates:
         worst, worst_place = best.worst[:, None], best.worst_place[:, None]
         loses = (self.fast < worst) | ((self.fast == worst) & (self.places >= worst_place))
         margin = self.margin[:, None]
-        wanted = unknown & np.where(self._sure(self.fast), ~loses, self.fast + margin >= worst)
+        unmeasured = unknown & np.where(self._sure(self.fast), ~loses, self.fast + margin >= worst)
         # The first ones alone, as long as there are some: they raise what the others must reach.
-        ahead = wanted & first
-        wanted = np.where(ahead.any(axis=1, keepdims=True), ahead, wanted)
+        ahead = unmeasured & first
+        unmeasured = np.where(ahead.any(axis=1, keepdims=True), ahead, unmeasured)
 
         lowest = self._top.worst[:, None]
         reaches_beyond = np.where(self._sure(lowest), lowest > worst, lowest + margin >= worst)
-        return wanted, there.all(axis=1) & reaches_beyond[:, 0]
+        return unmeasured, there.all(axis=1) & reaches_beyond[:, 0]
 
     def _sure(self, fast: NDArray[np.float32]) -> NDArray[np.bool_]:
         """Says where nothing was ever missed: there the fast pass ranks as the exact one, equal values by place."""
         missed_at_zero = self._errors[2] + (self._squares() * (self.fast == 0)).sum(axis=1)
-        found: NDArray[np.bool_] = (self.margin == 0)[:, None] | ((fast == 0) & (missed_at_zero == 0)[:, None])
-        return found
+        sure: NDArray[np.bool_] = (self.margin == 0)[:, None] | ((fast == 0) & (missed_at_zero == 0)[:, None])
+        return sure
 
     def _squares(self) -> NDArray[np.float64]:
         """Squared errors of the finalists, 0 where the exact activation is not known."""

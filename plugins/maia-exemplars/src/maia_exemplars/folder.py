@@ -27,11 +27,11 @@ class Index:
     def layers(self) -> list[str]:
         """Returns the names of the layers that are there; broken ones are left out."""
         try:
-            found = sorted(entry.path for entry in os.scandir(self.folder) if entry.is_dir(follow_symlinks=False))
+            paths = sorted(entry.path for entry in os.scandir(self.folder) if entry.is_dir(follow_symlinks=False))
         except OSError:
             return []
         names = []
-        for path in found:
+        for path in paths:
             with contextlib.suppress(UsageError):
                 names.append(LayerIndex(Path(path)).info.layer)
         return names
@@ -100,8 +100,8 @@ def register_folder(cache: Path, model: str, dataset: str, folder: Path) -> None
     Raises:
         OSError: the cache cannot be written.
     """
-    known = [folder.resolve(), *_registered(cache_folder(cache, model, dataset))]
-    lines = dict.fromkeys(str(path) for path in known if path.is_dir())
+    folders = [folder.resolve(), *_registered(cache_folder(cache, model, dataset))]
+    lines = dict.fromkeys(str(path) for path in folders if path.is_dir())
     write_atomically(_registry_of(cache_folder(cache, model, dataset)), "".join(f"{line}\n" for line in lines).encode())
 
 
@@ -121,8 +121,8 @@ def all_folders(cache: Path) -> Iterator[Path]:
         return
     for entry in entries:
         path = Path(entry.path)
-        found = [path] if entry.is_dir() else _registered(path.with_suffix("")) if path.suffix == REGISTERED else []
-        for folder in found:
+        folders = [path] if entry.is_dir() else _registered(path.with_suffix("")) if path.suffix == REGISTERED else []
+        for folder in folders:
             if folder not in seen:
                 seen.add(folder)
                 yield folder

@@ -163,8 +163,8 @@ class LayerIndex:
     @property
     def histograms(self) -> list[HistogramName]:
         """Names of the histograms that there are."""
-        kept: dict[HistogramName, bool] = {"map": self.info.has_map, "activation": self.info.images > SAMPLE}
-        return [name for name, there in kept.items() if there]
+        stored: dict[HistogramName, bool] = {"map": self.info.has_map, "activation": self.info.images > SAMPLE}
+        return [name for name, there in stored.items() if there]
 
     def array(self, name: str, kind: DTypeLike, shape: tuple[int | None, ...]) -> NDArray[Any]:
         """Opens one of the arrays, memory-mapped; it stays open.

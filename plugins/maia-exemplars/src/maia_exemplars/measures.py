@@ -151,12 +151,12 @@ class TopImages:
         return kept
 
     def _captured(
-        self, measurer: Measurer, values: Values, kept: Kept
+        self, measurer: Measurer, values: Values, entered: Kept
     ) -> Iterator[tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float32]]]:
         """Yields units, slots and maps, float32 of shape (n, rows, columns), some at a time."""
         step = max(1, CAPTURED // self._layer.positions)
-        for begin in range(0, len(kept[0]), step):
-            image, unit, slot = (part[begin : begin + step] for part in kept)
+        for begin in range(0, len(entered[0]), step):
+            image, unit, slot = (part[begin : begin + step] for part in entered)
             yield unit, slot, measurer.maps(values, image, unit)
 
 

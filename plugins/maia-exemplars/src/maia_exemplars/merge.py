@@ -61,10 +61,10 @@ def merge(parts: Sequence[Path], folder: Path) -> dict[str, IndexInfo]:
     work = folder / ".merging"
     with disk_errors_explained(folder), locked(work, wait=False):
         for name, layers in opened.items():
-            made = work / layers[0].folder.name
-            shutil.rmtree(made, ignore_errors=True)
-            _write(made, infos[name], sorted(layers, key=lambda layer: layer.info.ranges))
-            put_in_place(made, folder)
+            merged = work / layers[0].folder.name
+            shutil.rmtree(merged, ignore_errors=True)
+            _write(merged, infos[name], sorted(layers, key=lambda layer: layer.info.ranges))
+            put_in_place(merged, folder)
         shutil.rmtree(work)
     return infos
 
@@ -129,9 +129,9 @@ def _write(folder: Path, info: IndexInfo, layers: Sequence[LayerIndex]) -> None:
         own = own[own >= 0].tolist()
         ids |= dict(zip(own, layer.ids(own), strict=True))
     named = {*np.unique(records["places"]).tolist(), *where.tolist(), *skipped.tolist()} - {-1}
-    kept = {place: ids[place] for place in named}
-    made = Contents(info, records, _maps(layers, order), where[ascending], skipped, histograms, kept)
-    write(folder, made, sample)
+    named_ids = {place: ids[place] for place in named}
+    contents = Contents(info, records, _maps(layers, order), where[ascending], skipped, histograms, named_ids)
+    write(folder, contents, sample)
 
 
 def _maps(layers: Sequence[LayerIndex], order: NDArray[np.intp]) -> NDArray[np.uint16] | None:
@@ -153,8 +153,8 @@ def _histograms(layers: Sequence[LayerIndex], name: HistogramName) -> Histograms
         units = layer.units
         counts = np.zeros((layer.info.units, BINS), np.int32)
         for unit in range(layer.info.units):
-            found = layer.histogram(name, unit)
-            counts[unit, found.bins] = found.counts
+            histogram = layer.histogram(name, unit)
+            counts[unit, histogram.bins] = histogram.counts
         tops, high = np.array(units[f"{name}_top"]), np.array(units[f"{name}_high"])
         merged.merge(Histograms(counts, tops, high, layer.scales(name)))
     return merged

@@ -46,5 +46,5 @@ class Moments:
     @property
     def std(self) -> NDArray[np.float64]:
         """Standard deviation of each stream, as numpy's `std`."""
-        found: NDArray[np.float64] = np.sqrt(self.squares / max(self.count, 1))
-        return found
+        deviations: NDArray[np.float64] = np.sqrt(self.squares / max(self.count, 1))
+        return deviations

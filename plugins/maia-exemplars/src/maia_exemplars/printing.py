@@ -44,9 +44,9 @@ def print_summary(folder: Path, layers: Sequence[str] | None) -> None:
     for info in infos:
         size = "   {} x {}".format(*info.shape[1:]) if info.has_map else ""
         ranked = f"   ranked in {printable_line(info.fast)}" if info.fast else ""
-        kept = min(info.k, info.count)
+        count = min(info.k, info.count)
         click.echo(
-            f"  {printable_line(info.layer):{width}}  {info.units:6,} units, {kept} exemplars each{size}{ranked}"
+            f"  {printable_line(info.layer):{width}}  {info.units:6,} units, {count} exemplars each{size}{ranked}"
         )
     if first.skipped:
         layer = index.layer(names[0])
@@ -58,7 +58,7 @@ def print_summary(folder: Path, layers: Sequence[str] | None) -> None:
 
 def facts(unit: Unit, k: int) -> dict[str, Any]:
     info = unit.layer.info
-    known = unit.statistics(THRESHOLDS[1])
+    statistics = unit.statistics(THRESHOLDS[1])
     best = zip(unit.values.tolist(), unit.places.tolist(), unit.ids(), unit.positions, strict=True)
     return {
         "model": info.model,
@@ -67,7 +67,7 @@ def facts(unit: Unit, k: int) -> dict[str, Any]:
         "layer": info.layer,
         "unit": unit.number,
         "label": unit.label,
-        "statistics": known.model_dump(mode="json"),
+        "statistics": statistics.model_dump(mode="json"),
         "thresholds": {f"{quantile:g}": unit.threshold(quantile) for quantile in THRESHOLDS} if info.has_map else {},
         "exemplars": [
             {"activation": value, "image": image, "place": place, "position": position}
@@ -77,15 +77,17 @@ def facts(unit: Unit, k: int) -> dict[str, Any]:
 
 
 def print_unit(unit: Unit, k: int) -> None:
-    info, known = unit.layer.info, unit.statistics(THRESHOLDS[1])
+    info, statistics = unit.layer.info, unit.statistics(THRESHOLDS[1])
     label = "" if unit.label == str(unit.number) else f" ({unit.number})"
     click.echo(click.style(printable_line(f"{info.model}:{info.layer}:{unit.label}{label}"), bold=True))
     part = "" if info.complete else f", of {info.images:,}"
     if info.options:
         click.echo(f"model with {options_of(info)}")
-    click.echo(f"{known.count:,} images of {printable_line(known.dataset)}{part}, {known.skipped:,} unreadable")
-    spread = "  ".join(f"{q:g}: {value:.4g}" for q, value in zip(QUANTILES, known.quantiles, strict=True))
-    click.echo(f"activation  mean {known.mean:.4g}, standard deviation {known.std:.4g}\nquantiles   {spread}")
+    click.echo(
+        f"{statistics.count:,} images of {printable_line(statistics.dataset)}{part}, {statistics.skipped:,} unreadable"
+    )
+    spread = "  ".join(f"{q:g}: {value:.4g}" for q, value in zip(QUANTILES, statistics.quantiles, strict=True))
+    click.echo(f"activation  mean {statistics.mean:.4g}, standard deviation {statistics.std:.4g}\nquantiles   {spread}")
     if info.has_map:
         values = "  ".join(f"{q:g}: {unit.threshold(q):.4g}" for q in THRESHOLDS)
         rank = max(unit.threshold_error(q)[1] for q in THRESHOLDS)

@@ -42,8 +42,8 @@ class Ranking:
     def arrays(self) -> Arrays:
         """Returns all that is kept."""
         every = enumerate(self.candidates)
-        kept = {f"{number}/{name}": array for number, one in every for name, array in one.arrays().items()}
-        return kept | {"calibrated": self._calibrated}
+        arrays = {f"{number}/{name}": array for number, one in every for name, array in one.arrays().items()}
+        return arrays | {"calibrated": self._calibrated}
 
     def rank(
         self, fast: Measurer, exact: Measurer, batch: Batch, done: tuple[int, int], measures: Sequence[LayerMeasures]

@@ -55,13 +55,13 @@ def show(
             raise UsageError(f"which unit? Write {target}{'' if layer else ':LAYER'}:UNIT")
         print_summary(folder, [layer] if layer else None)
         return
-    found = unit_of(folder, layer, unit)
+    chosen_unit = unit_of(folder, layer, unit)
     if as_json:
-        click.echo(json.dumps(facts(found, k), allow_nan=False))
+        click.echo(json.dumps(facts(chosen_unit, k), allow_nan=False))
     else:
-        print_unit(found, k)
+        print_unit(chosen_unit, k)
     if images is not None:
-        write_picture(found, context_of(config), k, quantile, images)
+        write_picture(chosen_unit, context_of(config), k, quantile, images)
         click.echo(f"written: {printable_line(str(images))}", err=True)
 
 

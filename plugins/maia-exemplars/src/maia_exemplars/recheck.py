@@ -51,12 +51,12 @@ def disagreement(index: LayerIndex, measurer: Measurer, dataset: Dataset, units:
 
 def activations(measurer: Measurer, dataset: Dataset, images: list[int]) -> dict[int, NDArray[np.float32]]:
     """Measures the first layer of a measurer: activations of all units by image, without those that have none."""
-    found: dict[int, NDArray[np.float32]] = {}
+    by_image: dict[int, NDArray[np.float32]] = {}
     for batch in batches(dataset, measurer.preprocess, images, len(images)):
         if len(batch.images):
             try:
                 maxima = passes.maxima(measurer, batch)[0]
             except NotFiniteError:
                 continue
-            found |= dict(zip(batch.images.tolist(), maxima, strict=True))
-    return found
+            by_image |= dict(zip(batch.images.tolist(), maxima, strict=True))
+    return by_image

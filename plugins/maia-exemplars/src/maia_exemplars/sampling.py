@@ -89,5 +89,5 @@ def _mixed(numbers: NDArray[np.uint64]) -> NDArray[np.uint64]:
         mixed = numbers * np.uint64(0x9E3779B97F4A7C15) + np.uint64(0x632BE59BD9B4E019)
         mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
         mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-        found: NDArray[np.uint64] = mixed ^ (mixed >> np.uint64(31))
-    return found
+        hashes: NDArray[np.uint64] = mixed ^ (mixed >> np.uint64(31))
+    return hashes

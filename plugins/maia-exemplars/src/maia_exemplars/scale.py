@@ -63,14 +63,14 @@ def find_scales(measurer: Measurer, dataset: Dataset) -> list[Scales]:
 
 def scales_of(values: NDArray[np.float32]) -> NDArray[np.void]:
     """Returns the scales for streams of which some values are known: float32 of shape (streams, n)."""
-    found = scales(len(values))
+    unit_scales = scales(len(values))
     low, left, middle, right, high = np.quantile(values.astype(np.float64), (0.05, 0.16, 0.5, 0.84, 0.95), axis=1)
     spread = np.maximum(high - middle, middle - low)
     # Rounded to a part of the spread, so that the last digits of another machine do not decide.
     step = np.exp2(np.floor(np.log2(np.where(spread > 0, spread, 1.0))))
     centre = np.where(spread > 0, np.rint(middle / step) * step, middle)
-    found["centre"] = np.where(np.abs(middle) > FAR * spread, centre, 0)
+    unit_scales["centre"] = np.where(np.abs(middle) > FAR * spread, centre, 0)
     usual_spread = np.maximum(right - middle, middle - left)
-    largest = np.abs(values - found["centre"][:, None]).max(axis=1)
-    found["shift"] = np.where((usual_spread > 0) & (largest > WIDE * usual_spread), SHIFT + 1, SHIFT)
-    return found
+    largest = np.abs(values - unit_scales["centre"][:, None]).max(axis=1)
+    unit_scales["shift"] = np.where((usual_spread > 0) & (largest > WIDE * usual_spread), SHIFT + 1, SHIFT)
+    return unit_scales

@@ -65,14 +65,14 @@ class TopK:
         if not rows:
             nothing = np.empty(0, np.intp)
             return nothing, nothing, nothing
-        kept = np.concatenate(rows), np.concatenate(units), np.concatenate(slots)
-        stayed = self.places[kept[1], kept[2]] == places[kept[0]]
-        return kept[0][stayed], kept[1][stayed], kept[2][stayed]
+        entered = np.concatenate(rows), np.concatenate(units), np.concatenate(slots)
+        stayed = self.places[entered[1], entered[2]] == places[entered[0]]
+        return entered[0][stayed], entered[1][stayed], entered[2][stayed]
 
     def order(self) -> NDArray[np.intp]:
         """Returns the slots of each unit, best first: of shape (units, k)."""
-        found: NDArray[np.intp] = np.lexsort((self.places, -self.values), axis=1)
-        return found
+        order: NDArray[np.intp] = np.lexsort((self.places, -self.values), axis=1)
+        return order
 
     def _find_worst(self, units: NDArray[np.intp]) -> None:
         values = self.values[units]

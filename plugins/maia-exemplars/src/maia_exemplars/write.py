@@ -100,13 +100,13 @@ def activation_quantiles(info: IndexInfo, activations: Histograms | None, sample
     return np.concatenate([np.quantile(part.astype(np.float64), QUANTILES, axis=1).T for part in rows])
 
 
-def put_in_place(made: Path, folder: Path) -> None:
+def put_in_place(source: Path, folder: Path) -> None:
     """Moves a layer's folder into an index, in place of the one that is there."""
     folder.mkdir(parents=True, exist_ok=True)
-    old = made.with_name(f"{made.name}.old")
-    if (folder / made.name).exists():
-        os.rename(folder / made.name, old)
-    os.rename(made, folder / made.name)
+    old = source.with_name(f"{source.name}.old")
+    if (folder / source.name).exists():
+        os.rename(folder / source.name, old)
+    os.rename(source, folder / source.name)
     shutil.rmtree(old, ignore_errors=True)
 
 

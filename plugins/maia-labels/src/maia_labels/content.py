@@ -76,11 +76,11 @@ def related(a: Content, b: Content) -> float:
     for tree, ours, theirs in pairs:
         for one, others in (*((x, theirs) for x in ours), *((x, ours) for x in theirs)):
             values.append(max((_wu_palmer(tree, one, other) for other in others), default=0.0))
-    near = sum(values) / len(values) if values else 0.0
+    similarity = sum(values) / len(values) if values else 0.0
     ours_, theirs_ = _colours(a), _colours(b)
     if ours_ or theirs_:
-        near = (near + len(ours_ & theirs_) / len(ours_ | theirs_)) / 2
-    return near
+        similarity = (similarity + len(ours_ & theirs_) / len(ours_ | theirs_)) / 2
+    return similarity
 
 
 def _is(wanted: Thing, shown: Thing) -> float:
@@ -92,9 +92,9 @@ def _at(demand: Content, picture: Content) -> float:
     assert demand.place is not None
     if picture.place is None:
         return 0.05 if picture.things else 0.0
-    wanted, shown = demand.place, picture.place
-    share = 1.0 if wanted.kind is None else _share(vocabulary().kinds, wanted.kind, shown.kind)
-    return share * _coloured(wanted.colours, shown.colours)
+    demanded, shown = demand.place, picture.place
+    share = 1.0 if demanded.kind is None else _share(vocabulary().kinds, demanded.kind, shown.kind)
+    return share * _coloured(demanded.colours, shown.colours)
 
 
 def _coloured(wanted: tuple[str, ...], shown: tuple[str, ...]) -> float:

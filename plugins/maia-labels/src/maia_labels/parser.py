@@ -134,14 +134,14 @@ class _Reader:
         return True
 
     def _tokens(self) -> list[Token]:
-        found, at = [], 0
+        tokens, at = [], 0
         while match := _TOKEN.match(self.text, at):
             kind = str(match.lastgroup)
             quoted = kind in ("quoted", "curly")
-            found.append(self._token("quoted" if quoted else kind, match[kind], match.start(kind) - quoted))
+            tokens.append(self._token("quoted" if quoted else kind, match[kind], match.start(kind) - quoted))
             at = match.end()
-        found = [self._but(token, *found[n + 1 : n + 2]) for n, token in enumerate(found)]
-        return [*found, Token("end", "", len(self.text))]
+        tokens = [self._but(token, *tokens[n + 1 : n + 2]) for n, token in enumerate(tokens)]
+        return [*tokens, Token("end", "", len(self.text))]
 
     def _token(self, kind: str, text: str, at: int) -> Token:
         if kind == "odd":

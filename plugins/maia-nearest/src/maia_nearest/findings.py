@@ -31,29 +31,29 @@ ALSO = 3
 
 def find(images: Sequence[Image], memory: Memory, model: Model, layer: str) -> list[Finding]:
     """Measures each image; the result for one does not depend on the others."""
-    found: list[Finding] = []
+    findings: list[Finding] = []
     for start in range(0, len(images), CHUNK):
-        found += find_chunk([image_parts(image) for image in images[start : start + CHUNK]], memory, model, layer)
-    return found
+        findings += find_chunk([image_parts(image) for image in images[start : start + CHUNK]], memory, model, layer)
+    return findings
 
 
 def find_chunk(parts: Sequence[ImageParts], memory: Memory, model: Model, layer: str) -> list[Finding]:
     """Measures a bounded number of images, with one pass of the model over all their crops."""
-    wanted: list[ImageParts] = []
+    measured: list[ImageParts] = []
     for each in parts:
-        wanted += [] if each.empty else [each, *(each.at(other.mask, other.contrast) for other in each.others[:ALSO])]
-    if not wanted:
+        measured += [] if each.empty else [each, *(each.at(other.mask, other.contrast) for other in each.others[:ALSO])]
+    if not measured:
         return [Finding(nothing=text.NOTHING) for _ in parts]
-    similarity = iter(memory.library.similarities(features(model, layer, wanted)))
-    found = []
+    similarity = iter(memory.library.similarities(features(model, layer, measured)))
+    findings = []
     for each in parts:
         if each.empty:
-            found.append(Finding(nothing=text.NOTHING))
+            findings.append(Finding(nothing=text.NOTHING))
             continue
         own = next(similarity)
         others = [(other.mask, next(similarity)) for other in each.others[:ALSO]]
-        found.append(finding(each, own, others, memory))
-    return found
+        findings.append(finding(each, own, others, memory))
+    return findings
 
 
 def finding(

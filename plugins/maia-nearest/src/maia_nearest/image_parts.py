@@ -70,17 +70,17 @@ def image_parts(image: Image) -> ImageParts:
     pixels, mask = crops.reduced((image.clean or image).pixels(), full)
     if mask is not None and mask.all():
         mask = None
-    found = [blob for blob in blobs(pixels) if blob.mask.mean() <= WIDEST]
+    objects = [blob for blob in blobs(pixels) if blob.mask.mean() <= WIDEST]
     everything = np.ones(pixels.shape[:2], np.bool_)
     if mask is None:
-        if not found:
+        if not objects:
             return ImageParts(pixels, everything, everything, False, 0.0, (), 1.0)
-        main, *others = found
+        main, *others = objects
         return ImageParts(pixels, main.mask, main.mask, False, main.contrast, tuple(others), float(main.mask.mean()))
     share = float(full.mean()) if full is not None else 0.0
     if not mask.any():
         return ImageParts(pixels, mask, mask, True, 0.0, (), share)
-    under = max(found, key=lambda blob: int((blob.mask & mask).sum()), default=None)
+    under = max(objects, key=lambda blob: int((blob.mask & mask).sum()), default=None)
     if under is None or (under.mask & mask).sum() < OVERLAP * mask.sum():
         return ImageParts(pixels, mask, mask, True, 0.0, (), share)
     return ImageParts(pixels, mask, under.mask, True, under.contrast, (), share)

@@ -156,8 +156,8 @@ def _index(names: Sequence[str]) -> Mapping[str, int]:
 
 
 def _join(how: Literal["any", "all"], parts: Sequence[Meaning | None]) -> Meaning | None:
-    found = tuple(part for part in parts if part is not None)
-    return found[0] if len(found) == 1 else Joined(how, found) if found else None
+    present = tuple(part for part in parts if part is not None)
+    return present[0] if len(present) == 1 else Joined(how, present) if present else None
 
 
 def _forms(word: str) -> list[str]:

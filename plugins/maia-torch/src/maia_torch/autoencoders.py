@@ -151,14 +151,14 @@ class _Settings:
     def architecture(self, default: str) -> str:
         """Returns the activation of `Encoder`."""
         names = [name for name in ("architecture", "activation", "dict_class") if name in self._unread]
-        found = {self._choice(name, ARCHITECTURES) for name in names}
+        choices = {self._choice(name, ARCHITECTURES) for name in names}
         inner = [name for name in ("activation_fn_str", "activation_fn") if name in self._unread]
         functions = {ARCHITECTURES[self.choice(name, ("relu", "topk"))] for name in inner}
-        if functions == {"topk"} and found <= {"relu", "topk"}:
+        if functions == {"topk"} and choices <= {"relu", "topk"}:
             return "topk"  # SAELens before 6 calls such an autoencoder standard.
-        if len(found) > 1 or "topk" in functions:
+        if len(choices) > 1 or "topk" in functions:
             raise UsageError(f"{self._source} contradicts itself about the architecture: {', '.join((*names, *inner))}")
-        return found.pop() if found else default
+        return choices.pop() if choices else default
 
     def _choice(self, name: str, known: Mapping[str, str]) -> str:
         return known[self.choice(name, tuple(known))]
@@ -241,12 +241,12 @@ def _shaped(arrays: Mapping[str, Array], tensors: Mapping[str, Array], latents: 
 def _weights(tensors: Mapping[str, Array], units: int) -> Array:
     """Returns the encoder's matrix: (latents, units)."""
     name = next(name for name in TENSORS["weights"] if name in tensors)  # `_arrays` checked that there is one.
-    found = tensors[name]
-    if name == "W_enc" and found.ndim == 2 and found.shape[0] == units:
-        found = found.T
-    if found.ndim != 2 or found.shape[1] != units:
-        raise UsageError(f"it was made for another layer: its {name} is {found.shape}, the layer has {units} units")
-    return found
+    weights = tensors[name]
+    if name == "W_enc" and weights.ndim == 2 and weights.shape[0] == units:
+        weights = weights.T
+    if weights.ndim != 2 or weights.shape[1] != units:
+        raise UsageError(f"it was made for another layer: its {name} is {weights.shape}, the layer has {units} units")
+    return weights
 
 
 def _decoder_norms(tensors: Mapping[str, Array], weights: Array) -> Array:

@@ -69,7 +69,7 @@ def discover(
     tokens = {one.shape[1] for one in seen if one.images == 0 and len(one.shape) == 3}
     grids: list[Grid] = []
     places = TokenPlaces()
-    found: list[tuple[Seen, Layout]] = []
+    outputs: list[tuple[Seen, Layout]] = []
     unused = set(layouts or ())
     for one in seen:
         pattern = next((pattern for pattern in layouts or () if fnmatchcase(one.module, pattern)), None)
@@ -89,17 +89,17 @@ def discover(
             if issubclass(one.kind, KEEPING) and grid not in grids:
                 continue
             grids.append(grid)
-        found.append((one, layout))
+        outputs.append((one, layout))
     if unused:
         hint = did_you_mean(min(unused), [one.module for one in seen])
         raise UsageError(f"layouts: no module of the network is named '{min(unused)}'.{hint}")
     if main is None:
         blocks = set(map(id, regions(module)))
         main = {name for name, part in module.named_modules() if _is_outer(name) or id(part) in blocks}
-    network = _of_network([item for item in found if not item[0].module], classes)
+    network = _of_network([item for item in outputs if not item[0].module], classes)
     taken = {layer.name for layer in network}
-    layers = _named([item for item in found if item[0].module], main, taken) + network
-    return Discovery(layers, _warnings(module, run, probed, [item[0] for item in found]))
+    layers = _named([item for item in outputs if item[0].module], main, taken) + network
+    return Discovery(layers, _warnings(module, run, probed, [item[0] for item in outputs]))
 
 
 def _warnings(module: nn.Module, run: Callable[[int], object], probed: Probed, found: Sequence[Seen]) -> list[str]:

@@ -168,14 +168,14 @@ class Engine:
                 of shape (images, chosen); None: at all. A layer without maps has one position.
         """
         chosen = values or {}
-        wanted = {layer: take_maxima(layer, where, layer in chosen, chosen.get(layer)) for layer in layers}
+        takes = {layer: take_maxima(layer, where, layer in chosen, chosen.get(layer)) for layer in layers}
         result = {}
-        for layer, arrays in self._run(pixels, wanted).items():
+        for layer, arrays in self._run(pixels, takes).items():
             parts = iter(arrays)
             maxima = next(parts)
             place = next(parts).astype(np.int32) if where else None
-            kept = np.moveaxis(next(parts), 1, 0).reshape(layer.info.units, -1) if layer in chosen else None
-            result[layer] = Maxima(maxima, place, kept)
+            values_kept = np.moveaxis(next(parts), 1, 0).reshape(layer.info.units, -1) if layer in chosen else None
+            result[layer] = Maxima(maxima, place, values_kept)
         return result
 
     def read(self, pixels: Pixels, wanted: Mapping[Layer, Take]) -> dict[Layer, list[NDArray[Any]]]:

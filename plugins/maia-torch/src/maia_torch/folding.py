@@ -41,7 +41,7 @@ def folded(module: nn.Module, run: Callable[[nn.Module], Tensor], keep: Collecti
 
 def _pairs(module: nn.Module, run: Callable[[nn.Module], Tensor]) -> list[tuple[str, str]]:
     """Returns the names of convolutions and batch normalisations that follow each other and run once."""
-    made: list[tuple[str, Tensor]] = []  # Holds the outputs, so that no other tensor takes the place of one.
+    outputs: list[tuple[str, Tensor]] = []  # Holds the outputs, so that no other tensor takes the place of one.
     pairs: list[tuple[str, str]] = []
     calls: Counter[str] = Counter()
 
@@ -49,9 +49,9 @@ def _pairs(module: nn.Module, run: Callable[[nn.Module], Tensor]) -> list[tuple[
         def watch(part: nn.Module, inputs: Any, output: Any) -> None:
             calls[name] += 1
             if isinstance(part, nn.Conv2d):
-                made.append((name, output))
+                outputs.append((name, output))
             else:
-                pairs.extend((convolution, name) for convolution, result in made if result is inputs[0])
+                pairs.extend((convolution, name) for convolution, result in outputs if result is inputs[0])
 
         return watch
 

@@ -34,17 +34,17 @@ def inferred(module: nn.Module, size: int | tuple[int, int] | None = None) -> Pr
     if size is not None:
         return Preprocessing(size, mean=mean, std=std)
     like = next((p for p in module.parameters() if p.is_floating_point()), torch.zeros(()))
-    said = ""
+    cause = ""
     for height, width in dict.fromkeys([*_stated(module), *((side, side) for side in SIZES)]):
         image = torch.zeros(1, len(mean), height, width, dtype=like.dtype, device=like.device)
         try:
             with torch.inference_mode():
                 module(image)
         except Exception as error:
-            said = one_line(error)
+            cause = one_line(error)
             continue
         return Preprocessing(height if height == width else (height, width), mean=mean, std=std)
-    raise UsageError(f"the module takes images of none of the usual sizes; give its preprocessing. It said: {said}")
+    raise UsageError(f"the module takes images of none of the usual sizes; give its preprocessing. It said: {cause}")
 
 
 def _stated(module: nn.Module) -> Iterator[tuple[int, int]]:

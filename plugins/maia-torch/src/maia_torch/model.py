@@ -69,11 +69,13 @@ class TorchModel(Network):
         Raises:
             UsageError: there is no such layer, or the vector does not fit it.
         """
-        found = find_layer(layer, self.engine.layers, self.name)
+        measured = find_layer(layer, self.engine.layers, self.name)
         row = np.array(vector, np.float32)
-        if row.shape != (found.info.units,) or not np.isfinite(row).all():
-            raise UsageError(f"a direction in {layer} has {found.info.units} finite numbers, not the shape {row.shape}")
-        return TorchUnit(self, self._derive(found, "direction", name, Directions(row[None])), 0)
+        if row.shape != (measured.info.units,) or not np.isfinite(row).all():
+            raise UsageError(
+                f"a direction in {layer} has {measured.info.units} finite numbers, not the shape {row.shape}"
+            )
+        return TorchUnit(self, self._derive(measured, "direction", name, Directions(row[None])), 0)
 
     def latents(self, layer: str, encoder: Encoder | nn.Module | Callable[[Any], Any], name: str) -> Layer:
         """Returns a layer whose units are computed from another's at each position: a sparse autoencoder's latents.
@@ -87,12 +89,12 @@ class TorchModel(Network):
         Raises:
             UsageError: there is no such layer, or the encoder does not fit it.
         """
-        found = find_layer(layer, self.engine.layers, self.name)
-        units = found.info.units
+        measured = find_layer(layer, self.engine.layers, self.name)
+        units = measured.info.units
         readout = Latents(encoder) if isinstance(encoder, Encoder) else Applied(encoder, units)
         if readout.inputs != units:
             raise UsageError(f"the encoder takes {readout.inputs} units, but {layer} has {units}")
-        return self._derive(found, "sae", name, readout)
+        return self._derive(measured, "sae", name, readout)
 
     def activations(self, images: Sequence[Image], layer: str) -> NDArray[np.float32]:
         """See `maia_core.protocols.Model`."""
@@ -113,11 +115,11 @@ class TorchModel(Network):
             layer: Name of the layer.
             fast: Whether values may be rounded to `fast_dtype` on the way: a few per cent of the largest.
         """
-        found = self.layer(layer)
+        chosen = self.layer(layer)
         with self._lock:
-            if (found.module, fast) not in self._folded:
-                self._folded[found.module, fast] = self.engine.folded(found, fast)
-        return self._maxima(self._folded[found.module, fast], images, found)
+            if (chosen.module, fast) not in self._folded:
+                self._folded[chosen.module, fast] = self.engine.folded(chosen, fast)
+        return self._maxima(self._folded[chosen.module, fast], images, chosen)
 
     def _maxima(self, engine: Engine, images: Sequence[Image], layer: Layer) -> NDArray[np.float32]:
         parts = [engine.maxima(pixels, layer) for _, pixels in self.batches(images)]

@@ -111,20 +111,20 @@ def imported(path: str) -> nn.Module:
     # Only for a module of this folder: no other file of it may stand in for a package that an installed one imports.
     if here not in sys.path and PathFinder.find_spec(path.partition(".")[0], [here]):
         sys.path.insert(0, here)
-    found: Any = _module_of(path)
-    for name in path.split(".")[found.__name__.count(".") + 1 :]:
-        if not hasattr(found, name):
-            where = getattr(found, "__name__", type(found).__name__)
-            raise UsageError(f"{where} has no '{name}'.{did_you_mean(name, dir(found))}")
-        found = getattr(found, name)
-    if not isinstance(found, nn.Module) and callable(found):
+    value: Any = _module_of(path)
+    for name in path.split(".")[value.__name__.count(".") + 1 :]:
+        if not hasattr(value, name):
+            where = getattr(value, "__name__", type(value).__name__)
+            raise UsageError(f"{where} has no '{name}'.{did_you_mean(name, dir(value))}")
+        value = getattr(value, name)
+    if not isinstance(value, nn.Module) and callable(value):
         try:
-            found = found()
+            value = value()
         except Exception as error:
             raise UsageError(f"{path}() failed: {one_line(error)}; it is called without arguments") from error
-    if not isinstance(found, nn.Module):
-        raise UsageError(f"{path} is not a torch.nn.Module and makes none, but a {type(found).__name__}")
-    return readable(found, path)
+    if not isinstance(value, nn.Module):
+        raise UsageError(f"{path} is not a torch.nn.Module and makes none, but a {type(value).__name__}")
+    return readable(value, path)
 
 
 def _module_of(path: str) -> ModuleType:
@@ -146,14 +146,14 @@ def preprocessing(module: nn.Module, config: OwnModel.Config) -> tuple[Preproces
     """Returns the preprocessing that the options give, and which of them were guessed."""
     from maia_torch.inference import inferred
 
-    wanted = {"size": config.size, "mean": config.mean, "std": config.std}
-    guessed = [name for name, value in wanted.items() if value is None]
+    preprocessing = {"size": config.size, "mean": config.mean, "std": config.std}
+    guessed = [name for name, value in preprocessing.items() if value is None]
     if config.size is None or config.mean is None or config.std is None:
         guess = inferred(module, config.size)
-        wanted |= {name: getattr(guess, name) for name in guessed}
+        preprocessing |= {name: getattr(guess, name) for name in guessed}
     fit = {"resize": config.resize, "fit": config.fit, "interpolation": config.interpolation}
     # The values were validated by the options.
-    return Preprocessing(**wanted, **fit), guessed  # type: ignore[arg-type]
+    return Preprocessing(**preprocessing, **fit), guessed  # type: ignore[arg-type]
 
 
 def class_names(path: str) -> list[str]:

@@ -118,7 +118,7 @@ def probe_again(module: nn.Module, run: Run, before: Probed) -> set[str]:
 
 def _outputs(module: nn.Module, run: Run, images: int, unknown: dict[str, str]) -> list[_Output]:
     """Returns all tensors that come out of a module in one pass, in order."""
-    found: list[_Output] = []
+    outputs: list[_Output] = []
     calls: Counter[str] = Counter()
 
     def hook(name: str) -> Callable[[nn.Module, Any, Any], None]:
@@ -137,7 +137,7 @@ def _outputs(module: nn.Module, run: Run, images: int, unknown: dict[str, str]) 
                     for token in range(3)
                     if token != axis and values.ndim == 3 and images > IMAGES
                 }
-                found.append(_Output((name, calls[name], part), tuple(values.shape), values.dtype, samples, changes))
+                outputs.append(_Output((name, calls[name], part), tuple(values.shape), values.dtype, samples, changes))
 
         return read
 
@@ -147,7 +147,7 @@ def _outputs(module: nn.Module, run: Run, images: int, unknown: dict[str, str]) 
     finally:
         for handle in handles:
             handle.remove()
-    return found
+    return outputs
 
 
 def _samples(values: Tensor) -> Tensor:

@@ -66,12 +66,12 @@ def latents_file(path: str, units: int) -> Latents:
 
 def _settings(file: Path) -> dict[str, Any]:
     try:
-        found = json.loads(file.read_bytes())  # Bytes: any encoding of Unicode, with a byte order mark or without.
+        content = json.loads(file.read_bytes())  # Bytes: any encoding of Unicode, with a byte order mark or without.
     except (OSError, ValueError, RecursionError) as error:
         raise UsageError(f"{file} cannot be read as JSON: {error}") from error
-    if not isinstance(found, dict):
-        raise UsageError(f"{file} holds a {type(found).__name__} instead of settings by name")
-    return found
+    if not isinstance(content, dict):
+        raise UsageError(f"{file} holds a {type(content).__name__} instead of settings by name")
+    return content
 
 
 def _file(path: str) -> Path:

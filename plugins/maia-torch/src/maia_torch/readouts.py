@@ -206,8 +206,8 @@ class Applied(Readout):
         return found.to(values.device).reshape(*rows.shape[:-1], self.units).movedim(-1, 1)
 
     def _encoded(self, rows: Tensor) -> Tensor:
-        found = self._function(rows)
-        result: Tensor = found[0] if isinstance(found, (tuple, list)) else found
+        values = self._function(rows)
+        result: Tensor = values[0] if isinstance(values, (tuple, list)) else values
         return result
 
 

@@ -54,10 +54,10 @@ def _names(plugin: str, pattern: str | None) -> list[str]:
     if offered is None:
         return [plugin]
     names = offered()
-    found = [name for name in names if pattern is None or fnmatch.fnmatchcase(name, pattern) or pattern in name]
-    if not found:
+    matching = [name for name in names if pattern is None or fnmatch.fnmatchcase(name, pattern) or pattern in name]
+    if not matching:
         raise UsageError(f"{plugin} has no model '{pattern}'.{did_you_mean(str(pattern), names)}")
-    return [f"{plugin}/{name}" for name in found]
+    return [f"{plugin}/{name}" for name in matching]
 
 
 @systems.command()
@@ -77,13 +77,13 @@ def show(model: str, config: RunConfig, everything: bool, depth: int | None, as_
         raise UsageError(f"'{model}' names a layer or a unit; give the model alone: {model.partition(':')[0]}")
     context = Context(config)
     context.warn_to(lambda line: click.echo(f"note: {_line(line)}", err=True))
-    found = context.model(model, **(config.system.options if config.system else {}))
-    layers = found.layers()
+    adapter = context.model(model, **(config.system.options if config.system else {}))
+    layers = adapter.layers()
     if as_json:
         for layer in layers:
             click.echo(layer.model_dump_json())
         return
-    _print(found.name, layers, not everything, depth)
+    _print(adapter.name, layers, not everything, depth)
 
 
 def _print(model: str, layers: list[LayerInfo], collapse: bool, depth: int | None) -> None:

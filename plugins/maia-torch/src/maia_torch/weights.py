@@ -69,16 +69,16 @@ def read_weights(path: str, expected: Iterable[str], inside: str = "") -> Weight
         key: _aligned(state, names, inside, f"{path}{f' ({key})' if key else ''}") for key, state in states.items()
     }
     known = set(names)
-    fits = {key: len(known & found.tensors.keys()) for key, found in aligned.items()}
+    fits = {key: len(known & tensors.tensors.keys()) for key, tensors in aligned.items()}
     most = max(fits.values())
     best, *others = [key for key in fits if fits[key] == most]  # In the order of `INSIDE`.
     if not most:
         return aligned[max(states, key=lambda key: len(states[key]))]
-    found, note = aligned[best]
+    tensors, note = aligned[best]
     if others:
         unused = ", ".join(map(repr, others))
         note = f"{path} holds weights of this network several times; MAIA uses those under '{best}', not {unused}"
-    return Weights(found, note)
+    return Weights(tensors, note)
 
 
 def load_weights(module: nn.Module, path: str, inside: str = "") -> str:
@@ -93,20 +93,20 @@ def load_weights(module: nn.Module, path: str, inside: str = "") -> str:
         UsageError: the file cannot be read, or its weights are not this module's; the message names the first.
     """
     expected = module.state_dict()
-    found, note = read_weights(path, expected, inside)
-    missing = [name for name in expected if name not in found and not name.endswith(COUNTS)]
-    unknown = [name for name in found if name not in expected]
+    tensors, note = read_weights(path, expected, inside)
+    missing = [name for name in expected if name not in tensors and not name.endswith(COUNTS)]
+    unknown = [name for name in tensors if name not in expected]
     for names, verb in ((missing, "lack"), (unknown, "hold an unknown")):
         if names:
             near = difflib.get_close_matches(names[0], unknown if names is missing else missing, n=1)
             hint = f" (nearest: {near[0]})" if near else ""
             more = f" and {len(names) - 1} more" if len(names) > 1 else ""
             raise UsageError(f"the weights of {path} are not this network's: they {verb} {names[0]}{more}{hint}")
-    for name, value in found.items():
+    for name, value in tensors.items():
         if value.shape != expected[name].shape:
             shapes = f"{tuple(value.shape)}, not {tuple(expected[name].shape)}"
             raise UsageError(f"the weights of {path} are not this network's: {name} has the shape {shapes}")
-    module.load_state_dict(found, strict=False)
+    module.load_state_dict(tensors, strict=False)
     return note
 
 
@@ -152,16 +152,16 @@ def _aligned(state: dict[str, Tensor], expected: list[str], inside: str, where: 
         UsageError: they are there several times, under other prefixes.
     """
     real = {_bare(name): name for name in expected}
-    found = {_bare(name): name for name in state}
-    if len(real) != len(expected) or len(found) != len(state):
+    by_bare_name = {_bare(name): name for name in state}
+    if len(real) != len(expected) or len(by_bare_name) != len(state):
         return Weights(state, "")  # Without the wrappers two names are one: only exact names are sure.
     added = [prefix for prefix, count in _prefixes(real) if count == len(real)]
     fits: dict[str, dict[str, str]] = {}
-    for stripped in ["", *(prefix for prefix, count in _prefixes(found) if 2 * count >= len(real))]:
+    for stripped in ["", *(prefix for prefix, count in _prefixes(by_bare_name) if 2 * count >= len(real))]:
         for prefix in ["", *added]:
             pairs = {
                 real[prefix + name.removeprefix(stripped)]: original
-                for name, original in found.items()
+                for name, original in by_bare_name.items()
                 if name.startswith(stripped) and prefix + name.removeprefix(stripped) in real
             }
             if pairs and len(pairs) > len(fits.get(stripped, ())):
