@@ -119,8 +119,9 @@ def measured(run: RunReader) -> dict[str, tuple[float, Image]]:
         match _result(call, run) if call.method == "system.neuron" else None:
             case [[*activations], [*images]] if len(activations) == len(images):
                 for activation, image in zip(activations, images, strict=True):
-                    usable = isinstance(activation, int | float) and math.isfinite(activation)
-                    if usable and drawable([activation]) and isinstance(image, Image):
+                    if not isinstance(activation, int | float) or not isinstance(image, Image):
+                        continue
+                    if math.isfinite(activation) and drawable([activation]):
                         by_id[(image.clean or image).id] = float(activation), image
     return by_id
 

@@ -101,7 +101,8 @@ def merge(outcomes: Sequence[RunOutcome], context: RunContext) -> Explanation:
     own: Callable[[Sequence[RunOutcome], RunContext], Explanation] | None
     own = getattr(context.part("task"), "merged", None)
     if own is not None:
-        return own(outcomes, context)
+        explanation: Explanation = own(outcomes, context)
+        return explanation
     return merged_labels(outcomes, same_by(context.part("judge")))
 
 

@@ -132,7 +132,7 @@ class _Claim(NamedTuple):
 
 def _claims(label: str) -> list[_Claim]:
     """Returns the alternatives that a label names."""
-    form, parts = parts_of(label)
+    form, parts, _ = parts_of(label)
     if form == "either":
         return [claim for part in parts for claim in _claims(part)]
     return [_Claim(label, parts)] if parts else []
