@@ -30,6 +30,13 @@ class _Part(Generic[P]):
         return part
 
 
+def _with_defaults_of_task(config: RunConfig, registry: Registry) -> RunConfig:
+    """Returns the configuration with the parts that the task's factory prefers, where nobody has chosen others."""
+    task = registry.find("task", config.task.name) if "task" in config.model_fields_set else None
+    preferred: dict[str, Any] = getattr(task.load(), "defaults", {}) if task else {}
+    return config.model_copy(update={k: part for k, part in preferred.items() if k not in config.model_fields_set})
+
+
 class Context(RunEffects):
     """The parts of one run, each built when it is first asked for and then shared.
 
@@ -60,8 +67,8 @@ class Context(RunEffects):
             parts: Ready-made parts by kind, used instead of building them.
             cache: The cache folder; `config.cache_dir()` where it is None.
         """
-        self.config = config or RunConfig()
         self.registry = registry or installed()
+        self.config = _with_defaults_of_task(config or RunConfig(), self.registry)
         self.seed = self.config.seed
         self.cache = cache or cache_dir()
         self.images = None

@@ -80,7 +80,7 @@ class ToolHost:
         self._functions["system.info"] = lambda: context.system.info.model_dump(mode="json")
         self.methods = frozenset(self._functions)
         self.properties = frozenset(
-            ["system.info"] + [f"tools.{name}" for name, tool in tools.items() if getattr(tool, "is_property", False)]
+            ["system.info"] + [name for name, function in self._raw.items() if getattr(function, "is_property", False)]
         )
         self._faulty: dict[str, set[int]] = {}  # By method: the programs in which it failed, since it worked last.
         self.begin(0)

@@ -55,7 +55,8 @@ class System(Protocol):
     """One unit, as the backbone sees it. Usually made by a `Model`; a synthetic neuron is one by itself.
 
     A system that is more than a unit, such as a whole layer, names the methods that programs may call in an attribute
-    `methods` and says what it is in its docstring; both are rendered into the prompt.
+    `methods` and says what it is in its docstring; both are rendered into the prompt. One with a true attribute
+    `is_property` is read without a call.
 
     Attributes:
         info: Model, layer and unit.
@@ -309,7 +310,9 @@ class Task(Protocol):
         tags: The sections of a reply that make an answer, such as `("DESCRIPTION", "LABEL")`. A tag stands for its
             numbered forms too (`LABEL 1`, `LABEL 2`).
 
-    A true attribute `verifiable` says that the labels claim what activates the unit: then a `Verifier` tests them.
+    A true attribute `verifiable` says that the answer claims what activates the unit: then a `Verifier` tests it. The
+    factory's attribute `defaults` names the parts that a run of the task has where nobody chooses others, by their keys
+    in a `RunConfig`: `{"verifier": PluginRef(name="matched-pairs")}`.
 
     A task may have `merged(outcomes, context)`, which makes one `Explanation` of the outcomes of several runs. Without
     it, MAIA counts their labels.

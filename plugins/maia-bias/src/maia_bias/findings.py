@@ -8,7 +8,7 @@ from typing import Literal
 
 from pydantic import JsonValue
 
-from maia_core.plugin import Data, RunOutcome
+from maia_core.plugin import Data, Explanation, RunOutcome
 
 FINDINGS = "findings"
 """Where the details of an explanation (as claimed) and of a verdict (as tested) hold the findings."""
@@ -81,6 +81,11 @@ def findings_of(outcome: RunOutcome) -> list[Finding]:
         if details and FINDINGS in details:
             return _from_json(details[FINDINGS])
     return []
+
+
+def claimed(explanation: Explanation) -> list[Finding]:
+    """Returns the findings that an explanation claims."""
+    return _from_json(explanation.details.get(FINDINGS))
 
 
 def to_json(findings: Sequence[Finding]) -> JsonValue:

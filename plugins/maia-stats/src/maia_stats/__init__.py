@@ -123,6 +123,49 @@ def bootstrap_mean(values: Sequence[float], level: float, rng: np.random.Generat
     return Interval(float(np.mean(values)), float(low), float(high))
 
 
+class PairedDifference(NamedTuple):
+    """The mean of paired differences.
+
+    Attributes:
+        mean: Mean difference.
+        low: Lower end of its confidence interval.
+        high: Upper end.
+        p: Two-sided p-value of the paired t test.
+    """
+
+    mean: float
+    low: float
+    high: float
+    p: float
+
+
+def paired_difference(differences: Sequence[float], level: float = 0.95) -> PairedDifference:
+    """Returns the mean of paired differences with Student's t interval and test.
+
+    Args:
+        differences: At least two, one per pair. Where all are equal, both ends are that value.
+        level: Confidence of the interval, in (0, 1).
+    """
+    from scipy import stats
+
+    values = np.asarray(differences, np.float64)
+    mean = float(values.mean())
+    if _constant(values):
+        return PairedDifference(mean, mean, mean, 0.0 if abs(mean) > 1e-12 else 1.0)
+    found = stats.ttest_1samp(values, 0.0)
+    low, high = found.confidence_interval(level)
+    return PairedDifference(mean, float(low), float(high), float(found.pvalue))
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Returns p-values adjusted for their number by the step-down method of Holm (1979), in the order given."""
+    adjusted, largest = [1.0] * len(p_values), 0.0
+    for rank, index in enumerate(np.argsort(p_values, kind="stable")):
+        largest = max(largest, min(1.0, p_values[index] * (len(p_values) - rank)))
+        adjusted[index] = largest
+    return adjusted
+
+
 def wilson(hits: float, of: int, level: float) -> Interval:
     """Returns a share with its Wilson score interval (Wilson 1927).
 

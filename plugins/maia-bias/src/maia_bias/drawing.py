@@ -1,0 +1,159 @@
+"""Matched pairs of prompts: images of a class with and without an attribute, all else alike."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from itertools import cycle, islice
+from typing import NamedTuple
+
+from maia_bias.attributes import Feature, Kind
+from maia_labels.prompt import parse
+from maia_labels.vocabulary import vocabulary
+
+PLACES = ("grass", "sand", "snow", "brick", "wood", "gravel", "leaves", "asphalt", "a plain grey background", "forest")
+"""Backgrounds that pairs are spread over, and that take the place of one that a subgroup names."""
+
+COLOURS = ("red", "blue", "green", "yellow", "white", "black", "brown", "purple", "orange")
+PLAIN_PLACES = tuple(f"a plain {colour} background" for colour in COLOURS)
+THINGS = ("a ball", "a cup", "a chair", "a book", "a hat", "a car", "an apple", "a shoe")
+SMALLER_OR_LARGER = {"tiny": "large", "small": "large", "large": "small", "huge": "small"}
+OPPOSITE = {"left": "right", "right": "left", "top": "bottom", "bottom": "top"}
+
+
+class Pair(NamedTuple):
+    """Two prompts that differ in an attribute.
+
+    Attributes:
+        with_: An image of the subgroup.
+        without: An image of the class outside of it.
+        edit: Instruction that turns the second into one of the subgroup; empty where none is known.
+        part: Which part of the subgroup the two differ in.
+    """
+
+    with_: str
+    without: str
+    edit: str = ""
+    part: str = ""
+
+
+def write_pairs(
+    subject: str, alternatives: Sequence[Sequence[Feature]], n: int, places: Sequence[str] = PLACES
+) -> list[Pair]:
+    """Writes `n` pairs; of several features that a subgroup needs together, each pair leaves out one.
+
+    Args:
+        subject: Name of the class.
+        alternatives: What the subgroup is, see `maia_bias.attributes.read_attribute`.
+        n: Number of pairs.
+        places: Backgrounds to use.
+    """
+    excluded = {(f.kind, f.value) for features in alternatives for f in features}
+    parts = [(features, feature) for features in alternatives for feature in features]
+    number = dict.fromkeys(range(len(parts)), -1)
+    spread = cycle(places)
+    pairs = []
+    for place in islice(cycle(range(len(parts))), n):
+        features, changed = parts[place]
+        number[place] += 1
+        others = {f.kind: _value(f, number[place], excluded) for f in features if f is not changed}
+        state: dict[Kind, str] = {"background": next(spread), **others}
+        inside = {**state, changed.kind: _value(changed, number[place], excluded)}
+        outside = {
+            **state,
+            changed.kind: _value(changed._replace(negated=not changed.negated), number[place], excluded),
+        }
+        edit = _edit(subject, changed.kind, outside, inside)
+        pairs.append(Pair(_prompt(subject, inside), _prompt(subject, outside), edit, changed.words))
+    return pairs
+
+
+def _value(feature: Feature, number: int, excluded: set[tuple[Kind, str]]) -> str:
+    """Returns the value of an attribute in the `number`th pair; another value for a negated feature."""
+    if not feature.negated:
+        return THINGS[number % len(THINGS)] if feature == Feature("neighbour", "") else feature.value
+    values = [value for value in _others(feature) if not any(_related(kind, value, e) for kind, e in excluded)]
+    return values[number % len(values)] if values else ""
+
+
+def _others(feature: Feature) -> Iterable[str]:
+    value = feature.value
+    if feature.kind == "background":
+        return PLAIN_PLACES if "plain" in value else PLACES
+    if feature.kind == "colour":
+        return COLOURS
+    if feature.kind == "size":
+        return (SMALLER_OR_LARGER[value],)
+    if feature.kind == "position":
+        opposite = " ".join(OPPOSITE.get(word, word) for word in value.split())
+        return ("on the left", "on the right", "at the top", "at the bottom") if "centre" in value else (opposite,)
+    if feature.kind == "count":
+        return ("1",)
+    # Half of the pairs have another neighbour, so that it is not the number of things that counts; half have none.
+    return [n for thing in THINGS for n in (thing, "")] if value else ("",)
+
+
+def _related(kind: Kind, value: str, excluded: str) -> bool:
+    """Says whether a value is, or may be seen as, one that the subgroup names."""
+    if not value or not excluded:
+        return False
+    if kind == "background":
+        one, other = (
+            place.kind if (place := parse(f"a thing on {text}").place) else None for text in (value, excluded)
+        )
+        kinds = vocabulary().kinds
+        plain = "plain" in value and "plain" in excluded
+        return value == excluded or bool(
+            one and other and not plain and (one in kinds.path(other) or other in kinds.path(one))
+        )
+    if kind == "neighbour":
+        one, other = (things[0].concept if (things := parse(text).things) else None for text in (value, excluded))
+        paths = vocabulary().concepts.path
+        return bool(one and other and (one in paths(other) or other in paths(one)))
+    return value in excluded.split() or value == excluded
+
+
+def _prompt(subject: str, state: dict[Kind, str]) -> str:
+    """Returns an image of the class in plain English."""
+    count = int(state.get("count", "1"))
+    words = [state.get("size", ""), state.get("colour", ""), subject if count == 1 else plural(subject)]
+    noun = " ".join(word for word in words if word)
+    text = with_article(noun) if count == 1 else f"{count} {noun}"
+    if where := state.get("position"):
+        text += f" {where}"
+    if near := state.get("neighbour"):
+        text += f" next to {near}"
+    return f"{text} on {state['background']}" if state.get("background") else text
+
+
+def _edit(subject: str, kind: Kind, before: dict[Kind, str], after: dict[Kind, str]) -> str:
+    """Returns the instruction that makes one value another; empty where no edit does."""
+    old, new = before.get(kind, ""), after.get(kind, "")
+    if kind == "background":
+        return f"change the background to {new}"
+    if kind == "colour":
+        return f"change the colour of the {subject} to {new}"
+    if kind == "size":
+        return f"make the {subject} {new}"
+    if kind == "position":
+        return f"move the {subject} to {new.partition(' ')[2]}"
+    if kind == "count":
+        return f"add {with_article(subject)}" if (old, new) == ("1", "2") else ""
+    if old and new:
+        return f"replace {_the(old)} with {new}"
+    return f"add {new} next to the {subject}" if new else f"remove {_the(old)}"
+
+
+def _the(noun: str) -> str:
+    return "the " + noun.removeprefix("a ").removeprefix("an ")
+
+
+def plural(noun: str) -> str:
+    """Returns the plural of a noun, as the vocabulary reads it."""
+    candidates = (f"{noun}s", f"{noun}es", f"{noun[:-1]}ies", noun)
+    concept = [thing.concept for thing in parse(noun).things]
+    return next((c for c in candidates if [thing.concept for thing in parse(c).things] == concept), f"{noun}s")
+
+
+def with_article(noun: str) -> str:
+    """Puts "a" or "an" before a noun."""
+    return f"{'an' if noun[:1].lower() in 'aeiou' else 'a'} {noun}"
