@@ -32,7 +32,7 @@ class Feature(NamedTuple):
         if self.kind == "neighbour":
             said = f"next to {self.value or 'another thing'}"
         elif self.kind == "count":
-            said = f"{self.value} at once"
+            said = "single" if self.value == "1" else f"{self.value} at once"
         return f"not {said}" if self.negated else said
 
 
@@ -45,6 +45,7 @@ _SAID: tuple[tuple[re.Pattern[str], Feature], ...] = tuple(
     for pattern, feature in (
         (r"alone|by itself|isolated|on its own", Feature("neighbour", "", negated=True)),
         (r"(?:together )?with other (?:things|objects)|beside other (?:things|objects)", Feature("neighbour", "")),
+        (r"single|solitary|lone|just one|only one", Feature("count", "1")),
         (r"in groups?|in pairs?|more than one|with others of its kind|several at once", Feature("count", "2")),
         (r"far away|distant|in the distance", Feature("size", "small")),
         (r"close ?-?up|up close|filling the (?:image|picture|frame)", Feature("size", "huge")),
@@ -153,4 +154,6 @@ def _concept(subject: str) -> str | None:
 
 
 def _same(text: str, subject: str) -> bool:
-    return text.casefold().rstrip("s") == subject.casefold().rstrip("s")
+    """Says whether a text is the class alone, in the singular or plural."""
+    bare = re.sub(r"^(?:an?|the|all)\s+", "", text.casefold())
+    return bare.rstrip("s") == subject.casefold().rstrip("s")

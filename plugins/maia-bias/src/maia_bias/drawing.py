@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from maia_bias.attributes import Feature, Kind
 from maia_labels.prompt import parse
-from maia_labels.vocabulary import vocabulary
+from maia_labels.vocabulary import article, plural, vocabulary
 
 PLACES = ("grass", "sand", "snow", "brick", "wood", "gravel", "leaves", "asphalt", "a plain grey background", "forest")
 """Backgrounds that pairs are spread over, and that take the place of one that a subgroup names."""
@@ -87,7 +87,7 @@ def _others(feature: Feature) -> Iterable[str]:
         opposite = " ".join(OPPOSITE.get(word, word) for word in value.split())
         return ("on the left", "on the right", "at the top", "at the bottom") if "centre" in value else (opposite,)
     if feature.kind == "count":
-        return ("1",)
+        return ("2" if value == "1" else "1",)
     # Half of the pairs have another neighbour, so that it is not the number of things that counts; half have none.
     return [n for thing in THINGS for n in (thing, "")] if value else ("",)
 
@@ -117,7 +117,7 @@ def _prompt(subject: str, state: dict[Kind, str]) -> str:
     count = int(state.get("count", "1"))
     words = [state.get("size", ""), state.get("colour", ""), subject if count == 1 else plural(subject)]
     noun = " ".join(word for word in words if word)
-    text = with_article(noun) if count == 1 else f"{count} {noun}"
+    text = article(noun) if count == 1 else f"{count} {noun}"
     if where := state.get("position"):
         text += f" {where}"
     if near := state.get("neighbour"):
@@ -137,7 +137,7 @@ def _edit(subject: str, kind: Kind, before: dict[Kind, str], after: dict[Kind, s
     if kind == "position":
         return f"move the {subject} to {new.partition(' ')[2]}"
     if kind == "count":
-        return f"add {with_article(subject)}" if (old, new) == ("1", "2") else ""
+        return f"add {article(subject)}" if (old, new) == ("1", "2") else ""
     if old and new:
         return f"replace {_the(old)} with {new}"
     return f"add {new} next to the {subject}" if new else f"remove {_the(old)}"
@@ -145,15 +145,3 @@ def _edit(subject: str, kind: Kind, before: dict[Kind, str], after: dict[Kind, s
 
 def _the(noun: str) -> str:
     return "the " + noun.removeprefix("a ").removeprefix("an ")
-
-
-def plural(noun: str) -> str:
-    """Returns the plural of a noun, as the vocabulary reads it."""
-    candidates = (f"{noun}s", f"{noun}es", f"{noun[:-1]}ies", noun)
-    concept = [thing.concept for thing in parse(noun).things]
-    return next((c for c in candidates if [thing.concept for thing in parse(c).things] == concept), f"{noun}s")
-
-
-def with_article(noun: str) -> str:
-    """Puts "a" or "an" before a noun."""
-    return f"{'an' if noun[:1].lower() in 'aeiou' else 'a'} {noun}"

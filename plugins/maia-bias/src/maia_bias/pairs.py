@@ -10,7 +10,7 @@ import numpy as np
 from pydantic import Field
 
 from maia_bias.attributes import read_attribute
-from maia_bias.drawing import PLACES, Pair, with_article, write_pairs
+from maia_bias.drawing import PLACES, Pair, write_pairs
 from maia_bias.findings import FINDINGS, Finding, claimed, to_json
 from maia_bias.response import response_to
 from maia_core.plugin import (
@@ -26,6 +26,7 @@ from maia_core.plugin import (
     one_line,
 )
 from maia_labels.pictured import pictured
+from maia_labels.vocabulary import article
 from maia_stats import holm, paired_difference
 
 LEVEL = 0.05
@@ -141,7 +142,7 @@ class MatchedPairs:
             places = [p for p in PLACES if pictures is None or p in pictures.backgrounds or "plain" in p]
             trial.pairs = write_pairs(subject, alternatives, n, places)
         else:
-            noun = with_article(subject)
+            noun = article(subject)
             trial.pairs = [Pair(f"{noun}, {finding.subgroup}", noun)] * n
 
     def _make(self, trials: Sequence[_Trial], context: RunContext, attempt: int) -> None:
