@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from typing import Literal, NamedTuple
 
-from maia_labels.prompt import Parsed, Thing, parse
+from maia_labels.parsed import Parsed, Thing
+from maia_labels.prompt import parse
 from maia_labels.vocabulary import PLAIN
 
 Kind = Literal["background", "colour", "size", "position", "neighbour", "count"]
