@@ -37,17 +37,18 @@ def cost(arguments: list[str], environment: dict[str, str]) -> Cost:
     process, terminal = pty.fork()
     if not process:
         os.execve(sys.executable, [sys.executable, *arguments], os.environ | environment)
-    written = [started]
+    written, last = [started], b""
     while True:
         try:
-            if not os.read(terminal, 1 << 16):
+            if not (text := os.read(terminal, 1 << 16)):
                 break
         except OSError:  # The command has closed its end.
             break
         written.append(time.perf_counter())
+        last = (last + text)[-2000:]
     _, status, usage = os.wait4(process, 0)
     if status:
-        sys.exit(f"{arguments} ended with status {status}")
+        sys.exit(f"{arguments} ended with status {os.waitstatus_to_exitcode(status)}:\n{last.decode(errors='replace')}")
     wall = time.perf_counter() - started
     gaps = [after - before for before, after in itertools.pairwise(written[1:])]
     first = written[1] - started if len(written) > 1 else wall

@@ -49,14 +49,14 @@ class Photographs:
 
     name = "photographs"
 
-    def __init__(self, count: int) -> None:
+    def __init__(self, count: int, size: tuple[int, int] = (500, 375)) -> None:
         self.ids = [f"{number:07}" for number in range(count)]
-        self.fingerprint = f"photographs of {count}"
+        self.fingerprint = f"photographs of {count}, {size}"
         noise = np.random.default_rng(0)
         self._files = []
         for _ in range(64):
             small = noise.integers(0, 256, (12, 16, 3), dtype=np.uint8)
-            picture = np.asarray(PILImage.fromarray(small).resize((500, 375), PILImage.Resampling.BICUBIC), np.int16)
+            picture = np.asarray(PILImage.fromarray(small).resize(size, PILImage.Resampling.BICUBIC), np.int16)
             picture = (picture + noise.normal(0, 12, picture.shape)).clip(0, 255).astype(np.uint8)
             file = io.BytesIO()
             PILImage.fromarray(picture).save(file, "JPEG", quality=88)
@@ -348,14 +348,16 @@ def memory(kind: str, images: int) -> None:
     from maia_exemplars.options import Options
     from maia_exemplars.reading import batches
 
-    model = cheap(SHAPES)
+    model = cheap([(2048, 7)] if kind == "large" else SHAPES)
     layers = [layer for layer in model.engine.layers if layer.module]
+    dataset = Photographs(images, (64, 48) if kind == "large" else (500, 375))
     if kind == "bare":
-        for batch in batches(Photographs(images), model.preprocess, range(images), BATCH):
+        for batch in batches(dataset, model.preprocess, range(images), BATCH):
             model.engine.read(batch.pixels, {layers[-1]: lambda values: [values[:1, :1].clone()]})
     else:
         with tempfile.TemporaryDirectory() as folder:
-            build(model.measurer_of(layers), Photographs(images), Path(folder) / "index", Options(precision=kind))
+            precision = "exact" if kind == "large" else kind
+            build(model.measurer_of(layers), dataset, Path(folder) / "index", Options(precision=precision))
     print(peak())
 
 
@@ -367,6 +369,14 @@ def part_memory() -> None:
     for (kind, images), peaks in found.items():
         beyond = " and ".join(f"{peak - bare:.0f}" for peak in peaks)
         print(f"3,904 units, {images:5,} images, {kind:8}: {beyond} MB beyond the bare pass's {bare:.0f}", flush=True)
+
+
+def part_large() -> None:
+    """Greatest memory of a search of 2,048 units, as the images grow (goal: flat)."""
+    few, many = (ran("--memory", "large", "--images", str(images))[0] for images in (500, 5000))
+    print(
+        f"2,048 units: {few:.0f} MB for 500 small images, {many:.0f} MB for 5,000, ratio {many / few:.2f}", flush=True
+    )
 
 
 def part_query() -> None:
@@ -418,6 +428,7 @@ PARTS: dict[str, Callable[[], None]] = {
     "bare": part_bare,
     "usual": part_usual,
     "memory": part_memory,
+    "large": part_large,
     "query": part_query,
     "growth": part_growth,
 }
