@@ -224,9 +224,11 @@ def test_real_pack_is_whole(real_pack: Pack) -> None:
 def test_fetch_prepares_the_describer_and_does_not_fail_with_it(monkeypatch: pytest.MonkeyPatch, fails: bool) -> None:
     prepared: list[str] = []
 
-    def prepare() -> None:
+    def prepare(progress: Callable[[int, int], None]) -> None:
         if fails:
             raise UsageError("there are no weights")
+        progress(64, 128)
+        progress(128, 128)
         prepared.append("features")
 
     context = SimpleNamespace(config=RunConfig(), build=lambda *names, **options: SimpleNamespace(prepare=prepare))
@@ -236,3 +238,4 @@ def test_fetch_prepares_the_describer_and_does_not_fail_with_it(monkeypatch: pyt
     done = CliRunner().invoke(collage, ["fetch"])
     assert (done.exit_code, prepared) == (0, [] if fails else ["features"])
     assert ("there are no weights" in done.output) == fails
+    assert done.output.count("compares images with, once") == (0 if fails else 1)

@@ -217,3 +217,13 @@ def test_library_may_have_options(model, discs) -> None:
 def test_without_backgrounds_colours_stay(make, draw, meadow, tmp_path: Path) -> None:
     (line,) = make(cache=tmp_path, backgrounds="").describe([draw("jeans", on=meadow)])
     assert "on: green" in line
+
+
+def test_preparing_shows_how_much_is_done_and_the_cache_spares_it(make, tmp_path: Path) -> None:
+    calls: list[tuple[int, int]] = []
+    make(tmp_path).prepare(lambda done, total: calls.append((done, total)))
+    assert [done for done, _ in calls] == sorted({done for done, _ in calls})
+    assert {total for _, total in calls} == {calls[-1][0]}, "the last call says that all is done"
+    calls.clear()
+    make(tmp_path).prepare(lambda done, total: calls.append((done, total)))
+    assert not calls

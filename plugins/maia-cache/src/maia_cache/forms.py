@@ -70,7 +70,7 @@ class PictureForm:
         texts = PngImagePlugin.PngInfo()
         texts.add_itxt(NOTE, json.dumps(note))
         file = io.BytesIO()
-        image.pil().save(file, "PNG", pnginfo=texts, compress_level=3)
+        image.pil().save(file, "PNG", pnginfo=texts, compress_level=1)
         return file.getvalue()
 
     def decode(self, key: str, data: bytes) -> Picture:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable
+
 import click
 
 
@@ -39,10 +42,24 @@ def _prepare_describer() -> None:
     try:
         prepare = getattr(context.build("describer", chosen.name, **chosen.options), "prepare", None)
         if prepare is not None:
-            click.echo(f"computing what the describer '{chosen.name}' compares images with, once (about a minute)")
-            prepare()
+            prepare(_shown(f"computing what the describer '{chosen.name}' compares images with, once"))
     except MaiaError as error:
         click.echo(f"the first run computes what the describer compares images with: {one_line(error)}")
+
+
+def _shown(label: str) -> Callable[[int, int], None]:
+    """Returns a function that shows the share that is done on a terminal, and elsewhere one line at the beginning."""
+    live, begun = sys.stdout.isatty(), False
+
+    def show(done: int, total: int) -> None:
+        nonlocal begun
+        if live:
+            click.echo(f"\r{label}: {100 * done // total} %", nl=done >= total)
+        elif not begun:
+            click.echo(f"{label} (about a minute)")
+        begun = True
+
+    return show
 
 
 @collage.command()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from maia_core.plugin import Image, LabelledDataset, Model, PluginConfig, PluginRef, RunContext, content_id
 
 if TYPE_CHECKING:
-    from maia_nearest.memory import Memory
+    from maia_nearest.memory import Memory, Progress
 
 VERSION = "1"
 """Of the algorithm: changes whenever the same image would be described otherwise."""
@@ -68,20 +68,27 @@ class Nearest:
 
         return text.summarize(find(images, self.memory(), self.model, self.layer))
 
-    def prepare(self) -> None:
-        """Learns the library now, so that no run waits for it; `maia collage fetch` calls it."""
-        self.memory()
+    def prepare(self, progress: Progress | None = None) -> None:
+        """Learns the library now, so that no run waits for it; `maia collage fetch` calls it.
 
-    def memory(self) -> Memory:
+        Args:
+            progress: Gets the number of crops that the model has seen, and of all; not called if the cache has it.
+        """
+        self.memory(progress)
+
+    def memory(self, progress: Progress | None = None) -> Memory:
         """Returns what was learned from the library: read from the cache, or learned now (which takes a while)."""
         from maia_nearest import library, memory
 
+        shown = progress or memory.quiet
         with self._lock:
             if self._learned is None:
                 self.layer = self.layer or library.choose_layer(self.model)
                 self._learned = memory.recall(
                     self._context.cache / "nearest" / f"{self.fingerprint}.npz",
-                    lambda: memory.learn(self.model, self.layer, self._library, self._backgrounds, self._context.warn),
+                    lambda: memory.learn(
+                        self.model, self.layer, self._library, self._backgrounds, self._context.warn, shown
+                    ),
                     self._context.warn,
                 )
             return self._learned

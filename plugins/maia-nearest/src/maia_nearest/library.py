@@ -84,10 +84,17 @@ def views(objects: Sequence[Cutout], seed: int) -> list[Pixels]:
     return made
 
 
-def features(model: Model, layer: str, pictures: Sequence[Pixels], fast: bool = False) -> NDArray[np.float32]:
+def features(
+    model: Model,
+    layer: str,
+    pictures: Sequence[Pixels],
+    fast: bool = False,
+    seen: Callable[[int], None] = lambda pictures: None,
+) -> NDArray[np.float32]:
     """Returns the model's features of pictures, shape (pictures, units); batched, so memory stays bounded.
 
-    A torch model computes them with a folded copy; if `fast`, also rounded, which scores of concepts bear.
+    A torch model computes them with a folded copy; if `fast`, also rounded, which scores of concepts bear. `seen` gets
+    the number of pictures of each batch.
     """
     parts = []
     folded = getattr(model, "folded_activations", None)
@@ -95,6 +102,7 @@ def features(model: Model, layer: str, pictures: Sequence[Pixels], fast: bool = 
     for start in range(0, len(pictures), BATCH):
         images = [Image.from_pixels(picture) for picture in pictures[start : start + BATCH]]
         parts.append(np.asarray(activations(images, layer), np.float32))
+        seen(len(images))
     return np.concatenate(parts)
 
 

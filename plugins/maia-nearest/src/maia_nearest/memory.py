@@ -15,6 +15,9 @@ from maia_nearest import background, confidence, library, store
 from maia_nearest.image_parts import CROPS, ImageParts, image_parts
 from maia_nearest.whitening import Whitening
 
+Progress = Callable[[int, int], None]
+"""Gets the number of crops that the model has seen, and of all that it will see."""
+
 FIELDS = ("mean", "axes", "damping", "scale")
 """The arrays of a `Whitening`."""
 
@@ -23,6 +26,10 @@ ARRAYS = frozenset(
     + [f"{space}_{field}" for space in ("space", "background_space") for field in FIELDS]
 )
 """The arrays of a cache file."""
+
+
+def quiet(done: int, total: int) -> None:
+    """Shows no progress."""
 
 
 @dataclass(frozen=True)
@@ -62,11 +69,24 @@ def recall(path: Path, learn: Callable[[], Memory], warn: Callable[[str], None])
 
 
 def learn(
-    model: Model, layer: str, objects: LabelledDataset, grounds: LabelledDataset | None, warn: Callable[[str], None]
+    model: Model,
+    layer: str,
+    objects: LabelledDataset,
+    grounds: LabelledDataset | None,
+    warn: Callable[[str], None],
+    progress: Progress = quiet,
 ) -> Memory:
     """Shows the model every library object, and learns what its confidences mean from scenes made of them."""
     items, concepts = library.cutouts(objects, warn)
-    seen = library.features(model, layer, library.views(items, seed=0))
+    views = library.views(items, seed=0)
+    done, total = 0, len(views) + confidence.SCENES * CROPS
+
+    def count(pictures: int) -> None:
+        nonlocal done
+        done += pictures
+        progress(done, total)
+
+    seen = library.features(model, layer, views, seen=count)
     seen = seen.reshape(len(items), -1, seen.shape[-1])
     whitening = Whitening.fit(seen)
     known = library.Library(concepts, whitening, whitening(seen))
@@ -74,7 +94,7 @@ def learn(
     images, shown = confidence.scenes(items, pictures)
 
     def see(images: Sequence[Image]) -> NDArray[np.float32]:
-        return features(model, layer, [image_parts(image) for image in images])
+        return features(model, layer, [image_parts(image) for image in images], count)
 
     return Memory(
         known,
@@ -83,9 +103,11 @@ def learn(
     )
 
 
-def features(model: Model, layer: str, parts: Sequence[ImageParts]) -> NDArray[np.float32]:
-    """Returns what the model sees in each image: shape (images, crops, units)."""
-    seen = library.features(model, layer, [crop for each in parts for crop in each.crops()])
+def features(
+    model: Model, layer: str, parts: Sequence[ImageParts], count: Callable[[int], None] = lambda crops: None
+) -> NDArray[np.float32]:
+    """Returns what the model sees in each image: shape (images, crops, units); `count` gets the crops of each batch."""
+    seen = library.features(model, layer, [crop for each in parts for crop in each.crops()], seen=count)
     return seen.reshape(len(parts), CROPS, -1)
 
 
