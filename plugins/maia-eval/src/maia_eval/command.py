@@ -14,6 +14,7 @@ from maia_cli import summary
 SUBCOMMANDS = {
     "predictive": "maia_eval.commands:predictive",
     "synthetic": "maia_eval.commands:synthetic",
+    "bias": "maia_eval.commands:bias",
     "set-choice": "maia_eval.choosing:set_choice",
     "ablate": "maia_eval.ablate:command",
     "generator": "maia_eval.generators:generator",

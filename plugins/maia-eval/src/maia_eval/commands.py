@@ -1,4 +1,4 @@
-"""`maia eval predictive` and `maia eval synthetic`."""
+"""`maia eval predictive`, `maia eval synthetic` and `maia eval bias`."""
 
 from __future__ import annotations
 
@@ -138,6 +138,47 @@ def synthetic(
     if runner:
         Worker(config, out / "runs", plan.specs, out, quiet).explain(plan.units, runner)
     run(plan, folder, contexts, log)
+    _done(out, quiet)
+
+
+@click.command()
+@OUT
+@EXPLAINER
+@click.option(
+    "--list", "name", default="development", show_default=True,
+    help="List of models: development, reported, or a seed; `maia planted list` prints them.",
+)  # fmt: skip
+@click.option("--each", type=click.IntRange(1), help="Take the first N models of each kind [default: all].")
+@AGAIN
+@QUIET
+@runner_options
+@config_options(*(kind for kind in PARTS if kind not in ("system", "task", "dataset")), of_run=True)
+def bias(
+    config: RunConfig, out: Path, explainers: tuple[str, ...], name: str, each: int | None, again: bool, quiet: bool,
+    runner: Runner | None,
+) -> None:  # fmt: skip
+    """Measure how often findings name a planted bias, and how often they name one where there is none.
+
+    Without --explainer, the agent explains with the task `bias`. Another explainer is scored if the details of its
+    explanations hold findings.
+    """
+    from maia_core.plugin import PluginRef, installed
+    from maia_eval.bias import Plan, run
+    from maia_eval.choices import specs
+    from maia_eval.explaining import Contexts, Worker, log_to
+    from maia_eval.results import Folder
+
+    registry = installed()
+    log = log_to(quiet)
+    config = config.model_copy(update={"task": PluginRef(name="bias"), "dataset": PluginRef(name="planted")})
+    main = Contexts(config, out / "runs", registry, log).main
+    plan = Plan.of(main.config, specs(explainers or ("agent",), registry), name, each, main, registry)
+    folder = Folder.begin(out, "bias", plan.settings(), registry)
+    if again:
+        folder.forget_failures()
+    if runner:
+        Worker(plan.config, out / "runs", plan.specs, out, quiet).explain(plan.units, runner)
+    run(plan, folder, Contexts(plan.config, out / "runs", registry, log), log)
     _done(out, quiet)
 
 

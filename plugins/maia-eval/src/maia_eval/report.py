@@ -15,6 +15,8 @@ from urllib.parse import quote
 import click
 
 from maia_core.plugin import UsageError, printable, write_atomically
+from maia_eval import metrics
+from maia_eval.bias_results import bias_results, bias_rows
 from maia_eval.forms import people
 from maia_eval.metrics import Estimate
 from maia_eval.plot import plot
@@ -56,7 +58,7 @@ def report(folder: Path, out: Path | None, quiet: bool) -> None:
     evaluation = Folder(folder)
     page = out or folder / PAGE
     found = tables(evaluation)
-    if not any(name in found for name in ("scores", "named")):
+    if not any(name in found for name in ("scores", "named", "bias")):
         raise UsageError(f"nothing in {folder} has been scored yet; repeat its command to resume")
     try:
         write_tables(found, folder / TABLES)
@@ -84,6 +86,14 @@ def terminal(folder: Folder) -> list[str]:
         lines += [
             [r.explainer, str(r.units), *(written(r.figures[f.key]._replace(low=math.nan)) for f in keys)] for r in rows
         ]
+    elif folder.manifest.kind == "bias":
+        shown = [
+            (r, [r.named, r.false_alarms, r.wrong, r.sides, r.choices])
+            for r in bias_rows(bias_results(folder), folder.explainers, folder.seed)
+        ]
+        lines = [["", "", "models", "named", "false alarms", "wrong findings", "right side", "nearer to truth"]]
+        lines += [[r.explainer, r.group, str(r.models), *map(written, estimates)] for r, estimates in shown]
+        return aligned(lines, left=2)
     else:
         named = naming_rows(neuron_results(folder), folder.explainers)
         lines = [["", "", "right", "near", "wrong", "no answer", "share right"]]
@@ -129,6 +139,13 @@ def render(folder: Folder, base: Path) -> str:
             "made": sum(result.made for result in results),
             "reused": sum(result.reused for result in results),
             "seconds": sum(result.seconds for result in results),
+        }
+    elif folder.manifest.kind == "bias":
+        planted = bias_results(folder)
+        shared |= {
+            "results": planted,
+            "rows": bias_rows(planted, names, folder.seed),
+            "share": lambda counted: metrics.share(counted.hits, counted.of),
         }
     else:
         neurons = neuron_results(folder)

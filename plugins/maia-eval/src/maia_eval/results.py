@@ -28,7 +28,7 @@ LARGEST = 1e30
 SMALLEST = 1e-30
 """No unit that is active has a lower level: activations are divided by it."""
 
-Kind = Literal["predictive", "synthetic"]
+Kind = Literal["predictive", "synthetic", "bias"]
 
 
 def _within(place: str) -> str:

@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from maia_core.plugin import plain_folder, write_atomically
+from maia_eval.bias_results import Share, bias_results, bias_rows
 from maia_eval.forms import cell, people, visible
+from maia_eval.metrics import Estimate
 from maia_eval.results import Folder
 from maia_eval.set_choice import PLACE, choice_rows
 from maia_eval.summary import (
@@ -38,7 +40,7 @@ Table = list[dict[str, Any]]
 
 def tables(folder: Folder) -> dict[str, Table]:
     """Returns the tables of an evaluation by name: one row an explainer and group, and one a unit and explainer."""
-    found = _predictive(folder) if folder.manifest.kind == "predictive" else _synthetic(folder)
+    found = {"predictive": _predictive, "synthetic": _synthetic, "bias": _bias}[folder.manifest.kind](folder)
     explained = folder.explained()
     found[PLACE] = choices_table(folder)
     spent = efforts(explained.values(), folder.explainers)
@@ -106,6 +108,40 @@ def _synthetic(folder: Folder) -> dict[str, Table]:
         for name, said in result.verdicts.items()
     ]
     return {"named": naming, "preferred": preferred_table([*preference_rows(results), *people(folder)]), "units": units}
+
+
+def _bias(folder: Folder) -> dict[str, Table]:
+    results = bias_results(folder)
+    rows: Table = []
+    for row in bias_rows(results, folder.explainers, folder.seed):
+        line: dict[str, Any] = {"group": row.group, "explainer": row.explainer, "models": row.models}
+        for key in ("named", "false_alarms", "wrong", "sides", "choices"):
+            estimate: Estimate = getattr(row, key)
+            line |= {
+                key: estimate.value,
+                f"{key}_low": estimate.low,
+                f"{key}_high": estimate.high,
+                f"{key}_n": estimate.n,
+            }
+        rows.append(line)
+    units: Table = []
+    failures: Table = []
+    for result in results:
+        known = {"unit": result.unit, "form": result.form, "kind": result.kind, "truth": result.truth}
+        for name, scores in result.scores.items():
+            reported = [scores.findings[n] for n in scores.reported]
+            said = "; ".join(f"{finding.direction}: {finding.subgroup}" for finding in reported)
+            units.append(
+                {**known, "explainer": name, "findings": said, "verdict": scores.verdict, "wrong": scores.wrong}
+            )
+            for each in scores.failures:
+                line = {"unit": result.unit, "explainer": name, "subgroup": each.subgroup, "claimed": each.direction}
+                for key in ("inside", "outside", "precision"):
+                    share: Share = getattr(each, key)
+                    line |= {key: share.hits / share.of if share.of else None, f"{key}_of": share.of}
+                overall = result.accuracy
+                failures.append({**line, "all images": overall.hits / overall.of if overall.of else None})
+    return {"bias": rows, "models": units, "failures": failures}
 
 
 def preferred_table(rows: Iterable[Preferred]) -> Table:
