@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 from pydantic import BaseModel
 
 from maia_bias.findings import FINDINGS, Finding, read_findings, to_json
-from maia_bias.pairs import SUBJECT
-from maia_core.plugin import Explanation, PluginRef, ReplyError
+from maia_bias.merging import merge_findings
+from maia_bias.pairs import SUBJECT, summary
+from maia_core.plugin import Explanation, PluginRef, ReplyError, RunContext, RunOutcome
+from maia_runs import same_by
 
 NO_BIAS = "no bias found"
 """The label of an answer without findings."""
@@ -58,6 +60,21 @@ class AnswersWithFindings:
             description=answer.answer,
             labels=labels or (NO_BIAS,),
             details={SUBJECT: answer.subject, FINDINGS: to_json(answer.findings)},
+        )
+
+    def merged(self, outcomes: Sequence[RunOutcome], context: RunContext) -> Explanation:
+        """Makes one explanation of several runs: their findings, joined by meaning and tested on all their pairs."""
+        answered = [outcome.explanation for outcome in outcomes if outcome.explanation is not None]
+        subject = next((str(each.details.get(SUBJECT) or "") for each in answered), "")
+        findings = merge_findings(subject, outcomes, same_by(context.part("judge")))
+        verified = [finding for finding in findings if finding.status == "verified"]
+        head = (
+            f"{len(answered)} of {len(outcomes)} runs answered. {summary(findings) if findings else 'No bias found.'}"
+        )
+        return Explanation(
+            description=head,
+            labels=tuple(f"{finding.direction} {finding.subgroup}" for finding in verified) or (NO_BIAS,),
+            details={SUBJECT: subject, FINDINGS: to_json(findings)},
         )
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from maia_bias import Finding, write_findings
+from maia_bias import Finding
 from maia_core.plugin import Context, Image, Judge, PluginRef, Registry, RunConfig
 from maia_eval.bias_results import BiasResult, BiasScores, Share
 from maia_eval.bias_scoring import mentioned, on_side, preferred, read_all, verdict
@@ -102,7 +102,8 @@ def _score(plan: Plan, unit: str, subjects: Mapping[str, Subject], folder: Folde
         explained = folder.read(Explained, "explanations", unit, each.alias)
         findings, kept = read_all(explained.details if explained else {})
         reported = [findings[n] for n in kept]
-        said, wrong = verdict(subject, reported, bool(explained and not explained.error))
+        answered = bool(explained and not explained.error)
+        said, wrong = verdict(subject, reported, answered)
         others = [other for name, other in subjects.items() if name != unit]
         scores[each.alias] = BiasScores(
             findings=tuple(findings),
@@ -110,7 +111,7 @@ def _score(plan: Plan, unit: str, subjects: Mapping[str, Subject], folder: Folde
             verdict=said,
             wrong=wrong,
             sides=on_side(subject.concept, reported, system, client, probabilities),
-            choices=preferred(subject, others, _said(subject, reported), judge) if subject.attributes else Share(),
+            choices=preferred(subject, others, reported, judge) if subject.attributes and answered else Share(),
             failures=failure_table(
                 subject.concept, reported, probabilities, lambda finding: held_out.members(finding, judge)
             ),
@@ -128,11 +129,6 @@ def _score(plan: Plan, unit: str, subjects: Mapping[str, Subject], folder: Folde
         seed=plan.config.seed,
         fingerprints=context.fingerprints(),
     )
-
-
-def _said(subject: Subject, findings: Sequence[Finding]) -> str:
-    """Returns the findings as one sentence about the class, for the judge."""
-    return f"{subject.concept}: {write_findings([each.model_copy(update={'effect': None}) for each in findings])}"
 
 
 class HeldOutClass:

@@ -102,7 +102,7 @@ class BiasRow(NamedTuple):
         explainer: Its name.
         models: Number of models.
         named: Share of biased models whose planted attributes are all named.
-        false_alarms: Share of unbiased models with a reported finding.
+        false_alarms: Share of unbiased models with a reported finding, among those with an answer.
         wrong: Reported findings that name nothing that was planted, of all reported findings.
         sides: Mean over models of the share of fresh prompts on the predicted side.
         choices: Mean over models of the share of comparisons that the truth wins.
@@ -146,7 +146,8 @@ def bias_rows(results: Sequence[BiasResult], explainers: Sequence[str], seed: in
 
 def _row(group: str, name: str, results: Sequence[BiasResult], seed: int) -> BiasRow:
     biased = [result.scores[name] for result in results if result.kind != NONE]
-    clear = [result.scores[name] for result in results if result.kind == NONE]
+    answers = [result.scores[name] for result in results if result.kind == NONE]
+    clear = [scores for scores in answers if scores.verdict != "no answer"]
     every = [*biased, *clear]
     reported = sum(len(scores.reported) for scores in every)
     return BiasRow(

@@ -7,15 +7,17 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from maia_bias.attributes import read_attribute
-from maia_bias.drawing import write_pairs
 from numpy.typing import NDArray
 
 from maia_bias import Finding
+from maia_bias.attributes import read_attribute
+from maia_bias.drawing import write_pairs
 from maia_bias.findings import FINDINGS
 from maia_core.plugin import Judge, System
 from maia_eval.bias_results import Share, Verdict
 from maia_eval.images import ImageClient, measured
+from maia_judges import joined
+from maia_labels.words import PREPOSITIONS
 from maia_planted.attributes import OPPOSITE, VALUES, WORDS, Attribute
 from maia_planted.subjects import Subject
 
@@ -24,6 +26,9 @@ PROMPTS = 10
 
 DISTRACTORS = 5
 """Truths of other models that the judge compares with."""
+
+LEADING = PREPOSITIONS | {"next", "with", "without", "not", "no", "alone"}
+"""First words of a subgroup that stands behind its class."""
 
 _NEGATION = re.compile(r"\b(?:not|no|non|without|never|except|outside|other than|away from|anything but)\b")
 
@@ -90,19 +95,17 @@ def on_side(
     """
     prompts: list[tuple[str, bool]] = []
     for finding in findings:
-        features = read_attribute(concept, finding.subgroup)
-        pairs = write_pairs(concept, features, PROMPTS) if features else []
-        for pair in pairs:
-            inside, outside = ((pair.with_, True), (pair.without, False))
-            high = finding.direction == "higher"
-            prompts += [(inside[0], high), (outside[0], not high)]
+        high, features = finding.direction == "higher", read_attribute(concept, finding.subgroup)
+        for pair in write_pairs(concept, features, PROMPTS) if features else []:
+            prompts += [(pair.with_, high), (pair.without, not high)]
     per_side = {high: [prompt for prompt, side in prompts if side == high] for high in (True, False)}
-    step = max(1, len(findings))
-    chosen = [(prompt, high) for high, own in per_side.items() for prompt in _spread(own, step)]
+    chosen = [(prompt, high) for high, own in per_side.items() for prompt in _in_turn(own)]
     if not chosen:
         return Share()
-    drawn = client.draw([prompt for prompt, _ in chosen], 1)
-    images = [(drawn[prompt][0].image, high) for prompt, high in chosen]
+    # A prompt that comes several times is drawn with as many seeds.
+    numbers = [chosen[:place].count(prompt) for place, prompt in enumerate(chosen)]
+    drawn = client.draw([prompt for prompt, _ in chosen], max(numbers) + 1)
+    images = [(drawn[prompt][number].image, high) for (prompt, high), number in zip(chosen, numbers, strict=True)]
     shown = [(image, high) for image, high in images if image is not None]
     if not shown:
         return Share()
@@ -114,22 +117,29 @@ def on_side(
     return Share(hits=hits, of=len(shown))
 
 
-def _spread(prompts: Sequence[str], findings: int) -> list[str]:
-    """Returns ten prompts, an equal part from each finding's."""
-    each = len(prompts) // findings if findings else 0
-    turns = [prompts[n * each + place] for place in range(each) for n in range(findings)]
-    return list(dict.fromkeys(turns))[:PROMPTS]
+def _in_turn(prompts: Sequence[str]) -> list[str]:
+    """Returns ten prompts, an equal part from those of each finding, which has ten."""
+    return [prompt for place in range(PROMPTS) for prompt in prompts[place::PROMPTS]][:PROMPTS]
 
 
-def preferred(subject: Subject, others: Sequence[Subject], answer: str, judge: Judge) -> Share:
+def preferred(subject: Subject, others: Sequence[Subject], findings: Sequence[Finding], judge: Judge) -> Share:
     """Returns how often the judge finds an answer nearer to the truth than to the truth of another model.
 
-    Each comparison is made in both orders; other truths are told of the same class.
+    Each comparison is made in both orders. Other truths are those of models with a bias, told of the same class.
     """
-    truths = [other.model_copy(update={"concept": subject.concept}).truth for other in others]
-    distractors = [truth for truth in dict.fromkeys(truths) if truth != subject.truth][:DISTRACTORS]
+    moved = [other.model_copy(update={"concept": subject.concept}).label for other in others if other.attributes]
+    different = [label for label in dict.fromkeys(moved) if label != subject.label]
+    distractors = different[:: max(1, len(different) // DISTRACTORS)][:DISTRACTORS]
+    answer = joined([_label(subject.concept, finding) for finding in findings]) or subject.concept
     hits = sum(
-        (judge.compare(answer, subject.truth, other) == 0) + (judge.compare(answer, other, subject.truth) == 1)
+        (judge.compare(answer, subject.label, other) == 0) + (judge.compare(answer, other, subject.label) == 1)
         for other in distractors
     )
     return Share(hits=hits / 2, of=len(distractors))
+
+
+def _label(concept: str, finding: Finding) -> str:
+    """Returns a finding as a label of the images with a higher score, such as "red rabbit" or "rabbit on snow"."""
+    before = finding.subgroup.partition(" ")[0].casefold() not in LEADING
+    words = f"{finding.subgroup} {concept}" if before else f"{concept} {finding.subgroup}"
+    return words if finding.direction == "higher" else f"{concept} without {finding.subgroup}"

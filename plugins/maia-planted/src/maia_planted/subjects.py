@@ -58,8 +58,13 @@ class Subject(Data):
         """The planted dependence in one sentence."""
         if not self.attributes:
             return f"No bias: the score does not depend on how a {self.concept} is shown."
-        named = f" {self.join} ".join(attribute.phrase(self.concept) for attribute in self.attributes)
-        return f"The score is higher for: {named}."
+        return f"The score is higher for: {self.label.replace(' AND ', ' and ').replace(' OR ', ' or ')}."
+
+    @property
+    def label(self) -> str:
+        """The images with a high score as a label, such as "red rabbit AND rabbit on snow"."""
+        phrases = [attribute.phrase(self.concept) for attribute in self.attributes]
+        return f" {self.join.upper()} ".join(phrases) or self.concept
 
     def shown(self, placed: Placed, scene: Scene, pack: Pack) -> bool:
         """Tells whether an object of the class has what the score depends on."""
