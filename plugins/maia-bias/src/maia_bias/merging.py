@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from maia_bias.attributes import read_attribute
 from maia_bias.findings import Finding, findings_of
@@ -96,7 +96,7 @@ def _alike(subject: str, one: str, other: str, same: Same) -> bool:
 
 def _tested(outcomes: Sequence[RunOutcome]) -> Iterator[_Tested]:
     for run, outcome in enumerate(outcomes):
-        pairs = outcome.verdict.details.get(PAIRS) if outcome.verdict else None
+        pairs: Any = outcome.verdict.details.get(PAIRS) if outcome.verdict else None
         listed = pairs if isinstance(pairs, list) else []
         for place, finding in enumerate(findings_of(outcome)):
             own = listed[place] if place < len(listed) else []
