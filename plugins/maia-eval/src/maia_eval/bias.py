@@ -14,7 +14,7 @@ from maia_core.plugin import Context, Image, Judge, PluginRef, Registry, RunConf
 from maia_eval.bias_results import BiasResult, BiasScores, Share
 from maia_eval.bias_scoring import mentioned, on_side, preferred, read_all, verdict
 from maia_eval.choices import Spec, all_specs, parted
-from maia_eval.explaining import Contexts, Log, explain_all
+from maia_eval.explaining import Contexts, EvaluationPlan, Log, explain_all
 from maia_eval.failures import RIGHT, failure_table
 from maia_eval.images import ImageClient, measured
 from maia_eval.results import Explained, Folder
@@ -29,19 +29,13 @@ ENGINES = ("generator", "editor", "dataset")
 
 
 @dataclass(frozen=True)
-class Plan:
-    """An evaluation on planted models.
+class Plan(EvaluationPlan):
+    """An evaluation on planted models, named `planted:LIST/NUMBER`.
 
     Attributes:
-        config: The run's configuration.
-        specs: The explainers.
-        units: References `planted:LIST/NUMBER`.
         generator: Draws the fresh prompts, with cut-outs that no explainer saw.
     """
 
-    config: RunConfig
-    specs: Sequence[Spec]
-    units: Sequence[str]
     generator: PluginRef
 
     @classmethod
@@ -64,13 +58,8 @@ class Plan:
         return cls(parted(config, ENGINES, "cutouts", "seen", registry), specs, units, testing)
 
     def settings(self) -> dict[str, object]:
-        """Returns all that the figures depend on, for the record."""
-        return {
-            "config": self.config.model_dump(mode="json", exclude={"system", "runs"}),
-            "explainers": [each.model_dump(mode="json") for each in self.specs],
-            "units": list(self.units),
-            "test generator": self.generator.model_dump(mode="json"),
-        }
+        """See `EvaluationPlan`."""
+        return {**super().settings(), "test generator": self.generator.model_dump(mode="json")}
 
 
 def run(plan: Plan, folder: Folder, contexts: Contexts, log: Log) -> None:
