@@ -82,7 +82,7 @@ def text_and_findings(sections: Mapping[str, list[str]]) -> tuple[str, list[Find
     """Returns the text and the findings of an answer's sections.
 
     Raises:
-        ReplyError: a section is missing, a line is no finding, or two findings contradict each other.
+        ReplyError: a section is missing, a line is not a finding, or two findings contradict each other.
     """
     answer = " ".join(" ".join(sections.get("ANSWER", [])).split())
     listed = "\n".join(sections.get("FINDINGS", []))
