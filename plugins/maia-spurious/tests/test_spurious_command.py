@@ -2,13 +2,16 @@
 
 import json
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from maia_core.errors import UsageError
+from maia_core.events import RunOutcome
 from maia_core.testing import CommandSuite
 from maia_spurious.classifier import FILE, WEIGHTS
 from maia_spurious.command import lines, spurious
-from maia_spurious.protocol import AGENT, RESULTS, read
+from maia_spurious.protocol import AGENT, RESULTS, check_cells, decision, read
 
 SMALL = (
     *("-o", "dataset.count=80", "-t", "units=16", "-t", "epochs=20", "--units", "4", "--seeds", "2"),
@@ -49,6 +52,34 @@ def test_the_protocol_runs_offline_to_its_table(studied):
         decided = unit.decisions[AGENT]
         assert decided.keep == decided.label.startswith("SELECTIVE")
         assert decided.label.startswith(("SELECTIVE for ", "SPURIOUS"))
+
+
+@pytest.mark.slow
+@pytest.mark.pack
+def test_the_page_of_the_study_links_the_page_of_every_run(studied):
+    out, _ = studied
+    page = (out / "report.html").read_text()
+    for unit in read(out).units:
+        assert f'href="{unit.decisions[AGENT].run}/report.html"' in page
+
+
+@pytest.mark.slow
+@pytest.mark.pack
+def test_without_a_pairing_the_same_command_gains_nothing(studied, tmp_path):
+    """Class and environment are shuffled: whoever keeps selective units cannot do better than the network."""
+    shuffled = tmp_path / "shuffled"
+    result = invoked("--out", shuffled, *SMALL, "-o", "dataset.pairing=none")
+    assert result.exit_code == 0, result.output
+
+    def gains(folder):
+        rows = read(folder).rows
+        fitted = [row.interval()[0] for row in rows if row.training == "unbalanced"]
+        return max(fitted[1:]) - fitted[0]
+
+    assert gains(studied[0]) > 0.1, "the pairing costs the network what others regain"
+    assert gains(shuffled) < 0.1
+    told = " ".join(path.read_text() for path in (shuffled / "runs").rglob("journal.jsonl"))
+    assert "dataset.pairing" not in told
 
 
 @pytest.mark.slow
@@ -107,6 +138,69 @@ def test_runs_of_another_configuration_end_the_command_and_leave_the_results(stu
     assert result.exit_code != 0
     assert "4 of 4 agent runs failed" in f"{result.output}{result.exception}"
     assert (out / RESULTS).read_bytes() == before
+
+
+NET = """
+import torch
+from torch import nn
+
+
+def make():
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Conv2d(3, 16, 7, 4), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 4))
+"""
+TINY = ("-o", "dataset.count=48", "-o", "dataset.size=64", "--units", "2", "--seeds", "2", "--baseline", "none")
+
+
+@pytest.mark.slow
+@pytest.mark.pack
+def test_a_function_of_the_users_and_a_file_of_weights_are_studied(tmp_path, monkeypatch):
+    torchvision = pytest.importorskip("torchvision")
+    from safetensors.torch import save_file
+
+    (tmp_path / "net_of_spurious.py").write_text(NET)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    save_file(torchvision.models.resnet18(num_classes=4).state_dict(), tmp_path / "mine.safetensors")
+    weights = ("-o", f"system.weights={tmp_path / 'mine.safetensors'}", "-o", "system.size=64")
+    for system, options in (("module/net_of_spurious.make:1", ()), ("torchvision/resnet18:layer4", weights)):
+        out = tmp_path / system.split("/")[0]
+        result = invoked(system, *options, "--out", out, *TINY)
+        assert result.exit_code == 0, result.output
+        assert len(read(out).units) == 2
+
+
+@pytest.mark.slow
+@pytest.mark.pack
+def test_a_resnet_is_trained_from_scratch_and_resumed_with_the_same_options_alone(tmp_path):
+    resnet = ("-t", "base=torchvision/resnet18", "-t", "base.weights=random", "-t", "layer=layer4", "-t", "units=0")
+    training = (*resnet, "-t", "train=all", "-t", "epochs=1", "-t", "batch=16")
+    result = invoked("--out", tmp_path, *training, "-t", "base.size=64", *TINY)
+    assert result.exit_code == 0, result.output
+    assert read(tmp_path).rows[0].units == 512
+    other = invoked("--out", tmp_path, *training, "-t", "base.size=96", *TINY)
+    assert "was trained with base options = " in f"{other.output}{other.exception}"
+
+
+class Cells:
+    name = "cells"
+
+    def __init__(self, *cells):
+        self.cells = np.array(cells)
+
+
+def test_a_split_with_one_class_or_one_environment_is_refused_before_anything_is_measured():
+    with pytest.raises(UsageError, match="the validation images of cells show 1 class only"):
+        check_cells(Cells([0, 0], [0, 1]), "validation")
+    with pytest.raises(UsageError, match="the balanced images of cells show 1 environment only"):
+        check_cells(Cells([0, 0], [1, 0]), "balanced")
+    check_cells(Cells([0, 0], [1, 0]), "test")
+
+
+def test_a_run_without_an_answer_keeps_nothing_and_its_label_says_how_it_ended():
+    outcome = RunOutcome(status="stopped", reason="30 turns are used up", seconds=1.0)
+    found = decision(outcome, "runs/one")
+    assert (found.keep, found.answered, found.run) == (False, False, "runs/one")
+    assert found.label == "stopped: 30 turns are used up"
 
 
 def test_broken_results_are_refused_by_name(tmp_path):

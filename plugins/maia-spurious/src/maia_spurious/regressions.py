@@ -20,7 +20,7 @@ from sklearn.preprocessing import StandardScaler
 
 from maia_core.plugin import UsageError
 
-STEPS = 16
+STEPS = 24
 """Halvings of the range of C, on a logarithmic scale, in the search for a number of units."""
 
 WEAKEST, STRONGEST = 1e-5, 1e2
