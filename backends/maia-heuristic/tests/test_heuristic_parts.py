@@ -7,8 +7,10 @@ import pytest
 
 from maia_core.feedback import final_request
 from maia_core.types import Message
+from maia_heuristic.cases import holds
 from maia_heuristic.describing import Description, read_description
-from maia_heuristic.evidence import redundant, scale, stand_in
+from maia_heuristic.designs import separate
+from maia_heuristic.evidence import alternatives, redundant, scale, stand_in, weigh
 from maia_heuristic.hypotheses import Concept, Data, candidate_terms, term_degree
 from maia_heuristic.knowledge import Knowledge
 from maia_heuristic.programs import Condition, measure_program
@@ -196,3 +198,16 @@ def test_a_printed_request_does_not_end_the_run():
         assert not read_conversation([*start, feedback]).final
         assert read_conversation([*start, feedback]).turns_left == 28
     assert read_conversation([*start, Message.of("user", "Printed:\n1", "(turn 30 of 30)", request)]).final
+
+
+def test_scenes_are_chosen_that_tell_the_hypotheses_apart(knowledge: Knowledge) -> None:
+    """Tigers and lions respond: images of their relatives decide between the names and the kinds above them."""
+    names = ["tiger", "lion", "car", "hammer", "apple", "owl", "bee", "cow"]
+    trials = [Trial("things", thing(name), name, float(name in ("tiger", "lion"))) for name in names * 2]
+    evidence = weigh(Notebook(knowledge, trials=trials, quantiles={0.5: 0.0, 1.0: 1.0}))
+    chosen = separate(evidence)
+    assert chosen
+    rules = [fit.rule for fit in alternatives(evidence)]
+    for condition in chosen:
+        degrees = [holds(rule, condition.scene, knowledge) for rule in rules]
+        assert max(degrees) - min(degrees) > 0.1, condition.scene.prompt

@@ -155,11 +155,11 @@ def separate(evidence: Evidence, most: int = 40) -> list[Condition]:
     pool = sorted((s for s in set(_pool(rules, evidence)) if possible(s, evidence)), key=lambda scene: scene.prompt)
     if not pool:
         return []
-    holds = np.array([[holds(rule, scene, knowledge) for scene in pool] for rule in rules])
+    degrees = np.array([[holds(rule, scene, knowledge) for scene in pool] for rule in rules])
     measured: dict[str, int] = {}
     for trial in evidence.data.trials:
         measured[trial.scene.prompt] = measured.get(trial.scene.prompt, 0) + 1
-    worth = holds.var(axis=0) / (1 + np.array([measured.get(scene.prompt, 0) for scene in pool]))
+    worth = degrees.var(axis=0) / (1 + np.array([measured.get(scene.prompt, 0) for scene in pool]))
     chosen = [int(i) for i in np.argsort(-worth, kind="stable")[:most] if worth[i] > 0.015]
     return [Condition(pool[i], 2 if len(chosen) <= most // 2 else 1) for i in chosen]
 
