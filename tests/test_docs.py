@@ -39,3 +39,12 @@ def test_bounds_of_a_run_folder_in_the_docs_are_those_of_the_reader():
         f"images of at most {ImageStore.MAX_PIXELS // 1_000_000} million pixels"
     )
     assert bounds in page
+
+
+def test_the_overview_names_every_module_of_the_core_and_no_other():
+    rows = re.findall(r"^\| (`.*?) \|", (ROOT / "docs" / "design" / "overview.md").read_text(encoding="utf-8"), re.M)
+    named = {name.rstrip("/") for row in rows for name in re.findall(r"`([^`]+)`", row)}
+    core = ROOT / "maia_core"
+    modules = {path.stem for path in core.glob("*.py") if not path.stem.startswith("__")} | {"testing"}
+    assert named & set(modules) == modules
+    assert not {name for name in named if re.fullmatch("[a-z_]+", name)} - modules

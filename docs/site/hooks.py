@@ -16,6 +16,9 @@ from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 
 ROOT = Path(__file__).resolve().parents[2]
+MERMAID = re.compile(r"^```mermaid\nflowchart LR\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+WIDE = ".md-grid { max-width: 82rem; }"
+"""Style of the site: lines of code of 120 characters fit."""
 LINK = re.compile(r"(\]\()(?!https?:|mailto:|#)([^)#\s]+)")
 
 
@@ -74,7 +77,17 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         files.append(File.generated(config, str(page), content=text))
     for name, text in reference().items():
         files.append(File.generated(config, name, content=text))
+    files.append(File.generated(config, "assets/wide.css", content=WIDE))
     return files
+
+
+def as_table(diagram: re.Match[str]) -> str:
+    """Returns a diagram of `a --> b` as a table: its script would have to come from another host."""
+    needs: dict[str, list[str]] = {}
+    for name, _, other in (line.strip().partition(" --> ") for line in diagram[1].splitlines()):
+        needs.setdefault(name, []).append(other)
+    rows = [f"| {name} | {', '.join(others)} |" for name, others in needs.items()]
+    return "\n".join(["| distribution | depends on |", "| --- | --- |", *rows])
 
 
 def on_page_markdown(markdown: str, page: Any, config: MkDocsConfig, files: Files) -> str:
@@ -82,7 +95,7 @@ def on_page_markdown(markdown: str, page: Any, config: MkDocsConfig, files: File
     if page.file.generated_by:
         return markdown
     source = PurePosixPath("docs") / page.file.src_uri
-    return rewritten(markdown, source, PurePosixPath(page.file.src_uri))
+    return rewritten(MERMAID.sub(as_table, markdown), source, PurePosixPath(page.file.src_uri))
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:

@@ -104,7 +104,7 @@ def _line(result: UnitResult) -> str:
         return result.error or result.state
     figures = (
         f"{name} Pearson {_number(s.generated.pearson)}, average precision {_number(s.generated.auprc)}, "
-        f"+ {s.plus:.2f}, - {s.minus:.2f}"
+        f"+ {s.plus:z.2f}, - {s.minus:z.2f}"
         for name, s in result.scores.items()
     )
     lost = f" ({len(result.dropped)} of {result.pool + len(result.dropped)} prompts failed)" if result.dropped else ""
@@ -112,7 +112,7 @@ def _line(result: UnitResult) -> str:
 
 
 def _number(value: float | None) -> str:
-    return "undefined" if value is None else f"{value:.2f}"
+    return "undefined" if value is None else f"{value:z.2f}"
 
 
 class Scorer:

@@ -120,7 +120,7 @@ def render(folder: Folder, base: Path) -> str:
         "style": style,
         "style_hash": "'sha256-" + base64.b64encode(hashlib.sha256(style.encode()).digest()).decode() + "'",
         "link": lambda run: _link(folder.path / run, base),
-        "written": written,
+        "written": lambda estimate: _minus(written(estimate)),
         "best": _best,
         "figures": FIGURES,
     }
@@ -184,7 +184,7 @@ def _environment() -> Any:
     def clean(value: Any) -> Any:
         return printable(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
-    return jinja2.Environment(
+    environment = jinja2.Environment(
         loader=jinja2.PackageLoader("maia_eval"),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
@@ -192,3 +192,9 @@ def _environment() -> Any:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["decimal"] = lambda value, digits=2: _minus(f"{value:z.{digits}f}")
+    return environment
+
+
+def _minus(number: str) -> str:
+    return number.replace("-", "−")

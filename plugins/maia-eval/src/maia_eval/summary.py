@@ -268,7 +268,7 @@ def written(estimate: Estimate, digits: int = 2) -> str:
     """Returns an estimate with its interval, such as `1.23 [1.02, 1.44]`."""
     if math.isnan(estimate.value):
         return "–"
-    text = f"{estimate.value:.{digits}f}"
+    text = f"{estimate.value:z.{digits}f}"
     if math.isnan(estimate.low):
         return text
-    return f"{text} [{estimate.low:.{digits}f}, {estimate.high:.{digits}f}]"
+    return f"{text} [{estimate.low:z.{digits}f}, {estimate.high:z.{digits}f}]"
