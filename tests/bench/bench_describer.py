@@ -76,9 +76,9 @@ def cases(context: Context, seed: int, count: int) -> list[Case]:
 
 def object_mask(dataset: Any, scene: Any, side: int) -> np.ndarray:
     """Returns where the scene's object is, at the size of the re-encoded image."""
-    from maia_collage.scene import render
+    from maia_collage.scene import object_masks
 
-    mask = render(scene, dataset.pack, side).masks[0]
+    mask = object_masks(scene, dataset.pack, side)[0]
     return mask if mask.any() else np.ones_like(mask)
 
 

@@ -14,7 +14,7 @@ from maia_collage.backgrounds import Background, drawable
 from maia_collage.colours import RGB
 from maia_collage.layout import Want, arrange
 from maia_collage.pack import Cutout, Pack, Part, find, part_of
-from maia_collage.scene import VERSION, Placed, Scene, fitting, image, render
+from maia_collage.scene import VERSION, Placed, Scene, fitting, image, object_masks
 from maia_core.plugin import Image, PluginConfig, RunContext, content_id
 from maia_labels.vocabulary import PATTERNS, PLAIN, vocabulary
 
@@ -173,7 +173,7 @@ class CutoutsDataset(_Rendered):
     def _image(self, index: int) -> Image:
         scene = self._scene(index)
         drawn = image(scene, self.pack, self.config.size, id=self.ids[index])
-        return drawn.masked(render(scene, self.pack, self.config.size).masks[0])
+        return drawn.masked(object_masks(scene, self.pack, self.config.size)[0])
 
 
 class BackgroundsDataset(_Rendered):

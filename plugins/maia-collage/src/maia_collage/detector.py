@@ -8,7 +8,7 @@ import numpy as np
 
 from maia_collage import select
 from maia_collage.pack import find
-from maia_collage.scene import VERSION, render, scene_of
+from maia_collage.scene import VERSION, object_masks, scene_of
 from maia_core.plugin import Detection, Image, Mask, PluginConfig, RunContext, UsageError, content_id, did_you_mean
 from maia_labels.phrase import Phrase, parse_phrase, tokens
 from maia_labels.vocabulary import vocabulary
@@ -44,7 +44,7 @@ class CollageDetector:
             raise UsageError(
                 f"image {picture.id} is not a collage of this pack, so its truth is not known; use another detector"
             )
-        masks = render(scene, self.pack, picture.width).masks
+        masks = object_masks(scene, self.pack, picture.width)
         found: list[Mask] = []
         colour_alone = not (phrase.entry or phrase.generic or phrase.wildcard)
         if colour_alone or phrase.wildcard or (phrase.entry and not phrase.entry.background):

@@ -106,19 +106,31 @@ def render(scene: Scene, pack: Pack, size: int) -> Rendered:
     Raises:
         UsageError: the pack lacks a cut-out of the scene, or is damaged.
     """
+    return Rendered(draw(scene, pack, size), object_masks(scene, pack, size))
+
+
+def draw(scene: Scene, pack: Pack, size: int) -> Pixels:
+    """Returns the pixels of a scene; see `render`."""
     pixels = paint(pack, scene.background, size)
-    masks = []
     for placed in scene.objects:
-        cutout = pack.cutout(placed.cutout)
-        left, top, width, height = box(placed, cutout, size)
-        colour, alpha = _scaled(pack, cutout.id, width, height, placed.flip, placed.colour)
+        left, top, width, height = box(placed, pack.cutout(placed.cutout), size)
+        colour, alpha = _scaled(pack, placed.cutout, width, height, placed.flip, placed.colour)
         behind = pixels[top : top + height, left : left + width]
         # Colour is premultiplied: what shines through is the rest of 255.
         behind[:] = colour + (behind * (255 - alpha[:, :, None].astype(np.uint16)) + 127) // 255
+    return pixels
+
+
+def object_masks(scene: Scene, pack: Pack, size: int) -> list[Mask]:
+    """Returns where the objects of a scene are, without drawing its background; see `render`."""
+    masks = []
+    for placed in scene.objects:
+        left, top, width, height = box(placed, pack.cutout(placed.cutout), size)
+        _, alpha = _scaled(pack, placed.cutout, width, height, placed.flip, placed.colour)
         mask = np.zeros((size, size), np.bool_)
         mask[top : top + height, left : left + width] = alpha > 0
         masks.append(mask)
-    return Rendered(pixels, masks)
+    return masks
 
 
 def box(placed: Placed, cutout: Cutout, size: int) -> tuple[int, int, int, int]:
@@ -159,7 +171,7 @@ def image(scene: Scene, pack: Pack, size: int, title: str = "", **provenance: Js
         "pack": pack.fingerprint,
         "scene": scene.model_dump(mode="json", exclude_defaults=True),
     }
-    return Image.from_pixels(render(scene, pack, size).pixels, title, **{**provenance, KEY: record})
+    return Image.from_pixels(draw(scene, pack, size), title, **{**provenance, KEY: record})
 
 
 def scene_of(picture: Image, pack: Pack) -> Scene | None:
