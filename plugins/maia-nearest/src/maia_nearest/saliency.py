@@ -74,7 +74,7 @@ def filled(mask: Mask) -> Mask:
     for edge in (outside[0], outside[-1], outside[:, 0], outside[:, -1]):
         touching[edge] = True
     touching[0] = False
-    return ~touching[outside]
+    return np.asarray(~touching[outside])
 
 
 def border_distance(colours: NDArray[np.float32]) -> NDArray[np.float64]:

@@ -5,11 +5,15 @@ from __future__ import annotations
 import sys
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING, TypeGuard
 
 import torch
 from torch import nn
 
 from maia_torch.discovery import regions
+
+if TYPE_CHECKING:
+    from torch._dynamo import OptimizedModule
 
 
 def compile_blocks(module: nn.Module) -> None:
@@ -21,7 +25,7 @@ def compile_blocks(module: nn.Module) -> None:
         block.compile()
 
 
-def is_wrapped(part: nn.Module) -> bool:
+def is_wrapped(part: nn.Module) -> TypeGuard[OptimizedModule]:
     """Returns whether `torch.compile` made this module, without importing torch's compiler, which takes seconds."""
     return isinstance(part, getattr(sys.modules.get("torch._dynamo"), "OptimizedModule", ()))
 
