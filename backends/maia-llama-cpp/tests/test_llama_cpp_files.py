@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import struct
 from collections.abc import Callable
@@ -46,6 +47,10 @@ def test_what_is_no_gguf_file_is_said(tmp_path: Path) -> None:
     (tmp_path / "other-end.gguf").write_bytes(b"GGUF" + struct.pack(">IQQ", 3, 0, 0))
     assert "No such file" in refusal(check_model, tmp_path / "missing.gguf")
     assert "is a folder" in refusal(check_model, tmp_path)
+    os.mkfifo(tmp_path / "pipe.gguf")
+    assert "not a regular file" in refusal(check_model, tmp_path / "pipe.gguf")
+    (tmp_path / "zero.gguf").symlink_to("/dev/zero")
+    assert "not a regular file" in refusal(check_model, tmp_path / "zero.gguf")
     assert "is not a GGUF file" in refusal(check_model, tmp_path / "empty.gguf")
     assert "is not a GGUF file" in refusal(check_projector, tmp_path / "page.gguf", "describer.projector")
     assert "version 1" in refusal(check_model, tmp_path / "old.gguf")

@@ -367,6 +367,8 @@ def test_very_many_latents_are_computed_some_images_at_a_time(model, images, wei
         ("fc:direction=three.npy:0", "the layer needs vectors of 4 numbers"),
         ("mix:direction=pickle.npy:0", "is not a .npy file of numbers"),
         ("mix:direction=text.npy:0", "is not a .npy file of numbers"),
+        ("mix:direction=zip.npy:0", "is not a .npy file of numbers"),
+        ("mix:direction=lying.npy:0", "is not a .npy file of numbers"),
         ("mix:direction=sae.safetensors:0", "which tensor of sae.safetensors.*W_enc, b_dec"),
         ("mix:direction=three.txt:0", "neither a .npy nor a .safetensors file"),
         ("mix:direction=nan.npy", "values that are not finite"),
@@ -384,6 +386,11 @@ def test_what_cannot_be_read_says_why(model, saved, weights, ref, says):
     np.save("three.npy", np.zeros((3, UNITS), np.float32))
     np.save("pickle.npy", np.array([{"a": 1}], dtype=object), allow_pickle=True)
     np.save("nan.npy", np.full(UNITS, np.nan))
+    with open("zip.npy", "wb") as archive:
+        np.savez(archive, a=np.zeros(UNITS))
+    with open("lying.npy", "wb") as file:  # Its header names 4 PB.
+        header = {"descr": "<f4", "fortran_order": False, "shape": (10**15,)}
+        np.lib.format.write_array_header_1_0(file, header)
     for name in ("text.npy", "broken.safetensors"):
         with open(name, "w") as file:
             file.write("no numbers")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -120,3 +121,15 @@ def test_what_is_no_file_of_weights_says_so(module):
     ]:
         with pytest.raises(UsageError, match=says):
             load_weights(module, file)
+
+
+def test_weights_that_would_inflate_are_refused(module, tmp_path):
+    """Weights of zeros, compressed: 1 MB took gigabytes. torch never compresses."""
+    file, bomb = tmp_path / "weights.pt", tmp_path / "bomb.pt"
+    torch.save(module.state_dict() | {"zeros": torch.zeros(30 << 20)}, file)
+    with zipfile.ZipFile(file) as plain, zipfile.ZipFile(bomb, "w", zipfile.ZIP_DEFLATED) as packed:
+        for member in plain.infolist():
+            packed.writestr(member.filename, plain.read(member))
+    with pytest.raises(UsageError, match="is compressed and would take"):
+        read_weights(str(bomb), module.state_dict())
+    assert set(read_weights(str(file), module.state_dict()).tensors) >= set(module.state_dict())

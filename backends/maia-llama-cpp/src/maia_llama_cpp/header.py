@@ -13,7 +13,7 @@ import struct
 from dataclasses import dataclass
 from pathlib import Path
 
-from maia_core.plugin import UsageError
+from maia_core.plugin import UsageError, open_plain
 
 MAGIC = b"GGUF"
 VERSIONS = (2, 3)
@@ -65,7 +65,7 @@ def read_header(path: Path, option: str) -> Header:
     if path.is_dir():
         raise UsageError(f"{option}: {path} is a folder; give the GGUF file in it")
     try:
-        with path.open("rb") as file:
+        with open_plain(path.resolve()) as file:
             if file.read(len(MAGIC)) != MAGIC:
                 raise UsageError(f"{option}: {path} is not a GGUF file")
             with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:

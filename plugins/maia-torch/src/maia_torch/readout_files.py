@@ -24,7 +24,10 @@ def directions_file(where: str, units: int) -> Directions:
     file = _file(path)
     if file.suffix == ".npy":
         try:
-            array = np.load(file, allow_pickle=False)
+            # Mapped into memory: a header that names more numbers than the file holds allocates nothing.
+            with file.open("rb") as opened:
+                np.lib.format.read_magic(opened)
+            array = np.load(file, mmap_mode="r", allow_pickle=False)
         except (ValueError, OSError, EOFError) as error:
             raise UsageError(f"{file} is not a .npy file of numbers: {error}") from error
     else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import warnings
+import zipfile
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import accumulate
@@ -28,6 +29,10 @@ WRAPPERS = frozenset(
 
 COUNTS = ".num_batches_tracked"
 """Counts of batches, which only training reads: files may lack them."""
+
+
+MAX_INFLATED = 16 << 20
+"""Bytes by which the members of a file may exceed twice its size: TorchScript compresses its code."""
 
 
 class Weights(NamedTuple):
@@ -119,9 +124,12 @@ def _content(path: str) -> Any:
             from safetensors.torch import load_file
 
             return load_file(file)
+        _check_is_not_inflated(file)
         with warnings.catch_warnings():  # It warns of pickles that it then refuses.
             warnings.simplefilter("ignore", UserWarning)
             return torch.load(file, map_location="cpu", weights_only=True)
+    except UsageError:
+        raise
     except Exception as error:
         cause = one_line(error)
         if "weights_only" in cause or "TorchScript" in cause:
@@ -130,6 +138,15 @@ def _content(path: str) -> Any:
                 "torch.save, or as .safetensors"
             ) from error
         raise UsageError(f"{path} is not a file of weights, or a broken one ({cause})") from error
+
+
+def _check_is_not_inflated(file: Path) -> None:
+    """Checks that a file's members are not much larger than the file: torch writes weights uncompressed."""
+    if zipfile.is_zipfile(file):
+        with zipfile.ZipFile(file) as archive:
+            size = sum(member.file_size for member in archive.infolist())
+        if size > 2 * file.stat().st_size + MAX_INFLATED:
+            raise UsageError(f"{file} is compressed and would take {size:,} bytes; save it with torch.save")
 
 
 def _states(content: Any, key: str = "", depth: int = 3) -> Iterator[tuple[str, dict[str, Tensor]]]:
