@@ -214,13 +214,14 @@ def validated(model: type[M], data: Mapping[str, Any], where: str, overridden: C
         if where == COMMAND_LINE and first["type"] == "string_type":
             value += f"; for a text write {key}='\"...\"'"
         kind = first.get("ctx", {}).get("class_name", first["type"])
-        rule = _RULES.get(kind, first["msg"].replace("Input should be ", "must be ", 1))
+        fallback = first["msg"].removeprefix("Value error, ").replace("Input should be ", "must be ", 1)
+        rule = _RULES.get(kind) or _RULES.get(first["type"], fallback)
         raise UsageError(f"{where}: '{key}': {rule[0].lower()}{rule[1:]}{value}") from error
 
 
 _RULES = {
     "PluginRef": "must be the name of a plugin, or a table with its name and options",
-    **dict.fromkeys(("model_type", "dict_type", "Limits", "ContextPolicy", "ExecutionLimits"), "must be a table"),
+    **dict.fromkeys(("model_type", "dict_type"), "must be a table"),
     **dict.fromkeys(("int_type", "int_parsing", "int_parsing_size", "int_from_float"), "must be an integer"),
     **dict.fromkeys(("float_type", "float_parsing"), "must be a number"),
     **dict.fromkeys(("bool_type", "bool_parsing"), "must be true or false"),

@@ -182,10 +182,10 @@ def test_prompts_of_the_package() -> None:
     [
         ("{", "is not valid JSON"),
         ("[]", "holds no prompts"),
-        ('[{"prompt": "a dog"}]', "entry 0.kind"),
-        ('[{"prompt": "a dog", "kind": "mood", "words": ["dog"], "query": "dog"}]', "entry 0.kind"),
+        ('[{"prompt": "a dog"}]', "entry 0: 'kind'"),
+        ('[{"prompt": "a dog", "kind": "mood", "words": ["dog"], "query": "dog"}]', "entry 0: 'kind'"),
         ('[{"prompt": "two dogs", "kind": "count", "words": ["dog"], "query": "dog"}]', "'count' belongs"),
-        ('[{"prompt": "a dog", "kind": "thing", "words": [], "query": "dog"}]', "entry 0.words"),
+        ('[{"prompt": "a dog", "kind": "thing", "words": [], "query": "dog"}]', "entry 0: 'words'"),
     ],
 )
 def test_prompts_that_cannot_be_used(text: str, expected: str, tmp_path: Path) -> None:

@@ -250,18 +250,26 @@ def test_damaged_files_are_named(world: World, tmp_path: Path) -> None:
         Folder(tmp_path / "nothing")
 
 
+def test_a_folder_of_something_else_is_refused_and_stays_as_it_is(world: World, tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "run.json").write_text("{}")
+    with pytest.raises(UsageError, match="holds something that is not an evaluation"):
+        evaluated(world, world.plan(["red"], {"right": RIGHT}), tmp_path / "run")
+    assert [file.name for file in (tmp_path / "run").iterdir()] == ["run.json"]
+
+
 @pytest.mark.parametrize(
     ("place", "keys", "value", "says"),
     [
-        ("eval.json", ["versions"], [], "versions: List should have at least 1 item"),
-        ("eval.json", ["created"], 1e20, "created: Input should be less than"),
+        ("eval.json", ["versions"], [], "'versions': list should have at least 1 item"),
+        ("eval.json", ["created"], 1e20, "'created': must be less than"),
         ("eval.json", ["created"], 1e308, "it holds the number 1e\\+308"),
-        ("eval.json", ["settings", "explainers", 0], {"name": "x"}, "explainers.0.alias: Field required"),
-        ("eval.json", ["settings", "config", "judge"], None, "config.judge: Input should be"),
+        ("eval.json", ["settings", "explainers", 0], {"name": "x"}, "'explainers.0.alias': is missing"),
+        ("eval.json", ["settings", "config", "judge"], None, "'config.judge': must be a table"),
         ("results/*.json", ["level"], 0, "an active unit has a level above 0"),
         ("results/*.json", ["made"], 10**400, "it holds the number 1000"),
-        ("explanations/*/*.json", ["run"], "../../etc/passwd", "run: .*it leads out of the evaluation"),
-        ("explanations/*/*.json", ["run"], "/etc/passwd", "run: .*it leads out of the evaluation"),
+        ("explanations/*/*.json", ["run"], "../../etc/passwd", "'run': it leads out of the evaluation"),
+        ("explanations/*/*.json", ["run"], "/etc/passwd", "'run': it leads out of the evaluation"),
         ("explanations/*/*.json", ["run"], "a" * 3000, ""),
     ],
 )

@@ -117,10 +117,13 @@ def test_a_sweep_with_another_configuration_does_not_touch_the_runs(world, tmp_p
         (("nosuch:a:1",), "there is no model or system 'nosuch'."),
         (("--without", "nosuch"), "there is no observer 'nosuch'."),
         (("--out", "{}/dangling"), "cannot write "),
+        (("--out", "{}/run"), "/"),
     ],
 )
 def test_a_wrong_name_or_folder_fails_before_the_first_unit_is_explained(tmp_path, arguments, fault):
     (tmp_path / "dangling").symlink_to(tmp_path / "nowhere")
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "run.json").write_text("{}")
     options = [part.format(tmp_path) for part in arguments]
     command = ["sweep", "--out", str(tmp_path / "out"), "layer:x", *options]
     done = subprocess.run(

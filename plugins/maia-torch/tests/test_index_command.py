@@ -108,6 +108,9 @@ def test_after_training_the_index_of_the_model_of_today_is_shown_and_the_other_c
     assert shown["model_fingerprint"][:12] in new
     refused = run("remove", "module/net_of_mine.net", data=False)
     assert "several indexes of module/net_of_mine.net are known; name the folder" in str(refused.exception)
+    nothing = run("remove", str(tmp_path / "images"), data=False)
+    assert "images holds no exemplar index" in str(nothing.exception)
+    assert (tmp_path / "images").is_dir()
     folder = old.split("  ")[-1]
     assert run("remove", folder, data=False).stdout == f"removed: 2 in {folder}\n"
     assert [line for line in run("list", data=False).stdout.splitlines() if "net_of_mine" in line] != []

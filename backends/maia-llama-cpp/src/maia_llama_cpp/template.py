@@ -150,7 +150,10 @@ def choose_template(chat_format: str, own: str, *, bos: str, eos: str, sees: boo
     """
 
     def jinja(source: str) -> Formatter:
-        formatter: Formatter = formats.Jinja2ChatFormatter(source, eos_token=eos, bos_token=bos)
+        try:
+            formatter: Formatter = formats.Jinja2ChatFormatter(source, eos_token=eos, bos_token=bos)
+        except Exception as error:  # A template from elsewhere may be broken, or nested without end.
+            raise UsageError(f"{option}: cannot read the model's chat template: {one_line(error)}; set it") from error
         return formatter
 
     formats = llama().llama_chat_format

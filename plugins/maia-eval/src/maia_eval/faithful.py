@@ -10,9 +10,9 @@ from importlib import resources
 from pathlib import Path
 from typing import Literal, NamedTuple, Protocol
 
-from pydantic import Field, TypeAdapter, ValidationError, model_validator
+from pydantic import Field, model_validator
 
-from maia_core.plugin import Data, Describer, Detector, Image, ImageGenerator, ToolError, UsageError
+from maia_core.plugin import Data, Describer, Detector, Image, ImageGenerator, ToolError, UsageError, validated
 from maia_eval.files import read_text
 from maia_stats import wilson
 
@@ -73,13 +73,12 @@ def prompts(file: Path | None = None) -> list[Wanted]:
     else:
         text = read_text(file, "the prompts")
     try:
-        found = TypeAdapter(list[Wanted]).validate_python(json.loads(text))
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise UsageError(f"{file}: entry {where}: {first['msg']}") from error
-    except ValueError as error:
+        entries = json.loads(text)
+    except (ValueError, RecursionError) as error:
         raise UsageError(f"{file} is not valid JSON: {error}") from error
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+        raise UsageError(f"{file} must hold a list of tables, one per prompt")
+    found = [validated(Wanted, entry, f"{file}: entry {number}") for number, entry in enumerate(entries)]
     if not found:
         raise UsageError(f"{file} holds no prompts")
     return found

@@ -11,9 +11,9 @@ from importlib import metadata
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import AfterValidator, BaseModel, Field, JsonValue, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, Field, JsonValue, model_validator
 
-from maia_core.plugin import Data, Registry, Usage, UsageError, as_file, content_id, redacted
+from maia_core.plugin import Data, Registry, Usage, UsageError, as_file, content_id, redacted, validated
 from maia_eval.files import write
 from maia_eval.integrity import Integrity
 from maia_runs import check_signature, sign
@@ -284,6 +284,8 @@ class Folder:
             known = old.versions if old.versions[-1] == now else [*old.versions, now]
             manifest = old.model_copy(update={"settings": wanted, "seal": seal, "versions": known})
         else:
+            if not (path / MANIFEST).exists() and path.is_dir() and any(path.iterdir()):
+                raise UsageError(f"{path} holds something that is not an evaluation; choose another --out")
             manifest = Manifest(kind=kind, created=time.time(), settings=wanted, versions=[now], seal=sign(wanted))
         write(path / MANIFEST, as_file(manifest))
         return cls(path)
@@ -367,11 +369,12 @@ def _read(file: Path, model: type[D]) -> D:
 
 
 def _valid(file: Path, model: type[D], data: object) -> D:
+    if not isinstance(data, dict):
+        raise _damaged(file, "it holds no table")
     try:
-        return model.model_validate(data)
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise _damaged(file, f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+        return validated(model, data, "")
+    except UsageError as error:
+        raise _damaged(file, str(error).removeprefix(": ")) from error
 
 
 def _damaged(file: Path, why: str) -> UsageError:

@@ -10,7 +10,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from maia_core.plugin import one_line, open_plain
 
-UNREADABLE = (OSError, ValueError, EOFError, TypeError, OverflowError, MemoryError)
+UNREADABLE = (OSError, ValueError, EOFError, TypeError, OverflowError, MemoryError, RecursionError)
 """Errors of reading a broken file."""
 
 

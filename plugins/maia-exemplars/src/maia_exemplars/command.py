@@ -163,11 +163,16 @@ def remove(targets: tuple[str, ...]) -> None:
 
     Name the folder that `maia exemplars list` prints, or the model where it has one index only.
     """
-    from maia_core.plugin import printable_line
+    from maia_core.plugin import UsageError, printable_line
     from maia_exemplars.arguments import to_remove
+    from maia_exemplars.folder import Index
     from maia_exemplars.folder import remove as delete
 
-    for folder, layer in [to_remove(target) for target in targets]:
+    chosen = [to_remove(target) for target in targets]
+    for folder, _ in chosen:
+        if not Index(folder).layers():
+            raise UsageError(f"{folder} holds no exemplar index; `maia exemplars list` lists the folders")
+    for folder, layer in chosen:
         for name in delete(folder, layer):
             click.echo(f"removed: {printable_line(name)} in {printable_line(str(folder))}")
 

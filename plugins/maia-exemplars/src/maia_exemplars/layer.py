@@ -16,6 +16,7 @@ All arrays are plain `.npy` files. A unit is read by its offset in them: the tim
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,9 +26,8 @@ from urllib.parse import quote
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
-from pydantic import ValidationError
 
-from maia_core.plugin import UnitStatistics, UsageError, content_id, open_plain
+from maia_core.plugin import UnitStatistics, UsageError, content_id, open_plain, validated
 from maia_exemplars.arrays import UNREADABLE, open_array, reason
 from maia_exemplars.histogram import BINS, RELATIVE, SCALE, Histogram, scales
 from maia_exemplars.info import HistogramName, IndexInfo, record
@@ -67,12 +67,11 @@ class LayerIndex:
                 data = file.read(MAX_INFO_BYTES + 1)
             if len(data) > MAX_INFO_BYTES:
                 raise ValueError("it is too large")
-            self.info = IndexInfo.model_validate_json(data)
+            self.info = validated(IndexInfo, dict(json.loads(data)), str(folder / INFO))
         except FileNotFoundError as error:
             raise UsageError(f"{folder} holds no layer of an exemplar index") from error
-        except ValidationError as error:
-            first = error.errors()[0]
-            raise self._broken(INFO, f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+        except UsageError as error:
+            raise self._broken(INFO, str(error).partition(": ")[2]) from error
         except UNREADABLE as error:
             raise self._broken(INFO, reason(error)) from error
 

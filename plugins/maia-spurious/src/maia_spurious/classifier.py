@@ -6,9 +6,9 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
-from maia_core.plugin import PluginRef, RunContext, UsageError, one_line
+from maia_core.plugin import PluginRef, RunContext, UsageError, one_line, validated
 from maia_torch import TorchModel
 from maia_torch.options import TorchOptions
 
@@ -47,15 +47,16 @@ class Description(BaseModel):
             UsageError: there is none, or it is not one.
         """
         try:
-            return Description.model_validate(json.loads((folder / FILE).read_text(encoding="utf-8")))
+            found = dict(json.loads((folder / FILE).read_text(encoding="utf-8")))
         except OSError as error:
             raise UsageError(
                 f"{folder} is not a trained classifier ({FILE}: {error.strerror}); make one with `maia spurious train`"
             ) from error
-        except (ValueError, ValidationError) as error:
+        except (ValueError, TypeError, RecursionError) as error:
             raise UsageError(
                 f"{folder / FILE} is not readable: {one_line(error)}; train the classifier again"
             ) from error
+        return validated(Description, found, f"{folder / FILE} is damaged (train the classifier again)")
 
 
 class Classifier(TorchModel):

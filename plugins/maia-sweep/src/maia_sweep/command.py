@@ -32,7 +32,7 @@ def sweep(config: RunConfig, units: tuple[str, ...], out: Path, runner: Runner |
     """Explain several units. Rerun with the same --out to resume."""
     from maia_cli.progress import Progress
     from maia_cli.run import without_observers
-    from maia_core.plugin import Context, UsageError
+    from maia_core.plugin import MANIFEST, Context, UsageError
     from maia_sweep.sweeping import sweep as explain_all
 
     # Each unit takes minutes, so a wrong name or folder fails before the first one.
@@ -40,6 +40,8 @@ def sweep(config: RunConfig, units: tuple[str, ...], out: Path, runner: Runner |
     parts = Context(config)
     for unit in units:
         parts.made_by_model(unit)
+    if (out / MANIFEST).exists():
+        raise UsageError(f"{out} is the folder of one run; choose another with --out")
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
