@@ -92,7 +92,7 @@ class Engine:
             UsageError: the module cannot take such images, or an argument is out of range.
         """
         if is_wrapped(module):
-            module, compiled = module._orig_mod, True
+            module, compiled = module.get_submodule("_orig_mod"), True
         if isinstance(module, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
             module = module.module
         module = readable(module)
