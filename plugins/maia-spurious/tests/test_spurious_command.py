@@ -11,7 +11,8 @@ from maia_core.events import RunOutcome
 from maia_core.testing import CommandSuite
 from maia_spurious.classifier import FILE, WEIGHTS
 from maia_spurious.command import lines, spurious
-from maia_spurious.protocol import AGENT, RESULTS, check_cells, decision, read
+from maia_spurious.protocol import check_cells, decision
+from maia_spurious.results import AGENT, RESULTS, read
 
 SMALL = (
     *("-o", "dataset.count=80", "-t", "units=16", "-t", "epochs=20", "--units", "4", "--seeds", "2"),

@@ -7,7 +7,7 @@ import pytest
 from maia_core.events import HostCall
 from maia_spurious.observer import last_named, report_sections
 from maia_spurious.page import render
-from maia_spurious.protocol import AGENT, Decision, Results, UnitResult
+from maia_spurious.results import AGENT, Decision, Results, UnitResult
 from maia_spurious.rows import Row, comparisons
 
 EVIL = "</td></style><script>alert(1)</script>'\"\u202e"

@@ -14,7 +14,7 @@ from maia_sweep.options import runner_options
 if TYPE_CHECKING:
     from maia_cli.progress_line import ProgressLine
     from maia_core.plugin import RunConfig, Runner
-    from maia_spurious.protocol import Results
+    from maia_spurious.results import Results
 
 BASELINES = ("exemplar-summary", "clip-dissect")
 

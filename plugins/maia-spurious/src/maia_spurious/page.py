@@ -15,7 +15,7 @@ from maia_report.page import Plot, Row, environment, resource, source_hash
 from maia_report.plot import Scale, strip
 from maia_report.sections import HeatMap
 from maia_spurious import rows
-from maia_spurious.protocol import AGENT, Results, UnitResult
+from maia_spurious.results import AGENT, Results, UnitResult
 
 PAGE = "report.html"
 
