@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from maia_core.plugin import BackboneInfo, CallLimits, Message, PluginConfig, Reply, RunContext
+from maia_heuristic.biases import bias_step, case_of
 from maia_heuristic.layers import layer_step
 from maia_heuristic.reading import read_conversation
 from maia_heuristic.selectivity import question_of, selectivity_step
@@ -24,6 +25,8 @@ class HeuristicBackbone:
         notebook = read_conversation(messages)
         if question := question_of(messages):
             step = selectivity_step(question, notebook)
+        elif case := case_of(messages):
+            step = bias_step(case, notebook, limits.seed)
         elif "score_units" in notebook.tools:
             step = layer_step(messages, notebook, limits.seed)
         else:

@@ -96,7 +96,8 @@ class ClassExemplars:
 
     def _of_class(self, name: str) -> list[int]:
         """Returns the places of the images that the data set's labels call by the class's name."""
-        dataset, system = self._context.dataset, self._context.system
+        dataset = self._context.dataset
+        system: object = self._context.system
         if not isinstance(dataset, LabelledDataset):
             return []
         wanted = system.find(name) if isinstance(system, WholeModel) else name

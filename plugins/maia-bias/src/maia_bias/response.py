@@ -31,9 +31,11 @@ def response_to(context: RunContext, name: str) -> Response:
     Raises:
         UsageError: the model lacks the class, or the run's system measures several units.
     """
-    system = context.system
-    if isinstance(system, WholeModel):
-        return lambda images: system.class_unit(name).neuron(images)[0]
-    if hasattr(system, "methods"):
+    whole: object = context.system
+    if isinstance(whole, WholeModel):
+        unit = whole.class_unit(name)
+    elif hasattr(whole, "methods"):
         raise UsageError("findings are about a class: study a unit such as MODEL:prob:tiger, or whole:MODEL")
-    return lambda images: system.neuron(images)[0]
+    else:
+        unit = context.system
+    return lambda images: unit.neuron(images)[0]

@@ -19,15 +19,24 @@ TOOLS = (
 
 
 @click.command()
-@click.argument("layer", metavar="MODEL:LAYER")
+@click.argument("layer", metavar="MODEL[:LAYER]")
 @click.argument("question")
 @config_options(*(kind for kind in PARTS if kind not in ("system", "task")), named_by={"system": "layer"}, of_run=True)
 @result_options
 def ask(config: RunConfig, layer: str, question: str, out: Path | None, as_json: bool, without: tuple[str, ...]) -> int:
-    """Ask a QUESTION over all units of a layer: "which units are selective for forests?"."""
+    """Ask a QUESTION over all units of a layer, or about a whole classifier.
+
+    Of MODEL:LAYER ask "which units are selective for forests?", of MODEL "in which settings does it fail to recognise a
+    tiger?". The second needs maia-bias.
+    """
     from maia_core.plugin import PluginRef
 
     options = config.system.options if config.system else {}
+    if ":" not in layer:
+        whole = PluginRef.model_validate({**options, "name": f"whole:{layer}"})
+        task = PluginRef.model_validate({"name": "question", "question": question})
+        about = config.model_copy(update={"system": whole, "task": task})
+        return run_and_print(about, out=out, as_json=as_json, without=without)
     tools = {choice.name: choice for choice in config.tools}
     asked = config.model_copy(
         update={
