@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import random
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from itertools import pairwise
@@ -248,6 +249,40 @@ def test_damaged_files_are_named(world: World, tmp_path: Path) -> None:
         unit_results(folder)
     with pytest.raises(UsageError, match="no evaluation"):
         Folder(tmp_path / "nothing")
+
+
+WRONG = (None, True, -1, 1e400, "", "\ud800", [], {}, {"alias": 7}, [[]], "../x")
+
+
+def _places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Yields the path of every value inside of JSON data."""
+    if path:
+        yield path
+    for key, item in value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ():
+        yield from _places(item, (*path, key))
+
+
+@pytest.mark.slow
+def test_changed_values_end_in_one_line_that_names_the_file(world: World, tmp_path: Path) -> None:
+    path = evaluated(world, world.plan(["red"], {"right": RIGHT}), tmp_path / "e").path
+    rng, messages = random.Random(0), []
+    for _ in range(20):
+        file = rng.choice(sorted(path.rglob("*.json")))
+        before = file.read_text()
+        data = json.loads(before)
+        *keys, last = rng.choice(list(_places(data)))
+        at = data
+        for key in keys:
+            at = at[key]
+        at[last] = rng.choice(WRONG)
+        file.write_text(json.dumps(data))
+        try:
+            render(Folder(path), path)
+        except UsageError as error:
+            messages.append(str(error))
+        file.write_text(before)
+    assert len(messages) > 5
+    assert not [text for text in messages if re.search("\n|pydantic|Input should|instance of", text)]
 
 
 def test_a_folder_of_something_else_is_refused_and_stays_as_it_is(world: World, tmp_path: Path) -> None:
