@@ -1,7 +1,10 @@
 import json
 import os
+import shlex
 import subprocess
 import sys
+import tarfile
+from pathlib import Path
 
 import pytest
 
@@ -87,6 +90,16 @@ def test_bad_input_is_one_line_and_exit_code_2(arguments, says, tmp_path):
     assert done.returncode == 2
     assert says in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_closed_standard_input_is_an_empty_one(tmp_path):
+    with tarfile.open(Path(__file__).parent / "fixtures" / "runs" / "format1-failed.tar.gz") as archive:
+        archive.extractall(tmp_path, filter="data")
+    run = next(tmp_path.rglob("run.json")).parent
+    command = shlex.join([*MAIA, "runs", "delete", str(run)])
+    done = subprocess.run(["sh", "-c", f"{command} <&-"], capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "no terminal answers; pass --yes" in done.stderr
 
 
 def test_traceback_shows_the_rest(tmp_path):

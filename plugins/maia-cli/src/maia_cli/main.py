@@ -96,6 +96,8 @@ def maia(context: click.Context, traceback: bool) -> None:
 def main() -> None:
     """Runs the command; an error is one line and an exit code: 2 for input, 1 for a failure, 130 for Ctrl-C."""
     settings = {"traceback": False}
+    if sys.stdin is None:  # It was closed, as by `<&-`: an empty one asks nobody either.
+        sys.stdin = open(os.devnull)  # noqa: SIM115 - stays open as long as the process runs
     try:
         code = maia.main(prog_name="maia", standalone_mode=False, obj=settings)
         _leave(code if isinstance(code, int) else 0)
