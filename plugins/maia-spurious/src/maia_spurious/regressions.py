@@ -6,9 +6,8 @@ As in the paper (appendix F2): units are standardised, l1 regressions use the so
 
 from __future__ import annotations
 
-import copy
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -63,28 +62,10 @@ def check_informative(features: NDArray[np.float32], units: int) -> None:
         )
 
 
-def l1(
-    features: NDArray[np.float32], classes: NDArray[np.int64], strengths: Sequence[float], seed: int
-) -> list[Fitted]:
-    """Fits l1 regressions on all units, one per strength (C of scikit-learn); each begins with the one before."""
-    fit = _path(features, classes, seed)
-    return [fit(strength) for strength in strengths]
-
-
-def _path(features: NDArray[np.float32], classes: NDArray[np.int64], seed: int) -> Callable[[float], Fitted]:
-    """Returns a function that fits an l1 regression of one strength, beginning with the weights of its last call."""
-    scaler = StandardScaler()
-    scaled = scaler.fit_transform(features.astype(np.float64))
-    model = LogisticRegression(
-        l1_ratio=1, solver="saga", max_iter=PASSES, tol=TOLERANCE, random_state=seed, warm_start=True
-    )
-    kept = np.arange(features.shape[1])
-
-    def fit(strength: float) -> Fitted:
-        _solve(model.set_params(C=strength), scaled, classes)
-        return _fitted(make_pipeline(scaler, copy.deepcopy(model)), kept)
-
-    return fit
+def l1(features: NDArray[np.float32], classes: NDArray[np.int64], strength: float, seed: int) -> Fitted:
+    """Fits an l1 regression on all units with one `strength` (C of scikit-learn)."""
+    model = LogisticRegression(C=strength, l1_ratio=1, solver="saga", max_iter=PASSES, tol=TOLERANCE, random_state=seed)
+    return _fit(model, features, classes, np.arange(features.shape[1]))
 
 
 def l1_to(features: NDArray[np.float32], classes: NDArray[np.int64], units: int, seed: int) -> Fitted:
@@ -102,10 +83,9 @@ def l1_to(features: NDArray[np.float32], classes: NDArray[np.int64], units: int,
     check_informative(features, units)
     low, high = np.log(WEAKEST), np.log(STRONGEST)
     best: Fitted | None = None
-    fit = _path(features, classes, seed)
     for _ in range(STEPS):
         middle = (low + high) / 2
-        fitted = fit(float(np.exp(middle)))
+        fitted = l1(features, classes, float(np.exp(middle)), seed)
         count = len(fitted.units)
         if best is None or abs(count - units) < abs(len(best.units) - units):
             best = fitted
@@ -119,17 +99,16 @@ def l1_to(features: NDArray[np.float32], classes: NDArray[np.int64], units: int,
 def refit(features: NDArray[np.float32], classes: NDArray[np.int64], kept: Sequence[int]) -> Fitted:
     """Fits a regression without a penalty on the units `kept`, at least one."""
     columns = np.sort(np.asarray(kept, np.int64))
-    scaler, model = StandardScaler(), LogisticRegression(C=np.inf, solver="lbfgs", max_iter=1000)
-    _solve(model, scaler.fit_transform(features[:, columns].astype(np.float64)), classes)
-    return _fitted(make_pipeline(scaler, model), columns)
+    return _fit(LogisticRegression(C=np.inf, solver="lbfgs", max_iter=1000), features, classes, columns)
 
 
-def _solve(model: LogisticRegression, scaled: NDArray[np.float64], classes: NDArray[np.int64]) -> None:
+def _fit(
+    model: LogisticRegression, features: NDArray[np.float32], classes: NDArray[np.int64], kept: NDArray[np.int64]
+) -> Fitted:
+    pipeline = make_pipeline(StandardScaler(), model)
     with warnings.catch_warnings():
         # Separable classes have no finite optimum without a penalty: the solver's limit is the published behaviour.
         warnings.simplefilter("ignore", ConvergenceWarning)
-        model.fit(scaled, classes)
-
-
-def _fitted(pipeline: Pipeline, kept: NDArray[np.int64]) -> Fitted:
-    return Fitted(pipeline, kept, kept[np.abs(pipeline[-1].coef_).max(axis=0) > 0])
+        pipeline.fit(features[:, kept].astype(np.float64), classes)
+    used = np.abs(model.coef_).max(axis=0) > 0
+    return Fitted(pipeline, kept, kept[used])

@@ -268,7 +268,7 @@ def _seed(
     if size != len(top):  # It is the l1 row above otherwise.
         yield f"l1, {size} units", "unbalanced", _scores(regressions.l1_to(features, classes, size, seed), test)
     features, classes = balanced.features, balanced.cells[:, 0]
-    yield "l1, tuned", "balanced", _scores(_tuned(balanced, seed), test)
+    yield "l1, tuned", "balanced", _scores(regressions.l1(features, classes, _tuned(balanced, seed), seed), test)
     yield f"l1, {size} units", "balanced", _scores(regressions.l1_to(features, classes, size, seed), test)
 
 
@@ -283,15 +283,15 @@ def _accuracies(predicted: NDArray[np.int64], test: Measured) -> tuple[float, fl
     return float(right.mean()), min(float(right[(test.cells == cell).all(axis=1)].mean()) for cell in cells)
 
 
-def _tuned(balanced: Measured, seed: int) -> Fitted:
-    """Fits with the C that has the best accuracy on the other half, over `FOLDS` random splits into halves."""
+def _tuned(balanced: Measured, seed: int) -> float:
+    """Chooses C by the accuracy on the other half, over `FOLDS` random splits into halves."""
     rng = np.random.default_rng([seed, 23])
     count = len(balanced.ids)
     sums = np.zeros(len(STRENGTHS))
     for _ in range(FOLDS):
         order = rng.permutation(count)
         fit, other = balanced.take(order[: count // 2]), balanced.take(order[count // 2 :])
-        path = regressions.l1(fit.features, fit.cells[:, 0], STRENGTHS, seed)
-        sums += [float((fitted.predict(other.features) == other.cells[:, 0]).mean()) for fitted in path]
-    best = STRENGTHS[: int(sums.argmax()) + 1]
-    return regressions.l1(balanced.features, balanced.cells[:, 0], best, seed)[-1]
+        for place, strength in enumerate(STRENGTHS):
+            fitted = regressions.l1(fit.features, fit.cells[:, 0], strength, seed)
+            sums[place] += float((fitted.predict(other.features) == other.cells[:, 0]).mean())
+    return STRENGTHS[int(sums.argmax())]
