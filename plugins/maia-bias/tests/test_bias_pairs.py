@@ -123,8 +123,9 @@ def test_correction_grows_with_the_number_of_findings_and_the_attempt():
 def test_pairs_of_the_record_are_an_image_and_its_edit_or_two_images():
     verdict = _verify(_context(), SNOW)
     conditions = {probe.condition for probe in verdict.probes}
-    assert conditions == {"higher on snow: with", "higher on snow: without"}
-    inside = [probe for probe in verdict.probes if probe.condition.endswith(": with")]
+    assert conditions == {"higher on snow, in pairs"}
+    inside = [probe for probe in verdict.probes if probe.text.startswith("with: ")]
+    assert [probe.text.partition(":")[0] for probe in verdict.probes] == ["with", "without"] * 8
     assert {"then change the background to snow" in probe.text for probe in inside} == {True, False}
     assert len(verdict.details[PAIRS][0]) == 16  # pyright: ignore
 

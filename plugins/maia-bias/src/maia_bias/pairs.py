@@ -291,4 +291,5 @@ def _probes(trial: _Trial) -> Iterator[Probe]:
     for pair, responses in list(zip(trial.images, trial.responses, strict=True))[::step]:
         images = (pair.inside, pair.outside)
         for name, text, value, image in zip(("with", "without"), pair.made_from, responses, images, strict=True):
-            yield Probe(condition=f"{what}: {name}", text=text, activation=value, image=image.retitled(text))
+            title = f"{name}: {text}"
+            yield Probe(condition=f"{what}, in pairs", text=title, activation=value, image=image.retitled(title))
