@@ -49,6 +49,7 @@ from .types import Message as Message
 from .types import ModelOption as ModelOption
 from .types import Part as Part
 from .image import Pixels as Pixels
+from .types import Prediction as Prediction
 from .types import Probe as Probe
 from .types import QUANTILES as QUANTILES
 from .types import Reply as Reply

@@ -186,6 +186,7 @@ class Session(SessionTotals):
             return verdict
         if repeated or not tests_left or self.state.final:
             self.state.answer = verification.best
+            self.note(verification.choice)
         else:
             self.state.answer = None
             self._say(objection(verdict, tests_left))

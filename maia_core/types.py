@@ -342,6 +342,7 @@ class Probe(Data):
         activation: What the unit gave.
         image: The image, masked to where the unit is active.
         missed: True for an image that contradicts the claim and that the backbone may see.
+        contradicts: The claim of the check that failed because of this image, among others.
     """
 
     condition: str
@@ -349,6 +350,7 @@ class Probe(Data):
     activation: float
     image: Image
     missed: bool = False
+    contradicts: str = ""
 
 
 class Check(Data):
@@ -362,6 +364,7 @@ class Check(Data):
         high: Upper end.
         measure: What `effect` is: "AUC" (the chance that a positive exceeds a control), "share" of images.
         required: What `effect` had to reach.
+        undecided: True where the interval does not say whether `effect` reaches it; such a check has not failed.
     """
 
     claim: str
@@ -371,14 +374,48 @@ class Check(Data):
     high: float
     measure: str
     required: float
+    undecided: bool = False
+
+    @property
+    def failed(self) -> bool:
+        """Whether the check says that the claim is wrong."""
+        return not (self.passed or self.undecided)
+
+
+class Prediction(Data):
+    """How well labels predict the activation of images that no experiment used.
+
+    Attributes:
+        on: Which images: `generated` or `real`.
+        images: How many conditions were predicted: prompts, or real images.
+        pearson: Correlation of predicted and measured activation, and the ends of its 95 % interval.
+        average_precision: Likewise, of predicting which images activate the unit; None where all or none do.
+        ceiling: The correlation that a perfect prediction of each prompt would reach; None without replicates.
+        trivial: The best correlation of a trivial label such as "animals".
+        trivial_label: That label.
+        points: Predicted and measured activation of each condition.
+    """
+
+    on: str
+    images: int
+    pearson: tuple[float, float, float]
+    average_precision: tuple[float, float, float] | None = None
+    ceiling: float | None = None
+    trivial: float = 0.0
+    trivial_label: str = ""
+    points: tuple[tuple[float, float], ...] = ()
 
 
 class Verdict(Data):
     """What fresh inputs say about an explanation.
 
     Attributes:
-        passed: True if the answer counts: every check held, or the verifier drops the claims of those that failed.
+        passed: True if the answer counts: it predicts better than trivial labels and every check held, or the verifier
+            drops the claims of those that failed.
+        partly: True if it predicts better than trivial labels, and a check failed.
+        predictions: How well the explanation predicts, the first one decides.
         checks: What was tested.
+        notes: How the labels were understood.
         summary: The outcome in one or more sentences, for the report and for the backbone.
         probes: The images that were measured.
         measured: False where nothing could be tested; `summary` says why, and `passed` is False.
@@ -386,28 +423,31 @@ class Verdict(Data):
     """
 
     passed: bool
+    partly: bool = False
+    predictions: tuple[Prediction, ...] = ()
     checks: tuple[Check, ...] = ()
+    notes: tuple[str, ...] = ()
     summary: str
     probes: tuple[Probe, ...] = ()
     measured: bool = True
     details: dict[str, JsonValue] = Field(default_factory=dict)
 
     @property
-    def held(self) -> float:
-        """Share of the checks that held; 0 where nothing could be tested."""
-        return sum(check.passed for check in self.checks) / max(1, len(self.checks))
+    def rank(self) -> tuple[bool, bool, float, float]:
+        """Orders verdicts: verified, partly verified, the share of checks that did not fail, the prediction."""
+        share = sum(not check.failed for check in self.checks) / max(1, len(self.checks))
+        return self.passed, self.partly, share, max((p.pearson[0] for p in self.predictions[:1]), default=0.0)
 
     @property
     def line(self) -> str:
         """The verdict in one line."""
-        if not self.measured:
+        failed = [check.claim for check in self.checks if check.failed]
+        if not self.measured or (self.passed and failed):
             return self.summary
-        failed = [check.claim for check in self.checks if not check.passed]
-        if self.passed and failed:
-            return self.summary
-        if not failed:
-            return f"verified on fresh images: all {len(self.checks)} checks held"
-        return f"failed {len(failed)} of {len(self.checks)} checks on fresh images: not so that {'; '.join(failed)}"
+        state = "verified" if self.passed else "partly verified" if self.partly else "not verified"
+        lines = [f"predicts {p.on} images at r = {p.pearson[0]:.2f}" for p in self.predictions[:1]]
+        lines.append(f"{len(failed)} of {len(self.checks)} checks failed")
+        return f"{state} on fresh images: {', '.join(lines)}" + f": not so that {'; '.join(failed)}" * bool(failed)
 
 
 class Turn(Data):

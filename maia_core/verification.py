@@ -11,12 +11,12 @@ from maia_core.errors import MaiaError, one_line
 from maia_core.events import Verified
 from maia_core.journal import Journal
 from maia_core.protocols import Task, Verifier
-from maia_core.types import Explanation, Message, Verdict
+from maia_core.types import Explanation, Message, Probe, Verdict
 
 OBJECTION = "Your answer was tested on fresh images, and it failed"
 """How the message begins that asks a backbone to continue its experiments after a failed test."""
 
-MAX_MISSED_IMAGES = 6
+MAX_MISSED_IMAGES = 8
 """At most this many images of a failed test are shown to the backbone."""
 
 
@@ -49,8 +49,14 @@ class Verification:
 
     @property
     def best(self) -> BaseModel | None:
-        """The answer with the largest share of passed checks, the last of equals; None if no answer was tested."""
-        return max(reversed(self.tested), key=lambda pair: pair[1].held, default=(None, None))[0]
+        """The answer that holds best, see `Verdict.rank`, the last of equals; None if no answer was tested."""
+        return max(reversed(self.tested), key=lambda pair: pair[1].rank, default=(None, None))[0]
+
+    @property
+    def choice(self) -> str:
+        """Which of the tested answers is kept, and why, in one line."""
+        number, (_, verdict) = max(enumerate(self.tested, 1), key=lambda pair: (pair[1][1].rank, pair[0]))
+        return f"answer {number} of {len(self.tested)} tested ones is kept, which holds best: {verdict.line}"
 
     def verdict_on(self, answer: BaseModel | None) -> Verdict | None:
         """Returns the last verdict on an answer; None if it was not tested."""
@@ -81,7 +87,10 @@ def objection(verdict: Verdict, tests_left: int) -> Message:
         f"can be tested {again}. If you repeat an answer that failed, the run ends and is recorded as failed."
     )
     missed = [probe for probe in verdict.probes if probe.missed][:MAX_MISSED_IMAGES]
-    shown = [
-        part for probe in missed for part in (f"{probe.image.title}: activation {probe.activation:.4g}", probe.image)
-    ]
-    return Message.of("user", text, *(["Real images that your labels do not predict:"] if missed else []), *shown)
+    shown = [part for probe in missed for part in (_why_shown(probe), probe.image)]
+    return Message.of("user", text, *(["Images that contradict your answer:"] if missed else []), *shown)
+
+
+def _why_shown(probe: Probe) -> str:
+    against = f" (it is not so that {probe.contradicts})" if probe.contradicts else ""
+    return f"{probe.image.title}: activation {probe.activation:.4g}{against}"

@@ -58,7 +58,7 @@ def test_of_answers_that_all_failed_the_one_that_held_most_stands(make_fake_sess
     session = make_fake_session(limits={"verifications": 3})
     outcome = run(session, ScriptedBackbone([half, WRONG, GREEN]))
     assert outcome.explanation.labels == ("red", "blue")
-    assert outcome.verdict.held == 0.5
+    assert outcome.verdict.rank[2] == 0.5
 
 
 def test_an_answer_that_was_sent_back_is_not_lost_where_no_other_comes(make_fake_session):

@@ -234,7 +234,7 @@ FELL = {**HELD, "claim": "it falls", "passed": False}
         ({"passed": False, "measured": False, "summary": "No."}, "Answered, not confirmed", "answered not-confirmed"),
         (
             {"passed": False, "summary": "", "checks": [HELD, FELL, HELD]},
-            "2 of 3 checks hold",
+            "1 of 3 checks failed",
             "answered not-confirmed",
         ),
         ({"passed": True, "summary": "", "checks": [HELD]}, "Verified on fresh images", "answered"),

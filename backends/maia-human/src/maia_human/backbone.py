@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal, TextIO
 
 from maia_core.plugin import (
+    OBJECTION,
     BackboneError,
     BackboneInfo,
     CallLimits,
@@ -87,6 +88,8 @@ class Human:
         if self._handoff is not None:
             reply: Reply = self._handoff.offer("asking")
             return reply
+        if messages[-1].text.startswith(OBJECTION):
+            self._terminal.discard_typed()
         try:
             prompt = self._show(messages)
         except OSError as error:

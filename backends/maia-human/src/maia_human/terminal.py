@@ -70,6 +70,15 @@ class Terminal:
             raise EOFError
         return line.rstrip("\r\n")
 
+    def discard_typed(self) -> None:
+        """Discards what was typed while nothing asked for it, such as during the test of an answer."""
+        source = self._input
+        if source is not None and self.interactive:
+            with contextlib.suppress(ImportError, OSError, ValueError):
+                import termios
+
+                termios.tcflush(source.fileno(), termios.TCIFLUSH)
+
     def say(self, text: str = "", end: str = "\n") -> None:
         """Shows text; control characters in it are written out."""
         self.write(printable(text.expandtabs(4), MAX_CHARACTERS), end)

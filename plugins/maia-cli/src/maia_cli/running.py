@@ -11,6 +11,9 @@ WORK = {
     ("maia_core.agent", "_call"): "asking the backbone",
     ("maia_core.session", "execute"): "running the program",
     ("maia_core.verification", "test"): "testing the answer",
+    ("maia_verify.fresh", "measure"): "testing the answer: making and measuring images",
+    ("maia_verify.fresh", "edit"): "testing the answer: editing images",
+    ("maia_verify.prediction", "predict"): "testing the answer: predicting images",
     ("maia_runs.launch", "_build"): "building the parts",
 }
 """Function of the core to the work that it does."""

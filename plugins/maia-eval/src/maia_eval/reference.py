@@ -6,7 +6,6 @@ incomplete label would lose nothing by its gap (the missing-labels test of Neuro
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from itertools import chain, zip_longest
 
@@ -15,8 +14,8 @@ import numpy as np
 from maia_core.plugin import Judge, MaiaError, RunContext, System
 from maia_exemplars import exemplar_source
 from maia_labels import joined
-from maia_labels.colours import COLOURS
 from maia_labels.content import content_of
+from maia_labels.described import MAX_SUBJECT, subject_of
 from maia_labels.parts import MAX_LABEL
 from maia_labels.vocabulary import vocabulary
 
@@ -25,12 +24,6 @@ EXEMPLARS = 32
 
 HIGH = 0.5
 """Share of the highest activation that an exemplar has at least: the others need not show anything of the unit."""
-
-MAX_SUBJECT = 120
-"""Characters of a description's first phrase."""
-
-_PHRASE_END = re.compile(r"[,;:.(]")
-_GROUND = re.compile(r"\bon: ([^;,]+)")
 
 
 def reference_prompts(judge: Judge, system: System, context: RunContext, n: int) -> tuple[str, ...]:
@@ -60,17 +53,6 @@ def _labels(subjects: Sequence[str], n: int) -> list[tuple[str, int]]:
             groups.append([subject])
     ends = np.cumsum([0, *map(len, groups)]) * n // max(1, len(subjects))
     return [(joined(group), int(end - start)) for group, start, end in zip(groups, ends, ends[1:], strict=False)]
-
-
-def subject_of(description: str) -> str:
-    """Returns the first phrase of a description, with the background where the describer `nearest` names one."""
-    subject = _PHRASE_END.split(description.strip(), maxsplit=1)[0].strip()[:MAX_SUBJECT]
-    if subject.lower().startswith("nothing"):
-        subject = ""
-    ground = _GROUND.search(description)
-    if ground is None or ground[1].strip() in ("plain", *COLOURS):
-        return subject
-    return f"{subject} on {ground[1].strip()}" if subject else ground[1].strip()
 
 
 def spread(subjects: Sequence[str]) -> list[str]:

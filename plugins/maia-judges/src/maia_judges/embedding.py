@@ -35,6 +35,8 @@ class EmbeddingJudge:
     Predictions are those of the run's `similarity`. Every answer is a function of its arguments: nothing is random.
     """
 
+    predicts_for_free = True
+
     class Config(PluginConfig):
         """Options of the judge `embedding`."""
 

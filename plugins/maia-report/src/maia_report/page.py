@@ -21,6 +21,7 @@ from maia_report.axis import axis_of, references
 from maia_report.conditions import Condition
 from maia_report.pictures import Gallery
 from maia_report.plot import Scale, Strip, strip
+from maia_report.scatter import figures, scatter
 from maia_report.sections import MAX_CHANGES, MAX_COLUMNS, MAX_PAIRS, MAX_ROWS, HeatMap, changes
 from maia_report.summary import MAX_PROBES, RunSummary
 from maia_report.text import brief, clean, duration, number, tick
@@ -116,6 +117,7 @@ def render(
             explanation=summary.outcome.explanation if summary.outcome else None,
             strengths=_strengths(summary),
             verdict=summary.verdict,
+            scatters=[s for p in (summary.verdict.predictions if summary.verdict else ()) if (s := scatter(p))],
             ref=summary.run.manifest.system.ref or "a unit",
             created=_date(summary.run.manifest.created),
             gallery=gallery,
@@ -175,6 +177,7 @@ def environment(package: str = "maia_report") -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.globals["figures"] = figures
     environment.filters |= {
         "number": number, "tick": tick, "duration": duration, "brief": brief, "cut": clean, "python": _python,
         "lines": lambda text: len(text.splitlines()),

@@ -213,6 +213,15 @@ class RunSummary:
         return self.outcome.verdict if self.outcome else None
 
     @staticmethod
+    def contradictions(verdict: Verdict) -> dict[str, list[Probe]]:
+        """Groups the images that contradict the answer by the check that they speak against."""
+        groups: dict[str, list[Probe]] = {}
+        for probe in verdict.probes:
+            if probe.contradicts:
+                groups.setdefault(probe.contradicts, []).append(probe)
+        return groups
+
+    @staticmethod
     def probes(verdict: Verdict) -> dict[str, list[Probe]]:
         """Groups the images of a test by what they were made for, in the order of the test, highest first."""
         groups: dict[str, list[Probe]] = {}
@@ -234,6 +243,7 @@ class RunSummary:
         if self.verdict is not None:
             for probes in self.probes(self.verdict).values():
                 yield from (probe.image for probe in probes[:MAX_PROBES])
+            yield from (probe.image for probe in self.verdict.probes if probe.contradicts)
         for step in self.steps:
             yield from (result.image for result in step.logged)
             yield from images_of(step.displays)

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 DRAWS = 2000
-"""Bootstrap samples of `auc_interval` and `mean_interval`: they place the ends of a 95 % interval within about half a
+"""Bootstrap samples of the `..._interval` functions: they place the ends of a 95 % interval within about half a
 percentile."""
 
 
@@ -216,6 +216,59 @@ def average_precision(predicted: ArrayLike, active: ArrayLike) -> float | None:
     return float(average_precision_score(hits, np.asarray(predicted, np.float64)))
 
 
+def pearson_interval(predicted: ArrayLike, measured: ArrayLike, level: float, seed: int) -> Interval | None:
+    """Returns Pearson's correlation with its percentile bootstrap interval over pairs (Efron 1979), without SciPy.
+
+    Args:
+        predicted: One value per condition; the correlation is 0 where they are constant.
+        measured: Likewise.
+        level: Confidence of the interval, in (0, 1).
+        seed: Random seed of the bootstrap.
+
+    Returns:
+        None for constant measurements, or fewer than three.
+    """
+    x, y = (np.asarray(values, np.float64) for values in (predicted, measured))
+    if x.size < 3 or _constant(y):
+        return None
+    counts = _resample_counts(np.random.default_rng(seed), x.size)
+    weights = np.concatenate([np.ones((1, x.size)), counts]) / x.size
+    # Centred first, so that large values cost no precision.
+    x, y = x - x.mean(), y - y.mean()
+    covariance = weights @ (x * y) - (weights @ x) * (weights @ y)
+    variances = (weights @ x**2 - (weights @ x) ** 2) * (weights @ y**2 - (weights @ y) ** 2)
+    known = variances > 1e-12 * max(float(variances[0]), 1e-300)
+    values = np.where(known, covariance / np.sqrt(np.where(known, variances, 1.0)), 0.0).clip(-1, 1)
+    return Interval(0.0 if _constant(x) else float(values[0]), *_percentiles(values[1:], level))
+
+
+def average_precision_interval(predicted: ArrayLike, active: ArrayLike, level: float, seed: int) -> Interval | None:
+    """Returns the average precision with its percentile bootstrap interval over pairs (Efron 1979), without SciPy.
+
+    Args:
+        predicted: Finite scores; a higher one is more likely active.
+        active: Whether each is active.
+        level: Confidence of the interval, in (0, 1).
+        seed: Random seed of the bootstrap.
+
+    Returns:
+        None where none or all are active.
+    """
+    scores, hits = np.asarray(predicted, np.float64), np.asarray(active, np.bool_)
+    if not hits.any() or hits.all():
+        return None
+    order = np.argsort(-scores, kind="stable")
+    ends = np.append(np.flatnonzero(np.diff(scores[order])), scores.size - 1)
+    counts = _resample_counts(np.random.default_rng(seed), scores.size)
+    weights = np.concatenate([np.ones((1, scores.size)), counts])[:, order]
+    found = np.cumsum(weights * hits[order], axis=1)[:, ends]
+    seen = np.cumsum(weights, axis=1)[:, ends]
+    gained = np.diff(found, axis=1, prepend=0.0)
+    values = (gained * found / np.maximum(seen, 1.0)).sum(axis=1) / np.maximum(found[:, -1], 1.0)
+    resampled = values[1:][found[1:, -1] > 0]
+    return Interval(float(values[0]), *_percentiles(resampled, level))
+
+
 def standardised_difference(positives: ArrayLike, controls: ArrayLike) -> float | None:
     """Returns the mean of the positives less that of the controls, in standard deviations of the controls.
 
@@ -232,6 +285,22 @@ def standardised_difference(positives: ArrayLike, controls: ArrayLike) -> float 
     if _constant(b):
         return 0.0 if math.isclose(a.mean(), b.mean(), rel_tol=1e-9, abs_tol=1e-12) else None
     return float((a.mean() - b.mean()) / b.std(ddof=1))
+
+
+def against_bar(effect: Interval, required: float, percent: bool) -> tuple[str, str, str, str]:
+    """Returns value, ends and bar as text, with digits enough that a difference from the bar shows.
+
+    Args:
+        effect: A figure with its interval.
+        required: The bar.
+        percent: Whether the figures are shares, written in percent.
+    """
+    values = (*effect, required)
+    for digits in range(0 if percent else 2, 8):
+        value, low, high, bar = (f"{v:.{digits}%}" if percent else f"{v:.{digits}f}" for v in values)
+        if all(text != bar or v == required for text, v in ((value, effect.value), (high, effect.high))):
+            break
+    return value, low, high, bar
 
 
 def _constant(values: NDArray[np.float64]) -> bool:

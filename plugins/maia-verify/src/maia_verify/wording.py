@@ -1,34 +1,63 @@
-"""The verdict in words: for the report, and for a backbone that continues after it."""
+"""The verdict in words: for the report, for the terminal, and for a backbone that continues after it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
-from maia_core.plugin import Check
-from maia_verify.probing import Group
+from maia_core.plugin import Check, Prediction, Verdict
+from maia_stats import Interval, against_bar
+from maia_verify.fresh import Group
 
 MAX_LISTED = 12
 """Conditions of one kind that are listed."""
 
+NAMES = {
+    "control": "other things",
+    "candidate": "things to replace it with",
+    "left out": "what the labels leave out",
+}
+"""What the conditions are called where their name is not what they show."""
 
-def summary(checks: Sequence[Check], groups: Mapping[str, Sequence[Group]], untested: Sequence[str]) -> str:
-    """Says which checks held, then what was measured."""
-    lines = [one(check) for check in checks]
-    lines += [f"Not tested: {why}." for why in untested]
-    if not all(check.passed for check in checks):
-        for name, made in groups.items():
-            lines.append(f"Measured, {name}:")
-            lines += [f'- "{group.text}": {_values(group)}' for group in _extremes(made)]
+
+def summary(verdict: Verdict, groups: Sequence[Group], untested: Sequence[str]) -> str:
+    """Returns the verdict as a table, failures first; of a failed one also what was measured, after an empty line."""
+    lines = [predicted(prediction) for prediction in verdict.predictions]
+    lines += [one(check) for check in verdict.checks]
+    lines += [f"Not tested: {why}." for why in dict.fromkeys(untested)]
+    lines += verdict.notes
+    if not verdict.passed:
+        lines.append("")
+        for name in dict.fromkeys(group.condition for group in groups if group.text):
+            lines.append(f"Measured, {NAMES.get(name, name)}:")
+            shown = [group for group in groups if group.condition == name]
+            lines += [f'- "{_text(group)}": {_values(group)}' for group in _extremes(shown)]
     return "\n".join(lines)
+
+
+def predicted(prediction: Prediction) -> str:
+    """Returns how well the answer predicts, as a line."""
+    value, low, high = prediction.pearson
+    parts = [f"correlation {value:.2f}, {low:.2f} to {high:.2f}"]
+    if prediction.average_precision is not None:
+        precision, bottom, top = prediction.average_precision
+        parts.append(f"average precision {precision:.2f}, {bottom:.2f} to {top:.2f}")
+    if prediction.ceiling is not None:
+        parts.append(f"noise ceiling {prediction.ceiling:.2f}")
+    parts.append(f"best trivial label '{prediction.trivial_label}': {prediction.trivial:.2f}")
+    images = "prompts" if prediction.on == "generated" else "images"
+    return f"The answer predicts {prediction.images} {prediction.on} {images}: {'; '.join(parts)}."
 
 
 def one(check: Check) -> str:
     """Returns one check as a line."""
-    size = f"{check.effect:.2f}" if check.measure == "AUC" else f"{check.effect:.0%}"
-    ends = f"{check.low:.2f} to {check.high:.2f}" if check.measure == "AUC" else f"{check.low:.0%} to {check.high:.0%}"
-    needed = f"{check.required:.2f}" if check.measure == "AUC" else f"{check.required:.0%}"
-    verdict = "Holds" if check.passed else "FAILS"
-    return f"{verdict}: {check.claim} ({check.measure} {size}, {ends}; at least {needed} is needed)."
+    interval = Interval(check.effect, check.low, check.high)
+    effect, low, high, needed = against_bar(interval, check.required, check.measure == "share")
+    state = "FAILS" if check.failed else "Undecided" if check.undecided else "Holds"
+    return f"{state}: {check.claim} ({check.measure} {effect}, {low} to {high}; at least {needed} is needed)."
+
+
+def _text(group: Group) -> str:
+    return f"{group.original.text}: {group.text}" if group.original else group.text
 
 
 def _values(group: Group) -> str:
