@@ -186,7 +186,8 @@ class Session(SessionTotals):
             return verdict
         if repeated or not tests_left or self.state.final:
             self.state.answer = verification.best
-            self.note(verification.choice)
+            kept = verification.verdict_on(self.state.answer)
+            self.note(f"MAIA keeps the best of {len(verification.tested)} tested answers: {kept.line if kept else ''}")
         else:
             self.state.answer = None
             self._say(objection(verdict, tests_left))

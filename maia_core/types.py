@@ -328,8 +328,7 @@ class Explanation(Data):
     @property
     def line(self) -> str:
         """The labels in one line, those below full strength with it: "tiger OR snow (40%)"."""
-        shares = self.strengths or (1.0,) * len(self.labels)
-        named = zip(self.labels, shares, strict=True)
+        named = zip(self.labels, self.strengths or (1.0,) * len(self.labels), strict=True)
         return " OR ".join(label if share >= 1 else f"{label} ({share:.0%})" for label, share in named)
 
 

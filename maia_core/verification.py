@@ -9,9 +9,10 @@ from pydantic import BaseModel
 from maia_core.context import Context
 from maia_core.errors import MaiaError, one_line
 from maia_core.events import Verified
+from maia_core.image import Image
 from maia_core.journal import Journal
 from maia_core.protocols import Task, Verifier
-from maia_core.types import Explanation, Message, Probe, Verdict
+from maia_core.types import Explanation, Message, Verdict
 
 OBJECTION = "Your answer was tested on fresh images, and it failed"
 """How the message begins that asks a backbone to continue its experiments after a failed test."""
@@ -52,12 +53,6 @@ class Verification:
         """The answer that holds best, see `Verdict.rank`, the last of equals; None if no answer was tested."""
         return max(reversed(self.tested), key=lambda pair: pair[1].rank, default=(None, None))[0]
 
-    @property
-    def choice(self) -> str:
-        """Which of the tested answers is kept, and why, in one line."""
-        number, (_, verdict) = max(enumerate(self.tested, 1), key=lambda pair: (pair[1][1].rank, pair[0]))
-        return f"answer {number} of {len(self.tested)} tested ones is kept, which holds best: {verdict.line}"
-
     def verdict_on(self, answer: BaseModel | None) -> Verdict | None:
         """Returns the last verdict on an answer; None if it was not tested."""
         return next((verdict for old, verdict in reversed(self.tested) if old is answer), None)
@@ -87,10 +82,8 @@ def objection(verdict: Verdict, tests_left: int) -> Message:
         f"can be tested {again}. If you repeat an answer that failed, the run ends and is recorded as failed."
     )
     missed = [probe for probe in verdict.probes if probe.missed][:MAX_MISSED_IMAGES]
-    shown = [part for probe in missed for part in (_why_shown(probe), probe.image)]
+    shown: list[str | Image] = []
+    for probe in missed:
+        against = probe.contradicts or "your labels predict it"
+        shown += [f"{probe.image.title}: activation {probe.activation:.4g}; it is not so that {against}", probe.image]
     return Message.of("user", text, *(["Images that contradict your answer:"] if missed else []), *shown)
-
-
-def _why_shown(probe: Probe) -> str:
-    against = f" (it is not so that {probe.contradicts})" if probe.contradicts else ""
-    return f"{probe.image.title}: activation {probe.activation:.4g}{against}"
