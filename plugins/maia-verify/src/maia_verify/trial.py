@@ -154,8 +154,9 @@ def has(context: RunContext, engine: str) -> bool:
 
 def _colours(thing: str) -> list[str]:
     content = content_of(thing)
-    named = [*content.things, *([content.place] if content.place else [])]
-    return [colour for each in named for colour in each.colours if colour in COLOURS]
+    named = [colour for each in content.things for colour in each.colours]
+    named += content.place.colours if content.place else ()
+    return [colour for colour in named if colour in COLOURS]
 
 
 def _article(noun: str) -> str:
