@@ -444,9 +444,9 @@ class Verdict(Data):
         if not self.measured or (self.passed and failed):
             return self.summary
         state = "verified" if self.passed else "partly verified" if self.partly else "not verified"
-        lines = [f"predicts {p.on} images at r = {p.pearson[0]:.2f}" for p in self.predictions[:1]]
-        lines.append(f"{len(failed)} of {len(self.checks)} checks failed")
-        return f"{state} on fresh images: {', '.join(lines)}" + f": not so that {'; '.join(failed)}" * bool(failed)
+        fit = "".join(f", predicts {p.on} images at r = {p.pearson[0]:.2f}" for p in self.predictions[:1])
+        line = f"{state} on fresh images{fit}: {len(failed)} of {len(self.checks)} checks failed"
+        return line + f": not so that {'; '.join(failed)}" * bool(failed)
 
 
 class Turn(Data):

@@ -81,9 +81,8 @@ def objection(verdict: Verdict, tests_left: int) -> Message:
         "Continue your experiments: find out what your answer misses or wrongly claims. Then answer again; your answer "
         f"can be tested {again}. If you repeat an answer that failed, the run ends and is recorded as failed."
     )
-    missed = [probe for probe in verdict.probes if probe.missed][:MAX_MISSED_IMAGES]
     shown: list[str | Image] = []
-    for probe in missed:
-        against = probe.contradicts or "your labels predict it"
-        shown += [f"{probe.image.title}: activation {probe.activation:.4g}; it is not so that {against}", probe.image]
-    return Message.of("user", text, *(["Images that contradict your answer:"] if missed else []), *shown)
+    for probe in [probe for probe in verdict.probes if probe.missed][:MAX_MISSED_IMAGES]:
+        why = f"it is not so that {probe.contradicts or 'your labels predict it'}"
+        shown += [f"{probe.image.title}: activation {probe.activation:.4g}; {why}", probe.image]
+    return Message.of("user", text, *(["Images that contradict your answer:"] if shown else []), *shown)
