@@ -50,7 +50,8 @@ class Trial:
         """Makes all measurements and decides."""
         images, options = self.images, self._options
         source = exemplar_source(self._context, self._context.system)
-        exemplars, _ = source.exemplars(self._context.system, max(2 * options.images, TOP))
+        # More than an index holds would make MAIA measure the data set again.
+        exemplars, _ = source.exemplars(self._context.system, max(options.images, TOP))
         setting = Setting(
             options, self._context, self._judge, self._claims, images, Predictor(self._judge, self._claims), exemplars
         )
