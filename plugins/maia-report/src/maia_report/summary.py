@@ -223,11 +223,14 @@ class RunSummary:
 
     @staticmethod
     def probes(verdict: Verdict) -> dict[str, list[Probe]]:
-        """Groups the images of a test by what they were made for, in the order of the test, highest first."""
+        """Groups the images of a test by what they were made for: pairs in their order, others highest first."""
         groups: dict[str, list[Probe]] = {}
         for probe in verdict.probes:
             groups.setdefault(probe.condition, []).append(probe)
-        return {name: sorted(group, key=lambda probe: -probe.activation) for name, group in groups.items()}
+        return {
+            name: group if name.endswith("in pairs") else sorted(group, key=lambda probe: -probe.activation)
+            for name, group in groups.items()
+        }
 
     @property
     def evidence(self) -> Sequence[Evidence]:
