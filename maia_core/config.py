@@ -19,7 +19,7 @@ CONFIG_FILE = "maia.toml"
 
 TOOLS = (
     *("dataset_exemplars", "text2image", "edit_images", "compare_prompts", "describe_images"),
-    *("summarize_images", "log_experiment", "results", "display"),
+    *("summarize_images", "hide_region", "keep_region", "vocabulary", "log_experiment", "results", "display"),
 )
 """Names of the tools that programs may call by default."""
 

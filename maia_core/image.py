@@ -62,6 +62,7 @@ class Image(Data):
         width: Width in pixels.
         height: Height in pixels.
         clean: The image without its mask; None for an image that has no mask.
+        shows: What a generated image really shows ("a fox on grass"), where its generator knows; else empty.
         provenance: Where the image comes from, for the record only: it never reaches a program, a message to a
             backbone or a describer.
     """
@@ -71,6 +72,7 @@ class Image(Data):
     width: int = Field(gt=0)
     height: int = Field(gt=0)
     clean: Image | None = None
+    shows: Annotated[str, AfterValidator(_cut)] = ""
     provenance: dict[str, JsonValue] = Field(default_factory=dict)
 
     _load: Callable[[], NDArray[Any]] | None = PrivateAttr(default=None)
@@ -108,10 +110,14 @@ class Image(Data):
         """Returns the same image under another title."""
         return self._copy(title=_cut(title))
 
+    def showing(self, text: str) -> Image:
+        """Returns the same image with `shows` set."""
+        return self._copy(shows=_cut(text))
+
     def anonymous(self) -> Image:
-        """Returns the same pixels and mask without title and provenance: all that a describer may see."""
+        """Returns the same pixels and mask without title, `shows` and provenance: all that a describer may see."""
         clean = self.clean.anonymous() if self.clean else None
-        return self._copy(title="", provenance={}, clean=clean)
+        return self._copy(title="", shows="", provenance={}, clean=clean)
 
     def masked(self, mask: Mask) -> Image:
         """Returns this image with everything outside of `mask` darkened; an earlier mask is replaced.

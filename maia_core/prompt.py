@@ -29,10 +29,14 @@ Your programs can use this library:
 
 
 class Handle(Protocol):
-    """A handle to an image. Pass handles around freely. Programs do not see pixels: let tools look at the image."""
+    """A handle to an image. Pass handles around freely. Programs do not see pixels: let tools look at the image.
+
+    `shows` is what a generated image really shows, where the generator knows; else it is empty.
+    """
 
     id: str
     title: str
+    shows: str
     width: int
     height: int
 
@@ -45,8 +49,13 @@ class Image(Handle, Protocol):
     """A handle to an image. Pass handles around freely; look at pixels only where you need them.
 
     `numpy.asarray(image)` gives uint8 pixels of shape (height, width, 3). Where a function takes an Image it also takes
-    a PIL image or such an array.
+    a PIL image or such an array. `shows` is what a generated image really shows, where the generator knows; else it is
+    empty.
     """
+
+    @property
+    def mask(self) -> Any:
+        """The region that activates the unit: a bool array of shape (height, width); None for an image without one."""
 
     def to_pil(self) -> Any:
         """Returns the pixels as a PIL image."""
@@ -104,7 +113,7 @@ def render_api(system: System, tools: Mapping[str, Callable[..., Any]], images: 
     if "neuron" in calls and not _doc(calls["neuron"]):
         calls["neuron"] = Unit.neuron
     about = type(system) if hasattr(system, "methods") else Unit
-    image = {name: getattr(images, name) for name in ("clean", "to_pil") if hasattr(images, name)}
+    image = {name: getattr(images, name) for name in ("clean", "mask", "to_pil") if hasattr(images, name)}
     fields = "\n".join(f"    {name}: {kind}\n" for name, kind in Handle.__annotations__.items()) + "\n"
     source = "from typing import Any\n\n\n" + _class("Image", _doc(images), image, names, fields)
     source += "\n\n" + _class("System", _doc(about), calls, names)

@@ -144,11 +144,18 @@ class HasExemplars(Protocol):
 # `cache_step` (most items per call: the results of earlier calls outlive a failure), `cache_key(method, *arguments)`
 # (returns a key instead of the hash of fingerprint and arguments), and of a describer `refusal` (a text that is not
 # cached). An engine that fails for some items adds the results of the others to its error: see `with_results`.
+#
+# A generator or editor sets `Image.shows` where it knows what an image really shows, and `missing` in the image's
+# provenance to the things of the prompt that it lacks. One that can show some things only lists them in a method
+# `vocabulary(kind)`; programs then have `tools.vocabulary`.
 
 
 @runtime_checkable
 class Dataset(Protocol):
     """An ordered, sized source of real images with stable ids, readable from several threads.
+
+    A data set may have an attribute `pictures`: what its images are called where they are not real photographs, such
+    as "collages".
 
     Attributes:
         name: Name for the record and the report.
@@ -269,7 +276,8 @@ Its factory gets the run's context, so that a tool reaches the system, the engin
 results are made of None, bool, int, float, str, list, tuple, dict with str keys, and `Image`. It raises `ToolError` for
 arguments that the backbone can mend. A tool with a true attribute `is_property` is read without a call; one with a true
 attribute `is_free` uses nothing of the run's budget, and can be called when that is used up. An attribute `uses` names
-the engines that the tool needs, such as `("generator",)`; MAIA builds all of them for a tool without it.
+the engines that the tool needs, such as `("generator",)`; MAIA builds all of them for a tool without it. A tool with a
+false attribute `is_offered` is left out of the run: there is nothing for it to do.
 """
 
 

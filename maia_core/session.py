@@ -216,11 +216,11 @@ class Session(SessionTotals):
 def make_session(context: Context, journal: Journal | None = None, observers: Iterable[object] = ()) -> Session:
     """Returns a started session of the tools, the task and the sandbox that the context's configuration chooses."""
     config = context.config
-    tools = {c.name.partition("@")[0]: context.build("tool", c.name, **c.options) for c in config.tools}
+    built = {c.name.partition("@")[0]: context.build("tool", c.name, **c.options) for c in config.tools}
     session = Session(
         context,
         task=context.part("task"),
-        tools=tools,
+        tools={name: tool for name, tool in built.items() if getattr(tool, "is_offered", True)},
         sandbox=context.part("sandbox"),
         journal=journal,
         observers=context.observers.joined_by(observers),

@@ -50,13 +50,14 @@ ToolError.__module__ = "builtins"  # Tracebacks then name it without this module
 
 
 class ProgramImage:
-    """An image as a program sees it: title, size, the image without its mask, and pixels as PIL or numpy."""
+    """An image as a program sees it: title, size, the image without its mask, the mask, and pixels as PIL or numpy."""
 
     def __init__(self, image: Image) -> None:
         self.__dict__.update(
             _image=image,
             id=image.id,
             title=image.title,
+            shows=image.shows,
             width=image.width,
             height=image.height,
             size=(image.width, image.height),
@@ -66,6 +67,12 @@ class ProgramImage:
     def clean(self) -> ProgramImage:
         """The image without its mask, or this image where it has none."""
         return ProgramImage(self._image.clean or self._image)
+
+    @property
+    def mask(self) -> Any:
+        """The mask, bool of shape (height, width), or None for an image without one."""
+        mask = self._image.mask()
+        return None if mask is None else mask.copy()
 
     def to_pil(self) -> PILImage.Image:
         """Returns the pixels as a PIL image of mode RGB."""
@@ -77,8 +84,8 @@ class ProgramImage:
 
     def __getattr__(self, name: str) -> Any:
         raise AttributeError(
-            f"an image has no attribute {name!r}. Available: clean, height, id, size, title, to_pil(), width; "
-            "for pixels use to_pil() or numpy.asarray(image)"
+            f"an image has no attribute {name!r}. Available: clean, height, id, mask, shows, size, title, to_pil(), "
+            "width; for pixels use to_pil() or numpy.asarray(image)"
         )
 
     def __setattr__(self, name: str, value: Any) -> None:

@@ -47,6 +47,17 @@ class TestSandbox(Sandbox):
     catches = ()
 
 
+class TestSandboxThatForgetsMasks(Sandbox):
+    catches = ("test_what_an_image_shows_and_its_mask_are_read",)
+
+    class broken(InProcessSandbox):
+        def run(self, program, host):
+            def without(value):
+                return value.clean if isinstance(value, Image) and value.clean else value
+
+            return super().run(program, Channel(host, result=without))
+
+
 class TestSandboxThatDropsTheOutput(Sandbox):
     catches = ("test_value_output_and_calls_come_back",)
 

@@ -177,6 +177,18 @@ class SandboxSuite:
         assert array.pixels()[0, 0, 0] == 201
         assert turned.pixels()[0, 0, 0] == 50
 
+    def test_what_an_image_shows_and_its_mask_are_read(self, sandbox: Sandbox, host: SuiteHost) -> None:
+        done = sandbox.run(f"{ENTRY}    return tools.masked().shows, tools.image().shows", host)
+        assert (done.error, done.value) == ("", "('a cat on grass', '')")
+        if not self.offers_numpy:
+            return
+        done = sandbox.run(
+            f"{ENTRY}    mask = tools.masked().mask\n    mask[20] = True\n"
+            "    return mask.shape, str(mask.dtype), int(mask.sum()), tools.image().mask",
+            host,
+        )
+        assert (done.error, done.value) == ("", "((24, 32), 'bool', 416, None)")
+
     def test_randomness_repeats(self, sandbox: Sandbox, twin: Sandbox | None, host: SuiteHost) -> None:
         if twin is None:
             pytest.skip("no twin is given")

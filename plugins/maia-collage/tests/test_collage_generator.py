@@ -21,6 +21,7 @@ from maia_collage.generator import CollageGenerator
 from maia_collage.pack import Pack
 from maia_collage.scene import Scene, render
 from maia_core.context import Context
+from maia_core.errors import UsageError
 from maia_core.image import Image
 from maia_core.testing import GeneratorSuite
 from maia_labels.vocabulary import vocabulary
@@ -112,13 +113,13 @@ def test_unnamed_background_differs_by_seed(pack: Pack) -> None:
 
 @pytest.mark.parametrize("prompt", ["nothing", "an empty image", "no objects"])
 def test_empty_picture_is_blank_without_a_warning(pack: Pack, prompt: str) -> None:
-    scene, warning = compose(prompt, 0, pack)
+    scene, warning, _ = compose(prompt, 0, pack)
     assert (scene.objects, scene.background.kind, warning) == ((), "plain background", "")
 
 
 def test_stand_in_is_said(draw: Draw, names: Callable[..., list[str]]) -> None:
     assert names("a labrador on grass") == ["husky"]
-    assert draw("a labrador on grass")[1] == "'labrador' is not in the collage pack; drew 'dog' instead"
+    assert draw("a labrador on grass")[1] == "'labrador' is not in the collage pack; drew 'husky' instead"
 
 
 def test_concept_that_this_pack_lacks_is_replaced_by_a_relative(draw: Draw, names: Callable[..., list[str]]) -> None:
@@ -134,8 +135,32 @@ def test_misspelt_object_is_found_and_said(names: Callable[..., list[str]], draw
 
 def test_object_without_a_relative_is_left_out_and_said(draw: Draw) -> None:
     warning = draw("a zyzzyva on grass")[1]
-    assert "'zyzzyva' is not in the collage pack and nothing is near it" in warning
+    assert "'zyzzyva' is not in the collage pack and nothing is near enough; left it out; nearest are " in warning
     assert "maia-collage[semantic]" in warning
+
+
+@pytest.mark.parametrize("word", ["egg", "elephant", "computer", "shoe"])
+def test_only_one_of_a_narrow_family_stands_in(pack: Pack, draw: Draw, word: str) -> None:
+    """A banana is no egg, a camel no elephant: the thing is left out, and the nearest five are named."""
+    picture, warning = draw(f"a {word} on grass")
+    assert f"'{word}' is not in the collage pack and nothing is near enough; left it out; nearest are " in warning
+    assert len(warning.rpartition("nearest are ")[2].split(" (")[0].split(", ")) == 5
+    assert picture.provenance["missing"] == [word]
+    assert picture.shows.startswith("nothing but ")
+
+
+def test_generated_and_edited_images_tell_what_they_show(draw: Draw, pack: Pack) -> None:
+    assert draw("a tiger on grass")[0].shows == "a tiger on grass"
+    assert draw("a leopard on sand")[0].shows in ("a lion on sand", "a tiger on sand")
+
+
+def test_vocabulary_lists_what_the_pack_has(generator: CollageGenerator) -> None:
+    assert {"things", "backgrounds", "colours"} <= set(generator.vocabulary(""))
+    assert "tiger" in generator.vocabulary("things")
+    assert "leopard" not in generator.vocabulary("things")
+    assert sorted(generator.vocabulary("cat family")) == ["lion", "tiger"]
+    with pytest.raises(UsageError, match="no words of the kind 'verbs'; choose from things"):
+        generator.vocabulary("verbs")
 
 
 def test_what_cannot_be_shown_is_said(draw: Draw) -> None:
@@ -150,7 +175,7 @@ def test_nothing_understood_is_a_plain_picture_and_a_warning(draw: Draw) -> None
 
 
 def test_demands_that_exclude_each_other_are_said(pack: Pack) -> None:
-    scene, warning = compose("a tiger on the left, to the right of a dog on the right", 0, pack)
+    scene, warning, _ = compose("a tiger on the left, to the right of a dog on the right", 0, pack)
     assert len(scene.objects) == 2
     contradictory = compose("a tiger above a dog and the dog above a tiger", 0, pack)
     assert len(contradictory.scene.objects) == 4

@@ -8,7 +8,7 @@ from maia_core.config import Limits, PluginConfig, RunConfig
 from maia_core.context import Context
 from maia_core.errors import ToolError
 from maia_core.testing import fake_parts
-from maia_core.types import QUANTILES
+from maia_core.types import QUANTILES, GeneratedImages
 from maia_standard.compare import ComparePrompts
 from maia_standard.exemplars import DatasetExemplars
 from maia_standard.images import EditImages
@@ -32,8 +32,12 @@ def _prompts(*colours):
 def test_the_cause_is_told_from_what_only_varies(context):
     compare = ComparePrompts(ComparePrompts.Config(), context)
     found = compare(context.system, {"red": _prompts("red"), "blue": _prompts("blue")}, _prompts("green"))
-    assert {name: len(values) for name, values in found.items()} == {"red": 12, "blue": 12, "controls": 12}
-    table = _shown(context)[0].splitlines()
+    assert {name: list(means) for name, means in found.items()} == {
+        "red": _prompts("red"), "blue": _prompts("blue"), "controls": _prompts("green")
+    }  # fmt: skip
+    lines = _shown(context)[0].splitlines()
+    table = [line for line in lines if not line.startswith("    ")]
+    assert "    a red disc 0: " in "\n".join(lines), "the mean of each prompt"
     assert table[0].startswith("97.5% intervals"), "two conditions: each at half the level"
     red, blue, controls = table[1:]
     assert "AUC against the controls 1.00 (1.00 to 1.00)" in red
@@ -47,6 +51,24 @@ def test_a_prompt_in_two_conditions_gets_images_of_its_own_in_each(context):
     compare(context.system, {"one": ["a red disc"], "two": ["a red disc"]}, ["a blue disc"])
     ids = [entry.image.id for entry in context.logged]
     assert len(set(ids)) == len(ids)
+
+
+def test_a_prompt_that_the_generator_cannot_show_is_left_out_of_the_comparison(context):
+    generate = context.generator.generate
+
+    def limited(prompts, seeds):
+        made = generate(prompts, seeds)
+        images = [i.model_copy(update={"provenance": {"missing": ["egg"]} if "egg" in p else {}}).bind(i.pixels)
+                  for p, i in zip(prompts, made.images, strict=True)]  # fmt: skip
+        return GeneratedImages(images, ["no egg" if "egg" in p else "" for p in prompts])
+
+    context.generator.generate = limited
+    compare = ComparePrompts(ComparePrompts.Config(), context)
+    found = compare(context.system, {"red": ["a red disc", "a red egg"]}, ["a blue disc"])
+    assert list(found["red"]) == ["a red disc"]
+    assert 'Note on "a red egg": no egg' in _shown(context)
+    with pytest.raises(ToolError, match="no prompt of 'eggs'"):
+        compare(context.system, {"eggs": ["a red egg"]}, ["a blue disc"])
 
 
 @pytest.mark.parametrize(
@@ -105,6 +127,8 @@ def test_advice_to_continue_compares_with_the_mean_of_the_exemplars(context):
     assert f"below the mean of the exemplars, {mean:.4g}" in _shown(context)[-1]
     log([mean * 0.99, mean * 1.01], [images[0]] * 2, ["below", "above"])
     assert not any("Continue" in text for text in _shown(context))
+    log([mean * 0.1] * 2, [images[0]] * 2, ["control: a car", "controls 2"])
+    assert not any("Continue" in text for text in _shown(context)), "controls are meant to be low"
 
 
 def test_edit_that_removes_gets_a_note_and_one_image_gets_every_instruction(context):
@@ -112,6 +136,8 @@ def test_edit_that_removes_gets_a_note_and_one_image_gets_every_instruction(cont
     images, titles = edit(["a red disc"], ["remove the red disc", "change the colour to blue"])
     assert len(images) == 4
     assert titles[::2] == ["a red disc"] * 2
+    assert titles == [image.title for image in images]
+    assert titles[3] == "a red disc: change the colour to blue"
     assert any("replaces works better" in text for text in _shown(context))
     edit(["a red disc"], "change the colour to blue")
     assert not any("replaces" in text for text in _shown(context))

@@ -15,7 +15,9 @@ from maia_standard.describe import DescribeImages, SummarizeImages
 from maia_standard.exemplars import DatasetExemplars
 from maia_standard.images import EditImages, Text2Image
 from maia_standard.log import Display, LogExperiment, Results
+from maia_standard.regions import HideRegion, KeepRegion
 from maia_standard.tasks import NeuronDescription
+from maia_standard.vocabulary import Vocabulary
 
 
 class Standard(ToolSuite):
@@ -52,6 +54,18 @@ class TestSummarizeImages(Standard):
 
 class TestLogExperiment(Standard):
     name, made = "log_experiment", LogExperiment
+
+
+class TestHideRegion(Standard):
+    name, made = "hide_region", HideRegion
+
+
+class TestKeepRegion(Standard):
+    name, made = "keep_region", KeepRegion
+
+
+class TestVocabulary(Standard):
+    name, made = "vocabulary", Vocabulary
 
 
 class TestResults(Standard):

@@ -25,7 +25,7 @@ _NAMES = ("EXPERIMENT", "PLAN")
 _BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 _BUDGET = re.compile(r"\(turn (\d+) of (\d+)\)")
 _QUANTILE = re.compile(r"(-?\d[\d.e+-]*) at (\d+(?:\.\d+)?)%")
-_NOTE = re.compile(r'Note on "([^"]+)":\s*(.*)')
+_NOTE = re.compile(r'Note on ("[^"]+"(?:, "[^"]+")*):\s*(.*)')
 _TITLED = re.compile(r"^#(\d+): ", re.MULTILINE)
 _MEASURED = re.compile(r'^- "([^"]{1,300})": ([-+.,\d e]{1,200})$', re.MULTILINE)
 _TOOL = re.compile(r"def (\w+)\(self")
@@ -217,7 +217,8 @@ def _read_user(text: str, notebook: Notebook) -> None:
             notebook.quantiles[float(percent) / 100] = float(level)
         except ValueError:
             continue
-    notebook.notes.update(_NOTE.findall(text))
+    for prompts, note in _NOTE.findall(text):
+        notebook.notes.update(dict.fromkeys(prompts[1:-1].split('", "'), note))
 
 
 def _rows(text: str) -> list[dict[str, Any]]:

@@ -25,13 +25,12 @@ Ask = Callable[[str, tuple[Any, ...], dict[str, Any]], Any]
 
 
 class Image(handles.Image):
-    """An image: id, title, width, height, size, clean; pixels by `to_pil()` or `numpy.asarray(image)`."""
+    """An image: id, title, shows, width, height, size, clean, mask; pixels by `to_pil()` or `numpy.asarray(image)`."""
 
     __slots__ = ()
 
     def __init__(self, image: plugin.Image) -> None:
-        # The worker's types are checked at run time.
-        super().__init__(_answer, image, image.id, image.title, image.width, image.height)  # type: ignore[arg-type]
+        super().__init__(_answer, image, image.id, image.title, image.shows, image.width, image.height)
 
     def _repr_png_(self) -> bytes:
         """Shows the image in a notebook: outside of a mask darkened."""
@@ -50,7 +49,8 @@ def _answer(request: Mapping[str, Any]) -> Any:
     image: plugin.Image = request["image"]
     if request["op"] == "clean":
         return Image(image.clean or image)
-    return {}, image.pixels().tobytes()
+    pixels = image.pixels() if request["op"] == "pixels" else image.mask()
+    return {"masked": pixels is not None}, b"" if pixels is None else pixels.tobytes()
 
 
 def inward(value: Any, method: str) -> Any:

@@ -57,7 +57,7 @@ class Form(Protocol[T]):
 
 
 class PictureForm:
-    """A PNG file that any viewer opens; key, hash, warning and provenance are in a text field of it."""
+    """A PNG file that any viewer opens; key, hash, warning, `shows` and provenance are in a text field of it."""
 
     suffix = ".png"
 
@@ -66,7 +66,7 @@ class PictureForm:
         image, warning = value
         if image.width * image.height > MAX_PIXELS:
             raise ValueError(f"{image.width} x {image.height} pixels")
-        note = {"key": key, "id": image.id, "warning": warning, "provenance": image.provenance}
+        note = {"key": key, "id": image.id, "warning": warning, "shows": image.shows, "provenance": image.provenance}
         texts = PngImagePlugin.PngInfo()
         texts.add_itxt(NOTE, json.dumps(note))
         file = io.BytesIO()
@@ -85,9 +85,8 @@ class PictureForm:
         image = Image.from_pixels(np.asarray(picture))
         if (note["key"], note["id"]) != (key, image.id) or not isinstance(note["warning"], str):
             raise ValueError("it was kept under another key, or has changed since")
-        return Picture(
-            image.model_copy(update={"provenance": dict(note["provenance"])}).bind(image.pixels), note["warning"]
-        )
+        known = image.model_copy(update={"provenance": dict(note["provenance"])}).bind(image.pixels)
+        return Picture(known.showing(str(note.get("shows", ""))), note["warning"])
 
 
 class TextForm:

@@ -28,11 +28,19 @@ SCALES = {"tiny": 0.16, "small": 0.24, "large": 0.66, "huge": 0.9}
 UNDERSTOOD = 'objects, their number, colour, size and position, and a background, such as "two red apples on grass"'
 
 
+MAX_FAMILY = 12
+"""Concepts below the next broader one, up to which they may stand for each other: a fox for a wolf (dog family, 6).
+
+Broader kinds hold more (mammal 84, food 78, vehicle 38): an eggplant is no stand-in for an egg.
+"""
+
+
 class Composed(NamedTuple):
-    """A scene, and what the reader must know about it (empty: nothing)."""
+    """A scene, what the reader must know about it (empty: nothing), and the things that it lacks."""
 
     scene: Scene
     warning: str
+    missing: Sequence[str] = ()
 
 
 class Chosen(NamedTuple):
@@ -56,7 +64,7 @@ def compose(prompt: str, seed: int, pack: Pack) -> Composed:
     """
     parsed = parse(prompt)
     rng = generator(seed, prompt)
-    warnings = list(parsed.warnings)
+    warnings, missing = list(parsed.warnings), []
     chosen: list[tuple[Chosen, Thing]] = []
     first: list[int | None] = []
     """For each thing the place of its first object; None for a thing that was left out."""
@@ -64,6 +72,8 @@ def compose(prompt: str, seed: int, pack: Pack) -> Composed:
     for thing in parsed.things:
         cutouts = choose(thing, pack, rng, parsed.excluded, warnings)[:room]
         first.append(len(chosen) if cutouts else None)
+        if not cutouts and room:
+            missing.append(thing.word or thing.concept or "")
         chosen += [(one, thing) for one in cutouts]
         room -= len(cutouts)
         if room <= 0 and thing is not parsed.things[-1]:
@@ -78,24 +88,24 @@ def compose(prompt: str, seed: int, pack: Pack) -> Composed:
     links = _links(parsed, first, chosen)
     objects = _placed(chosen, links, rng, warnings)
     scene = Scene(background=background or Background(kind=PLAIN, seed=0, colour="grey"), objects=objects)
-    return Composed(scene, "; ".join(dict.fromkeys(warnings)))
+    return Composed(scene, "; ".join(dict.fromkeys(warnings)), missing)
 
 
 def choose(
     thing: Thing, pack: Pack, rng: np.random.Generator, excluded: Sequence[str | None], warnings: list[str]
 ) -> list[Chosen]:
     """Chooses the cut-outs for a thing; says in `warnings` what they stand in for."""
-    concept, word, relative = thing.concept, thing.word, False
+    concept, word = thing.concept, thing.word
     if not thing.known:
         concept = _nearest_name()(word)
         if concept is None:
-            warnings.append(_missing(word))
+            warnings.append(_missing(word, pack))
             return []
     if concept is not None and not pack.members(concept):
-        word, relative = word or concept, True
+        word = word or concept
         concept = _relative(concept, pack)
         if concept is None:
-            warnings.append(_missing(word))
+            warnings.append(_missing(word, pack))
             return []
     barred = {name for other in excluded if other for name in vocabulary().concepts.below(other)}
     members = [c for c in pack.members(concept) if c.concept not in barred] or list(pack.members(concept))
@@ -107,14 +117,15 @@ def choose(
     coloured, paint = _coloured(members, thing.colours, warnings)
     picked = _varied(coloured, thing.count, rng)
     if word:
-        drawn = sorted({c.concept for c in picked}) if relative or concept is None else [concept]
+        drawn = sorted({c.concept for c in picked})
         warnings.append(f"'{word}' is not in the collage pack; drew {', '.join(map(repr, drawn))} instead")
     return [Chosen(cutout, paint) for cutout in picked]
 
 
-def _missing(word: str) -> str:
+def _missing(word: str, pack: Pack) -> str:
     hint = "" if installed() else " (pip install 'maia-collage[semantic]' to compare meanings)"
-    return f"'{word}' is not in the collage pack and nothing is near it; left it out{hint}"
+    nearest = ", ".join(_nearest_in(pack).listed(word))
+    return f"'{word}' is not in the collage pack and nothing is near enough; left it out; nearest are {nearest}{hint}"
 
 
 def _coloured(members: Sequence[Cutout], names: Sequence[str], warnings: list[str]) -> tuple[Sequence[Cutout], str]:
@@ -150,10 +161,11 @@ def _varied(members: Sequence[Cutout], count: int, rng: np.random.Generator) -> 
 
 
 def _relative(concept: str, pack: Pack) -> str | None:
-    """Returns the relative of a concept that the pack has and that is nearest: in the tree, then in meaning."""
-    for broader in vocabulary().concepts.path(concept)[1:]:
-        if pack.members(broader):
-            return _nearest_below(pack, broader)(concept) or broader
+    """Returns what a pack has in place of a concept: one of the same narrow family, else one that means the same."""
+    broader = vocabulary().concepts.parent[concept]
+    family = vocabulary().concepts.below(broader)[1:] if broader else []
+    if broader and len(family) <= MAX_FAMILY and any(map(pack.members, family)):
+        return _nearest_below(pack, broader).listed(concept)[0]
     return _nearest_in(pack)(concept)
 
 

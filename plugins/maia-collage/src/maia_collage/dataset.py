@@ -40,6 +40,7 @@ class _Rendered:
 
     name: str
     fingerprint: str
+    pictures = "collages"
 
     def __init__(self, pack: Pack, ids: Sequence[str], draw: Callable[[int], Image]) -> None:
         self.pack = pack

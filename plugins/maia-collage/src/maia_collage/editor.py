@@ -12,6 +12,7 @@ from maia_collage.instruction import UNDERSTOOD, read
 from maia_collage.nearest import method
 from maia_collage.pack import Part, find, part_of
 from maia_collage.scene import VERSION, image, scene_of
+from maia_collage.select import sentence
 from maia_core.plugin import GeneratedImages, Image, PluginConfig, RunContext, UsageError, content_id, recordable
 
 
@@ -63,4 +64,4 @@ class CollageEditor:
         edited = image(
             work.scene, self.pack, clean.width, title, instruction=instruction, seed=seed, edited_from=clean.id
         )
-        return edited, "; ".join(work.warnings)
+        return edited.showing(sentence(work.scene, self.pack)), "; ".join(work.warnings)

@@ -6,13 +6,18 @@ from collections.abc import Sequence
 
 from pydantic import Field
 
-from maia_collage.compose import compose
+from maia_collage import colours
+from maia_collage.backgrounds import drawable
+from maia_collage.compose import SCALES, compose
+from maia_collage.layout import ZONES
 from maia_collage.nearest import method
 from maia_collage.pack import Part, find, part_of
 from maia_collage.scene import VERSION, image
+from maia_collage.select import sentence
 from maia_core.plugin import GeneratedImages, Image, PluginConfig, RunContext, UsageError, content_id, recordable
+from maia_labels.vocabulary import vocabulary
 
-GRAMMAR = 1
+GRAMMAR = 2
 """Raised whenever the same prompt and seed would give another scene."""
 
 
@@ -50,5 +55,30 @@ class CollageGenerator:
 
     def _draw(self, prompt: str, seed: int) -> tuple[Image, str]:
         prompt = recordable(prompt)
-        scene, warning = compose(prompt, seed, self.pack)
-        return image(scene, self.pack, self.size, prompt, prompt=prompt, seed=seed), warning
+        scene, warning, missing = compose(prompt, seed, self.pack)
+        lacks = {"missing": list(missing)} if missing else {}
+        drawn = image(scene, self.pack, self.size, prompt, prompt=prompt, seed=seed, **lacks)
+        return drawn.showing(sentence(scene, self.pack)), warning
+
+    def vocabulary(self, kind: str) -> list[str]:
+        """Lists what prompts can ask for: the kinds of words (an empty `kind`), or those of one kind.
+
+        A kind is `things`, `backgrounds`, `colours`, `sizes`, `positions`, or a broader thing such as `mammal`.
+
+        Raises:
+            UsageError: there is no such kind.
+        """
+        concepts = vocabulary().concepts
+        kinds = {
+            "things": [name for name in concepts if self.pack.members(name)],
+            "backgrounds": list(drawable(self.pack)),
+            "colours": list(colours.RGB),
+            "sizes": list(SCALES),
+            "positions": list(ZONES),
+        }
+        if kind in concepts and kind not in kinds:
+            return [name for name in concepts.below(kind) if self.pack.members(name)]
+        if kind and kind not in kinds:
+            broader = dict.fromkeys(parent for parent in concepts.parent.values() if parent)
+            raise UsageError(f"there are no words of the kind '{kind}'; choose from {', '.join([*kinds, *broader])}")
+        return kinds.get(kind, list(kinds))

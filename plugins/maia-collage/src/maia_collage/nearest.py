@@ -1,4 +1,4 @@
-"""The concept nearest in meaning to a word that the pack does not have.
+"""The concepts nearest in meaning to a word that the pack does not have.
 
 Three ways, in this order: a shipped table of stand-ins (in the vocabulary), sentence embeddings where the extra
 `semantic` is installed, and spelling.
@@ -10,18 +10,21 @@ import difflib
 import threading
 from collections.abc import Sequence
 from functools import lru_cache
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from maia_labels.minilm import installed, shared
 
-SURE = 0.55
-"""Cosine similarity from which on the embedding is believed before the spelling."""
+MIN_SIMILARITY = 0.72
+"""Cosine similarity of two names from which on one may stand for the other.
 
-MIN_SIMILARITY = 0.45
-"""Cosine similarity below which nothing is near."""
+Below it, names share letters or a setting, not a meaning: `zebra crossing` and `zebra` have 0.71, `jellyfish` and
+`butterflyfish` 0.71, `feather` and `hen` 0.70, `egg` and `eggplant` 0.65; `wolfhound` and `wolf` have 0.84.
+"""
+
+LISTED = 5
+"""Names that a note about a missing thing lists."""
 
 SPELLING = 0.8
 """Least `difflib` ratio of a word that is taken for a misspelling."""
@@ -40,23 +43,29 @@ class Nearest:
         """Returns the nearest name, or None if nothing is near."""
         return self._remembered(phrase)
 
-    def _find(self, phrase: str) -> str | None:
-        folder = installed()
-        best, similarity = self._by_meaning(phrase, folder) if folder and self.names else (None, 0.0)
-        if similarity >= SURE:
-            return best
-        if close := difflib.get_close_matches(phrase, self.names, n=1, cutoff=SPELLING):
-            return close[0]
-        return best if similarity >= MIN_SIMILARITY else None
+    def listed(self, phrase: str) -> list[str]:
+        """Returns the names that are nearest, best first, however far they are: by meaning, else by spelling."""
+        if similarities := self._similarities(phrase):
+            return sorted(similarities, key=lambda name: -similarities[name])[:LISTED]
+        return difflib.get_close_matches(phrase, self.names, n=LISTED, cutoff=0.0)
 
-    def _by_meaning(self, phrase: str, folder: Path) -> tuple[str, float]:
+    def _find(self, phrase: str) -> str | None:
+        similarities = self._similarities(phrase)
+        best = max(similarities, key=lambda name: similarities[name], default="")
+        if similarities.get(best, 0.0) >= MIN_SIMILARITY:
+            return best
+        return next(iter(difflib.get_close_matches(phrase, self.names, n=1, cutoff=SPELLING)), None)
+
+    def _similarities(self, phrase: str) -> dict[str, float]:
+        """Returns the cosine similarity of a phrase to every name; nothing without the extra `semantic`."""
+        folder = installed()
+        if not folder or not self.names:
+            return {}
         model = shared(folder)
         with self._lock:
             if self._embedded is None:
                 self._embedded = model.embed(self.names)
-        similarities = self._embedded @ model.embed([phrase])[0]
-        best = int(similarities.argmax())
-        return self.names[best], float(similarities[best])
+        return dict(zip(self.names, map(float, self._embedded @ model.embed([phrase])[0]), strict=True))
 
 
 def method() -> str:

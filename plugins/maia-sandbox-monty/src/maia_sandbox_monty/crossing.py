@@ -15,17 +15,18 @@ UNSEEN = (
     "Pixels, PIL and numpy are only in the sandbox `process`; here let tools look at the image, and use its title, "
     "width and height"
 )
-PIXELS = frozenset(["to_pil", "__array__", "convert", "resize", "crop", "save", "getpixel", "numpy", "pixels"])
-ATTRIBUTES = "Available: clean, height, id, size, title, width"
+PIXELS = frozenset(["to_pil", "__array__", "convert", "resize", "crop", "save", "getpixel", "numpy", "pixels", "mask"])
+ATTRIBUTES = "Available: clean, height, id, shows, size, title, width"
 
 
 class Image:
     """An image as a program holds it; `handle` is the bridge's."""
 
-    def __init__(self, handle: int, id: str, title: str, width: int, height: int) -> None:
+    def __init__(self, handle: int, id: str, title: str, shows: str, width: int, height: int) -> None:
         self.handle = handle
         self.id = id
         self.title = title
+        self.shows = shows
         self.width = width
         self.height = height
 
@@ -77,7 +78,9 @@ class Crossing:
         handle = content[0]
         if handle not in self._images:
             self._images[handle] = self._wrapped(
-                Image(*content), eager_attrs=("title", "width", "height", "handle"), class_type=self._image_type
+                Image(*content),
+                eager_attrs=("title", "shows", "width", "height", "handle"),
+                class_type=self._image_type,
             )
         return self._images[handle]
 

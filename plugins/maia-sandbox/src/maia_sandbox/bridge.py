@@ -72,11 +72,12 @@ class Bridge:
             return _error("CallLimitError", f"more than {self.limits.host_calls:,} calls in one experiment")
         if op == "call":
             return self._call(header, blob)
-        if op in ("pixels", "clean"):
+        if op in ("pixels", "clean", "mask"):
             image = self.image(header.get("image"))
             if op == "clean":
                 return self._reply(image.clean or image, "clean")
-            return frames.pack({}, self._timed(image.pixels).tobytes())
+            pixels = self._timed(image.pixels if op == "pixels" else image.mask)
+            return frames.pack({"masked": pixels is not None}, b"" if pixels is None else pixels.tobytes())
         raise Violation("an unknown operation")
 
     def show(self, images: list[Any], blob: bytes = b"") -> None:
@@ -166,7 +167,7 @@ class Bridge:
     def _encode_other(self, value: Any, level: int) -> Any:
         if isinstance(value, Image):
             handle = self._handle(value)
-            return {"i": [handle, value.id, values.text(value.title), value.width, value.height]}
+            return {"i": [handle, value.id, *map(values.text, (value.title, value.shows)), value.width, value.height]}
         if isinstance(value, np.generic):
             return values.Encoder(self._encode_other, self.limits.depth)(value.item(), level)
         raise values.Unfit(f"a {type(value).__name__}")
@@ -203,8 +204,7 @@ class _Raw:
     """Reads the images of one call: handles, and new images from the raw part in the order of the arguments."""
 
     def __init__(self, blob: bytes, bridge: Bridge) -> None:
-        self._blob = blob
-        self._bridge = bridge
+        self._blob, self._bridge = blob, bridge
         self._at = self.images = 0
 
     def image(self, tag: str, content: Any) -> Image | SystemRef:
@@ -213,11 +213,10 @@ class _Raw:
         self.images += 1
         if tag == "i":
             return self._bridge.image(content)
-        if type(content) is not list or len(content) != 2 or any(type(side) is not int for side in content):
-            raise Violation("an image without a size")
+        sides = range(1, self._bridge.limits.image_side + 1)
+        if type(content) is not list or len(content) != 2 or any(type(n) is not int or n not in sides for n in content):
+            raise Violation("an image without a size that is allowed")
         width, height = content
-        if not (0 < width <= self._bridge.limits.image_side and 0 < height <= self._bridge.limits.image_side):
-            raise Violation("an image that is too large")
         start, self._at = self._at, self._at + width * height * 3
         if self._at > len(self._blob):
             raise Violation("an image without its pixels")

@@ -21,13 +21,12 @@ ERRORS: dict[str, type[BaseException]] = {"ToolError": ToolError, "CallLimitErro
 
 
 class Image:
-    """An image: id, title, width, height, size; its pixels are fetched by `to_pil()` or `numpy.asarray(image)`."""
+    """An image: id, title, shows, width, height, size; `to_pil()` or `numpy.asarray(image)` fetch its pixels."""
 
-    __slots__ = ("__weakref__", "_ask", "_handle", "height", "id", "title", "width")
+    __slots__ = ("__weakref__", "_ask", "_handle", "height", "id", "shows", "title", "width")
 
-    def __init__(self, ask: Callable[..., Any], handle: int, id: str, title: str, width: int, height: int) -> None:
-        own = {"_ask": ask, "_handle": handle, "id": id, "title": title, "width": width, "height": height}
-        for name, value in own.items():
+    def __init__(self, *own: Any) -> None:
+        for name, value in zip(("_ask", "_handle", "id", "title", "shows", "width", "height"), own, strict=True):
             object.__setattr__(self, name, value)
 
     @property
@@ -36,10 +35,15 @@ class Image:
         return self.width, self.height
 
     @property
-    def clean(self) -> Image:
+    def clean(self) -> Any:
         """The image without its mask, or this image where it has none."""
-        image: Image = self._ask({"op": "clean", "image": self._handle})
-        return image
+        return self._ask({"op": "clean", "image": self._handle})
+
+    @property
+    def mask(self) -> Any:
+        """The mask, bool of shape (height, width), or None where the image has none."""
+        reply, blob = self._ask({"op": "mask", "image": self._handle})
+        return np.frombuffer(blob, bool).reshape(self.height, self.width).copy() if reply["masked"] else None
 
     def to_pil(self) -> PILImage.Image:
         """Returns the pixels as a PIL image of mode RGB."""
@@ -47,13 +51,12 @@ class Image:
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
         _, blob = self._ask({"op": "pixels", "image": self._handle})
-        pixels = np.frombuffer(blob, np.uint8).reshape(self.height, self.width, 3)
-        return pixels.astype(dtype or np.uint8)
+        return np.frombuffer(blob, np.uint8).reshape(self.height, self.width, 3).astype(dtype or np.uint8)
 
     def __getattr__(self, name: str) -> Any:
         raise AttributeError(
-            f"an image has no attribute {name!r}. Available: clean, height, id, size, title, to_pil(), width; "
-            "for pixels use to_pil() or numpy.asarray(image)"
+            f"an image has no attribute {name!r}. Available: clean, height, id, mask, shows, size, title, to_pil(), "
+            "width; for pixels use to_pil() or numpy.asarray(image)"
         )
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -219,10 +222,6 @@ class Calls:
             self._dropped.add(handle)
 
 
-def _read(call: Callable[[], Any]) -> property:
-    return property(lambda self: call())
-
-
 def _images_in(value: Any, seen: set[int]) -> Iterator[Any]:
     """Yields each image in a value once, in order; `seen` holds the ids of the values that were searched."""
     if not isinstance(value, Image | PILImage.Image | dict | list | tuple) or id(value) in seen:
@@ -233,6 +232,10 @@ def _images_in(value: Any, seen: set[int]) -> Iterator[Any]:
             yield from _images_in(item, seen)
     else:
         yield value
+
+
+def _read(call: Callable[[], Any]) -> property:
+    return property(lambda self: call())
 
 
 def rgb(image: PILImage.Image) -> PILImage.Image:

@@ -23,7 +23,7 @@ class Text2Image:
 
         A prompt that occurs several times in one call gives different images: `["a dog"] * 4` are four dogs. Use such
         replicates; do not trust a single image. The same call gives the same images again. If an image cannot show all
-        of its prompt, a displayed note says what it shows instead.
+        of its prompt, a displayed note and its title say what it shows instead.
 
         Args:
             prompts: What each image should show.
@@ -61,12 +61,12 @@ class EditImages:
         snow". Replace a thing; do not ask to remove it.
 
         Args:
-            images: Images to edit, or prompts of images to generate first.
+            images: Images to edit, or prompts: their originals are the images that tools.text2image makes of them.
             instructions: One instruction per image, or one for all images.
 
         Returns:
-            The images in pairs (original, edited, original, edited, ...), and a title for each, in the same order: the
-            original's prompt or title, then the instruction.
+            The images in pairs (original, edited, original, edited, ...), and the title of each in the same order: the
+            edited one's names its original, as in "a dog on grass: replace the dog with a cat".
 
         Example:
             >>> def run_experiment(system, tools):
@@ -101,10 +101,12 @@ class EditImages:
             )
         # Replicates differ through their originals; what is edited how decides the rest.
         seeds = self._context.seeds([f"{image.id} {text}" for image, text in zip(originals, asked, strict=True)])
-        edited = _checked(self._context, asked, self._context.editor.edit(originals, asked, seeds))
-        pairs = list(zip(originals, edited, strict=True))
-        titles = [name for pair in zip((image.title for image in originals), asked, strict=True) for name in pair]
-        return [image for pair in pairs for image in pair], titles
+        made = self._context.editor.edit(originals, asked, seeds)
+        _show_warnings(self._context, asked, made)
+        titles = [f"{image.title or 'image'}: {text}" for image, text in zip(originals, asked, strict=True)]
+        edited = _titled(titles, made)
+        images = [image for pair in zip(originals, edited, strict=True) for image in pair]
+        return images, [image.title for image in images]
 
 
 def generate(context: RunContext, prompts: Sequence[str]) -> list[Image]:
@@ -116,12 +118,23 @@ def generate(context: RunContext, prompts: Sequence[str]) -> list[Image]:
 
 
 def _generated(context: RunContext, prompts: Sequence[str]) -> list[Image]:
-    return _checked(context, prompts, context.generator.generate(prompts, context.seeds(prompts)))
+    made = context.generator.generate(prompts, context.seeds(prompts))
+    _show_warnings(context, prompts, made)
+    return _titled(prompts, made)
 
 
-def _checked(context: RunContext, texts: Sequence[str], made: GeneratedImages) -> list[Image]:
-    notes = dict.fromkeys(
-        f'Note on "{text}": {warning}' for text, warning in zip(texts, made.warnings, strict=True) if warning
-    )
-    context.show(*notes)
-    return [image.retitled(text) for text, image in zip(texts, made.images, strict=True)]
+def _show_warnings(context: RunContext, texts: Sequence[str], made: GeneratedImages) -> None:
+    """Displays each warning once, with the texts that it is about."""
+    about: dict[str, dict[str, None]] = {}
+    for text, warning in zip(texts, made.warnings, strict=True):
+        if warning:
+            about.setdefault(warning, {})[f'"{text}"'] = None
+    context.show(*(f"Note on {', '.join(about[warning])}: {warning}" for warning in about))
+
+
+def _titled(texts: Sequence[str], made: GeneratedImages) -> list[Image]:
+    """Titles images with what was asked for; one with a warning first says what it shows, where that is known."""
+    return [
+        image.retitled(f"{image.shows} (asked for: {text})" if warning and image.shows else text)
+        for text, image, warning in zip(texts, made.images, made.warnings, strict=True)
+    ]

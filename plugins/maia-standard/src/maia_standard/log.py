@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from maia_core.plugin import Image, PluginConfig, RunContext, ToolError, UnitStatistics
-from maia_standard.exemplars import EXEMPLAR_MEAN, STATISTICS
+from maia_standard.exemplars import EXEMPLAR_MEAN, PICTURES, STATISTICS
 from maia_standard.statistics import percentile
+
+_CONTROL = re.compile(r"\b(controls?|baseline|negatives?|unrelated|neutral)\b", re.IGNORECASE)
+"""Words of titles and notes that mark images which should not activate the unit."""
 
 
 class LogExperiment:
@@ -72,7 +76,8 @@ class LogExperiment:
         if isinstance(notes, str) and notes:
             context.show(f"Notes: {notes}")
         mean = context.facts.get(EXEMPLAR_MEAN)
-        if isinstance(mean, float) and activations and max(activations) < mean:
+        controls = all(map(_CONTROL.search, titles)) or bool(isinstance(notes, str) and _CONTROL.search(notes))
+        if isinstance(mean, float) and activations and max(activations) < mean and not controls:
             context.show(
                 f"The highest of these activations, {max(activations):.4g}, is below the mean of the exemplars, "
                 f"{mean:.4g}: these images do not explain the unit yet. Continue your experiments."
@@ -85,9 +90,8 @@ def place(context: RunContext, activation: float) -> str:
     if statistics is None:
         return ""
     below = percentile(activation, UnitStatistics.model_validate(statistics).quantiles)
-    return (
-        f" (above {below:.0%} of real images)" if below < 0.995 else f" (above {min(below, 0.999):.1%} of real images)"
-    )
+    share = f"{below:.0%}" if below < 0.995 else f"{min(below, 0.999):.1%}"
+    return f" (above {share} of {context.facts.get(PICTURES, 'real images')})"
 
 
 class Results:
