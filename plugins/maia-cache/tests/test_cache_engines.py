@@ -238,5 +238,5 @@ def test_tools_of_a_second_run_ask_the_engine_nothing(cache: ContentCache, tmp_p
         context = Context(parts=parts, cache=tmp_path)
         images, titles = EditImages(PluginConfig(), context)(["a red disc"] * 3, "make it blue")
         assert len({image.id for image in images}) > 3
-        assert titles[:2] == ["a red disc", "make it blue"]
+        assert titles[:2] == ["a red disc", "a red disc: make it blue"]
     assert len(behind.asked) == 1

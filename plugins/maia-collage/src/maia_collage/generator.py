@@ -77,7 +77,7 @@ class CollageGenerator:
             "positions": list(ZONES),
         }
         if kind in concepts and kind not in kinds:
-            return [name for name in concepts.below(kind) if self.pack.members(name)]
+            return [name for name in concepts.below(kind)[1:] if self.pack.members(name)]
         if kind and kind not in kinds:
             broader = dict.fromkeys(parent for parent in concepts.parent.values() if parent)
             raise UsageError(f"there are no words of the kind '{kind}'; choose from {', '.join([*kinds, *broader])}")

@@ -57,7 +57,7 @@ class HideRegion(_Occlusion):
         If the activation falls, the unit needs what the region shows. Compare with tools.keep_region.
 
         Args:
-            images: Masked images, as system.neuron returns them.
+            images: Masked images, as system.neuron returns them, in which the unit is active.
 
         Returns:
             The images in the same order, the region of each in the mean colour of the rest.
@@ -84,7 +84,7 @@ class KeepRegion(_Occlusion):
         If the activation stays, what the region shows is enough for the unit: the context is not needed.
 
         Args:
-            images: Masked images, as system.neuron returns them.
+            images: Masked images, as system.neuron returns them, in which the unit is active.
 
         Returns:
             The images in the same order, all but the region of each in the region's mean colour.
@@ -92,13 +92,15 @@ class KeepRegion(_Occlusion):
         Example:
             >>> def run_experiment(system, tools):
             ...     before, images = tools.dataset_exemplars(system)
-            ...     after, kept = system.neuron(tools.keep_region(images))
+            ...     active = [image for image in images if image.mask is not None and image.mask.any()]
+            ...     after, kept = system.neuron(tools.keep_region(active))
             ...     return before, after, kept
 
         Example:
             >>> def run_experiment(system, tools):
             ...     before, images = system.neuron(tools.text2image(["a dog on grass"] * 3))
-            ...     after, kept = system.neuron(tools.keep_region(images))
+            ...     active = [image for image in images if image.mask is not None and image.mask.any()]
+            ...     after, kept = system.neuron(tools.keep_region(active))
             ...     return before, after, kept
         """
         return self._occluded(images)
