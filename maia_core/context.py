@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -108,6 +108,11 @@ class Context(RunEffects):
                 build = self._build_system if kind == "system" else self.registry.build
                 self._parts[kind] = self._built(kind, choice.name, build(kind, choice.name, choice.options, self))
             return self._parts[kind]
+
+    def tools(self) -> dict[str, Callable[..., Any]]:
+        """Returns the tools that programs can call, by the names under which they do."""
+        tools = {c.name.partition("@")[0]: self.build("tool", c.name, **c.options) for c in self.config.tools}
+        return {name: tool for name, tool in tools.items() if getattr(tool, "is_offered", True)}
 
     def build(self, kind: str, name: str, /, **options: Any) -> Any:
         """Returns a part beside the run's own, such as a model that a describer looks with; shared by equal options."""

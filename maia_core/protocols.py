@@ -523,6 +523,9 @@ class RunContext(Protocol):
             PluginError: the chosen plugin is missing or broken.
         """
 
+    def tools(self) -> Mapping[str, Tool]:
+        """Returns the tools that programs can call, by the names under which they do."""
+
     def build(self, kind: str, name: str, /, **options: Any) -> Any:
         """Returns a part beside the run's own, such as a model that a describer looks with; shared by equal options."""
 

@@ -216,11 +216,10 @@ class Session(SessionTotals):
 def make_session(context: Context, journal: Journal | None = None, observers: Iterable[object] = ()) -> Session:
     """Returns a started session of the tools, the task and the sandbox that the context's configuration chooses."""
     config = context.config
-    built = {c.name.partition("@")[0]: context.build("tool", c.name, **c.options) for c in config.tools}
     session = Session(
         context,
         task=context.part("task"),
-        tools={name: tool for name, tool in built.items() if getattr(tool, "is_offered", True)},
+        tools=context.tools(),
         sandbox=context.part("sandbox"),
         journal=journal,
         observers=context.observers.joined_by(observers),

@@ -180,14 +180,9 @@ class SandboxSuite:
     def test_what_an_image_shows_and_its_mask_are_read(self, sandbox: Sandbox, host: SuiteHost) -> None:
         done = sandbox.run(f"{ENTRY}    return tools.masked().shows, tools.image().shows", host)
         assert (done.error, done.value) == ("", "('a cat on grass', '')")
-        if not self.offers_numpy:
-            return
-        done = sandbox.run(
-            f"{ENTRY}    mask = tools.masked().mask\n    mask[20] = True\n"
-            "    return mask.shape, str(mask.dtype), int(mask.sum()), tools.image().mask",
-            host,
-        )
-        assert (done.error, done.value) == ("", "((24, 32), 'bool', 416, None)")
+        program = f"{ENTRY}    mask = tools.masked().mask\n    return mask.shape, int(mask.sum()), tools.image().mask"
+        if self.offers_numpy:
+            assert sandbox.run(program, host).value == "((24, 32), 384, None)"
 
     def test_randomness_repeats(self, sandbox: Sandbox, twin: Sandbox | None, host: SuiteHost) -> None:
         if twin is None:

@@ -19,7 +19,7 @@ from maia_core.testing import fake_parts
 from maia_core.types import ExecutionLimits
 from maia_sandbox.testing.sandbox_suite import SandboxSuite
 from maia_sandbox.testing.trial import SuiteHost, children
-from maia_sandbox_monty import dialogue, traceback
+from maia_sandbox_monty import crossing, traceback
 from maia_sandbox_monty.sandbox import MontySandbox
 
 NOTHING = "def run_experiment(system, tools): return 1"
@@ -96,7 +96,7 @@ def test_memory_that_a_program_keeps_does_not_stop_the_next_ones(host):
         ("tools.ecko(1)", "'tools' object has no attribute 'ecko'. Did you mean 'echo'? Available: broken, echo"),
         ("tools.reslts", "Did you mean 'results'?"),
         ("system.nuron([])", "Did you mean 'neuron'?"),
-        ("tools.image().widht", "Available: clean, height, id, size, title, width"),
+        ("tools.image().widht", "Available: clean, height, id, shows, size, title, width"),
         ("tools.image().to_pil()", "only in the sandbox `process`"),
         ("import numpy", "No module named 'numpy' in the experiment sandbox (available: asyncio"),
         ("import numpy", "numpy is only in the sandbox `process`"),
@@ -205,7 +205,7 @@ def test_images_that_live_are_kept_and_others_make_room(host):
 def test_a_name_without_end_is_not_compared_with_anything(sandbox, host, monkeypatch, body):
     """Likeness of a name of 100 million characters took 3.6 GB of the host."""
     compared = []
-    for module in (dialogue, traceback):
+    for module in (crossing, traceback):
         monkeypatch.setattr(module, "near", lambda name, known: compared.append(len(name)) or "")
     done = sandbox.run(f"{ENTRY}{body.format(name=repr('x') + ' * 1_000_000')}", host)
     assert len(done.error) < 50_000

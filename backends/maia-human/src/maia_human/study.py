@@ -144,7 +144,7 @@ class Study(StudyRun):
         assert context.images is not None
         self.folder = context.images.folder.parent
         self._most_printed = context.config.experiment.output_chars
-        tools = {c.name.partition("@")[0]: context.build("tool", c.name, **c.options) for c in context.config.tools}
+        tools = context.tools()
         self._library = render_api(context.system, tools)
         info = context.system.info.model_dump(mode="json")
 

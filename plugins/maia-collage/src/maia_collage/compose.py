@@ -31,7 +31,7 @@ UNDERSTOOD = 'objects, their number, colour, size and position, and a background
 MAX_FAMILY = 12
 """Concepts below the next broader one, up to which they may stand for each other: a fox for a wolf (dog family, 6).
 
-Broader kinds hold more (mammal 84, food 78, vehicle 38): an eggplant is no stand-in for an egg.
+Broader kinds hold more (mammal 84, food 78, vehicle 38): an eggplant does not stand for an egg.
 """
 
 
