@@ -40,7 +40,7 @@ def test_the_backbone_sees_images_and_activations_that_were_logged(make_fake_ses
     run(make_fake_session(), backbone)
     feedback = backbone.seen[1][-1]
     assert feedback.role == "user"
-    assert len(feedback.images) == 15
+    assert len(feedback.images) == 4
     assert feedback.images[0].title == "exemplar 1"
     assert "exemplar 1: activation" in feedback.text
     assert "Activation over 24 real images" in feedback.text
@@ -57,7 +57,7 @@ def test_nothing_that_identifies_a_data_set_image_reaches_the_backbone_or_a_prog
     backbone = ScriptedBackbone([program, ANSWER])
     run(session, backbone)
     seen = "\n".join(message.text for message in backbone.seen[-1])
-    assert "exemplar 15" in seen
+    assert "exemplar 4" in seen
     assert "disc-" not in seen
 
 
@@ -293,7 +293,7 @@ def run_experiment(system, tools):
     print(titles, [i.title for i in images], images == again, system.neuron(again)[0][1])
 """
     execution = make_fake_session().execute(program)
-    titles = "['a red disc', 'change the colour to blue']"
+    titles = "['a red disc', 'a red disc: change the colour to blue']"
     assert execution.stdout == f"{titles} {titles} True 0.0\n", execution.error
 
 

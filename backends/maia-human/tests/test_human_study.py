@@ -90,9 +90,9 @@ def test_a_run_of_with_blocks_has_the_record_and_report_of_any_run(begin):
     assert (done.folder / "report.html").read_text().startswith("<!")
     run = RunReader(s.folder)
     assert run.manifest.config["sandbox"]["name"] == "notebook"
-    assert run.outcome.answer == {"description": "Red discs.", "labels": ["red", "discs"]}
+    assert run.outcome.answer == {"description": "Red discs.", "labels": ["red", "discs"], "strengths": []}
     assert [event.turn for event in run.of_type(Replied)] == [1, 2, 3, 4]
-    assert len(run.effects.kept) == 15
+    assert len(run.effects.kept) == 4
     first = run.of_type(ProgramStarted)[0]
     assert first.hypotheses == ("red", "discs")
     assert first.program.startswith(
@@ -266,9 +266,9 @@ def test_a_block_without_calls_is_no_experiment(begin):
 
 
 def test_what_no_cell_can_mend_ends_the_run_and_it_can_go_on(begin, monkeypatch):
-    s = begin()
     with monkeypatch.context() as patch:
         patch.setattr(FakeGenerator, "generate", lambda *a: (_ for _ in ()).throw(RunError("the generator is gone")))
+        s = begin()
         with pytest.raises(StudyError, match="the generator is gone"), s.experiment():
             s.tools.text2image(["a red disc"])
     assert s.outcome.status == "failed"
