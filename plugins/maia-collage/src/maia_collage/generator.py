@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pydantic import Field
+from pydantic import Field, JsonValue
 
 from maia_collage import colours
 from maia_collage.backgrounds import drawable
@@ -56,7 +56,7 @@ class CollageGenerator:
     def _draw(self, prompt: str, seed: int) -> tuple[Image, str]:
         prompt = recordable(prompt)
         scene, warning, missing = compose(prompt, seed, self.pack)
-        lacks = {"missing": list(missing)} if missing else {}
+        lacks: dict[str, JsonValue] = {"missing": list(missing)} if missing else {}
         drawn = image(scene, self.pack, self.size, prompt, prompt=prompt, seed=seed, **lacks)
         return drawn.showing(sentence(scene, self.pack)), warning
 
