@@ -89,8 +89,7 @@ def with_results(error: E, results: Mapping[int, Any]) -> E:
 
 def results_of(error: BaseException) -> dict[int, Any]:
     """Returns the results that `with_results` added to an error; none where there are none."""
-    results: dict[int, Any] = vars(error).get("results", {})
-    return results
+    return dict(vars(error).get("results", {}))
 
 
 def did_you_mean(name: str, known: Iterable[str], limit: int = 3) -> str:
@@ -104,7 +103,5 @@ def did_you_mean(name: str, known: Iterable[str], limit: int = 3) -> str:
 
 def one_line(error: BaseException) -> str:
     """Returns `TypeName: message` of an error on a single line, or the message alone for a `MaiaError`."""
-    text = " ".join(str(error).split())
-    if isinstance(error, MaiaError):
-        return text
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+    name = "" if isinstance(error, MaiaError) else type(error).__name__
+    return ": ".join(filter(None, [name, " ".join(str(error).split())]))

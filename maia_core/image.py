@@ -130,8 +130,8 @@ class Image(Data):
         """
         clean = self.clean or self
         if mask.dtype != np.bool_ or mask.shape != (self.height, self.width):
-            expected = f"bool of shape {(self.height, self.width)}"
-            raise UsageError(f"a mask for this image is {expected}, not {mask.dtype} {mask.shape}")
+            sides = (self.height, self.width)
+            raise UsageError(f"a mask for this image is bool of shape {sides}, not {mask.dtype} {mask.shape}")
         packed = np.packbits(mask)
         shape = mask.shape
         name = content_id(clean.id.encode(), packed.tobytes())

@@ -169,11 +169,11 @@ class Session(SessionTotals):
             parsed = parse_reply(reply.text, self.task.tags)
             if parsed.program and self.state.final:
                 raise ReplyError("The run is over; no more programs run.")
-            execution = self.execute(parsed.program, parsed.hypotheses) if parsed.program else None
-            if execution is None:
+            done = self.execute(parsed.program, parsed.hypotheses) if parsed.program else None
+            if done is None:
                 self.state.answer = self.task.parse(parsed.sections)
             return Turn(
-                number=number, reply=reply, program=parsed.program, hypotheses=parsed.hypotheses, execution=execution
+                number=number, reply=reply, program=parsed.program, hypotheses=parsed.hypotheses, execution=done
             )
         except ReplyError as mistake:
             return Turn(number=number, reply=reply, mistake=str(mistake))
@@ -215,7 +215,6 @@ class Session(SessionTotals):
 
 def make_session(context: Context, journal: Journal | None = None, observers: Iterable[object] = ()) -> Session:
     """Returns a started session of the tools, the task and the sandbox that the context's configuration chooses."""
-    config = context.config
     session = Session(
         context,
         task=context.part("task"),
@@ -223,7 +222,7 @@ def make_session(context: Context, journal: Journal | None = None, observers: It
         sandbox=context.part("sandbox"),
         journal=journal,
         observers=context.observers.joined_by(observers),
-        verifier=context.part("verifier") if config.verify else None,
+        verifier=context.part("verifier") if context.config.verify else None,
     )
     session.start()
     return session

@@ -445,8 +445,8 @@ class Verdict(Data):
             return self.summary
         state = "verified" if self.passed else "partly verified" if self.partly else "not verified"
         fit = "".join(f", predicts {p.on} images at r = {p.pearson[0]:.2f}" for p in self.predictions[:1])
-        line = f"{state} on fresh images{fit}: {len(failed)} of {len(self.checks)} checks failed"
-        return line + f": not so that {'; '.join(failed)}" * bool(failed)
+        counts = f"{len(failed)} of {len(self.checks)} checks failed, {sum(c.undecided for c in self.checks)} undecided"
+        return f"{state} on fresh images{fit}: {counts}" + f": not so that {'; '.join(failed)}" * bool(failed)
 
 
 class Turn(Data):

@@ -108,8 +108,16 @@ def edits(run: RunReader) -> list[tuple[Image, Image, str]]:
         match _result(call, run) if call.method == "tools.edit_images" else None:
             case [[*images], [*titles]] if len(images) == len(titles):
                 pairs = zip(images[::2], images[1::2], titles[1::2], strict=False)
-                triples += [(a, b, str(t)) for a, b, t in pairs if isinstance(a, Image) and isinstance(b, Image)]
+                known = [(a, b, str(t)) for a, b, t in pairs if isinstance(a, Image) and isinstance(b, Image)]
+                triples += [(a, b, _instruction(t, f"{a.title or 'image'}: ")) for a, b, t in known]
     return triples
+
+
+def _instruction(title: str, original: str) -> str:
+    """Returns what is left of an edited image's title without its original's, see `tools.edit_images`."""
+    if title.startswith(original):
+        return title.removeprefix(original)
+    return title.partition(f" (asked for: {original}")[2].removesuffix(")") or title
 
 
 def measured(run: RunReader) -> dict[str, tuple[float, Image]]:
