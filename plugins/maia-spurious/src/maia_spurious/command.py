@@ -123,7 +123,7 @@ def lines(results: Results) -> Iterator[str]:
         mean, low, high = row.interval()
         spread = f"   (deviation over sets {row.draws:.3f})" if row.draws else ""
         yield (
-            f"{row.name:42.42} {row.training:10} {row.units:6.1f} {mean:8.3f} [{low:6.3f}, {high:6.3f}] "
+            f"{row.name:42.42} {row.training:10} {round(row.units, 1):6g} {mean:8.3f} [{low:6.3f}, {high:6.3f}] "
             f"{row.interval(row.worst)[0]:11.3f}{spread}"
         )
     yield f"{'compared, paired by seed':78} {'mean':>6} {'95 % interval':>17}"
