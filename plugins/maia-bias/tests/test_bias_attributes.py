@@ -66,3 +66,30 @@ def test_a_subgroup_that_needs_two_things_is_tested_on_each():
     assert all("small" in pair.without for pair in pairs if pair.part == "on snow")
     either = write_pairs("penguin", read_attribute("penguin", "on snow or on sand"), 8)
     assert not any(word in pair.without for pair in either for word in ("snow", "sand"))
+
+
+def test_pairs_lack_what_other_findings_name_in_one_half_and_show_it_in_the_other():
+    large = read_attribute("lion", "large")[0]
+    pairs = write_pairs("lion", read_attribute("lion", "next to a flower"), 16, others=large)
+    sizes = [("small" in pair.with_, "small" in pair.without) for pair in pairs]
+    assert sizes.count((True, True)) == sizes.count((False, False)) == 8
+    neighbours = {("small" in pair.with_, "next to" in pair.without) for pair in pairs}
+    assert len(neighbours) == 4, "which neighbour is replaced does not depend on the size"
+    single = read_attribute("cow", "single")[0]
+    counts = [p.without.startswith("2 ") for p in write_pairs("cow", read_attribute("cow", "red"), 8, others=single)]
+    assert counts.count(True) == 4
+
+
+def test_values_of_one_attribute_that_other_findings_name_are_not_the_comparison():
+    sand = read_attribute("pig", "on sand")[0]
+    pairs = write_pairs("pig", read_attribute("pig", "on snow"), 20, others=sand)
+    assert not any("sand" in pair.without for pair in pairs)
+    large = read_attribute("pig", "large")[0]
+    small = write_pairs("pig", read_attribute("pig", "small"), 8, others=large)
+    assert all("large" in pair.without for pair in small), "there is no third size"
+
+
+def test_each_alternative_of_a_subgroup_is_tested_without_the_others():
+    for pair in write_pairs("pig", read_attribute("pig", "on the left or on snow"), 12):
+        other = "snow" if pair.part == "on the left" else "left"
+        assert other not in pair.with_ + pair.without

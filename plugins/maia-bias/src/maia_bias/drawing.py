@@ -37,41 +37,66 @@ class Pair(NamedTuple):
 
 
 def write_pairs(
-    subject: str, alternatives: Sequence[Sequence[Feature]], n: int, places: Sequence[str] = PLACES
+    subject: str,
+    alternatives: Sequence[Sequence[Feature]],
+    n: int,
+    places: Sequence[str] = PLACES,
+    others: Sequence[Feature] = (),
 ) -> list[Pair]:
     """Writes `n` pairs; of several features that a subgroup needs together, each pair leaves out one.
+
+    Both images of a pair lack the subgroup's other alternatives: where each suffices, one would hide the effect of the
+    others. For the same reason both images of every second two pairs lack what the other findings of the answer name.
+    The pairs between show it, so that an attribute that matters only together with another one has its effect, too.
 
     Args:
         subject: Name of the class.
         alternatives: What the subgroup is, see `maia_bias.attributes.read_attribute`.
         n: Number of pairs.
         places: Backgrounds to use.
+        others: What the other findings name.
     """
-    excluded = {(f.kind, f.value) for features in alternatives for f in features}
+    own = [feature for features in alternatives for feature in features]
+    excluded = {(feature.kind, feature.value) for feature in own}
+    avoided = excluded | {(feature.kind, feature.value) for feature in others}
+    free = [place for place in places if not _names("background", place, avoided)]
     parts = [(features, feature) for features in alternatives for feature in features]
     number = dict.fromkeys(range(len(parts)), -1)
-    spread = cycle(places)
+    spread = cycle(free or places)
     pairs = []
     for place in islice(cycle(range(len(parts))), n):
         features, changed = parts[place]
         number[place] += 1
-        others = {f.kind: _value(f, number[place], excluded) for f in features if f is not changed}
-        state: dict[Kind, str] = {"background": next(spread), **others}
-        inside = {**state, changed.kind: _value(changed, number[place], excluded)}
-        outside = {
-            **state,
-            changed.kind: _value(changed._replace(negated=not changed.negated), number[place], excluded),
-        }
+        turn = number[place]
+        kinds = {feature.kind for feature in features}
+        surroundings = [f if turn // 2 % 2 else _without(f) for f in others] + [_without(f) for f in own]
+        state: dict[Kind, str] = {"background": next(spread)}
+        state |= {f.kind: _around(f, turn, avoided, state) for f in surroundings if f.kind not in kinds}
+        state |= {f.kind: _value(f, turn, excluded) for f in features if f is not changed}
+        inside = {**state, changed.kind: _value(changed, turn, excluded)}
+        changed_back = _without(changed)
+        outside = {**state, changed.kind: _value(changed_back, turn, avoided) or _value(changed_back, turn, excluded)}
         edit = _edit(subject, changed.kind, outside, inside)
         pairs.append(Pair(_prompt(subject, inside), _prompt(subject, outside), edit, changed.words))
     return pairs
+
+
+def _around(feature: Feature, number: int, avoided: set[tuple[Kind, str]], state: dict[Kind, str]) -> str:
+    """Returns the value that both images of a pair have of an attribute that the pair does not test."""
+    if feature.negated and feature.kind in ("background", "neighbour"):
+        return state["background"] if feature.kind == "background" else ""
+    return _value(feature, number, avoided)
+
+
+def _without(feature: Feature) -> Feature:
+    return feature._replace(negated=not feature.negated)
 
 
 def _value(feature: Feature, number: int, excluded: set[tuple[Kind, str]]) -> str:
     """Returns the value of an attribute in the `number`th pair; another value for a negated feature."""
     if not feature.negated:
         return THINGS[number % len(THINGS)] if feature == Feature("neighbour", "") else feature.value
-    values = [value for value in _others(feature) if not any(_related(kind, value, e) for kind, e in excluded)]
+    values = [value for value in _others(feature) if not _names(feature.kind, value, excluded)]
     return values[number % len(values)] if values else ""
 
 
@@ -90,6 +115,10 @@ def _others(feature: Feature) -> Iterable[str]:
         return ("2" if value == "1" else "1",)
     # Half of the pairs have another neighbour, so that it is not the number of things that counts; half have none.
     return [n for thing in THINGS for n in (thing, "")] if value else ("",)
+
+
+def _names(kind: Kind, value: str, excluded: set[tuple[Kind, str]]) -> bool:
+    return any(_related(kind, value, named) for other, named in excluded if other == kind)
 
 
 def _related(kind: Kind, value: str, excluded: str) -> bool:

@@ -123,13 +123,13 @@ class MatchedPairs:
         subject = str(explanation.details.get(SUBJECT) or "")
         trials = [_Trial(finding) for finding in findings]
         for trial in trials:
-            self._write(trial, subject, context)
+            self._write(trial, findings, subject, context)
         measurable = [trial for trial in trials if not trial.reason]
         self._make(measurable, context, attempt)
         self._measure([trial for trial in measurable if not trial.reason], response_to(context, subject))
         return _verdict(trials, LEVEL / 2**attempt)
 
-    def _write(self, trial: _Trial, subject: str, context: RunContext) -> None:
+    def _write(self, trial: _Trial, claims: Sequence[Finding], subject: str, context: RunContext) -> None:
         finding, n = trial.finding, self._config.pairs
         if not subject:
             trial.reason = "the answer names no class of the model"
@@ -140,7 +140,14 @@ class MatchedPairs:
         elif alternatives := read_attribute(subject, finding.subgroup):
             pictures = pictured("", context.cache)
             places = [p for p in PLACES if pictures is None or p in pictures.backgrounds or "plain" in p]
-            trial.pairs = write_pairs(subject, alternatives, n, places)
+            others = [
+                feature
+                for other in claims
+                if other is not finding
+                for features in read_attribute(subject, other.subgroup)
+                for feature in features
+            ]
+            trial.pairs = write_pairs(subject, alternatives, n, places, list(dict.fromkeys(others)))
         else:
             noun = article(subject)
             trial.pairs = [Pair(f"{noun}, {finding.subgroup}", noun)] * n

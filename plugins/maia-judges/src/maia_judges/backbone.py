@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from maia_core.plugin import Backbone, Image, PluginConfig, RunContext, UsageError, content_id
 from maia_judges.asking import Asker, quoted
+from maia_judges.pairs import write_pairs
 from maia_judges.ties import keys
 from maia_labels.parts import cleaned, parts_of, says_nothing
 
@@ -118,6 +119,10 @@ class BackboneJudge:
         answer = self._asker.ask(_Prompts, f"Write {n} prompts {aim}{others}{form}", check=check)
         fresh = {_same(prompt): cleaned(prompt) for prompt in reversed(answer.prompts) if _same(prompt) not in known}
         return list(reversed(fresh.values()))[:n]
+
+    def write_pairs(self, subject: str, attribute: str, n: int) -> list[tuple[str, str, str]]:
+        """Has matched pairs of prompts written; see `maia_judges.pairs.write_pairs`."""
+        return write_pairs(self._asker, subject, attribute, n)
 
     def select(self, label: str, prompts: Sequence[str]) -> list[int]:
         """Ranks prompts by the scores that the backbone gives them; equal ones as `maia_judges.ties` does."""
