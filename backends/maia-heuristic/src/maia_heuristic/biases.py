@@ -135,7 +135,7 @@ def bias_step(case: Case, notebook: Notebook, seed: int) -> Step:
     if "survey" not in notebook.done:
         say = (
             "I vary colour, background, size, position, neighbour and number independently, so that the effect of each "
-            "can be told from those of the others."
+            "can be separated from the others."
         )
         return _measure(case, "survey", say, [random_scene(levels, rng) for _ in range(SURVEYED)])
     rng = np.random.default_rng([seed % 2**32, 1, *case.subject.encode()])
