@@ -14,8 +14,8 @@ from maia_core.journal import Journal
 from maia_core.protocols import Task, Verifier
 from maia_core.types import Explanation, Message, Verdict
 
-OBJECTION = "Your answer was tested on fresh images, and it failed"
-"""How the message begins that asks a backbone to continue its experiments after a failed test."""
+OBJECTION = "Your answer was tested on fresh images, and it"
+"""How the message begins that asks a backbone to continue its experiments after an answer was not fully verified."""
 
 MAX_MISSED_IMAGES = 8
 """At most this many images of a failed test are shown to the backbone."""
@@ -74,12 +74,12 @@ class Verification:
 
 
 def objection(verdict: Verdict, tests_left: int) -> Message:
-    """Returns the message that asks the backbone to continue after a failed test: the verdict and missed images."""
+    """Returns the message that asks the backbone to continue after a test: the verdict and missed images."""
     again = "once more" if tests_left == 1 else f"{tests_left} more times"
     text = (
-        f"{OBJECTION}. The images were generated from your labels alone, or are real images.\n{verdict.summary}\n"
-        "Continue your experiments: find out what your answer misses or wrongly claims. Then answer again; your answer "
-        f"can be tested {again}. If you repeat an answer that failed, the run ends and is recorded as failed."
+        f"{OBJECTION} {'is only partly verified' if verdict.partly else 'failed'}. The images were generated from your "
+        f"labels alone, or are real.\n{verdict.summary}\nFind out by experiments what your answer misses or wrongly "
+        f"claims. Then answer again; your answer can be tested {again}. If you repeat a tested answer, the run ends."
     )
     shown: list[str | Image] = []
     for probe in [probe for probe in verdict.probes if probe.missed][:MAX_MISSED_IMAGES]:

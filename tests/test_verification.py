@@ -9,8 +9,8 @@ from maia_core.context import Context
 from maia_core.errors import PluginError
 from maia_core.events import MessageAdded, Verified
 from maia_core.testing import FAKE_RUN, FakeVerifier, ScriptedBackbone
-from maia_core.types import Usage
-from maia_core.verification import OBJECTION
+from maia_core.types import Usage, Verdict
+from maia_core.verification import OBJECTION, objection
 
 WRONG = "[DESCRIPTION]: Blue discs.\n[LABEL]: blue"
 GREEN = WRONG.replace("blue", "green").replace("Blue", "Green")
@@ -32,6 +32,14 @@ def test_a_wrong_answer_goes_back_with_what_failed_and_a_better_one_passes(make_
     (objection,) = _objections(events)
     assert "'blue' activates the unit more" in objection
     assert "can be tested 2 more times" in objection
+
+
+@pytest.mark.parametrize(("partly", "says"), [(True, "is only partly verified. "), (False, "failed. ")])
+def test_the_message_says_whether_an_answer_failed_or_is_partly_verified(partly, says):
+    """A partly verified answer is a base to refine; called failed, a backbone drops it."""
+    text = objection(Verdict(passed=False, partly=partly, summary="The table."), tests_left=1).text
+    assert text.startswith(f"{OBJECTION} {says}")
+    assert "The table." in text
 
 
 def test_an_answer_that_fails_its_last_test_stands_with_its_verdict(make_fake_session):
