@@ -22,7 +22,7 @@ class ClassExemplars:
         count: int = Field(10, gt=0, le=200)
         """Images that are shown of each end."""
         measured: int = Field(600, gt=0, le=100_000)
-        """Images of the class that are measured at most, spread over the data set."""
+        """Images of the class that are measured at most, spread evenly over the data set."""
 
     def __init__(self, config: Config, context: RunContext) -> None:
         self._config = config
@@ -36,7 +36,7 @@ class ClassExemplars:
         get its highest images only, and a note.
 
         Args:
-            class_name: The class; the one that you study if you leave it out.
+            class_name: A class of the model; if you study a unit, leave it out or name the unit's class.
 
         Returns:
             Two lists: the responses, and the images, titled "highest 1", "highest 2", ..., "lowest 1", "lowest 2", ...
@@ -52,9 +52,7 @@ class ClassExemplars:
             >>> def run_experiment(system, tools):
             ...     return tools.class_exemplars()
         """
-        name = class_name or class_of(self._context.system)
-        if not name:
-            raise ToolError("class_exemplars needs the name of a class")
+        name = self._allowed(class_name)
         try:
             response = response_to(self._context, name)
         except UsageError as error:
@@ -63,13 +61,33 @@ class ClassExemplars:
         labelled = bool(places)
         measured: list[tuple[float, int, Image]] = []
         every = places or list(range(len(self._context.dataset)))
-        chosen = every[:: max(1, len(every) // self._config.measured)]
+        count = min(len(every), self._config.measured)
+        chosen = [every[n * len(every) // count] for n in range(count)]
         for start in range(0, len(chosen), BATCH):
             batch = [(place, image) for place in chosen[start : start + BATCH] if (image := self._read(place))]
             values = response([image for _, image in batch]) if batch else []
             measured += [(value, place, image) for value, (place, image) in zip(values, batch, strict=True)]
         ranked = sorted(measured, key=lambda item: (-item[0], item[1]))
         return self._shown(name, ranked, labelled, len(every))
+
+    def _allowed(self, class_name: str) -> str:
+        """Returns the class that a call is about; the data set's other labels stay hidden from programs.
+
+        Raises:
+            ToolError: the call names no class, or another class than that of the unit.
+        """
+        system: object = self._context.system
+        if isinstance(system, WholeModel):
+            if not class_name:
+                raise ToolError("class_exemplars needs the name of a class of the model")
+            return class_name
+        stated = str(self._context.config.task.options.get("class_name") or "")
+        own = " ".join(stated.split()) or class_of(self._context.system)
+        if not own:
+            raise ToolError("class_exemplars cannot list images of a class: the unit is not a unit of a class")
+        if class_name and find_class(class_name, [own, self._context.system.info.unit]) is None:
+            raise ToolError(f"class_exemplars lists images of '{own}' only, the class of the unit; leave out the name")
+        return own
 
     def _shown(
         self, name: str, ranked: list[tuple[float, int, Image]], labelled: bool, available: int
