@@ -145,9 +145,10 @@ class HasExemplars(Protocol):
 # (returns a key instead of the hash of fingerprint and arguments), and of a describer `refusal` (a text that is not
 # cached). An engine that fails for some items adds the results of the others to its error: see `with_results`.
 #
-# A generator or editor sets `Image.shows` where it knows what an image really shows, and `missing` in the image's
-# provenance to the things of the prompt that it lacks. One that can show some things only lists them in a method
-# `vocabulary(kind)`; programs then have `tools.vocabulary`.
+# A generator or editor sets `Image.shows` where it knows what an image really shows, but never for images of a data
+# set. A generator sets `missing` in an image's provenance to the things of the prompt that the image lacks. One that
+# can show some things only lists them in a method `vocabulary(kind)`, which raises `ToolError` for an unknown kind;
+# programs then have `tools.vocabulary`.
 
 
 @runtime_checkable

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from maia_collage import colours
+from maia_collage.dataset import CollageDataset
 from maia_collage.editor import CollageEditor
 from maia_collage.generator import CollageGenerator
 from maia_collage.instruction import Edit, read
@@ -137,6 +138,19 @@ def test_several_of_a_kind_are_replaced_together(
     assert [pack.cutout(o.cutout).concept for o in scene.objects] == ["zebra", "zebra", "zebra", "husky"]
     assert warning == ""
     assert "fits 3 objects" in edit(picture, "remove the tiger")[2]
+
+
+def test_an_edit_of_a_data_set_image_does_not_tell_what_it_shows(
+    draw: Draw, editor: CollageEditor, context: Context
+) -> None:
+    """Programs edited exemplars with nonsense, and the warning named the class and the environment of each."""
+    image = CollageDataset(CollageDataset.Config(count=3), context)[1]
+    made = editor.edit([image] * 2, ["change the background to snow", "replace the zorbaq with a dog"], [0, 0])
+    assert [picture.shows for picture in made.images] == ["", ""]
+    assert made.warnings[1] == "unchanged: there is no 'the zorbaq' in the image"
+    own = editor.edit([draw("a tiger on grass")[0]], ["change the background to snow"], [0]).images[0]
+    assert own.shows == "a tiger on snow"
+    assert editor.edit([own], ["change the background to sand"], [0]).images[0].shows == "a tiger on sand"
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from maia_core.record import RunReader
-from maia_report.page import render, render_run
+from maia_report.page import _section, render, render_run
 from maia_report.sections import LEVELS, MAX_COLUMNS, MAX_ROWS, HeatMap, changes
 from maia_report.summary import RunSummary
 
@@ -47,6 +47,13 @@ def test_pairs_stand_side_by_side_and_their_instruction_is_text(edited_run: Path
     assert "4 pairs" in page.text
     assert len(page.named("script")) == 1
     assert (page.misnested, page.open) == ([], [])
+
+
+def test_a_heat_map_that_lacks_cells_does_not_cost_the_page(whole_run: Path) -> None:
+    assert HeatMap(("a",), ("x",), ((1.0,),)).is_complete
+    for torn in (HeatMap(("a", "b"), ("x",), ((1.0,),)), HeatMap(("a",), ("x", "y"), ((1.0, 2.0),), ((4,),))):
+        assert not torn.is_complete
+        assert _section(("Title", torn))[1] == "The observer's table lacks cells, so it is not shown."
 
 
 def test_a_heat_map_shades_its_cells_and_escapes_its_names(whole_run: Path, parse: Callable[[str], Any]) -> None:

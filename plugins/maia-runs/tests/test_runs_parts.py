@@ -1,9 +1,11 @@
 """Which parts a run builds before its first question."""
 
+import json
+
 import pytest
 
 from maia_core.context import Context
-from maia_core.errors import MaiaError
+from maia_core.errors import MaiaError, RecordError
 from maia_core.plugin import RunConfig
 from maia_core.testing import FAKE_RUN, ScriptedBackbone, fake_parts
 from maia_runs import explain_in
@@ -57,3 +59,19 @@ def test_a_tool_that_does_not_say_what_it_uses_may_use_every_engine(tmp_path, mo
     monkeypatch.delattr(Display, "uses")
     with pytest.raises(MaiaError, match="no describer is chosen"):
         explained(tmp_path, describer="none")
+
+
+def test_an_ended_run_of_another_network_is_not_taken_for_this_one(tmp_path):
+    """After retraining, a study joined new features with decisions about the old network."""
+    explained(tmp_path)
+    manifest = tmp_path / "run" / "run.json"
+    run = json.loads(manifest.read_text())
+    assert run["fingerprints"]
+    changed = dict.fromkeys(run["fingerprints"], "0" * 32)
+    manifest.write_text(json.dumps({**run, "fingerprints": changed}))
+    backbone = Asked(FAKE_RUN)
+    config = RunConfig.model_validate({"verify": False, "system": "fake", "tools": TOOLS})
+    context = Context(config, parts={**fake_parts(), "backbone": backbone}, cache=tmp_path / "cache")
+    with pytest.raises(RecordError, match=r"since it began, .* changed; start a new one"):
+        explain_in(context, tmp_path / "run")
+    assert not backbone.asked

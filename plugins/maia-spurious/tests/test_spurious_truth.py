@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from maia_core.errors import UsageError
-from maia_spurious import regressions
+from maia_spurious import protocol, regressions
 from maia_spurious.rows import BALANCED, Measured, Row, difference, halves, in_halves, table
 from maia_spurious.truth import unit_truth
 
@@ -145,3 +145,14 @@ def test_the_halves_of_balanced_images_share_none_and_have_every_cell(splits):
     assert len(first.ids) + len(second.ids) == 960
     for half in (first, second):
         assert set(np.unique(half.cells, axis=0, return_counts=True)[1]) == {20}
+
+
+def test_a_folder_of_another_network_is_refused_by_name(tmp_path):
+    parts = {"network": "a" * 32, "test images": "b" * 32}
+    protocol._check_parts(parts, tmp_path)
+    protocol._check_parts(parts, tmp_path)
+    with pytest.raises(UsageError, match="holds a study of other parts: network changed; choose another --out"):
+        protocol._check_parts({**parts, "network": "c" * 32}, tmp_path)
+    (tmp_path / protocol.PARTS).write_text("[]")
+    with pytest.raises(UsageError, match="is not readable"):
+        protocol._check_parts(parts, tmp_path)

@@ -75,12 +75,12 @@ def test_a_linear_unit_keeps_exemplars_below_0(context):
 
 
 def test_ties_at_the_top_are_chosen_for_variety_and_counted(context):
-    activations, images, text = _found(context, lambda n: min(n, 150))
-    assert activations == [150.0] * 15
-    shown = [int(image.pixels()[0, 0, 0]) for image in images]
-    assert shown[0] == 150
+    activations, images, text = _found(context, lambda n: min(n, 180))
+    assert activations == [180.0] * 15
+    shown = [int(image.clean.pixels()[0, 0, 0]) for image in images]
+    assert shown[0] == 180
     assert shown[-1] == 199, "the last of the tied ones too, not the first fifteen"
-    assert "15 of 50 test cards with the highest activation are shown." in text
+    assert "15 of 20 test cards with the highest activation are shown." in text
 
 
 def test_more_middle_and_low_exemplars_are_given(context):
@@ -93,6 +93,13 @@ def test_more_middle_and_low_exemplars_are_given(context):
     assert images[0].title == "lowest 1"
     with pytest.raises(ToolError, match="1 to 100"):
         _found(context, float, count=101)
+
+
+def test_the_reference_of_a_run_stays_when_a_program_asks_for_one_exemplar(context):
+    _found(context, float)
+    before = dict(context.facts)
+    _found(context, float, count=1)
+    assert dict(context.facts) == before
 
 
 def test_hide_and_keep_region_fill_the_other_side_with_the_mean_of_what_stays(context):
@@ -109,8 +116,9 @@ def test_hide_and_keep_region_fill_the_other_side_with_the_mean_of_what_stays(co
     assert kept.pixels()[7, 7, 0] == 128
     with pytest.raises(ToolError, match="'plain' has no mask"):
         HideRegion(HideRegion.Config(), context)([Image.from_pixels(pixels, "plain")])
-    with pytest.raises(ToolError, match="not active in 'a sky'"):
-        KeepRegion(KeepRegion.Config(), context)([masked.masked(np.zeros((8, 8), np.bool_))])
+    [same, _] = KeepRegion(KeepRegion.Config(), context)([masked.masked(np.zeros((8, 8), np.bool_)), masked])
+    assert (same.id, same.title) == (masked.clean.id, "a sky: no active region")
+    assert context.take_shown()[0].text == "The unit is not active in 1 of 2 images; they are as they were."
 
 
 def test_vocabulary_is_offered_only_where_the_generator_is_limited(context):

@@ -20,9 +20,14 @@ class CannotEdit(Exception):
 class EditedScene:
     """A scene that is being edited, and warnings about it."""
 
-    def __init__(self, scene: Scene, pack: Pack, rng: np.random.Generator) -> None:
-        self.scene, self.pack, self.rng = scene, pack, rng
+    def __init__(self, scene: Scene, pack: Pack, rng: np.random.Generator, generated: bool) -> None:
+        """Begins to edit; of an image that was not `generated`, as one of a data set, nobody learns what it shows."""
+        self.scene, self.pack, self.rng, self.generated = scene, pack, rng, generated
         self.warnings: list[str] = []
+
+    def shows(self) -> str:
+        """Returns what the scene shows, as the end of a warning."""
+        return f"; it shows {select.sentence(self.scene, self.pack)}" if self.generated else ""
 
     def phrase(self, text: str) -> Phrase:
         """Returns the phrase that a text is; "it" stands for everything in the scene."""
@@ -39,7 +44,7 @@ class EditedScene:
         return phrase.generic and phrase.entry is None
 
     def _missing(self, text: str) -> CannotEdit:
-        return CannotEdit(f"there is no '{text}' in the image; it shows {select.sentence(self.scene, self.pack)}")
+        return CannotEdit(f"there is no '{text}' in the image{self.shows()}")
 
     def matching(self, phrase: Phrase, text: str) -> list[int]:
         """Returns the numbers of the objects that a phrase means; raises `CannotEdit` where there are none."""
@@ -75,9 +80,7 @@ class EditedScene:
         if parsed.links:
             near = self.reference(parsed.things[1])
             if near is None or near == index:
-                raise CannotEdit(
-                    f"there is nothing in the image to move {text}; it shows {select.sentence(self.scene, self.pack)}"
-                )
+                raise CannotEdit(f"there is nothing in the image to move {text}{self.shows()}")
             return (), [(0, parsed.links[0][1], 1 + near - (near > index))]
         words = text.split()
         zones = list(parsed.things[0].zones) if parsed.things else []

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from pydantic import JsonValue
+
 from maia_collage.changes import apply
 from maia_collage.compose import generator
 from maia_collage.edited_scene import EditedScene
@@ -52,7 +54,8 @@ class CollageEditor:
         scene = scene_of(picture, self.pack)
         if scene is None:
             return clean, "unchanged: only images that the collage laboratory drew can be edited by it"
-        work = EditedScene(scene, self.pack, generator(seed, instruction))
+        asked = clean.provenance.get("prompt")
+        work = EditedScene(scene, self.pack, generator(seed, instruction), asked is not None)
         edits = read(instruction)
         if not edits:
             work.warnings.append(f"unchanged: the instruction is empty. Understood are: {UNDERSTOOD}")
@@ -61,7 +64,10 @@ class CollageEditor:
         if work.scene == scene:
             return clean, "; ".join(work.warnings) or "unchanged: the image is like that already"
         title = f"{clean.title}, {instruction}" if clean.title else instruction
-        edited = image(
-            work.scene, self.pack, clean.width, title, instruction=instruction, seed=seed, edited_from=clean.id
-        )
-        return edited.showing(sentence(work.scene, self.pack)), "; ".join(work.warnings)
+        origin: dict[str, JsonValue] = {"instruction": instruction, "seed": seed, "edited_from": clean.id}
+        if asked is None:
+            edited = image(work.scene, self.pack, clean.width, title, **origin)
+        else:
+            edited = image(work.scene, self.pack, clean.width, title, prompt=asked, **origin)
+            edited = edited.showing(sentence(work.scene, self.pack))
+        return edited, "; ".join(work.warnings)

@@ -14,7 +14,17 @@ from maia_collage.nearest import method
 from maia_collage.pack import Part, find, part_of
 from maia_collage.scene import VERSION, image
 from maia_collage.select import sentence
-from maia_core.plugin import GeneratedImages, Image, PluginConfig, RunContext, UsageError, content_id, recordable
+from maia_core.plugin import (
+    GeneratedImages,
+    Image,
+    PluginConfig,
+    RunContext,
+    ToolError,
+    UsageError,
+    content_id,
+    did_you_mean,
+    recordable,
+)
 from maia_labels.vocabulary import vocabulary
 
 GRAMMAR = 2
@@ -66,7 +76,7 @@ class CollageGenerator:
         A kind is `things`, `backgrounds`, `colours`, `sizes`, `positions`, or a broader thing such as `mammal`.
 
         Raises:
-            UsageError: there is no such kind.
+            ToolError: there is no such kind.
         """
         concepts = vocabulary().concepts
         kinds = {
@@ -80,5 +90,6 @@ class CollageGenerator:
             return [name for name in concepts.below(kind)[1:] if self.pack.members(name)]
         if kind and kind not in kinds:
             broader = dict.fromkeys(parent for parent in concepts.parent.values() if parent)
-            raise UsageError(f"there are no words of the kind '{kind}'; choose from {', '.join([*kinds, *broader])}")
+            near = did_you_mean(kind, [*kinds, *broader])
+            raise ToolError(f"there are no words of the kind '{kind}'.{near} Kinds are {', '.join(kinds)}")
         return kinds.get(kind, list(kinds))

@@ -333,7 +333,7 @@ def _cell(value: object, most: int) -> str:
 def _section(section: object) -> tuple[str, str | HeatMap]:
     match section:
         case (title, HeatMap() as table):
-            return str(title), table
+            return str(title), table if table.is_complete else "The observer's table lacks cells, so it is not shown."
         case (title, text):
             return str(title), str(text)
     return "Section of an observer", str(section)

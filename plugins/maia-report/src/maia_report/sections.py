@@ -39,6 +39,12 @@ class HeatMap:
     counts: Sequence[Sequence[int]] = ()
     note: str = ""
 
+    @property
+    def is_complete(self) -> bool:
+        """Whether there is a cell, and a count where counts are known, for each row and column."""
+        shape = [len(self.columns)] * len(self.rows)
+        return [*map(len, self.cells)] == shape and [*map(len, self.counts)] in ([], shape)
+
     @cached_property
     def _range(self) -> tuple[float, float]:
         values = drawable(value for row in self.cells for value in row if value is not None)

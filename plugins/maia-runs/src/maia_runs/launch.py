@@ -126,6 +126,7 @@ def explain_in(context: Context, folder: Path, *, observers: Iterable[object] = 
     if reader.manifest.config != redacted(context.config.model_dump(mode="json")):
         raise RecordError(f"the run {folder} was begun with another configuration; choose another --out")
     if ended := reader.ended:
+        _refuse_changed(context, reader)
         return FinishedRun(folder, ended)
     return _go_on(context, reader, observers)
 
@@ -147,15 +148,21 @@ def _refuse_old(reader: RunReader) -> None:
         )
 
 
-def _go_on(context: Context, reader: RunReader, observers: Iterable[object], raised: bool = False) -> FinishedRun:
-    _refuse_old(reader)
-    backbone = _build(context)
-    before, folder = reader.manifest.fingerprints, reader.folder
+def _refuse_changed(context: Context, reader: RunReader) -> None:
+    """Refuses a run of other weights, data or engines than the context has built."""
+    before = reader.manifest.fingerprints
     changed = [name for name, value in context.fingerprints().items() if before.get(name, value) != value]
     if changed:
         raise RecordError(
-            f"the run {folder} cannot go on: since it began, {', '.join(changed)} changed; start a new one"
+            f"the run {reader.folder} cannot go on: since it began, {', '.join(changed)} changed; start a new one"
         )
+
+
+def _go_on(context: Context, reader: RunReader, observers: Iterable[object], raised: bool = False) -> FinishedRun:
+    _refuse_old(reader)
+    backbone = _build(context)
+    _refuse_changed(context, reader)
+    folder = reader.folder
     writer = RunWriter.reopen(folder)
     # Read again now that no other process writes it: one may have gone on with it meanwhile.
     reader = RunReader(folder)

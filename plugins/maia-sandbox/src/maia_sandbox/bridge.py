@@ -35,7 +35,7 @@ class Bridge:
     def __init__(self, limits: ExecutionLimits) -> None:
         self.limits = limits
         self._images: dict[int, Image] = {}
-        self._handles: dict[tuple[str, str], int] = {}
+        self._handles: dict[tuple[str, str, str], int] = {}
         self._next = 0
         self._bytes = 0
 
@@ -175,7 +175,7 @@ class Bridge:
     # Handles: valid for this worker alone, so a program can only name images that it was given.
 
     def _handle(self, image: Image) -> int:
-        key = (image.id, image.title)
+        key = (image.id, image.title, image.shows)
         if key not in self._handles:
             most = self.limits.live_images
             if len(self._images) >= most or self._bytes + _bytes(image) > most * MEAN_IMAGE_BYTES:
@@ -196,7 +196,7 @@ class Bridge:
     def drop(self, handle: Any) -> None:
         """Forgets an image that the program no longer holds."""
         image = self.image(handle)
-        del self._images[handle], self._handles[image.id, image.title]
+        del self._images[handle], self._handles[image.id, image.title, image.shows]
         self._bytes -= _bytes(image)
 
 

@@ -36,6 +36,9 @@ from maia_torch import TorchModel
 Tell = Callable[[str, int, int], None]
 """Is told what is done, how much of it, and of how much."""
 
+PARTS = "parts.json"
+"""The fingerprints of the network and the images that a study's decisions are about."""
+
 
 def split_of(context: Context, split: str) -> CellDataset:
     """Builds one split of the configuration's data set.
@@ -99,14 +102,17 @@ def study(
     if not isinstance(model, TorchModel) or not layer:
         raise UsageError(f"'{system}' is not a layer of a torch model; write MODEL:LAYER")
     found: dict[str, Measured] = {}
+    parts = {"network": model.fingerprint}
     for split in ("validation", "balanced", "test"):
         data = split_of(context, split)
+        parts[f"{split} images"] = data.fingerprint
 
         def told(done: int, of: int, split: str = split) -> None:
             tell(f"measuring {split} images", done, of)
 
         check_cells(data, split)
         found[split] = measured(model, layer, data, out / "measured", told)
+    _check_parts(parts, out)
     classes, environments = tuple(data.classes), tuple(data.environments)
     validation = found["validation"]
     tell("l1 regression", 0, 1)
@@ -153,6 +159,19 @@ def study(
     )
     write_atomically(out / RESULTS, results.model_dump_json(indent=1).encode())
     return results
+
+
+def _check_parts(parts: dict[str, str], out: Path) -> None:
+    """Refuses a folder that holds decisions about other weights or images; notes what this study is about."""
+    file = out / PARTS
+    if file.is_file():
+        try:
+            before = TypeAdapter(dict[str, str]).validate_json(file.read_bytes())
+        except ValueError as error:
+            raise UsageError(f"{file} is not readable ({one_line(error)}); choose another --out") from error
+        if changed := [name for name, value in parts.items() if before.get(name) != value]:
+            raise UsageError(f"{out} holds a study of other parts: {', '.join(changed)} changed; choose another --out")
+    write_atomically(file, json.dumps(parts).encode())
 
 
 def _factorial(truth: UnitTruth, classes: Sequence[str]) -> Decision:

@@ -36,6 +36,9 @@ PICTURES = "maia-standard.pictures"
 MAX_COUNT = 100
 """Most exemplars of one call."""
 
+MAX_TIED = 32
+"""Images with the highest activation among which the shown ones are chosen: what an index holds without a new build."""
+
 SAMPLE = 300
 """Images that are measured to find middle and low ones, drawn at random."""
 
@@ -99,7 +102,7 @@ class DatasetExemplars:
         found = self._highest(system, count) if level == "highest" else self._sampled(system, level, count)
         # Ids, file names and captions of the data set stay on this side.
         titled = [Exemplar(a, image.retitled(f"{title} {n}")) for n, (a, image) in enumerate(found, 1)]
-        if level == "highest":
+        if level == "highest" and count == self._count:
             self._context.keep(titled)
         return [exemplar.activation for exemplar in titled], [exemplar.image for exemplar in titled]
 
@@ -115,7 +118,7 @@ class DatasetExemplars:
         ]
         top = exemplars[0].activation
         if len(exemplars) == count > 1 and exemplars[-1].activation == top > levels[0.0]:
-            more = source.exemplars(system, 4 * count)[0]
+            more = source.exemplars(system, max(count, MAX_TIED))[0]
             tied = [exemplar for exemplar in more if exemplar.activation == top]
             # The data set is often sorted by what its images show: equal steps give variety.
             exemplars = [tied[round(n * (len(tied) - 1) / (count - 1))] for n in range(count)]
@@ -129,7 +132,8 @@ class DatasetExemplars:
                 notes.append(f"{len(active)} of {statistics.count:,} {pictures} activate the unit.")
             exemplars = active or exemplars
         activations = [exemplar.activation for exemplar in exemplars]
-        facts[EXEMPLAR_FLOOR], facts[EXEMPLAR_MEAN] = min(activations), sum(activations) / len(activations)
+        if count == self._count:  # The reference of a run does not move when a program asks for more or fewer.
+            facts[EXEMPLAR_FLOOR], facts[EXEMPLAR_MEAN] = min(activations), sum(activations) / len(activations)
         facts[STATISTICS] = statistics.model_dump(mode="json")
         self._context.show("\n".join(notes))
         return exemplars

@@ -8,6 +8,8 @@ import numpy as np
 
 from maia_core.plugin import Image, Pixels, PluginConfig, RunContext, ToolError
 
+INACTIVE = ": no active region"
+
 
 class _Occlusion:
     """Fills one side of each image's mask with the mean colour of the other side, or with grey."""
@@ -23,10 +25,13 @@ class _Occlusion:
         """What hides pixels: the mean colour of the pixels that stay, or grey (128, 128, 128)."""
 
     def __init__(self, config: Config, context: RunContext) -> None:
-        self._fill = config.fill
+        self._fill, self._context = config.fill, context
 
     def _occluded(self, images: list[Image]) -> list[Image]:
-        return [self._one(image) for image in images]
+        made = [self._one(image) for image in images]
+        if count := sum(image.title.endswith(INACTIVE) for image in made):
+            self._context.show(f"The unit is not active in {count} of {len(made)} images; they are as they were.")
+        return made
 
     def _one(self, image: Image) -> Image:
         mask, name = image.mask(), image.title or "image"
@@ -36,7 +41,7 @@ class _Occlusion:
                 f"'{name}' has no mask"
             )
         if not mask.any():
-            raise ToolError(f"{self.done} needs images with an active region: the unit is not active in '{name}'")
+            return image.clean.retitled(name + INACTIVE)
         hidden = mask if self.hides_region else ~mask
         pixels: Pixels = image.clean.pixels().copy()
         shown = pixels[~hidden]
@@ -57,7 +62,7 @@ class HideRegion(_Occlusion):
         If the activation falls, the unit needs what the region shows. Compare with tools.keep_region.
 
         Args:
-            images: Masked images, as system.neuron returns them, in which the unit is active.
+            images: Masked images, as system.neuron returns them. One in which the unit is not active stays as it is.
 
         Returns:
             The images in the same order, the region of each in the mean colour of the rest.
@@ -65,8 +70,7 @@ class HideRegion(_Occlusion):
         Example:
             >>> def run_experiment(system, tools):
             ...     before, images = system.neuron(tools.text2image(["a dog on grass"] * 3))
-            ...     active = [image for image in images if image.mask is not None and image.mask.any()]
-            ...     after, hidden = system.neuron(tools.hide_region(active))
+            ...     after, hidden = system.neuron(tools.hide_region(images))
             ...     return before, after, hidden
         """
         return self._occluded(images)
@@ -84,7 +88,7 @@ class KeepRegion(_Occlusion):
         If the activation stays, what the region shows is enough for the unit: the context is not needed.
 
         Args:
-            images: Masked images, as system.neuron returns them, in which the unit is active.
+            images: Masked images, as system.neuron returns them. One in which the unit is not active stays as it is.
 
         Returns:
             The images in the same order, all but the region of each in the region's mean colour.
@@ -92,15 +96,13 @@ class KeepRegion(_Occlusion):
         Example:
             >>> def run_experiment(system, tools):
             ...     before, images = tools.dataset_exemplars(system)
-            ...     active = [image for image in images if image.mask is not None and image.mask.any()]
-            ...     after, kept = system.neuron(tools.keep_region(active))
+            ...     after, kept = system.neuron(tools.keep_region(images))
             ...     return before, after, kept
 
         Example:
             >>> def run_experiment(system, tools):
             ...     before, images = system.neuron(tools.text2image(["a dog on grass"] * 3))
-            ...     active = [image for image in images if image.mask is not None and image.mask.any()]
-            ...     after, kept = system.neuron(tools.keep_region(active))
+            ...     after, kept = system.neuron(tools.keep_region(images))
             ...     return before, after, kept
         """
         return self._occluded(images)
