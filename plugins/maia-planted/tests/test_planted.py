@@ -114,6 +114,7 @@ def test_nothing_of_the_truth_leaks():
         assert "development" not in said
     assert len({info.note for info in infos.values()}) == 1
     assert len({info.model for info in infos.values()}) == len(infos)
+    assert all(len(info.model) == len("planted-") + 8 for info in infos.values()), "short aliases collide"
 
 
 def test_exemplars_are_of_the_class():

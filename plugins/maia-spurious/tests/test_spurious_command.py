@@ -1,6 +1,8 @@
 """The whole protocol, offline, on a small set: trained, studied, resumed; bad input gets one line."""
 
 import json
+import re
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -79,8 +81,49 @@ def test_without_a_pairing_the_same_command_gains_nothing(studied, tmp_path):
 
     assert gains(studied[0]) > 0.1, "the pairing costs the network what others regain"
     assert gains(shuffled) < 0.1
-    told = " ".join(path.read_text() for path in (shuffled / "runs").rglob("journal.jsonl"))
-    assert "dataset.pairing" not in told
+
+
+@pytest.mark.slow
+@pytest.mark.pack
+def test_nothing_that_a_run_tells_of_an_exemplar_names_its_environment(studied):
+    out, _ = studied
+    environments = re.compile(r"\b(grass|snow|sand|forest|ocean|waves|brick)", re.IGNORECASE)
+    for journal in (out / "runs").rglob("journal.jsonl"):
+        events = [json.loads(line) for line in journal.read_text().splitlines()]
+        told = exemplar_texts(events)
+        assert sum(text.startswith("exemplar 1") for text in told) > 2, "titles, displays and messages are there"
+        assert not [text for text in told if environments.search(text)]
+
+
+def exemplar_texts(events):
+    """Returns all that a program, or the backbone, can read of exemplars.
+
+    These are the texts of the first experiment, which shows exemplars only, each text in front of an exemplar, and the
+    readable fields of each exemplar's handle.
+    """
+    found = []
+
+    def visit(value):
+        if isinstance(value, list):
+            for part, following in pairwise(value):
+                if isinstance(part, dict) and part.get("type") == "text" and is_exemplar(following):
+                    found.append(part["text"])
+        if isinstance(value, dict) and is_exemplar(value):
+            found.extend(str(value.get(name, "")) for name in ("id", "title", "shows"))
+        for part in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+            visit(part)
+
+    def is_exemplar(value):
+        value = value.get("image", value) if isinstance(value, dict) else {}
+        return str((value.get("provenance") or {}).get("id", "")).startswith("validation-")
+
+    first = next(event for event in events if event["event"] == "execution")
+    answered = next(event for event in events[events.index(first) :] if event["event"] == "message")
+    found.append(first["execution"]["stdout"])
+    parts = [*first["execution"]["displays"], *answered["message"]["parts"]]
+    found += [part["text"] for part in parts if part["type"] == "text"]
+    visit([event for event in events if event["event"] in ("call", "execution", "message")])
+    return found
 
 
 @pytest.mark.slow
@@ -215,3 +258,4 @@ def test_broken_results_are_refused_by_name(tmp_path):
 def test_a_folder_without_a_classifier_is_refused_by_name(tmp_path):
     result = invoked(f"classifier/{tmp_path}:features", "--out", tmp_path / "out", "--baseline", "none")
     assert FILE in f"{result.output}{result.exception}"
+    assert "make one with `maia spurious --out DIR`" in f"{result.output}{result.exception}"

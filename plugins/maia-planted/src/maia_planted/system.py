@@ -68,7 +68,7 @@ class PlantedModel:
         self._context = context
         # The alias is keyed by a secret of this user's: nobody finds the truth by hashing every likely one.
         secret = local_secret(context.cache / f"secrets-{os.geteuid()}" / "planted")
-        alias = content_id(secret, config.ref.encode())[:4]
+        alias = content_id(secret, config.ref.encode())[:8]
         self.info = UnitInfo(
             model=f"planted-{alias}", layer="prob", unit=self.subject.concept, has_map=False, note=NOTE
         )

@@ -1,4 +1,4 @@
-"""The model plugin `classifier`: a network that `maia spurious train` wrote."""
+"""The model plugin `classifier`: a network that `maia spurious --out DIR` trained."""
 
 from __future__ import annotations
 
@@ -50,7 +50,8 @@ class Description(BaseModel):
             found = dict(json.loads((folder / FILE).read_text(encoding="utf-8")))
         except OSError as error:
             raise UsageError(
-                f"{folder} is not a trained classifier ({FILE}: {error.strerror}); make one with `maia spurious train`"
+                f"{folder} is not a trained classifier ({FILE}: {error.strerror}); "
+                "make one with `maia spurious --out DIR`"
             ) from error
         except (ValueError, TypeError, RecursionError) as error:
             raise UsageError(
@@ -66,7 +67,7 @@ class Classifier(TorchModel):
         """Options of the model `classifier`."""
 
         model: str = ""
-        """The folder that `maia spurious train` wrote."""
+        """The folder `classifier` that `maia spurious --out DIR` wrote."""
 
     def __init__(self, config: Config, context: RunContext) -> None:
         folder = Path(config.model).expanduser()
