@@ -103,7 +103,7 @@ def render(
     edited = changes(summary.run)
     pairs = [pair for change in edited[:MAX_CHANGES] for pair in change.pairs[:MAX_PAIRS]]
     gallery = Gallery([*summary.images(), *(image for pair in pairs for image in (pair.original, pair.edited))])
-    lines, records = _extras(summary)
+    lines, records = _extras(summary, [title for title, _ in sections])
     axis = axis_of(summary)
     style, script = f"{resource('report.css')}\n{gallery.css}", resource("report.js").strip()
     return (
@@ -291,8 +291,11 @@ def _flat(config: dict[str, Any], prefix: str = "") -> list[tuple[str, str]]:
     return rows
 
 
-def _extras(summary: RunSummary) -> tuple[list[tuple[str, str]], list[Records]]:
-    """Returns the parts of the answer that are neither description nor label: as lines, and lists of records."""
+def _extras(summary: RunSummary, sections: Sequence[str]) -> tuple[list[tuple[str, str]], list[Records]]:
+    """Returns the parts of the answer that are neither description nor label: as lines, and lists of records.
+
+    Parts that the verdict tests by the same name, and those that a section of the page has as its title, are left out.
+    """
     if summary.outcome is None:
         return [], []
     details = dict(summary.outcome.answer)
@@ -300,7 +303,8 @@ def _extras(summary: RunSummary) -> tuple[list[tuple[str, str]], list[Records]]:
         details |= explanation.details
     # What the page says at its top already, under whatever name a task gives it, is not said again.
     description = summary.outcome.explanation.description if summary.outcome.explanation else ""
-    shown = ("description", "labels", "strengths")
+    tested = summary.verdict.details if summary.verdict else {}
+    shown = {"description", "labels", "strengths", *tested, *map(str.casefold, sections)}
     rest = {key: value for key, value in details.items() if key not in shown and value != description}
     tables = {key: table for key, value in rest.items() if (table := _records(key, value))}
     lines = [(key, _cell(value, 4000)) for key, value in rest.items() if key not in tables]
