@@ -7,10 +7,22 @@ from typing import Any
 import numpy as np
 import pytest
 
+from maia_bias.exemplars import ClassExemplars
 from maia_bias.question import Question, subject_of
 from maia_bias.whole import WholeModel
-from maia_core.plugin import Context, LayerInfo, ReplyError, RunConfig, Task, ToolError, UsageError
-from maia_core.testing import FakeSystem, TaskSuite, fake_parts
+from maia_core.plugin import (
+    Context,
+    Image,
+    LayerInfo,
+    ReplyError,
+    RunConfig,
+    System,
+    Task,
+    ToolError,
+    UnitInfo,
+    UsageError,
+)
+from maia_core.testing import FakeSystem, SystemSuite, TaskSuite, ToolSuite, fake_parts
 
 CLASSES = ("rabbit", "penguin", "king_crab, Alaska crab", "pig")
 
@@ -51,6 +63,36 @@ class TestQuestionTask(TaskSuite):
     @pytest.fixture
     def sections(self) -> dict[str, list[str]]:
         return {"ANSWER": ["On snow."], "CLASS": ["penguin"], "FINDINGS": ["lower: on snow | -0.3"]}
+
+
+class OneUnit:
+    """A whole model through one of its units, as a suite of systems measures it."""
+
+    methods = WholeModel.methods
+
+    def __init__(self) -> None:
+        self._whole = _whole()
+        self.info: UnitInfo = FakeSystem().info
+        self.classes, self.predict = self._whole.classes, self._whole.predict
+
+    def neuron(self, images: list[Image], unit: str = "prob:penguin") -> tuple[list[float], list[Image]]:
+        """Measures one unit."""
+        return self._whole.neuron(images, unit)
+
+
+class TestUnitsOfAWholeModel(SystemSuite):
+    @pytest.fixture
+    def system(self) -> System:
+        return OneUnit()
+
+
+class TestClassExemplars(ToolSuite):
+    name = "class_exemplars"
+
+    @pytest.fixture
+    def tool(self, context: Context) -> ClassExemplars:
+        context.system.info = UnitInfo(model="net", layer="prob", unit="disc", has_map=False)  # pyright: ignore
+        return ClassExemplars(ClassExemplars.Config(count=3), context)
 
 
 @pytest.mark.parametrize(

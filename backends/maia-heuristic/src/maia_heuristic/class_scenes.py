@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
+from maia_heuristic.describing import read_description
 from maia_heuristic.knowledge import Knowledge
 from maia_heuristic.reading import Notebook
 from maia_heuristic.scenes import with_article
 
 PAIRS = 14
 """Matched pairs for each candidate."""
+
+MAX_SHOWN = 6
+"""Neighbours, and backgrounds, that are taken from the exemplars."""
 
 Values = dict[str, str]
 """The values of a scene's attributes by kind."""
@@ -24,13 +29,21 @@ OPPOSITE |= {"left": "right", "right": "left", "top": "bottom", "bottom": "top"}
 
 
 def levels_of(subject: str, notebook: Notebook) -> dict[str, list[str]]:
-    """Returns the values that each attribute takes; the neighbours are those that the exemplars suggest, and others."""
+    """Returns the values that each attribute takes; a value that is listed twice is drawn twice as often.
+
+    Neighbours and backgrounds are those that the exemplars show, and others. Half of the scenes have backgrounds that
+    the exemplars show: among all that can be drawn, each would be in too few scenes to find its effect.
+    """
     knowledge = notebook.knowledge
     inner = {kind for name in knowledge.backgrounds for kind in knowledge.above(name)}
     things = [*_neighbours(subject, notebook), *knowledge.neutral]
+    places = sorted(knowledge.backgrounds - inner)
+    shown = [place for place in _backgrounds(notebook) if place in places]
+    others = [place for place in places if place not in shown]
+    often = max(1, round(len(others) / len(shown))) if shown else 0
     return {
         "colour": ["", "", "", *knowledge.colours],
-        "background": sorted(knowledge.backgrounds - inner),
+        "background": shown * often + others,
         "size": ["small", "large"],
         "position": ["left", "right", "top", "bottom"],
         "neighbour": list(dict.fromkeys(thing for thing in things if thing != subject))[:8],
@@ -38,17 +51,27 @@ def levels_of(subject: str, notebook: Notebook) -> dict[str, list[str]]:
     }
 
 
-def _neighbours(subject: str, notebook: Notebook) -> list[str]:
-    """Returns the things that describers saw beside the class, those of the highest and lowest images first."""
-    seen: dict[str, int] = {}
+def _descriptions(notebook: Notebook) -> Iterator[str]:
+    """Yields the describer's text on each of the highest and lowest images of the class."""
     for name, _, rows in notebook.results:
         for row in rows if name == "class exemplars" else ():
-            for text in row.get("texts", []) if isinstance(row.get("texts"), list) else ():
-                for thing in _things(str(text), notebook.knowledge):
-                    seen[thing] = seen.get(thing, 0) + 1
+            yield from map(str, row["texts"]) if isinstance(row.get("texts"), list) else ()
+
+
+def _backgrounds(notebook: Notebook) -> list[str]:
+    """Returns the backgrounds that describers saw behind the class, the most frequent first."""
+    seen = Counter(
+        place for text in _descriptions(notebook) for place in read_description(text, notebook.knowledge).backgrounds
+    )
+    return [place for place, _ in seen.most_common(MAX_SHOWN)]
+
+
+def _neighbours(subject: str, notebook: Notebook) -> list[str]:
+    """Returns the things that describers saw beside the class, the most frequent first."""
     knowledge = notebook.knowledge
+    seen = Counter(thing for text in _descriptions(notebook) for thing in _things(text, knowledge))
     others = [t for t in seen if not (knowledge.is_a(t, subject) or knowledge.is_a(subject, t))]
-    return sorted(others, key=lambda thing: -seen[thing])[:6]
+    return sorted(others, key=lambda thing: -seen[thing])[:MAX_SHOWN]
 
 
 def _things(text: str, knowledge: Knowledge) -> Iterator[str]:
