@@ -38,7 +38,7 @@ MIN_PAIRS = 8
 MAX_SHOWN = 8
 """Pairs of a finding whose images the record holds."""
 
-SUBJECT, PAIRS = "class", "pairs"
+SUBJECT, PAIRS = "subject", "pairs"
 """Where the details of an explanation hold the class, and those of a verdict the responses of every pair."""
 
 
