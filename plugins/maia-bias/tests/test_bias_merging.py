@@ -19,7 +19,7 @@ def run(*findings: tuple[str, str, float], seed: int = 0, spread: float = 0.05, 
         claims.append(Finding.model_validate({"subgroup": subgroup, "direction": direction, "status": status}))
         measured.append([[0.4 + d, 0.4] for d in rng.normal(difference, spread, pairs).tolist()])
     listed = [claim.model_dump(mode="json") for claim in claims]
-    said = Explanation(description="", labels=("x",), details={"class": "rabbit", "findings": listed})
+    said = Explanation(description="", labels=("x",), details={"subject": "rabbit", "findings": listed})
     verdict = Verdict(passed=True, summary="", details={"findings": listed, "pairs": measured})
     return RunOutcome(status="answered", explanation=said, verdict=verdict)
 
