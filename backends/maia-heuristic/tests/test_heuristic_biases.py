@@ -13,7 +13,9 @@ from maia_core.plugin import Message, parse_reply
 from maia_core.types import CallLimits
 from maia_heuristic.backbone import HeuristicBackbone
 from maia_heuristic.biases import case_of
-from maia_heuristic.reading import _program
+from maia_heuristic.class_scenes import levels_of
+from maia_heuristic.knowledge import Knowledge
+from maia_heuristic.reading import Notebook, _program
 
 SYSTEM = "class Tools:\n    def text2image(self, prompts):\n    def log_experiment(self):\n"
 TASK = 'Unit frog of layer prob of m is the response of a neural network to the class "frog".'
@@ -75,3 +77,16 @@ def test_the_class_is_read_from_both_tasks():
     assert case == ("frog", ', "prob:1"')
     assert case_of([Message.of("user", TASK)]) == ("frog", "")
     assert case_of([Message.of("user", "Describe the visual concept")]) is None
+
+
+def test_half_of_the_scenes_have_backgrounds_that_the_exemplars_show():
+    text = "#: frog (0.97), newt (0.01); kind: animal (1.00); colours: green 84%; texture: fine; on: {}, blue"
+    texts = [text.format(place) for place in ("forest", "forest", "ocean waves")]
+    shown = Notebook(Knowledge(), results=[("class exemplars", [], [{"texts": texts}])])
+    places = levels_of("frog", shown)["background"]
+    every = set(levels_of("frog", Notebook(Knowledge()))["background"])
+    assert set(places) == every, "the others are drawn, too"
+    share = sum(place in ("forest", "ocean waves") for place in places) / len(places)
+    assert 0.45 < share < 0.55
+    damaged = Notebook(Knowledge(), results=[("class exemplars", [], [{"texts": "forest"}, {"texts": [None, ""]}])])
+    assert set(levels_of("frog", damaged)["background"]) == every
