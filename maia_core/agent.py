@@ -60,8 +60,7 @@ def _turn(session: Session, backbone: Backbone) -> Turn:
     def reply() -> Replied:
         started = time.perf_counter()
         answer = _fitting(session, backbone, asked)
-        seconds = time.perf_counter() - started
-        return Replied(turn=asked.turn, reply=answer, seconds=seconds, engines=effects.usage)
+        return Replied(turn=asked.turn, reply=answer, seconds=time.perf_counter() - started, engines=effects.usage)
 
     with session.context.collect() as effects:
         replied = session.journal.once(Replied, reply)

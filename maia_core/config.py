@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tomllib
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -138,12 +138,18 @@ class RunConfig(Data, use_attribute_docstrings=True):
 COMMAND_LINE = "the command line"
 
 
-def load(path: Path | None = None, overrides: Iterable[tuple[str, Any]] = ()) -> RunConfig:
-    """Reads a configuration file, `maia.toml` in the working folder by default, and applies overrides.
+def read(
+    path: Path | None, overrides: Iterable[tuple[str, Any]], defaults_of: Callable[[str], Mapping[str, Any]]
+) -> RunConfig:
+    """Reads a configuration file and applies overrides; see `maia_core.plugin.load`.
+
+    A table without a name holds options of the part that the task prefers; one that an
+    override makes holds options of the default part where the task prefers none.
 
     Args:
         path: The file, which must exist; None for `maia.toml`, which need not.
         overrides: Dotted keys and values, later ones win: `("generator.size", "256")`.
+        defaults_of: Returns the parts that a task prefers, by their keys.
 
     Raises:
         UsageError: names the file, the key and what is allowed.
@@ -160,6 +166,15 @@ def load(path: Path | None = None, overrides: Iterable[tuple[str, Any]] = ()) ->
     where, overrides = str(file) if data else COMMAND_LINE, list(overrides)
     for key, value in overrides:
         _set(data, key, value)
+    task = data.get("task")
+    preferred = defaults_of(str(task.get("name") if isinstance(task, dict) else task)) if task else {}
+    tables = preferred.keys() | {key.partition(".")[0] for key, _ in overrides if "." in key}
+    for key in RunConfig.model_fields.keys() & tables:
+        part, own = preferred.get(key, RunConfig.model_fields[key].default), data.get(key)
+        if own is None:
+            data[key] = part
+        elif isinstance(part, PluginRef) and isinstance(own, dict) and "name" not in own:
+            data[key] = part.model_dump() | own
     return validated(RunConfig, data, where, {key for key, _ in overrides})
 
 
@@ -171,21 +186,13 @@ def _set(data: dict[str, Any], key: str, value: Any) -> None:
             child = {"name": child}
         elif child is not None and not isinstance(child, dict):
             raise UsageError(f"cannot set '{key}': '{parent}' is not a table")
-        elif child is None and _names_plugin(parent):
-            default = RunConfig.model_fields[parent].default
-            child = {"name": default.name if default else None}
-        data[parent] = child = dict(child or {})
-        data = child
+        data[parent] = data = dict(child or {})
     old = data.get(last)
-    if isinstance(old, dict) and _names_plugin(last) and isinstance(value, str) and not parents:
+    if isinstance(old, dict) and last in KINDS and isinstance(value, str) and not parents:
         # Options of the plugin (or model) that the file chooses do not hold for another one.
         same = str(old.get("name", value)).partition(":")[0] == value.partition(":")[0]
         value = {**(old if same else {}), "name": value}
     data[last] = value
-
-
-def _names_plugin(key: str) -> bool:
-    return key in KINDS and KINDS[key].has_option
 
 
 def validated(model: type[M], data: Mapping[str, Any], where: str, overridden: Container[str] = ()) -> M:

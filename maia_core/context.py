@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from maia_core.config import PluginRef, RunConfig, cache_dir
+from maia_core.config import PluginRef, RunConfig, cache_dir, read
 from maia_core.errors import UsageError
 from maia_core.image import content_id
 from maia_core.kinds import ENGINES, KINDS, NONE
@@ -30,11 +30,20 @@ class _Part(Generic[P]):
         return part
 
 
-def _with_defaults_of_task(config: RunConfig, registry: Registry) -> RunConfig:
-    """Returns the configuration with the parts that the task's factory prefers, where nobody has chosen others."""
-    task = registry.find("task", config.task.name) if "task" in config.model_fields_set else None
-    preferred: dict[str, Any] = getattr(task.load(), "defaults", {}) if task else {}
-    return config.model_copy(update={k: part for k, part in preferred.items() if k not in config.model_fields_set})
+def load(path: Path | None = None, overrides: Iterable[tuple[str, Any]] = ()) -> RunConfig:
+    """Reads a configuration file, `maia.toml` in the working folder by default, and applies overrides.
+
+    Where neither chooses a part, the part is the one that the task prefers (`maia_core.protocols.Task`).
+
+    Args:
+        path: The file, which must exist; None for `maia.toml`, which need not.
+        overrides: Dotted keys and values, later ones win: `("generator.size", "256")`.
+
+    Raises:
+        UsageError: names the file, the key and what is allowed.
+        PluginError: the plugin of the task is broken.
+    """
+    return read(path, overrides, installed().defaults_of)
 
 
 class Context(RunEffects):
@@ -68,7 +77,9 @@ class Context(RunEffects):
             cache: The cache folder; `config.cache_dir()` where it is None.
         """
         self.registry = registry or installed()
-        self.config = _with_defaults_of_task(config or RunConfig(), self.registry)
+        config = config or RunConfig()
+        preferred = self.registry.defaults_of(config.task.name) if "task" in config.model_fields_set else {}
+        self.config = config.model_copy(update={k: preferred[k] for k in preferred.keys() - config.model_fields_set})
         self.seed = self.config.seed
         self.cache = cache or cache_dir()
         self.images = None
@@ -153,8 +164,7 @@ class Context(RunEffects):
                 layers = ", ".join(layer.name for layer in model.layers() if layer.kind != "inner")
                 raise UsageError(f"'{name}' is a model; choose one of its units, {name}:LAYER:UNIT, of {layers}")
             return model.unit(ref)
-        extra = {"ref": ref} if ref else {}
-        return self.registry.build(kind, made_by, {**options, **extra}, context)
+        return self.registry.build(kind, made_by, {**options, "ref": ref} if ref else options, context)
 
     def made_by_model(self, ref: str) -> bool:
         """Says whether a unit's reference begins with a model; if not, with a system. Nothing is built.

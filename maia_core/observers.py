@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import pluggy
 
 from maia_core import hookspecs
 from maia_core.errors import one_line
-from maia_core.registry import Registry
-
-
-def _itself(observer: object) -> object:
-    return observer
+from maia_core.registry import Plugin, Registry
 
 
 class Observers:
@@ -35,13 +30,13 @@ class Observers:
         self._manager = pluggy.PluginManager("maia")
         self._manager.add_hookspecs(hookspecs)
         for plugin in registry.of_kind("observer") if registry else ():
-            self._register(plugin.load, f"observer '{plugin.name}' of {plugin.origin}")
+            self._register(plugin, f"observer '{plugin.name}' of {plugin.origin}")
         for number, observer in enumerate(extra, 1):
-            self._register(functools.partial(_itself, observer), f"observer {number}, {type(observer).__name__}")
+            self._register(observer, f"observer {number}, {type(observer).__name__}")
 
-    def _register(self, load: Callable[[], Any], label: str) -> None:
+    def _register(self, source: object, label: str) -> None:
         try:
-            loaded = load()
+            loaded = source.load() if isinstance(source, Plugin) else source
             observer = loaded() if isinstance(loaded, type) else loaded
             self._manager.register(observer, name=label)
             self._manager.check_pending()
@@ -54,7 +49,7 @@ class Observers:
         """Returns these observers and others."""
         observers = Observers(extra=extra)
         for label, observer in self._manager.list_name_plugin():
-            observers._register(functools.partial(_itself, observer), label)
+            observers._register(observer, label)
         observers.problems += self.take_problems()
         return observers
 

@@ -84,7 +84,6 @@ from .errors import with_results as with_results
 from .config import cache_dir as cache_dir
 from .config import ContextPolicy as ContextPolicy
 from .config import Limits as Limits
-from .config import load as load
 from .config import PluginConfig as PluginConfig
 from .config import PluginRef as PluginRef
 from .config import RunConfig as RunConfig
@@ -130,6 +129,7 @@ from .kinds import ENGINES as ENGINES
 from .kinds import KINDS as KINDS
 from .kinds import NONE as NONE
 from .context import Context as Context
+from .context import load as load
 from .observers import Observers as Observers
 from .prompt import render_api as render_api
 from .registry import installed as installed

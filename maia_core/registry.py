@@ -171,6 +171,15 @@ class Registry:
         installed_here = f" Installed: {', '.join(known)}." if known else f" No {what} is installed."
         return PluginError(f"{text}.{did_you_mean(name, known) or installed_here}")
 
+    def defaults_of(self, task: str) -> dict[str, Any]:
+        """Returns the parts that the factory of a task prefers, by their keys in a `RunConfig`.
+
+        Raises:
+            PluginError: the task's plugin is ambiguous or broken.
+        """
+        plugin = self.find("task", task)
+        return dict(getattr(plugin.load(), "defaults", {})) if plugin else {}
+
     def culprit(self, error: BaseException) -> str:
         """Names the plugin, or at least its distribution, in whose code an error arose; empty if it was in none."""
         plugins = [plugin for plugin in self.plugins if plugin.kind not in ("command", "observer")]

@@ -62,8 +62,7 @@ def parse_reply(text: str, answer_tags: Sequence[str]) -> ParsedReply:
             f"answer under {_tags(answer_tags)}, not both."
         )
     if sections:
-        repeated = [tag for tag, texts in sections.items() if len(texts) > 1 and tag == answer_tags[0]]
-        if repeated:
+        if repeated := [tag for tag, texts in sections.items() if len(texts) > 1 and tag == answer_tags[0]]:
             raise ReplyError(
                 f"Your reply holds more than one answer ([{repeated[0]}] appears twice). Send one final answer."
             )

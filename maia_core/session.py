@@ -102,8 +102,7 @@ class Session(SessionTotals):
 
     def submit(self, reply: Reply) -> Turn:
         """Takes a reply that was made elsewhere, such as by a person; see `take`."""
-        replied = Replied(turn=len(self.state.turns) + 1, reply=reply)
-        return self.take(self.journal.repeat(replied))
+        return self.take(self.journal.repeat(Replied(turn=len(self.state.turns) + 1, reply=reply)))
 
     def take(self, replied: Replied) -> Turn:
         """Takes the reply of a turn: runs its program, tests its answer, or tells the backbone its mistake."""
@@ -141,8 +140,7 @@ class Session(SessionTotals):
             return (reason or "an observer stopped the run") if self.journal.next_is(MessageAdded) else ""
         if reason:
             return reason
-        reasons = [reason for reason in self._tell("should_stop") if isinstance(reason, str)]
-        return next(filter(None, reasons), "")
+        return next((reason for reason in self._tell("should_stop") if reason and isinstance(reason, str)), "")
 
     def finish(self, outcome: RunOutcome) -> RunOutcome:
         """Records how the run ended, and tells the observers."""

@@ -442,7 +442,7 @@ class Verdict(Data):
         """The verdict in one line."""
         failed = [check.claim for check in self.checks if check.failed]
         if not self.measured or (self.passed and failed):
-            return self.summary
+            return self.summary.partition("\n")[0]
         state = "verified" if self.passed else "partly verified" if self.partly else "not verified"
         fit = "".join(f", predicts {p.on} images at r = {p.pearson[0]:.2f}" for p in self.predictions[:1])
         counts = f"{len(failed)} of {len(self.checks)} checks failed, {sum(c.undecided for c in self.checks)} undecided"

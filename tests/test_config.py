@@ -2,7 +2,8 @@ import re
 
 import pytest
 
-from maia_core.config import PluginConfig, RunConfig, load, validated
+from maia_core.config import PluginConfig, RunConfig, validated
+from maia_core.context import Context, load
 from maia_core.errors import UsageError
 
 
@@ -105,3 +106,14 @@ def test_no_word_of_pydantic_reaches_a_person(key, value, says):
     with pytest.raises(UsageError, match=re.escape(says)) as caught:
         load(None, [(key, value)])
     assert not re.search(r"instance|dictionary|Input should|field required", str(caught.value), re.IGNORECASE)
+
+
+@pytest.mark.parametrize("in_file", [True, False], ids=["file", "option"])
+def test_options_of_the_verifier_that_the_task_prefers_do_not_choose_another_one(tmp_path, in_file):
+    file = _write(tmp_path, "[verifier]\npairs = 3\n" if in_file else "seed = 1\n")
+    config = load(file, [("task", "bias")] + [("verifier.pairs", 3)] * (not in_file))
+    assert (config.verifier.name, config.verifier.options) == ("matched-pairs", {"pairs": 3})
+    assert RunConfig.model_validate(config.model_dump()) == config
+    assert Context(config).config == config
+    chosen = load(file, [("task", "bias"), ("verifier", {"name": "held-out"})])
+    assert chosen.verifier == RunConfig().verifier

@@ -23,7 +23,7 @@ def test_links_between_pages_lead_somewhere(page):
 
 
 def test_configuration_shown_in_the_docs_is_valid(tmp_path):
-    from maia_core.config import load
+    from maia_core.context import load
 
     page = (ROOT / "docs" / "use" / "configuration.md").read_text(encoding="utf-8")
     for block in re.findall(r"```toml\n(.*?)```", page, re.DOTALL):

@@ -7,7 +7,7 @@ from PIL import ImageOps
 
 from maia_core.errors import UsageError
 from maia_core.image import Image
-from maia_core.types import Message, Usage
+from maia_core.types import Message, Usage, Verdict
 
 
 def _image(value: int = 200, title: str = "") -> Image:
@@ -119,3 +119,8 @@ def test_unknown_price_is_never_shown_as_nothing():
         "unknown",
         "over $1.50",
     ]
+
+
+def test_the_line_of_a_verdict_is_one_line_where_its_summary_has_several():
+    verdict = Verdict(passed=False, measured=False, summary="Nothing could be tested.\nNo image shows it.")
+    assert verdict.line == "Nothing could be tested."

@@ -15,8 +15,7 @@ import csv
 import time
 from pathlib import Path
 
-from maia_core.config import load
-from maia_core.context import Context
+from maia_core.context import Context, load
 from maia_core.text import printable
 from maia_eval.choices import drawn
 from maia_eval.commands import predictive, synthetic

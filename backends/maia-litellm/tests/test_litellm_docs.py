@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from maia_core.config import load
-from maia_core.context import Context
+from maia_core.context import Context, load
 from maia_core.registry import installed
 from maia_core.text import _ENDS, SECRET
 from maia_litellm.providers import PROVIDERS

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from maia_core.agent import run
-from maia_core.config import RunConfig, load, validated
-from maia_core.context import Context
+from maia_core.config import RunConfig, validated
+from maia_core.context import Context, load
 from maia_core.errors import BackboneError, ContextTooLong
 from maia_core.image import Image
 from maia_core.registry import plugin_config

@@ -131,3 +131,9 @@ def test_systems_show_reads_the_options_of_the_model_from_the_file(tmp_path: Pat
             env=os.environ | {"MAIA_CACHE": str(tmp_path / "cache")},
         )  # fmt: skip
         assert (done.returncode, "unknown key 'pretrainedd'" in done.stderr) == (2, True), done.stderr
+
+
+def test_the_parts_that_a_task_prefers_are_shown_and_their_options_are_checked(maia: Any) -> None:
+    rows = _rows(maia("--json", "--task", "bias", "-o", "verifier.pairs=9"))
+    assert rows["verifier"]["value"] == "matched-pairs"
+    assert (rows["verifier.pairs"]["value"], rows["verifier.pairs"]["source"]) == (9, "option")

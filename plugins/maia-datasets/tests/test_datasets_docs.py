@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from maia_core.config import load
+from maia_core.context import load
 from maia_core.registry import installed, plugin_config
 
 PAGE = Path(__file__).parents[3] / "docs" / "use" / "datasets.md"

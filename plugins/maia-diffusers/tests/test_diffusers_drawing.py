@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from maia_core.config import PluginConfig, RunConfig, load
-from maia_core.context import Context
+from maia_core.config import PluginConfig, RunConfig
+from maia_core.context import Context, load
 from maia_core.errors import RunError, ToolError, UsageError
 from maia_core.image import Image
 from maia_core.testing import disc

@@ -14,6 +14,7 @@ from maia_core.registry import installed
 from maia_core.testing import DistributionSuite, FakeModel
 from maia_eval.choices import Spec, adjusted, drawn, parted, spec, specs, units_in
 from maia_eval.command import evaluate
+from maia_eval.explaining import Contexts
 
 
 class TestDistribution(DistributionSuite):
@@ -58,6 +59,14 @@ def test_the_run_of_one_explainer_is_changed_alone() -> None:
         adjusted(config, {"verfy": False})
     with pytest.raises(UsageError, match="no table"):
         adjusted(config, {"seed.x": 1})
+
+
+def test_the_parts_that_the_task_prefers_hold_at_every_unit(tmp_path: Path) -> None:
+    contexts = Contexts(RunConfig(task=PluginRef(name="bias")), tmp_path)
+    at_unit = contexts.on("synthetic:dog").config
+    by_agent = contexts.on("synthetic:cat", Spec(alias="agent", name="agent", run={"limits.turns": 3})).config
+    assert {at_unit.verifier.name, by_agent.verifier.name} == {"matched-pairs"}
+    assert "class_exemplars" in [tool.name for tool in by_agent.tools]
 
 
 def test_halves_of_the_cutouts_are_chosen_where_the_engine_has_them() -> None:

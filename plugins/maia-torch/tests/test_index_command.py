@@ -128,8 +128,7 @@ def test_an_index_is_not_built_among_other_files(run, tmp_path):
 
 
 def test_a_run_finds_what_was_built_elsewhere(run, tmp_path, monkeypatch):
-    from maia_core.config import load
-    from maia_core.context import Context
+    from maia_core.context import Context, load
 
     built(run, "--out", "mine")
     context = Context(load(None, [("dataset", "folder"), ("dataset.path", str(tmp_path / "images"))]))

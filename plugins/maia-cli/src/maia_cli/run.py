@@ -79,7 +79,8 @@ def run_and_print(
                 click.echo(printable_line(outcome.verdict.line))
                 table = outcome.verdict.summary.partition("\n\n")[0] if outcome.verdict.checks else ""
                 for line in table.splitlines():
-                    click.echo(f"  {printable_line(line)}")
+                    if line != outcome.verdict.line:
+                        click.echo(f"  {printable_line(line)}")
         click.echo("\n".join(["", f"record: {finished.folder}", *map(printable_line, finished.lines)]))
     return 0 if outcome.status == "answered" else 1
 

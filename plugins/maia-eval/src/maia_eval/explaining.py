@@ -62,7 +62,7 @@ class Contexts:
         self.main = Context(config, (registry or installed()).without_observers(["report"]))
         self._log = log
         self._noted: set[str] = set()
-        self._config = config
+        self._config = self.main.config
         self._runs = runs
         self._own: dict[str, Context] = {}
         self._alike: dict[str, str] = {}
