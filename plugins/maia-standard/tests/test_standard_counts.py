@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from pydantic import BaseModel
 
 from maia_core.errors import PluginError
 from maia_core.plugin import Context, Image, RunConfig
@@ -93,3 +94,22 @@ def test_the_plugin_and_its_distribution_are_named(
     with pytest.raises(PluginError) as error:
         getattr(part, method)(*arguments)
     assert str(error.value) == f"{kind} 'acme' (acme-counts 1.0) failed in {method}: it {fault}"
+
+
+def test_arguments_by_name_may_come_in_any_order(context: Context) -> None:
+    judge = context.build("judge", "acme")
+    with pytest.raises(PluginError, match="returned 1 results for 2 inputs"):
+        judge.predict(images=IMAGES, label="a dog")
+    assert judge.predict(images=IMAGES[:1], label="a dog") == [0.5]
+
+
+def test_an_engine_that_is_a_pydantic_model_is_built(context: Context) -> None:
+    class Judge(BaseModel):
+        fingerprint: str = "acme"
+
+        def predict(self, label: str, images: list[Image]) -> list[float]:
+            return [0.5 for _ in images]
+
+    part = context.observers.wrap(Judge(), kind="judge", name="acme", context=context)
+    assert context.observers.take_problems() == []
+    assert part.predict("a dog", IMAGES) == [0.5, 0.5]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -29,17 +30,17 @@ def part_built(kind: str, name: str, part: Any, context: RunContext) -> None:
     plugin = context.registry.find(kind, name)
     label = plugin.label if plugin else f"{kind} '{name}'"
     for method in COUNTED.get(kind, ()):
-        with contextlib.suppress(AttributeError):  # The part has no such method, or keeps it from changes.
+        with contextlib.suppress(AttributeError, TypeError, ValueError):  # No such method, or it cannot be replaced.
             setattr(part, method, _counted(getattr(part, method), label))
 
 
 def _counted(function: Callable[..., Any], label: str) -> Callable[..., Any]:
-    method = function.__name__
+    method, signature = function.__name__, inspect.signature(function)
 
     @functools.wraps(function)
     def count(*args: Any, **named: Any) -> Any:
         result = function(*args, **named)
-        asked = [*args, *named.values()]
+        asked = list(signature.bind(*args, **named).arguments.values())
         due = len(asked[method in AFTER_THE_LABEL])
         try:
             counts = {len(part) for part in result} if isinstance(result, GeneratedImages) else {len(result)}
