@@ -12,7 +12,7 @@ import pytest
 from maia_core.plugin import Message, parse_reply
 from maia_core.types import CallLimits
 from maia_heuristic.backbone import HeuristicBackbone
-from maia_heuristic.biases import case_of
+from maia_heuristic.biases import _drawable, case_of
 from maia_heuristic.class_scenes import levels_of
 from maia_heuristic.knowledge import Knowledge
 from maia_heuristic.reading import Notebook, _program
@@ -90,3 +90,13 @@ def test_half_of_the_scenes_have_backgrounds_that_the_exemplars_show():
     assert 0.45 < share < 0.55
     damaged = Notebook(Knowledge(), results=[("class exemplars", [], [{"texts": "forest"}, {"texts": [None, ""]}])])
     assert set(levels_of("frog", damaged)["background"]) == every
+
+
+def test_things_that_the_generator_cannot_draw_cost_no_later_scenes():
+    rows = [{"prompt": f"{n} {thing}", "neighbour": thing} for n in range(4) for thing in ("cup", "book", "")]
+    responses = [{"activations": [0.5] * len(rows)}]
+    notes = {row["prompt"]: "asked for: a book" for row in rows if row["neighbour"] == "book"}
+    notebook = Notebook(Knowledge(), results=[("survey", rows, responses)], notes=notes)
+    assert _drawable({"neighbour": ["cup", "book", ""]}, notebook) == {"neighbour": ["cup", ""]}
+    notebook.notes = {row["prompt"]: "x" for row in rows}
+    assert _drawable({"neighbour": ["cup", "book"]}, notebook) == {"neighbour": ["cup", "book"]}

@@ -138,6 +138,7 @@ def bias_step(case: Case, notebook: Notebook, seed: int) -> Step:
             "can be separated from the others."
         )
         return _measure(case, "survey", say, [random_scene(levels, rng) for _ in range(SURVEYED)])
+    levels = _drawable(levels, notebook)
     rng = np.random.default_rng([seed % 2**32, 1, *case.subject.encode()])
     first = _effects(_measured("survey", notebook))
     best = next(iter(first), None)
@@ -175,6 +176,13 @@ def _measured(name: str, notebook: Notebook) -> list[tuple[Any, float]]:
                 if isinstance(value, int | float) and row["prompt"] not in notebook.notes
             ]
     return []
+
+
+def _drawable(levels: dict[str, list[str]], notebook: Notebook) -> dict[str, list[str]]:
+    """Returns the values that the generator could draw in the survey: a scene with another one would not count."""
+    shown = {(kind, row[kind]) for row, _ in _measured("survey", notebook) for kind in levels}
+    drawable = {kind: [value for value in values if (kind, value) in shown] for kind, values in levels.items()}
+    return {kind: values if len(set(values)) > 1 else levels[kind] for kind, values in drawable.items()}
 
 
 KINDS = ("colour", "background", "size", "position", "neighbour", "number")
