@@ -126,3 +126,17 @@ def test_ages() -> None:
     assert (age("90s"), age("12h"), age("30d"), age("2w")) == (90, 43_200, 2_592_000, 1_209_600)
     with pytest.raises(Exception, match="is not a time"):
         age("30")
+
+
+@pytest.mark.parametrize("arguments", [["list"], ["verify"], ["prune", "--size", "1MB"], ["limit", "1GB"]])
+@pytest.mark.parametrize("at", ["", "content"])
+def test_a_file_in_place_of_the_cache_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], at: str
+) -> None:
+    folder = tmp_path / "cache"
+    monkeypatch.setenv("MAIA_CACHE", str(folder))
+    file = folder / at
+    file.parent.mkdir(exist_ok=True)
+    file.write_text("not a folder")
+    with pytest.raises(UsageError, match=r"cannot read the cache .* is a file; set MAIA_CACHE to a folder"):
+        run(*arguments)

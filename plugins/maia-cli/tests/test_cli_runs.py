@@ -132,6 +132,13 @@ def test_one_damaged_run_hides_no_other(two: tuple[Path, Path]) -> None:
         _maia("compare", two[0])
 
 
+def test_compare_refuses_a_folder_that_is_not_a_run(two: tuple[Path, Path], tmp_path: Path) -> None:
+    for wrong in (tmp_path / "nowhere", tmp_path):
+        with pytest.raises(UsageError, match="is not a run folder") as refused:
+            _maia("compare", wrong, two[0])
+        assert "\n" not in str(refused.value)
+
+
 def test_delete_opens_the_journal_alone_and_neither_a_pipe_nor_a_link(two: tuple[Path, Path], tmp_path: Path) -> None:
     os.mkfifo(two[0] / "other.jsonl")
     journal = two[1] / "journal.jsonl"

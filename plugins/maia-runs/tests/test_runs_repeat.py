@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from maia_core.config import RunConfig
-from maia_core.errors import RecordError, UsageError
+from maia_core.config import PluginRef, RunConfig
+from maia_core.errors import PluginError, RecordError, UsageError
 from maia_core.plugin import RunOutcome
 from maia_core.record import RunReader
 from maia_core.registry import Registry
@@ -114,3 +114,34 @@ def test_one_run_has_no_agreement_and_no_answer_has_no_label():
     assert merged_labels([outcome("dogs")], same_by(object())).details[AGREEMENT] is None
     silent = merged_labels([outcome(), outcome()], same_by(object()))
     assert (silent.labels, silent.description) == ((), "None of 2 runs answered.")
+
+
+def test_strengths_are_the_means_over_the_runs():
+    def stated(labels: tuple[str, ...], strengths: tuple[float, ...]) -> RunOutcome:
+        return RunOutcome(
+            status="answered", explanation=Explanation(description="", labels=labels, strengths=strengths)
+        )
+
+    runs = [stated(("dogs", "snow"), (1.0, 0.5)), stated(("dog",), (0.5,))]
+    assert merged_labels(runs, same_by(Judge())).strengths == (0.75, 0.5)
+    assert merged_labels([*runs, outcome("sand")], same_by(Judge())).strengths == ()
+
+
+class WithoutJudge(World):
+    def build(self, kind, name, options, context):
+        if kind == "judge":
+            raise PluginError("the judge is broken")
+        return super().build(kind, name, options, context)
+
+
+def test_paid_runs_are_merged_by_equal_words_where_the_judge_is_broken(tmp_path):
+    merged = repeat(CONFIG, 2, out=tmp_path, registry=WithoutJudge()).merged
+    assert merged.details[LABELS] == {merged.labels[0]: 2}
+    assert "words are equal: the judge is broken" in json.loads((tmp_path / MERGED).read_text())["description"]
+
+
+def test_a_wrong_name_is_refused_before_the_first_run(tmp_path):
+    wrong = CONFIG.model_copy(update={"judge": PluginRef(name="embeding")})
+    with pytest.raises(PluginError, match="there is no judge 'embeding'"):
+        repeat(wrong, 2, out=tmp_path, registry=World())
+    assert (Backbone.asked, list(tmp_path.iterdir())) == (0, [])

@@ -259,3 +259,11 @@ def test_a_folder_without_a_classifier_is_refused_by_name(tmp_path):
     result = invoked(f"classifier/{tmp_path}:features", "--out", tmp_path / "out", "--baseline", "none")
     assert FILE in f"{result.output}{result.exception}"
     assert "make one with `maia spurious --out DIR`" in f"{result.output}{result.exception}"
+
+
+def test_the_folder_of_a_run_is_refused_and_nothing_is_written_there(tmp_path):
+    (tmp_path / "run.json").write_text("{}")
+    failed = invoked("--out", tmp_path, *SMALL)
+    assert isinstance(failed.exception, UsageError)
+    assert "it is the folder of a run; choose another --out" in str(failed.exception)
+    assert [path.name for path in tmp_path.iterdir()] == ["run.json"]

@@ -125,9 +125,13 @@ def _clean(name: str) -> str:
 
 def _store() -> ContentCache:
     from maia_cache.store import shared
-    from maia_core.plugin import Context
+    from maia_core.plugin import Context, UsageError
 
-    return shared(Context())
+    store = shared(Context())
+    there = next(part for part in (store.folder, *store.folder.absolute().parents) if part.exists())
+    if not there.is_dir():
+        raise UsageError(f"cannot read the cache {store.folder}: {there} is a file; set MAIA_CACHE to a folder")
+    return store
 
 
 def _by_engine(entries: Iterable[Entry]) -> dict[str, list[Entry]]:

@@ -57,6 +57,7 @@ def compare(runs: tuple[Path, ...], as_json: bool) -> None:
 
     rows, configs = [], []
     for run in runs:
+        _files(run)
         try:
             reader = RunReader(run)
             rows.append(_figures(reader))

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import combinations
+from itertools import combinations, zip_longest
 from pathlib import Path
+from statistics import fmean
 from typing import Any, NamedTuple
 
 from maia_core.plugin import (
     Context,
     Explanation,
+    MaiaError,
     Registry,
     RunConfig,
     RunContext,
@@ -17,8 +19,10 @@ from maia_core.plugin import (
     UsageError,
     as_file,
     new_run_id,
+    one_line,
     write_atomically,
 )
+from maia_runs.chosen import check_names
 from maia_runs.launch import FinishedRun, explain_in, folder_name
 
 MERGED = "merged.json"
@@ -70,6 +74,7 @@ def repeat(
     if times < 1:
         raise UsageError(f"a run cannot be repeated {times} times; give a number from 1")
     context = Context(config, registry)
+    check_names(context.config, context.registry)
     ref = context.system.info.ref
     folder = out or Path(config.runs) / f"{new_run_id()}-{folder_name(ref)}"
     runs = tuple(_run_each(context, times, folder, observers))
@@ -103,7 +108,13 @@ def merge(outcomes: Sequence[RunOutcome], context: RunContext) -> Explanation:
     if own is not None:
         explanation: Explanation = own(outcomes, context)
         return explanation
-    return merged_labels(outcomes, same_by(context.part("judge")))
+    try:
+        judge = context.part("judge")
+    except MaiaError as error:  # The runs have been paid for.
+        merged = merged_labels(outcomes, same_by(None))
+        note = f"Labels count as the same only where their words are equal: {one_line(error)}"
+        return merged.model_copy(update={"description": f"{merged.description} {note}"})
+    return merged_labels(outcomes, same_by(judge))
 
 
 def same_by(judge: Any) -> Same:
@@ -120,14 +131,17 @@ def merged_labels(outcomes: Sequence[RunOutcome], same: Same) -> Explanation:
     """Counts how many runs gave each label; the commonest label comes first.
 
     Labels that say the same count as one, in the words of the first run that gave it. Two runs agree if each label of
-    either says the same as one of the other.
+    either says the same as one of the other. The strength of a label is the mean of the strengths that the runs state
+    for it; there are none where a label has none.
     """
-    answers = [outcome.explanation.labels for outcome in outcomes if outcome.explanation is not None]
+    answers = [outcome.explanation for outcome in outcomes if outcome.explanation is not None]
     groups: dict[str, set[int]] = {}
-    for number, labels in enumerate(answers):
-        for label in labels:
+    stated: dict[str, list[float]] = {}
+    for number, answer in enumerate(answers):
+        for label, strength in zip_longest(answer.labels, answer.strengths):
             known = next((name for name in groups if same(name, label)), label)
             groups.setdefault(known, set()).add(number)
+            stated.setdefault(known, []).extend([strength] if strength is not None else [])
     by_run = [frozenset(name for name, runs in groups.items() if number in runs) for number in range(len(answers))]
     pairs = list(combinations(by_run, 2))
     agreement = sum(one == other for one, other in pairs) / len(pairs) if pairs else None
@@ -139,5 +153,6 @@ def merged_labels(outcomes: Sequence[RunOutcome], same: Same) -> Explanation:
         if answers
         else f"None of {len(outcomes)} runs answered.",
         labels=tuple(label for label, _ in ranked),
+        strengths=tuple(fmean(stated[label]) for label, _ in ranked) if all(stated.values()) else (),
         details={LABELS: {label: len(runs) for label, runs in ranked}, AGREEMENT: agreement},
     )

@@ -70,10 +70,12 @@ def spurious(
     Without MODEL:LAYER, MAIA trains a classifier on the data set first.
     """
     from maia_cli.progress_line import ProgressLine
-    from maia_core.plugin import Context, UsageError, write_atomically
+    from maia_core.plugin import MANIFEST, Context, UsageError, write_atomically
     from maia_spurious.page import PAGE, render
     from maia_spurious.protocol import study
 
+    if (out / MANIFEST).exists():
+        raise UsageError(f"cannot write into {out}: it is the folder of a run; choose another --out")
     chosen = [name for name in baselines or BASELINES if name != "none"]
     context = Context(config)
     for name in chosen:
