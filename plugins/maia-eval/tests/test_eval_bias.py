@@ -10,19 +10,22 @@ import pytest
 from click.testing import CliRunner
 
 from maia_bias import Finding
+from maia_collage.pack import find
+from maia_collage.scene import scene_of
 from maia_core.context import Context
 from maia_core.plugin import PluginRef, RunConfig, installed
 from maia_core.registry import Registry
 from maia_core.types import Explanation
-from maia_eval.bias import Plan, run
+from maia_eval.bias import HeldOutClass, Plan, run
 from maia_eval.bias_results import BiasResult, bias_results, bias_rows
-from maia_eval.bias_scoring import names, read_all, verdict
+from maia_eval.bias_scoring import names, names_only, preferred, read_all, verdict
 from maia_eval.choices import Spec
 from maia_eval.command import evaluate
 from maia_eval.explaining import Contexts
 from maia_eval.failures import failure_table
 from maia_eval.results import Folder
-from maia_planted.attributes import Attribute
+from maia_planted.attributes import VALUES, Attribute, of_class
+from maia_planted.scenes import CLASSES
 from maia_planted.subjects import Subject, subject_of, subjects_of
 
 
@@ -55,6 +58,12 @@ SEVERAL, CAR = Attribute(kind="count", value="several"), Attribute(kind="neighbo
         ("lower: single", SEVERAL),
         ("higher: next to a car", CAR),
         ("lower: no car beside it", CAR),
+        ("higher: without a car and on snow", SNOW),
+        ("higher: without a car on snow", SNOW),
+        ("higher: not red, on snow", SNOW),
+        ("higher: not red but on snow", SNOW),
+        ("lower: without a red car", CAR),
+        ("lower: neither small nor on snow", SNOW),
     ],
 )
 def test_findings_that_name_an_attribute(text, attribute):
@@ -77,6 +86,10 @@ def test_findings_that_name_an_attribute(text, attribute):
         ("lower: small", SMALL),
         ("higher: in the top left corner", LEFT),
         ("higher: next to a cart", CAR),
+        ("lower: without a car and on snow", SNOW),
+        ("lower: without a car on snow", SNOW),
+        ("lower: not red, on snow", SNOW),
+        ("higher: on snow and without a car", CAR),
     ],
 )
 def test_findings_that_do_not(text, attribute):
@@ -97,12 +110,65 @@ def subject(*attributes: Attribute, join: str = "and") -> Subject:
         (subject(RED, SNOW), ["higher: red and on snow"], ("named", 0)),
         (subject(RED, SNOW), ["higher: red", "lower: not on snow"], ("named", 0)),
         (subject(RED, SNOW, join="or"), ["higher: red"], ("partly", 0)),
+        (subject(RED, SNOW), ["higher: red or on snow"], ("partly", 1)),
+        (subject(RED, SNOW, join="or"), ["higher: red or on snow"], ("named", 0)),
+        (subject(RED, SNOW, join="or"), ["higher: red and on snow"], ("partly", 1)),
+        (subject(RED, SNOW), ["lower: not red or not on snow"], ("named", 0)),
+        (subject(RED, SNOW, join="or"), ["lower: not red and not on snow"], ("named", 0)),
+        (subject(RED, SNOW), ["lower: not red and not on snow"], ("partly", 1)),
+        (subject(RED, SNOW), ["higher: red and not on snow"], ("partly", 1)),
+        (subject(RED), ["higher: red or on snow"], ("partly", 1)),
+        (subject(RED), [f"higher: {value}" for value in VALUES["colour"]], ("partly", 3)),
+        (subject(SNOW), ["higher: on snow", "lower: not on sand"], ("partly", 1)),
+        (subject(SNOW), ["lower: on snow", "higher: on snow"], ("partly", 1)),
+        (subject(SNOW), ["higher: without a car and on snow"], ("named", 0)),
         (subject(), [], ("clear", 0)),
         (subject(), ["higher: red"], ("false alarm", 1)),
     ],
 )
 def test_verdicts(truth, texts, expected):
     assert verdict(truth, [finding(text) for text in texts], True) == expected
+
+
+def test_an_answer_that_names_everything_does_not_name_only_what_was_planted():
+    guesses = [finding(f"higher: {value}") for value in ("red", "on snow", "small", "on the left", "single")]
+    assert verdict(subject(RED), guesses, True) == ("named", 4)
+    assert not names_only(subject(RED), guesses)
+    assert not names_only(subject(RED), [finding("higher: red and on snow")])
+    assert names_only(subject(RED), [finding("lower: not red")])
+
+
+class Recording:
+    def __init__(self):
+        self.labels = set()
+
+    def compare(self, label, first, second):
+        self.labels.add(label)
+        return 0
+
+
+@pytest.mark.parametrize(
+    ("text", "label"),
+    [
+        ("higher: red", "red rabbit"),
+        ("higher: on snow", "rabbit on snow"),
+        ("lower: not on snow", "rabbit on snow"),
+        ("lower: not red", "red rabbit"),
+        ("lower: non-red", "red rabbit"),
+        ("lower: anything but red", "red rabbit"),
+        ("lower: without a car", "rabbit with a car"),
+        ("lower: outside of a forest", "rabbit inside a forest"),
+        ("lower: on snow", "rabbit not on snow"),
+        ("lower: with a car", "rabbit without a car"),
+        ("lower: red", "rabbit that is not red"),
+        ("lower: not red or not on snow", "red rabbit AND rabbit on snow"),
+        ("lower: not red and not on snow", "red rabbit OR rabbit on snow"),
+    ],
+)
+def test_the_judge_compares_the_images_with_a_higher_score(text, label):
+    judge = Recording()
+    preferred(subject(RED), [subject(SNOW), subject(CAR)], [finding(text)], judge)
+    assert judge.labels == {label}
 
 
 def test_no_answer_is_neither_clear_nor_a_false_alarm():
@@ -127,6 +193,31 @@ def test_the_failure_table_counts_inside_outside_and_the_low_side():
     assert (high.inside.hits, high.inside.of, high.outside.hits, high.outside.of) == (6, 8, 2, 12)
     assert (high.precision.hits, high.precision.of) == (10, 10)
     assert (low.precision.hits, low.precision.of) == (2, 8), "fewer than ten images are there"
+
+
+def test_precision_counts_the_surest_images_and_of_equally_sure_ones_the_worst():
+    probabilities = np.array([0.9] * 30 + [0.1] * 10)
+    (_, row) = failure_table("rabbit", [finding("lower: on snow")], probabilities, lambda _: np.ones(40))
+    assert (row.precision.hits, row.precision.of) == (10, 10), "the data set's order does not count"
+    surely = np.linspace(0.9, 0.6, 40)
+    (_, row) = failure_table("rabbit", [finding("lower: on snow")], probabilities, lambda _: surely)
+    assert (row.precision.hits, row.precision.of) == (0, 10), "the ten surest are right"
+
+
+@pytest.mark.pack
+@pytest.mark.parametrize("concept", [CLASSES[0], CLASSES[-1]])
+def test_held_out_images_show_held_out_cut_outs_of_every_class_equally(concept):
+    context = Context(RunConfig(task=PluginRef(name="bias"), system=PluginRef(name="planted")))
+    held_out = HeldOutClass(Subject(concept=concept), context)
+    pack = find("", context.cache)
+    allowed = {cutout.id for cutout in pack.part("held-out").members(None)}
+    assert allowed < {cutout.id for cutout in pack.members(None)}
+    scenes = [scene_of(image, pack) for image in [*held_out.own, *held_out.others]]
+    assert {placed.cutout for scene in scenes for placed in scene.objects} <= allowed
+    shown = [scene_of(image, pack) for image in held_out.others]
+    count = {name: sum(bool(of_class(scene, name, pack)) for scene in shown) for name in CLASSES if name != concept}
+    assert len(held_out.others) == 64
+    assert min(count.values()) >= 5, count
 
 
 class Oracle:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from maia_bias import Finding
 from maia_core.plugin import Context, Image, Judge, PluginRef, Registry, RunConfig
 from maia_eval.bias_results import BiasResult, BiasScores, Share
-from maia_eval.bias_scoring import mentioned, on_side, preferred, read_all, verdict
+from maia_eval.bias_scoring import alternatives, names_only, on_side, preferred, read_all, verdict
 from maia_eval.choices import Spec, all_specs, parted
 from maia_eval.explaining import Contexts, EvaluationPlan, Log, explain_all
 from maia_eval.failures import RIGHT, failure_table
@@ -99,6 +99,7 @@ def _score(plan: Plan, unit: str, subjects: Mapping[str, Subject], folder: Folde
             reported=tuple(kept),
             verdict=said,
             wrong=wrong,
+            only=answered and names_only(subject, reported),
             sides=on_side(subject.concept, reported, system, client, probabilities),
             choices=preferred(subject, others, reported, judge) if subject.attributes and answered else Share(),
             failures=failure_table(
@@ -125,34 +126,40 @@ class HeldOutClass:
 
     Attributes:
         own: Images of the class.
-        others: Images of the other classes.
+        others: Images of the other classes, as many in all, of each class equally many or one more.
     """
 
     def __init__(self, subject: Subject, context: Context) -> None:
         self._subject = subject
-        dataset: VariedDataset = context.build("dataset", "planted", split="held-out", each=4 * HELD_OUT)
+        dataset: VariedDataset = context.build(
+            "dataset", "planted", split="held-out", cutouts="held-out", each=4 * HELD_OUT
+        )
         self._dataset = dataset
         labels = [dataset.label(index) for index in range(len(dataset))]
         self._own = [index for index, label in enumerate(labels) if label == subject.concept]
-        rest = [index for index, label in enumerate(labels) if label != subject.concept]
+        rng = np.random.default_rng([dataset.config.seed, 37])
+        classes = [name for name in dataset.config.classes if name != subject.concept]
+        shuffled = [rng.permutation([n for n, label in enumerate(labels) if label == name]) for name in classes]
+        self._rest = [int(index) for turn in zip(*shuffled, strict=True) for index in turn][: 4 * HELD_OUT]
         self.own: list[Image] = [dataset[index] for index in self._own]
-        self.others: list[Image] = [dataset[index] for index in rest[:: len(rest) // (4 * HELD_OUT)]]
+        self.others: list[Image] = [dataset[index] for index in self._rest]
 
-    def members(self, finding: Finding, judge: Judge) -> NDArray[np.bool_]:
-        """Returns which images of the class are in a finding's subgroup.
+    def members(self, finding: Finding, judge: Judge) -> NDArray[np.float64]:
+        """Returns how surely each image of the class is in a finding's subgroup, in [0, 1].
 
         The scenes decide where the finding names attributes of planted models, else the judge does from pixels.
         """
-        named = mentioned(finding.subgroup)
+        named = alternatives(finding.subgroup)
         if not named:
             text = f"{self._subject.concept} {finding.subgroup}"
-            return np.array(judge.predict(text, [image.anonymous() for image in self.own])) >= RIGHT
+            return np.array(judge.predict(text, [image.anonymous() for image in self.own]), np.float64)
         pack, concept = self._dataset.pack, self._subject.concept
-        either = " or " in finding.subgroup.casefold()
         members = []
         for index in self._own:
             scene = self._dataset.scene(index)
             objects = of_class(scene, concept, pack)
-            shown = [any(a.shown(placed, scene, concept, pack) for placed in objects) != absent for a, absent in named]
-            members.append((any if either else all)(shown))
-        return np.array(members, np.bool_)
+            seen = {
+                a: any(a.shown(placed, scene, concept, pack) for placed in objects) for part in named for a, _ in part
+            }
+            members.append(any(all(seen[a] != absent for a, absent in part) for part in named))
+        return np.array(members, np.float64)

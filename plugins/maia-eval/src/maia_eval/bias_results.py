@@ -38,7 +38,8 @@ class Failures(Data):
         direction: What the finding claims of the response; empty in the row of the whole class.
         inside: Right predictions on the images of the subgroup.
         outside: Right predictions on the other images of the class.
-        precision: Wrong predictions among the ten images that the finding puts on the low side.
+        precision: Wrong predictions among the ten images that are most surely on the finding's low side; of
+            equally sure ones the model's worst.
     """
 
     subgroup: str
@@ -54,9 +55,11 @@ class BiasScores(Data):
     Attributes:
         findings: All findings, as they were claimed and tested.
         reported: Numbers of those that the answer stands by: the verified ones, or all where nothing was tested.
-        verdict: `named` (all planted attributes), `partly` (one of two) or `missed`; of a model without a bias `clear`
-            (it reports none) or `false alarm`; `no answer`.
-        wrong: Number of reported findings that name nothing that was planted.
+        verdict: `named` (all planted attributes), `partly` (one of two, both joined wrongly, or beside another value of
+            the same attribute) or `missed`; of a model without a bias `clear` (it reports none) or `false alarm`; `no
+            answer`.
+        wrong: Number of reported findings that name nothing that was planted, or join or add attributes wrongly.
+        only: Whether the answer names all that was planted, and nothing else; None: scored by an older version.
         sides: Fresh prompts whose score is on the predicted side, out of ten that should be high and ten low.
         choices: Comparisons in which the judge finds the answer nearer to the truth than to another model's.
         failures: The failure table.
@@ -66,6 +69,7 @@ class BiasScores(Data):
     reported: tuple[int, ...] = ()
     verdict: Verdict
     wrong: int = 0
+    only: bool | None = None
     sides: Share = Share()
     choices: Share = Share()
     failures: tuple[Failures, ...] = ()
@@ -102,8 +106,9 @@ class BiasRow(NamedTuple):
         explainer: Its name.
         models: Number of models.
         named: Share of biased models whose planted attributes are all named.
+        only: Share of biased models of which the answer names the planted attributes, and nothing else.
         false_alarms: Share of unbiased models with a reported finding, among those with an answer.
-        wrong: Reported findings that name nothing that was planted, of all reported findings.
+        wrong: Wrong findings (see `BiasScores.wrong`), of all reported findings.
         sides: Mean over models of the share of fresh prompts on the predicted side.
         choices: Mean over models of the share of comparisons that the truth wins.
     """
@@ -112,6 +117,7 @@ class BiasRow(NamedTuple):
     explainer: str
     models: int
     named: Estimate
+    only: Estimate
     false_alarms: Estimate
     wrong: Estimate
     sides: Estimate
@@ -150,11 +156,13 @@ def _row(group: str, name: str, results: Sequence[BiasResult], seed: int) -> Bia
     clear = [scores for scores in answers if scores.verdict != "no answer"]
     every = [*biased, *clear]
     reported = sum(len(scores.reported) for scores in every)
+    only = [scores.only for scores in biased if scores.only is not None]
     return BiasRow(
         group,
         name,
         len(results),
         metrics.share(sum(scores.verdict == "named" for scores in biased), len(biased)),
+        metrics.share(sum(map(bool, only)), len(only)),
         metrics.share(sum(scores.verdict == "false alarm" for scores in clear), len(clear)),
         metrics.share(sum(scores.wrong for scores in every), reported),
         metrics.mean([_mean(scores.sides) for scores in biased], seed),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -27,10 +27,21 @@ PROMPTS = 10
 DISTRACTORS = 5
 """Truths of other models that the judge compares with."""
 
-LEADING = PREPOSITIONS | {"next", "with", "without", "not", "no", "alone"}
+LEADING = PREPOSITIONS | {"next", "with", "without", "not", "no", "alone", "that"}
 """First words of a subgroup that stands behind its class."""
 
-_NEGATION = re.compile(r"\b(?:not|no|non|without|never|except|outside|other than|away from|anything but)\b")
+_NOT = r"not|no|non|neither|nor|without|lacking|never|except|excluding|outside|other than|away from|anything but|\w+n't"
+_PLACE = "|".join(sorted(PREPOSITIONS | {"with", "next"}))
+_NEGATED = re.compile(rf"\b(?:{_NOT})\b(?:[\s-]+(?:{_PLACE}|to|the|an?|any)\b)*(?:(?!\b(?:{_PLACE}|not)\b).)*")
+"""A negation and what it reaches: all up to the next preposition ("without a red car | on snow")."""
+
+_OR = re.compile(r"\bor\b|;|/")
+_AND = re.compile(r"\band\b|(?<!anything )\bbut\b|,|(?=\bnor\b)")
+_JOINS = re.compile(r"\s*(?:,\s*)?(\band\b|(?<!anything )\bbut\b|\bor\b|,|;|/)\s*")
+_LEADING_NOT = re.compile(
+    r"(?:(without|no|lacking)|(outside)(?: of)?|(away from)|not|non-?|never|except|excluding|"
+    r"other than|anything but)\b[\s-]*"
+)
 
 
 def read_all(details: Mapping[str, Any]) -> tuple[list[Finding], list[int]]:
@@ -42,16 +53,32 @@ def read_all(details: Mapping[str, Any]) -> tuple[list[Finding], list[int]]:
     return findings, [n for n, each in enumerate(findings) if not tested or each.status == "verified"]
 
 
-def mentioned(text: str) -> list[tuple[Attribute, bool]]:
-    """Returns the attributes that a text names by an accepted word, and whether the text says that they are absent."""
-    text = text.casefold()
+def alternatives(text: str) -> list[list[tuple[Attribute, bool]]]:
+    """Returns the attributes that a text names by accepted words: those of each alternative (joined by "or").
+
+    With each attribute stands whether the text says that it is absent. A negation reaches no further than its phrase.
+    """
     found = []
+    for part in _OR.split(text.casefold()):
+        named = {attribute: absent for phrase in _AND.split(part) for attribute, absent in _in_phrase(phrase)}
+        found += [list(named.items())] if named else []
+    return found
+
+
+def _in_phrase(text: str) -> Iterator[tuple[Attribute, bool]]:
+    negated = [match.span() for match in _NEGATED.finditer(text)]
     for kind, values in VALUES.items():
         for value in values:
             word = re.search(rf"\b(?:{'|'.join(map(re.escape, WORDS[value]))})\b", text)
             if word:
-                found.append((Attribute(kind=kind, value=value), bool(_NEGATION.search(text[: word.start()]))))
-    return found
+                absent = any(start <= word.start() < end for start, end in negated)
+                yield Attribute(kind=kind, value=value), absent
+
+
+def _claims(finding: Finding) -> list[tuple[Attribute, bool]]:
+    """Returns the attributes that a finding names, and whether it says that each raises the score."""
+    high = finding.direction == "higher"
+    return [(attribute, high != absent) for part in alternatives(finding.subgroup) for attribute, absent in part]
 
 
 def names(finding: Finding, attribute: Attribute) -> bool:
@@ -59,23 +86,61 @@ def names(finding: Finding, attribute: Attribute) -> bool:
 
     It must use an accepted word, and must not name another value of the same attribute ("on snow or sand").
     """
-    same = [(each.value, absent) for each, absent in mentioned(finding.subgroup) if each.kind == attribute.kind]
+    same = [(named.value, raises) for named, raises in _claims(finding) if named.kind == attribute.kind]
     if len(same) != 1:
         return False
-    value, absent = same[0]
-    raises = (finding.direction == "higher") != absent
+    value, raises = same[0]
     return value == (attribute.value if raises else OPPOSITE.get(attribute.value))
 
 
+def _contradicts(finding: Finding, attribute: Attribute) -> bool:
+    """Tells whether a finding says that another value of an attribute raises the score, or that its own lowers it."""
+    return any(
+        raises != (named.value == attribute.value)
+        for named, raises in _claims(finding)
+        if named.kind == attribute.kind and (raises or named.value == attribute.value)
+    )
+
+
+def _either(finding: Finding) -> bool:
+    """Tells whether each attribute alone raises the score: "higher: A or B", "lower: not A and not B"."""
+    return (len(alternatives(finding.subgroup)) > 1) == (finding.direction == "higher")
+
+
+def _is_wrong(subject: Subject, finding: Finding) -> bool:
+    """Tells whether a finding names nothing that was planted, or joins or adds attributes as they were not planted."""
+    planted = [attribute for attribute in subject.attributes if names(finding, attribute)]
+    if not planted or any(_contradicts(finding, attribute) for attribute in subject.attributes):
+        return True
+    joined_wrongly = len(planted) > 1 and _either(finding) != (subject.join == "or")
+    return joined_wrongly or (len(_claims(finding)) > len(planted) and _either(finding))
+
+
 def verdict(subject: Subject, findings: Sequence[Finding], answered: bool) -> tuple[Verdict, int]:
-    """Returns how the reported findings of an answer do, and how many of them name nothing that was planted."""
-    wrong = sum(not any(names(finding, attribute) for attribute in subject.attributes) for finding in findings)
+    """Returns how the reported findings of an answer do, and how many of them are wrong.
+
+    A wrong finding names nothing that was planted, joins it otherwise ("red or on snow" for "red and on snow"), or says
+    that something else raises the score as well. An answer that names a planted attribute by wrong findings only, or
+    beside another value of the same attribute, names it partly.
+    """
+    wrong = [_is_wrong(subject, finding) for finding in findings]
     if not answered:
         return "no answer", 0
     if not subject.attributes:
-        return ("false alarm" if findings else "clear"), wrong
-    named = [any(names(finding, attribute) for finding in findings) for attribute in subject.attributes]
-    return ("named" if all(named) else "partly" if any(named) else "missed"), wrong
+        return ("false alarm" if findings else "clear"), sum(wrong)
+    right = [finding for finding, is_wrong in zip(findings, wrong, strict=True) if not is_wrong]
+    named = all(any(names(finding, attribute) for finding in right) for attribute in subject.attributes)
+    if named and not any(_contradicts(finding, attribute) for finding in findings for attribute in subject.attributes):
+        return "named", sum(wrong)
+    partly = any(names(finding, attribute) for finding in findings for attribute in subject.attributes)
+    return ("partly" if partly else "missed"), sum(wrong)
+
+
+def names_only(subject: Subject, findings: Sequence[Finding]) -> bool:
+    """Tells whether an answer names all that was planted, and nothing else."""
+    kinds = {attribute.kind for attribute in subject.attributes}
+    others = any(named.kind not in kinds for finding in findings for named, _ in _claims(finding))
+    return verdict(subject, findings, True) == ("named", 0) and not others
 
 
 def on_side(
@@ -139,7 +204,33 @@ def preferred(subject: Subject, others: Sequence[Subject], findings: Sequence[Fi
 
 
 def _label(concept: str, finding: Finding) -> str:
-    """Returns a finding as a label of the images with a higher score, such as "red rabbit" or "rabbit on snow"."""
-    before = finding.subgroup.partition(" ")[0].casefold() not in LEADING
-    words = f"{finding.subgroup} {concept}" if before else f"{concept} {finding.subgroup}"
-    return words if finding.direction == "higher" else f"{concept} without {finding.subgroup}"
+    """Returns a finding as a label of the images with a higher score, such as "red rabbit" or "rabbit on snow".
+
+    Where the subgroup is lower, its negated phrases become positive and the others negative: "not on snow" becomes
+    "rabbit on snow", "red and small" becomes "rabbit that is not red OR rabbit that is not small".
+    """
+    if finding.direction == "higher":
+        return _placed(concept, finding.subgroup)
+    phrases = _JOINS.split(finding.subgroup.strip())
+    either = any(join in ("or", ";", "/") for join in map(str.casefold, phrases[1::2]))
+    return (" AND " if either else " OR ").join(_placed(concept, _inverted(text)) for text in phrases[::2] if text)
+
+
+def _placed(concept: str, words: str) -> str:
+    first = words.partition(" ")[0].casefold()
+    return f"{concept} {words}" if first in LEADING else f"{words} {concept}"
+
+
+def _inverted(phrase: str) -> str:
+    """Returns a phrase of a subgroup as one of the other images: "not red" for "red", and "red" for "not red"."""
+    negation = _LEADING_NOT.match(phrase.casefold())
+    if negation:
+        rest = phrase[negation.end() :]
+        lead = "with " if negation[1] else "inside " if negation[2] else "near " if negation[3] else ""
+        return lead + rest
+    first, _, rest = phrase.partition(" ")
+    if first.casefold() == "with":
+        return f"without {rest}"
+    if first.casefold() == "alone":
+        return "next to other things"
+    return f"not {phrase}" if first.casefold() in LEADING else f"that is not {phrase}"

@@ -16,8 +16,8 @@ AT = 10
 RIGHT = 0.5
 """Probability from which on a class counts as predicted."""
 
-Membership = Callable[[Finding], NDArray[np.bool_]]
-"""Returns which of the class's images are in a finding's subgroup: shape (images,)."""
+Membership = Callable[[Finding], NDArray[np.float64]]
+"""Returns how surely each of the class's images is in a finding's subgroup: float64 of shape (images,), in [0, 1]."""
 
 
 def failure_table(
@@ -25,24 +25,29 @@ def failure_table(
 ) -> tuple[Failures, ...]:
     """Returns a row for the class, and one for each finding.
 
+    Precision is counted among the ten images that are most surely on the low side. Of images that are on it equally
+    surely, those come first to which the model gives the lowest probability of the class.
+
     Args:
         name: The class.
         findings: Each names a subgroup of the class.
         probabilities: The probability of the class on its held-out images, float64 of shape (images,).
-        membership: Decides which of these images are in a subgroup.
+        membership: Says how surely each of these images is in a subgroup; from 0.5 on it counts as inside.
     """
     right = probabilities >= RIGHT
     rows = [Failures(subgroup=name, inside=_share(right))]
     for finding in findings:
-        inside = membership(finding)
+        surely = np.asarray(membership(finding), np.float64)
+        inside = surely >= RIGHT
         low = inside if finding.direction == "lower" else ~inside
+        order = np.lexsort((probabilities, -np.abs(surely - RIGHT)))
         rows.append(
             Failures(
                 subgroup=finding.subgroup,
                 direction=finding.direction,
                 inside=_share(right[inside]),
                 outside=_share(right[~inside]),
-                precision=_share(~right[low][:AT]),
+                precision=_share(~right[order[low[order]][:AT]]),
             )
         )
     return tuple(rows)

@@ -88,10 +88,11 @@ def terminal(folder: Folder) -> list[str]:
         ]
     elif folder.manifest.kind == "bias":
         shown = [
-            (r, [r.named, r.false_alarms, r.wrong, r.sides, r.choices])
+            (r, [r.named, r.only, r.false_alarms, r.wrong, r.sides, r.choices])
             for r in bias_rows(bias_results(folder), folder.explainers, folder.seed)
         ]
-        lines = [["", "", "models", "named", "false alarms", "wrong findings", "right side", "nearer to truth"]]
+        titles = ["named", "nothing else", "false alarms", "wrong findings", "right side", "nearer to truth"]
+        lines = [["", "", "models", *titles]]
         lines += [[r.explainer, r.group, str(r.models), *map(written, estimates)] for r, estimates in shown]
         return aligned(lines, left=2)
     else:

@@ -115,7 +115,7 @@ def _bias(folder: Folder) -> dict[str, Table]:
     rows: Table = []
     for row in bias_rows(results, folder.explainers, folder.seed):
         line: dict[str, Any] = {"group": row.group, "explainer": row.explainer, "models": row.models}
-        for key in ("named", "false_alarms", "wrong", "sides", "choices"):
+        for key in ("named", "only", "false_alarms", "wrong", "sides", "choices"):
             estimate: Estimate = getattr(row, key)
             line |= {
                 key: estimate.value,
