@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 from maia_bias import Finding
 from maia_bias.answer import BiasAnswer
 from maia_bias.findings import FINDINGS, to_json
-from maia_bias.pairs import PAIRS, SUBJECT, MatchedPairs
+from maia_bias.pairs import LEVEL, PAIRS, PARTS, SUBJECT, MatchedPairs
 from maia_core.plugin import Context, Explanation, Image, RunConfig, UnitInfo, Verdict
 from maia_stats import paired_difference
 
@@ -44,6 +45,22 @@ class Counting:
         self.calls += 1
         self.seeds += seeds
         return self.engine.generate(prompts, seeds)
+
+
+class Lacking:
+    """A generator that cannot show a thing in some of the prompts that name it."""
+
+    def __init__(self, engine: Any, thing: str, shown: int = 0) -> None:
+        self.engine, self.thing, self.shown = engine, thing, shown
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.engine, name)
+
+    def generate(self, prompts: Sequence[str], seeds: Sequence[int]) -> Any:
+        made = self.engine.generate(prompts, seeds)
+        naming = [n for n, prompt in enumerate(prompts) if self.thing in prompt][self.shown :]
+        warnings = [f"no picture of {self.thing}" if n in naming else w for n, w in enumerate(made.warnings)]
+        return made._replace(warnings=warnings)
 
 
 def _explanation(*findings: Finding, subject: str = "penguin") -> Explanation:
@@ -169,3 +186,45 @@ def test_a_judge_that_writes_pairs_is_asked():
 def test_answer_model_survives_the_record():
     answer = BiasAnswer(answer="x", findings=[SNOW], subject="penguin")
     assert BiasAnswer.model_validate_json(answer.model_dump_json()) == answer
+
+
+def test_a_finding_with_a_part_that_the_generator_cannot_show_is_not_tested():
+    for subgroup, thing, part in (
+        ("on snow or next to a mug", "mug", "next to a mug"),
+        ("red and on snow", "snow", "red"),
+    ):
+        context = _context(editor="none")
+        context._parts["generator"] = Lacking(context.generator, thing)
+        verdict = _verify(
+            context, Finding(subgroup=subgroup, direction="higher"), Finding(subgroup="on sand", direction="higher")
+        )
+        found, other = _findings(verdict)
+        assert found.status == "untested"
+        assert re.search(
+            f"cannot show enough pairs for its part '{part}' \\(0 of 16 pairs\\): no picture of {thing}", found.reason
+        )
+        assert (found.pairs, found.written, other.status != "untested") == (0, 32, True)
+        assert verdict.details[PAIRS][0] == verdict.details[PARTS][0] == []  # pyright: ignore
+
+
+def test_every_part_of_a_finding_has_enough_pairs():
+    words = "small and on snow or red and next to a mug"
+    found = _findings(_verify(_context(), Finding(subgroup=words, direction="higher")))[0]
+    assert (found.written, found.status != "untested") == (64, True)
+
+
+def test_pairs_that_could_not_be_made_are_counted():
+    context = _context(editor="none")
+    context._parts["generator"] = Lacking(context.generator, "snow", shown=10)
+    verdict = _verify(context, SNOW)
+    found = _findings(verdict)[0]
+    assert (found.pairs, found.written, found.status) == (10, 16, "verified")
+    assert "10 of 16 pairs)" in verdict.summary
+    context._parts["generator"] = Lacking(context.generator, "snow", shown=7)
+    assert "cannot show it (7 of 16 pairs): no picture of snow" in _findings(_verify(context, SNOW))[0].reason
+
+
+def test_a_verdict_records_the_part_of_each_pair_and_its_level():
+    verdict = _verify(_context(), Finding(subgroup="on snow or red", direction="higher"), attempt=3)
+    assert verdict.details[PARTS] == [["on snow", "red"] * 16]
+    assert verdict.details[LEVEL] == pytest.approx(0.05 / 8)

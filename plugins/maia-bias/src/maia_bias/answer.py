@@ -65,16 +65,23 @@ class AnswersWithFindings:
     def merged(self, outcomes: Sequence[RunOutcome], context: RunContext) -> Explanation:
         """Makes one explanation of several runs: their findings, joined by meaning and tested on all their pairs."""
         answered = [outcome.explanation for outcome in outcomes if outcome.explanation is not None]
-        subject = next((str(each.details.get(SUBJECT) or "") for each in answered), "")
-        findings = merge_findings(subject, outcomes, same_by(context.part("judge")))
-        verified = [finding for finding in findings if finding.status == "verified"]
-        head = (
-            f"{len(answered)} of {len(outcomes)} runs answered. {summary(findings) if findings else 'No bias found.'}"
-        )
+        findings = merge_findings(outcomes, same_by(context.part("judge")))
+        named = dict.fromkeys(str(each.details.get(SUBJECT) or "") for each in answered)
+        subjects = [name for name in named if name or any(not finding.subject for finding in findings)] or [""]
+        single = len(subjects) == 1
+        by_class = [(name, [finding for finding in findings if finding.subject == name]) for name in subjects]
+        texts = [
+            ("" if single else f"{name or 'No class'}: ") + (summary(own) if own else "No bias found.")
+            for name, own in by_class
+        ]
+        # A claim that no run could test is neither shown nor refuted.
+        standing = [f for status in ("verified", "untested") for f in findings if f.status == status]
+        shown = [finding for finding in standing if finding.status == standing[0].status]
         return Explanation(
-            description=head,
-            labels=tuple(f"{finding.direction} {finding.subgroup}" for finding in verified) or (NO_BIAS,),
-            details={SUBJECT: subject, FINDINGS: to_json(findings)},
+            description=f"{len(answered)} of {len(outcomes)} runs answered. " + "\n".join(texts),
+            labels=tuple(("" if single else f"{f.subject}: ") + f"{f.direction} {f.subgroup}" for f in shown)
+            or (NO_BIAS,),
+            details={SUBJECT: subjects[0] if single else "", FINDINGS: to_json(findings)},
         )
 
 

@@ -29,6 +29,7 @@ class Finding(Data):
         high: Upper end; None before the test.
         p: Two-sided p-value of the paired t test, corrected for the number of findings (Holm); None before the test.
         pairs: Number of matched pairs that were measured.
+        written: Number of matched pairs that were written; the generator could not show the others.
         status: `verified`; `dropped`: the pairs do not show it; `untested`: no pairs could be made.
         reason: Why a finding was dropped or not tested; empty for a verified one.
     """
@@ -40,6 +41,7 @@ class Finding(Data):
     high: float | None = None
     p: float | None = None
     pairs: int = 0
+    written: int = 0
     status: Literal["verified", "dropped", "untested"] = "untested"
     reason: str = ""
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
-import numpy as np
 from pydantic import Field
 
 from maia_bias.attributes import read_attribute
 from maia_bias.drawing import PLACES, Pair, write_pairs
+from maia_bias.effects import MIN_PAIRS, effects_of, level_of, why_dropped
 from maia_bias.findings import FINDINGS, Finding, claimed, to_json
 from maia_bias.response import response_to
 from maia_core.plugin import (
@@ -27,19 +28,13 @@ from maia_core.plugin import (
 )
 from maia_labels.pictured import pictured
 from maia_labels.vocabulary import article
-from maia_stats import holm, paired_difference
-
-LEVEL = 0.05
-"""All findings of a run together are false with at most this probability."""
-
-MIN_PAIRS = 8
-"""Fewer pairs than this do not test a finding."""
 
 MAX_SHOWN = 8
 """Pairs of a finding whose images the record holds."""
 
-SUBJECT, PAIRS = "subject", "pairs"
-"""Where the details of an explanation hold the class, and those of a verdict the responses of every pair."""
+SUBJECT, PAIRS, PARTS, LEVEL = "subject", "pairs", "parts", "level"
+"""Where the details of an explanation hold the class, and those of a verdict, for each finding, the responses of every
+pair and the part of the subgroup that the pair tests; and the level of the test."""
 
 
 @runtime_checkable
@@ -70,6 +65,7 @@ class _Trial:
         finding: The claim.
         pairs: Its pairs, as prompts.
         reason: Why it cannot be tested; empty where it can.
+        notes: Why a pair of a part could not be made, by the part.
         images: The pairs that could be made.
         responses: The responses to the images of each, with the attribute and without it.
     """
@@ -77,6 +73,7 @@ class _Trial:
     finding: Finding
     pairs: list[Pair] = field(default_factory=list)
     reason: str = ""
+    notes: dict[str, str] = field(default_factory=dict)
     images: list[_Images] = field(default_factory=list)
     responses: list[tuple[float, float]] = field(default_factory=list)
 
@@ -102,7 +99,7 @@ class MatchedPairs:
         """Options of the verifier `matched-pairs`."""
 
         pairs: int = Field(48, ge=MIN_PAIRS, le=500)
-        """Pairs of images for each finding."""
+        """Pairs of images for each finding; a finding of several parts has at least 16 for each part."""
         edits: int = Field(24, ge=0, le=500)
         """How many of them are one image and its edit, where the editor can make that; the others are two images."""
 
@@ -127,7 +124,7 @@ class MatchedPairs:
         measurable = [trial for trial in trials if not trial.reason]
         self._make(measurable, context, attempt)
         self._measure([trial for trial in measurable if not trial.reason], response_to(context, subject))
-        return _verdict(trials, LEVEL / 2**attempt)
+        return _verdict(trials, level_of(attempt))
 
     def _write(self, trial: _Trial, claims: Sequence[Finding], subject: str, context: RunContext) -> None:
         finding, n = trial.finding, self._config.pairs
@@ -147,6 +144,9 @@ class MatchedPairs:
                 for features in read_attribute(subject, other.subgroup)
                 for feature in features
             ]
+            # The generator may lack some of the things that stand beside the class: half of the pairs suffice.
+            parts = sum(map(len, alternatives))
+            n = max(n, 2 * MIN_PAIRS * parts) if parts > 1 else n
             trial.pairs = write_pairs(subject, alternatives, n, places, list(dict.fromkeys(others)))
         else:
             noun = article(subject)
@@ -171,14 +171,14 @@ class MatchedPairs:
         edited = self._edited(numbered, outside, notes[1::2], seeds, context)
         for n, (trial, place) in enumerate(numbered):
             note = notes[2 * n + 1] or ("" if n in edited else notes[2 * n])
+            pair = trial.pairs[place]
             if note:
-                trial.reason = trial.reason or f"the generator cannot show it: {note}"
+                trial.notes.setdefault(pair.part, note)
             else:
-                pair = trial.pairs[place]
                 made_from = (f"{pair.without}; then {pair.edit}" if n in edited else pair.with_, pair.without)
                 trial.images.append(_Images(edited.get(n, inside[n]), outside[n], made_from, pair.part))
         for trial in trials:
-            trial.reason = (trial.reason or "no pair was written") if len(trial.images) < MIN_PAIRS else ""
+            trial.reason = _why_untested(trial)
 
     def _edited(
         self,
@@ -212,22 +212,32 @@ class MatchedPairs:
             trial.responses = [(next(values), next(values)) for _ in trial.images]
 
 
+def _why_untested(trial: _Trial) -> str:
+    """Returns for which part of a subgroup too few pairs could be made, and why; empty where each part has enough."""
+    written = Counter(pair.part for pair in trial.pairs)
+    made = Counter(pair.part for pair in trial.images)
+    for part, count in written.items():
+        if made[part] < MIN_PAIRS:
+            what = "show it" if len(written) == 1 else f"show enough pairs for its part '{part}'"
+            why = trial.notes.get(part) or f"a test needs {MIN_PAIRS} pairs"
+            return f"the generator cannot {what} ({made[part]} of {count} pairs): {why}"
+    return "" if written else "no pair was written"
+
+
 def _verdict(trials: Sequence[_Trial], level: float) -> Verdict:
     tested = [trial for trial in trials if not trial.reason]
-    effects = [paired_difference([d for part in t.differences.values() for d in part]) for t in tested]
-    # Every part of a subgroup must hold (an intersection-union test, Berger 1982).
-    p_values = [_largest_p(trial) for trial in tested]
-    results = {id(t): (e, p) for t, e, p in zip(tested, effects, holm(p_values), strict=True)}
+    effects = {id(t): each for t, each in zip(tested, effects_of([t.differences for t in tested]), strict=True)}
     findings = []
     for trial in trials:
-        claim = trial.finding.model_copy(update={"pairs": len(trial.images) if not trial.reason else 0})
-        if id(trial) not in results:
-            findings.append(claim.model_copy(update={"status": "untested", "reason": trial.reason}))
+        claim = trial.finding.model_copy(update={"written": len(trial.pairs)})
+        if id(trial) not in effects:
+            findings.append(claim.model_copy(update={"pairs": 0, "status": "untested", "reason": trial.reason}))
             continue
-        effect, p = results[id(trial)]
-        reason = _why_dropped(trial, effect.mean, p, level, len(tested))
-        update = {"effect": effect.mean, "low": effect.low, "high": effect.high, "p": p, "reason": reason}
-        findings.append(claim.model_copy(update={**update, "status": "dropped" if reason else "verified"}))
+        effect, p = effects[id(trial)]
+        reason = why_dropped(claim.direction, trial.differences, p, level, len(tested), "the pairs")
+        update = {"effect": effect.mean, "low": effect.low, "high": effect.high, "p": p, "pairs": len(trial.images)}
+        status = "dropped" if reason else "verified"
+        findings.append(claim.model_copy(update={**update, "status": status, "reason": reason}))
     verified = [finding for finding in findings if finding.status == "verified"]
     return Verdict(
         passed=bool(verified),
@@ -237,28 +247,12 @@ def _verdict(trials: Sequence[_Trial], level: float) -> Verdict:
         probes=tuple(probe for trial in tested for probe in _probes(trial)),
         details={
             FINDINGS: to_json(findings),
-            PAIRS: [[[round(value, 6) for value in pair] for pair in trial.responses] for trial in trials],
+            # Nine significant digits hold a 32-bit float of any size.
+            PAIRS: [[[float(f"{value:.9g}") for value in pair] for pair in trial.responses] for trial in trials],
+            PARTS: [[pair.part for pair in trial.images if not trial.reason] for trial in trials],
+            LEVEL: level,
         },
     )
-
-
-def _largest_p(trial: _Trial) -> float:
-    return max(paired_difference(part).p if len(part) > 1 else 1.0 for part in trial.differences.values())
-
-
-def _sign(finding: Finding) -> int:
-    return 1 if finding.direction == "higher" else -1
-
-
-def _why_dropped(trial: _Trial, mean: float, p: float, level: float, tested: int) -> str:
-    if p > level:
-        corrected = f" after correction for {tested} findings" if tested > 1 else ""
-        return f"the pairs do not show it (p = {p:.2g}{corrected}; at most {level:.2g} is needed)"
-    parts = {part: float(np.mean(values)) for part, values in trial.differences.items()}
-    if mean * _sign(trial.finding) < 0:
-        return "the pairs show the opposite"
-    opposite = [part for part, value in parts.items() if value * _sign(trial.finding) < 0]
-    return f"the pairs show the opposite for a part of it: {', '.join(opposite)}" if opposite else ""
 
 
 def _check(finding: Finding) -> Check:
@@ -286,7 +280,8 @@ def line(finding: Finding) -> str:
     what = f"{finding.direction} {finding.subgroup}"
     size = ""
     if finding.low is not None:
-        size = f" ({finding.effect:+.3g}, {finding.low:+.3g} to {finding.high:+.3g}, {finding.pairs} pairs)"
+        count = f"{finding.pairs} of {finding.written}" if finding.written > finding.pairs else str(finding.pairs)
+        size = f" ({finding.effect:+.3g}, {finding.low:+.3g} to {finding.high:+.3g}, {count} pairs)"
     status = {"verified": "Verified", "dropped": "Dropped", "untested": "Not tested"}[finding.status]
     return f"{status}: {what}{size}{f': {finding.reason}' if finding.reason else ''}."
 
