@@ -20,7 +20,7 @@ Differences = Mapping[str, Sequence[float]]
 
 def level_of(attempt: int) -> float:
     """Returns the level of the `attempt`th answer of a run, from 1: the levels of all answers add up to 0.05."""
-    return LEVEL / 2**attempt
+    return float(LEVEL / 2**attempt)
 
 
 def effects_of(findings: Sequence[Differences]) -> list[tuple[PairedDifference, float]]:
