@@ -48,3 +48,8 @@ def test_strengths_survive_joining_and_stay_out_of_the_concepts() -> None:
 def test_labels_of_one_strength_are_joined_as_plain_ones() -> None:
     assert joined(["tiger", "snow"], [0.4, 0.4]) == joined(["tiger", "snow"]) == "tiger OR snow"
     assert joined(["tiger"], [0.4]) == "tiger"
+
+
+def test_a_label_that_repeats_keeps_its_greatest_strength() -> None:
+    assert joined(["dog", "cat", "dog."], [1, 0.5, 0.2]) == joined(["dog.", "cat", "dog"], [0.2, 0.5, 1])
+    assert joined(["dog", "cat", "dog."], [1, 0.5, 0.2]) == "dog OR cat (50%)"

@@ -20,6 +20,7 @@ from maia_stats import (
     bootstrap_mean,
     column_aucs,
     mean_interval,
+    paired_difference,
     pearson,
     standardised_difference,
     wilson,
@@ -152,3 +153,11 @@ def test_mean_interval_contains_the_mean_and_one_value_is_its_own_interval() -> 
     assert found.value == 3
     assert 1 <= found.low < 3 < found.high <= 6
     assert mean_interval([2.0], 0.95, 0) == (2.0, 2.0, 2.0)
+
+
+@pytest.mark.parametrize("count", [1, 2, 5, 6, 10])
+def test_equal_differences_are_tested_by_their_signs(count: int) -> None:
+    found = paired_difference([0.5] * count)
+    assert found.p == pytest.approx(stats.binomtest(count, count).pvalue)
+    assert found.mean == 0.5
+    assert paired_difference([0.0] * count).p == 1.0

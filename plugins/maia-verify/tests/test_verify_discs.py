@@ -69,7 +69,7 @@ def test_what_the_generator_cannot_show_is_not_called_wrong(discs, verifier):
     assert not verdict.passed
     begin, _, end = verdict.summary.partition(" (the prompt '")
     assert begin == "It could not be tested: the generator cannot show 'red'"
-    assert end.endswith("': no red ink); choose another judge (--judge NAME) or generator (--generator NAME).")
+    assert "': no red ink); choose another judge (--judge NAME) or generator (--generator NAME)" in end
 
 
 def test_the_prompt_that_a_generator_refuses_is_named(discs, verifier):
@@ -104,7 +104,10 @@ class _NoEditor(FakeEditor):
 
 def test_an_editor_that_refuses_costs_only_its_check(discs, verifier):
     context = discs("red", editor=_NoEditor())
-    assert verifier(context).verify(_claim("red"), context, 1).passed
+    verdict = verifier(context).verify(_claim("red"), context, 1)
+    assert verdict.passed
+    assert "Not tested: replacing 'red' in a picture (" in verdict.summary
+    assert "this editor knows no such edit" in verdict.summary
 
 
 def test_a_unit_that_nothing_activates_is_said_to_be_untestable(discs, verifier):

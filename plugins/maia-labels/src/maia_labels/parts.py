@@ -97,11 +97,13 @@ def joined(labels: Sequence[str], strengths: Sequence[float] = ()) -> str:
     """Joins the labels of an explanation into one; each names a concept to which the unit responds.
 
     Args:
-        labels: The labels; those that repeat or are empty are left out.
+        labels: The labels; empty ones are left out, and one that repeats keeps its greatest strength.
         strengths: Share of the exemplars' activation of each label. A label that is weaker than the strongest one gets
             its share of that one behind it: "tiger OR snow (40 %)".
     """
-    shares = dict(zip(map(cleaned, labels), strengths, strict=False))
+    shares: dict[str, float] = {}
+    for text, share in zip(map(cleaned, labels), strengths, strict=False):
+        shares[text] = max(shares.get(text, share), share)
     texts = list(dict.fromkeys(filter(None, map(cleaned, labels))))
     if len(texts) < 2:
         return "".join(texts)

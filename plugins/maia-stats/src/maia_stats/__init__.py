@@ -143,7 +143,8 @@ def paired_difference(differences: Sequence[float], level: float = 0.95) -> Pair
     """Returns the mean of paired differences with Student's t interval and test.
 
     Args:
-        differences: At least two, one per pair. Where all are equal, both ends are that value.
+        differences: One per pair, at least one. Where all are equal, both ends are that value, and p is that of the
+            sign test, 2 * 0.5^n, because Student's needs a spread; it is 1 for one pair.
         level: Confidence of the interval, in (0, 1).
     """
     from scipy import stats
@@ -151,7 +152,7 @@ def paired_difference(differences: Sequence[float], level: float = 0.95) -> Pair
     values = np.asarray(differences, np.float64)
     mean = float(values.mean())
     if _constant(values):
-        return PairedDifference(mean, mean, mean, 0.0 if abs(mean) > 1e-12 else 1.0)
+        return PairedDifference(mean, mean, mean, 2 * 0.5**values.size if abs(mean) > 1e-12 else 1.0)
     found = stats.ttest_1samp(values, 0.0)
     low, high = found.confidence_interval(level)
     return PairedDifference(mean, float(low), float(high), float(found.pvalue))

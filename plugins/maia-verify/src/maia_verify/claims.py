@@ -11,6 +11,7 @@ from maia_labels import joined, parts_of
 from maia_labels.canonical import canonical, understood
 from maia_labels.content import content_of, shows
 from maia_labels.parts import cleaned
+from maia_labels.vocabulary import plural, singulars
 
 MIN_SHOWN = 0.1
 """A prompt that shows a claim with this probability is covered by it: "a cup" may be white, "a car" a race car."""
@@ -53,7 +54,8 @@ def claims_of(explanation: Explanation) -> Claims:
     claims: dict[str, Claim] = {}
     for label, share in zip(explanation.labels, shares, strict=True):
         for claim in _claims(label, share):
-            claims.setdefault(claim.text.lower(), claim)
+            known = claims.setdefault(claim.text.lower(), claim)
+            claims[claim.text.lower()] = known._replace(strength=max(known.strength, claim.strength))
     read = [(thing, canonical(thing)) for label in explanation.labels for thing in _concepts(label)]
     notes = [f"'{said}' is understood as '{text}': {understood(text)}." for said, text in dict.fromkeys(read)]
     return Claims(tuple(claims.values()), tuple(notes))
@@ -76,7 +78,10 @@ def _concepts(label: str) -> list[str]:
 
 def names(prompt: str, thing: str) -> bool:
     """Returns whether the words of a prompt name a thing, in the singular or the plural."""
-    return re.search(rf"\b{re.escape(thing)}s?\b", prompt, re.IGNORECASE) is not None
+    head, space, last = thing.lower().rpartition(" ")
+    forms = {thing.lower(), plural(thing.lower()), *(head + space + one for one in singulars(last))}
+    # Not \b, which needs a letter or digit on one side: "c++" ends in neither.
+    return re.search(rf"(?<!\w)(?:{'|'.join(map(re.escape, forms))})(?!\w)", prompt, re.IGNORECASE) is not None
 
 
 class Covers:

@@ -54,6 +54,7 @@ class FreshImages:
     Attributes:
         groups: Every group that has images, in order.
         refused: Prompts that the generator could not follow, and what it said.
+        unedited: Instructions that the editor could not follow, likewise.
         context: The run's parts.
         seed: Changes with every attempt, and differs from the seeds of the experiments.
     """
@@ -62,7 +63,8 @@ class FreshImages:
         self.context = context
         self.groups: list[Group] = []
         self.refused: dict[str, str] = {}
-        self._attempt, self._round = attempt, 0
+        self.unedited: dict[str, str] = {}
+        self._attempt, self._round, self._drawn = attempt, 0, 0
         self._prompts: list[tuple[Group, int]] = []
         self._images: list[tuple[Group, Image]] = []
         self.seed = self._seeds(["statistics"])[0]
@@ -89,11 +91,13 @@ class FreshImages:
             names = [f"{image.id} {text}" for image, text in zip(images, texts, strict=True)]
             try:
                 made = self.context.editor.edit(images, texts, self._seeds(names))
-            except ToolError:
+            except ToolError as error:
+                self.unedited |= dict.fromkeys(texts, one_line(error))
                 continue
             left = []
             for (probe, tries), text, image, warning in zip(waiting, texts, *made, strict=True):
                 if warning:
+                    self.unedited[text] = warning
                     left.append((probe, tries))
                 else:
                     edited.append(Group(text, condition, original=probe))
@@ -131,10 +135,11 @@ class FreshImages:
         self.groups += list({id(group): group for group, _ in images}.values())
 
     def ordinary(self, count: int) -> list[Image]:
-        """Draws images of the data set at random, others in every round."""
+        """Draws images of the data set at random, others in every call."""
         dataset, drawn = self.context.dataset, []
         order = np.random.default_rng(self.seed).permutation(len(dataset))
-        for place in order[self._round * count : (self._round + 1) * count]:
+        begin, self._drawn = self._drawn, self._drawn + count
+        for place in order[begin : self._drawn]:
             try:
                 drawn.append(dataset[int(place)])
             except UnreadableImage:

@@ -1,4 +1,4 @@
-"""The kinds of checks: what each asks for in a round, and what its measurements say."""
+"""The kinds of checks on generated images: what each asks for in a round, and what its measurements say."""
 
 from __future__ import annotations
 
@@ -6,11 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
-import numpy as np
-
 from maia_core.plugin import Exemplar, Judge, Probe, RunContext
 from maia_labels.content import content_of
-from maia_labels.described import subject_of
 from maia_verify.checks import MAX_CULPRITS, Draft
 from maia_verify.claims import Claim, Claims, Covers, names
 from maia_verify.fresh import FreshImages, Group
@@ -23,18 +20,8 @@ if TYPE_CHECKING:
 MIN_CONDITIONS = 4
 """Least number of conditions that make a test."""
 
-MIN_REAL_IMAGES = 8
-"""Fewer real images than this say more about what the judge overlooks than about the claim."""
-
 MIN_DROP = 0.25
 """An edit counts if it takes back this share of what its original had beyond other things."""
-
-MIN_SILENT_SHARE = 0.8
-"""Share of what a claim leaves out that must not activate the unit."""
-
-PREDICTED_QUANTILE = 0.9
-"""A real image is one that the claim predicts if it is predicted above this quantile of images that do not activate
-the unit."""
 
 MAX_STAND_INS = 6
 """Different things that replace what a claim names."""
@@ -174,13 +161,13 @@ class Edits:
     """Replacing what a claim names, in pictures that activate the unit, lowers the activation."""
 
     def __init__(self, positives: Positives) -> None:
-        self._positives = positives
+        self._positives, self._thing = positives, positives.claim.things[0]
         self._edited: list[Group] = []
         self._used: set[str] = set()
 
     def ask(self) -> None:
         """See `Kind`."""
-        setting, thing = self._positives.setting, self._positives.claim.things[0]
+        setting, thing = self._positives.setting, self._thing
         probes = [probe for group in self._positives.groups for probe in group.probes]
         fresh = [p for p in probes if p.activation >= setting.scale.level and p.image.id not in self._used]
         chosen = _varied(fresh)[: setting.options.edits]
@@ -197,13 +184,15 @@ class Edits:
         """See `Kind`."""
         setting, groups = self._positives.setting, [group for group in self._edited if group.probes]
         if len(groups) < MIN_CONDITIONS:
+            # What cannot be shown at all is reported with the positives.
+            setting.untested += [self._why_untested(len(groups))] * bool(self._positives.groups)
             return []
         base = setting.scale.base
         left = {id(g): (g.mean - base) / max(g.original.activation - base, 1e-9) for g in groups if g.original}
         fell = [left[id(group)] <= 1 - MIN_DROP for group in groups]
         return [
             Draft(
-                f"replacing '{self._positives.claim.things[0]}' in a picture lowers the activation",
+                f"replacing '{self._thing}' in a picture lowers the activation",
                 setting.options.edited,
                 hits=sum(fell),
                 of=len(groups),
@@ -211,119 +200,16 @@ class Edits:
             )
         ]
 
-
-class RealImages:
-    """The answer predicts the real images that activate the unit most."""
-
-    def __init__(self, setting: Setting) -> None:
-        self._setting = setting
-        self._ordinary: list[Group] = []
-        self._strong: list[Group] = []
-
-    @property
-    def groups(self) -> list[Group]:
-        """All real images: the strong ones, then those drawn at random."""
-        return self._strong + self._ordinary
-
-    def ask(self) -> None:
-        """See `Kind`."""
-        options = self._setting.options
-        if not options.images:
-            return
-        begin = len(self._strong)
-        for number, exemplar in enumerate(self._setting.exemplars[begin : begin + options.images], begin + 1):
-            image = exemplar.image.anonymous().retitled(f"real image {number}")
-            group = Group("", "real, high")
-            group.probes.append(Probe(condition=group.condition, activation=exemplar.activation, image=image))
-            self._strong.append(group)
-            self._setting.images.groups.append(group)
-        drawn = self._setting.images.ordinary(max(options.images, 2 * MIN_CONDITIONS))
-        self._ordinary += self._setting.images.add("real, at random", drawn)
-
-    @property
-    def usual(self) -> float:
-        """The prediction above which an image counts as predicted."""
-        quiet = [g for g in self._ordinary if g.probes and g.mean < self._setting.scale.level]
-        reference = quiet if len(quiet) >= MIN_CONDITIONS else sorted(self._ordinary, key=lambda g: g.mean)
-        chosen = reference if quiet else reference[: max(1, len(reference) // 2)]
-        predicted = self._setting.predictor.predict(chosen)
-        return float(np.quantile(predicted, PREDICTED_QUANTILE)) if predicted else 0.5
-
-    @property
-    def missed(self) -> list[Group]:
-        """Strong images that the answer does not predict, the strongest first."""
-        strong, usual = self._above_half(), self.usual
-        return [g for g, value in zip(strong, self._setting.predictor.predict(strong), strict=True) if value <= usual]
-
-    def drafts(self) -> list[Draft]:
-        """See `Kind`."""
-        strong = self._above_half()
-        if len(strong) < MIN_REAL_IMAGES or not self._ordinary:
-            return []
-        missed = self.missed
-        return [
-            Draft(
-                "the labels predict the real images that activate the unit most",
-                self._setting.options.completeness,
-                hits=len(strong) - len(missed),
-                of=len(strong),
-                chance=1 - PREDICTED_QUANTILE,
-                culprits=firsts(missed),
-            )
-        ]
-
-    def _above_half(self) -> list[Group]:
-        scale = self._setting.scale
-        return [group for group in self._strong if group.mean >= scale.base + 0.5 * (scale.top - scale.base)]
-
-
-class LeftOut:
-    """What else the real images show, which the answer does not predict, does not activate the unit.
-
-    A judge overlooks things, so an image that it does not predict proves nothing. A generator therefore draws each
-    subject that a describer sees in the active region of such an image by itself, with its main colour, except subjects
-    that the words of the answer cover.
-    """
-
-    def __init__(self, setting: Setting, real: RealImages) -> None:
-        self._setting, self._real = setting, real
-        self._described: set[int] = set()
-        self._subjects: dict[str, None] = {}
-        self._asked: list[Group] = []
-
-    def ask(self) -> None:
-        """See `Kind`."""
-        setting, options = self._setting, self._setting.options
-        new = [g for g in self._real.missed if id(g) not in self._described][: options.left_out]
-        self._described |= {id(group) for group in new}
-        shown = [group.probes[0].image.anonymous() for group in new]
-        seen = setting.context.describer.describe(shown) if shown else []
-        subjects = [subject for text in seen if (subject := subject_of(text, coloured=True))]
-        self._subjects |= dict.fromkeys(subject for subject in subjects if not setting.covers(subject))
-        known = {group.text for group in self._asked}
-        count = 2 if new else 4
-        prompts = [p for subject in self._subjects for p in setting.judge.write_prompts(subject, count)]
-        fresh = [p for p in prompts if p not in known and not setting.covers(p)]
-        self._asked += setting.images.ask("left out", fresh, options.samples)
-
-    def drafts(self) -> list[Draft]:
-        """See `Kind`."""
-        groups = [group for group in self._asked if group.probes]
-        if not groups:
-            return []
-        usual = self._real.usual
-        predicted = self._setting.predictor.predict(groups)
-        others = [group for group, value in zip(groups, predicted, strict=True) if value <= usual]
-        active = [group for group in others if group.mean >= self._setting.scale.level]
-        return [
-            Draft(
-                "what else the real images show does not activate the unit",
-                MIN_SILENT_SHARE,
-                hits=len(others) - len(active),
-                of=len(others),
-                culprits=firsts(sorted(active, key=lambda group: -group.mean)),
-            )
-        ] * bool(others)
+    def _why_untested(self, edits: int) -> str:
+        setting = self._positives.setting
+        refused = next((why for text, why in setting.images.unedited.items() if f" {self._thing} " in text), "")
+        if not setting.stand_ins:
+            why = "nothing that could replace it was measured low for this unit"
+        elif refused:
+            why = f"the editor made {edits} of {len(self._used)} edits because {refused}; choose another: --editor NAME"
+        else:
+            why = f"{len(self._used)} pictures that activate the unit were edited; {MIN_CONDITIONS} are needed"
+        return f"replacing '{self._thing}' in a picture ({why})"
 
 
 def ask_prompts(

@@ -61,7 +61,7 @@ class Predictor:
             images=len(groups),
             pearson=correlation,
             average_precision=average_precision_interval(predicted, active, LEVEL, seed),
-            ceiling=_ceiling(groups),
+            ceiling=noise_ceiling(groups),
             trivial=max(trivial.get(best, 0.0), 0.0),
             trivial_label=best if trivial.get(best, 0.0) > 0 else "anything",
             points=tuple(zip(predicted, measured, strict=True)),
@@ -73,15 +73,18 @@ def _correlation(predicted: Sequence[float], measured: Sequence[float]) -> float
     return found.value if found else 0.0
 
 
-def _ceiling(groups: Sequence[Group]) -> float | None:
+def noise_ceiling(groups: Sequence[Group]) -> float | None:
     """Returns the correlation with the means of replicates that a perfect prediction of each prompt would reach.
 
-    The correlation of two replicates is their reliability; that of a mean of m follows by Spearman and Brown (1910),
-    and its square root is the ceiling.
+    The mean of m replicates has the noise variance of one divided by m. The share of the variance of all means that is
+    not noise is their reliability, and its square root the ceiling (classical test theory, Lord and Novick 1968). A
+    prompt of one image has the mean noise of the replicated ones.
     """
-    replicated = [group for group in groups if len(group.probes) > 1]
-    first, second = ([group.probes[n].activation for group in replicated] for n in (0, 1))
-    if len(replicated) < 3 or pearson_interval(first, second, LEVEL, 0) is None:
+    replicates = [[probe.activation for probe in group.probes] for group in groups]
+    noise = {n: float(np.var(values, ddof=1)) for n, values in enumerate(replicates) if len(values) > 1}
+    total = float(np.var([np.mean(values) for values in replicates], ddof=1)) if len(noise) >= 3 else 0.0
+    if not total:
         return None
-    count, one = min(len(group.probes) for group in replicated), max(_correlation(first, second), 0.0)
-    return float(np.sqrt(count * one / (1 + (count - 1) * one)))
+    usual = float(np.mean([*noise.values()]))
+    share = float(np.mean([noise.get(n, usual) / len(values) for n, values in enumerate(replicates)])) / total
+    return float(np.sqrt(max(1 - share, 0.0)))

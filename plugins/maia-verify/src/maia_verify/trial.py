@@ -14,9 +14,10 @@ from maia_labels.content import content_of
 from maia_verify.checks import Draft, decide
 from maia_verify.claims import Claims, Covers
 from maia_verify.fresh import FreshImages
-from maia_verify.kinds import MIN_CONDITIONS, Alone, Edits, Kind, LeftOut, Positives, RealImages, Setting
+from maia_verify.kinds import MIN_CONDITIONS, Alone, Edits, Kind, Positives, Setting
 from maia_verify.options import Options
 from maia_verify.prediction import Predictor
+from maia_verify.real import COMPLETE, OTHERS, LeftOut, RealImages
 from maia_verify.scale import TOP, response_scale
 
 THINGS = (
@@ -36,6 +37,8 @@ class Trial:
         untested: What could not be tested, and why.
         predictions: How well the answer predicts generated images, and real ones.
         checks: What was decided.
+        settled: Whether an undecided completeness check does not count: no exemplar is left, and what the judge
+            overlooks in them either does not activate the unit or is covered by the answer.
     """
 
     def __init__(self, options: Options, judge: Judge, context: RunContext, attempt: int, claims: Claims) -> None:
@@ -44,6 +47,7 @@ class Trial:
         self.untested: list[str] = []
         self.predictions: list[Prediction] = []
         self.checks: list[Check] = []
+        self.settled = False
         self._culprits: dict[int, str] = {}
 
     def run(self) -> None:
@@ -79,12 +83,15 @@ class Trial:
         low = [group for group in candidates if group.probes and group.highest < scale.level]
         setting.stand_ins = tuple(group.text for group in sorted(low, key=lambda group: group.highest))
         second: list[Kind] = [Edits(p) for p in positives if has(self._context, "editor") and options.edits]
-        second += [LeftOut(setting, real)] * bool(has(self._context, "describer") and options.left_out)
+        left_out = LeftOut(setting, real)
+        second += [left_out] * bool(has(self._context, "describer") and options.left_out)
         tested = [p for p in positives if p.groups]
         for kind in second:
             kind.ask()
         images.measure()
         self._decide([*positives, *parts, *second[:-1], real, *second[-1:]])
+        silent = any(check.claim == OTHERS and check.passed and check.low > 0.5 for check in self.checks)
+        self.settled = real.exhausted and (silent or left_out.only_covered)
         if tested:
             self._predict(setting, real)
 
@@ -110,10 +117,23 @@ class Trial:
         """Says how well the answer predicts all generated images, and all real ones."""
         level, seed = setting.scale.level, self.images.seed
         generated = [g for g in self.images.groups if g.original is None and not g.condition.startswith("real")]
-        pictured = [group for group in real.groups[TOP:] if group.probes]
-        for on, groups in (("generated", generated), ("real", pictured)):
-            made = setting.predictor.prediction(on, groups, level, seed) if groups else None
+        for on, groups in (("generated", generated), ("real", real.independent)):
+            if not groups:
+                continue
+            made = setting.predictor.prediction(on, groups, level, seed)
             self.predictions += [made] if made else []
+            if not made:
+                self.untested.append(f"how well the answer predicts {on} images (their activations do not vary)")
+
+    @property
+    def holds(self) -> bool:
+        """Whether every check that counts holds."""
+        return all(check.passed for check in self.checks if check not in self.excused)
+
+    @property
+    def excused(self) -> list[Check]:
+        """The checks that stay undecided because their evidence is used up, where other evidence settles them."""
+        return [check for check in self.checks if self.settled and check.undecided and check.claim == COMPLETE]
 
     @property
     def probes(self) -> tuple[Probe, ...]:

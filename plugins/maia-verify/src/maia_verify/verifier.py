@@ -8,12 +8,19 @@ from maia_verify.options import Options
 from maia_verify.trial import Trial, has
 from maia_verify.wording import summary
 
+SETTLED = (
+    "every exemplar is used, and the labels leave out nothing that activates the unit "
+    "(to count more images, set -o verifier.images)"
+)
+"""Why an undecided check does not hold an answer back."""
+
 
 class HeldOut:
     """Measures how well an answer predicts fresh images, and diagnoses it with checks.
 
     An answer is verified if the lower bound of its prediction beats the best trivial label, and every check holds. If
-    it predicts, and a check fails or stays undecided, it is partly verified.
+    it predicts, and a check fails or stays undecided, it is partly verified. A completeness check that has used every
+    exemplar does not count while it is undecided, if what the labels leave out does not activate the unit.
     """
 
     Config = Options
@@ -32,15 +39,15 @@ class HeldOut:
         if not trial.checks:
             why = "; ".join(trial.untested) or "the answer names nothing"
             return Verdict(passed=False, measured=False, summary=f"It could not be tested: {why}.", notes=claims.notes)
-        first = next(iter(trial.predictions), None)
+        first = next((made for made in trial.predictions if made.on == "generated"), None)
         predicts = first is not None and first.pearson[1] > first.trivial
-        failed = not all(check.passed for check in trial.checks)
+        notes = [f"The undecided check '{check.claim}' does not count: {SETTLED}." for check in trial.excused]
         verdict = Verdict(
-            passed=predicts and not failed,
-            partly=predicts and failed,
+            passed=predicts and trial.holds,
+            partly=predicts and not trial.holds,
             predictions=tuple(trial.predictions),
             checks=tuple(sorted(trial.checks, key=lambda check: (not check.failed, not check.undecided))),
-            notes=claims.notes,
+            notes=(*claims.notes, *notes),
             summary="",
             probes=trial.probes,
         )
