@@ -19,7 +19,9 @@ def _program(body: str) -> str:
     return f"[CODE]:\n```python\ndef run_experiment(system, tools):\n    {body}\n```"
 
 
-EXEMPLARS = _program("tools.log_experiment(*tools.dataset_exemplars(system), [f'exemplar {n}' for n in range(1, 16)])")
+EXEMPLARS = _program(
+    "a, images = tools.dataset_exemplars(system); tools.log_experiment(a, images, [i.title for i in images])"
+)
 
 
 def _ten_images(turn: int) -> str:
@@ -91,7 +93,7 @@ def test_prompt_cache_breaks_once_a_block(long_run):
 def test_best_exemplars_and_newest_images_stay_and_others_leave_their_activation(long_run):
     seen, _ = long_run
     kept = [image.title for message in seen[-1] for image in message.images]
-    assert [title for title in kept if title.startswith("exemplar")] == [f"exemplar {n}" for n in range(1, 16)]
+    assert [title for title in kept if title.startswith("exemplar")] == [f"exemplar {n}" for n in range(1, 5)]
     assert len(seen[-1][-1].images) == 10
     text = "\n".join(message.text for message in seen[-1])
     assert "[image left out: a blue disc, 3, activation 0]" in text
