@@ -36,8 +36,8 @@ LIMITS = {"MAX_VALUES": 4000, "MAX_EVENTS": 60, "MAX_BYTES": 60_000}
 def test_a_full_record_ends_with_an_answer_and_resumes(tmp_path, monkeypatch, limit):
     monkeypatch.setattr(f"maia_core.record.{limit}", LIMITS[limit])
     program = (
-        "def run_experiment(system, tools):\n    for n in range(50):\n        try:\n"
-        "            i = tools.text2image(['a red disc'] * 10)\n"
+        "def run_experiment(system, tools):\n    for n in range(500):\n        try:\n"
+        "            i = tools.text2image(['a red disc'])\n"
         "        except Exception as error:\n            print(error)\n            break\n"
     )
     parts, config = fake_parts() | {"backbone": ScriptedBackbone([f"[CODE]:\n```python\n{program}```"])}, RunConfig()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from typing import ClassVar
 
@@ -155,6 +156,8 @@ def test_the_list_prints_the_truth_and_refs_do_not():
     assert listed.exit_code == 0
     assert "development/37  detector  colour" in listed.output
     assert "red rabbit" in listed.output
+    rows = CliRunner().invoke(planted, ["list", "development", "--json"]).stdout.splitlines()
+    assert [json.loads(row)["model"] for row in rows] == [f"development/{n + 1}" for n in range(len(rows))]
     refs = CliRunner().invoke(planted, ["list", "--refs"]).output
     assert refs.split()[0] == "planted:development/1"
     assert "rabbit" not in refs
