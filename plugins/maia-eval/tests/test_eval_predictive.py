@@ -266,7 +266,7 @@ def _places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]
 def test_changed_values_end_in_one_line_that_names_the_file(world: World, tmp_path: Path) -> None:
     path = evaluated(world, world.plan(["red"], {"right": RIGHT}), tmp_path / "e").path
     rng, messages = random.Random(0), []
-    for _ in range(20):
+    for _ in range(40):
         file = rng.choice(sorted(path.rglob("*.json")))
         before = file.read_text()
         data = json.loads(before)
