@@ -103,7 +103,7 @@ def test_a_planted_dependence_holds_and_what_is_not_there_is_dropped():
     assert "cannot show it" in untested.reason
     assert verdict.passed
     assert verdict.line.startswith("1 of 4 findings verified by matched pairs.")
-    assert "Dropped: lower on the left" in verdict.line
+    assert "Dropped: lower on the left" in verdict.summary
     assert Verdict.model_validate_json(verdict.model_dump_json()) == verdict
 
 
@@ -162,7 +162,7 @@ def test_without_generator_or_class_nothing_is_tested_and_the_reason_is_given():
     ):
         verdict = _verify(context, SNOW, subject=subject)
         assert not verdict.measured
-        assert why in verdict.line
+        assert why in verdict.summary
 
 
 def test_an_answer_without_findings_has_nothing_to_test():
