@@ -65,9 +65,8 @@ class CollageEditor:
             return clean, "; ".join(work.warnings) or "unchanged: the image is like that already"
         title = f"{clean.title}, {instruction}" if clean.title else instruction
         origin: dict[str, JsonValue] = {"instruction": instruction, "seed": seed, "edited_from": clean.id}
-        if asked is None:
-            edited = image(work.scene, self.pack, clean.width, title, **origin)
-        else:
-            edited = image(work.scene, self.pack, clean.width, title, prompt=asked, **origin)
-            edited = edited.showing(sentence(work.scene, self.pack))
-        return edited, "; ".join(work.warnings)
+        if work.generated:
+            origin["prompt"] = asked
+        edited = image(work.scene, self.pack, clean.width, title, **origin)
+        shows = sentence(work.scene, self.pack) if work.generated else ""
+        return edited.showing(shows), "; ".join(work.warnings)

@@ -126,8 +126,7 @@ class BiasRow(NamedTuple):
 
 def bias_results(folder: Folder) -> list[BiasResult]:
     """Returns the models that were scored so far, in order."""
-    found = (folder.read(BiasResult, "results", unit) for unit in folder.units)
-    return [each for each in found if each is not None]
+    return folder.scored(BiasResult)
 
 
 def bias_rows(results: Sequence[BiasResult], explainers: Sequence[str], seed: int) -> list[BiasRow]:

@@ -290,6 +290,11 @@ class Folder:
         write(path / MANIFEST, as_file(manifest))
         return cls(path)
 
+    def scored(self, model: type[D]) -> list[D]:
+        """Returns the results of the units that were scored so far, in order."""
+        found = (self.read(model, "results", unit) for unit in self.units)
+        return [each for each in found if each is not None]
+
     def read(self, model: type[D], *place: str) -> D | None:
         """Returns what was written at a place, or None.
 

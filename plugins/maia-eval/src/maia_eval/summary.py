@@ -116,8 +116,7 @@ class Effort(NamedTuple):
 
 def unit_results(folder: Folder) -> list[UnitResult]:
     """Returns the units that were scored so far, in order."""
-    found = (folder.read(UnitResult, "results", unit) for unit in folder.units)
-    return [each for each in found if each is not None]
+    return folder.scored(UnitResult)
 
 
 def neuron_results(folder: Folder) -> list[NeuronResult]:
