@@ -55,6 +55,18 @@ def test_the_default_extra_holds_every_part_that_a_run_needs_by_default():
         )
 
 
+def test_a_fresh_environment_installs_from_the_checkout_alone():
+    lines = [line for file in ("requirements.txt", "tests/requirements.txt") for line in (ROOT / file).open()]
+    paths = [found[1] for line in lines if (found := re.match(r"-e ((?:plugins|backends)/[\w-]+)", line))]
+    assert set(paths) == {folder.relative_to(ROOT).as_posix() for folder in FOLDERS}
+    known = {"maia-core"}
+    for path in paths:
+        project = tomllib.loads((ROOT / path / "pyproject.toml").read_text())["project"]
+        needed = {canonicalize_name(Requirement(line).name) for line in project["dependencies"]}
+        assert {name for name in needed if name.startswith("maia-")} <= known, f"{path} stands before what it needs"
+        known.add(project["name"])
+
+
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
 def test_every_distribution_comes_with_an_extra(folder):
     name = tomllib.loads((folder / "pyproject.toml").read_text())["project"]["name"]
