@@ -15,7 +15,7 @@ class Kind(NamedTuple):
         protocol: The protocol of `maia_core.protocols` that a plugin implements, or the base of a command or observer.
         scope: `run`: each run has one, made for that run. `shared`: each run has one, and runs of several units share
             it. `many`: made by name, any number. `installed`: in force once it is installed.
-        choose: Tells a user how to choose `{name}`.
+        choose: Tells a user how to choose the plugin `{name}`, of the kind `{kind}`.
         early: Whether it is built before the first question, so that a missing file costs no paid turn.
     """
 
@@ -30,10 +30,6 @@ class Kind(NamedTuple):
     def has_option(self) -> bool:
         """Whether a run has one of this kind, which `--KIND NAME` and the configuration's key choose."""
         return self.scope in ("run", "shared")
-
-    def how_to_choose(self, name: str) -> str:
-        """Returns how a user chooses the plugin `name`."""
-        return self.choose.replace("{kind}", self.name).replace("{name}", name)
 
 
 KINDS = {

@@ -65,10 +65,8 @@ class Observers:
 
         pluggy's own call stops at the first observer that raises; here each is called by itself.
         """
-        results = []
-        for implementation in getattr(self._manager.hook, hook).get_hookimpls():
-            results.append(self._call(hook, implementation, arguments))
-        return [result for result in results if result is not None]
+        implementations = getattr(self._manager.hook, hook).get_hookimpls()
+        return [result for each in implementations if (result := self._call(hook, each, arguments)) is not None]
 
     def _call(self, hook: str, implementation: pluggy.HookImpl, arguments: Mapping[str, Any]) -> Any:
         try:

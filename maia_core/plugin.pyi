@@ -106,7 +106,6 @@ from .record import check_new as check_new
 from .record import JOURNAL as JOURNAL
 from .record import MANIFEST as MANIFEST
 from .events import Manifest as Manifest
-from .record import new_run_id as new_run_id
 from .events import MessageAdded as MessageAdded
 from .events import Noted as Noted
 from .events import ProgramStarted as ProgramStarted

@@ -443,17 +443,16 @@ class Sandbox(Protocol):
 class Runner(Protocol):
     """Maps many units onto workers: this process, or an existing distributed engine."""
 
-    def map(self, function: Callable[[Any], Any], items: Iterable[Any]) -> Iterable[Any]:
-        """Applies a function to every item and yields the results in order.
+    def map(self, function: Callable[[Any], Any], items: Iterable[Any]) -> Iterable[tuple[Any, Any]]:
+        """Applies a function to every item and yields each item with its result as it comes, in any order.
+
+        One item does not end the others. A result is what the function returned, or the Exception that it raised; an
+        item whose worker was lost is retried once in another worker, and its result is a RunError if that is lost too.
 
         Args:
             function: Can be pickled. A worker gets it once and keeps it, with all that it loads for its first item. It
                 is interrupted by SIGINT, as in this process.
-            items: What it is applied to; can be pickled, as the results can.
-
-        Raises:
-            RunError: a worker was lost.
-            Exception: what the function raised on an item, when its turn comes.
+            items: What it is applied to; can be pickled, as the results can. Taken as workers become free.
         """
 
 

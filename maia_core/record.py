@@ -12,7 +12,7 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import suppress
-from functools import cached_property, partial
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
@@ -38,8 +38,7 @@ SHORT = 2000
 """Longest line of a refused call that does not count towards this part; a program makes few thousand calls."""
 MANIFEST = "run.json"
 """File of what a run is made from."""
-JOURNAL = "journal.jsonl"
-IMAGES = "images"
+JOURNAL, IMAGES = "journal.jsonl", "images"
 
 
 class _Measure:
@@ -83,7 +82,6 @@ class RunWriter:
     Attributes:
         folder: The run folder.
         images: Its pixels.
-        seconds: Time spent in recording.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -91,7 +89,6 @@ class RunWriter:
         self.images = ImageStore(folder / IMAGES)
         plain_folder(folder / IMAGES)
         self.images.take_stock()
-        self.seconds = 0.0
         self._measure = _Measure()
         self._journal = open_plain(folder / JOURNAL, "ab")
         try:
@@ -145,7 +142,6 @@ class RunWriter:
             ToolError: the record has no room for a call, or for its images. Nothing of it was written.
             RecordError: the disk is full or the folder is gone, or the record has become as long as it may be.
         """
-        started = time.perf_counter()
         try:
             line = (dumped({"time": round(time.time(), 3)} | event.model_dump(mode="json")) + "\n").encode()
             call = isinstance(event, HostCall) and not (event.error and len(line) <= SHORT)
@@ -162,8 +158,6 @@ class RunWriter:
             raise RecordError(
                 f"cannot write the record {self.folder}: {error.strerror}; it is complete up to the last event"
             ) from error
-        finally:
-            self.seconds += time.perf_counter() - started
 
     def _write(self, line: bytes) -> None:
         """Writes a whole line or nothing: a disk that fills up takes the first part of it."""
@@ -196,10 +190,16 @@ class RunReader:
         folder: The run folder.
         manifest: What the run was made from.
         events: The journal; a torn last line is left out.
+        end: Offset in the journal behind the last event read, in bytes.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, start: int = 0) -> None:
         """Reads the manifest and the journal.
+
+        Args:
+            folder: The run folder.
+            start: Offset in the journal of the first event to read, in bytes: the `end` of an earlier reader; or a
+                negative number, for the events that begin within so many last bytes.
 
         Raises:
             RecordError: this is not a run folder, or what it holds is not what a run folder must hold.
@@ -209,24 +209,37 @@ class RunReader:
         with _plain(folder / MANIFEST) as file:
             self.manifest = _parse_manifest(file.read(MAX_LINE >> 3), str(folder / MANIFEST))
         self._upgrade = upgrade.Events() if self.manifest.format == 1 else None
-        self.events: list[Event] = list(self._read())
+        self._measure, self.end = _Measure(), start
+        self.events: list[Event] = []
+        self.read_on()
+
+    def read_on(self) -> list[Event]:
+        """Reads the events that were written since the last reading, appends them to `events` and returns them."""
+        known = len(self.events)
+        self.events.extend(self._read())
+        return self.events[known:]
 
     def _read(self) -> Iterator[Event]:
-        measure = _Measure()
-        with _plain(self.folder / JOURNAL) as file:
-            for number, line in enumerate(iter(partial(file.readline, MAX_LINE), b""), 1):
-                if not measure.takes(line):
-                    raise RecordError(f"{file.name}, line {number}: more than a journal may hold")
-                if not line.endswith(b"\n"):
-                    return  # Torn by a kill.
+        with _plain(path := self.folder / JOURNAL) as file:
+            if self.end < 0:
+                self.end = file.seek(max(0, file.seek(0, os.SEEK_END) + self.end - 1))
+                self.end += len(file.readline(MAX_LINE)) if self.end else 0
+            file.seek(self.end)
+            for line in iter(partial(file.readline, MAX_LINE), b""):
+                if not line.endswith(b"\n") and len(line) < MAX_LINE:
+                    return  # Torn by a kill, or still being written.
+                if not self._measure.takes(line):
+                    raise RecordError(f"{path}, byte {self.end}: more than a journal may hold")
                 try:
                     data = json.loads(line)
                     data.pop("time", None)
                     if self._upgrade is not None:
                         self._upgrade(data)
-                    yield EVENT.validate_python(data, context={"images": self.images})
+                    event = EVENT.validate_python(data, context={"images": self.images})
                 except Exception as error:  # Values of any type may stand anywhere.
-                    raise RecordError(f"{file.name}, line {number}: not an event: {one_line(error)[:200]}") from error
+                    raise RecordError(f"{path}, byte {self.end}: not an event: {one_line(error)[:200]}") from error
+                self.end += len(line)
+                yield event
 
     def of_type(self, kind: type[E]) -> list[E]:
         """Returns the events of one type, in order."""
@@ -244,7 +257,7 @@ class RunReader:
         outcome = self.outcome
         return outcome if outcome and outcome.status in ("answered", "stopped") else None
 
-    @cached_property
+    @property
     def effects(self) -> Effects:
         """What all calls of programs did to the run: what they showed, logged and found out, and what they used."""
         total = Effects()
@@ -288,8 +301,3 @@ def _plain(path: Path) -> BinaryIO:
         return file
     except OSError as error:
         raise RecordError(f"{path.parent} is not a run folder: cannot read {path.name}: {error.strerror}") from error
-
-
-def new_run_id() -> str:
-    """Returns a name for a run folder that sorts by time."""
-    return time.strftime("%Y%m%d-%H%M%S-") + os.urandom(2).hex()

@@ -65,12 +65,51 @@ def test_torn_last_line_is_left_out(folder):
     assert [event.text for event in RunReader(folder).events] == ["one"]
 
 
-def test_torn_line_in_the_middle_is_an_error_that_names_the_line(folder):
+def test_a_journal_is_followed_while_it_is_written(folder):
+    """Each event once, none torn, and nothing read twice: a viewer polls this many times a second."""
+    writer = RunWriter.create(folder, _manifest())
+    reader = RunReader(folder)
+    assert (reader.events, reader.end) == ([], 0)
+    writer.append(Noted(text="one"))
+    assert reader.read_on() == [Noted(text="one")]
+    assert reader.read_on() == []
+    journal = folder / "journal.jsonl"
+    whole = journal.stat().st_size
+    writer.append(Noted(text="two"))
+    line = journal.read_bytes()[whole:]
+    for size in (1, len(line) - 1):
+        os.truncate(journal, whole)
+        with journal.open("ab") as file:
+            file.write(line[:size])
+        assert reader.read_on() == []
+        assert reader.end == whole
+    with journal.open("ab") as file:
+        file.write(line[-1:])
+    writer.append(Noted(text="three"))
+    assert reader.read_on() == [Noted(text="two"), Noted(text="three")]
+    assert reader.events == RunReader(folder).events
+    assert RunReader(folder, whole).events == [Noted(text="two"), Noted(text="three")]
+    writer.close()
+
+
+@pytest.mark.parametrize("more", [0, 1])
+def test_the_last_events_are_read_alone(folder, more):
+    """Status of ten thousand units must not read ten thousand journals to their beginnings."""
+    _write(folder, Noted(text="one"), Noted(text="two"), Noted(text="three"))
+    lines = (folder / "journal.jsonl").read_bytes().splitlines(keepends=True)
+    last = len(lines[1]) + len(lines[2])
+    assert [event.text for event in RunReader(folder, -last - more).events] == ["two", "three"]
+    assert [event.text for event in RunReader(folder, 1 - last).events] == ["three"]
+    assert len(RunReader(folder, -10_000_000).events) == 3
+    assert RunReader(folder, -1).events == []
+
+
+def test_torn_line_in_the_middle_is_an_error_that_says_where(folder):
     _write(folder, Noted(text="one"), Noted(text="two"), Noted(text="three"))
     journal = folder / "journal.jsonl"
     lines = journal.read_text().splitlines()
     journal.write_text("\n".join([lines[0], lines[1][:9], lines[2], ""]))
-    with pytest.raises(RecordError, match="line 2"):
+    with pytest.raises(RecordError, match=f"byte {len(lines[0]) + 1}"):
         RunReader(folder)
 
 
@@ -113,7 +152,7 @@ def test_run_folder_from_elsewhere_is_not_followed_out_of_it(folder, tmp_path):
         back.pixels()
     journal = folder / "journal.jsonl"
     journal.write_text(journal.read_text().replace(image.id, "../" * 10 + "a" * 2))
-    with pytest.raises(RecordError, match="line 1"):
+    with pytest.raises(RecordError, match=r"journal\.jsonl, byte 0: not an event"):
         RunReader(folder)
 
 
@@ -259,7 +298,7 @@ def test_a_journal_that_would_fill_the_memory_is_refused_before_it_is_read(folde
     with open(folder / "journal.jsonl", "ab") as journal:
         journal.write(b'{"event": "note", "text": "' + b"," * 5000 + b'"}\n' + b"[" * 50_000)
     monkeypatch.setattr(f"maia_core.record.{limit}", most)
-    with pytest.raises(RecordError, match=r"line [34]: more than a journal may hold"):
+    with pytest.raises(RecordError, match=r"journal\.jsonl, byte \d+: more than a journal may hold"):
         RunReader(folder)
 
 

@@ -144,7 +144,7 @@ def test_mistake_is_caught(outcomes, name, test):
 
 def test_what_is_in_order_passes(outcomes):
     for name in [c.__name__ for _, c in CLASSES if not c.catches]:
-        assert {tag for (owner, _), tags in outcomes.items() if owner == name for tag in tags} == {"passed"}
+        assert {tag for (owner, _), tags in outcomes.items() if owner == name for tag in tags} <= {"passed", "skipped"}
 
 
 @pytest.mark.parametrize("suite", [s for s in testing.__all__ if s.endswith("Suite") and s != "DistributionSuite"])

@@ -5,7 +5,7 @@ They live in the world of coloured discs of `maia_core.testing.fakes`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import click
@@ -125,9 +125,14 @@ class FakeTool(_Fake):
 class FakeRunner(_Fake):
     """Maps in this process, one item after another."""
 
-    def map(self, function: Callable[[Any], Any], items: Iterable[Any]) -> Iterable[Any]:
-        """Yields the results in order."""
-        return map(function, items)
+    def map(self, function: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[tuple[Any, Any]]:
+        """Yields each item with its result, in order."""
+        for item in items:
+            try:
+                result = function(item)
+            except Exception as error:
+                result = error
+            yield item, result
 
 
 class FakeObserver:

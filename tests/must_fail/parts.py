@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from maia_core import testing
+from maia_core.context import Context
 from maia_core.errors import UsageError
 from maia_core.image import Image
 from maia_core.testing import (
@@ -30,6 +31,7 @@ from maia_core.testing import (
     disc,
 )
 from maia_core.types import BackboneInfo, Detection, Explanation, GeneratedImages, Reply, TextPart, UnitInfo, Usage
+from maia_sweep.processes import Processes
 
 # --- runners ---------------------------------------------------------------------------------------------------------
 
@@ -44,52 +46,71 @@ class Runner(testing.RunnerSuite):
 
 
 class TestRunner(Runner):
-    """In order: nothing must be caught."""
+    """A right one: nothing must be caught."""
 
     catches = ()
 
 
-class TestRunnerThatSortsByWhatIsReadyFirst(Runner):
-    class broken:
+class TestRunnerThatMixesUpTheResults(Runner):
+    class broken(FakeRunner):
         def map(self, function, items):
-            return sorted(map(function, items), reverse=True)
+            items = list(items)
+            return zip(reversed(items), (result for _, result in super().map(function, items)), strict=True)
 
-    catches = ("test_results_come_in_the_order_of_the_items",)
+    catches = ("test_each_item_comes_with_its_own_result",)
 
 
 class TestRunnerThatTriesTwice(Runner):
-    class broken:
+    class broken(FakeRunner):
         def map(self, function, items):
             items = list(items)
-            list(map(function, items))
-            return map(function, items)
+            list(super().map(function, items))
+            return super().map(function, items)
 
     catches = ("test_every_item_is_worked_on_once",)
 
 
 class TestRunnerThatSendsTheFunctionWithEachItem(Runner):
-    class broken:
+    class broken(FakeRunner):
         def map(self, function, items):
-            return (pickle.loads(pickle.dumps(function))(item) for item in items)
+            return super().map(lambda item: pickle.loads(pickle.dumps(function))(item), items)
 
     catches = ("test_a_worker_keeps_the_function",)
 
 
-class TestRunnerThatSwallowsErrors(Runner):
+class TestRunnerThatEndsAtAnError(Runner):
     class broken:
         def map(self, function, items):
-            for item in items:
-                with contextlib.suppress(Exception):
-                    yield function(item)
+            return ((item, function(item)) for item in items)
 
-    catches = ("test_what_the_function_raises_arrives_in_its_turn",)
+    catches = ("test_an_item_that_fails_does_not_end_the_others",)
+
+
+class TestRunnerThatGivesUpAtOnce(Runner):
+    processes = True
+
+    class broken(Processes):
+        tries = 1
+
+        def __init__(self):
+            super().__init__(Processes.Config(workers=2), Context())
+
+    catches = ("test_an_item_that_kills_its_worker_is_retried_once",)
+
+
+class TestRunnerThatReadsAllItemsFirst(Runner):
+    class broken(FakeRunner):
+        def map(self, function, items):
+            return super().map(function, list(items))
+
+    catches = ("test_items_are_taken_as_workers_become_free",)
 
 
 class TestRunnerThatNeedsItems(Runner):
-    class broken:
+    class broken(FakeRunner):
         def map(self, function, items):
-            first = next(iter(items))
-            return map(function, [first, *items])
+            items = iter(items)
+            return super().map(function, [next(items), *items])
 
     catches = ("test_it_can_be_used_again_and_for_nothing",)
 
@@ -938,7 +959,7 @@ class Task(testing.TaskSuite):
 
 
 class TestTask(Task):
-    """In order: nothing must be caught."""
+    """A right one: nothing must be caught."""
 
     catches = ()
 
@@ -1076,7 +1097,7 @@ class Tool(testing.ToolSuite):
 
 
 class TestTool(Tool):
-    """In order: nothing must be caught."""
+    """A right one: nothing must be caught."""
 
     catches = ()
 

@@ -78,7 +78,11 @@ def test_cache_that_cannot_be_written_is_a_warning(tmp_path, context, tar, warni
     assert "cannot be kept" in warnings[0]
 
 
-@pytest.mark.parametrize("content", [b"", b"no archive" * 100, gzip.compress(b"x" * 9000), b"\0" * 100])
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"no archive" * 100, gzip.compress(b"x" * 9000, mtime=0), b"\0" * 100],
+    ids=["empty", "text", "gzip", "zeros"],
+)
 def test_what_is_no_archive_is_refused_in_one_line(tmp_path, context, content):
     (tmp_path / "x.tar").write_bytes(content)
     with pytest.raises(UsageError, match=r"x\.tar is not a sound tar archive without compression") as caught:

@@ -148,7 +148,7 @@ class _Sent:
 
     def map(self, function, items):
         there = pickle.loads(pickle.dumps(function))
-        return (pickle.loads(pickle.dumps(there(item))) for item in items)
+        return ((item, pickle.loads(pickle.dumps(there(item)))) for item in items)
 
 
 def test_a_sweep_can_be_sent_to_other_processes(world, tmp_path):

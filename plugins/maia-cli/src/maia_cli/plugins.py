@@ -57,7 +57,8 @@ def _show(plugin: Plugin) -> None:
         return
     doc = inspect.getdoc(factory) or ""
     click.echo(f"  {printable_line(doc.partition(chr(10) * 2)[0])}")
-    click.echo(f"  {KINDS[plugin.kind].how_to_choose(plugin.name)}")
+    choose = KINDS[plugin.kind].choose.replace("{kind}", plugin.kind).replace("{name}", plugin.name)
+    click.echo(f"  {choose}")
     config = getattr(factory, "Config", None)
     for name, field in config.model_fields.items() if config else ():
         default = "required" if field.is_required() else f"default {field.default!r}"

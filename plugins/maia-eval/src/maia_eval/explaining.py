@@ -166,8 +166,9 @@ class Worker:
         The first unit comes first and alone: what is learned once and kept then is there for all.
         """
         self(units[0])
-        for _ in runner.map(replace(self), units[1:]):  # A copy, without the models of this process.
-            pass
+        for _, result in runner.map(replace(self), units[1:]):  # A copy, without the models of this process.
+            if isinstance(result, Exception) and not isinstance(result, MaiaError):
+                raise result
 
     def __call__(self, unit: str) -> None:
         with suppress(MaiaError):  # The first process says it, when it comes to the same unit.

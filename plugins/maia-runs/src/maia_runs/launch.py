@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import re
 import time
@@ -31,7 +32,6 @@ from maia_core.plugin import (
     check_new,
     content_id,
     make_session,
-    new_run_id,
     redacted,
     run,
     validated,
@@ -129,6 +129,11 @@ def explain_in(context: Context, folder: Path, *, observers: Iterable[object] = 
         _refuse_changed(context, reader)
         return FinishedRun(folder, ended)
     return _go_on(context, reader, observers)
+
+
+def new_run_id() -> str:
+    """Returns a name for a run folder that sorts by time."""
+    return time.strftime("%Y%m%d-%H%M%S-") + os.urandom(2).hex()
 
 
 def _begin(context: Context, out: Path | None, observers: Iterable[object]) -> FinishedRun:

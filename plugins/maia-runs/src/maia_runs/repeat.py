@@ -18,12 +18,11 @@ from maia_core.plugin import (
     RunOutcome,
     UsageError,
     as_file,
-    new_run_id,
     one_line,
     write_atomically,
 )
 from maia_runs.chosen import check_names
-from maia_runs.launch import FinishedRun, explain_in, folder_name
+from maia_runs.launch import FinishedRun, explain_in, folder_name, new_run_id
 
 MERGED = "merged.json"
 """File with the merged explanation, beside the folders of the runs."""

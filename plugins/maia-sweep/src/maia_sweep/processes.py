@@ -6,8 +6,9 @@ import multiprocessing
 import os
 import signal
 import threading
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any
 
@@ -18,7 +19,13 @@ from maia_core.plugin import PluginConfig, RunContext, RunError
 
 
 class Processes:
-    """Maps items onto processes that each keep the function, and so what it has loaded, from item to item."""
+    """Maps items onto processes that each keep the function, and so what it has loaded, from item to item.
+
+    Attributes:
+        tries: Number of processes that may be lost to one item.
+    """
+
+    tries = 2
 
     class Config(PluginConfig):
         """Options of the runner."""
@@ -29,26 +36,48 @@ class Processes:
     def __init__(self, config: Config, context: RunContext) -> None:
         self._workers = config.workers
 
-    def map(self, function: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[Any]:
-        """See `maia_core.protocols.Runner`.
+    def map(self, function: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[tuple[Any, Any]]:
+        """See `maia_core.protocols.Runner`."""
+        source, again = iter(items), deque[tuple[Any, int]]()
+        # Pools of one process each: the loss of one tells which item was its.
+        idle = [self._pool(function) for _ in range(self._workers)]
+        busy: dict[Future[Any], tuple[ProcessPoolExecutor, Any, int]] = {}
+        try:
+            while True:
+                while idle and (taken := again.popleft() if again else next(((item, 1) for item in source), None)):
+                    pool = idle.pop()
+                    busy[pool.submit(_apply, taken[0])] = (pool, *taken)
+                if not busy:
+                    return
+                for future in wait(busy, return_when=FIRST_COMPLETED).done:
+                    pool, item, number = busy.pop(future)
+                    error = future.exception()
+                    if isinstance(error, BrokenProcessPool):
+                        pool.shutdown()
+                        pool = self._pool(function)
+                        if number < self.tries:
+                            again.append((item, number + 1))
+                            idle.append(pool)
+                            continue
+                        error = RunError(
+                            f"its worker process was killed {self.tries} times, perhaps for lack of memory; "
+                            "run the command again with fewer --workers"
+                        )
+                    elif error is not None and not isinstance(error, Exception):
+                        raise error  # Ctrl-C.
+                    idle.append(pool)
+                    yield item, future.result() if error is None else error
+        finally:
+            # A worker ends the item that it works on; Ctrl-C in the terminal has reached the worker too.
+            for pool in [*idle, *(pool for pool, _, _ in busy.values())]:
+                pool.shutdown(wait=False, cancel_futures=True)
+            wait(busy)
 
-        Raises:
-            RunError: a process was killed.
-            Exception: what the function raised on an item, when its turn comes.
-        """
+    def _pool(self, function: Callable[[Any], Any]) -> ProcessPoolExecutor:
         threads = max(1, (os.cpu_count() or 1) // self._workers)
         # A fresh interpreter each: a forked one would share locks and threads with the models of this one.
         spawn = multiprocessing.get_context("spawn")
-        pool = ProcessPoolExecutor(self._workers, spawn, _begin, (function, threads))
-        try:
-            yield from pool.map(_apply, items)
-        except BrokenProcessPool as error:
-            raise RunError(
-                "a worker process was killed, perhaps for lack of memory; run the command again with fewer --workers"
-            ) from error
-        finally:
-            # A worker ends the item that it works on; Ctrl-C in the terminal has reached the worker too.
-            pool.shutdown(wait=True, cancel_futures=True)
+        return ProcessPoolExecutor(1, spawn, _begin, (function, threads))
 
 
 _function: Callable[[Any], Any] | None = None

@@ -35,11 +35,12 @@ def sweep(
         registry: Where plugins are found in this process; other processes use the installed ones.
 
     Yields:
-        Each unit once, in order, and its run or the error that prevented it.
+        Each unit once, as it comes, and its run or the error that prevented it.
     """
     units = list(dict.fromkeys(units))
     explain = _Explain(config, out, tuple(without), tuple(observers), registry)
-    yield from zip(units, runner.map(explain, units) if runner else map(explain, units), strict=True)
+    for unit, result in runner.map(explain, units) if runner else zip(units, map(explain, units), strict=True):
+        yield unit, result if isinstance(result, FinishedRun | MaiaError) else RunError(one_line(result))
 
 
 def system_of(config: RunConfig, unit: str) -> PluginRef:
@@ -79,5 +80,5 @@ class _Explain:
             return explain_in(self._context, self._out / folder_name(unit), observers=self._observers)
         except MaiaError as error:
             return error
-        except Exception as error:
+        except Exception as error:  # It may not survive the way back from another process.
             return RunError(one_line(error))
