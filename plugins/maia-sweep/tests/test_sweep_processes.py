@@ -5,12 +5,16 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
+import click
 import pytest
+from click.testing import CliRunner
 
 from maia_core.context import Context
 from maia_core.errors import RunError, UsageError
+from maia_core.registry import installed
 from maia_core.testing import DistributionSuite, RunnerSuite
 from maia_sweep.processes import Processes
 
@@ -126,3 +130,21 @@ def test_workers_end_with_a_parent_that_is_killed(script: subprocess.Popen[str])
         return False
 
     wait(gone)
+
+
+def commands_with_workers(command: click.Command) -> Iterator[click.Command]:
+    if isinstance(command, click.Group):
+        for each in command.commands.values():
+            yield from commands_with_workers(each)
+    elif any(option.name == "runner" for option in command.params):
+        yield command
+
+
+def test_every_command_with_workers_takes_options_of_the_runner(tmp_path: Path) -> None:
+    loaded = [plugin.load() for plugin in installed().of_kind("command")]
+    commands = [each for command in loaded for each in commands_with_workers(command)]
+    assert "sweep" in {command.name for command in commands}
+    for command in commands:
+        units = ["x:y:z"] if command.params[0].required else []
+        done = CliRunner().invoke(command, [*units, "--out", str(tmp_path / "out"), "-o", "runner.workers=0"])
+        assert "options of runner 'processes': 'workers'" in str(done.exception), (command.name, done.output)

@@ -27,6 +27,7 @@ BASELINES = ("exemplar-summary", "clip-dissect")
     metavar="NAME",
     help="Choose a data set with environments: spawrious, or [default: collage-paired].",
 )
+@runner_options
 @config_options(
     *(kind for kind in PARTS if kind not in ("system", "task", "dataset")),
     named_by={"system": "system", "dataset": "dataset"},
@@ -49,7 +50,6 @@ BASELINES = ("exemplar-summary", "clip-dissect")
     metavar="EXPLAINER",
     help=f"Compare with this explainer's labels [default: {', '.join(BASELINES)}]; `none` for no other.",
 )
-@runner_options
 @click.option(
     "--out", type=click.Path(file_okay=False, path_type=Path), required=True, metavar="DIR",
     help="Write the classifier, the runs and the results into this folder. Rerun the same command to resume.",

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("units", nargs=-1, required=True, metavar="MODEL:LAYER:UNIT...")
-@config_options(*(kind for kind in PARTS if kind != "system"), named_by={"system": "units"}, of_run=True)
 @runner_options
+@config_options(*(kind for kind in PARTS if kind != "system"), named_by={"system": "units"}, of_run=True)
 @click.option(
     "--out",
     type=click.Path(file_okay=False, path_type=Path),
