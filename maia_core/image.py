@@ -128,27 +128,28 @@ class Image(Data):
         Raises:
             UsageError: the mask's shape or type does not fit the image.
         """
-        clean = self.clean or self
-        if mask.dtype != np.bool_ or mask.shape != (self.height, self.width):
-            sides = (self.height, self.width)
+        clean, sides = self.clean or self, (self.height, self.width)
+        if mask.dtype != np.bool_ or mask.shape != sides:
             raise UsageError(f"a mask for this image is bool of shape {sides}, not {mask.dtype} {mask.shape}")
         packed = np.packbits(mask)
-        shape = mask.shape
         name = content_id(clean.id.encode(), packed.tobytes())
         image = self._copy(id=name, clean=clean)
-        return image.bind(lambda: np.unpackbits(packed, count=shape[0] * shape[1]).reshape(shape).view(np.bool_))
+        return image.bind(lambda: np.unpackbits(packed, count=sides[0] * sides[1]).reshape(sides).view(np.bool_))
 
     def mask(self) -> Mask | None:
         """Returns the mask, bool of shape (height, width), or None for an image without one."""
         return self._loaded() if self.clean else None
 
     def pixels(self) -> Pixels:
-        """Returns the pixels as they are shown: outside of a mask darkened to a quarter. Do not write to the array."""
+        """Returns the pixels as they are shown: outside of a mask darkened to a quarter. Do not write to the array.
+
+        Where the mask is empty nothing is darkened: the image does not activate the unit, and is seen as it is.
+        """
         if self.clean is None:
             return self._loaded()
-        pixels = self.clean.pixels()
+        pixels, bright = self.clean.pixels(), self._loaded()[:, :, None]
         dark = (pixels * np.float32(MASK_DARKENING)).astype(np.uint8)
-        return np.where(self._loaded()[:, :, None], pixels, dark)
+        return np.where(bright | ~bright.any(), pixels, dark)
 
     def pil(self) -> PILImage.Image:
         """Returns `pixels()` as a PIL image of mode RGB."""

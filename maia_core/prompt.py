@@ -76,7 +76,8 @@ class Unit(Protocol):
 
         Returns:
             The activation of each image, and each image masked to where the unit is active: that region is bright, the
-            rest is darkened. A unit without a spatial map returns the images as they are.
+            rest is darkened. An image that does not activate the unit is not darkened, and no image is if the unit has
+            no spatial map.
 
         Example:
             >>> def run_experiment(system, tools):

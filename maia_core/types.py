@@ -439,14 +439,14 @@ class Verdict(Data):
 
     @property
     def line(self) -> str:
-        """The verdict in one line."""
+        """The verdict in one line; the part before the first colon says it in short."""
         failed = [check.claim for check in self.checks if check.failed]
         if not self.measured or (self.passed and failed):
             return self.summary.partition("\n")[0]
         state = "verified" if self.passed else "partly verified" if self.partly else "not verified"
-        fit = "".join(f", predicts {p.on} images at r = {p.pearson[0]:.2f}" for p in self.predictions[:1])
+        fit = "".join(f", r = {p.pearson[0]:.2f} on {p.on} images" for p in self.predictions[:1])
         counts = f"{len(failed)} of {len(self.checks)} checks failed, {sum(c.undecided for c in self.checks)} undecided"
-        return f"{state} on fresh images{fit}: {counts}" + f": not so that {'; '.join(failed)}" * bool(failed)
+        return f"{state}{fit}: {counts}" + f": not so that {'; '.join(failed)}" * bool(failed)
 
 
 class Turn(Data):

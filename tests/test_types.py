@@ -36,6 +36,13 @@ def test_masking_twice_replaces_the_mask_instead_of_darkening_twice():
     assert _image().masked(nothing).masked(everything).pixels().min() == 200
 
 
+def test_an_image_that_does_not_activate_the_unit_is_not_darkened():
+    """All dark, nobody sees what the unit does not respond to."""
+    masked = _image().masked(np.zeros((4, 6), np.bool_))
+    assert masked.pixels().min() == 200
+    assert not masked.mask().any()
+
+
 def test_mask_of_another_shape_is_refused():
     with pytest.raises(UsageError, match="mask"):
         _image().masked(np.ones((6, 4), np.bool_))

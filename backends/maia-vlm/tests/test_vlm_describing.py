@@ -93,3 +93,12 @@ def test_model_that_sees_nothing_reads_descriptions():
     assert not message.images
     assert message.text.count("you cannot see it") == 2
     assert describer.describe([image])[0] in message.text
+
+
+@pytest.mark.parametrize("active", [True, False])
+def test_a_model_is_told_of_a_dark_part_only_where_there_is_one(active):
+    eye = Eye()
+    mask = np.zeros((32, 32), np.bool_)
+    mask[:8] = active
+    ChatDescriber(eye, "eye").describe([disc("red").masked(mask)])
+    assert ("darkened" in eye.asked[0][-1].text) == active

@@ -49,7 +49,7 @@ def test_list_names_each_run_with_its_result_and_what_it_cannot_read(two: tuple[
     assert rows["run1"]["label"]
     assert rows["torn"]["status"] == "damaged"
     table = _maia("list", tmp_path).stdout.splitlines()
-    assert table[0].split() == ["run", "unit", "backbone", "status", "turns", "cost", "label"]
+    assert table[0].split() == ["run", "unit", "backbone", "status", "turns", "cost", "label", "tested"]
     assert len(table) == 4
     assert "holds no runs" in _maia("list", tmp_path / "runs" / "run1" / "images").stdout
 

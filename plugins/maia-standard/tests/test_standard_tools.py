@@ -13,6 +13,7 @@ from maia_core.testing import fake_parts
 from maia_core.types import GeneratedImages, UnitInfo
 from maia_standard.exemplars import DatasetExemplars
 from maia_standard.images import EditImages, Text2Image
+from maia_standard.log import Display, LogExperiment
 from maia_standard.regions import HideRegion, KeepRegion
 from maia_standard.vocabulary import Vocabulary
 
@@ -151,3 +152,16 @@ def test_a_prompt_in_edit_images_gives_the_originals_of_text2image(context):
     drawn = Text2Image(PluginConfig(), context)(["a red disc"] * 2)
     pairs, _ = EditImages(PluginConfig(), context)(["a red disc"] * 2, "change the colour to blue")
     assert [image.id for image in pairs[::2]] == [image.id for image in drawn]
+
+
+def test_what_the_backbone_sees_names_images_without_an_active_region(context):
+    """They are not darkened, so that nothing else tells them from images that are active everywhere."""
+    image = Image.from_pixels(np.full((8, 8, 3), 9, np.uint8))
+    masks = [np.zeros((8, 8), np.bool_), np.ones((8, 8), np.bool_)]
+    images = [*(image.masked(mask) for mask in masks), image]
+    LogExperiment(PluginConfig(), context)([0.0, 2.0, 2.0], images, ["a cup", "a dog", "a car"])
+    Display(PluginConfig(), context)(*images)
+    texts = [part.text for part in context.take_shown() if part.type == "text"]
+    assert texts[0].startswith("a cup: activation 0, no active region")
+    assert not any("no active region" in text for text in texts[1:3])
+    assert texts[-1:] == ["no active region:"]

@@ -26,6 +26,8 @@ DESCRIBED = (
 )
 NOTHING = "nothing that could be described"
 """What stands for an empty or refused answer; it is not remembered, as the next answer may be another."""
+VERSION = "2"
+"""Raised whenever the same image would be shown or asked about in another way."""
 MAX_CHARACTERS = 500
 """Characters of one description; models that cannot stop are cut."""
 
@@ -54,13 +56,13 @@ class ChatDescriber:
         self._ask = ask
         self._max_images = max_images
         self._known: dict[str, str] = {}
-        self.fingerprint = content_id(*(part.encode() for part in (model, WHOLE, MASKED, COMMON, DESCRIBED)))
+        self.fingerprint = content_id(*(part.encode() for part in (VERSION, model, WHOLE, MASKED, COMMON, DESCRIBED)))
 
     def describe(self, images: Sequence[Image]) -> list[str]:
         """See `maia_core.protocols.Describer`."""
         unknown = {image.id: image for image in images if image.id not in self._known}
         questions = [
-            Message.of("user", image.anonymous(), MASKED if image.clean else WHOLE) for image in unknown.values()
+            Message.of("user", image.anonymous(), MASKED if _darkened(image) else WHOLE) for image in unknown.values()
         ]
         replies = self._ask([[question] for question in questions]) if questions else []
         found = {name: _line(reply) for name, reply in zip(unknown, replies, strict=True)}
@@ -88,6 +90,12 @@ class ChatDescriber:
         lines = "\n".join(f"- {line}" for line in self.describe(images))
         [reply] = self._ask([[Message.of("user", DESCRIBED.format(count=len(images), lines=lines))]])
         return reply
+
+
+def _darkened(image: Image) -> bool:
+    """Tells whether a part of an image is darkened."""
+    mask = image.mask()
+    return mask is not None and bool(mask.any())
 
 
 def _line(reply: Reply) -> str:

@@ -41,7 +41,7 @@ def list_runs(folder: Path | None, as_json: bool) -> None:
         except (MaiaError, OSError, ValueError, ArithmeticError) as error:
             rows.append({"run": str(manifest.parent), "status": "damaged", "label": one_line(error)})
     rows.sort(key=lambda row: row.get("created", ""))
-    shown = ("run", "unit", "backbone", "status", "turns", "cost", "label")
+    shown = ("run", "unit", "backbone", "status", "turns", "cost", "label", "tested")
     _print(rows, shown, as_json)
     if not rows and not as_json:
         click.echo(f"{chosen} holds no runs; `maia run` creates one there")
@@ -132,6 +132,7 @@ def _figures(reader: RunReader) -> dict[str, Any]:
     """Returns a run's results and what it used, by name."""
     manifest, outcome = reader.manifest, reader.outcome
     label = outcome.explanation.line if outcome and outcome.explanation else ""
+    verdict = outcome.verdict.line if outcome and outcome.verdict else ""
     backbone: Any = manifest.config.get("backbone") or {}
     return {
         "run": str(reader.folder),
@@ -142,7 +143,8 @@ def _figures(reader: RunReader) -> dict[str, Any]:
         "status": outcome.status if outcome else "unfinished",
         "reason": outcome.reason if outcome else "",
         "label": label,
-        "verdict": outcome.verdict.line if outcome and outcome.verdict else "",
+        "tested": verdict.partition(":")[0],
+        "verdict": verdict,
         "turns": outcome.turns if outcome else None,
         "seconds": round(outcome.seconds, 1) if outcome else None,
         "tokens": outcome.usage.tokens if outcome else None,

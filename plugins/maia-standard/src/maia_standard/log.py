@@ -71,7 +71,8 @@ class LogExperiment:
             note = notes[n] if isinstance(notes, list) else ""
             context.log(title, activation, image, note)
             context.show(
-                f"{title}: activation {activation:.4g}{place(context, activation)}{note and f'; {note}'}", image
+                f"{title}: activation {activation:.4g}{place(context, activation)}{inactive(image)}{note and f'; {note}'}",
+                image,
             )
         if isinstance(notes, str) and notes:
             context.show(f"Notes: {notes}")
@@ -92,6 +93,12 @@ def place(context: RunContext, activation: float) -> str:
     below = percentile(activation, UnitStatistics.model_validate(statistics).quantiles)
     share = f"{below:.0%}" if below < 0.995 else f"{min(below, 0.999):.1%}"
     return f" (above {share} of {context.facts.get(PICTURES, 'real images')})"
+
+
+def inactive(image: Image) -> str:
+    """Says so of a masked image without an active region, which looks like one without a mask."""
+    mask = image.mask()
+    return "" if mask is None or mask.any() else ", no active region"
 
 
 class Results:
@@ -141,6 +148,7 @@ class Display:
             elif isinstance(item, list | tuple):
                 self(*item)
             elif isinstance(item, Image):
-                self._context.show(*([f"{item.title}:"] if item.title else []), item)
+                named = item.title + inactive(item)
+                self._context.show(*([f"{named.removeprefix(', ')}:"] if named else []), item)
             else:
                 self._context.show(f"{item:.4g}" if isinstance(item, float) else str(item))
