@@ -70,10 +70,8 @@ class LogExperiment:
         for n, (activation, image, title) in enumerate(zip(activations, images, titles, strict=True)):
             note = notes[n] if isinstance(notes, list) else ""
             context.log(title, activation, image, note)
-            context.show(
-                f"{title}: activation {activation:.4g}{place(context, activation)}{inactive(image)}{note and f'; {note}'}",
-                image,
-            )
+            where = f"{place(context, activation)}{inactive(image)}"
+            context.show(f"{title}: activation {activation:.4g}{where}{note and f'; {note}'}", image)
         if isinstance(notes, str) and notes:
             context.show(f"Notes: {notes}")
         mean = context.facts.get(EXEMPLAR_MEAN)
