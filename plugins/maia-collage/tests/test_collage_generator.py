@@ -18,6 +18,7 @@ from maia_collage.backgrounds import drawable
 from maia_collage.compose import compose
 from maia_collage.editor import CollageEditor
 from maia_collage.generator import CollageGenerator
+from maia_collage.nearest import Nearest
 from maia_collage.pack import Pack
 from maia_collage.scene import Scene, render
 from maia_core.context import Context
@@ -131,6 +132,29 @@ def test_concept_that_this_pack_lacks_is_replaced_by_a_relative(draw: Draw, name
 def test_misspelt_object_is_found_and_said(names: Callable[..., list[str]], draw: Draw) -> None:
     assert names("a tigerr on grass") == ["tiger"]
     assert "'tigerr'" in draw("a tigerr on grass")[1]
+
+
+@pytest.mark.parametrize("embedded", [True, False])
+def test_a_common_word_is_not_taken_for_a_misspelling(monkeypatch: pytest.MonkeyPatch, embedded: bool) -> None:
+    """A house is not a mouse, a boat not a goat."""
+    if not embedded:
+        monkeypatch.setattr("maia_collage.nearest.installed", lambda: None)
+    nearest = Nearest(["mouse", "cat", "goat", "elephant"])
+    assert [nearest(word) for word in ("house", "hat", "boat", "elehpant")] == [None, None, None, "elephant"]
+
+
+@pytest.mark.parametrize(
+    ("prompt", "place", "lost"),
+    [
+        ("a tiger in a hazmat suit on grass", "grass", "hazmat suit"),
+        ("a tiger on grass in a raincoat", "grass", "raincoat"),
+        ("a tiger in a costume at the beach", "sand", "costume"),
+    ],
+)
+def test_what_a_thing_wears_is_not_its_background(draw: Draw, prompt: str, place: str, lost: str) -> None:
+    picture, warning = draw(prompt)
+    assert picture.shows == f"a tiger on {place}"
+    assert f"cannot show '{lost}'" in warning
 
 
 def test_object_without_a_relative_is_left_out_and_said(draw: Draw) -> None:

@@ -27,7 +27,10 @@ LISTED = 5
 """Names that a note about a missing thing lists."""
 
 SPELLING = 0.8
-"""Least `difflib` ratio of a word that is taken for a misspelling."""
+"""Least `difflib` ratio of a word that is taken for a misspelling; its first letter must be right.
+
+A word that the embeddings know is spelled as it was meant: a house is not a mouse, and a hat is not a cat.
+"""
 
 
 class Nearest:
@@ -54,7 +57,11 @@ class Nearest:
         best = max(similarities, key=lambda name: similarities[name], default="")
         if similarities.get(best, 0.0) >= MIN_SIMILARITY:
             return best
-        return next(iter(difflib.get_close_matches(phrase, self.names, n=1, cutoff=SPELLING)), None)
+        folder = installed()
+        if folder and all(map(shared(folder).knows, phrase.split())):
+            return None
+        alike = difflib.get_close_matches(phrase, self.names, n=LISTED, cutoff=SPELLING)
+        return next((name for name in alike if name[:1] == phrase[:1]), None)
 
     def _similarities(self, phrase: str) -> dict[str, float]:
         """Returns the cosine similarity of a phrase to every name; nothing without the extra `semantic`."""

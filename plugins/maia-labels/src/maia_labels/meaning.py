@@ -101,6 +101,10 @@ class PromptMeaning:
         former = parsed.place
         if former is None or former == Place("plain background"):
             parsed.place = place
+        elif not former.known:
+            # "in a hazmat suit on grass": clothes are not a background.
+            parsed.place = place
+            parsed.ignored.append(former.word)
         elif former.kind in vocabulary().kinds.path(kind):
             # "a pattern of blue dots", "a plain background that is red"
             parsed.place = replace(place, colours=colours or former.colours)
@@ -134,7 +138,10 @@ class PromptMeaning:
     def _unknown(self, phrase: Phrase, relation: str, preposition: str) -> None:
         word = " ".join(phrase.unknown)
         if preposition in ("on", "in", "at", "against", "onto", "within", "across", "through", "inside"):
-            self.parsed.place = self.parsed.place or Place(None, tuple(phrase.colours), word, known=False)
+            if self.parsed.place is None:
+                self.parsed.place = Place(None, tuple(phrase.colours), word, known=False)
+            else:
+                self.parsed.ignored.append(word)
             return
         count = min(phrase.count or 1, MAX_OBJECTS)
         self._add(

@@ -67,6 +67,10 @@ class MiniLM:
         means = np.array([part.mean(0) for part in np.split(embedded, ends)], np.float32)
         return np.asarray(means / np.linalg.norm(means, axis=1, keepdims=True), np.float32)
 
+    def knows(self, word: str) -> bool:
+        """Tells whether a word is one token of the vocabulary: a common word of English, which is not misspelled."""
+        return self._tokenizer.token_to_id(word.lower()) is not None
+
     def _together(self, ids: NDArray[np.int_]) -> Floats:
         """Embeds token ids of shape (texts, tokens)."""
         w = self._weights
