@@ -11,7 +11,8 @@ from urllib.parse import quote
 from markupsafe import Markup
 
 from maia_report.conditions import Condition
-from maia_report.page import Plot, Row, environment, resource, source_hash
+from maia_report.evidence import Plot, Row
+from maia_report.page import environment, resource, source_hash
 from maia_report.plot import Scale, strip
 from maia_report.sections import HeatMap
 from maia_spurious import rows
