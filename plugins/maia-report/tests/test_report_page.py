@@ -116,7 +116,9 @@ def test_every_image_is_embedded_once_and_masked_as_the_backbone_saw_it(whole_ru
     image = next(image for image in summary.images() if image.clean)
     picture = Gallery([image])[image]
     rules = dict(re.findall(r"\.(\w+)\{background-image:url\(data:image/\w+;base64,([^)]+)\)", Gallery([image]).css))
-    below, veil = (PILImage.open(io.BytesIO(base64.b64decode(rules[name]))) for name in (picture.css, picture.veil))
+    below, veil = (
+        PILImage.open(io.BytesIO(base64.b64decode(rules[name]))) for name in (picture.css, picture.masks["dark"])
+    )
     shown = PILImage.alpha_composite(below.convert("RGBA"), veil.convert("RGBA")).convert("RGB")
     difference = np.abs(np.asarray(shown).astype(int) - image.pixels())
     assert difference.mean() < 6  # WebP is not exact; a wrong or missing veil is far off

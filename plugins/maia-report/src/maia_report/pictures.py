@@ -1,16 +1,16 @@
-"""Puts every image into the page once: a small WebP, and beside it the mask as a dark veil that can be lifted."""
+"""Puts every image into the page once: a small WebP, and beside it the mask as a dark veil and as an outline."""
 
 from __future__ import annotations
 
 import base64
 import io
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-import numpy as np
 from PIL import Image as PILImage
 
-from maia_core.plugin import MASK_DARKENING, Image, MaiaError, Mask, Pixels
+from maia_core.plugin import Image, MaiaError, Pixels
+from maia_report.masks import DRAWINGS, SIDE, is_inactive
 
 BUDGET = 6 << 20
 """Most bytes that all pictures of a page take in it, as text of their data URIs."""
@@ -21,7 +21,7 @@ MAX_PICTURES, MAX_PIXELS = 1000, 1 << 28
 MIN_BYTES = 200
 """No picture takes fewer bytes."""
 
-RUNGS = ((288, 80), (224, 76), (160, 70), (112, 62), (72, 50), (40, 40))
+RUNGS = ((SIDE, 80), (224, 76), (160, 70), (112, 62), (72, 50), (40, 40))
 """Longest side in pixels and WebP quality, best first: a picture goes down until it fits its share of the budget."""
 
 LEFT_OUT = "left out to keep the page small"
@@ -29,16 +29,22 @@ LEFT_OUT = "left out to keep the page small"
 
 @dataclass
 class Picture:
-    """How one image is put into the page.
+    """How one image is put into a page: by classes of its style, or by addresses.
 
     Attributes:
         css: Class that shows the clean image; empty where it cannot be shown.
-        veil: Class that darkens what the mask hides; empty for an image without a mask.
+        thumbnail: Address of a small copy of the clean image, instead of a class.
+        full: Address of the whole clean image.
+        masks: Class or address of each drawing of the mask, by its name in `maia_report.masks.DRAWINGS`.
+        inactive: True where the mask hides all of the image: it is shown as it is.
         problem: Why the image or its mask cannot be shown; empty if it can.
     """
 
     css: str = ""
-    veil: str = ""
+    thumbnail: str = ""
+    full: str = ""
+    masks: dict[str, str] = field(default_factory=dict)
+    inactive: bool = False
     problem: str = ""
 
 
@@ -78,7 +84,7 @@ class Gallery:
         return "".join(f".{name}{{background-image:url({uri})}}\n" for name, uri in self._rules.items())
 
     def _embed(self, image: Image, share: int) -> Picture:
-        picture = Picture()
+        picture = Picture(inactive=is_inactive(image))
         clean = image.clean or image
         try:
             css = self._classes.get(clean.id)
@@ -88,12 +94,13 @@ class Gallery:
                     return Picture(problem=LEFT_OUT)
                 css = self._classes[clean.id] = self._add("i", uri)
             picture.css = css
-            mask = image.mask()
-            if mask is not None:
-                uri = _veil(mask)
+            mask = None if picture.inactive else image.mask()
+            for name, draw in DRAWINGS.items() if mask is not None else ():
+                drawing = draw(mask)
+                uri = _uri(drawing, "png", optimize=True, bits=2, transparency=drawing.info["transparency"])
                 if len(uri) > self._left:
                     raise _LeftOut
-                picture.veil = self._add("v", uri)
+                picture.masks[name] = self._add("v", uri)
         except _LeftOut:
             picture.problem = f"mask {LEFT_OUT}"
         except (MaiaError, OSError, ValueError, MemoryError):
@@ -120,16 +127,6 @@ def _webp(pixels: Pixels, share: int) -> str:
         if len(uri) <= share:
             return uri
     return ""
-
-
-def _veil(mask: Mask) -> str:
-    """Returns a two-colour picture: clear where the mask keeps the image, black of the mask's depth elsewhere."""
-    side = RUNGS[0][0]
-    small = PILImage.fromarray(mask.astype(np.uint8) * 255)
-    small.thumbnail((side, side), PILImage.Resampling.BOX)
-    palette = PILImage.frombytes("P", small.size, (np.asarray(small) >= 128).astype(np.uint8).tobytes())
-    palette.putpalette([0, 0, 0, 0, 0, 0])
-    return _uri(palette, "png", optimize=True, bits=1, transparency=bytes([round(255 * (1 - MASK_DARKENING)), 0]))
 
 
 def _uri(image: PILImage.Image, kind: str, **options: object) -> str:
