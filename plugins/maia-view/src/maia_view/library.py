@@ -1,0 +1,130 @@
+"""Finds run folders, and keeps what the list shows of each."""
+
+from __future__ import annotations
+
+import os
+import re
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from maia_core.plugin import JOURNAL, MANIFEST, UsageError, content_id
+from maia_view.rows import RunRow, read_row
+
+MAX_DEPTH, MAX_FOLDERS = 8, 100_000
+"""How deep folders are searched, and how many."""
+
+RESCAN = 2.0
+"""Seconds for which the list of run folders counts as up to date."""
+
+SKIPPED = frozenset({"images", "node_modules", "__pycache__"})
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """A run folder.
+
+    Attributes:
+        key: Its name in addresses: a part of its path that reads well, and a hash of all of it.
+        path: Where it is.
+        name: Its path below the folder that the user named.
+        changed: When its journal was written last, in nanoseconds since the epoch.
+        size: Bytes of its journal.
+    """
+
+    key: str
+    path: Path
+    name: str
+    changed: int
+    size: int
+
+
+class Library:
+    """The run folders below some folders. Methods may be called from several threads."""
+
+    def __init__(self, folders: Sequence[Path]) -> None:
+        """Searches the folders.
+
+        Raises:
+            UsageError: one of them is not a folder, or they hold no run.
+        """
+        for folder in folders:
+            if not folder.is_dir():
+                raise UsageError(f"cannot show {folder}: it is not a folder; name the folder of one or more runs")
+        self.folders = [folder.resolve() for folder in folders]
+        self._lock = threading.Lock()
+        self._rows: dict[str, tuple[tuple[int, int], RunRow]] = {}
+        self._runs: dict[str, RunFolder] = {}
+        self._scanned = 0.0
+        if not self.runs():
+            named = ", ".join(map(str, folders))
+            raise UsageError(f"there is no run in {named}; make one with `maia run`, or name another folder")
+
+    def runs(self) -> list[RunFolder]:
+        """Returns all run folders, the one that was written last first."""
+        with self._lock:
+            if time.monotonic() - self._scanned > RESCAN:
+                found = [run for folder in self.folders for run in _search(folder, folder)]
+                self._runs = {run.key: run for run in sorted(found, key=lambda run: -run.changed)}
+                self._rows = {key: row for key, row in self._rows.items() if key in self._runs}
+                self._scanned = time.monotonic()
+            return list(self._runs.values())
+
+    def find(self, key: str) -> RunFolder | None:
+        """Returns the run folder of a key as it is now; None where there is none."""
+        run = self._runs.get(key)
+        if run is None:
+            run = next((run for run in self.runs() if run.key == key), None)
+        return run and _run_folder(run.path, run.name, run.key)
+
+    def row(self, run: RunFolder) -> RunRow:
+        """Returns what the list shows of a run; a folder that is unchanged is not read again."""
+        version = run.changed, run.size
+        known = self._rows.get(run.key)
+        if known is None or known[0] != version:
+            known = self._rows[run.key] = version, read_row(run.path, run.key, run.name)
+        return known[1]
+
+    def read_all(self) -> list[RunRow]:
+        """Returns what the list shows of every run."""
+        return [self.row(run) for run in self.runs()]
+
+
+def _search(folder: Path, root: Path, depth: int = 0) -> Iterator[RunFolder]:
+    """Yields the run folders below a folder; a link is not followed."""
+    pending, seen = [(folder, depth)], 0
+    while pending and seen < MAX_FOLDERS:
+        current, depth = pending.pop()
+        seen += 1
+        try:
+            with os.scandir(current) as entries:
+                listed = list(entries)
+        except OSError:
+            continue
+        names = {entry.name for entry in listed}
+        if MANIFEST in names and JOURNAL in names:
+            name = str(current.relative_to(root)) if current != root else current.name
+            if (run := _run_folder(current, name)) is not None:
+                yield run
+            continue
+        if depth < MAX_DEPTH:
+            pending += [
+                (current / entry.name, depth + 1)
+                for entry in listed
+                if entry.name not in SKIPPED and not entry.name.startswith(".") and entry.is_dir(follow_symlinks=False)
+            ]
+
+
+def _run_folder(path: Path, name: str, key: str = "") -> RunFolder | None:
+    try:
+        status = os.stat(path / JOURNAL, follow_symlinks=False)
+    except OSError:
+        return None
+    return RunFolder(key or _key(path), path, name, status.st_mtime_ns, status.st_size)
+
+
+def _key(path: Path) -> str:
+    readable = re.sub(r"[^a-z0-9]+", "-", path.name.lower()).strip("-")[:40] or "run"
+    return f"{readable}-{content_id(os.fsencode(path))[:10]}"
