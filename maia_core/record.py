@@ -193,13 +193,14 @@ class RunReader:
         end: Offset in the journal behind the last event read, in bytes.
     """
 
-    def __init__(self, folder: Path, start: int = 0) -> None:
+    def __init__(self, folder: Path, start: int = 0, stop: int = MAX_BYTES) -> None:
         """Reads the manifest and the journal.
 
         Args:
             folder: The run folder.
             start: Offset in the journal of the first event to read, in bytes: the `end` of an earlier reader; or a
                 negative number, for the events that begin within so many last bytes.
+            stop: Offset at which reading stops; an event that begins before it is read.
 
         Raises:
             RecordError: this is not a run folder, or what it holds is not what a run folder must hold.
@@ -209,7 +210,7 @@ class RunReader:
         with _plain(folder / MANIFEST) as file:
             self.manifest = _parse_manifest(file.read(MAX_LINE >> 3), str(folder / MANIFEST))
         self._upgrade = upgrade.Events() if self.manifest.format == 1 else None
-        self._measure, self.end = _Measure(), start
+        self._measure, self.end, self._stop = _Measure(), start, stop
         self.events: list[Event] = []
         self.read_on()
 
@@ -226,8 +227,8 @@ class RunReader:
                 self.end += len(file.readline(MAX_LINE)) if self.end else 0
             file.seek(self.end)
             for line in iter(partial(file.readline, MAX_LINE), b""):
-                if not line.endswith(b"\n") and len(line) < MAX_LINE:
-                    return  # Torn by a kill, or still being written.
+                if self.end >= self._stop or (not line.endswith(b"\n") and len(line) < MAX_LINE):
+                    return  # The second was torn by a kill, or is still being written.
                 if not self._measure.takes(line):
                     raise RecordError(f"{path}, byte {self.end}: more than a journal may hold")
                 try:

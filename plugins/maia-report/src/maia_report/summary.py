@@ -113,12 +113,17 @@ class RunSummary:
         tests = (step.verified.usage for step in self.steps if step.verified)
         return sum((*replies, *tests, *(call.effects.usage for step in self.steps for call in step.calls)), Usage())
 
-    @property
+    @cached_property
+    def turns(self) -> int:
+        """How many turns there were."""
+        return len(self.steps)
+
+    @cached_property
     def experiments(self) -> int:
         """How many turns ran a program."""
         return sum(step.kind == "experiment" for step in self.steps)
 
-    @property
+    @cached_property
     def generated(self) -> int:
         """How many images were generated or edited."""
         return sum(call.effects.generated for step in self.steps for call in step.calls)

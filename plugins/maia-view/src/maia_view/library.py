@@ -87,9 +87,14 @@ class Library:
             known = self._rows[run.key] = version, read_row(run.path, run.key, run.name)
         return known[1]
 
-    def read_all(self) -> list[RunRow]:
-        """Returns what the list shows of every run."""
-        return [self.row(run) for run in self.runs()]
+    def known_rows(self) -> list[RunRow]:
+        """Returns what the list shows of the runs that were read already."""
+        return [row for _, row in list(self._rows.values())]
+
+    def read_all(self) -> None:
+        """Reads what the list shows of every run, so that the first search need not wait for it."""
+        for run in self.runs():
+            self.row(run)
 
 
 def _search(folder: Path, root: Path, depth: int = 0) -> Iterator[RunFolder]:

@@ -112,4 +112,3 @@ def natural(text: str) -> list[tuple[int, int, str]]:
         digits = word.isascii() and word.isdigit() and len(word) < 16
         parts.append((0, int(word), "") if digits else (1, 0, word))
     return parts
-

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from starlette.requests import Request
@@ -12,22 +12,27 @@ from starlette.responses import HTMLResponse, Response
 from maia_report.page import date, environment
 from maia_view.library import Library
 from maia_view.links import PAGES, Links
+from maia_view.reading import Shelf
 
 MASKS = ("dark", "outline", "off")
 """Ways to draw masks, by their name in addresses; the first one is the default."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class View:
     """What the pages are made from.
 
     Attributes:
         library: The run folders.
         files: True where pages are written into files, see `maia_view.links`.
+        shelf: The runs that were read last.
+        followers: How many pages follow a run.
     """
 
     library: Library
     files: bool = False
+    shelf: Shelf = field(default_factory=Shelf)
+    followers: int = 0
 
     def page(self, template: str, place: str, shown: Mapping[str, Any], query: Mapping[str, str] | None = None) -> str:
         """Returns a page.
@@ -38,8 +43,13 @@ class View:
             shown: Variables of the template.
             query: The query of the page's address.
         """
+        every = self.variables(place, query) | dict(shown)
+        return environment("maia_view").get_template(template).render(every)
+
+    def variables(self, place: str, query: Mapping[str, str] | None = None) -> dict[str, Any]:
+        """Returns the variables that every template may use."""
         chosen = (query or {}).get("masks", "")
-        every = {
+        return {
             "layout": "base.html.j2",
             "links": Links(place, self.files),
             "pages": PAGES,
@@ -47,7 +57,6 @@ class View:
             "date": date,
             "live": "",
         }
-        return environment("maia_view").get_template(template).render(every | dict(shown))
 
 
 def view_of(request: Request) -> View:

@@ -1,4 +1,4 @@
-"""Refuses what does not come from the reader's own browser, and forbids pages to load or run anything from elsewhere."""
+"""Refuses requests that do not come from the reader's own pages; forbids pages to load anything from elsewhere."""
 
 from __future__ import annotations
 

@@ -1,0 +1,62 @@
+"""Makes the web application of the pages."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from maia_view import compare, images, live, runs
+from maia_view.library import Library
+from maia_view.links import STATIC, static_file, version
+from maia_view.pages import View, message
+from maia_view.security import Guard
+
+MODULES = (runs, live, compare, images)
+"""The modules of pages, each with its `ROUTES`."""
+
+
+def make_app(folders: Sequence[Path], *, token: str, hosts: Sequence[str]) -> Guard:
+    """Returns the application.
+
+    Args:
+        folders: Folders that hold runs, at any depth; nothing in them is trusted.
+        token: A secret that the first address of a reader must hold.
+        hosts: Every `host:port` under which the server may be asked, the one that is printed first.
+
+    Raises:
+        UsageError: a folder is missing, or there is no run.
+    """
+    routes = [Route("/static/{name}", _static), *(route for module in MODULES for route in module.ROUTES)]
+    app = Starlette(routes=routes, exception_handlers={HTTPException: _failed, Exception: _broken})
+    view = app.state.view = View(Library(folders))
+    threading.Thread(target=view.library.read_all, daemon=True).start()
+    # Around everything, so that an answer to a fault has its headers too.
+    return Guard(app, token, hosts)
+
+
+async def _static(request: Request) -> Response:
+    name = request.path_params["name"]
+    if name not in STATIC:
+        raise HTTPException(404)
+    # Without its version, as in a page that is written into a file, an address may be of any age.
+    known = request.query_params.get("v") == version(name)
+    age = "private, max-age=31536000, immutable" if known else "no-cache"
+    return Response(static_file(name), media_type=STATIC[name], headers={"cache-control": age})
+
+
+async def _failed(request: Request, error: Exception) -> Response:
+    status = error.status_code if isinstance(error, HTTPException) else 500
+    titles = {404: "There is no such page", 405: "Pages can only be read here"}
+    return message(request, titles.get(status, f"Error {status}"), "The list of runs leads to what there is.", status)
+
+
+async def _broken(request: Request, error: Exception) -> Response:
+    text = "It is a fault of this program, or a record that it does not understand. The terminal shows where."
+    return message(request, "This page cannot be shown", text, 500)

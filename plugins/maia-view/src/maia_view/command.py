@@ -1,0 +1,46 @@
+"""`maia view`: Show runs in a browser."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+DEFAULT_PORT = 7590
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+
+@click.command()
+@click.argument("folders", nargs=-1, type=click.Path(path_type=Path), metavar="[FOLDER ...]")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=DEFAULT_PORT,
+    help="Listen on this port, 0 for any free one [default: 7590].",
+)
+@click.option(
+    "--host",
+    default="127.0.0.1",
+    metavar="ADDRESS",
+    help="Listen on this address [default: 127.0.0.1, which only this machine reaches].",
+)
+@click.option(
+    "--name",
+    "names",
+    multiple=True,
+    metavar="HOST",
+    help="Also answer to this host name; needed with an address such as 0.0.0.0.",
+)
+@click.option(
+    "--remote",
+    is_flag=True,
+    help="Allow an address that other machines reach: they need the token, which travels unencrypted.",
+)
+@click.option("--open", "opens", is_flag=True, help="Open the page in the default browser.")
+def view(folders: tuple[Path, ...], port: int, host: str, names: tuple[str, ...], remote: bool, opens: bool) -> None:
+    """Show the runs below each FOLDER in a browser, live and side by side [default: the folder runs]."""
+    import secrets
+
+    from maia_view.serving import serve
+
+    serve(folders or (Path("runs"),), host, port, names, remote=remote, opens=opens, token=secrets.token_urlsafe(24))

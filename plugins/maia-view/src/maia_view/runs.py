@@ -1,0 +1,97 @@
+"""The list of runs, and the page of one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import anyio.to_thread
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, Response
+from starlette.routing import Route
+
+from maia_core.plugin import MaiaError, one_line
+from maia_report.page import content, sections_of
+from maia_view.images import ServedGallery
+from maia_view.library import RunFolder
+from maia_view.links import Links
+from maia_view.listing import FILTERS, PER_PAGE, SORTS, Selection, choices
+from maia_view.pages import View, message, view_of
+from maia_view.reading import Part
+
+
+def list_page(view: View, query: Mapping[str, str]) -> str:
+    """Returns the page of the list of runs; without filter and sort, only the runs on it are read."""
+    selection = Selection.of(query)
+    library = view.library
+    folders = library.runs()
+    if selection.takes_all or len(folders) <= PER_PAGE:
+        every = [library.row(run) for run in folders]
+        found = selection.select(every)
+        count, known = len(found), choices(every)
+        rows = found[PER_PAGE * (selection.page - 1) :][:PER_PAGE]
+    else:
+        count = len(folders)
+        known = choices(library.known_rows())
+        rows = [library.row(run) for run in folders[PER_PAGE * (selection.page - 1) :][:PER_PAGE]]
+    shown = {
+        "selection": selection,
+        "rows": rows,
+        "count": count,
+        "total": len(folders),
+        "last_page": max(1, -(-count // PER_PAGE)),
+        "choices": known,
+        "filters": FILTERS,
+        "sorts": SORTS,
+        "folders": [str(folder) for folder in library.folders],
+        "running": sum(row.status == "running" for row in rows),
+    }
+    return view.page("runs.html.j2", "", shown, query)
+
+
+def run_page(view: View, run: RunFolder, query: Mapping[str, str]) -> str:
+    """Returns the page of a run, or of a part of a long one.
+
+    Raises:
+        RecordError: the folder is not a run folder any more, or is damaged.
+    """
+    turn = query.get("turn", "1")
+    part = view.shelf.read(run, int(turn) if turn.isascii() and turn.isdigit() and len(turn) < 7 else 1)
+    place = f"runs/{run.key}/"
+    shown = run_content(view, run, part, place)
+    row = view.library.row(run)
+    shown |= {
+        "part": part,
+        "row": row,
+        "live": f"live?after={part.summary.run.end}" if row.status == "running" and not view.files else "",
+    }
+    return view.page("view_run.html.j2", place, shown, query)
+
+
+def run_content(view: View, run: RunFolder, part: Part, place: str) -> dict[str, Any]:
+    """Returns the variables of the templates that show a run."""
+    sections, problems = sections_of(part.summary.run) if part.is_whole else ([], [])
+    shown = content(part.summary, sections, problems)
+    return shown | {"gallery": ServedGallery(run.path, run.key, Links(place, view.files))}
+
+
+async def show_list(request: Request) -> Response:
+    """Answers with the list of runs."""
+    page = await anyio.to_thread.run_sync(list_page, view_of(request), request.query_params)
+    return HTMLResponse(page)
+
+
+async def show_run(request: Request) -> Response:
+    """Answers with the page of a run."""
+    view = view_of(request)
+    run = view.library.find(request.path_params["key"])
+    if run is None:
+        text = "It was moved or removed since the list was made. The list shows the runs that are there."
+        return message(request, "This run is gone", text, 404)
+    try:
+        return HTMLResponse(await anyio.to_thread.run_sync(run_page, view, run, request.query_params))
+    except MaiaError as error:
+        return message(request, "This run cannot be shown", f"{one_line(error)}.", 422)
+
+
+ROUTES = [Route("/", show_list), Route("/runs/{key}/", show_run)]

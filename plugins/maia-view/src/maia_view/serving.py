@@ -1,0 +1,91 @@
+"""Starts the web server."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Sequence
+from ipaddress import ip_address
+from pathlib import Path
+
+import click
+
+from maia_core.plugin import UsageError
+from maia_view.app import make_app
+from maia_view.security import TOKEN
+
+
+def serve(
+    folders: Sequence[Path],
+    host: str,
+    port: int,
+    names: Sequence[str] = (),
+    *,
+    token: str,
+    remote: bool = False,
+    opens: bool = False,
+) -> None:
+    """Shows runs until Ctrl-C; prints the address with its token.
+
+    Args:
+        folders: Folders that hold runs.
+        host: The address to listen on.
+        port: The port; 0 for any free one.
+        names: Further host names to answer to.
+        token: The secret of the address.
+        remote: Whether other machines may reach the address.
+        opens: Whether to open the page in the default browser.
+
+    Raises:
+        UsageError: a folder is missing or holds no run, the address is not this machine's own although `remote` is
+            False, or the port is in use.
+    """
+    import uvicorn
+
+    wildcard, loopback = _reach(host)
+    if not loopback and not remote:
+        raise UsageError(f"other machines can reach {host}: add --remote to allow it, or leave out --host")
+    if wildcard and not names:
+        raise UsageError(
+            f"{host} has no name to check requests against: add --name with the name that readers will use"
+        )
+    with _listening(host, port) as listener:
+        port = listener.getsockname()[1]
+        own = ["127.0.0.1", "localhost", "[::1]"] if loopback or wildcard else []
+        first = names[0] if names else f"[{host}]" if ":" in host else host
+        hosts = list(dict.fromkeys(f"{name}:{port}" for name in [first, *names, *own]))
+        app = make_app(folders, token=token, hosts=hosts)
+        address = f"http://{hosts[0]}/?{TOKEN}={token}"
+        click.echo(f"Open {address}\nStop with Ctrl-C.")
+        if opens:
+            click.launch(address)
+        config = uvicorn.Config(
+            app, log_level="error", access_log=False, server_header=False, timeout_graceful_shutdown=1, lifespan="off"
+        )
+        uvicorn.Server(config).run(sockets=[listener])
+
+
+def _reach(host: str) -> tuple[bool, bool]:
+    """Returns whether an address stands for all addresses of this machine, and whether only this machine reaches it."""
+    if host.lower() == "localhost":
+        return False, True
+    try:
+        address = ip_address(host)
+    except ValueError as error:
+        raise UsageError(f"--host takes an IP address of this machine, not '{host}'; give names with --name") from error
+    return address.is_unspecified, address.is_loopback
+
+
+def _listening(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+        # Listening now, so that a second server on this port fails here.
+        listener.listen(128)
+    except OSError as error:
+        listener.close()
+        raise UsageError(
+            f"cannot listen on {host}, port {port}: {error.strerror}; choose another with --port"
+        ) from error
+    return listener
