@@ -94,13 +94,13 @@ class Gallery:
                     return Picture(problem=LEFT_OUT)
                 css = self._classes[clean.id] = self._add("i", uri)
             picture.css = css
-            mask = None if picture.inactive else image.mask()
-            for name, draw in DRAWINGS.items() if mask is not None else ():
-                drawing = draw(mask)
-                uri = _uri(drawing, "png", optimize=True, bits=2, transparency=drawing.info["transparency"])
-                if len(uri) > self._left:
-                    raise _LeftOut
-                picture.masks[name] = self._add("v", uri)
+            if not picture.inactive and (mask := image.mask()) is not None:
+                for name, draw in DRAWINGS.items():
+                    drawing = draw(mask)
+                    uri = _uri(drawing, "png", optimize=True, bits=2, transparency=drawing.info["transparency"])
+                    if len(uri) > self._left:
+                        raise _LeftOut
+                    picture.masks[name] = self._add("v", uri)
         except _LeftOut:
             picture.problem = f"mask {LEFT_OUT}"
         except (MaiaError, OSError, ValueError, MemoryError):

@@ -20,6 +20,8 @@ FILTERS: dict[str, Callable[[RunRow], str]] = {
 }
 """What rows can be chosen by, by its name in the address."""
 
+_VERDICTS = ("", "not verified", "partly verified", "verified")
+
 SORTS: dict[str, tuple[str, Callable[[RunRow], Any]]] = {
     "label": ("label", lambda row: row.label.casefold()),
     "unit": ("unit", lambda row: natural(row.ref)),
@@ -33,7 +35,6 @@ SORTS: dict[str, tuple[str, Callable[[RunRow], Any]]] = {
 }
 """Column to its heading, and to what it is sorted by; None stands last in either direction."""
 
-_VERDICTS = ("", "not verified", "partly verified", "verified")
 FIRST_HIGH = ("verdict", "fit", "cost", "turns", "seconds", "created")
 """Columns that a first click sorts from high to low."""
 

@@ -42,7 +42,7 @@ class Guard:
             token: What the printed address holds.
             hosts: Every `host:port` under which the server may be asked.
         """
-        self._app = app
+        self.app = app
         self._token = token
         self._hosts = frozenset(host.lower() for host in hosts)
         # Browsers keep cookies per host, not per port: several viewers on one machine each have their own.
@@ -52,7 +52,7 @@ class Guard:
         """Answers a request, or hands it to the pages."""
         if scope["type"] != "http":
             if scope["type"] == "lifespan":
-                await self._app(scope, receive, send)
+                await self.app(scope, receive, send)
             return
 
         async def guarded(message: Message) -> None:
@@ -64,7 +64,7 @@ class Guard:
             await send(message)
 
         refusal = self._refusal(scope) or self._admission(scope)
-        await (refusal or self._app)(scope, receive, guarded)
+        await (refusal or self.app)(scope, receive, guarded)
 
     def _refusal(self, scope: Scope) -> Response | None:
         headers = Headers(scope=scope)

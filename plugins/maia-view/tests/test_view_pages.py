@@ -1,0 +1,237 @@
+"""The list of runs, the page of one, and several side by side."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+import maia_view
+from maia_core.plugin import RunReader, UsageError
+from maia_view.app import make_app
+from maia_view.command import view
+from maia_view.rows import read_row
+
+pytest.importorskip("starlette.testclient")
+
+
+def keys(client: Any) -> dict[str, str]:
+    return {run.name: run.key for run in client.app.app.state.view.library.runs()}
+
+
+def labels(html: str) -> list[str]:
+    return re.findall(r'<td class="c-label"><a href="[^"]*">(?:<i>)?([^<]*)', html)
+
+
+def test_the_list_shows_every_run_at_any_depth(client: Any) -> None:
+    html = client.get("/").text
+    assert sorted(labels(html)) == ["fire engines", "red things", "snow"]
+    for text in ("net:head:7", "second-net:head:12", "script", "verified", "0.80", "$0.03", "1 min 1 s", "sweep/third"):
+        assert text in html, text
+
+
+@pytest.mark.parametrize(
+    ("query", "shown"),
+    [
+        ({"q": "RED"}, ["red things"]),
+        ({"q": "second-net 12"}, ["snow"]),
+        ({"q": "sweep"}, ["fire engines", "snow"]),
+        ({"q": "nothing like it"}, []),
+        ({"backbone": "other"}, ["fire engines"]),
+        ({"verdict": "not verified"}, ["fire engines", "snow"]),
+        ({"model": "net", "sort": "-label"}, ["red things", "fire engines"]),
+        ({"sort": "label"}, ["fire engines", "red things", "snow"]),
+        ({"sort": "-unit"}, ["snow", "red things", "fire engines"]),
+        ({"sort": "nonsense", "page": "-4", "model": "", "colour": "x"}, None),
+        ({"page": "99999999999999999999"}, None),
+    ],
+)
+def test_an_address_chooses_and_sorts(client: Any, query: dict[str, str], shown: list[str] | None) -> None:
+    found = labels(client.get("/", params=query).text)
+    if shown is None:
+        assert sorted(found) == ["fire engines", "red things", "snow"]
+    else:
+        assert (found if "sort" in query and query["sort"] != "-unit" else sorted(found)) == sorted(
+            shown, reverse=query.get("sort") == "-label"
+        )
+        assert query.get("sort") != "-unit" or found[0] == "snow"
+
+
+def test_a_run_without_an_end_is_running_while_it_is_written(tmp_path: Path, new_run: Any) -> None:
+    import os
+
+    script = new_run(tmp_path / "run")
+    script.experiment("a red disc")
+    os.utime(tmp_path / "run" / "journal.jsonl", (1, 1))
+    assert read_row(tmp_path / "run", "k", "run").status == "running"  # Its writer holds the lock.
+    script.writer.close()
+    row = read_row(tmp_path / "run", "k", "run")
+    assert (row.status, row.turns, row.labels, row.cost) == ("unfinished", 1, (), None)
+
+
+def test_a_torn_last_line_and_late_notes_hide_no_answer(copied: Callable[..., Path]) -> None:
+    folder = copied()
+    with open(folder / "journal.jsonl", "a") as journal:
+        journal.write(json.dumps({"event": "note", "text": "late " + "x" * 200_000}) + "\n")
+        journal.write('{"event": "outcome", "status": "fai')
+    assert read_row(folder, "k", "run").labels == ("red things",)
+
+
+def test_the_page_of_a_run_shows_what_its_report_shows(client: Any, shelf: Path) -> None:
+    from maia_report.page import render_run
+
+    html = client.get(f"/runs/{keys(client)['first']}/").text
+
+    def words(page: str) -> set[str]:
+        return set(re.sub(r"<(style|script|footer).*?</\1>|<[^>]+>", " ", page, flags=re.DOTALL).split())
+
+    assert words(render_run(shelf / "first")) <= words(html)
+    assert 'class="off">not active<' in html
+    assert "base64" not in html
+    assert "style=" not in html
+
+
+def test_every_image_of_a_page_is_served_and_kept_by_the_browser(client: Any) -> None:
+    place = f"/runs/{keys(client)['first']}/"
+    html = client.get(place).text
+    sources = set(re.findall(r'<img [^>]*src="([^"]+)"', html)) | set(
+        re.findall(r'<a class="pic[^>]*href="([^"]+)"', html)
+    )
+    assert {re.search(r"\.(\w+)\.\w+$", source)[1] for source in sources} == {"thumb", "full", "dark", "outline"}
+    for source in sources:
+        answer = client.get(place + source)
+        assert answer.status_code == 200, source
+        assert "immutable" in answer.headers["cache-control"]
+        assert answer.headers["content-type"] in ("image/png", "image/webp")
+
+
+def test_a_long_run_is_shown_in_parts_that_lead_to_each_other(
+    tmp_path: Path, new_run: Any, open_app: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("maia_view.reading.WHOLE", 2000)
+    monkeypatch.setattr("maia_view.reading.PART", 20_000)
+    script = new_run(tmp_path / "long")
+    for n in range(12):
+        script.experiment(f"disc number {n}")
+    script.end("red things")
+    client = open_app(tmp_path)
+    place, seen = f"/runs/{keys(client)['long']}/", []
+    while place:
+        html = client.get(place).text
+        seen += re.findall(r'id="turn-(\d+)"', html)
+        assert "red things" in html
+        assert "exemplar 1" in html
+        following = re.search(r'href="([^"]+)#experiments" rel="next"', html)
+        place = (
+            place.partition("?")[0] + following[1].replace("../../" + place.partition("?")[0][1:], "")
+            if following
+            else ""
+        )
+    assert seen == [str(n) for n in range(1, 14)]
+    assert re.search(r"<dt>turns</dt><dd class=\"num\">13 ", html)  # Of the whole run.
+
+
+def test_runs_of_other_kinds_stand_side_by_side(client: Any) -> None:
+    runs = keys(client)
+    html = client.get("/compare/", params={"run": list(runs.values())}).text
+    for text in (
+        "3 runs side by side",
+        "red things",
+        "fire engines",
+        "snow",
+        "a red disc",
+        "it likes discs",
+        "backbone",
+        "verify",
+        "share of the mean exemplar",
+    ):
+        assert text in html, text
+    assert len(re.findall(r'data-lockstep="e-1"', html)) == 3
+    assert len(re.findall(r'data-lockstep="t1-2"', html)) == 3
+
+
+def test_runs_of_one_unit_share_the_axis_of_activations(client: Any) -> None:
+    runs = keys(client)
+    html = client.get("/compare/", params={"run": [runs["first"], runs["sweep/second"]]}).text
+    assert '<b aria-current="true">activation</b>' in html
+
+
+@pytest.mark.parametrize("chosen", [[], ["gone"], ["first"], ["first", "first"], ["first", "gone"]])
+def test_fewer_than_two_runs_lead_to_a_choice(client: Any, chosen: list[str]) -> None:
+    runs = keys(client)
+    answer = client.get("/compare/", params={"run": [runs.get(name, name) for name in chosen]})
+    assert answer.status_code == 200
+    assert "Choose two to 6 runs" in answer.text
+    assert ("is gone" in answer.text) == ("gone" in chosen)
+
+
+def test_a_run_that_is_removed_while_it_is_shown_leads_back_to_the_list(
+    copied: Callable[..., Path], open_app: Callable[..., Any]
+) -> None:
+    folder = copied()
+    client = open_app(folder.parent)
+    place = f"/runs/{keys(client)['first']}/"
+    assert client.get(place).status_code == 200
+    shutil.rmtree(folder)
+    answer = client.get(place)
+    assert answer.status_code == 404
+    assert "The list shows the runs that are there" in answer.text
+
+
+def test_a_record_of_another_version_says_what_to_do(copied: Callable[..., Path], open_app: Callable[..., Any]) -> None:
+    folder = copied()
+    manifest = json.loads((folder / "run.json").read_text())
+    (folder / "run.json").write_text(json.dumps(manifest | {"format": 99}))
+    client = open_app(folder.parent)
+    assert "record format 99" in client.get("/").text
+    answer = client.get(f"/runs/{keys(client)['first']}/")
+    assert answer.status_code == 422
+    assert "upgrade maia-core" in answer.text
+
+
+def test_folders_without_a_run_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"there is no run in .*maia run"):
+        make_app([tmp_path], token="t", hosts=["h:1"])
+    with pytest.raises(UsageError, match="is not a folder"):
+        make_app([tmp_path / "missing"], token="t", hosts=["h:1"])
+
+
+@pytest.mark.parametrize(
+    ("options", "error"),
+    [
+        (["--host", "0.0.0.0"], "add --remote"),
+        (["--host", "0.0.0.0", "--remote"], "add --name"),
+        (["--host", "evil.example"], "takes an IP address"),
+        (["--port", "TAKEN"], "choose another with --port"),
+    ],
+)
+def test_an_address_that_cannot_be_used_says_what_to_do(shelf: Path, options: list[str], error: str) -> None:
+    import socket
+
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        result = CliRunner().invoke(view, [str(shelf), *(port if option == "TAKEN" else option for option in options)])
+    assert isinstance(result.exception, UsageError)
+    assert result.exception.exit_code == 2
+    assert error in str(result.exception)
+
+
+def test_a_notebook_shows_a_run_in_a_frame_that_holds_all_of_it(shelf: Path) -> None:
+    html = maia_view.show(shelf / "first")._repr_html_()
+    assert html.startswith('<iframe sandbox="allow-scripts"')
+    assert html.count("<") == 2
+    assert "red things" in html
+
+
+def test_a_part_of_a_journal_is_read_by_offsets(shelf: Path) -> None:
+    whole = RunReader(shelf / "first")
+    half = RunReader(shelf / "first", stop=whole.end // 2)
+    rest = RunReader(shelf / "first", start=half.end)
+    assert [*half.events, *rest.events] == whole.events
+    assert 0 < len(half.events) < len(whole.events)
