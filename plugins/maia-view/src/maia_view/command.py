@@ -16,20 +16,20 @@ LOOPBACK = ("127.0.0.1", "localhost", "::1")
     "--port",
     type=click.IntRange(0, 65535),
     default=DEFAULT_PORT,
-    help="Listen on this port, 0 for any free one [default: 7590].",
+    help="Use this port, 0 for any free one [default: 7590].",
 )
 @click.option(
     "--host",
     default="127.0.0.1",
     metavar="ADDRESS",
-    help="Listen on this address [default: 127.0.0.1, which only this machine reaches].",
+    help="Use this address [default: 127.0.0.1, which only this machine reaches].",
 )
 @click.option(
     "--name",
     "names",
     multiple=True,
     metavar="HOST",
-    help="Also answer to this host name; needed with an address such as 0.0.0.0.",
+    help="Allow requests under this host name; needed with an address such as 0.0.0.0.",
 )
 @click.option(
     "--remote",

@@ -143,7 +143,7 @@ def _number(value: object) -> float | None:
 
 
 def _last_event(journal: BinaryIO) -> dict[str, Any]:
-    """Returns the last whole event that is not a note; empty where there is none. A torn line is no event."""
+    """Returns the last whole event that is not a note; empty where there is none. A torn line is left out."""
     for line in _lines_backwards(journal):
         event = json.loads(line)
         if event.get("event") != "note":
