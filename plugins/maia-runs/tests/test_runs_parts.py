@@ -1,14 +1,16 @@
 """Which parts a run builds before its first question."""
 
 import json
+import pickle
 
+import numpy as np
 import pytest
 
 from maia_core.context import Context
 from maia_core.errors import MaiaError, RecordError
-from maia_core.plugin import RunConfig
+from maia_core.plugin import Image, Probe, RunConfig, RunOutcome, Verdict
 from maia_core.testing import FAKE_RUN, ScriptedBackbone, fake_parts
-from maia_runs import explain_in
+from maia_runs import FinishedRun, explain_in
 
 TOOLS = ("text2image", "log_experiment", "dataset_exemplars", "display")
 """The tools that `FAKE_RUN` calls: none edits or describes."""
@@ -75,3 +77,12 @@ def test_an_ended_run_of_another_network_is_not_taken_for_this_one(tmp_path):
     with pytest.raises(RecordError, match=r"since it began, .* changed; start a new one"):
         explain_in(context, tmp_path / "run")
     assert not backbone.asked
+
+
+def test_a_verified_run_comes_back_from_another_process(tmp_path):
+    """Its verdict holds the images that were measured, whose pixels are not sent."""
+    image = Image.from_pixels(np.zeros((4, 4, 3), np.uint8), "a dog")
+    probe = Probe(condition="positive", text="a dog", image=image, activation=0.5)
+    verdict = Verdict(passed=True, summary="It predicts.", probes=(probe,))
+    finished = FinishedRun(tmp_path, RunOutcome(status="answered", verdict=verdict), ("report: x",))
+    assert pickle.loads(pickle.dumps(finished)) == finished

@@ -50,6 +50,11 @@ class FinishedRun:
     lines: tuple[str, ...] = ()
     """Lines for the user from the observers, such as where the report is."""
 
+    def __reduce__(self) -> tuple[type[FinishedRun], tuple[Path, RunOutcome, tuple[str, ...]]]:
+        """Returns what another process gets: the pixels of the outcome's images stay in the run folder."""
+        outcome = RunOutcome.model_validate_json(self.outcome.model_dump_json())
+        return FinishedRun, (self.folder, outcome, self.lines)
+
 
 def explain(
     config: RunConfig, *, out: Path | None = None, observers: Iterable[object] = (), registry: Registry | None = None
