@@ -10,6 +10,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
 from maia_core.plugin import Dataset, Exemplar, RunError, System, UnitStatistics, UsageError, content_id
 from maia_exemplars import pictures
 from maia_exemplars.build import build
@@ -84,6 +87,11 @@ class LayerExemplars:
     def statistics(self, number: int) -> UnitStatistics:
         """Returns the statistics of a unit over the data set, its masks' threshold among them."""
         return self._opened(1, number).unit(number).statistics(self._quantile)
+
+    def inactive(self) -> NDArray[np.bool_]:
+        """Returns which units respond alike to all images of the data set: bool of shape (units,)."""
+        quantiles = self._opened(1, 0).units["quantiles"]
+        return np.asarray((quantiles[:, -1] <= 0) | (quantiles[:, 0] == quantiles[:, -1]))
 
     def _number(self, system: System) -> int:
         number: int | None = getattr(system, "index", None)

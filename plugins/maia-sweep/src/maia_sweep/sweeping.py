@@ -38,7 +38,7 @@ def sweep(
         Each unit once, as it comes, and its run or the error that prevented it.
     """
     units = list(dict.fromkeys(units))
-    explain = _Explain(config, out, tuple(without), tuple(observers), registry)
+    explain = Explain(config, out, tuple(without), tuple(observers), registry)
     for unit, result in runner.map(explain, units) if runner else zip(units, map(explain, units), strict=True):
         yield unit, result if isinstance(result, FinishedRun | MaiaError) else RunError(one_line(result))
 
@@ -50,8 +50,12 @@ def system_of(config: RunConfig, unit: str) -> PluginRef:
     return PluginRef(name=unit, **(system.options if system is not None and same else {}))
 
 
-class _Explain:
-    """Explains a unit. A runner sends it to each worker, which builds its own parts at the first unit."""
+class Explain:
+    """Explains a unit. A runner sends it to each worker, which builds its own parts at the first unit.
+
+    Attributes:
+        out: Folder in which every unit gets its run folder.
+    """
 
     def __init__(
         self,
@@ -62,22 +66,23 @@ class _Explain:
         registry: Registry | None = None,
     ) -> None:
         self._config = config
-        self._out = out
+        self.out = out
         self._without = without
         self._observers = observers
         self._registry = registry
 
-    def __reduce__(self) -> tuple[type[_Explain], tuple[RunConfig, Path, tuple[str, ...]]]:
-        return _Explain, (self._config, self._out, self._without)
+    def __reduce__(self) -> tuple[type[Explain], tuple[RunConfig, Path, tuple[str, ...]]]:
+        return Explain, (self._config, self.out, self._without)
 
     @cached_property
-    def _context(self) -> Context:
+    def context(self) -> Context:
+        """The parts of this process."""
         return Context(self._config, (self._registry or installed()).without_observers(self._without))
 
     def __call__(self, unit: str) -> FinishedRun | MaiaError:
-        self._context.restart(system_of(self._config, unit))
+        self.context.restart(system_of(self._config, unit))
         try:
-            return explain_in(self._context, self._out / folder_name(unit), observers=self._observers)
+            return explain_in(self.context, self.out / folder_name(unit), observers=self._observers)
         except MaiaError as error:
             return error
         except Exception as error:  # It may not survive the way back from another process.

@@ -1,0 +1,202 @@
+"""Which units a sweep explains: words, files, whole layers, ranges, draws, rows of an earlier table."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from maia_core.plugin import (
+    Context,
+    Data,
+    HasExemplars,
+    LayerInfo,
+    MaiaError,
+    Model,
+    System,
+    UsageError,
+    content_id,
+    one_line,
+)
+from maia_exemplars import LayerExemplars
+from maia_sweep.tables import units_where
+
+RANGE = re.compile(r"(?P<layer>.+):(?P<first>\d{1,9})-(?P<last>\d{1,9})")
+
+
+class Selection(Data):
+    """Which units to explain, as the user chose them.
+
+    Attributes:
+        words: `MODEL:LAYER:UNIT`, `MODEL:LAYER` for all units of a layer, `MODEL:LAYER:0-511` for a range; `MODEL` for
+            all of its layers, where `draw` chooses some.
+        file: A file of such words, one per line.
+        table: A table of labels, whose units are chosen.
+        where: A condition on the columns of the table, in SQL.
+        draw: Number of units that are drawn at random; None: all.
+        inactive: Whether units that are never active are explained too.
+    """
+
+    words: tuple[str, ...] = ()
+    file: str = ""
+    table: str = ""
+    where: str = ""
+    draw: int | None = None
+    inactive: bool = False
+
+    @property
+    def chosen(self) -> bool:
+        """Whether the user chose any."""
+        return bool(self.words or self.file or self.table)
+
+    @property
+    def key(self) -> str:
+        """Returns what tells this selection, with the content of its files, from others."""
+        contents = [content_id(Path(name).read_bytes()) if name else "" for name in (self.file, self.table)]
+        return content_id(self.model_dump_json().encode(), *(part.encode() for part in contents))
+
+    def all_words(self) -> Iterator[tuple[str, bool]]:
+        """Yields each word, and whether the user named it on the command line.
+
+        Raises:
+            UsageError: a file cannot be read or names no unit, or the condition is wrong.
+        """
+        yield from ((word, True) for word in self.words)
+        if self.file:
+            yield from ((word, False) for word in words_in(Path(self.file)))
+        if self.table:
+            yield from ((word, False) for word in units_where(Path(self.table), self.where))
+
+
+class Found(NamedTuple):
+    """The units of a selection.
+
+    Attributes:
+        units: References of units, each once.
+        inactive: Number of units that are never active, which are left out.
+        missing: Words of units that do not exist, and why.
+    """
+
+    units: list[str]
+    inactive: int
+    missing: dict[str, str]
+
+
+def words_in(file: Path) -> list[str]:
+    """Reads words, one per line; empty lines and what follows `#` are left out.
+
+    Raises:
+        UsageError: the file cannot be read, or names none.
+    """
+    try:
+        lines = file.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"cannot read the units in {file}: {getattr(error, 'strerror', None) or error}") from error
+    found = [word for line in lines if (word := line.partition("#")[0].strip())]
+    if not found:
+        raise UsageError(f"{file} does not name a unit; write one MODEL:LAYER:UNIT per line")
+    return found
+
+
+def find_units(selection: Selection, context: Context, at: Callable[[str], Mapping[str, Any]]) -> Found:
+    """Finds the units of a selection. One that does not exist does not prevent the others.
+
+    Args:
+        selection: The choice of the user.
+        context: Builds the models and the data set, and has the seed.
+        at: Returns the options that the configuration has for the model of a word.
+
+    Raises:
+        PluginError: a word begins with neither a model nor a system.
+        UsageError: a file or a condition is wrong, there is no unit, or fewer than are to be drawn.
+    """
+    words = list(selection.all_words())
+    for word, _ in words:
+        context.made_by_model(word)  # A misspelled plugin is an error of the command, not of a unit.
+    units: dict[str, str] = {}
+    missing: dict[str, str] = {}
+    inactive: set[str] = set()
+    layers: dict[LayerExemplars, frozenset[int]] = {}
+    for word, named in words:
+        try:
+            for unit, system in _systems(word, context, at(word), selection.draw is not None):
+                name = system.info.ref if system else unit
+                asked = selection.inactive or (named and unit == word)  # The user wants this one in any case.
+                if system is None or asked or getattr(system, "index", -1) not in _inactive(system, context, layers):
+                    units.setdefault(name, unit)
+                else:
+                    inactive.add(name)
+        except MaiaError as error:
+            missing[word] = one_line(error)
+    found = list(units.values())
+    if selection.draw is not None:
+        if selection.draw > len(found):
+            raise UsageError(f"cannot draw {selection.draw} units: there are {len(found)} active ones; draw fewer")
+        chosen = np.random.default_rng([context.seed, len(found)]).choice(len(found), selection.draw, replace=False)
+        found = [found[place] for place in sorted(chosen)]
+    if not words or not (found or inactive):
+        raise UsageError("; ".join(dict.fromkeys(missing.values())) or "no unit is chosen; name one or pass --units")
+    return Found(found, len(inactive - units.keys()), missing)
+
+
+def _systems(
+    word: str, context: Context, options: Mapping[str, Any], several: bool
+) -> Iterator[tuple[str, System | None]]:
+    """Yields the units that a word stands for; a synthetic neuron is not built.
+
+    Raises:
+        MaiaError: the model or a unit does not exist; those before it have been yielded.
+    """
+    name, _, rest = word.partition(":")
+    if not context.made_by_model(word):
+        yield word, None
+        return
+    model = context.model(name, **options)
+    layers = {layer.name: layer for layer in model.layers()}
+    if not rest and several:
+        for layer in layers.values():
+            if layer.kind != "inner":
+                yield from _range(model, name, layer.name, 0, layer.units - 1)
+        return
+    if not rest:
+        raise UsageError(f"'{word}' is a model; name a layer, {word}:LAYER, or draw units of all layers with --draw")
+    if count := layers[rest].units if rest in layers else _count(model, rest):
+        yield from _range(model, name, rest, 0, count - 1)
+    elif found := RANGE.fullmatch(rest):
+        first, last = int(found["first"]), int(found["last"])
+        if first > last:
+            raise UsageError(f"'{word}' is an empty range; write {name}:{found['layer']}:{last}-{first}")
+        yield from _range(model, name, found["layer"], first, last)
+    else:
+        yield word, model.unit(rest)
+
+
+def _range(model: Model, name: str, layer: str, first: int, last: int) -> Iterator[tuple[str, System]]:
+    for number in range(first, last + 1):
+        yield f"{name}:{layer}:{number}", model.unit(f"{layer}:{number}")
+
+
+def _count(model: Model, layer: str) -> int:
+    """Returns how many units a readout of a layer has (`LAYER:sae=FILE`); 0 where this is not one."""
+    if "=" not in layer:
+        return 0
+    with suppress(UsageError):
+        model.unit(layer)
+        return 0  # It is one unit by itself.
+    with suppress(UsageError):
+        return int(getattr(getattr(model.unit(f"{layer}:0"), "layer", None), "info", LayerInfo(name="", units=0)).units)
+    return 0
+
+
+def _inactive(system: System, context: Context, layers: dict[LayerExemplars, frozenset[int]]) -> frozenset[int]:
+    """Returns the numbers of the units of the layer that never change over the data set; its index is built once."""
+    source = system.exemplar_source(context.dataset) if isinstance(system, HasExemplars) else None
+    if not isinstance(source, LayerExemplars):
+        return frozenset()
+    if source not in layers:
+        layers[source] = frozenset(np.flatnonzero(source.inactive()).tolist())
+    return layers[source]

@@ -1,0 +1,174 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from maia_core.config import PluginRef
+from maia_core.plugin import Context, PluginError, RunConfig, UsageError
+from maia_core.registry import Registry
+from maia_core.testing import fakes
+from maia_sweep.plans import begin, read_plan, save
+from maia_sweep.tables import Row, Table
+from maia_sweep.units import Found, Selection, find_units
+
+
+class _World(Registry):
+    """The installed registry, and the fake model of discs."""
+
+    def find(self, kind: str, name: str) -> Any:
+        return object() if (kind, name) == ("model", "discs") else super().find(kind, name)
+
+    def build(self, kind: str, name: str, options: Any, context: Any) -> Any:
+        return fakes.FakeModel() if (kind, name) == ("model", "discs") else super().build(kind, name, options, context)
+
+
+def found(*words: str, seed: int = 0, **choice: Any) -> Found:
+    context = Context(RunConfig(seed=seed), _World())
+    return find_units(Selection(words=words, **choice), context, lambda word: {})
+
+
+ALL = [f"discs:colours:{number}" for number in range(len(fakes.COLOURS))]
+
+
+def test_words_ranges_and_whole_layers_name_each_unit_once(tmp_path: Path) -> None:
+    assert found("discs:colours").units == ALL
+    assert found("discs:colours:0-1", "discs:colours:1-2", "discs:colours:0").units == ALL[:3]
+    name = list(fakes.COLOURS)[1]
+    assert found(f"discs:colours:{name}", "discs:colours:0-1").units == [f"discs:colours:{name}", ALL[0]]
+    (tmp_path / "units.txt").write_text("# mine\n\ndiscs:colours:2  # blue\ndiscs:colours:0-0\n")
+    assert found("discs:colours:2", file=str(tmp_path / "units.txt")).units == [ALL[2], ALL[0]]
+
+
+def test_a_unit_that_does_not_exist_does_not_prevent_the_others() -> None:
+    result = found("discs:colours:0-99", "discs:nosuch", "discs:colours:mauve")
+    assert result.units == ALL
+    assert set(result.missing) == {"discs:colours:0-99", "discs:nosuch", "discs:colours:mauve"}
+    assert "no unit" in result.missing["discs:colours:mauve"]
+
+
+@pytest.mark.parametrize(
+    ("words", "fault"),
+    [
+        (("discs:colours:mauve",), "no unit 'mauve'"),
+        (("discs:colours:3-1",), "empty range; write discs:colours:1-3"),
+        (("discs",), "is a model; name a layer, discs:LAYER"),
+        ((), "no unit is chosen"),
+    ],
+)
+def test_a_choice_without_any_unit_is_an_error(words: tuple[str, ...], fault: str) -> None:
+    with pytest.raises(UsageError, match=fault):
+        found(*words)
+
+
+def test_a_misspelled_model_is_an_error_of_the_command() -> None:
+    with pytest.raises(PluginError, match="nosuch"):
+        found("discs:colours", "nosuch:a:1")
+
+
+def test_a_draw_depends_on_the_seed_only_and_has_its_size() -> None:
+    drawn = found("discs:colours", draw=3).units
+    assert len(drawn) == 3
+    assert set(drawn) <= set(ALL)
+    assert drawn == found("discs", draw=3).units, "the layers of a model are not drawn from alike"
+    assert len({tuple(found("discs:colours", draw=3, seed=seed).units) for seed in range(20)}) > 3
+    with pytest.raises(UsageError, match="draw fewer"):
+        found("discs:colours", draw=len(ALL) + 1)
+
+
+def test_units_that_are_never_active_are_left_out_unless_they_are_named() -> None:
+    torch = pytest.importorskip("torch")
+    from maia_torch import Preprocessing, TorchModel
+
+    module = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.ReLU())
+    with torch.no_grad():
+        module[0].weight.abs_()
+        module[0].bias.copy_(torch.tensor([1.0, -1e6, 1.0, -1e6]))
+    context = Context(RunConfig(), parts={"dataset": fakes.FakeDataset(fakes.FakeDataset.Config(count=6), None)})
+    model = TorchModel(module.eval(), Preprocessing(size=16), name="tiny")
+    context.made_by_model = lambda ref: True  # type: ignore[method-assign]  # Of no plugin.
+    context.model = lambda name, **options: model  # type: ignore[method-assign]
+
+    def units(*words: str, **choice: Any) -> Found:
+        return find_units(Selection(words=words, **choice), context, lambda word: {})
+
+    assert units("tiny:1") == (["tiny:1:0", "tiny:1:2"], 2, {})
+    assert units("tiny:1:1-2") == (["tiny:1:2"], 1, {})
+    assert units("tiny:1:3", "tiny:1") == (["tiny:1:3", "tiny:1:0", "tiny:1:2"], 1, {})
+    assert len(units("tiny:1", inactive=True).units) == 4
+
+
+def table(folder: Path) -> Path:
+    out = Table(folder, "one")
+    for number, pearson in enumerate([0.1, 0.2, 0.9]):
+        out.append(Row(unit=ALL[number], status="answered", label='it\'s a "disc"', pearson=pearson))
+    out.export()
+    return folder
+
+
+@pytest.mark.parametrize("name", ["labels.parquet", "labels.csv", ""])
+def test_units_come_from_an_earlier_table(tmp_path: Path, name: str) -> None:
+    folder = table(tmp_path)
+    assert found(table=str(folder / name), where="pearson < 0.3").units == ALL[:2]
+    assert found(table=str(folder / name), where="pearson < 0.3 AND label LIKE '%disc%' -- mine").units == ALL[:2]
+    assert found(table=str(folder / name)).units == ALL[:3]
+
+
+@pytest.mark.parametrize(
+    "where",
+    [
+        "pearson <",
+        "nosuch > 1",
+        "true); DROP TABLE labels; --",
+        "unit IN (SELECT content FROM read_text('/etc/hostname'))",
+        "true) UNION SELECT content FROM read_text('/etc/hostname') WHERE (true",
+        "true); COPY labels TO '/tmp/leak.csv'; SELECT (true",
+        "true); SET enable_external_access = true; SELECT (true",
+    ],
+)
+def test_a_condition_reads_and_writes_nothing_but_the_table(tmp_path: Path, where: str) -> None:
+    with pytest.raises(UsageError, match="--where"):
+        found(table=str(table(tmp_path)), where=where)
+    assert not Path("/tmp/leak.csv").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "text"), [("a.parquet", "no"), ("a.csv", "x,y\n1,2\n"), ("a.txt", ""), ("none.csv", None)]
+)
+def test_a_file_that_is_not_a_table_of_labels_is_named(tmp_path: Path, name: str, text: str | None) -> None:
+    if text is not None:
+        (tmp_path / name).write_text(text)
+    with pytest.raises(UsageError, match=name):
+        found(table=str(tmp_path / name))
+
+
+def test_a_plan_is_of_one_configuration_and_grows(tmp_path: Path) -> None:
+    plan = begin(tmp_path, RunConfig(), None)
+    first, second = Selection(words=("discs:colours:0-1",)), Selection(words=("discs:colours",))
+    plan = plan.with_units(first, Found(ALL[:2], 0, {}))
+    save(tmp_path, plan)
+    plan = begin(tmp_path, RunConfig(), None)
+    assert plan.has(first)
+    assert not plan.has(second)
+    plan = plan.with_units(second, Found(ALL, 3, {"x": "why"}))
+    save(tmp_path, plan)
+    read = read_plan(tmp_path)
+    assert read is not None
+    assert (list(read.units), read.inactive, read.missing) == (ALL, 3, {"x": "why"})
+    shards = [read.shard(number, 3) for number in (1, 2, 3)]
+    assert sorted(unit for shard in shards for unit in shard) == sorted(ALL)
+    with pytest.raises(UsageError, match=r"another configuration: limits.cost is 3.0, was 10.0; seed is 5, was 0"):
+        begin(tmp_path, RunConfig.model_validate({"seed": 5, "limits": {"cost": 3}}), None)
+    with pytest.raises(UsageError, match="system"):
+        begin(tmp_path, RunConfig(system=PluginRef(name="discs:colours:0", size=96)), None)
+    assert begin(tmp_path, RunConfig(system=PluginRef(name="discs:colours:0")), None) == read
+
+
+def test_a_file_of_units_that_changed_is_another_choice(tmp_path: Path) -> None:
+    file = tmp_path / "units.txt"
+    file.write_text("discs:colours:0")
+    choice = Selection(file=str(file))
+    before = choice.key
+    file.write_text("discs:colours:0-2")
+    assert choice.key != before
