@@ -6,7 +6,7 @@ from maia_core.replies import parse_reply
 from maia_core.session import make_session
 from maia_core.testing import fake_parts
 from maia_human.programs import NotPython, as_program, as_recorded, definitions, without_study
-from maia_human.replies import answer_reply, program_reply
+from maia_runs.replies import answer_reply, program_reply
 
 TAGS = ("DESCRIPTION", "LABEL")
 

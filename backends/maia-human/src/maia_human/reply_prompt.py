@@ -8,8 +8,9 @@ from collections.abc import Callable, Mapping, Sequence
 import click
 
 from maia_core.plugin import MaiaError, ReplyError, Task, one_line, parse_reply, recordable
-from maia_human import programs, replies
+from maia_human import programs
 from maia_human.terminal import Terminal
+from maia_runs import replies
 
 HELP = """\
 Type or paste Python and end it with a line that holds a single "." (or with Ctrl-D). Plain lines may use `system` and

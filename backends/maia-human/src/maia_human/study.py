@@ -23,14 +23,13 @@ from maia_core.plugin import (
     render_api,
     system_methods,
 )
-from maia_human import replies
 from maia_human.cells import Block, Cells
 from maia_human.finished import Finished
 from maia_human.handoff import Handoff
 from maia_human.proxies import Image, proxy
 from maia_human.shown import Card, card, folded, paragraph
 from maia_human.study_run import StudyError, StudyRun
-from maia_runs import FinishedRun
+from maia_runs import FinishedRun, replies
 from maia_sandbox.texts import ToolError
 from maia_sandbox.worker import TYPING
 

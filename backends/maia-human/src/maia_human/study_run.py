@@ -22,13 +22,13 @@ from maia_core.plugin import (
     hookimpl,
     one_line,
 )
-from maia_human import programs, replies
+from maia_human import programs
 from maia_human.cells import Block, Cells, Piece
 from maia_human.handoff import HANDOFF, Call, Handoff
 from maia_human.printed import unrecorded
 from maia_human.proxies import inward, outward
 from maia_human.shown import Card, card, clean
-from maia_runs import FinishedRun
+from maia_runs import FinishedRun, replies
 from maia_sandbox.texts import ToolError
 
 

@@ -1,4 +1,4 @@
-"""Lays out what a person wants to say in the form of a reply."""
+"""Writes replies in the form that a run reads: for a person, and for a client that calls tools."""
 
 from __future__ import annotations
 

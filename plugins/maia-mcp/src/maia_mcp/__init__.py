@@ -1,0 +1,1 @@
+"""Any client of the Model Context Protocol is the backbone of a run."""

@@ -1,0 +1,50 @@
+"""What a host of MCP servers is told to start this one: a command to paste, or a piece of its configuration."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+HOSTS = ("claude-code", "claude-desktop", "cursor", "vscode")
+
+WHERE = {
+    "claude-desktop": "the file that Settings > Developer > Edit Config opens (claude_desktop_config.json)",
+    "cursor": "~/.cursor/mcp.json",
+}
+
+
+def command() -> str:
+    """Returns the command `maia` of this environment: a host does not know the environment."""
+    beside = Path(sys.executable).with_name("maia")
+    return str(beside) if beside.exists() else "maia"
+
+
+def over_stdio(host: str, arguments: Sequence[str], program: str) -> str:
+    """Returns what to paste so that a host starts the server.
+
+    Args:
+        host: One of `HOSTS`.
+        arguments: The arguments of `maia`, such as `["mcp", "--system", "efficientnet-lite0"]`.
+        program: The command `maia`.
+    """
+    if host == "claude-code":
+        return shlex.join(["claude", "mcp", "add", "maia", "--", program, *arguments])
+    server = {"command": program, "args": list(arguments)}
+    if host == "vscode":
+        return shlex.join(["code", "--add-mcp", json.dumps({"name": "maia", "type": "stdio", **server})])
+    return json.dumps({"mcpServers": {"maia": server}}, indent=2)
+
+
+def over_http(host: str, url: str, token: str) -> str:
+    """Returns what to paste so that a host finds a server that runs already."""
+    bearer = f"Bearer {token}"
+    if host == "claude-code":
+        header = f"Authorization: {bearer}"
+        return shlex.join(["claude", "mcp", "add", "--transport", "http", "maia", url, "--header", header])
+    server = {"url": url, "headers": {"Authorization": bearer}}
+    if host == "vscode":
+        return shlex.join(["code", "--add-mcp", json.dumps({"name": "maia", "type": "http", **server})])
+    return json.dumps({"mcpServers": {"maia": server}}, indent=2)

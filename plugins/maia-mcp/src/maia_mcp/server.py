@@ -1,0 +1,272 @@
+"""The server: its tools, its prompt and its resources, and what each call does to a run."""
+
+from __future__ import annotations
+
+import time
+import traceback
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+from functools import partial
+from importlib import metadata
+from typing import Any
+
+import anyio
+import anyio.to_thread
+import jsonschema
+from mcp.server.context import ServerRequestContext
+from mcp.server.lowlevel import Server
+from mcp.types import (
+    CallToolRequestParams,
+    CallToolResult,
+    ContentBlock,
+    GetPromptRequestParams,
+    GetPromptResult,
+    ListPromptsResult,
+    ListToolsResult,
+    PaginatedRequestParams,
+    Prompt,
+    PromptArgument,
+    PromptMessage,
+    TextContent,
+    Tool,
+)
+
+from maia_core.plugin import MendableError, ReplyError, ToolError, UsageError, parse_reply, recordable
+from maia_mcp.api import RUN, Method
+from maia_mcp.clients import client_of
+from maia_mcp.desk import Desk
+from maia_mcp.programs import program_of
+from maia_mcp.resources import add_resources
+from maia_mcp.run import ClientRun, Result, read_ticket, ticket_of
+from maia_runs import replies
+
+MAX_SECONDS = 24.0
+"""Longest that a call takes; a longer one returns a ticket. Some hosts give up after 60 seconds, some sooner."""
+PROGRESS_SECONDS = 5.0
+"""Time between two progress notifications."""
+
+INSTRUCTIONS = """\
+MAIA finds out what a part of a computer vision model responds to. You are the scientist: call start_run, read the task
+that it returns, experiment with the other tools, and give your answer with submit_answer. Every call names its run."""
+
+UNKNOWN = (
+    "MAIA failed in this call, by a fault that is not yours. Nothing of the run is lost. The person who started the "
+    "server finds the reason in its log."
+)
+
+Context = ServerRequestContext[Any, Any]
+Handler = Callable[[Context, dict[str, Any]], Awaitable[CallToolResult]]
+
+
+def _tool(name: str, description: str, properties: Mapping[str, Any], *required: str) -> Tool:
+    schema = {"type": "object", "properties": dict(properties), "required": [*required], "additionalProperties": False}
+    return Tool(name=name, description=description, input_schema=schema)
+
+
+TEXT = {"type": "string"}
+TEXTS = {"type": "array", "items": TEXT}
+
+
+class McpServer:
+    """Serves the runs of a desk to any number of clients.
+
+    Attributes:
+        server: The server of the SDK; run it on a transport.
+    """
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+        self._handlers: dict[str, Handler] = {
+            "start_run": self._start,
+            "run_program": self._run_program,
+            "wait": self._wait,
+            "results": self._results,
+            "submit_answer": self._submit_answer,
+            "stop": self._stop,
+        }
+        self.server: Server[Any] = Server(
+            "maia",
+            version=metadata.version("maia-mcp"),
+            title="MAIA",
+            instructions=INSTRUCTIONS,
+            on_list_tools=self._list_tools,
+            on_call_tool=self._call_tool,
+            on_list_prompts=self._list_prompts,
+            on_get_prompt=self._get_prompt,
+        )
+        add_resources(self.server, desk)
+
+    async def _list_tools(self, ctx: Context, params: PaginatedRequestParams | None) -> ListToolsResult:
+        methods = await anyio.to_thread.run_sync(self._desk.methods)
+        return ListToolsResult(tools=[*self._own_tools(), *(_described(name, each) for name, each in methods.items())])
+
+    def _own_tools(self) -> list[Tool]:
+        unit = (
+            {}
+            if self._desk.has_unit
+            else {"unit": {**TEXT, "description": "The unit: LAYER:UNIT, such as layer4:122."}}
+        )
+        ways = {"enum": ["inline", "link", "text"], "description": "How you get images: as pixels, links, or words."}
+        start = unit | {"resume": {**TEXT, "description": "Name of a run to resume, instead of a new one."}}
+        parts = {field: {"anyOf": [TEXT, TEXTS], "description": f"[{tag}]"} for field, tag in self._desk.fields.items()}
+        program = {**TEXT, "description": "Python that defines run_experiment(system, tools)."}
+        hypotheses = {**TEXTS, "description": "What the program tests, one text per hypothesis."}
+        return [
+            _tool(
+                "start_run", "Starts a run, and returns its name, the library and the task.", start | {"images": ways}
+            ),
+            _tool(
+                "run_program",
+                "Runs a Python program in the sandbox, as one experiment, and returns all that it printed, showed, "
+                "logged and returned.",
+                {"run": RUN, "program": program, "hypotheses": hypotheses},
+                *("run", "program"),
+            ),
+            _tool("wait", "Returns the result of a call that took long.", {"ticket": TEXT}, "ticket"),
+            _tool("results", "Lists everything that the run has logged, oldest first.", {"run": RUN}, "run"),
+            _tool(
+                "submit_answer",
+                "Gives the final answer. MAIA checks its form, and tests it on fresh images where the task says so. An "
+                "answer that fails the test comes back with the reason, and the run continues.",
+                {"run": RUN, **parts},
+                *("run", *self._desk.fields),
+            ),
+            _tool("stop", "Stops a run. It can be resumed later.", {"run": RUN}, "run"),
+        ]
+
+    async def _call_tool(self, ctx: Context, params: CallToolRequestParams) -> CallToolResult:
+        arguments = dict(params.arguments or {})
+        run = arguments.get("run")
+        try:
+            handler = self._handlers.get(params.name)
+            if handler is None:
+                return await self._call_method(ctx, params.name, arguments)
+            schema = next(tool.input_schema for tool in self._own_tools() if tool.name == params.name)
+            _check(params.name, schema, arguments)
+            return await handler(ctx, arguments)
+        except MendableError as mistake:
+            return _text(str(mistake), is_error=True)
+        except Exception:
+            fault = traceback.format_exc()
+            self._desk.say(fault)
+            if isinstance(run, str):
+                self._desk.note(run, f"a call of {params.name!r:.80} failed: {fault}")
+            return _text(UNKNOWN, is_error=True)
+
+    async def _start(self, ctx: Context, arguments: dict[str, Any]) -> CallToolResult:
+        start = partial(
+            self._desk.start,
+            client_of(ctx),
+            unit=arguments.get("unit", ""),
+            resumed=arguments.get("resume", ""),
+            images=arguments.get("images", ""),
+        )
+        run = await anyio.to_thread.run_sync(start)
+        answer = await self._settled(ctx, run, 0)
+        with suppress(Exception):  # A client that cannot be told lists the tools again by itself.
+            await ctx.session.send_tool_list_changed()
+        return answer
+
+    async def _run_program(self, ctx: Context, arguments: dict[str, Any]) -> CallToolResult:
+        run = self._desk.of(arguments["run"], client_of(ctx))
+        program, hypotheses = arguments["program"], arguments.get("hypotheses", [])
+        if not program.strip():
+            raise ToolError("the program is empty; it defines run_experiment(system, tools)")
+
+        def make(turn: int) -> str:
+            run.begins(turn, program)
+            return replies.program_reply(program, hypotheses)
+
+        return await self._settled(ctx, run, run.submit(make))
+
+    async def _call_method(self, ctx: Context, name: str, arguments: dict[str, Any]) -> CallToolResult:
+        run = self._desk.of(arguments.pop("run", None), client_of(ctx))
+        method = run.methods.get(name)
+        if method is None:
+            self._desk.refuse(name, run)
+
+        def make(turn: int) -> str:
+            program = program_of(method, arguments, run.index, turn)
+            run.begins(turn, program)
+            return replies.program_reply(program)
+
+        return await self._settled(ctx, run, run.submit(make))
+
+    async def _submit_answer(self, ctx: Context, arguments: dict[str, Any]) -> CallToolResult:
+        run = self._desk.of(arguments.pop("run"), client_of(ctx))
+        assert run.session is not None
+        task, fields = run.session.task, self._desk.fields
+        sections = {fields[name]: [text] if isinstance(text, str) else text for name, text in arguments.items()}
+        text = replies.answer_reply(sections)
+        if not text:
+            raise ReplyError("The answer is empty.")
+        task.parse(parse_reply(text, task.tags).sections)  # A mistake in the form costs no turn.
+        return await self._settled(ctx, run, run.submit(lambda turn: text, is_answer=True))
+
+    async def _wait(self, ctx: Context, arguments: dict[str, Any]) -> CallToolResult:
+        name, turn = read_ticket(arguments["ticket"])
+        run = self._desk.of(name, client_of(ctx))
+        if turn > run.turn:
+            raise ToolError(
+                f"there is no ticket {arguments['ticket']!r:.80}; the run {name} has come to turn {run.turn}"
+            )
+        return await self._settled(ctx, run, turn)
+
+    async def _results(self, ctx: Context, arguments: dict[str, Any]) -> CallToolResult:
+        run = self._desk.of(arguments["run"], client_of(ctx))
+        return _text(run.logged())
+
+    async def _stop(self, ctx: Context, arguments: dict[str, Any]) -> CallToolResult:
+        run = self._desk.of(arguments["run"], client_of(ctx))
+        run.leave()
+        ended = await anyio.to_thread.run_sync(run.join, PROGRESS_SECONDS, abandon_on_cancel=True)
+        when = "is stopped" if ended else "stops when its present call has ended"
+        return _text(f'The run {run.name} {when}. start_run(resume="{run.name}") resumes it, unless it has an answer.')
+
+    async def _settled(self, ctx: Context, run: ClientRun, turn: int) -> CallToolResult:
+        """Returns the result of a turn, or a ticket if it takes longer than a host waits."""
+        started = time.monotonic()
+        while (left := started + MAX_SECONDS - time.monotonic()) > 0:
+            wait = partial(run.result, turn, min(PROGRESS_SECONDS, left))
+            result: Result | None = await anyio.to_thread.run_sync(wait, abandon_on_cancel=True)
+            if result is not None:
+                if turn == 0 and run.failure is not None:
+                    raise self._desk.why(run)
+                return CallToolResult(content=result.content, is_error=result.is_error)
+            await ctx.session.report_progress(time.monotonic() - started, message=run.progress())
+        ticket = ticket_of(run.name, turn)
+        return _text(
+            f'This takes longer ({run.progress()}). Call wait(ticket="{ticket}") for the result; the run is {run.name}.'
+        )
+
+    async def _list_prompts(self, ctx: Context, params: PaginatedRequestParams | None) -> ListPromptsResult:
+        run = PromptArgument(name="run", description="A run; without it, the prompt asks to start one.", required=False)
+        return ListPromptsResult(prompts=[Prompt(name="task", description="The task of a run.", arguments=[run])])
+
+    async def _get_prompt(self, ctx: Context, params: GetPromptRequestParams) -> GetPromptResult:
+        if params.name != "task":
+            raise UsageError(f"there is no prompt {params.name!r:.80}; there is 'task'")
+        name = (params.arguments or {}).get("run", "")
+        text = self._desk.of(name, client_of(ctx)).task() if name else f"{INSTRUCTIONS}\n\nBegin: call start_run."
+        return GetPromptResult(messages=[PromptMessage(role="user", content=TextContent(text=text))])
+
+
+def _described(name: str, method: Method) -> Tool:
+    return Tool(name=name, description=method.doc, input_schema=method.schema)
+
+
+def _check(name: str, schema: Mapping[str, Any], arguments: Mapping[str, Any]) -> None:
+    """Refuses arguments that a schema does not allow.
+
+    Raises:
+        ToolError: see above; the first fault is named.
+    """
+    fault = next(jsonschema.Draft202012Validator(schema).iter_errors(arguments), None)
+    if fault is not None:
+        place = ".".join(map(str, fault.absolute_path))
+        raise ToolError(f"{name}: {f'{place}: ' if place else ''}{fault.message:.300}")
+
+
+def _text(text: str, is_error: bool = False) -> CallToolResult:
+    blocks: list[ContentBlock] = [TextContent(text=recordable(text))]
+    return CallToolResult(content=blocks, is_error=is_error)
