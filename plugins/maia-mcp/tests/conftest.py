@@ -15,7 +15,7 @@ from mcp import Client
 from mcp.types import Implementation
 
 from maia_core.config import RunConfig, validated
-from maia_core.registry import Registry
+from maia_core.registry import Registry, installed
 from maia_mcp.desk import Desk
 from maia_mcp.server import McpServer
 
@@ -99,10 +99,11 @@ def site(tmp_path_factory) -> Path:
 
 
 @pytest.fixture
-def registry(site, monkeypatch) -> Registry:
+def registry(site, monkeypatch) -> Iterator[Registry]:
     """The installed plugins and the discs."""
     monkeypatch.syspath_prepend(str(site))
-    return Registry()
+    yield Registry()
+    installed.cache_clear()
 
 
 @pytest.fixture

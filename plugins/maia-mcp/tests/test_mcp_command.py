@@ -11,7 +11,7 @@ from maia_mcp.hosts import HOSTS
 
 
 @pytest.fixture
-def invoke(registry, tmp_path, monkeypatch):
+def invoke(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MAIA_CACHE", str(tmp_path / "cache"))
 

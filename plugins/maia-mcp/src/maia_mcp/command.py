@@ -1,4 +1,4 @@
-"""`maia mcp`: Serve runs to any client of the Model Context Protocol."""
+"""`maia mcp`: Let any MCP client make the experiments of a run."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class _Command(click.Command):
     "--images", type=click.Choice(("inline", "link", "text")), default="inline", show_default=False,
     help="Send images as pixels, as links, or in the describer's words [default: inline].",
 )  # fmt: skip
-@click.option("--http", is_flag=True, help="Serve HTTP on this machine instead of one client over stdin and stdout.")
+@click.option("--http", is_flag=True, help="Use HTTP on this machine, for several clients [default: stdin and stdout].")
 @click.option(
     "--port", type=click.IntRange(1, 65535), default=8808, show_default=False, help="Use this port [default: 8808]."
 )
@@ -42,7 +42,9 @@ class _Command(click.Command):
     help="Print what to paste so that this host starts the server with the other options, and exit.",
 )  # fmt: skip
 def mcp(config: RunConfig, images: Any, http: bool, port: int, host: str | None) -> None:
-    """Serve runs to any client of the Model Context Protocol: its language model is the backbone.
+    """Let any MCP client make the experiments of a run.
+
+    The client's language model is the backbone, and MAIA is a server of the Model Context Protocol.
 
     `--system MODEL` lets clients choose the unit, `--system MODEL:LAYER:UNIT` chooses it. The token of `--http` is the
     value of MAIA_MCP_TOKEN, or a new one, which MAIA prints.

@@ -1,4 +1,4 @@
-"""What a host of MCP servers is told to start this one: a command to paste, or a piece of its configuration."""
+"""How a host of MCP servers finds this one: a command to paste, or a part of the host's configuration."""
 
 from __future__ import annotations
 

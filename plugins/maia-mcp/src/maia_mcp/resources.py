@@ -28,6 +28,7 @@ from maia_mcp.clients import client_of
 from maia_mcp.content import jpeg, uri
 from maia_mcp.desk import Desk
 from maia_mcp.programs import ID
+from maia_mcp.transcript import report
 
 _URI = re.compile(rf"maia://([\w-]+)/(?:(report)|images/([0-9a-f]{{{ID}}}))", re.ASCII)
 
@@ -69,7 +70,7 @@ def add_resources(server: Server[Any], desk: Desk) -> None:
         except ToolError as mistake:
             raise MCPError(INVALID_PARAMS, str(mistake)) from None
         if found and found[2]:
-            text = await anyio.to_thread.run_sync(run.report)
+            text = await anyio.to_thread.run_sync(report, run)
             return ReadResourceResult(
                 contents=[TextResourceContents(uri=address, mime_type="text/markdown", text=text)]
             )

@@ -31,7 +31,7 @@ from maia_core.plugin import (
 )
 from maia_mcp.api import Method, methods_of
 from maia_mcp.backbone import DRIVER
-from maia_mcp.content import Images, content, cut
+from maia_mcp.content import Images, content
 from maia_mcp.programs import ImageIndex, short
 from maia_runs import FinishedRun
 from maia_vlm import with_descriptions
@@ -77,6 +77,8 @@ class ClientRun:
         methods: What the client can call, by name; empty until then.
         index: The images that the client can name.
         failure: Why the run could not begin.
+        turn: The turn that is under way, or the last one that has ended; 0 for the start.
+        ended: Whether the run takes no more calls.
         ending: What the client reads of its end.
     """
 
@@ -101,8 +103,8 @@ class ClientRun:
         self._results: dict[int, Result] = {}
         self._reply: str | None = None
         self._notes: list[str] = []
-        self._waits = self._left = self._ended = False
-        self._turn = self._calls = 0
+        self._waits = self._left = self.ended = False
+        self.turn = self._calls = 0
 
     # The server's side.
 
@@ -118,16 +120,6 @@ class ClientRun:
         self._thread = work
         work.start()
 
-    @property
-    def turn(self) -> int:
-        """The turn that is under way, or the last one that has ended; 0 for the start."""
-        return self._turn
-
-    @property
-    def ended(self) -> bool:
-        """Whether the run takes no more calls."""
-        return self._ended
-
     def submit(self, make: Callable[[int], str], is_answer: bool = False) -> int:
         """Hands a reply to the run, and returns its turn.
 
@@ -140,7 +132,7 @@ class ClientRun:
         """
         with self._changed:
             self.touched = time.monotonic()
-            if self._ended:
+            if self.ended:
                 raise ToolError(f"the run {self.name} has ended; start another with start_run")
             if not self._waits or self._reply is not None or self.session is None:
                 ticket = ticket_of(self.name, self.turn)
@@ -149,7 +141,7 @@ class ClientRun:
                 raise ToolError("the run takes no more experiments; give your answer with submit_answer")
             turn = len(self.session.state.turns) + 1
             self._reply = make(turn)
-            self._waits, self._turn, self._calls = False, turn, 0
+            self._waits, self.turn, self._calls = False, turn, 0
             self._changed.notify_all()
             return turn
 
@@ -166,31 +158,9 @@ class ClientRun:
             return "loading the model and its parts"
         return f"turn {self.turn}: {self._calls} calls of system and tools so far"
 
-    def task(self) -> str:
-        """Returns the task, word for word."""
-        return self._messages[1].text if len(self._messages) > 1 else self.progress()
-
-    def logged(self) -> str:
-        """Lists the logged results, one line each."""
-        logged = list(self.session.context.logged) if self.session else []
-        lines = [f"{entry.title}: activation {entry.activation:.4g} [image {short(entry.image)}]" for entry in logged]
-        return cut("\n".join(lines)) or "Nothing is logged yet."
-
-    def report(self) -> str:
-        """Returns the run as its client saw it, as Markdown: what MAIA said, and what the client replied."""
-        said = [f"# Run {self.name}"]
-        for message in self._messages[1:]:
-            title = "The client" if message.role == "assistant" else "MAIA"
-            parts = [
-                part.text if isinstance(part, TextPart) else f"[image {short(part.image)}]" for part in message.parts
-            ]
-            said.append(f"## {title}\n\n" + "\n".join(parts))
-        if self.ending:
-            said.append(f"## The end\n\n{self.ending}")
-        return "\n\n".join(said) + "\n"
-
     @property
-    def _messages(self) -> Sequence[Message]:
+    def messages(self) -> Sequence[Message]:
+        """The conversation so far."""
         return self.session.conversation.messages if self.session else ()
 
     def note(self, text: str) -> None:
@@ -219,7 +189,7 @@ class ClientRun:
         self._notes.clear()
         result = self._shown(session, messages)
         with self._changed:
-            self._results[self._turn] = result
+            self._results[self.turn] = result
             self._waits = True
             self._changed.notify_all()
             self._changed.wait_for(lambda: self._reply is not None or self._left)
@@ -297,7 +267,7 @@ class ClientRun:
             finished = drive(self)
             outcome = finished.outcome
             is_error = outcome.status == "failed"
-            ending = self._ending(outcome)
+            ending = _ending_of(outcome, self.name)
             said(f"run {self.name} has ended ({outcome.status}{outcome.reason and f': {outcome.reason}'})")
             for line in (f"record: {finished.folder}", *finished.lines):
                 said(line)
@@ -312,20 +282,19 @@ class ClientRun:
         finally:
             result = Result(self._content([TextPart(text=ending)]), is_error)
             with self._changed:
-                self._ended, self._waits, self.ending = True, False, ending
-                self._results.setdefault(self._turn, result)
+                self.ended, self._waits, self.ending = True, False, ending
+                self._results.setdefault(self.turn, result)
                 self._changed.notify_all()
 
-    def _ending(self, outcome: RunOutcome) -> str:
-        """Returns what a client reads of the end of a run; of a failure only that it happened."""
-        if outcome.status == "failed":
-            return FAILED.format(run=self.name)
-        lines = ["MAIA takes your answer; the run has ended."]
-        if outcome.status != "answered":
-            lines = [f"The run has ended without an answer: {outcome.reason}."]
-        elif outcome.verdict is not None:
-            lines.append(outcome.verdict.line)
-        return "\n".join(lines)
+
+def _ending_of(outcome: RunOutcome, run: str) -> str:
+    """Returns what a client reads of the end of a run; of a failure only that it happened."""
+    if outcome.status == "failed":
+        return FAILED.format(run=run)
+    if outcome.status != "answered":
+        return f"The run has ended without an answer: {outcome.reason}."
+    taken = "MAIA takes your answer; the run has ended."
+    return f"{taken}\n{outcome.verdict.line}" if outcome.verdict else taken
 
 
 def ticket_of(run: str, turn: int) -> str:

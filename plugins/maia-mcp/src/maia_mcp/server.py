@@ -19,35 +19,26 @@ from mcp.types import (
     CallToolRequestParams,
     CallToolResult,
     ContentBlock,
-    GetPromptRequestParams,
-    GetPromptResult,
-    ListPromptsResult,
     ListToolsResult,
     PaginatedRequestParams,
-    Prompt,
-    PromptArgument,
-    PromptMessage,
     TextContent,
-    Tool,
 )
 
-from maia_core.plugin import MendableError, ReplyError, ToolError, UsageError, parse_reply, recordable
-from maia_mcp.api import RUN, Method
+from maia_core.plugin import MendableError, ReplyError, ToolError, parse_reply, recordable
 from maia_mcp.clients import client_of
 from maia_mcp.desk import Desk
 from maia_mcp.programs import program_of
+from maia_mcp.prompt import INSTRUCTIONS, add_prompt
 from maia_mcp.resources import add_resources
 from maia_mcp.run import ClientRun, Result, read_ticket, ticket_of
+from maia_mcp.tools import described, own_tools
+from maia_mcp.transcript import logged
 from maia_runs import replies
 
 MAX_SECONDS = 24.0
 """Longest that a call takes; a longer one returns a ticket. Some hosts give up after 60 seconds, some sooner."""
 PROGRESS_SECONDS = 5.0
 """Time between two progress notifications."""
-
-INSTRUCTIONS = """\
-MAIA finds out what a part of a computer vision model responds to. You are the scientist: call start_run, read the task
-that it returns, experiment with the other tools, and give your answer with submit_answer. Every call names its run."""
 
 UNKNOWN = (
     "MAIA failed in this call, by a fault that is not yours. Nothing of the run is lost. The person who started the "
@@ -56,15 +47,6 @@ UNKNOWN = (
 
 Context = ServerRequestContext[Any, Any]
 Handler = Callable[[Context, dict[str, Any]], Awaitable[CallToolResult]]
-
-
-def _tool(name: str, description: str, properties: Mapping[str, Any], *required: str) -> Tool:
-    schema = {"type": "object", "properties": dict(properties), "required": [*required], "additionalProperties": False}
-    return Tool(name=name, description=description, input_schema=schema)
-
-
-TEXT = {"type": "string"}
-TEXTS = {"type": "array", "items": TEXT}
 
 
 class McpServer:
@@ -91,48 +73,15 @@ class McpServer:
             instructions=INSTRUCTIONS,
             on_list_tools=self._list_tools,
             on_call_tool=self._call_tool,
-            on_list_prompts=self._list_prompts,
-            on_get_prompt=self._get_prompt,
         )
+        add_prompt(self.server, desk)
         add_resources(self.server, desk)
 
     async def _list_tools(self, ctx: Context, params: PaginatedRequestParams | None) -> ListToolsResult:
         methods = await anyio.to_thread.run_sync(self._desk.methods)
-        return ListToolsResult(tools=[*self._own_tools(), *(_described(name, each) for name, each in methods.items())])
-
-    def _own_tools(self) -> list[Tool]:
-        unit = (
-            {}
-            if self._desk.has_unit
-            else {"unit": {**TEXT, "description": "The unit: LAYER:UNIT, such as layer4:122."}}
+        return ListToolsResult(
+            tools=[*own_tools(self._desk), *(described(name, each) for name, each in methods.items())]
         )
-        ways = {"enum": ["inline", "link", "text"], "description": "How you get images: as pixels, links, or words."}
-        start = unit | {"resume": {**TEXT, "description": "Name of a run to resume, instead of a new one."}}
-        parts = {field: {"anyOf": [TEXT, TEXTS], "description": f"[{tag}]"} for field, tag in self._desk.fields.items()}
-        program = {**TEXT, "description": "Python that defines run_experiment(system, tools)."}
-        hypotheses = {**TEXTS, "description": "What the program tests, one text per hypothesis."}
-        return [
-            _tool(
-                "start_run", "Starts a run, and returns its name, the library and the task.", start | {"images": ways}
-            ),
-            _tool(
-                "run_program",
-                "Runs a Python program in the sandbox, as one experiment, and returns all that it printed, showed, "
-                "logged and returned.",
-                {"run": RUN, "program": program, "hypotheses": hypotheses},
-                *("run", "program"),
-            ),
-            _tool("wait", "Returns the result of a call that took long.", {"ticket": TEXT}, "ticket"),
-            _tool("results", "Lists everything that the run has logged, oldest first.", {"run": RUN}, "run"),
-            _tool(
-                "submit_answer",
-                "Gives the final answer. MAIA checks its form, and tests it on fresh images where the task says so. An "
-                "answer that fails the test comes back with the reason, and the run continues.",
-                {"run": RUN, **parts},
-                *("run", *self._desk.fields),
-            ),
-            _tool("stop", "Stops a run. It can be resumed later.", {"run": RUN}, "run"),
-        ]
 
     async def _call_tool(self, ctx: Context, params: CallToolRequestParams) -> CallToolResult:
         arguments = dict(params.arguments or {})
@@ -141,7 +90,7 @@ class McpServer:
             handler = self._handlers.get(params.name)
             if handler is None:
                 return await self._call_method(ctx, params.name, arguments)
-            schema = next(tool.input_schema for tool in self._own_tools() if tool.name == params.name)
+            schema = next(tool.input_schema for tool in own_tools(self._desk) if tool.name == params.name)
             _check(params.name, schema, arguments)
             return await handler(ctx, arguments)
         except MendableError as mistake:
@@ -214,7 +163,7 @@ class McpServer:
 
     async def _results(self, ctx: Context, arguments: dict[str, Any]) -> CallToolResult:
         run = self._desk.of(arguments["run"], client_of(ctx))
-        return _text(run.logged())
+        return _text(logged(run))
 
     async def _stop(self, ctx: Context, arguments: dict[str, Any]) -> CallToolResult:
         run = self._desk.of(arguments["run"], client_of(ctx))
@@ -238,21 +187,6 @@ class McpServer:
         return _text(
             f'This takes longer ({run.progress()}). Call wait(ticket="{ticket}") for the result; the run is {run.name}.'
         )
-
-    async def _list_prompts(self, ctx: Context, params: PaginatedRequestParams | None) -> ListPromptsResult:
-        run = PromptArgument(name="run", description="A run; without it, the prompt asks to start one.", required=False)
-        return ListPromptsResult(prompts=[Prompt(name="task", description="The task of a run.", arguments=[run])])
-
-    async def _get_prompt(self, ctx: Context, params: GetPromptRequestParams) -> GetPromptResult:
-        if params.name != "task":
-            raise UsageError(f"there is no prompt {params.name!r:.80}; there is 'task'")
-        name = (params.arguments or {}).get("run", "")
-        text = self._desk.of(name, client_of(ctx)).task() if name else f"{INSTRUCTIONS}\n\nBegin: call start_run."
-        return GetPromptResult(messages=[PromptMessage(role="user", content=TextContent(text=text))])
-
-
-def _described(name: str, method: Method) -> Tool:
-    return Tool(name=name, description=method.doc, input_schema=method.schema)
 
 
 def _check(name: str, schema: Mapping[str, Any], arguments: Mapping[str, Any]) -> None:
