@@ -21,13 +21,12 @@ from maia_core.plugin import (
     UsageError,
     did_you_mean,
     installed,
-    new_run_id,
     one_line,
 )
 from maia_mcp.api import RESERVED, Method, methods_before_a_run
 from maia_mcp.content import Images
 from maia_mcp.run import ClientRun
-from maia_runs import FinishedRun, explain, folder_name, resume
+from maia_runs import FinishedRun, explain, folder_name, new_run_id, resume
 
 MAX_RUNS = 8
 """Most runs that a server holds open: each holds a model."""
@@ -148,7 +147,9 @@ class Desk:
         Raises:
             ToolError: always.
         """
-        if not run.methods and not run.ended:
+        if run.ended:
+            raise ToolError(f"the run {run.name} has ended; start another with start_run")
+        if not run.methods:
             raise ToolError(f'the run {run.name} is not ready: wait(ticket="{run.name}.0")')
         raise ToolError(f"there is no tool {tool!r:.80}.{did_you_mean(tool, [*run.methods, *RESERVED])}")
 
@@ -167,7 +168,7 @@ class Desk:
 
     def runs(self, client: str) -> list[ClientRun]:
         """Returns the runs of a client that have started."""
-        return [run for run in list(self._runs.values()) if run.client == client and run.session is not None]
+        return [run for run in list(self._runs.values()) if run.client == client and run.methods]
 
     def close(self) -> None:
         """Ends every open run as interrupted; one that cannot end now stays as a kill would leave it."""
@@ -196,6 +197,8 @@ class Desk:
     def _resume(self, client: str, name: str, images: Images) -> ClientRun:
         before = self._runs.get(name)
         if before is not None and not before.ended:
+            if before.left:
+                raise ToolError(f"the run {name} stops when its present call has ended; resume it then")
             return self.of(name, client)
         reader = self._recorded(name)
         backbone: Any = reader.manifest.config.get("backbone")

@@ -12,6 +12,7 @@ from maia_core.plugin import (
     HostCall,
     Image,
     ImageStore,
+    Logged,
     Message,
     MessageAdded,
     ProgramStarted,
@@ -43,6 +44,7 @@ class ImageIndex:
     Attributes:
         images: Every image by its short id.
         activations: Measured activations by short id.
+        logged: The logged results, oldest first.
         variable: The variable that holds the result of the last program, if that made a single call.
     """
 
@@ -51,7 +53,7 @@ class ImageIndex:
         self.activations: dict[str, float] = {}
         self._paths: dict[str, str] = {}
         self._logged: dict[str, str] = {}
-        self._logs = 0
+        self.logged: list[Logged] = []
         self.variable = ""
 
     def take(self, event: Event, store: ImageStore) -> None:
@@ -78,8 +80,8 @@ class ImageIndex:
         for entry in call.effects.logged:
             name = short(entry.image)
             self.activations[name] = entry.activation
-            self._logged[name] = f'logged[{self._logs}][{_text(entry.title)}]["image"]'
-            self._logs += 1
+            self._logged[name] = f'logged[{len(self.logged)}][{_text(entry.title)}]["image"]'
+            self.logged.append(entry)
         if call.error or not self.variable or call.method == "tools.results":
             return
         value = from_json(call.result, store)

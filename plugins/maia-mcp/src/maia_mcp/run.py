@@ -7,23 +7,17 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-
-from mcp.types import ContentBlock
 
 from maia_core.plugin import (
     Event,
     Executed,
     HostCall,
-    Image,
     ImageStore,
     MaiaError,
     Message,
-    Part,
     ProgramStarted,
-    RunOutcome,
     Session,
-    TextPart,
+    Task,
     ToolError,
     Turn,
     hookimpl,
@@ -31,40 +25,10 @@ from maia_core.plugin import (
 )
 from maia_mcp.api import Method, methods_of
 from maia_mcp.backbone import DRIVER
-from maia_mcp.content import Images, content
-from maia_mcp.programs import ImageIndex, short
+from maia_mcp.content import Images
+from maia_mcp.programs import ImageIndex
+from maia_mcp.results import FAILED, Layout, Result, ending_of
 from maia_runs import FinishedRun
-from maia_vlm import with_descriptions
-
-HOW_TO_WORK = """\
-You work through tool calls, not through the form of replies that the task describes below:
-- run_program(run="{run}", program=...) is an experiment: the program defines run_experiment(system, tools).
-- Each method of `system` and `tools` is a tool too. Such a call is an experiment of one line; its result stays in the
-  variable that the answer names, and run_program can use it. Pass an image by its id. Leave out `system`.
-- submit_answer(run="{run}", ...) gives the final answer. results(run="{run}") lists everything that you logged.
-- A call that takes long returns a ticket; wait(ticket) returns its result.
-Each experiment and each answer is one turn of {turns}. A program can do many measurements in one turn."""
-
-BEGINNING = 2
-"""The messages that every run begins with: the library and the task."""
-
-FAILED = (
-    "The run has failed: a part of MAIA does not work. The record of the run has the details, for the person who "
-    'started the server. Nothing is lost: start_run(resume="{run}") resumes it.'
-)
-
-
-@dataclass(frozen=True)
-class Result:
-    """What a client gets when a turn has ended.
-
-    Attributes:
-        content: Text first, then images.
-        is_error: Whether the call made a mistake that the client can mend, or the run failed.
-    """
-
-    content: list[ContentBlock]
-    is_error: bool = False
 
 
 class ClientRun:
@@ -73,11 +37,14 @@ class ClientRun:
     Attributes:
         name: By which every call names the run.
         client: Name of the client that drives it.
-        session: The session; None until the run has started.
+        session: The session; None before the run has started, and when it has ended.
+        task: The question; None until the run has started.
+        messages: The conversation so far.
         methods: What the client can call, by name; empty until then.
         index: The images that the client can name.
         failure: Why the run could not begin.
         turn: The turn that is under way, or the last one that has ended; 0 for the start.
+        left: Whether it ends as soon as it waits for a reply.
         ended: Whether the run takes no more calls.
         ending: What the client reads of its end.
     """
@@ -91,10 +58,13 @@ class ClientRun:
             images: How the client gets images.
             recorded: The events of a run that is resumed.
         """
-        self.name, self.client, self.images = name, client, images
+        self.name, self.client = name, client
         self.session: Session | None = None
         self.methods: dict[str, Method] = {}
+        self.task: Task | None = None
+        self.messages: Sequence[Message] = ()
         self.index = ImageIndex()
+        self._layout = Layout(name, images, self.index)
         self.failure: Exception | None = None
         self.ending = ""
         self.touched = time.monotonic()
@@ -103,7 +73,7 @@ class ClientRun:
         self._results: dict[int, Result] = {}
         self._reply: str | None = None
         self._notes: list[str] = []
-        self._waits = self._left = self.ended = False
+        self._waits = self.left = self.ended = False
         self.turn = self._calls = 0
 
     # The server's side.
@@ -158,11 +128,6 @@ class ClientRun:
             return "loading the model and its parts"
         return f"turn {self.turn}: {self._calls} calls of system and tools so far"
 
-    @property
-    def messages(self) -> Sequence[Message]:
-        """The conversation so far."""
-        return self.session.conversation.messages if self.session else ()
-
     def note(self, text: str) -> None:
         """Adds a note to the record when the run's thread next writes."""
         self._notes.append(text)
@@ -170,7 +135,7 @@ class ClientRun:
     def leave(self) -> None:
         """Ends the run as interrupted, as soon as it waits for a reply."""
         with self._changed:
-            self._left = True
+            self.left = True
             self._changed.notify_all()
 
     def join(self, seconds: float) -> bool:
@@ -187,14 +152,15 @@ class ClientRun:
         for text in self._notes:
             session.note(text)
         self._notes.clear()
-        result = self._shown(session, messages)
+        layout = self._layout
+        result = layout.next(session, messages[-1]) if self._results else layout.first(session, messages)
         with self._changed:
             self._results[self.turn] = result
             self._waits = True
             self._changed.notify_all()
-            self._changed.wait_for(lambda: self._reply is not None or self._left)
+            self._changed.wait_for(lambda: self._reply is not None or self.left)
             self._waits = False
-            if self._left:
+            if self.left:
                 raise KeyboardInterrupt
             reply, self._reply = self._reply, None
         assert reply is not None
@@ -209,7 +175,8 @@ class ClientRun:
             self.index.take(event, store)
         self._recorded = ()
         self.methods = methods_of(session.context.system, session.context.tools())
-        self.session = session
+        self.session, self.task = session, session.task
+        self.messages = session.conversation.messages
 
     @hookimpl
     def tool_called(self, call: HostCall) -> None:
@@ -233,33 +200,6 @@ class ClientRun:
         """Takes the program that a turn will run."""
         self.index.take(ProgramStarted(turn=turn, program=program), self._store)
 
-    def _shown(self, session: Session, messages: Sequence[Message]) -> Result:
-        """Lays out the messages that are new to the client."""
-        turns, first = session.state.turns, not self._results
-        for message in messages if first else messages[-1:]:
-            self.index.show(message)
-        shown = [*(messages[:BEGINNING] if first else ()), *(messages[-1:] if turns else ())]
-        if self.images == "text":
-            shown = with_descriptions(shown, session.context.describer)
-        parts: list[Part] = [part for message in shown for part in message.parts]
-        if first:
-            limit = session.limits.turns
-            head = f"The run is {self.name}.\n\n{HOW_TO_WORK.format(run=self.name, turns=limit)}\n"
-            if turns:
-                head += f"\nThe run is resumed after turn {len(turns)}; its last result stands at the end.\n"
-            parts = [TextPart(text=head), *parts]
-        elif variable := self.index.variable:
-            parts.append(TextPart(text=f"In run_program, this result is the variable {variable}."))
-        last = turns[-1] if turns and not first else None
-        wrong = bool(last and (last.mistake or (last.execution and last.execution.error)))
-        return Result(self._content(parts), wrong)
-
-    def _content(self, parts: Sequence[Part]) -> list[ContentBlock]:
-        def activation(image: Image) -> float | None:
-            return self.index.activations.get(short(image))
-
-        return content(parts, activation, self.images, self.name)
-
     def _drive(self, drive: Callable[[object], FinishedRun], said: Callable[[str], None]) -> None:
         DRIVER.set(self)
         ending, is_error = FAILED.format(run=self.name), True
@@ -267,7 +207,7 @@ class ClientRun:
             finished = drive(self)
             outcome = finished.outcome
             is_error = outcome.status == "failed"
-            ending = _ending_of(outcome, self.name)
+            ending = ending_of(outcome, self.name)
             said(f"run {self.name} has ended ({outcome.status}{outcome.reason and f': {outcome.reason}'})")
             for line in (f"record: {finished.folder}", *finished.lines):
                 said(line)
@@ -280,21 +220,12 @@ class ClientRun:
             if not isinstance(error, MaiaError):
                 said(traceback.format_exc())
         finally:
-            result = Result(self._content([TextPart(text=ending)]), is_error)
+            result = self._layout.ending(ending, is_error)
             with self._changed:
                 self.ended, self._waits, self.ending = True, False, ending
+                self.session = None  # It holds the model; messages and logged results stay.
                 self._results.setdefault(self.turn, result)
                 self._changed.notify_all()
-
-
-def _ending_of(outcome: RunOutcome, run: str) -> str:
-    """Returns what a client reads of the end of a run; of a failure only that it happened."""
-    if outcome.status == "failed":
-        return FAILED.format(run=run)
-    if outcome.status != "answered":
-        return f"The run has ended without an answer: {outcome.reason}."
-    taken = "MAIA takes your answer; the run has ended."
-    return f"{taken}\n{outcome.verdict.line}" if outcome.verdict else taken
 
 
 def ticket_of(run: str, turn: int) -> str:

@@ -30,7 +30,7 @@ from maia_mcp.desk import Desk
 from maia_mcp.programs import program_of
 from maia_mcp.prompt import INSTRUCTIONS, add_prompt
 from maia_mcp.resources import add_resources
-from maia_mcp.run import ClientRun, Result, read_ticket, ticket_of
+from maia_mcp.run import ClientRun, read_ticket, ticket_of
 from maia_mcp.tools import described, own_tools
 from maia_mcp.transcript import logged
 from maia_runs import replies
@@ -143,14 +143,20 @@ class McpServer:
 
     async def _submit_answer(self, ctx: Context, arguments: dict[str, Any]) -> CallToolResult:
         run = self._desk.of(arguments.pop("run"), client_of(ctx))
-        assert run.session is not None
-        task, fields = run.session.task, self._desk.fields
+        task, fields = run.task, self._desk.fields
+        if task is None:
+            self._desk.refuse("submit_answer", run)
         sections = {fields[name]: [text] if isinstance(text, str) else text for name, text in arguments.items()}
         text = replies.answer_reply(sections)
         if not text:
             raise ReplyError("The answer is empty.")
         task.parse(parse_reply(text, task.tags).sections)  # A mistake in the form costs no turn.
-        return await self._settled(ctx, run, run.submit(lambda turn: text, is_answer=True))
+
+        def make(turn: int) -> str:
+            run.begins(turn, "")
+            return text
+
+        return await self._settled(ctx, run, run.submit(make, is_answer=True))
 
     async def _wait(self, ctx: Context, arguments: dict[str, Any]) -> CallToolResult:
         name, turn = read_ticket(arguments["ticket"])
@@ -177,7 +183,7 @@ class McpServer:
         started = time.monotonic()
         while (left := started + MAX_SECONDS - time.monotonic()) > 0:
             wait = partial(run.result, turn, min(PROGRESS_SECONDS, left))
-            result: Result | None = await anyio.to_thread.run_sync(wait, abandon_on_cancel=True)
+            result = await anyio.to_thread.run_sync(wait, abandon_on_cancel=True)
             if result is not None:
                 if turn == 0 and run.failure is not None:
                     raise self._desk.why(run)

@@ -10,8 +10,10 @@ from maia_mcp.run import ClientRun
 
 def logged(run: ClientRun) -> str:
     """Lists the logged results of a run, one line each."""
-    entries = list(run.session.context.logged) if run.session else []
-    lines = [f"{entry.title}: activation {entry.activation:.4g} [image {short(entry.image)}]" for entry in entries]
+    lines = [
+        f"{entry.title}: activation {entry.activation:.4g} [image {short(entry.image)}]"
+        for entry in list(run.index.logged)
+    ]
     return cut("\n".join(lines)) or "Nothing is logged yet."
 
 

@@ -6,7 +6,7 @@ from maia_runs import explain
 finished = explain(load())
 """
 
-from maia_runs.launch import FinishedRun, explain, explain_in, folder_name, resume
+from maia_runs.launch import FinishedRun, explain, explain_in, folder_name, new_run_id, resume
 from maia_runs.repeat import Repeated, merge, merged_labels, repeat, same_by
 from maia_runs.signature import check_signature, local_secret, sign
 
@@ -20,6 +20,7 @@ __all__ = [
     "local_secret",
     "merge",
     "merged_labels",
+    "new_run_id",
     "repeat",
     "resume",
     "same_by",
