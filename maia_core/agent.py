@@ -14,6 +14,11 @@ from maia_core.protocols import Backbone
 from maia_core.session import Session
 from maia_core.types import CallLimits, Message, Reply, Turn
 
+MAX_UNSUPPORTED = 2
+"""Answers before the first successful experiment that are sent back; the next one ends the run."""
+
+_UNSUPPORTED = "unsupported: the backbone answered before any of its experiments had succeeded"
+
 
 def run(session: Session, backbone: Backbone) -> RunOutcome:
     """Drives a started session until the backbone answers, a limit is reached or a part fails for good.
@@ -36,6 +41,8 @@ def _loop(session: Session, backbone: Backbone) -> RunOutcome:
                 _turn(session, backbone)
                 if state.answer is not None:
                     return session.outcome("answered")
+                if state.unsupported > MAX_UNSUPPORTED:
+                    return session.outcome("failed", _UNSUPPORTED)
                 if state.mistakes >= session.limits.malformed:
                     return session.outcome("failed", _why_malformed(state.turns[-state.mistakes :]))
             repeated = session.journal.replaying
@@ -44,6 +51,8 @@ def _loop(session: Session, backbone: Backbone) -> RunOutcome:
             repeated = repeated and state.answer is None and not session.limit_reached()
             state.final = not repeated
         session.keep_best_answer()
+        if state.unsupported and state.answer is None:
+            reason = f"{_UNSUPPORTED}; {reason}"
         return session.outcome("answered" if state.answer is not None else "stopped", reason)
     except MaiaError as error:
         return session.outcome("failed", one_line(error))

@@ -21,11 +21,8 @@ def images_of(value: Any) -> Iterator[Image]:
     elif isinstance(value, BaseModel):
         for name in type(value).model_fields:
             yield from images_of(getattr(value, name))
-    elif isinstance(value, Mapping):
-        for item in value.values():
-            yield from images_of(item)
-    elif isinstance(value, list | tuple):
-        for item in value:
+    elif isinstance(value, Mapping | list | tuple):
+        for item in value.values() if isinstance(value, Mapping) else value:
             yield from images_of(item)
 
 

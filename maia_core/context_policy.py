@@ -12,6 +12,7 @@ from itertools import chain
 from maia_core.config import ContextPolicy
 from maia_core.events import Asked, Event, HostCall, MessageAdded, Replied
 from maia_core.image import Image
+from maia_core.replies import program_end
 from maia_core.types import BackboneInfo, ImagePart, Message, Part, TextPart
 
 BYTES_PER_TOKEN = 3.5
@@ -47,7 +48,8 @@ class Conversation:
                 if self._asked is not None and event.reply.usage.input_tokens:
                     counted = event.reply.usage.input_tokens / max(1.0, self._tokens(self._asked))
                     self._correction = min(4.0, max(0.25, counted))
-                self._add(Message.of("assistant", event.reply.text))
+                # Results that a model has invented behind its program would be taken for measured ones.
+                self._add(Message.of("assistant", event.reply.text[: program_end(event.reply.text)]))
             case HostCall():
                 for entry in event.effects.logged:
                     self._activations[entry.image.id] = entry.activation

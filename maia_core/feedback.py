@@ -13,6 +13,11 @@ LAST_CALL = "Do not write another program"
 RUN_ENDS = "The run ends here: "
 """How the request for the final answer begins."""
 
+UNSUPPORTED = (
+    "MAIA does not take this answer: no experiment of yours has succeeded yet. Send a program first, with [CODE]:."
+)
+"""Sends back an answer before the first successful experiment."""
+
 _LONG = re.compile(r"(?<![\w.])\d{1,15}\.\d{5,}(?:e[+-]?\d+)?(?![\w.])")
 
 
@@ -45,7 +50,7 @@ def feedback(turn: Turn, max_turns: int) -> Message:
     budget = f"(turn {turn.number} of {max_turns})"
     if turn.execution is None:
         return Message.of("user", f"{turn.mistake} {budget}")
-    return Message.of("user", *execution_parts(turn.execution), budget)
+    return Message.of("user", *execution_parts(turn.execution), *filter(None, [turn.note]), budget)
 
 
 def execution_parts(execution: Execution) -> list[Part]:
@@ -53,14 +58,11 @@ def execution_parts(execution: Execution) -> list[Part]:
 
     Numbers with five decimals or more are rounded to four significant digits; the execution itself keeps them all.
     """
-    parts: list[Part] = []
-    if execution.stdout:
-        parts.append(TextPart(text=f"Printed:\n{execution.stdout.rstrip()}"))
-    parts += execution.displays
-    if execution.value:
-        parts.append(TextPart(text=f"Returned:\n{execution.value}"))
-    if execution.error:
-        parts.append(TextPart(text=f"Failed:\n{execution.error.rstrip()}"))
+    printed, *others = (
+        [as_part(f"{title}:\n{text.rstrip()}")] if text else []
+        for title, text in (("Printed", execution.stdout), ("Returned", execution.value), ("Failed", execution.error))
+    )
+    parts: list[Part] = [*printed, *execution.displays, *(part for each in others for part in each)]
     if execution.variables_lost:
         parts.append(TextPart(text="The sandbox was restarted: names that earlier programs defined are gone."))
     parts = [as_part(_LONG.sub(_rounded, part.text)) if isinstance(part, TextPart) else part for part in parts]

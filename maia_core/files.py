@@ -85,9 +85,7 @@ def write_new(path: Path, data: bytes, *, secret: bool = False) -> bool:
     with _finished(path, data, secret) as temporary:
         try:
             os.link(temporary, path)
-        except FileExistsError:
-            return False
-        except OSError:  # A file system without links.
+        except OSError:  # There is one, or the file system has no links.
             if os.path.lexists(path):
                 return False
             os.replace(temporary, path)

@@ -136,6 +136,7 @@ from .registry import plugin_config as plugin_config
 from .registry import Plugin as Plugin
 from .registry import Registry as Registry
 from .replies import parse_reply as parse_reply
+from .replies import program_end as program_end
 
 # Helpers.
 from .files import open_plain as open_plain

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import copy
 import functools
-import importlib.util
 import re
 import traceback
 from collections.abc import Container, Iterable, Iterator, Mapping
 from importlib import metadata
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from maia_core import API, __version__
@@ -18,8 +16,6 @@ from maia_core.kinds import KINDS, distribution_of
 
 _KIND_OF = {kind.group: kind.name for kind in KINDS.values()}
 _NAME = re.compile(r"[\w.@/-]+")
-_DOCSTRING = re.compile(r'''(?:\s|#[^\n]*\n)*[rR]?("""|\'{3}|"|\')\s*([^\n]+?)\s*(?:\1|\n)''')
-"""The first line of the docstring that a module begins with."""
 _CORE = re.compile(r"maia[-_.]core(?![\w.-])", re.IGNORECASE)
 _FIELD = re.compile(r"^([\w-]+):(.*)$", re.MULTILINE)
 
@@ -67,21 +63,6 @@ class Plugin(NamedTuple):
             f"{self.origin} needs {self.requires_core}, this is {__version__} (plugin API {API}); "
             f"upgrade {upgrade}: pip install --upgrade {upgrade}"
         )
-
-    @property
-    def about(self) -> str:
-        """The first line of the module's docstring, read without importing it; or else the distribution's summary."""
-        try:
-            package, *inner = self.entry_point.module.split(".")
-            spec = importlib.util.find_spec(package)
-            folder = next(iter((spec and spec.submodule_search_locations) or ()), None)
-            if folder is None:
-                return self.summary
-            with Path(folder).joinpath(*inner).with_suffix(".py").open(encoding="utf-8") as file:
-                docstring = _DOCSTRING.match(file.read(2000))
-        except (AttributeError, ImportError, OSError, ValueError):
-            return self.summary
-        return docstring[2] if docstring else self.summary
 
     def load(self) -> Any:
         """Imports the plugin and returns its factory.

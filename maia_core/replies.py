@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from maia_core.errors import ReplyError
 
@@ -15,6 +16,10 @@ _CALL = re.compile(rf"\b(?:system|tools)\.\w|{_ENTRY.pattern}", re.MULTILINE)
 _THOUGHT = re.compile(r"""\A.*(?<!["'`])</think(?:ing)?>(?!["'`])""", re.DOTALL)
 _STOP = re.compile(r"<(?:end_code|\|im_end\|)>[ \t]*$", re.MULTILINE)
 _HYPOTHESIS = re.compile(r"^[\s>*_-]*hypothesis[ _]*\d+[\s*_]*:[\s*_]*(.+)$", re.IGNORECASE | re.MULTILINE)
+_CLAIM = re.compile(r"^[ \t>#*_-]*(?:\[[A-Z]|`{3}|~{3}|(?:Printed|Returned|Failed):)", re.MULTILINE)
+
+MIN_QUOTE = 20
+"""Characters of a line from which on its repetition is a quotation: tags such as `[CODE]:` are shorter."""
 
 
 @dataclass(frozen=True)
@@ -25,85 +30,113 @@ class ParsedReply:
         program: Python source; empty for an answer.
         sections: Tag to its texts in order (`LABEL 1` and `LABEL 2` both under `LABEL`); empty for a program.
         hypotheses: The hypotheses that the reply lists.
+        note: Tells the backbone what MAIA ignored of the reply; empty if it ignored nothing.
     """
 
     program: str = ""
     sections: dict[str, list[str]] = field(default_factory=dict)
     hypotheses: tuple[str, ...] = ()
+    note: str = ""
 
 
-def parse_reply(text: str, answer_tags: Sequence[str]) -> ParsedReply:
+class _Block(NamedTuple):
+    """A fenced block of a reply; without a source, one line of a fence around the whole reply."""
+
+    start: int
+    end: int
+    source: str = ""
+    closed: bool = True
+
+
+def program_end(text: str) -> int | None:
+    """Returns the place behind the first whole program of a reply; None if there is none.
+
+    The rest of the reply cannot rest on the program's result: a backbone that writes word by word can stop there.
+    """
+    thought = _THOUGHT.match(text)
+    start = thought.end() if thought else len(text) if text.lstrip().startswith("<think") else 0
+    return next((start + b.end for b in _blocks(text[start:]) if b.closed and _ENTRY.search(b.source)), None)
+
+
+def parse_reply(
+    text: str, answer_tags: Sequence[str], task: str = "", *, cut: bool = False, final: bool = False
+) -> ParsedReply:
     """Splits a reply at its tags.
 
     A tag counts only at the start of a line (markdown emphasis, bullets and headings before it are allowed) and
     outside of fenced code, so quoting one in prose does nothing. Reasoning that ends with `</think>` does not count. A
-    code block that uses `system` or `tools` and does not define run_experiment is a program, too.
+    code block that uses `system` or `tools` and does not define run_experiment is a program, too. The first program
+    counts: a further one, an answer beside it and invented results are ignored, as are lines that quote the task.
 
     Args:
         text: The reply.
         answer_tags: The tags of the task's answer, such as `DESCRIPTION` and `LABEL`.
+        task: The text of the task.
+        cut: Whether the reply was cut off; then only a whole program counts.
+        final: Whether the run is over; then only an answer counts.
 
     Raises:
         ReplyError: says, for the backbone, what was expected.
     """
     if not text.strip():
         raise ReplyError("Your reply was empty. " + _expected(answer_tags))
-    prose, blocks = _take_fences(_STOP.sub("", _THOUGHT.sub("", text.replace("\r\n", "\n"))))
-    sections = _sections(prose, ("CODE", "HYPOTHESIS LIST", "HYPOTHESIS", *answer_tags))
+    text = _STOP.sub("", _THOUGHT.sub("", text.replace("\r\n", "\n")))
+    blocks = list(_blocks(text))
+    own = [b for b in blocks if b.source and not ("..." in b.source and b.source.strip() in task)]
+    first = next((block for block in own if _ENTRY.search(block.source)), None)
+    if cut and not (first and first.closed and not final):
+        raise ReplyError("Your reply was cut off at its length limit. Send a shorter reply.")
+    end = first.end if first and not final else len(text)
+    quoted = {line.strip(" \t>*") for line in task.splitlines() if len(line) > MIN_QUOTE}
+    lines = [line for line in _prose(text[:end], blocks).splitlines() if line.strip(" \t>*") not in quoted]
+    sections = _sections("\n".join(lines), ("CODE", "HYPOTHESIS LIST", "HYPOTHESIS", *answer_tags))
     hypotheses = _hypotheses(sections.pop("HYPOTHESIS LIST", []) + sections.pop("HYPOTHESIS", []))
     has_code = "CODE" in sections
-    code_sections = sections.pop("CODE", [])
-    blocks = blocks or [f"{code}\n" for code in code_sections if _CALL.search(code)]
-    programs = [block for block in blocks if _ENTRY.search(block)]
-
-    if sections and (has_code or programs):
-        raise ReplyError(
-            "Your reply holds both a program and an answer. Send either one experiment under [CODE]: or the final "
-            f"answer under {_tags(answer_tags)}, not both."
-        )
+    code = [f"{code}\n" for code in sections.pop("CODE", []) if _CALL.search(code)]
+    sources = [block.source for block in own]
+    programs = [first.source] if first else [s for s in sources if has_code or _CALL.search(s)] or code
+    if programs and not (final and sections):
+        if final:
+            raise ReplyError("The run is over; no more programs run. Send your final answer only.")
+        note = bool(sections) or len(programs) > 1 or bool(_CLAIM.search(text[end:]))
+        return ParsedReply(program=programs[0], hypotheses=hypotheses, note=IGNORED if note else "")
     if sections:
         if repeated := [tag for tag, texts in sections.items() if len(texts) > 1 and tag == answer_tags[0]]:
             raise ReplyError(
                 f"Your reply holds more than one answer ([{repeated[0]}] appears twice). Send one final answer."
             )
         return ParsedReply(sections=sections, hypotheses=hypotheses)
-    programs = programs or [block for block in blocks if has_code or _CALL.search(block)]
-    if len(programs) > 1 or len(code_sections) > 1:
-        raise ReplyError(
-            "Your reply holds more than one program. Send exactly one fenced Python block that defines "
-            "run_experiment(system, tools); helper functions go into the same block."
-        )
-    if programs:
-        return ParsedReply(program=programs[0], hypotheses=hypotheses)
-    if blocks:
-        raise ReplyError("The code block does not define run_experiment(system, tools). " + _expected(answer_tags))
-    if has_code:
-        raise ReplyError("[CODE]: is not followed by a fenced Python block. " + _expected(answer_tags))
-    raise ReplyError("Your reply holds neither a program nor an answer. " + _expected(answer_tags))
+    wrong = "does not define run_experiment(system, tools)" if sources else "holds neither a program nor an answer"
+    raise ReplyError(f"Your reply {wrong}. {_expected(answer_tags)}")
 
 
-def _take_fences(text: str) -> tuple[str, list[str]]:
-    """Returns the text with fenced blocks blanked out, and the blocks."""
-    prose: list[str] = []
-    blocks: list[str] = []
+IGNORED = "MAIA ran your first program and ignored the rest of your reply. Send one program, and stop behind it."
+"""Tells the backbone that more than one program, an answer or invented results stood in its reply."""
+
+
+def _blocks(text: str) -> Iterator[_Block]:
+    """Yields the fenced blocks; one that is never closed reaches to the next tag, or to the end."""
     position = 0
     while opening := _FENCE.search(text, position):
-        prose.append(text[position : opening.start()])
         position = opening.end()
         indent, fence, language = opening.groups()
         # As in CommonMark, a line that is indented by four is no fence: it stands in a docstring.
         end = rf"^(?:{indent})?[ ]{{,3}}{re.escape(fence[0])}{{{len(fence)},}}[ \t]*$"
         closing = re.compile(end, re.MULTILINE).search(text, position)
         if language in ("markdown", "md") or (not language and re.match(r"\s*(\[[A-Z]|$)", text[position:])):
-            continue  # The whole reply stands in a fence, and this is its first or last line.
-        if closing is None:
-            raise ReplyError(
-                "A code fence is opened but never closed. Put the program between a line ```python and a line ```, "
-                "and close the fence before anything else."
-            )
-        blocks.append(textwrap.dedent(text[position + 1 : closing.start()]).rstrip() + "\n")
-        position = closing.end()
-    return "".join([*prose, text[position:]]), blocks
+            yield _Block(opening.start(), position)  # The whole reply stands in a fence: its first or last line.
+            continue
+        open_end = _CLAIM.search(text, position)
+        stop = closing.start() if closing else open_end.start() if open_end else len(text)
+        source = textwrap.dedent(text[position + 1 : stop]).rstrip() + "\n"
+        position = closing.end() if closing else stop
+        yield _Block(opening.start(), position, source, closing is not None)
+
+
+def _prose(text: str, blocks: Sequence[_Block]) -> str:
+    """Returns the text without its fenced blocks."""
+    ends = [0, *(block.end for block in blocks)]
+    return "".join(text[start:stop] for start, stop in zip(ends, [*(b.start for b in blocks), len(text)], strict=True))
 
 
 def _sections(prose: str, tags: Sequence[str]) -> dict[str, list[str]]:
@@ -123,13 +156,10 @@ def _hypotheses(texts: Sequence[str]) -> tuple[str, ...]:
     return tuple(listed or [text for text in texts if text])
 
 
-def _tags(tags: Sequence[str]) -> str:
-    return " and ".join(f"[{tag}]:" for tag in tags)
-
-
 def _expected(tags: Sequence[str]) -> str:
+    answer = " and ".join(f"[{tag}]:" for tag in tags)
     return (
         "Expected either an experiment: a line [CODE]: followed by one block fenced with ```python and ``` that "
-        f"defines run_experiment(system, tools); or the final answer: {_tags(tags)} each at the start of a line, "
+        f"defines run_experiment(system, tools); or the final answer: {answer} each at the start of a line, "
         "outside of code fences."
     )

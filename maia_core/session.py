@@ -12,7 +12,7 @@ from maia_core.context import Context
 from maia_core.context_policy import Conversation
 from maia_core.errors import ReplyError
 from maia_core.events import Asked, Executed, HostCall, MessageAdded, ProgramStarted, Replied, RunOutcome
-from maia_core.feedback import feedback, final_request
+from maia_core.feedback import UNSUPPORTED, feedback, final_request
 from maia_core.host import ToolHost
 from maia_core.journal import Journal
 from maia_core.observers import Observers
@@ -162,17 +162,16 @@ class Session(SessionTotals):
         try:
             if reply.stop == "refusal":
                 raise ReplyError("You declined. The task is a measurement on a vision model; please continue.")
-            if reply.stop == "length":
-                raise ReplyError("Your reply was cut off at its length limit. Send a shorter reply.")
-            parsed = parse_reply(reply.text, self.task.tags)
-            if parsed.program and self.state.final:
-                raise ReplyError("The run is over; no more programs run.")
+            state, task = self.state, "".join(message.text for message in self.conversation.messages[1:2])
+            parsed = parse_reply(reply.text, self.task.tags, task, cut=reply.stop == "length", final=state.final)
             done = self.execute(parsed.program, parsed.hypotheses) if parsed.program else None
+            if done is None and not self.measured:
+                state.unsupported += 1
+                raise ReplyError(UNSUPPORTED)
             if done is None:
-                self.state.answer = self.task.parse(parsed.sections)
-            return Turn(
-                number=number, reply=reply, program=parsed.program, hypotheses=parsed.hypotheses, execution=done
-            )
+                state.answer = self.task.parse(parsed.sections)
+            own = {"program": parsed.program, "hypotheses": parsed.hypotheses, "note": parsed.note}
+            return Turn(number=number, reply=reply, execution=done, **own)
         except ReplyError as mistake:
             return Turn(number=number, reply=reply, mistake=str(mistake))
 

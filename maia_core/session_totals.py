@@ -28,6 +28,8 @@ class SessionState:
     experiments: int = 0
     mistakes: int = 0
     """Malformed replies in a row."""
+    unsupported: int = 0
+    """Answers before the first successful experiment."""
     final: bool = False
     """True once the final answer was requested: no more programs run."""
     answer: BaseModel | None = None
@@ -58,6 +60,11 @@ class SessionTotals:
     def turns(self) -> Sequence[Turn]:
         """The turns so far."""
         return self.state.turns
+
+    @property
+    def measured(self) -> bool:
+        """Whether an experiment has succeeded: a program called the unit or a tool, and ended without an error."""
+        return any(t.execution and t.execution.host_calls and not t.execution.error for t in self.state.turns)
 
     @property
     def usage(self) -> Usage:

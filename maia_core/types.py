@@ -459,6 +459,7 @@ class Turn(Data):
         hypotheses: The hypotheses that the reply lists.
         execution: The result of the program.
         mistake: What is wrong with the reply; empty for a well-formed one.
+        note: What MAIA ignored of the reply; empty if it ignored nothing.
         verdict: The result of the answer's test; None where no answer was tested.
     """
 
@@ -468,4 +469,5 @@ class Turn(Data):
     hypotheses: tuple[str, ...] = ()
     execution: Execution | None = None
     mistake: str = ""
+    note: str = ""
     verdict: Verdict | None = None

@@ -109,7 +109,7 @@ def test_one_message_with_more_images_than_the_model_takes_keeps_its_newest(make
 
 
 def test_long_texts_leave_by_whole_turns(make_fake_session):
-    prints = [_program(f"print('line {turn} ' * 900)") for turn in range(1, 12)]
+    prints = [_program(f"tools.text2image(['red']); print('line {turn} ' * 900)") for turn in range(1, 12)]
     backbone = Picky([*prints, ANSWER], 10, context_tokens=16_000)
     session = make_fake_session(limits={"reply_tokens": 1000})
     assert run(session, backbone).status == "answered"

@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 import pytest
 
+from maia_cli.about import about
 from maia_cli.main import maia
 from maia_core.plugin import installed
 
@@ -120,8 +121,8 @@ def test_the_help_of_a_command_has_one_voice_and_one_way_to_check():
     """Each begins with a verb in the imperative; the list of `maia --help` shows the first line of a module."""
     said = {name: command.help or "" for name, command in _commands(maia, "maia") if name != "maia"}
     for plugin in installed().of_kind("command"):
-        assert plugin.about.startswith(f"`maia {plugin.name}`: "), plugin.label
-        said[f"the list of commands, {plugin.name}"] = plugin.about.removeprefix(f"`maia {plugin.name}`: ")
+        assert about(plugin).startswith(f"`maia {plugin.name}`: "), plugin.label
+        said[f"the list of commands, {plugin.name}"] = about(plugin).removeprefix(f"`maia {plugin.name}`: ")
     wrong = [f"{name}: {text}" for name, text in said.items() if text.split()[0].rstrip(",:") not in VERBS | TASKS]
     assert not wrong, "\n".join(wrong)
     assert [name for name in said if "doctor" in name and name != "maia doctor" and "," not in name] == []

@@ -86,5 +86,5 @@ def test_a_line_of_an_observer_reaches_the_user_when_the_run_has_ended(make_fake
             return f"report: {outcome.status}"
 
     session = make_fake_session(observers=[Reporting(), Wrapping(), Reporting()])
-    run(session, ScriptedBackbone([FAKE_RUN[-1]]))
+    run(session, ScriptedBackbone(FAKE_RUN))
     assert session.lines == ("report: answered", "report: answered")

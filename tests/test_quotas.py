@@ -56,11 +56,12 @@ def test_pixels_have_a_quota_that_a_program_is_told(tmp_path, monkeypatch):
         "def run_experiment(system, tools):\n    i = tools.text2image(['a red disc'] * 5)\n    tools.display(i[0])\n"
         "    tools.text2image(['a red disc'] * 50)\n"
     )
-    parts = fake_parts() | {"backbone": ScriptedBackbone([f"[CODE]:\n```python\n{program}```", FAKE_RUN[-1]])}
-    config = RunConfig(verify=False)
+    small = program.partition(" * 5")[0] + ")\n"
+    replies = [*(f"[CODE]:\n```python\n{source}```" for source in (program, small)), FAKE_RUN[-1]]
+    parts, config = fake_parts() | {"backbone": ScriptedBackbone(replies)}, RunConfig(verify=False)
     finished = explain_in(Context(config, parts=parts, cache=tmp_path / "cache"), tmp_path / "run")
     assert finished.outcome.status == "answered"
-    [executed] = RunReader(tmp_path / "run").of_type(Executed)
+    [executed, _] = RunReader(tmp_path / "run").of_type(Executed)
     assert "do not fit; continue with images that the run has" in executed.execution.error
     assert sum(file.stat().st_size for file in (tmp_path / "run" / "images").iterdir()) < 40_000
 

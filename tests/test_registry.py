@@ -3,6 +3,7 @@ import textwrap
 
 import pytest
 
+from maia_cli.about import about
 from maia_cli.doctor import problems_of
 from maia_core import protocols
 from maia_core.context import Context
@@ -134,7 +135,7 @@ def test_metadata_that_cannot_be_read_stops_no_other(world):
     assert [plugin.name for plugin in registry.of_kind("tool")] == ["fine"]
     # The standard library reads a malformed entry point and fails later; importlib_metadata, which some packages put in
     # its place, refuses it at once.
-    assert [plugin.about for plugin in registry.of_kind("command")] in ([], ["what it is"])
+    assert [about(plugin) for plugin in registry.of_kind("command")] in ([], ["what it is"])
 
 
 @pytest.mark.parametrize("target", ["thing:Gone", "thing.moved:Thing"])

@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from maia_core.errors import ReplyError
-from maia_core.replies import parse_reply
+from maia_core.replies import parse_reply, program_end
 
 TAGS = ("DESCRIPTION", "LABEL")
 PROGRAM = "def run_experiment(system, tools):\n    return 1\n"
@@ -65,10 +65,7 @@ def test_quoted_tag_does_not_end_the_run(quoting):
         ("", "empty"),
         ("I am thinking.", "neither"),
         ("[CODE]:\nlet me see", "fenced"),
-        (f"{CODE}[DESCRIPTION]: dogs\n[LABEL]: dogs", "both"),
-        (CODE + CODE, "more than one program"),
         ("[DESCRIPTION]: a\n[LABEL]: a\n[DESCRIPTION]: b\n[LABEL]: b", "more than one answer"),
-        (f"[CODE]:\n```python\n{PROGRAM}", "never closed"),
         ("Like this:\n```python\nprint(1)\n```", "does not define run_experiment"),
     ],
 )
@@ -124,3 +121,70 @@ def test_thought_that_is_only_quoted_hides_nothing():
 def test_answer_in_a_fence_is_an_answer():
     reply = parse_reply(f"{FENCE}\n[DESCRIPTION]: red things\n[LABEL]: red\n{FENCE}", TAGS)
     assert reply.sections == {"DESCRIPTION": ["red things"], "LABEL": ["red"]}
+
+
+QUOTED_TASK = (
+    f"Describe it.\n[HYPOTHESIS LIST]:\nHypothesis_1: <what the unit may respond to>\n[CODE]:\n{FENCE}python\n"
+    f"{ENTRY}    ...\n    tools.log_experiment(activations)\n{FENCE}\nThen answer:\n"
+    "[DESCRIPTION]: <one sentence, then details>\n[LABEL]: <a short label, such as red fruit>\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "noted"),
+    [
+        (f"{CODE}I will wait for the result.", False),
+        (f"{CODE}[DESCRIPTION]: dogs\n[LABEL]: dogs", True),
+        (CODE + CODE.replace("return 1", "return 2"), True),
+        (f"{CODE}Printed:\n0.93 for dogs", True),
+        (f"[DESCRIPTION]: dogs\n[LABEL]: dogs\n{CODE}", True),
+        (f"{CODE}{QUOTED_TASK}", True),
+        (f"{CODE}And then:\n{FENCE}python\nwhile", True),
+        (f"{CODE}{FENCE}\nPrinted: 1\n{FENCE}", True),
+        (f"Helpers:\n{FENCE}python\nimport numpy\n{FENCE}\n{CODE}", False),
+        (f"[CODE]:\n{FENCE}python\n{PROGRAM}", False),
+        (f"[CODE]:\n{FENCE}python\n{PROGRAM}\n[DESCRIPTION]: dogs\n[LABEL]: dogs", True),
+    ],
+)
+def test_a_reply_ends_behind_its_first_program_and_the_rest_costs_no_turn(text, noted):
+    reply = parse_reply(text, TAGS, QUOTED_TASK)
+    assert reply.program == PROGRAM
+    assert not reply.sections
+    assert bool(reply.note) == noted
+
+
+@pytest.mark.parametrize("text", [QUOTED_TASK, QUOTED_TASK.replace("[", "**["), f"I repeat the task.\n{QUOTED_TASK}"])
+def test_text_quoted_from_the_task_is_neither_an_answer_nor_a_program(text):
+    with pytest.raises(ReplyError, match=r"neither|does not define|not followed"):
+        parse_reply(text, TAGS, QUOTED_TASK)
+
+
+def test_own_text_beside_a_quotation_counts():
+    own = f"{QUOTED_TASK}\n[DESCRIPTION]: dogs and wolves\n[LABEL]: dogs"
+    assert parse_reply(own, TAGS, QUOTED_TASK).sections == {"DESCRIPTION": ["dogs and wolves"], "LABEL": ["dogs"]}
+    assert parse_reply(f"{QUOTED_TASK}\n{CODE}", TAGS, QUOTED_TASK).program == PROGRAM
+
+
+def test_a_cut_off_reply_counts_only_with_a_whole_program():
+    assert parse_reply(f"{CODE}[DESCRIPTION]: do", TAGS, cut=True).program == PROGRAM
+    for text in ("[DESCRIPTION]: dogs\n[LABEL]: do", f"[CODE]:\n{FENCE}python\n{PROGRAM}"):
+        with pytest.raises(ReplyError, match="cut off"):
+            parse_reply(text, TAGS, cut=True)
+
+
+def test_when_the_run_is_over_the_answer_beside_a_program_counts():
+    answer = "[DESCRIPTION]: dogs\n[LABEL]: dogs\n"
+    for text in (answer + CODE, CODE + answer):
+        assert parse_reply(text, TAGS, final=True).sections["LABEL"] == ["dogs"]
+    with pytest.raises(ReplyError, match="run is over"):
+        parse_reply(CODE, TAGS, final=True)
+
+
+def test_the_end_of_the_first_program_is_where_a_backbone_can_stop_writing():
+    whole = f"Test it.\n{CODE.rstrip()}"
+    assert program_end(whole) == len(whole)
+    assert program_end(f"{whole}\nPrinted: 1") == len(whole)
+    assert program_end(whole[:-1]) is None
+    assert program_end(f"{FENCE}python\nimport numpy\n{FENCE}\n") is None
+    assert program_end(f"<think>Draft: {CODE}") is None
+    assert program_end(f"<think>Draft: {CODE}</think>\n{whole}") is not None

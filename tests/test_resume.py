@@ -184,10 +184,10 @@ def test_what_engines_used_while_the_backbone_was_asked_is_in_the_record(make_fa
             return super().complete(messages, limits)
 
     events = []
-    session = make_fake_session(record=events.append)
+    session = make_fake_session(record=events.append, limits={"malformed": 1})
     context = session.context
-    assert run(session, Blind([FAKE_RUN[-1]])).usage.cost == 0.5
-    resumed = make_fake_session(recorded=events[:-1])
+    assert run(session, Blind(["hm"])).usage.cost == 0.5
+    resumed = make_fake_session(recorded=events[:-1], limits={"malformed": 1})
     assert run(resumed, ScriptedBackbone([])).usage.cost == 0.5
 
 

@@ -14,6 +14,7 @@ from maia_core.testing import FAKE_RUN, FakeDataset, FakeGenerator, FakeSystem, 
 from maia_core.types import Reply, Usage
 
 ANSWER = FAKE_RUN[-1]
+MEASURE = FAKE_RUN[1]
 
 
 def _program(body: str) -> str:
@@ -95,16 +96,15 @@ def test_conversation_alternates_and_begins_with_system_and_task(make_fake_sessi
     ("reply", "says"),
     [
         ("I am thinking", "neither a program nor an answer"),
-        (_program("pass") + "\n" + ANSWER, "both"),
         ("[DESCRIPTION]: dogs", r"lacks \[LABEL\]"),
         (Reply(text="[CODE]:\n```python\ndef run_ex", stop="length"), "cut off"),
         (Reply(text="I cannot help", stop="refusal"), "declined"),
     ],
 )
 def test_malformed_reply_is_answered_and_the_run_goes_on(make_fake_session, reply, says):
-    backbone = ScriptedBackbone([reply, ANSWER])
+    backbone = ScriptedBackbone([MEASURE, reply, ANSWER])
     assert run(make_fake_session(), backbone).status == "answered"
-    assert __import__("re").search(says, backbone.seen[1][-1].text)
+    assert __import__("re").search(says, backbone.seen[2][-1].text)
 
 
 def test_endless_nonsense_ends_the_run_as_failed(make_fake_session):
@@ -122,12 +122,12 @@ def test_backbone_that_always_refuses_is_not_called_malformed(make_fake_session)
 
 
 def test_well_formed_reply_resets_the_count_of_malformed_ones(make_fake_session):
-    script = ["hm", "hm", _program("print(1)"), "hm", "hm", ANSWER]
+    script = ["hm", "hm", MEASURE, "hm", "hm", ANSWER]
     assert run(make_fake_session(limits={"malformed": 3}), ScriptedBackbone(script)).status == "answered"
 
 
 def test_last_turn_asks_for_the_answer_and_takes_it(make_fake_session):
-    backbone = ScriptedBackbone([_program("print(1)"), _program("print(2)"), ANSWER])
+    backbone = ScriptedBackbone([_program("print(1)"), MEASURE, ANSWER])
     outcome = run(make_fake_session(limits={"turns": 2}), backbone)
     assert outcome.status == "answered"
     assert "limits.turns" in outcome.reason
@@ -367,7 +367,7 @@ def test_observer_that_fails_is_noted_and_ends_nothing(make_fake_session):
 
     events, watcher = [], _Watcher()
     session = make_fake_session(record=events.append, observers=[Failing(), Misspelt(), Leaving(), watcher])
-    assert run(session, ScriptedBackbone([ANSWER])).status == "answered"
+    assert run(session, ScriptedBackbone([MEASURE, ANSWER])).status == "answered"
     notes = [event.text for event in events if isinstance(event, Noted)]
     assert any("Failing failed in turn_finished: RuntimeError: oh no" in note for note in notes)
     assert any("Misspelt is left out" in note for note in notes)
@@ -397,7 +397,7 @@ def test_observer_can_stop_a_run(make_fake_session):
         def should_stop(self, session):
             return "enough" if session.state.turns else None
 
-    outcome = run(make_fake_session(observers=[Enough()]), ScriptedBackbone([_program("pass"), ANSWER]))
+    outcome = run(make_fake_session(observers=[Enough()]), ScriptedBackbone([MEASURE, ANSWER]))
     assert (outcome.status, outcome.reason) == ("answered", "enough")
 
 
@@ -440,8 +440,8 @@ def test_unknown_price_of_one_reply_does_not_lift_the_limit_on_the_others(make_f
 
 def test_observers_of_one_class_are_all_told(make_fake_session):
     watchers = [_Watcher(), _Watcher()]
-    run(make_fake_session(observers=watchers), ScriptedBackbone([ANSWER]))
-    assert watchers[0].heard == watchers[1].heard == ["started", 1, "answered"]
+    run(make_fake_session(observers=watchers), ScriptedBackbone([_program("tools.text2image(['red'])"), ANSWER]))
+    assert watchers[0].heard == watchers[1].heard == ["started", "tools.text2image", 1, 2, "answered"]
 
 
 def test_warnings_from_before_the_run_are_in_its_record(make_fake_session):
@@ -457,14 +457,15 @@ def test_fault_of_a_task_ends_the_run_as_failed_and_is_noted(make_fake_session):
     events = []
     session = make_fake_session(record=events.append)
     session.task.parse = lambda sections: 1 / 0
-    outcome = run(session, ScriptedBackbone([ANSWER]))
+    outcome = run(session, ScriptedBackbone([MEASURE, ANSWER]))
     assert (outcome.status, outcome.reason) == ("failed", "ZeroDivisionError: division by zero")
     assert any("Traceback" in event.text for event in events if isinstance(event, Noted))
 
 
 def test_one_half_of_a_character_does_not_end_a_run(make_fake_session):
     """APIs cut emoji in two; neither a reply nor the text that a tool shows may end the run over it."""
-    backbone = ScriptedBackbone(["hm \ud83d", _program("print('\ud83d')"), Reply(text=ANSWER, reasoning="\ud83d")])
+    odd = _program("tools.text2image(['red']); print('\ud83d')")
+    backbone = ScriptedBackbone(["hm \ud83d", odd, Reply(text=ANSWER, reasoning="\ud83d")])
     outcome = run(make_fake_session(), backbone)
     assert outcome.status == "answered", outcome.reason
     assert backbone.seen[1][-2].text == "hm ?"
@@ -592,3 +593,43 @@ def test_equal_images_are_measured_once_and_many_in_batches(make_fake_session):
     )
     assert execution.stdout == "1209 1209 True True\n"
     assert batches == [256, 46] * 2
+
+
+@pytest.mark.parametrize("tried", [[], [_program("print('dogs: 0.9')")], [_program("system.neuron(1)")]])
+def test_an_answer_before_the_first_successful_experiment_is_sent_back_twice_then_the_run_ends(
+    make_fake_session, tried
+):
+    """A small model gives up and invents: an answer that no measurement supports must not count."""
+    backbone = ScriptedBackbone([*tried, *[ANSWER] * 9])
+    outcome = run(make_fake_session(), backbone)
+    assert (outcome.status, outcome.turns, outcome.explanation) == ("failed", len(tried) + 3, None)
+    assert outcome.reason.startswith("unsupported")
+    assert "no experiment of yours has succeeded" in backbone.seen[-1][-1].text
+
+
+def test_an_answer_that_was_sent_back_may_come_again_with_support(make_fake_session):
+    outcome = run(make_fake_session(), ScriptedBackbone([ANSWER, ANSWER, MEASURE, ANSWER]))
+    assert (outcome.status, outcome.turns) == ("answered", 4)
+
+
+def test_a_run_at_its_limit_takes_no_answer_without_support(make_fake_session):
+    outcome = run(make_fake_session(limits={"turns": 1}), ScriptedBackbone(["hm", ANSWER]))
+    assert outcome.status == "stopped"
+    assert "unsupported" in outcome.reason
+    assert "limits.turns" in outcome.reason
+
+
+def test_what_follows_the_first_program_is_ignored_with_a_note_and_forgotten(make_fake_session):
+    """Results that a model has invented would be taken for measured ones at its next turn."""
+    invented = f"{MEASURE}\nPrinted:\n0.99 for dogs\n{ANSWER}"
+    backbone = ScriptedBackbone([invented, ANSWER])
+    session = make_fake_session()
+    assert (run(session, backbone).status, len(session.turns)) == ("answered", 2)
+    assert "ignored the rest of your reply" in backbone.seen[1][-1].text
+    assert backbone.seen[1][-2].text == MEASURE
+    assert session.turns[0].reply.text == invented, "the record holds what the model wrote"
+
+
+def test_a_whole_program_in_a_reply_that_was_cut_off_runs(make_fake_session):
+    backbone = ScriptedBackbone([Reply(text=f"{MEASURE}\nThen I expect", stop="length"), ANSWER])
+    assert run(make_fake_session(), backbone).turns == 2

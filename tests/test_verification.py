@@ -15,6 +15,7 @@ from maia_core.verification import OBJECTION, objection
 WRONG = "[DESCRIPTION]: Blue discs.\n[LABEL]: blue"
 GREEN = WRONG.replace("blue", "green").replace("Blue", "Green")
 RIGHT = FAKE_RUN[-1]
+MEASURE = FAKE_RUN[0]
 
 
 def _objections(events):
@@ -23,10 +24,10 @@ def _objections(events):
 
 def test_a_wrong_answer_goes_back_with_what_failed_and_a_better_one_passes(make_fake_session):
     events = []
-    outcome = run(make_fake_session(record=events.append), ScriptedBackbone([WRONG, FAKE_RUN[1], RIGHT]))
+    outcome = run(make_fake_session(record=events.append), ScriptedBackbone([MEASURE, WRONG, FAKE_RUN[1], RIGHT]))
     assert outcome.explanation.labels == ("red",)
     assert outcome.verdict.passed
-    assert outcome.turns == 3
+    assert outcome.turns == 4
     tested = [event.verdict for event in events if isinstance(event, Verified)]
     assert [verdict.passed for verdict in tested] == [False, True]
     (objection,) = _objections(events)
@@ -45,8 +46,8 @@ def test_the_message_says_whether_an_answer_failed_or_is_partly_verified(partly,
 def test_an_answer_that_fails_its_last_test_stands_with_its_verdict(make_fake_session):
     events = []
     session = make_fake_session(record=events.append, limits={"verifications": 2})
-    outcome = run(session, ScriptedBackbone([WRONG, GREEN, RIGHT]))
-    assert (outcome.status, outcome.turns) == ("answered", 2)
+    outcome = run(session, ScriptedBackbone([MEASURE, WRONG, GREEN, RIGHT]))
+    assert (outcome.status, outcome.turns) == ("answered", 3)
     assert outcome.explanation.labels == ("green",), "of equally wrong ones the last"
     assert not outcome.verdict.passed
     assert len(_objections(events)) == 1
@@ -54,8 +55,8 @@ def test_an_answer_that_fails_its_last_test_stands_with_its_verdict(make_fake_se
 
 def test_a_backbone_that_insists_is_not_tested_again(make_fake_session):
     events = []
-    outcome = run(make_fake_session(record=events.append), ScriptedBackbone([WRONG, WRONG, RIGHT]))
-    assert outcome.turns == 2
+    outcome = run(make_fake_session(record=events.append), ScriptedBackbone([MEASURE, WRONG, WRONG, RIGHT]))
+    assert outcome.turns == 3
     assert outcome.explanation.labels == ("blue",)
     assert not outcome.verdict.passed
     assert sum(isinstance(event, Verified) for event in events) == 1
@@ -64,13 +65,15 @@ def test_a_backbone_that_insists_is_not_tested_again(make_fake_session):
 def test_of_answers_that_all_failed_the_one_that_held_most_stands(make_fake_session):
     half = "[DESCRIPTION]: Red or blue discs.\n[LABEL 1]: red\n[LABEL 2]: blue"
     session = make_fake_session(limits={"verifications": 3})
-    outcome = run(session, ScriptedBackbone([half, WRONG, GREEN]))
+    outcome = run(session, ScriptedBackbone([MEASURE, half, WRONG, GREEN]))
     assert outcome.explanation.labels == ("red", "blue")
     assert outcome.verdict.rank[2] == 0.5
 
 
 def test_an_answer_that_was_sent_back_is_not_lost_where_no_other_comes(make_fake_session):
-    outcome = run(make_fake_session(limits={"turns": 2}), ScriptedBackbone([WRONG, "I do not know.", "Nor now."]))
+    outcome = run(
+        make_fake_session(limits={"turns": 3}), ScriptedBackbone([MEASURE, WRONG, "I do not know.", "Nor now."])
+    )
     assert outcome.status == "answered"
     assert outcome.explanation.labels == ("blue",)
     assert not outcome.verdict.passed
@@ -90,11 +93,11 @@ class _Broken(FakeVerifier):
 
 
 def test_an_answer_outlives_a_verifier_that_fails(make_fake_session):
-    outcome = run(make_fake_session(parts={"verifier": _Broken()}), ScriptedBackbone([RIGHT]))
+    outcome = run(make_fake_session(parts={"verifier": _Broken()}), ScriptedBackbone([MEASURE, RIGHT]))
     assert outcome.status == "answered"
     assert not outcome.verdict.measured
     assert outcome.verdict.summary == "It could not be tested: the generator is gone"
-    assert outcome.usage.output_tokens == len(RIGHT) // 4 + 7, "what the attempt cost counts"
+    assert outcome.usage.output_tokens == (len(MEASURE) // 4) + (len(RIGHT) // 4) + 7, "what the attempt cost counts"
 
 
 @pytest.mark.parametrize(
@@ -110,6 +113,6 @@ def test_nothing_is_tested_where_that_is_not_asked_for(make_fake_session, config
             verifiable = False
 
         parts["task"] = Untested(None, Context())
-    outcome = run(make_fake_session(record=events.append, parts=parts, **config), ScriptedBackbone([WRONG]))
+    outcome = run(make_fake_session(record=events.append, parts=parts, **config), ScriptedBackbone([MEASURE, WRONG]))
     assert outcome.verdict is None
     assert not [event for event in events if isinstance(event, Verified)]

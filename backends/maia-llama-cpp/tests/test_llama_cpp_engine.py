@@ -13,6 +13,7 @@ import pytest
 from PIL import Image as PILImage
 
 from maia_core.errors import BackboneBusy, BackboneError, ContextTooLong
+from maia_core.replies import program_end
 from maia_core.types import CallLimits
 from maia_llama_cpp import engine as module
 from maia_llama_cpp.engine import Answer, Engine, Files
@@ -252,3 +253,14 @@ def test_closed_engine_is_said(families: Any) -> None:
     made.close()
     with pytest.raises(BackboneError, match="closed"):
         made.answer(Conversation(), "hello", [], LIMITS, temperature=0)
+
+
+def test_a_reply_stops_behind_its_first_program(blind: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Small models write on: results that they invent, the next program, and the task's text until the limit."""
+    program = "[CODE]:\n```python\ndef run_experiment(system, tools):\n    return 1\n```"
+    written = iter([*f"Test it.\n{program}\nPrinted:\n0.9".encode()])
+    monkeypatch.setattr(blind, "_piece", lambda token: bytes([next(written)]))
+    monkeypatch.setattr(blind._lib, "llama_vocab_is_eog", lambda vocabulary, token: False)
+    limits = CallLimits(max_output_tokens=200, seed=3)
+    answer = ask(blind, Conversation(), 0, "what?", limits=limits, whole=program_end)
+    assert (answer.text, answer.stop) == (f"Test it.\n{program}", "end")

@@ -68,3 +68,15 @@ def test_the_prompt_asks_for_strengths_and_the_sentence(task):
     prompt = task.prompt(Context(RunConfig(), parts=fake_parts()).system.info)
     assert "one sentence for people" in prompt
     assert "(main), (weak)" in prompt
+
+
+def test_a_label_that_is_a_comma_list_becomes_several_labels_each_once(task):
+    labels = "[LABEL 1]: dogs (80 %), cats (40 %), dogs (80 %)\n[LABEL 2]: small, round fruit"
+    answer = _answer(task, f"[DESCRIPTION]: Animals.\n{labels}")
+    assert answer.labels == ["dogs", "cats", "small, round fruit"]
+    assert answer.strengths == [0.8, 0.4, 1.0]
+
+
+def test_a_label_that_may_be_a_list_is_sent_back(task):
+    with pytest.raises(ReplyError, match=r"'zorgon, blick' is a list; give each concept its own line"):
+        _answer(task, "[DESCRIPTION]: Odd.\n[LABEL]: zorgon, blick")

@@ -53,6 +53,11 @@ def run_experiment(system, tools):
     tools.display("what is asked for:", *shown[:6], "controls:", *controls[:6])
 """
 
+_LOOK = """\
+def run_experiment(system, tools):
+    tools.display(*tools.text2image(["a dog", "a car"]))
+"""
+
 _ON_UNITS = """\
 EXPERIMENT = {name!r}
 UNITS = {units!r}
@@ -90,6 +95,8 @@ def layer_step(messages: Sequence[Message], notebook: Notebook, seed: int) -> St
     concepts = concepts_of(found[1] if (found := _QUESTION.search(text)) else "", knowledge)
     if not concepts:
         say = "The question names nothing that I know: I know things, colours, backgrounds and patterns by their names."
+        if not any(message.role == "assistant" for message in messages):  # MAIA takes no answer before an experiment.
+            return Step(f"{say} I look whether the generator draws at all.", [], _LOOK)
         return Step(say, [], answer=f"[ANSWER]: {say}\n[UNITS]: none")
     asked = short(tuple((concept,) for concept in concepts))
     # What the generator could not draw it quotes in its notes.

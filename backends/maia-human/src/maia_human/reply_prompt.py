@@ -124,6 +124,8 @@ class ReplyPrompt:
 
     def _tagged_reply(self, text: str) -> str:
         parsed = parse_reply(text, self._task.tags)
+        if parsed.note:
+            raise ReplyError("this holds both a program and an answer, or a second program; send the first one alone")
         if not parsed.program:
             self._task.parse(parsed.sections)
             return text

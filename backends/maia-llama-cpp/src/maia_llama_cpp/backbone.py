@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from pydantic import Field
 
-from maia_core.plugin import BackboneInfo, CallLimits, Message, ModelOption, Reply, RunContext
+from maia_core.plugin import BackboneInfo, CallLimits, Message, ModelOption, Reply, RunContext, program_end
 from maia_llama_cpp.local import LocalModel
 from maia_llama_cpp.memory import Conversation
 from maia_llama_cpp.native import install_command, is_installed
@@ -23,7 +23,8 @@ class LlamaCppBackbone:
 
     A model without a projector sees no images: the run's describer describes them. Replies repeat for the same
     conversation and seed. Half of a call's time may go into reading the conversation; what was read is kept, and the
-    loop's next try reads on. A reply that takes longer than it may ends where it is, with stop "length".
+    loop's next try reads on. A reply that takes longer than it may ends where it is, with stop "length". A reply ends
+    behind its first program: what a small model writes after it are invented results.
 
     Attributes:
         info: What the model is and can do.
@@ -66,7 +67,9 @@ class LlamaCppBackbone:
                 self._context.warn(f"{self.info.model} sees no images: describer '{name}' describes them in words")
             messages = with_descriptions(messages, describer)
         most_images = self._context.config.context_policy.images
-        return self._model.reply(self._conversation, messages, limits, self._temperature, most_images)
+        return self._model.reply(
+            self._conversation, messages, limits, self._temperature, most_images, whole=program_end
+        )
 
     def close(self) -> None:
         """Gives the weights back; they are freed if nobody else uses them. The backbone cannot be used afterwards."""

@@ -6,7 +6,7 @@ import ctypes
 import re
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -158,6 +158,7 @@ class Engine:
         *,
         temperature: float,
         stops: Sequence[str] = (),
+        whole: Callable[[str], int | None] = lambda text: None,
     ) -> Answer:
         """Reads a prompt and writes what follows.
 
@@ -168,6 +169,7 @@ class Engine:
             limits: Of tokens and time; the time while another thread is served does not count.
             temperature: Of the sampling; 0 takes the likeliest token.
             stops: Texts that end the reply, and do not belong to it.
+            whole: Returns where a reply ends that is whole already; None for one that is not. Asked after each fence.
 
         Raises:
             ContextTooLong: the prompt leaves too little of the window.
@@ -183,7 +185,7 @@ class Engine:
                     self._memory.turn_to(conversation)
                     known = self._memory.read(conversation, prompt, started + READING_SHARE * limits.seconds)
                     deadline = started + limits.seconds
-                    stop, raw, count = self._write(prompt[-1], size, deadline, limits, temperature, stops)
+                    stop, raw, count = self._write(prompt[-1], size, deadline, limits, temperature, stops, whole)
             except MaiaError:
                 raise
             except (RuntimeError, ValueError, AssertionError) as error:
@@ -238,6 +240,7 @@ class Engine:
         limits: CallLimits,
         temperature: float,
         stops: Sequence[str],
+        whole: Callable[[str], int | None],
     ) -> tuple[Literal["end", "length"], bytes, int]:
         """Reads the last block and writes the reply; returns why it stopped, its bytes and how many tokens they are."""
         assert isinstance(last, TextBlock)
@@ -255,6 +258,8 @@ class Engine:
                 place = raw.find(end, max(0, len(raw) - len(piece) - len(end)))
                 if place >= 0:
                     return "end", bytes(raw[:place]), count
+            if place := whole(text := raw.decode("utf-8", "replace")) if b"`" in piece or b"~" in piece else None:
+                return "end", text[:place].encode(), count
             if count >= room or time.monotonic() > deadline:
                 break
         return "length", bytes(raw), count
@@ -270,10 +275,8 @@ class Engine:
 
     def _reserved_texts(self) -> re.Pattern[str]:
         lib = self._lib
-        texts = {self.marker} if self.marker else set()
-        for token in range(lib.llama_vocab_n_tokens(self._vocabulary)):
-            if lib.llama_vocab_is_control(self._vocabulary, token):
-                texts.add(self._special(token))
+        tokens = range(lib.llama_vocab_n_tokens(self._vocabulary))
+        texts = {self.marker, *(self._special(t) for t in tokens if lib.llama_vocab_is_control(self._vocabulary, t))}
         # Longest first: one may be the beginning of another.
         ordered = sorted(filter(None, texts), key=len, reverse=True)
         return re.compile("|".join(map(re.escape, ordered)) or r"(?!)")

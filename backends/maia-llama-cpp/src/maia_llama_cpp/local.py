@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from maia_core.plugin import BackboneError, CallLimits, Message, Reply, RunContext
 from maia_llama_cpp.files import fingerprint
@@ -70,8 +70,9 @@ class LocalModel:
         limits: CallLimits,
         temperature: float,
         most_images: int | None = None,
+        whole: Callable[[str], int | None] = lambda text: None,
     ) -> Reply:
-        """Answers a conversation; it comes to hold `most_images`, see `maia_vlm.pack`.
+        """Answers a conversation; it comes to hold `most_images`, see `maia_vlm.pack`. It stops where it is `whole`.
 
         Raises:
             ContextTooLong: it does not fit the window.
@@ -81,7 +82,7 @@ class LocalModel:
         prompt = self._template.render([self._turn(message) for message in packed])
         pictures = [part for message in packed for part in message.parts if isinstance(part, Picture)]
         answer = self._engine.answer(
-            conversation, prompt, pictures, limits, temperature=temperature, stops=self._template.stops
+            conversation, prompt, pictures, limits, temperature=temperature, stops=self._template.stops, whole=whole
         )
         reasoning, text = split_reasoning(answer.text, prompt)
         return Reply(text=text, stop=answer.stop, model=self.name, usage=answer.usage, reasoning=reasoning)

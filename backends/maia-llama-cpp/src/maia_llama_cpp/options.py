@@ -11,6 +11,7 @@ from pydantic import Field
 from maia_core.plugin import PluginConfig, UsageError
 from maia_llama_cpp.engine import Files
 from maia_llama_cpp.files import ModelFile, check_model, check_projector
+from maia_llama_cpp.small import MODELS, model_path
 
 DEFAULT_CONTEXT = 8192
 """Tokens of the window, where the model was trained with as many: more takes more memory."""
@@ -20,7 +21,7 @@ class ModelOptions(PluginConfig):
     """Options of a local model."""
 
     model: str = ""
-    """Path of the language model's GGUF file."""
+    """Path of the language model's GGUF file, or `qwen2.5-coder-1.5b` or `-0.5b` after `make llm`."""
     projector: str = ""
     """Path of its projector's GGUF file (its name mostly begins with mmproj); without one it sees no images."""
     chat_format: str = "auto"
@@ -44,8 +45,8 @@ def checked(config: ModelOptions, options: str) -> tuple[ModelFile, Files]:
         UsageError: one is missing, is something else or is damaged; or the window is larger than the model's.
     """
     if not config.model:
-        raise UsageError(f"{options} 'llama-cpp' needs a model: -o {options}.model=FILE.gguf")
-    path = Path(config.model).expanduser().resolve()
+        raise UsageError(f"{options} 'llama-cpp' needs a model: -o {options}.model=FILE.gguf, or {next(iter(MODELS))}")
+    path = model_path(config.model)
     model = check_model(path, f"{options}.model")
     projector = None
     if config.projector:

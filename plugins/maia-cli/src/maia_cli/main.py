@@ -11,6 +11,7 @@ from typing import NoReturn
 
 import click
 
+from maia_cli.about import about
 from maia_core import __version__
 from maia_core.plugin import (
     MaiaError,
@@ -76,7 +77,7 @@ class Commands(click.Group):
         plugins = installed().of_kind("command")
         names = [plugin.name for plugin in plugins]
         rows = [
-            (plugin.name, printable_line(plugin.about).removeprefix(f"`maia {plugin.name}`: "))
+            (plugin.name, printable_line(about(plugin)).removeprefix(f"`maia {plugin.name}`: "))
             for plugin in plugins
             if names.count(plugin.name) == 1 or not refusal(plugin)
         ]

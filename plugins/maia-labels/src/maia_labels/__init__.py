@@ -1,6 +1,7 @@
 """Labels: one grammar of expressions, a lenient reader of what models write, and the tree of concepts they name."""
 
 from maia_labels.expression import And, Concept, Expression, Given, Not, Or, any_of, concepts, holds, text_of
+from maia_labels.lists import listed
 from maia_labels.parser import parse
 from maia_labels.parts import NOTHING, Parts, joined, parts_of, says_nothing
 from maia_labels.strengths import MIN_MAIN, Strength, split_strength, with_strength
@@ -20,6 +21,7 @@ __all__ = [
     "concepts",
     "holds",
     "joined",
+    "listed",
     "parse",
     "parts_of",
     "says_nothing",

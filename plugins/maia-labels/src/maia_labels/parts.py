@@ -73,7 +73,7 @@ def parts_of(label: str) -> Parts:
     if (stated := split_strength(whole))[1] and _closes(stated[0]) == len(stated[0]) - 1:
         whole = _bare(stated[0])  # "(dogs OR cats) (40 %)"
     for form, operator in _LEVELS:
-        pieces = _split(whole, operator)
+        pieces = split_outside(whole, operator)
         if len(pieces) > 1:
             parts = [cleaned(piece) for piece in pieces]
             if form == "given" and len(parts) > 2:
@@ -81,7 +81,7 @@ def parts_of(label: str) -> Parts:
             return Parts(form, tuple(parts), _strengths(pieces) if form == "either" else ())
     text = cleaned(whole)
     text = re.sub(r"\s+(?:but not|and not)\s+", " without ", text, flags=re.IGNORECASE)
-    pieces = [cleaned(piece) for piece in _split(text, _LOOSE)]
+    pieces = [cleaned(piece) for piece in split_outside(text, _LOOSE)]
     if len(pieces) > 1 and not _single(text) and all(map(_drawable, pieces)):
         return Parts("both", tuple(pieces))
     return Parts("one", (text,))
@@ -167,7 +167,7 @@ def _closes(text: str) -> int:
     return -1
 
 
-def _split(text: str, operator: re.Pattern[str]) -> list[str]:
+def split_outside(text: str, operator: re.Pattern[str]) -> list[str]:
     """Splits at an operator outside of parentheses; empty pieces are dropped."""
     depth, depths = 0, []
     for character in text:

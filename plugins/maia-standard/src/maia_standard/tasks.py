@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pydantic import BaseModel, Field
 
 from maia_core.plugin import Explanation, PluginConfig, ReplyError, RunContext, UnitInfo
-from maia_labels import MIN_MAIN, parts_of, split_strength
+from maia_labels import MIN_MAIN, listed, parts_of, split_strength
 
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+(?=[A-Z0-9])|\n")
 
@@ -59,7 +59,18 @@ TESTED = """
 MAIA tests your answer on images that you have not seen. If it fails, you continue your experiments."""
 
 
+FIRST = """
+
+Your first reply is an experiment. It can be:
+[CODE]:
+```python
+def run_experiment(system, tools):
+    return tools.dataset_exemplars(system)
+```"""
+"""Stands last: a small model continues with what it has read last, and would answer at once if that were the answer."""
+
 PARTS = {
+    "first": ("dataset_exemplars", FIRST),
     "begin": (
         "dataset_exemplars",
         "Begin with the exemplars. Then find out by experiment which of their properties is the cause.",
@@ -104,7 +115,7 @@ class NeuronDescription:
         """See `maia_core.protocols.Task`. The unit is named by its place in the model, as in the paper."""
         place = f"unit {info.unit} of layer {info.layer} of {info.model}" if info.layer else "the unit"
         note = f"\nAbout the unit's activation: {info.note}" if info.note else ""
-        return PROMPT.format(unit=place, **self._parts) + note
+        return PROMPT.format(unit=place, **self._parts).rstrip() + note + self._parts["first"]
 
     def parse(self, sections: Mapping[str, list[str]]) -> NeuronDescriptionAnswer:
         """See `maia_core.protocols.Task`."""
@@ -134,7 +145,7 @@ def _with_strengths(texts: list[str]) -> tuple[list[str], list[float]]:
         ReplyError: a strength contradicts itself, is not a share, or stands behind no label.
     """
     labels, shares = [], []
-    for text in texts:
+    for text in _separate(texts):
         label, strength = split_strength(text)
         if strength is not None:
             _check(text, label, *strength)
@@ -142,6 +153,23 @@ def _with_strengths(texts: list[str]) -> tuple[list[str], list[float]]:
         shares.append(strength.share if strength else None)
     stated = any(share is not None for share in shares)
     return labels, [1.0 if share is None else share for share in shares] if stated else []
+
+
+def _separate(texts: list[str]) -> list[str]:
+    """Returns the labels, with those that list several concepts taken apart; repeated ones are left out.
+
+    Raises:
+        ReplyError: it is not clear whether a label is a list.
+    """
+    separate: list[str] = []
+    for text in texts:
+        if (labels := listed(text)) is None:
+            raise ReplyError(
+                f"It is not clear whether the label '{text}' is a list; give each concept its own line [LABEL 1]:, "
+                "[LABEL 2]:, or write one concept without commas."
+            )
+        separate += labels
+    return list(dict.fromkeys(separate))
 
 
 def _check(text: str, label: str, word: str, share: float) -> None:
