@@ -68,7 +68,10 @@ def explain(context, unit, concepts, **options):
 def test_an_or_is_found_whole_and_simulated_on_the_other_half(world, mixed, concept_file):
     unit = mixed({"red": 1.0, "blue": 0.7})
     explanation = explain(world(unit, count=240), unit, concept_file)
-    assert explanation.labels == ("red OR blue",)
+    assert explanation.labels == ("red", "blue")
+    assert explanation.strengths[0] == 1
+    assert 0.5 < explanation.strengths[1] < 0.9
+    assert explain(world(unit, count=240), unit, concept_file, strengths=False).strengths == ()
     assert explanation.details["correlation"] > 0.95
     assert (explanation.details["fitted"], explanation.details["held_out"]) == (120, 120)
     assert [concept for concept, _ in explanation.details["weights"]] == ["red", "blue"]

@@ -24,6 +24,7 @@ from maia_core.errors import ContextTooLong
 from maia_core.events import Effects, Manifest
 from maia_core.image import MASK_DARKENING, Image
 from maia_core.record import RunReader
+from maia_core.testing import FAKE_RUN
 from maia_core.types import Check, Explanation, UnitInfo, Verdict
 from maia_report import write_report
 from maia_report.conditions import EXEMPLARS
@@ -310,18 +311,19 @@ class Shares:
         ("AB", {"verifications": 2}, ["answer", "dropped"]),
         ("BAB", {}, ["sent back", "answer", "dropped"]),
         ("ABC", {}, ["answer", "sent back", "dropped"]),
-        ("A?", {"turns": 1}, ["answer", "malformed"]),
+        ("A?", {"turns": 2}, ["answer", "malformed"]),
         ("?A", {}, ["malformed", "sent back"]),
     ],
 )
 def test_the_answer_that_the_run_kept_is_marked_not_the_last(
     make_run: Callable[..., Path], replies: str, limits: dict[str, int], kinds: list[str]
 ) -> None:
-    labels = {"A": "red  things", "B": "red things, or blue", "C": "things"}
+    labels = {"A": "red  things", "B": "red things or blue", "C": "things"}
     texts = [f"[DESCRIPTION]: {n}\n**[LABEL]:** {labels[r]}" if r != "?" else "Hm." for n, r in enumerate(replies)]
-    folder = make_run(*texts, verifier=Shares({"red things": 6, "red things, or blue": 5, "things": 1}), limits=limits)
+    shares = Shares({"red things": 6, "red things or blue": 5, "things": 1})
+    folder = make_run(FAKE_RUN[1], *texts, verifier=shares, limits=limits)
     steps = RunSummary(RunReader(folder)).steps
-    assert [step.kind for step in steps] == kinds
+    assert [step.kind for step in steps[1:]] == kinds
     html = render_run(folder)
     assert html.count(">final answer</b>") == kinds.count("answer")
     assert html.count(">answer not kept</b>") == kinds.count("dropped")
@@ -482,9 +484,11 @@ def test_the_page_replaces_a_link_and_never_follows_it(whole_run: Path, tmp_path
 
 
 def test_strengths_stand_as_bars_strongest_first(make_run: Callable[..., Path], parse: Callable[[str], Any]) -> None:
-    html = render_run(make_run("[DESCRIPTION]: Red. More.\n[LABEL 1]: blue (35 %)\n[LABEL 2]: red things (main)"))
+    html = render_run(
+        make_run(FAKE_RUN[1], "[DESCRIPTION]: Red. More.\n[LABEL 1]: blue (35 %)\n[LABEL 2]: red things (main)")
+    )
     listed = html.split('<ul class="strengths"')[1].split("</ul>")[0]
     assert listed.index("red things") < listed.index("blue")
     assert [part.split('"')[0] for part in listed.split('class="level" width="')[1:]] == ["100.0%", "35.0%"]
     assert "strengths" not in parse(html).text, "the bars say it, not a row of the answer"
-    assert '<ul class="strengths"' not in render_run(make_run("[DESCRIPTION]: Red.\n[LABEL]: red"))
+    assert '<ul class="strengths"' not in render_run(make_run(FAKE_RUN[1], "[DESCRIPTION]: Red.\n[LABEL]: red"))
