@@ -23,6 +23,9 @@ OFFLINE = ("heuristic", "human")
 MIN_SHARE = 0.4
 """A further label must reach this share of the best concept's activation."""
 
+CANDIDATES = 3
+"""For each label that may be named, this many of the best concepts are measured again: the best of many were lucky."""
+
 BROADER = 0.85
 """A broader concept takes the place of a narrower one if it reaches this share of its activation."""
 
@@ -84,7 +87,12 @@ class Line:
                 f"line: the generator '{context.config.generator.name}' cannot draw any of {len(lost)} proposed "
                 f"concepts, such as '{', '.join(lost[:3])}'; choose another generator or proposer"
             )
-        chosen = select({c: float(np.mean(values)) for c, values in measured.items()}, self.config.named)
+        best = sorted(measured, key=lambda concept: -float(np.mean(measured[concept])))
+        for concept in best[: CANDIDATES * self.config.named]:
+            measured[concept] = self._measured(concept, unit, context, fresh=True) or measured[concept]
+        chosen = select(
+            {c: float(np.mean(measured[c])) for c in best[: CANDIDATES * self.config.named]}, self.config.named
+        )
         shares = [min(1.0, max(0.01, mean / scale)) for mean in chosen.values()]
         labels = tuple(chosen)
         also = f"; also {', '.join(labels[1:])}" if labels[1:] else ""
@@ -117,11 +125,15 @@ class Line:
         built = context.build("backbone", backbone.name, **backbone.options)
         return BackboneProposer(built, described, context)
 
-    def _measured(self, concept: str, unit: System, context: RunContext) -> tuple[float, ...]:
-        """Returns the activation of each image of a concept; none where the generator cannot show the concept."""
-        prompts = [prompt_of(concept)] * self.config.samples
+    def _measured(self, concept: str, unit: System, context: RunContext, fresh: bool = False) -> tuple[float, ...]:
+        """Returns the activation of each image of a concept; none where the generator cannot show the concept.
+
+        Fresh images are other ones than the first, and twice as many.
+        """
+        prompts = [prompt_of(concept)] * (self.config.samples * (3 if fresh else 1))
+        chosen = slice(self.config.samples if fresh else 0, None)
         try:
-            images, warnings = context.generator.generate(prompts, context.seeds(prompts))
+            images, warnings = context.generator.generate(prompts[chosen], context.seeds(prompts)[chosen])
         except ToolError:
             return ()
         shown = [image for image, warning in zip(images, warnings, strict=True) if not warning]

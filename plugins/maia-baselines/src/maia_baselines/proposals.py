@@ -24,7 +24,7 @@ MAX_LISTED = 40
 """Measured concepts that the language model sees, the highest ones; and as many descriptions."""
 
 MIN_CONFIDENCE = 0.2
-"""A name counts from this confidence of the describer on."""
+"""Of an image's names, the first counts, and others from this confidence of the describer on."""
 
 FEW = 5
 """Things, colours and surroundings of the exemplars that further proposals vary the best concept with."""
@@ -48,6 +48,7 @@ Concepts measured so far, as a share of the activation of those images (1 is as 
 
 _LISTED = re.compile(r"^\s*(?:[-*•]|\d+[.):])?\s*[\"'`*]*(.*?)[\"'`*.,;]*\s*$")
 _ENTRY = re.compile(r"([^;,():]+?) \((\d?\.?\d+)\)")
+_SHARE = re.compile(r"\s*(?:\(.*|\d+ ?%.*)$")
 _ARTICLE = re.compile(r"^(?:an?|the) ", re.IGNORECASE)
 
 
@@ -127,11 +128,12 @@ def described_concepts(described: Sequence[str]) -> tuple[list[str], list[str], 
     places: Counter[str] = Counter()
     for text in described:
         first, *clauses = text.split(";")
-        entries = [name.strip() for name, share in _ENTRY.findall(first) if float(share) >= MIN_CONFIDENCE]
+        named = _ENTRY.findall(first)
+        entries = [name.strip() for n, (name, share) in enumerate(named) if n == 0 or float(share) >= MIN_CONFIDENCE]
         things.update(entries or [bare(first.partition("(")[0].partition(",")[0])[:MAX_CHARACTERS]])
         for clause in clauses:
             name, _, body = clause.strip().partition(":")
-            words = [word.partition("(")[0].strip() for word in body.split(",")]
+            words = [_SHARE.sub("", word).strip() for word in body.split(",")]
             if name == "kind":
                 things.update(word for word in words if word)
             elif name in ("on", "colours"):
