@@ -12,30 +12,31 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from maia_view import compare, images, live, runs
-from maia_view.library import Library
+from maia_core.plugin import RunConfig
+from maia_view import compare, images, live, runs, unit_pages
 from maia_view.links import STATIC, static_file, version
 from maia_view.pages import View, message
 from maia_view.security import Guard
 
-MODULES = (runs, live, compare, images)
+MODULES = (runs, live, compare, images, unit_pages)
 """The modules of pages, each with its `ROUTES`."""
 
 
-def make_app(folders: Sequence[Path], *, token: str, hosts: Sequence[str]) -> Guard:
+def make_app(folders: Sequence[Path], *, token: str, hosts: Sequence[str], config: RunConfig | None = None) -> Guard:
     """Returns the application.
 
     Args:
         folders: Folders that hold runs, at any depth; nothing in them is trusted.
         token: A secret that the first address of a reader must hold.
         hosts: Every `host:port` under which the server may be asked, the one that is printed first.
+        config: Chooses the data set of the exemplars and the similarity; the defaults where it is None.
 
     Raises:
-        UsageError: a folder is missing, or there is no run.
+        UsageError: a folder is missing, or there is nothing to show.
     """
     routes = [Route("/static/{name}", _static), *(route for module in MODULES for route in module.ROUTES)]
     app = Starlette(routes=routes, exception_handlers={HTTPException: _failed, Exception: _broken})
-    view = app.state.view = View(Library(folders))
+    view = app.state.view = View.of(folders, config)
     threading.Thread(target=view.library.read_all, daemon=True).start()
     # Around everything, so that an answer to a fault has its headers too.
     return Guard(app, token, hosts)

@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
+
+from maia_cli import config_options
+
+if TYPE_CHECKING:
+    from maia_core.plugin import RunConfig
 
 DEFAULT_PORT = 7590
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -37,10 +43,20 @@ LOOPBACK = ("127.0.0.1", "localhost", "::1")
     help="Allow an address that other machines reach: they need the token, which travels unencrypted.",
 )
 @click.option("--open", "opens", is_flag=True, help="Open the page in the default browser.")
-def view(folders: tuple[Path, ...], port: int, host: str, names: tuple[str, ...], remote: bool, opens: bool) -> None:
-    """Show the runs below each FOLDER in a browser, live and side by side [default: the folder runs]."""
+@config_options("dataset", "similarity")
+def view(
+    folders: tuple[Path, ...],
+    port: int,
+    host: str,
+    names: tuple[str, ...],
+    remote: bool,
+    opens: bool,
+    config: RunConfig,
+) -> None:
+    """Show what is below each FOLDER in a browser: runs, sweeps, indexes of exemplars, evaluations [default: runs]."""
     import secrets
 
     from maia_view.serving import serve
 
-    serve(folders or (Path("runs"),), host, port, names, remote=remote, opens=opens, token=secrets.token_urlsafe(24))
+    token = secrets.token_urlsafe(24)
+    serve(folders or (Path("runs"),), host, port, names, remote=remote, opens=opens, token=token, config=config)

@@ -48,7 +48,7 @@ class Library:
         """Searches the folders.
 
         Raises:
-            UsageError: one of them is not a folder, or they hold no run.
+            UsageError: one of them is not a folder.
         """
         for folder in folders:
             if not folder.is_dir():
@@ -58,9 +58,6 @@ class Library:
         self._rows: dict[str, tuple[tuple[int, int], RunRow]] = {}
         self._runs: dict[str, RunFolder] = {}
         self._scanned = 0.0
-        if not self.runs():
-            named = ", ".join(map(str, folders))
-            raise UsageError(f"there is no run in {named}; make one with `maia run`, or name another folder")
 
     def runs(self) -> list[RunFolder]:
         """Returns all run folders, the one that was written last first."""

@@ -15,10 +15,13 @@ from urllib.parse import quote, urlencode
 
 Query = Mapping[str, str | int | Iterable[str]]
 
-PAGES = (("Runs", ""), ("Compare", "compare/"))
+PAGES = (("Runs", ""), ("Compare", "compare/"), ("Atlas", "atlas/"), ("Evaluations", "evaluations/"))
 """Title and place of the pages that every page leads to."""
 
-STATIC = {"view.css": "text/css", "view.js": "text/javascript", "icon.svg": "image/svg+xml"}
+STATIC = {
+    "view.css": "text/css", "view.js": "text/javascript", "icon.svg": "image/svg+xml",
+    "atlas.css": "text/css", "atlas.js": "text/javascript",
+}  # fmt: skip
 """Static files, and their types."""
 
 

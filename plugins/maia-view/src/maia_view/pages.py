@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
+from maia_core.plugin import RunConfig, UsageError
 from maia_report.page import date, environment
+from maia_view.atlas import Atlases
+from maia_view.exemplars import Exemplars
 from maia_view.library import Library
 from maia_view.links import PAGES, Links
+from maia_view.meaning import Meanings
 from maia_view.reading import Shelf
 
 MASKS = ("dark", "outline", "off")
@@ -24,15 +29,44 @@ class View:
 
     Attributes:
         library: The run folders.
+        atlases: The layers whose units can be browsed.
+        exemplars: Finds the exemplars of units.
+        meanings: Searches by meaning.
         files: True where pages are written into files, see `maia_view.links`.
         shelf: The runs that were read last.
         followers: How many pages follow a run.
     """
 
     library: Library
+    atlases: Atlases
+    exemplars: Exemplars
+    meanings: Meanings
     files: bool = False
     shelf: Shelf = field(default_factory=Shelf)
     followers: int = 0
+
+    @classmethod
+    def of(cls, folders: Sequence[Path], config: RunConfig | None = None, *, files: bool = False) -> View:
+        """Opens folders.
+
+        Args:
+            folders: Folders that hold runs, indexes of exemplars or evaluations, at any depth; nothing in them is trusted.
+            config: Chooses the data set of the exemplars and the similarity; the defaults where it is None.
+            files: Whether pages are written into files.
+
+        Raises:
+            UsageError: a folder is missing, or there is nothing to show in them.
+        """
+        library = Library(folders)
+        exemplars = Exemplars(library, config)
+        view = cls(library, Atlases(library, folders), exemplars, Meanings(exemplars), files)
+        if not library.runs() and not view.atlases.all():
+            named = ", ".join(map(str, folders))
+            raise UsageError(
+                f"there is no run, index of exemplars or evaluation in {named}; make a run with `maia run`, or name "
+                "another folder"
+            )
+        return view
 
     def page(self, template: str, place: str, shown: Mapping[str, Any], query: Mapping[str, str] | None = None) -> str:
         """Returns a page.

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from maia_core.plugin import UsageError
+from maia_core.plugin import RunConfig, UsageError
 from maia_view.app import make_app
 from maia_view.security import TOKEN
 
@@ -23,6 +23,7 @@ def serve(
     token: str,
     remote: bool = False,
     opens: bool = False,
+    config: RunConfig | None = None,
 ) -> None:
     """Shows runs until Ctrl-C; prints the address with its token.
 
@@ -34,6 +35,7 @@ def serve(
         token: The secret of the address.
         remote: Whether other machines may reach the address.
         opens: Whether to open the page in the default browser.
+        config: Chooses the data set of the exemplars and the similarity; the defaults where it is None.
 
     Raises:
         UsageError: a folder is missing or holds no run, the address is not this machine's own although `remote` is
@@ -53,7 +55,7 @@ def serve(
         own = ["127.0.0.1", "localhost", "[::1]"] if loopback or wildcard else []
         first = names[0] if names else f"[{host}]" if ":" in host else host
         hosts = list(dict.fromkeys(f"{name}:{port}" for name in [first, *names, *own]))
-        app = make_app(folders, token=token, hosts=hosts)
+        app = make_app(folders, token=token, hosts=hosts, config=config)
         address = f"http://{hosts[0]}/?{TOKEN}={token}"
         click.echo(f"Open {address}\nStop with Ctrl-C.")
         if opens:

@@ -1,0 +1,154 @@
+"""Pictures of a unit's exemplars as files: a sheet of the first ones, and each by itself with its mask or map."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+from collections.abc import Sequence
+from functools import cache
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image as PILImage
+
+from maia_core.plugin import Image, MaiaError, cache_dir, content_id, write_atomically
+from maia_report.masks import DRAWINGS, is_inactive
+from maia_view.atlas import Atlas
+from maia_view.exemplars import Exemplars, Shown
+from maia_view.units import UnitRow
+
+COLUMNS, ROWS, CELL, GAP = 3, 2, 96, 2
+"""Exemplars of a sheet, and pixels of each and between two."""
+
+ON_SHEET = COLUMNS * ROWS
+SHEET_SIZE = (COLUMNS * CELL + (COLUMNS - 1) * GAP, ROWS * CELL + (ROWS - 1) * GAP)
+"""Width and height of a sheet in pixels."""
+
+SIDE = 288
+"""Longest side of a thumbnail, mask or map in pixels."""
+
+KINDS = ("thumb", "full", *DRAWINGS, "map")
+"""Pictures of one exemplar: as it is, its mask as a drawing to lay over it, the unit's map likewise."""
+
+VERSION = b"1"
+"""Of the pictures: changes whenever the same exemplars would give others."""
+
+
+def sheet(exemplars: Exemplars, atlas: Atlas, row: UnitRow, masks: str) -> bytes:
+    """Returns the first exemplars of a unit as one WebP picture, which is made once and kept in the cache.
+
+    Args:
+        exemplars: Finds them.
+        atlas: The unit's layer.
+        row: The unit.
+        masks: `off`, or how masks are drawn: a name of `maia_report.masks.DRAWINGS`.
+    """
+    name = content_id(VERSION, _origin(exemplars, atlas, row), row.key.encode("utf-8", "replace"), masks.encode())
+    cached = cache_dir() / "view" / "sheets" / name[:2] / name
+    with contextlib.suppress(OSError):
+        return cached.read_bytes()
+    try:
+        shown = exemplars.of(atlas, row, ON_SHEET)
+    except MaiaError:
+        shown = []
+    data = _encoded(_sheet(shown, masks))
+    if shown:
+        with contextlib.suppress(OSError):  # A cache that cannot be written costs time, and nothing else.
+            write_atomically(cached, data)
+    return data
+
+
+def picture(shown: Shown, kind: str) -> bytes | None:
+    """Returns one exemplar as a file, WebP for `thumb`, else PNG; None where it has no such picture."""
+    clean = shown.image.clean or shown.image
+    if kind == "thumb":
+        small = clean.pil()
+        small.thumbnail((SIDE, SIDE), PILImage.Resampling.LANCZOS)
+        return _encoded(small)
+    if kind == "full":
+        return _png(clean.pil())
+    if kind == "map":
+        return None if shown.map is None else _png(heat(shown))
+    mask = shown.image.mask()
+    if mask is None:
+        return None
+    drawing = DRAWINGS[kind](mask)
+    buffer = io.BytesIO()
+    drawing.save(buffer, "PNG", optimize=True, bits=2, transparency=drawing.info["transparency"])
+    return buffer.getvalue()
+
+
+def heat(shown: Shown) -> PILImage.Image:
+    """Returns the unit's map as colours to lay over its image: clear where the map is low, red to yellow where high."""
+    assert shown.map is not None
+    clean = shown.image.clean or shown.image
+    scale = min(1.0, SIDE / max(clean.width, clean.height))
+    width, height = max(1, round(clean.width * scale)), max(1, round(clean.height * scale))
+    low, high = float(shown.map.min()), float(shown.map.max())
+    levels = ((shown.map - low) * (255 / (high - low if high > low else 1))).astype(np.uint8)
+    left, top, right, bottom = (round(edge * scale) for edge in shown.box)
+    grey = PILImage.new("L", (width, height))
+    inner = PILImage.fromarray(levels).resize((max(1, right - left), max(1, bottom - top)), PILImage.Resampling.BILINEAR)
+    grey.paste(inner, (left, top))
+    return PILImage.fromarray(_colours()[np.asarray(grey)])
+
+
+@cache
+def _colours() -> NDArray[np.uint8]:
+    """Returns red, green, blue and opacity by level, from black and clear over red to yellow: uint8 of shape (256, 4)."""
+    level = np.linspace(0, 1, 256)
+    stops = [0, 0.35, 0.7, 1]
+    table = [np.interp(level, stops, values) for values in ([20, 150, 240, 255], [0, 20, 110, 235], [60, 70, 20, 90])]
+    return np.stack([*table, np.interp(level, [0, 0.15, 1], [0, 60, 215])], 1).round().astype(np.uint8)
+
+
+def _sheet(shown: Sequence[Shown], masks: str) -> PILImage.Image:
+    """Lays exemplars out in rows; where there are none, or fewer, the rest is clear."""
+    canvas = PILImage.new("RGBA", SHEET_SIZE)
+    for rank, each in enumerate(shown):
+        try:
+            small = _small(each.image, masks)
+        except (MaiaError, OSError, ValueError):  # A damaged image leaves its place empty.
+            continue
+        left, top = (CELL + GAP) * (rank % COLUMNS), (CELL + GAP) * (rank // COLUMNS)
+        canvas.paste(small, (left + (CELL - small.width) // 2, top + (CELL - small.height) // 2))
+    return canvas
+
+
+def _small(image: Image, masks: str) -> PILImage.Image:
+    clean = image.clean or image
+    small = clean.pil().convert("RGBA")
+    small.thumbnail((CELL, CELL), PILImage.Resampling.LANCZOS)
+    mask = image.mask() if masks in DRAWINGS and not is_inactive(image) else None
+    if mask is not None:
+        drawing = DRAWINGS[masks](mask).convert("RGBA").resize(small.size, PILImage.Resampling.BILINEAR)
+        small = PILImage.alpha_composite(small, drawing)
+    return small
+
+
+def version(exemplars: Exemplars, atlas: Atlas, row: UnitRow) -> str:
+    """Returns eight hexadecimal digits that change with the exemplars of a unit."""
+    return content_id(VERSION, _origin(exemplars, atlas, row))[:8]
+
+
+def _origin(exemplars: Exemplars, atlas: Atlas, row: UnitRow) -> bytes:
+    """Returns what changes with the exemplars of a unit."""
+    if atlas.index is not None and not exemplars.problem(atlas):
+        place = atlas.index.folder / "units.npy"
+        status = os.stat(place)
+        fingerprint = atlas.index.info.dataset_fingerprint
+        return f"{place} {status.st_mtime_ns} {status.st_size} {fingerprint}".encode("utf-8", "surrogateescape")
+    return " ".join(f"{run.key} {run.created} {run.turns > 0}" for run in row.runs).encode("utf-8", "surrogateescape")
+
+
+def _encoded(picture: PILImage.Image) -> bytes:
+    buffer = io.BytesIO()
+    picture.save(buffer, "WEBP", quality=78, method=3)
+    return buffer.getvalue()
+
+
+def _png(picture: PILImage.Image) -> bytes:
+    buffer = io.BytesIO()
+    picture.save(buffer, "PNG")
+    return buffer.getvalue()

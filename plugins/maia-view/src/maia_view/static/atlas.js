@@ -1,0 +1,95 @@
+(() => {
+  "use strict";
+  const form = document.getElementById("atlas-form");
+  const list = document.getElementById("units");
+  if (!form || !list) return;
+  const items = [...list.children];
+  const fields = () => new FormData(form);
+
+  // How masks are drawn is a part of each picture's name.
+  document.addEventListener("change", (event) => {
+    if (event.target.name !== "masks") return;
+    for (const image of list.querySelectorAll(".sheet img")) {
+      image.src = image.getAttribute("src").replace(/\.(dark|outline|off)\.webp/, `.${event.target.value}.webp`);
+    }
+  });
+
+  // With all units of the layer on the page, search, filters and order need no server.
+  const whole = form.hasAttribute("data-whole");
+  const text = items.map((item) => item.textContent.toLowerCase());
+  const number = (name) => (item) => (item.dataset[name] === undefined ? null : Number(item.dataset[name]));
+  const verdicts = ["verified", "partly verified", "not verified"];
+  const said = (item) => { const says = item.querySelector(".says"); return says.classList.contains("none") ? null : says.textContent.toLowerCase(); };
+  const orders = {
+    "": [number("place"), 1], unit: [number("place"), 1], label: [said, 1], fit: [number("fit"), -1], highest: [number("highest"), -1],
+    cost: [number("cost"), -1], verdict: [(item) => { const at = verdicts.indexOf(item.dataset.verdict); return at < 0 ? null : at; }, 1],
+  };
+  let sorted = "";
+  const apply = () => {
+    const chosen = fields();
+    const words = String(chosen.get("q") ?? "").toLowerCase().split(/\s+/).filter(Boolean);
+    let count = 0;
+    items.forEach((item, at) => {
+      const fits = words.every((word) => text[at].includes(word))
+        && ["verdict", "status", "mark"].every((name) => !chosen.get(name) || item.dataset[name] === chosen.get(name));
+      item.hidden = !fits;
+      count += fits;
+    });
+    const order = String(chosen.get("sort") ?? "");
+    if (order !== sorted) {
+      sorted = order;
+      const [value, sign] = orders[order] ?? orders[""];
+      const keyed = items.map((item, at) => [value(item), at, item]);
+      keyed.sort(([a, i], [b, j]) => (a === null) - (b === null) || (a === null ? i - j : (a < b ? -sign : a > b ? sign : i - j)));
+      list.append(...keyed.map((each) => each[2]));
+    }
+    document.querySelector("#count b").textContent = count.toLocaleString("en");
+    document.getElementById("none").hidden = count > 0;
+    const query = new URLSearchParams([...chosen].filter(([, value]) => value !== ""));
+    if (location.protocol === "file:") history.replaceState(null, "", query.size ? `#${query}` : "#");
+    else {
+      const address = new URL(location.href);
+      const masks = address.searchParams.get("masks");
+      address.search = query;
+      if (masks) address.searchParams.set("masks", masks);
+      history.replaceState(null, "", address);
+      for (const link of ["csv", "parquet"]) document.getElementById(link).search = query;
+    }
+  };
+  const byMeaning = () => fields().get("by");
+  let waiting = 0;
+  form.addEventListener("input", () => {
+    clearTimeout(waiting);
+    if (whole && !byMeaning()) waiting = setTimeout(apply, 120);
+  });
+  form.addEventListener("change", (event) => { if ((!whole || byMeaning()) && event.target.name !== "q" && event.target.name !== "by") form.requestSubmit(); });
+  form.addEventListener("submit", (event) => {
+    if (!whole || byMeaning()) return;
+    event.preventDefault();
+    apply();
+  });
+
+  // In files there is no server to filter a table: the shown rows are written here.
+  if (location.protocol !== "file:" && !document.documentElement.dataset.files) return;
+  const cell = (value) => {
+    const safe = /^[=+\-@\t\r]/.test(value) && Number.isNaN(Number(value)) ? `'${value}` : value;
+    return /[",\n\r]/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe;
+  };
+  document.getElementById("csv").addEventListener("click", (event) => {
+    event.preventDefault();
+    const rows = [["unit", "label", "verdict", "pearson", "highest_activation", "status", "mark"]];
+    for (const item of list.children) {
+      const data = item.dataset;
+      if (!item.hidden) rows.push([item.querySelector(".name a").textContent, said(item) === null ? "" : item.querySelector(".says").textContent, data.verdict, data.fit ?? "", data.highest ?? "", data.status, data.mark]);
+    }
+    const table = new Blob([rows.map((row) => row.map(cell).join(",")).join("\r\n") + "\r\n"], { type: "text/csv" });
+    const link = document.createElement("a");
+    link.href = URL.createObjectURL(table);
+    link.download = event.target.download;
+    link.click();
+    URL.revokeObjectURL(link.href);
+  });
+  const asked = new URLSearchParams(location.hash.slice(1));
+  for (const [name, value] of asked) if (form.elements[name]) form.elements[name].value = value;
+  if (asked.size && !document.getElementById(location.hash.slice(1))) apply();
+})();
