@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -35,6 +36,7 @@ class View:
         files: True where pages are written into files, see `maia_view.links`.
         shelf: The runs that were read last.
         followers: How many pages follow a run.
+        secret: What a form that changes something must hold.
     """
 
     library: Library
@@ -44,6 +46,7 @@ class View:
     files: bool = False
     shelf: Shelf = field(default_factory=Shelf)
     followers: int = 0
+    secret: str = field(default_factory=lambda: secrets.token_urlsafe(24))
 
     @classmethod
     def of(cls, folders: Sequence[Path], config: RunConfig | None = None, *, files: bool = False) -> View:

@@ -16,6 +16,7 @@ from maia_view.images import ServedGallery
 from maia_view.library import RunFolder
 from maia_view.links import Links
 from maia_view.listing import FILTERS, PER_PAGE, SORTS, Selection, choices
+from maia_view.notes import read_note
 from maia_view.pages import View, message, view_of
 from maia_view.reading import Part
 
@@ -34,6 +35,7 @@ def list_page(view: View, query: Mapping[str, str]) -> str:
         count = len(folders)
         known = choices(library.known_rows())
         rows = [library.row(run) for run in folders[PER_PAGE * (selection.page - 1) :][:PER_PAGE]]
+    paths = {run.key: run.path for run in folders}
     shown = {
         "selection": selection,
         "rows": rows,
@@ -44,6 +46,7 @@ def list_page(view: View, query: Mapping[str, str]) -> str:
         "filters": FILTERS,
         "sorts": SORTS,
         "folders": [str(folder) for folder in library.folders],
+        "marks": {row.key: mark for row in rows if (mark := read_note(paths[row.key]).mark)},
         "running": sum(row.status == "running" for row in rows),
     }
     return view.page("runs.html.j2", "", shown, query)
@@ -63,6 +66,8 @@ def run_page(view: View, run: RunFolder, query: Mapping[str, str]) -> str:
     shown |= {
         "part": part,
         "row": row,
+        "note": read_note(run.path),
+        "secret": view.secret,
         "live": f"live?after={part.summary.run.end}" if row.status == "running" and not view.files else "",
     }
     return view.page("view_run.html.j2", place, shown, query)
