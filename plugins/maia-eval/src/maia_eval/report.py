@@ -6,13 +6,14 @@ import base64
 import hashlib
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import click
+from markupsafe import Markup, escape
 
 from maia_core.plugin import UsageError, printable, write_atomically
 from maia_eval import metrics
@@ -104,9 +105,40 @@ def terminal(folder: Folder) -> list[str]:
 
 def render(folder: Folder, base: Path) -> str:
     """Returns the page of an evaluation; links to runs are relative to the folder `base`."""
+    style = (resources.files("maia_eval") / "templates" / "eval.css").read_text(encoding="utf-8")
+    shown = content(folder, lambda run: _link(folder.path / run, base))
+    page: str = (
+        _environment()
+        .get_template(f"{folder.manifest.kind}.html.j2")
+        .render(
+            shown,
+            layout="base.html.j2",
+            style=style,
+            style_hash="'sha256-" + base64.b64encode(hashlib.sha256(style.encode()).digest()).decode() + "'",
+        )
+    )
+    return page
+
+
+def content(
+    folder: Folder, link: Callable[[str], str], units: Callable[[str, str, str], str] | None = None
+) -> dict[str, Any]:
+    """Returns the variables of the template of an evaluation's kind, except for `layout`.
+
+    Args:
+        folder: The evaluation.
+        link: Returns the address of a run, given by its folder relative to the evaluation's.
+        units: Returns the address of the units behind a figure, given by group, explainer and the figure's key (empty:
+            all units of the row); None: figures lead nowhere.
+    """
     explained = folder.explained()
     names = folder.explainers
-    style = (resources.files("maia_eval") / "templates" / "eval.css").read_text(encoding="utf-8")
+
+    def to_units(text: object, row: Any, key: str = "") -> Markup:
+        if units is None:
+            return escape(text)
+        return Markup('<a href="{}">{}</a>').format(units(row.group, row.explainer, key), text)
+
     shared: dict[str, Any] = {
         "folder": folder,
         "settings": folder.manifest.settings,
@@ -118,9 +150,8 @@ def render(folder: Folder, base: Path) -> str:
         "efforts": efforts(explained.values(), names),
         "published": published(),
         "choices": choice_rows(folder),
-        "style": style,
-        "style_hash": "'sha256-" + base64.b64encode(hashlib.sha256(style.encode()).digest()).decode() + "'",
-        "link": lambda run: _link(folder.path / run, base),
+        "link": link,
+        "to_units": to_units,
         "written": lambda estimate: _minus(written(estimate)),
         "best": _best,
         "figures": FIGURES,
@@ -155,8 +186,7 @@ def render(folder: Folder, base: Path) -> str:
             "named": naming_rows(neurons, names),
             "preferred": [*preference_rows(neurons), *people(folder)],
         }
-    page: str = _environment().get_template(f"{folder.manifest.kind}.html.j2").render(**shared)
-    return page
+    return shared
 
 
 def _best(rows: Sequence[Any], row: Any, key: str) -> bool:
@@ -178,9 +208,13 @@ def _link(run: Path, base: Path) -> str:
     return quote(os.path.relpath(target if os.path.isfile(target) else run, base).replace(os.sep, "/"))
 
 
+def decimal(value: float, digits: int = 2) -> str:
+    """Writes a figure with a true minus, as the templates do."""
+    return _minus(f"{value:z.{digits}f}")
+
+
 def _environment() -> Any:
     import jinja2
-    from markupsafe import Markup
 
     def clean(value: Any) -> Any:
         return printable(value) if isinstance(value, str) and not isinstance(value, Markup) else value
@@ -193,7 +227,7 @@ def _environment() -> Any:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["decimal"] = lambda value, digits=2: _minus(f"{value:z.{digits}f}")
+    environment.filters["decimal"] = decimal
     return environment
 
 

@@ -131,11 +131,11 @@ def write_page(path: Path, page: str) -> Path:
 
 
 @functools.cache
-def environment(package: str = "maia_report") -> jinja2.Environment:
-    """Returns the templates of a package and those of this one, with the filters of this page; they escape all text."""
-    packages = dict.fromkeys((package, "maia_report"))
+def environment(*packages: str) -> jinja2.Environment:
+    """Returns the templates of packages and of this one, with the filters of this page; they escape all text."""
+    names = dict.fromkeys((*packages, "maia_report"))
     environment = jinja2.Environment(
-        loader=jinja2.ChoiceLoader([jinja2.PackageLoader(name) for name in packages]),
+        loader=jinja2.ChoiceLoader([jinja2.PackageLoader(name) for name in names]),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         finalize=_finalize,

@@ -13,12 +13,12 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from maia_core.plugin import RunConfig
-from maia_view import compare, images, live, note_pages, runs, unit_pages
+from maia_view import compare, evaluation_pages, images, live, note_pages, runs, unit_pages
 from maia_view.links import STATIC, static_file, version
 from maia_view.pages import View, message
 from maia_view.security import Guard
 
-MODULES = (runs, live, compare, images, unit_pages, note_pages)
+MODULES = (runs, live, compare, images, unit_pages, note_pages, evaluation_pages)
 """The modules of pages, each with its `ROUTES`."""
 
 

@@ -10,7 +10,17 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from maia_core.plugin import Context, Dataset, HostCall, Image, MaiaError, RunConfig, RunReader, UnreadableImage, one_line
+from maia_core.plugin import (
+    Context,
+    Dataset,
+    HostCall,
+    Image,
+    MaiaError,
+    RunConfig,
+    RunReader,
+    UnreadableImage,
+    one_line,
+)
 from maia_exemplars.layer import LayerIndex, Unit
 from maia_exemplars.masks import active
 from maia_exemplars.pictures import preprocessing, same_data

@@ -20,17 +20,30 @@ PAGES = (("Runs", ""), ("Compare", "compare/"), ("Atlas", "atlas/"), ("Evaluatio
 
 STATIC = {
     "view.css": "text/css", "view.js": "text/javascript", "icon.svg": "image/svg+xml",
-    "atlas.css": "text/css", "atlas.js": "text/javascript",
+    "atlas.css": "text/css", "atlas.js": "text/javascript", "units.js": "text/javascript", "eval.css": "text/css",
 }  # fmt: skip
 """Static files, and their types."""
 
 
 @cache
 def static_file(name: str) -> bytes:
-    """Returns a static file; style and script begin with those of a report, which the pages share."""
+    """Returns a static file; style and script begin with those of a report, which the pages share.
+
+    The style of evaluations is that of their own report, within the element that holds one.
+    """
+    if name == "eval.css":
+        style = (resources.files("maia_eval") / "templates" / name).read_bytes()
+        return (
+            b":root" + style.partition(b":root")[2].partition(b"\n*")[0] + b"\n.evaluation {\n" + _rules(style) + b"}\n"
+        )
     shared = {"view.css": "report.css", "view.js": "report.js"}.get(name)
     own = (resources.files("maia_view") / "static" / name).read_bytes()
     return ((resources.files("maia_report") / "templates" / shared).read_bytes() + b"\n" if shared else b"") + own
+
+
+def _rules(style: bytes) -> bytes:
+    """Returns what follows the variables of a style."""
+    return b"*" + style.partition(b"\n*")[2]
 
 
 @cache

@@ -30,7 +30,9 @@ async def take_note(request: Request) -> Response:
         return message(request, "This run is gone", "It was moved or removed; the note was not kept.", 404)
     length = request.headers.get("content-length", "")
     if not (length.isascii() and length.isdigit() and len(length) < 8 and int(length) <= MAX_BODY):
-        return message(request, "The note is too long", f"A form has at most {MAX_BODY:,} bytes; shorten the note.", 413)
+        return message(
+            request, "The note is too long", f"A form has at most {MAX_BODY:,} bytes; shorten the note.", 413
+        )
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != FORM:
         return message(request, "Not a form", "Notes come from the form on the page of a run.", 415)
     form = {name: value for name, value in (await request.form(max_fields=8)).items() if isinstance(value, str)}

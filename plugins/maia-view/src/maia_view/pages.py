@@ -5,15 +5,19 @@ from __future__ import annotations
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+import jinja2
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
 from maia_core.plugin import RunConfig, UsageError
+from maia_eval.report import decimal
 from maia_report.page import date, environment
 from maia_view.atlas import Atlases
+from maia_view.evaluations import Evaluations
 from maia_view.exemplars import Exemplars
 from maia_view.library import Library
 from maia_view.links import PAGES, Links
@@ -33,6 +37,7 @@ class View:
         atlases: The layers whose units can be browsed.
         exemplars: Finds the exemplars of units.
         meanings: Searches by meaning.
+        evaluations: The evaluations.
         files: True where pages are written into files, see `maia_view.links`.
         shelf: The runs that were read last.
         followers: How many pages follow a run.
@@ -43,6 +48,7 @@ class View:
     atlases: Atlases
     exemplars: Exemplars
     meanings: Meanings
+    evaluations: Evaluations
     files: bool = False
     shelf: Shelf = field(default_factory=Shelf)
     followers: int = 0
@@ -53,7 +59,7 @@ class View:
         """Opens folders.
 
         Args:
-            folders: Folders that hold runs, indexes of exemplars or evaluations, at any depth; nothing in them is trusted.
+            folders: Folders that hold runs, indexes of exemplars or evaluations; nothing in them is trusted.
             config: Chooses the data set of the exemplars and the similarity; the defaults where it is None.
             files: Whether pages are written into files.
 
@@ -62,8 +68,8 @@ class View:
         """
         library = Library(folders)
         exemplars = Exemplars(library, config)
-        view = cls(library, Atlases(library, folders), exemplars, Meanings(exemplars), files)
-        if not library.runs() and not view.atlases.all():
+        view = cls(library, Atlases(library, folders), exemplars, Meanings(exemplars), Evaluations(library), files)
+        if not (library.runs() or view.atlases.all() or view.evaluations.all()):
             named = ", ".join(map(str, folders))
             raise UsageError(
                 f"there is no run, index of exemplars or evaluation in {named}; make a run with `maia run`, or name "
@@ -81,7 +87,7 @@ class View:
             query: The query of the page's address.
         """
         every = self.variables(place, query) | dict(shown)
-        return environment("maia_view").get_template(template).render(every)
+        return templates().get_template(template).render(every)
 
     def variables(self, place: str, query: Mapping[str, str] | None = None) -> dict[str, Any]:
         """Returns the variables that every template may use."""
@@ -94,6 +100,14 @@ class View:
             "date": date,
             "live": "",
         }
+
+
+@cache
+def templates() -> jinja2.Environment:
+    """Returns the templates of the pages: those of this package, of reports and of evaluations."""
+    made = environment("maia_view", "maia_eval")
+    made.filters["decimal"] = decimal
+    return made
 
 
 def view_of(request: Request) -> View:

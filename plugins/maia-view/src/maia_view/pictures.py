@@ -89,14 +89,16 @@ def heat(shown: Shown) -> PILImage.Image:
     levels = ((shown.map - low) * (255 / (high - low if high > low else 1))).astype(np.uint8)
     left, top, right, bottom = (round(edge * scale) for edge in shown.box)
     grey = PILImage.new("L", (width, height))
-    inner = PILImage.fromarray(levels).resize((max(1, right - left), max(1, bottom - top)), PILImage.Resampling.BILINEAR)
+    inner = PILImage.fromarray(levels).resize(
+        (max(1, right - left), max(1, bottom - top)), PILImage.Resampling.BILINEAR
+    )
     grey.paste(inner, (left, top))
     return PILImage.fromarray(_colours()[np.asarray(grey)])
 
 
 @cache
 def _colours() -> NDArray[np.uint8]:
-    """Returns red, green, blue and opacity by level, from black and clear over red to yellow: uint8 of shape (256, 4)."""
+    """Returns red, green, blue and opacity by level, clear and black to yellow: uint8 of shape (256, 4)."""
     level = np.linspace(0, 1, 256)
     stops = [0, 0.35, 0.7, 1]
     table = [np.interp(level, stops, values) for values in ([20, 150, 240, 255], [0, 20, 110, 235], [60, 70, 20, 90])]

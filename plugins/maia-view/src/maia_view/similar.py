@@ -38,7 +38,9 @@ def by_activation(index: LayerIndex, number: int, most: int) -> Scored:
     return _highest(np.divide(products, spreads, out=np.zeros_like(products), where=spreads > 0), number, most)
 
 
-def by_label(rows: Sequence[UnitRow], vectors: NDArray[np.float32], place: int, most: int) -> list[tuple[UnitRow, float]]:
+def by_label(
+    rows: Sequence[UnitRow], vectors: NDArray[np.float32], place: int, most: int
+) -> list[tuple[UnitRow, float]]:
     """Returns the units whose labels mean most nearly the same as a unit's.
 
     Args:

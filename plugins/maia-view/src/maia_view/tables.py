@@ -17,7 +17,9 @@ def as_csv(rows: Sequence[UnitRow]) -> bytes:
     writer = csv.DictWriter(text, COLUMNS)
     writer.writeheader()
     for row in rows:
-        writer.writerow({name: cell(value) if isinstance(value, str) else value for name, value in row.record().items()})
+        writer.writerow(
+            {name: cell(value) if isinstance(value, str) else value for name, value in row.record().items()}
+        )
     return text.getvalue().encode("utf-8", "replace")
 
 

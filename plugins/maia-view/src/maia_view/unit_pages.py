@@ -50,7 +50,8 @@ class UnitGallery:
         """Returns how an image is shown."""
         rank, shown = self._shown[image.id]
         result = Picture(
-            thumbnail=self._base + picture_name(rank, image, "thumb"), full=self._base + picture_name(rank, image, "full")
+            thumbnail=self._base + picture_name(rank, image, "thumb"),
+            full=self._base + picture_name(rank, image, "full"),
         )
         result.inactive = is_inactive(image)
         if image.clean is not None and not result.inactive:
@@ -289,4 +290,3 @@ ROUTES = [
     Route("/atlas/{key}/{unit}/", show_unit),
     Route("/atlas/{key}/{unit}/{name}", show_picture),
 ]
-

@@ -1,0 +1,35 @@
+// Pages in files: which rows of the table are shown, and in which order, stands behind the # of the address.
+(() => {
+  "use strict";
+  const table = document.getElementById("lines");
+  if (!table || !document.documentElement.dataset.files) return;
+  const body = table.tBodies[0];
+  const rows = [...body.rows];
+  const columns = [...table.tHead.rows[0].cells].map((cell) => cell.dataset.column);
+  const apply = () => {
+    const asked = new URLSearchParams(location.hash.slice(1));
+    const [group, explainer, sort] = ["group", "explainer", "sort"].map((name) => asked.get(name) ?? "");
+    const text = (row, name) => (columns.includes(name) ? row.cells[columns.indexOf(name)].textContent : "");
+    let count = 0;
+    for (const row of rows) {
+      const inGroup = !group || group.startsWith("all") || text(row, "unit").startsWith(`${group}:`) || [text(row, "kind"), text(row, "form")].includes(group);
+      row.hidden = !(inGroup && (!explainer || text(row, "explainer") === explainer));
+      count += !row.hidden;
+    }
+    document.getElementById("count").textContent = count.toLocaleString("en");
+    const at = columns.indexOf(sort);
+    if (at >= 0) {
+      const value = (row) => row.cells[at].dataset.value;
+      body.append(...[...rows].sort((a, b) => Number(value(b) ?? -Infinity) - Number(value(a) ?? -Infinity)));
+    }
+    for (const cell of table.tHead.rows[0].cells) {
+      cell.toggleAttribute("aria-sort", false);
+      if (cell.dataset.column === sort && sort) cell.setAttribute("aria-sort", "descending");
+      if (!cell.dataset.column) continue;
+      asked.set("sort", cell.dataset.column);
+      cell.firstElementChild.href = `#${asked}`;
+    }
+  };
+  addEventListener("hashchange", apply);
+  apply();
+})();
