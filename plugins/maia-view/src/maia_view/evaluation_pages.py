@@ -55,7 +55,8 @@ def units_page(view: View, evaluation: Evaluation, folder: Folder, query: Mappin
     place = f"evaluations/{evaluation.key}/units/"
     group, explainer, sort = (query.get(name, "")[:400] for name in ("group", "explainer", "sort"))
     lines = unit_lines(folder, group, explainer, view.evaluations.run_keys())
-    columns = list(lines[0].values) if lines else []
+    every = list(lines[0].values) if lines else []
+    columns = [name for name in every if any(line.values[name] not in (None, "") for line in lines)]
     if sort in columns:
         lines = _sorted(lines, sort)
     known = {run.key: run for run in map(view.library.row, view.library.runs())}

@@ -68,6 +68,7 @@ def run_page(view: View, run: RunFolder, query: Mapping[str, str]) -> str:
         "row": row,
         "note": read_note(run.path),
         "secret": view.secret,
+        "in_atlas": view.atlases.place_of(row),
         "live": f"live?after={part.summary.run.end}" if row.status == "running" and not view.files else "",
     }
     return view.page("view_run.html.j2", place, shown, query)
