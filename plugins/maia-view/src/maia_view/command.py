@@ -43,6 +43,13 @@ LOOPBACK = ("127.0.0.1", "localhost", "::1")
     help="Allow an address that other machines reach: they need the token, which travels unencrypted.",
 )
 @click.option("--open", "opens", is_flag=True, help="Open the page in the default browser.")
+@click.option(
+    "--export",
+    "out",
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="DIR",
+    help="Write the pages into this folder, which opens without a server, and end.",
+)
 @config_options("dataset", "similarity")
 def view(
     folders: tuple[Path, ...],
@@ -51,6 +58,7 @@ def view(
     names: tuple[str, ...],
     remote: bool,
     opens: bool,
+    out: Path | None,
     config: RunConfig,
 ) -> None:
     """Show what is below each FOLDER in a browser: runs, sweeps, indexes of exemplars, evaluations [default: runs]."""
@@ -58,5 +66,13 @@ def view(
 
     from maia_view.serving import serve
 
+    shown = folders or (Path("runs"),)
+    if out is not None:
+        from maia_core.plugin import printable_line
+        from maia_view.export import export, lines
+
+        for line in lines(export(shown, out, config), out):
+            click.echo(printable_line(line))
+        return
     token = secrets.token_urlsafe(24)
-    serve(folders or (Path("runs"),), host, port, names, remote=remote, opens=opens, token=token, config=config)
+    serve(shown, host, port, names, remote=remote, opens=opens, token=token, config=config)

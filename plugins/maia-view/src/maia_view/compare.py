@@ -124,7 +124,7 @@ def _opened(view: View, keys: Sequence[str], chosen: str) -> tuple[list[Compared
             view.library.row(run),
             summary,
             ServedGallery(run.path, run.key, links),
-            _unit(summary) if relative else 1.0,
+            unit_of(summary) if relative else 1.0,
         )
         for n, (run, summary) in enumerate(found)
     ]
@@ -141,7 +141,7 @@ def _scale_name(runs: Sequence[Compared], chosen: str) -> str:
     return "relative" if _is_relative([run.summary for run in runs], chosen) else "raw"
 
 
-def _unit(summary: RunSummary) -> float:
+def unit_of(summary: RunSummary) -> float:
     """Returns the mean activation of the exemplars; 1 where it says nothing."""
     values = drawable(activation for activation, _ in summary.exemplars)
     mean = sum(values) / len(values) if values else 0.0

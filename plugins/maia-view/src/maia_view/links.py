@@ -19,9 +19,10 @@ PAGES = (("Runs", ""), ("Compare", "compare/"), ("Atlas", "atlas/"), ("Evaluatio
 """Title and place of the pages that every page leads to."""
 
 STATIC = {
-    "view.css": "text/css", "view.js": "text/javascript", "icon.svg": "image/svg+xml",
-    "atlas.css": "text/css", "atlas.js": "text/javascript", "units.js": "text/javascript", "eval.css": "text/css",
-}  # fmt: skip
+    "icon.svg": "image/svg+xml",
+    **dict.fromkeys(("view.css", "atlas.css", "eval.css"), "text/css"),
+    **dict.fromkeys(("view.js", "atlas.js", "units.js", "files.js", "compare.js"), "text/javascript"),
+}
 """Static files, and their types."""
 
 
@@ -78,7 +79,9 @@ class Links:
         return f"{page}{'#' if self.files else '?'}{text}" if text else page
 
     def run(self, key: str, query: Query | None = None) -> str:
-        """Returns the address of a run's page."""
+        """Returns the address of a run's page; in files, a later part of a long run is a page of its own."""
+        if self.files and query and set(query) == {"turn"}:
+            return self.to(f"runs/{key}/turn-{query['turn']}/")
         return self.to(f"runs/{key}/", query)
 
     def static(self, name: str) -> str:

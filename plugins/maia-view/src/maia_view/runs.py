@@ -26,11 +26,11 @@ def list_page(view: View, query: Mapping[str, str]) -> str:
     selection = Selection.of(query)
     library = view.library
     folders = library.runs()
-    if selection.takes_all or len(folders) <= PER_PAGE:
+    if selection.takes_all or len(folders) <= PER_PAGE or view.files:
         every = [library.row(run) for run in folders]
         found = selection.select(every)
         count, known = len(found), choices(every)
-        rows = found[PER_PAGE * (selection.page - 1) :][:PER_PAGE]
+        rows = found if view.files else found[PER_PAGE * (selection.page - 1) :][:PER_PAGE]
     else:
         count = len(folders)
         known = choices(library.known_rows())
@@ -41,7 +41,7 @@ def list_page(view: View, query: Mapping[str, str]) -> str:
         "rows": rows,
         "count": count,
         "total": len(folders),
-        "last_page": max(1, -(-count // PER_PAGE)),
+        "last_page": 1 if view.files else max(1, -(-count // PER_PAGE)),
         "choices": known,
         "filters": FILTERS,
         "sorts": SORTS,
@@ -59,8 +59,9 @@ def run_page(view: View, run: RunFolder, query: Mapping[str, str]) -> str:
         RecordError: the folder is not a run folder any more, or is damaged.
     """
     turn = query.get("turn", "1")
-    part = view.shelf.read(run, int(turn) if turn.isascii() and turn.isdigit() and len(turn) < 7 else 1)
-    place = f"runs/{run.key}/"
+    first = int(turn) if turn.isascii() and turn.isdigit() and len(turn) < 7 else 1
+    part = view.shelf.read(run, first)
+    place = f"runs/{run.key}/" + (f"turn-{first}/" if view.files and first > 1 else "")
     shown = run_content(view, run, part, place)
     row = view.library.row(run)
     shown |= {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import Any
 
 import anyio.to_thread
@@ -22,7 +23,7 @@ from maia_view.exemplars import Shown
 from maia_view.images import FOREVER
 from maia_view.links import Links
 from maia_view.pages import View, message, view_of
-from maia_view.pictures import KINDS, ON_SHEET, SHEET_SIZE, picture, sheet, version
+from maia_view.pictures import KINDS, SHEET_SIZE, picture, sheet, version
 from maia_view.tables import as_csv, as_parquet
 from maia_view.units import PER_PAGE, SORTS, UnitRow, UnitSelection, choices
 
@@ -142,7 +143,7 @@ def atlas_page(view: View, atlas: Atlas, query: Mapping[str, str]) -> str:
         "sheet": lambda row, masks: sheet_name(view, atlas, row, masks),
         "size": SHEET_SIZE,
         "by_labels": view.meanings.has_labels and atlas.labelled > 0,
-        "on_sheet": ON_SHEET,
+        "has_parquet": find_spec("pyarrow") is not None,
     }
     return view.page("atlas.html.j2", f"atlas/{atlas.key}/", shown, query)
 

@@ -3,6 +3,7 @@
   const form = document.getElementById("atlas-form");
   const list = document.getElementById("units");
   if (!form || !list) return;
+  const inFiles = Boolean(document.documentElement.dataset.files);
   const items = [...list.children];
   const fields = () => new FormData(form);
 
@@ -46,7 +47,7 @@
     document.querySelector("#count b").textContent = count.toLocaleString("en");
     document.getElementById("none").hidden = count > 0;
     const query = new URLSearchParams([...chosen].filter(([, value]) => value !== ""));
-    if (location.protocol === "file:") history.replaceState(null, "", query.size ? `#${query}` : "#");
+    if (inFiles) history.replaceState(null, "", query.size ? `#${query}` : "#");
     else {
       const address = new URL(location.href);
       const masks = address.searchParams.get("masks");
@@ -70,7 +71,7 @@
   });
 
   // In files there is no server to filter a table: the shown rows are written here.
-  if (location.protocol !== "file:" && !document.documentElement.dataset.files) return;
+  if (!inFiles) return;
   const cell = (value) => {
     const safe = /^[=+\-@\t\r]/.test(value) && Number.isNaN(Number(value)) ? `'${value}` : value;
     return /[",\n\r]/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe;

@@ -1,0 +1,251 @@
+"""Writes the pages of a viewer into files that open from the file system and from any web server."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import re
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from PIL import Image as PILImage
+
+from maia_core.plugin import MaiaError, RunConfig, UsageError, content_id, one_line, plain_folder, write_atomically
+from maia_eval.results import Folder
+from maia_view import compare_files, evaluation_pages, runs, unit_pages
+from maia_view.atlas import Atlas
+from maia_view.images import SIDE, drawn
+from maia_view.links import STATIC, Links, static_file
+from maia_view.note_pages import labels_file
+from maia_view.notes import read_note
+from maia_view.pages import MASKS, View
+from maia_view.pictures import picture, sheet
+from maia_view.rows import RunRow
+from maia_view.tables import as_csv, as_parquet
+
+MARKER = ".maia-view"
+"""File of an export: a later one may write over it."""
+
+QUALITY = 90
+"""Of the WebP pictures, those in full size too."""
+
+WORKERS = 4
+"""Pictures that are made at the same time."""
+
+MISSING = (
+    b'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 10 10"><path d="M2 2l6 6M8 2l-6 6" stroke="#888"/></svg>'
+)
+"""Stands for a picture that is missing from a record, or damaged."""
+
+_END = r'\.(?:png|webp)(?=\\?")'
+_OF_RUN = re.compile(
+    r'(?<=")(?:\./|(?:\.\./)+)images/(?P<key>[a-z0-9-]{1,60})/(?P<id>[0-9a-f]{32})\.(?P<kind>full|thumb|dark|outline)'
+    + _END
+)
+_OF_UNIT = re.compile(r'(?<=")(?P<rank>[0-9]{1,3})-[0-9a-f]{8}\.(?P<kind>thumb|full|dark|outline|map)' + _END)
+
+Draw = Callable[[re.Match[str]], bytes | None]
+
+
+@dataclass
+class Exported:
+    """What an export has written.
+
+    Attributes:
+        pages: Number of pages.
+        pictures: Number of pictures.
+        bytes: Size of all files.
+        problems: Lines about what could not be shown.
+    """
+
+    pages: int = 0
+    pictures: int = 0
+    bytes: int = 0
+    problems: list[str] = field(default_factory=list)
+
+
+def export(folders: Sequence[Path], out: Path, config: RunConfig | None = None) -> Exported:
+    """Writes pages of everything below some folders.
+
+    Args:
+        folders: Folders that hold runs, indexes of exemplars or evaluations; nothing in them is trusted.
+        out: Folder to write into: new, empty, or an earlier export, whose files are replaced.
+        config: Chooses the data set of the exemplars; the defaults where it is None.
+
+    Raises:
+        UsageError: a folder is missing, there is nothing to show, or `out` holds something else or cannot be written.
+    """
+    view = View.of(folders, config, files=True)
+    try:
+        if out.exists() and any(out.iterdir()) and not (out / MARKER).is_file():
+            raise UsageError(f"cannot export to {out}: it holds something else; choose a new or an empty folder")
+        site = _Site(view, plain_folder(out))
+        site.write(MARKER, b"Written by `maia view --export`, which may replace what is here.\n")
+        site.write_all()
+    except OSError as error:
+        raise UsageError(f"cannot export to {out}: {error.strerror}; make room or choose another folder") from error
+    return site.exported
+
+
+class _Site:
+    """Writes the files of one export."""
+
+    def __init__(self, view: View, out: Path) -> None:
+        self.exported = Exported()
+        self._view = view
+        self._out = out
+        self._names: dict[tuple[str, ...], str] = {}
+        self._pool = ThreadPoolExecutor(WORKERS)
+
+    def write(self, name: str, data: bytes) -> None:
+        """Writes a file, by its name in the export; one in its place is replaced, a link never followed."""
+        write_atomically(self._out / name, data)
+        self.exported.bytes += len(data)
+
+    def write_all(self) -> None:
+        """Writes everything."""
+        view = self._view
+        for name in STATIC:
+            self.write(f"static/{name}", static_file(name))
+        rows = [view.library.row(run) for run in view.library.runs()]
+        self.write("runs.js", b"globalThis.maiaRuns = " + _json([_indexed(row) for row in rows]) + b";\n")
+        self._page("", runs.list_page(view, {}))
+        for row in rows:
+            self._run(row)
+        self._page("compare/", compare_files.page(view))
+        self._page("atlas/", unit_pages.list_page(view))
+        for atlas in view.atlases.all():
+            self._atlas(atlas)
+        self._page("evaluations/", evaluation_pages.list_page(view))
+        for evaluation in view.evaluations.all():
+            if evaluation.folder is not None:
+                self._evaluation(evaluation, evaluation.folder)
+        if any(read_note(run.path).changed for run in view.library.runs()):
+            self.write("labels.json", labels_file(view))
+
+    def _run(self, row: RunRow) -> None:
+        view = self._view
+        run = view.library.find(row.key)
+        try:
+            if run is None:
+                raise UsageError("it was removed")
+            turn: int | None = 1
+            while turn is not None:
+                place = f"runs/{row.key}/" + (f"turn-{turn}/" if turn > 1 else "")
+                self._page(place, runs.run_page(view, run, {"turn": str(turn)}))
+                turn = view.shelf.read(run, turn).later
+            script = compare_files.script(view, run)
+            self.write(f"compare/{row.key}.js", self._with_pictures("compare/", script).encode("utf-8", "replace"))
+        except MaiaError as error:
+            text = f"{one_line(error)}."
+            self.exported.problems.append(f"{row.name}: {text}")
+            place = f"runs/{row.key}/"
+            self._page(place, view.page("message.html.j2", place, {"title": "This run cannot be shown", "text": text}))
+
+    def _atlas(self, atlas: Atlas) -> None:
+        view, place = self._view, f"atlas/{atlas.key}/"
+        self._page(place, unit_pages.atlas_page(view, atlas, {}))
+        self.write(f"{place}units.csv", as_csv(atlas.rows))
+        try:
+            self.write(f"{place}units.parquet", as_parquet(atlas.rows))
+        except MaiaError as error:
+            self.exported.problems.append(one_line(error))
+
+        def draw(task: tuple[str, str]) -> tuple[str, bytes]:
+            row = atlas.by_key[task[0]]
+            return unit_pages.sheet_name(view, atlas, row, task[1]), sheet(view.exemplars, atlas, row, task[1])
+
+        for name, data in self._pool.map(draw, [(row.key, masks) for row in atlas.rows for masks in MASKS]):
+            self.write(f"{place}sheets/{name}", data)
+            self.exported.pictures += 1
+        for row in atlas.rows:
+            page = unit_pages.unit_page(view, atlas, row, {})
+            shown = view.exemplars.of(atlas, row)
+            address = f"{place}{row.key}/"
+            page = self._replaced(page, _OF_UNIT, address, lambda found, shown=shown: picture(  # type: ignore[misc]
+                shown[int(found["rank"])], found["kind"]), (atlas.key, row.key))  # fmt: skip
+            self._page(address, page)
+
+    def _evaluation(self, evaluation: evaluation_pages.Evaluation, folder: Folder) -> None:
+        place = f"evaluations/{evaluation.key}/"
+        try:
+            self._page(place, evaluation_pages.evaluation_page(self._view, evaluation, folder))
+            self._page(f"{place}units/", evaluation_pages.units_page(self._view, evaluation, folder, {}))
+        except MaiaError as error:
+            self.exported.problems.append(f"{evaluation.name}: {one_line(error)}")
+
+    # --- pages and their pictures ---
+
+    def _page(self, place: str, page: str) -> None:
+        self.write(f"{place}index.html", self._with_pictures(place, page).encode("utf-8", "replace"))
+        self.exported.pages += 1
+
+    def _with_pictures(self, place: str, page: str) -> str:
+        """Returns a page that leads to pictures of runs in the export; writes those that are not there yet."""
+
+        def draw(found: re.Match[str]) -> bytes | None:
+            run = self._view.library.find(found["key"])
+            return _of_run(run.path / "images", found["id"], found["kind"]) if run else None
+
+        return self._replaced(page, _OF_RUN, place, draw, ())
+
+    def _replaced(self, page: str, pattern: re.Pattern[str], place: str, draw: Draw, of: tuple[str, ...]) -> str:
+        new = {(*of, *found.groups()): found for found in pattern.finditer(page)}
+        new = {key: found for key, found in new.items() if key not in self._names}
+
+        def drawn_or_not(found: re.Match[str]) -> bytes | None:
+            try:
+                return draw(found)
+            except (MaiaError, OSError, ValueError, IndexError):
+                return None
+
+        for key, data in zip(new, self._pool.map(drawn_or_not, new.values()), strict=True):
+            self._names[key] = self._picture(data)
+        root = Links(place, True).root
+        return pattern.sub(lambda found: root + self._names[(*of, *found.groups())], page)
+
+    def _picture(self, data: bytes | None) -> str:
+        """Writes a picture once, under the hash of its file: a record from elsewhere may lie about its images."""
+        known = data or MISSING
+        kind = "svg" if data is None else "png" if known.startswith(b"\x89PNG") else "webp"
+        name = f"images/{content_id(known)}.{kind}"
+        if not os.path.lexists(self._out / name):
+            self.write(name, known)
+            self.exported.pictures += 1
+        return name
+
+
+def _of_run(folder: Path, image: str, kind: str) -> bytes:
+    """Returns a picture of a run: in full size WebP, which is a small image's thumbnail too."""
+    if kind in ("dark", "outline"):
+        return drawn(folder, image, kind)
+    with PILImage.open(io.BytesIO(drawn(folder, image, "full")), formats=["PNG"]) as opened:
+        if kind == "thumb" and max(opened.size) > SIDE:
+            return drawn(folder, image, kind)
+        buffer = io.BytesIO()
+        opened.convert("RGB").save(buffer, "WEBP", quality=QUALITY, method=3)
+    return buffer.getvalue()
+
+
+def _indexed(row: RunRow) -> dict[str, object]:
+    """Returns what the script of the list filters and sorts by."""
+    return {
+        "key": row.key, "text": row.text, "label": row.label, "unit": row.ref, "backbone": row.backbone,
+        "model": row.model, "layer": row.layer, "status": row.status, "verdict": row.verdict, "fit": row.fit,
+        "cost": row.cost, "turns": row.turns, "seconds": row.seconds or None, "created": row.created,
+    }  # fmt: skip
+
+
+def _json(value: object) -> bytes:
+    """Returns a value as JSON that a script may hold."""
+    return json.dumps(value, ensure_ascii=True, separators=(",", ":")).encode()
+
+
+def lines(exported: Exported, out: Path) -> Iterator[str]:
+    """Yields what the command prints of an export."""
+    yield from (f"note: {problem}" for problem in exported.problems)
+    size = exported.bytes / 1e6
+    yield f"{exported.pages:,} pages, {exported.pictures:,} pictures, {size:,.1f} MB; open {out / 'index.html'}"
