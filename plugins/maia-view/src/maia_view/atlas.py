@@ -153,10 +153,10 @@ def _of_runs(model: str, layer: str, runs: Sequence[RunRow], marks: Mapping[str,
 
 
 def _with_runs(row: UnitRow, runs: Sequence[RunRow], marks: Mapping[str, str]) -> UnitRow:
-    """Returns a unit with its runs: of those with a label the newest first, then the others."""
+    """Returns a unit with its runs: those with a label first, of these the verified ones, the newest first."""
     if not runs:
         return row
-    best = sorted(runs, key=lambda run: (not run.label, -run.created, run.key))
+    best = sorted(runs, key=lambda run: (not run.label, run.verdict != "verified", -run.created, run.key))
     return replace(row, runs=tuple(best), mark=marks.get(best[0].key, ""))
 
 

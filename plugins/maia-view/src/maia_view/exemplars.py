@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -19,6 +20,7 @@ from maia_core.plugin import (
     RunConfig,
     RunReader,
     UnreadableImage,
+    UsageError,
     one_line,
 )
 from maia_exemplars.layer import LayerIndex, Unit
@@ -114,8 +116,10 @@ class Exemplars:
         return []
 
     def _from_index(self, unit: Unit, most: int) -> list[Shown]:
-        data, preprocess = self.dataset_of(unit.layer), preprocessing(unit.layer.info)
-        threshold = unit.threshold(QUANTILE)
+        data, threshold = self.dataset_of(unit.layer), unit.threshold(QUANTILE)
+        preprocess = None
+        with suppress(UsageError):  # Where it was not recorded, images are shown without masks.
+            preprocess = preprocessing(unit.layer.info)
         shown: list[Shown] = []
         found = zip(unit.values[:most].tolist(), unit.places[:most].tolist(), unit.ids()[:most], strict=True)
         for rank, (activation, place, name) in enumerate(found):
@@ -124,7 +128,7 @@ class Exemplars:
             except (UnreadableImage, IndexError):
                 continue
             unit_map = unit.map(rank)
-            if unit_map is None or threshold is None:
+            if unit_map is None or threshold is None or preprocess is None:
                 shown.append(Shown(activation, image, name))
                 continue
             box = preprocess.box(image.width, image.height)

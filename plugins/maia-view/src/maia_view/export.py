@@ -17,6 +17,7 @@ from maia_core.plugin import MaiaError, RunConfig, UsageError, content_id, one_l
 from maia_eval.results import Folder
 from maia_view import compare_files, evaluation_pages, runs, unit_pages
 from maia_view.atlas import Atlas
+from maia_view.exemplars import Shown
 from maia_view.images import SIDE, drawn
 from maia_view.links import STATIC, Links, static_file
 from maia_view.note_pages import labels_file
@@ -165,8 +166,11 @@ class _Site:
             page = unit_pages.unit_page(view, atlas, row, {})
             shown = view.exemplars.of(atlas, row)
             address = f"{place}{row.key}/"
-            page = self._replaced(page, _OF_UNIT, address, lambda found, shown=shown: picture(  # type: ignore[misc]
-                shown[int(found["rank"])], found["kind"]), (atlas.key, row.key))  # fmt: skip
+
+            def draw_one(found: re.Match[str], shown: Sequence[Shown] = shown) -> bytes | None:
+                return _of_unit(shown, int(found["rank"]), found["kind"])
+
+            page = self._replaced(page, _OF_UNIT, address, draw_one, (atlas.key, row.key))
             self._page(address, page)
 
     def _evaluation(self, evaluation: evaluation_pages.Evaluation, folder: Folder) -> None:
@@ -219,12 +223,23 @@ class _Site:
 
 
 def _of_run(folder: Path, image: str, kind: str) -> bytes:
-    """Returns a picture of a run: in full size WebP, which is a small image's thumbnail too."""
-    if kind in ("dark", "outline"):
+    if kind not in ("thumb", "full"):
         return drawn(folder, image, kind)
-    with PILImage.open(io.BytesIO(drawn(folder, image, "full")), formats=["PNG"]) as opened:
+    return _photograph(drawn(folder, image, "full"), kind, lambda: drawn(folder, image, "thumb"))
+
+
+def _of_unit(shown: Sequence[Shown], rank: int, kind: str) -> bytes | None:
+    full = picture(shown[rank], kind if kind not in ("thumb", "full") else "full")
+    if full is None or kind not in ("thumb", "full"):
+        return full
+    return _photograph(full, kind, lambda: picture(shown[rank], "thumb") or b"")
+
+
+def _photograph(full: bytes, kind: str, small: Callable[[], bytes]) -> bytes:
+    """Returns a PNG picture as WebP; of a small one, thumbnail and full size are the same file."""
+    with PILImage.open(io.BytesIO(full), formats=["PNG"]) as opened:
         if kind == "thumb" and max(opened.size) > SIDE:
-            return drawn(folder, image, kind)
+            return small()
         buffer = io.BytesIO()
         opened.convert("RGB").save(buffer, "WEBP", quality=QUALITY, method=3)
     return buffer.getvalue()

@@ -163,7 +163,7 @@ def unit_page(view: View, atlas: Atlas, row: UnitRow, query: Mapping[str, str]) 
         "row": row,
         "shown": shown,
         "gallery": UnitGallery(shown, ""),
-        "axis": scale([each.activation for each in shown]),
+        "axis": scale([0.0, *(each.activation for each in shown)]),
         "statistics": unit.statistics(0.99) if unit is not None else None,
         "before": atlas.rows[place - 1] if place else None,
         "after": atlas.rows[place + 1] if place + 1 < len(atlas.rows) else None,

@@ -75,7 +75,8 @@ class UnitRow:
     @property
     def text(self) -> str:
         """What a search looks at, in lower case."""
-        return " ".join((self.label, self.unit, self.verdict, self.status, self.mark)).casefold()
+        labels = [run.label for run in self.runs]
+        return " ".join((self.proposed, *labels, self.unit, self.verdict, self.status, self.mark)).casefold()
 
     def record(self) -> dict[str, Any]:
         """Returns the row as a table holds it."""
