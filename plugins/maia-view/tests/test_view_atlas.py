@@ -139,7 +139,7 @@ def test_units_that_share_exemplars_or_respond_alike_are_found(view: View) -> No
     atlas = the_atlas(view)
     found = {title: units for title, _, units in similar_units(view, atlas, atlas.by_key["0"])}
     # Units 0, 3, 6, ... are the same colour times a factor: same exemplars, same response.
-    same = {str(n) for n in range(0, UNITS - 3, 3)} - {"0"}
+    same = {str(n) for n in range(0, UNITS, 3)} - {"0"}
     for title in ("Same exemplars", "Same response"):
         best = [(row.unit, score) for row, score in found[title][: len(same)]]
         assert {unit for unit, _ in best} <= same
@@ -161,7 +161,8 @@ class Redness:
     fingerprint = "redness"
 
     def similarity(self, images: Any, texts: Any) -> Any:
-        red = [image.pixels()[..., 0].mean() / (1 + image.pixels().mean()) for image in images]
+        with np.errstate(invalid="ignore"):  # Where a unit is active nowhere, this is not a number.
+            red = [image.pixels()[image.mask(), 0].sum() / image.pixels()[image.mask()].sum() for image in images]
         return np.array([[value if text == "red" else 0.0 for text in texts] for value in red], np.float32)
 
 
@@ -172,9 +173,14 @@ def test_exemplars_are_searched_with_the_similarity_of_the_run(view: View) -> No
     deadline = time.monotonic() + 60
     while search.scores is None and not search.problem and time.monotonic() < deadline:
         time.sleep(0.02)
-    assert not search.problem and search.done == search.total
-    best = [int(unit) for unit in rows(view, q="red", by="images")[:6]]
-    assert all(unit % 3 == 0 for unit in best), best
+    assert not search.problem
+    assert search.done == search.total
+    measured = {
+        row.unit: Redness().similarity([each.image for each in view.exemplars.of(atlas, row, 2)], ["red"]).mean()
+        for row in atlas.rows[:-1]
+    }
+    # The unit that is active nowhere has no score, and so no place.
+    assert rows(view, q="red", by="images") == sorted(measured, key=lambda unit: -measured[unit])
 
 
 def test_a_similarity_that_cannot_be_used_is_a_line_on_the_page(shelf: Path, index: Path, photographs: Path) -> None:
@@ -192,20 +198,24 @@ def test_a_similarity_that_cannot_be_used_is_a_line_on_the_page(shelf: Path, ind
 def test_pages_show_exemplars_from_the_index(client_of: Callable[..., Any], view: View) -> None:
     client, place = client_of(), f"/atlas/{the_atlas(view).key}"
     listed = client.get("/atlas/").text
-    assert f"{the_atlas(view).key}/" in listed and "40 <small>images of photographs" in listed
+    assert f"{the_atlas(view).key}/" in listed
+    assert "40 <small>images of photographs" in listed
     page = client.get(f"{place}/").text
     sheets = re.findall(r'src="(sheets/[^"]+)"', page)
     assert len(sheets) == UNITS
     for masks in ("dark", "outline", "off"):
         answer = client.get(f"{place}/{sheets[0].replace('.dark.', f'.{masks}.')}")
-        assert answer.status_code == 200 and "immutable" in answer.headers["cache-control"]
+        assert answer.status_code == 200
+        assert "immutable" in answer.headers["cache-control"]
         with PILImage.open(io.BytesIO(answer.content)) as sheet:
-            assert sheet.size == (292, 194) and np.asarray(sheet.convert("RGB")).std() > 10
+            assert sheet.size == (292, 194)
+            assert np.asarray(sheet.convert("RGB")).std() > 10
     unit = client.get(f"{place}/5/").text
     for name in re.findall(r'(?:src|href)="(\d+-[0-9a-f]{8}\.[a-z.]+)"', unit):
         assert client.get(f"{place}/5/{name}").status_code == 200, name
     assert len(re.findall(r'class="veil map"', unit)) == 15
-    assert "<img src=x" not in unit and "&lt;img src=x onerror=alert(1)&gt;" in unit
+    assert "<img src=x" not in unit
+    assert "&lt;img src=x onerror=alert(1)&gt;" in unit
 
 
 def test_the_map_lies_where_the_unit_is_active(view: View) -> None:
@@ -242,7 +252,8 @@ def test_what_is_shown_can_be_downloaded(client_of: Callable[..., Any], view: Vi
     assert (row["unit"], row["verdict"], row["runs"]) == ("7", "verified", "2")
     table = parquet.read_table(io.BytesIO(client.get(f"{place}/units.parquet").content)).to_pylist()
     assert [each["unit"] for each in table] == [str(n) for n in range(UNITS)]
-    assert table[7]["pearson"] == pytest.approx(0.8) and table[0]["pearson"] is None
+    assert table[7]["pearson"] == pytest.approx(0.8)
+    assert table[0]["pearson"] is None
 
 
 def test_a_label_is_no_formula_in_a_spreadsheet(new_run: Any, tmp_path: Path, client_of: Callable[..., Any]) -> None:
@@ -252,13 +263,15 @@ def test_a_label_is_no_formula_in_a_spreadsheet(new_run: Any, tmp_path: Path, cl
     client = client_of(tmp_path / "runs")
     (key,) = re.findall(r'href="\./?([a-z0-9-]+)/"|href="\.\./atlas/([a-z0-9-]+)/"', client.get("/atlas/").text)
     (row,) = csv.DictReader(io.StringIO(client.get(f"/atlas/{key[0] or key[1]}/units.csv").text))
-    assert row["unit"] == "'=1+1" and row["label"].startswith("'=HYPERLINK")
+    assert row["unit"] == "'=1+1"
+    assert row["label"].startswith("'=HYPERLINK")
 
 
 @pytest.mark.parametrize(
     "address",
     [
-        "atlas/none/", "atlas/{key}/99999/", "atlas/{key}/../../etc/", "atlas/{key}/sheets/x.webp", "atlas/none/units.csv",
+        "atlas/none/", "atlas/{key}/99999/", "atlas/{key}/../../etc/", "atlas/{key}/sheets/x.webp",
+        "atlas/none/units.csv",
         "atlas/{key}/5/0-00000000.secret.png", "atlas/{key}/5/999-00000000.thumb.webp",
         "atlas/{key}/sheets/99999.00000000.dark.webp", "atlas/{key}/5/..%2f..%2fsheet.json",
     ],
@@ -277,7 +290,8 @@ def test_an_index_on_other_images_says_how_to_choose_them(
     shutil.copy(photographs / "1.png", other)
     view = View.of([shelf, index], config(other))
     page = atlas_page(view, the_atlas(view), {})
-    assert "was built on 40 images of" in page and "--dataset" in page
+    assert "was built on 40 images of" in page
+    assert "--dataset" in page
     # Where a run has shown exemplars, they stand in.
     assert "exemplar 15" in unit_page(view, the_atlas(view), the_atlas(view).by_key["7"], {})
 
@@ -291,7 +305,7 @@ def test_a_damaged_index_does_not_end_the_viewer(shelf: Path, index: Path, photo
 
 
 def test_a_folder_with_nothing_to_show_says_what_to_do(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="no run, index of exemplars or evaluation in .*`maia run`"):
+    with pytest.raises(UsageError, match=r"no run, index of exemplars or evaluation in .*`maia run`"):
         View.of([tmp_path])
 
 
@@ -320,4 +334,4 @@ def test_json_of_labels_is_empty_without_notes(client_of: Callable[..., Any]) ->
 @pytest.fixture(autouse=True)
 def _no_threads(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    yield
+    return

@@ -196,7 +196,7 @@ def test_a_record_of_another_version_says_what_to_do(copied: Callable[..., Path]
 
 
 def test_folders_without_a_run_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"there is no run in .*maia run"):
+    with pytest.raises(UsageError, match=r"there is no run, index .* in .*maia run"):
         make_app([tmp_path], token="t", hosts=["h:1"])
     with pytest.raises(UsageError, match="is not a folder"):
         make_app([tmp_path / "missing"], token="t", hosts=["h:1"])

@@ -6,6 +6,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from math import isfinite
 
 import numpy as np
 from numpy.typing import NDArray
@@ -106,7 +107,8 @@ class Meanings:
                     if len(pending) >= AT_ONCE or row is atlas.rows[-1]:
                         found = similarity.similarity([image for _, image in pending], [text]) if pending else []
                         for (key, _), score in zip(pending, found, strict=True):
-                            scores.setdefault(key, []).append(float(score[0]))
+                            if isfinite(score[0]):
+                                scores.setdefault(key, []).append(float(score[0]))
                         search.done += len(pending)
                         pending = []
             search.scores = {key: sum(values) / len(values) for key, values in scores.items()}
