@@ -200,17 +200,24 @@ def test_a_file_that_does_not_say_how_its_bias_is_used_warns(model, saved, weigh
         ({"normalize_activations": "expected_average_only_in"}, {}, "normalize_activations to 'expected_average_only"),
         ({"normalize_activations": True}, {}, "normalize_activations to True"),
         ({"reshape_activations": "hook_z"}, {}, "reshape_activations to 'hook_z'"),
-        ({"activation_fn_str": "tanh-relu"}, {}, "activation_fn_str to 'tanh-relu'; MAIA supports relu, topk"),
+        ({"activation_fn_str": "leaky_relu"}, {}, "activation_fn_str to 'leaky_relu'; MAIA supports relu, topk, tanh"),
         ({"architecture": "jumprelu", "activation_fn": "topk", "k": 2}, {}, "contradicts itself"),
         ({"apply_b_dec_to_input": "perhaps"}, {}, "'perhaps', which is neither true nor false"),
         ({"architecture": "topk", "k": 2.5}, {}, "k is not one whole number, but 2.5"),
         ({"architecture": "topk", "k": 2, "activation_fn_kwargs": {"k": 3}}, {}, "k is not one whole number, but 2, 3"),
         ({"architecture": "topk", "k": 2, "activation_fn_kwargs": {"ties": 1}}, {}, "activation_fn_kwargs to"),
         ({"rescale_acts_by_decoder_norm": True}, {}, "needs W_dec"),
-        ({"cls_token_only": True}, {}, "cls_token_only, which MAIA does not support"),
+        ({"cls_token_only": True}, {}, "mix has no tokens, so that it has no token=class"),
+        ({"hook_point_head_index": 3}, {}, "hook_point_head_index, which MAIA does not support"),
+        ({"is_transcoder": True}, {}, "is_transcoder, which MAIA does not support"),
+        ({"d_in": 6}, {}, "sets d_in to 6, but the weights have 5 units"),
+        ({"d_sae": 8}, {}, "sets d_sae to 8, but the weights have 7 latents"),
+        ({"architecture": "gated"}, {}, "it lacks a tensor of a gated autoencoder: b_gate"),
+        ({"architecture": "standard"}, {"b_gate": LATENTS}, "holds a tensor b_gate, but its architecture is not gated"),
+        ({}, {"b_mag": LATENTS}, "it holds a tensor b_mag, but no b_gate"),
         ({"schema": 5, "cfg": {}}, {}, "sets cfg, schema, which MAIA does not know"),
         ({"input_scale": 2}, {}, "sets input_scale, which MAIA does not know"),
-        ({}, {"b_gate": LATENTS}, "it holds a tensor b_gate, which MAIA does not know"),
+        ({}, {"b_skip": LATENTS}, "it holds a tensor b_skip, which MAIA does not know"),
         ({}, {"encoder.bias": LATENTS}, "several of b_enc, encoder.bias"),
         (
             {"architecture": "standard"},
@@ -376,7 +383,7 @@ def test_very_many_latents_are_computed_some_images_at_a_time(model, images, wei
         ("mix:sae=sae.safetensors:7", "it has units 0 to 6"),
         ("fc:sae=sae.safetensors:0", "was made for another layer"),
         ("mix:sae=broken.safetensors:0", "is not a safetensors file"),
-        ("mix:sae=three.npy:0", "is not a .safetensors file"),
+        ("mix:sae=three.npy:0", "is not a safetensors file, nor one of torch, nor a pickle"),
         ("mix:probe=three.npy:0", "after a layer comes a number, direction=FILE or sae=FILE:NUMBER"),
         ("mixx:sae=sae.safetensors:0", "no layer 'mixx' in net; nearest: mix"),
     ],
@@ -412,6 +419,6 @@ def test_encoders_that_do_not_fit_are_refused(model, weights, saved):
         model.direction("mix", [1, 2], "x")
     with pytest.raises(
         UsageError,
-        match=r"sae.safetensors cannot be read: its metadata sets architecture to 'gated'; MAIA supports standard",
+        match=r"sae.safetensors cannot be read: its metadata sets architecture to 'temporal'; MAIA supports standard",
     ):
-        model.unit(f"mix:sae={saved(weights, architecture='gated')}:0")
+        model.unit(f"mix:sae={saved(weights, architecture='temporal')}:0")

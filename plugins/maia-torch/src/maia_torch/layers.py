@@ -5,13 +5,13 @@ from __future__ import annotations
 import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, cast, get_args
 
 from maia_core.plugin import LayerInfo, UsageError
 from maia_exemplars.units import listed
 from maia_exemplars.units import split_ref as split_known
-from maia_torch.layouts import CHANNELS_FIRST, Layout
-from maia_torch.readouts import Readout
+from maia_sae import Readout
+from maia_torch.layouts import CHANNELS_FIRST, Layout, Tokens
 
 LOGIT, PROB, OUTPUT = "logit", "prob", "output"
 """Layers that are not modules: a classifier's output and its softmax, any other network's output."""
@@ -49,7 +49,9 @@ class Layer:
     @property
     def key(self) -> str:
         """What tells its values from those of any other layer of the same model, in caches and indexes."""
-        return f"{self.name} {self.layout.key} {self.readout.fingerprint if self.readout else ''}".strip()
+        # A readout of tokens without places is computed at each of them; before 0.2, of the units' maxima.
+        each = " each" if self.readout and not self.layout.placed else ""
+        return f"{self.name} {self.layout.key} {self.readout.fingerprint if self.readout else ''}{each}".strip()
 
     @property
     def has_map(self) -> bool:
@@ -105,6 +107,48 @@ def derived(layer: Layer, kind: str, where: str, readout: Readout) -> Layer:
     shape = (readout.units, *layer.info.shape[1:])
     info = LayerInfo(name=f"{layer.name}:{kind}={where}", units=readout.units, shape=shape, kind="inner")
     return replace(layer, info=info, readout=readout, base=layer.name)
+
+
+def at_token(layer: Layer, token: str, name: str = "") -> Layer:
+    """Returns a layer read at other tokens: `LAYER:token=class`.
+
+    Args:
+        layer: A layer of tokens.
+        token: `patches`, `class` or `all`.
+        name: What it is called; "" for the reference.
+
+    Raises:
+        UsageError: the layer has no such tokens.
+    """
+    if token not in get_args(Tokens):
+        raise UsageError(f"token={token} of {layer.name}: a token is one of {', '.join(get_args(Tokens))}")
+    layout = layer.layout.at(cast(Tokens, token), layer.name)
+    shape = layer.info.shape
+    if token == "patches" and layout.grid is not None and layout.placed and layout.grid != (1, 1):
+        shape = (layer.info.units, *layout.grid)
+    elif token != "patches":
+        shape = (layer.info.units,)
+    info = layer.info.model_copy(update={"name": name or f"{layer.name}:token={token}", "shape": shape})
+    return replace(layer, info=info, layout=layout)
+
+
+def at_tokens(layers: Sequence[Layer], token: str) -> list[Layer]:
+    """Returns layers under their own names, read at other tokens where they have such.
+
+    Raises:
+        UsageError: none of them has.
+    """
+    moved: list[Layer] = []
+    error: UsageError | None = None
+    for layer in layers:
+        try:
+            moved.append(at_token(layer, token, layer.name))
+        except UsageError as refused:
+            moved.append(layer)
+            error = refused
+    if error is not None and all(one is other for one, other in zip(moved, layers, strict=True)):
+        raise error
+    return moved
 
 
 def _bare(name: str) -> str:

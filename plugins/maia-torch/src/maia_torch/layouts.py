@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
 from maia_core.plugin import UsageError
@@ -21,6 +21,9 @@ PREFIX = 16
 Grid = tuple[int, int]
 """Rows and columns."""
 
+Tokens = Literal["patches", "class", "all"]
+"""Which tokens a layer's units are read at: those of the patches, the class token, or every one."""
+
 Features = Literal["first", "last", ""]
 """Where a kind of module puts its units: right after the images, at the end, or nothing is known."""
 
@@ -36,6 +39,8 @@ class Layout:
         placed: False for tokens whose places are not known (queries, shuffled patches): a unit has no map then, its
             value is the maximum over the tokens.
         others: Numbers of more tokens that are not patches, from 0; negative ones count from the last token, -1.
+        token: At which tokens the units are read. The class token is the first one that is not a patch; all tokens
+            together have no map.
     """
 
     axes: str = "NCHW"
@@ -43,6 +48,7 @@ class Layout:
     grid: Grid | None = None
     placed: bool = True
     others: tuple[int, ...] = field(default=(), repr=False)  # Keys in caches hold the other fields as they print.
+    token: Tokens = field(default="patches", repr=False)
 
     def __post_init__(self) -> None:
         if self.axes not in AXES:
@@ -51,22 +57,30 @@ class Layout:
     def shape(self, output: Sequence[int]) -> tuple[int, ...]:
         """Returns the shape of one image's units: (units, rows, columns), or (units,) where there is no map."""
         units = output[self.axes.index("C")]
-        if self.axes == "NC" or not self.placed:
+        if self.axes == "NC" or not self.placed or self.token != "patches":
             return (units,)
         rows, columns = self.grid or (output[self.axes.index("H")], output[self.axes.index("W")])
         # One position is not a map: there is nowhere else to look.
         return (units,) if rows == columns == 1 else (units, rows, columns)
 
     def values(self, output: Tensor) -> Tensor:
-        """Returns a module's output as (images, units, rows, columns) or (images, units): a view where it is placed."""
+        """Returns a module's output as (images, units, rows, columns) or (images, units): a view where it is placed.
+
+        Tokens without places come as one row: (images, units, 1, tokens).
+        """
         if self.axes == "NC":
             return output
         if "L" in self.axes:
-            tokens = output.permute(*(self.axes.index(axis) for axis in "NCL"))[:, :, self.prefix :]
+            tokens = output.permute(*(self.axes.index(axis) for axis in "NCL"))
+            if self.token == "class":
+                return tokens[:, :, self._class_token(tokens.shape[2])]
+            if self.token == "all":
+                return tokens[:, :, None]
+            tokens = tokens[:, :, self.prefix :]
             if self.others:
                 tokens = tokens[:, :, self._patches(output.shape[self.axes.index("L")])]
             if self.grid is None:
-                return tokens.amax(2)
+                return tokens[:, :, None]
             output = tokens.reshape(*tokens.shape[:2], *self.grid)
         elif self.axes == "NHWC":
             output = output.permute(0, 3, 1, 2)
@@ -75,7 +89,26 @@ class Layout:
     @property
     def key(self) -> str:
         """Tells layouts apart, in caches and indexes."""
-        return f"{self} others={self.others}" if self.others else str(self)
+        token = "" if self.token == "patches" else f" token={self.token}"
+        return f"{self} others={self.others}{token}" if self.others else f"{self}{token}"
+
+    def at(self, token: Tokens, layer: str) -> Layout:
+        """Returns the layout that reads other tokens.
+
+        Raises:
+            UsageError: the layer has no tokens, or no class token.
+        """
+        if "L" not in self.axes:
+            raise UsageError(f"{layer} has no tokens, so that it has no token={token}")
+        if token == "class" and not self.prefix and not self.others:
+            raise UsageError(
+                f"MAIA finds no class token in {layer}: all its tokens are patches, or it cannot tell which are not; "
+                "state the layout of the module (layouts) with a prefix, or use token=patches or token=all"
+            )
+        return replace(self, token=token)
+
+    def _class_token(self, tokens: int) -> int:
+        return 0 if self.prefix else min(number % tokens for number in self.others)
 
     def _patches(self, tokens: int) -> list[int]:
         """Returns the numbers of the patches, counted after the prefix."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,10 +12,10 @@ from numpy.typing import NDArray
 from maia_core.plugin import Image, UsageError
 from maia_exemplars import Measurer
 from maia_exemplars.units import find_unit
-from maia_torch.layers import Layer, derived, find_layer, split_ref
+from maia_sae import Applied, Directions, Encoder, Latents, Readout, directions_file, is_sum
+from maia_torch.autoencoders import Autoencoders
+from maia_torch.layers import Layer, at_token, derived, find_layer, split_ref
 from maia_torch.network import Network
-from maia_torch.readout_files import directions_file, latents_file
-from maia_torch.readouts import Applied, Directions, Encoder, Latents, Readout
 from maia_torch.unit import NUMBERED, TorchUnit
 
 if TYPE_CHECKING:
@@ -22,8 +23,8 @@ if TYPE_CHECKING:
 
     from maia_torch.engine import Engine
 
-READERS: dict[str, Callable[[str, int], Readout]] = {"direction": directions_file, "sae": latents_file}
-"""What may follow a layer in a reference, `LAYER:direction=FILE`, and what reads the file."""
+READOUTS = ("direction", "sae")
+"""What may follow a layer in a reference, `LAYER:direction=FILE`."""
 
 
 class TorchModel(Network):
@@ -41,22 +42,27 @@ class TorchModel(Network):
     """
 
     def layer(self, name: str) -> Layer:
-        """Returns a layer by name; `LAYER:direction=FILE` and `LAYER:sae=FILE` are layers too.
+        """Returns a layer by name; `LAYER:direction=FILE`, `LAYER:sae=FILE` and `LAYER:token=class` are layers too.
 
         Raises:
             UsageError: there is none; the message lists what exists, nearest first.
         """
-        outer, readout = split_ref(name, self.engine.layers)
+        layer, readout = self._base(name)
         kind, equals, where = readout.partition("=")
+        if not readout:
+            return layer
         if not equals:
             return find_layer(name, self.engine.layers, self.name)
-        layer = find_layer(outer, self.engine.layers, self.name)
-        if kind not in READERS:
+        if kind not in READOUTS:
             raise UsageError(
                 f"'{readout}' is not a unit: after a layer comes a number, direction=FILE or sae=FILE:NUMBER"
             )
-        known = self._derived.get(f"{layer.name}:{readout}")
-        return known or self._derive(layer, kind, where, READERS[kind](where, layer.info.units))
+        if known := self._derived.get(f"{layer.name}:{readout}"):
+            return known
+        if kind == "direction":
+            return self._derive(layer, kind, where, directions_file(where, layer.info.units))
+        layer, latents = self.autoencoders.attach(layer, where)
+        return self._derive(layer, kind, where, latents)
 
     def direction(self, layer: str, vector: NDArray[np.float32] | Sequence[float], name: str) -> TorchUnit:
         """Returns the unit <vector, x>, where x are the layer's units at each position; the vector is not normalised.
@@ -100,6 +106,11 @@ class TorchModel(Network):
         """See `maia_core.protocols.Model`."""
         return self._maxima(self.engine, images, self.layer(layer))
 
+    @cached_property
+    def autoencoders(self) -> Autoencoders:
+        """The sparse autoencoders that are attached to its layers."""
+        return Autoencoders(self)
+
     @property
     def fast_dtype(self) -> str:
         """The type that `folded_activations` computes in if it is `fast`, such as `bfloat16`."""
@@ -126,25 +137,52 @@ class TorchModel(Network):
         return np.concatenate(parts) if parts else np.zeros((0, layer.info.units), np.float32)
 
     def unit(self, ref: str) -> TorchUnit:
-        """See `maia_core.protocols.Model`; `LAYER:direction=FILE` and `LAYER:sae=FILE:NUMBER` are units, too."""
-        name, unit = split_ref(ref, self.engine.layers)
-        layer = find_layer(name, self.engine.layers, self.name)
+        """See `maia_core.protocols.Model`.
+
+        `LAYER:direction=FILE`, `LAYER:sae=FILE:NUMBER` and `LAYER:token=class:NUMBER` are units, too; `sae=FILE:NUMBER`
+        finds the layer in the file.
+        """
+        layer, unit = self._base(ref)
         names = self.classes if layer.info.kind == "classes" else ()
-        kind, equals, _ = unit.partition("=")
-        if not equals or (names and kind not in READERS):
+        kind, equals, where = unit.partition("=")
+        if not equals or (names and kind not in READOUTS):
             return TorchUnit(self, layer, find_unit(unit, layer.name, layer.info.units, names))
         numbered = NUMBERED.fullmatch(unit)
         if numbered and f"{layer.name}:{unit}" in self._derived and f"{layer.name}:{numbered[1]}" not in self._derived:
             numbered = None  # The name of a direction ends like a number.
+        if kind == "direction" and is_sum(where):
+            numbered = None
         layer = self.layer(f"{layer.name}:{numbered[1] if numbered else unit}")
         if numbered is None and layer.info.units == 1:
             return TorchUnit(self, layer, 0)
-        return TorchUnit(self, layer, find_unit(numbered[2] if numbered else "", layer.name, layer.info.units, ()))
+        number = find_unit(numbered[2] if numbered else "", layer.name, layer.info.units, ())
+        if reason := self.autoencoders.reason(layer, number):
+            self.warn(f"{self.name}:{layer.name}:{number} is {reason}")
+        return TorchUnit(self, layer, number)
+
+    def idle_units(self, layer: str) -> Mapping[int, str]:
+        """Returns the units of a layer that are not worth an explanation, each with the reason in words.
+
+        These are the dead and the dense latents of a sparse autoencoder, measured on the run's data set.
+        """
+        return self.autoencoders.idle(self.layer(layer))
 
     def measurer(self, layers: Sequence[str]) -> Measurer:
         """See `maia_exemplars.IndexableModel`."""
         by_name = {layer.name: layer for layer in map(self.layer, layers)}
         return self.measurer_of(list(by_name.values()))
+
+    def _base(self, ref: str) -> tuple[Layer, str]:
+        """Returns the layer that a reference begins with, at the tokens that it names, and the rest of it."""
+        name, rest = split_ref(ref, self.engine.layers)
+        if name.startswith("sae=") and all(name not in (layer.name, layer.module) for layer in self.engine.layers):
+            file = numbered[1] if (numbered := NUMBERED.fullmatch(ref)) else ref
+            return self.autoencoders.home(file.removeprefix("sae=")), ref
+        layer = find_layer(name, self.engine.layers, self.name)
+        if rest.startswith("token="):
+            token, _, rest = rest.removeprefix("token=").partition(":")
+            layer = at_token(layer, token)
+        return layer, rest
 
     def _derive(self, layer: Layer, kind: str, where: str, readout: Readout) -> Layer:
         new = derived(layer, kind, where, readout)
@@ -152,6 +190,8 @@ class TorchModel(Network):
             known = self._derived.get(new.name)
             if known is None or known.key != new.key:
                 self._derived[new.name] = known = new
+                if kind == "sae":
+                    self.autoencoders.keep(new, layer)
                 if readout.assumed:
                     self.warn(f"{self.name}:{new.name}: {readout.assumed}")
             return known

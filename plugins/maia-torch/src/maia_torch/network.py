@@ -19,7 +19,7 @@ from maia_exemplars import LayerExemplars, MeasuredLayer, Preprocessing
 from maia_exemplars.prefetch import BATCH, prefetched
 from maia_exemplars.preprocess import Pixels, stacked
 from maia_exemplars.units import unit_labels
-from maia_torch.layers import Layer
+from maia_torch.layers import Layer, at_tokens
 
 if TYPE_CHECKING:
     import torch
@@ -63,6 +63,7 @@ class Network:
         layouts: Layouts | None = None,
         fingerprint: str | None = None,
         options: Mapping[str, JsonValue] | None = None,
+        token: str = "patches",
     ) -> None:
         """Takes over a module: it is set to evaluation, and moved where a device or a type is given.
 
@@ -85,6 +86,8 @@ class Network:
             fingerprint: Changes whenever the weights, the architecture or the preprocessing do; None: computed.
             options: The options that the model was made with and that are not its defaults, for indexes to show
                 (`TorchOptions.running` has them); None: not known.
+            token: At which tokens layers are read: `patches`, `class` or `all`; a layer that has no such tokens stays
+                as it is.
 
         Raises:
             UsageError: the module cannot take such images, it has no layer, or an argument is out of range.
@@ -122,6 +125,8 @@ class Network:
                 f"{name} has no layer that can be read: let a module of it return a tensor of images and units, or say "
                 "in which order the axes of an output are (layouts)"
             )
+        if token != "patches":
+            self.engine.layers = at_tokens(self.engine.layers, token)
         for line in self.engine.warnings:
             self.warn(f"{name}: {line}")
         self.classes = tuple(classes)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -23,6 +23,8 @@ class TorchOptions(PluginConfig):
     """Floating point type of weights and input: `float32`, `bfloat16`, `float16`; that of the weights if not set."""
     channels_last: bool = True
     """The memory format in which most convolutional networks are faster."""
+    token: Literal["patches", "class", "all"] = "patches"
+    """At which tokens a transformer's layers are read: `patches` (a map), `class`, `all` (both without a map)."""
     compile: bool = False
     """Whether torch.compile compiles the network's blocks: pays on a GPU; a block with a layer that is read runs as
     it is."""
@@ -37,4 +39,5 @@ class TorchOptions(PluginConfig):
             "dtype": self.dtype,
             "channels_last": self.channels_last,
             "compiled": self.compile,
+            "token": self.token,
         }

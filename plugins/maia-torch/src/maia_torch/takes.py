@@ -43,7 +43,8 @@ def take_from_all(layer: Layer, take: Take) -> Take:
     def all_units(raw: Tensor) -> Sequence[Tensor]:
         step = len(raw)
         if layer.readout is not None:
-            step = max(1, MAX_READOUT_VALUES // (layer.info.units * layer.positions))
+            positions = raw.shape[2:].numel()
+            step = max(1, MAX_READOUT_VALUES // (layer.info.units * positions))
         parts = [take(_all(raw[first : first + step], layer)) for first in range(0, len(raw), step)]
         return parts[0] if len(parts) == 1 else [torch.cat(column) for column in zip(*parts, strict=True)]
 

@@ -118,13 +118,15 @@ class TorchUnit:
     def _note(self) -> str:
         what = ""
         if self.layer.readout is not None:
-            what = self.layer.readout.note
+            what = self.layer.readout.note_of(self.index)
         elif self.layer.info.kind == "classes":
             what = (
                 "a class probability between 0 and 1"
                 if self.layer.softmax
                 else "a class score before the softmax, of any sign"
             )
+        where = {"class": "read at the class token", "all": "the maximum over all tokens"}.get(self.layer.layout.token)
+        what = f"{what}, {where}" if what and where else what or where or ""
         if not self.layer.has_map:
             return f"{what or 'one value per image'}; it has no map, so images come back without a mask"
         over = "of the image's own map" if self.model.context is None else "over the data set"

@@ -1,0 +1,213 @@
+"""What a file of a sparse autoencoder holds: tensors by name, and settings, whatever container they are in."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from maia_core.plugin import UsageError, one_line
+from maia_sae.pickles import LEGACY, Settings, pickle_content, torch_content, unpacked
+from maia_sae.readouts import Array
+
+WEIGHTS = ("sae_weights.safetensors", "ae.pt", "sae.pt")
+"""Files that a folder is searched for: those of SAELens, dictionary_learning and saev."""
+
+ENDINGS = (".safetensors", ".pt", ".pth", ".bin", ".pkl", ".gz")
+"""How else a file of weights may end."""
+
+BESIDE = ("cfg.json", "config.json")
+"""Files beside the weights that hold settings."""
+
+MAX_LINE = 1 << 20
+"""Bytes of saev's first line."""
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What a file holds.
+
+    Attributes:
+        file: The file.
+        tensors: Float32 arrays by name.
+        settings: By name, as the library wrote them.
+        source: Where the settings are, for messages.
+        container: `safetensors`, `torch`, `pickle`, or `saev` (a line of JSON before a torch file).
+    """
+
+    file: Path
+    tensors: dict[str, Array]
+    settings: dict[str, Any]
+    source: str
+    container: str
+
+
+def read_contents(path: str) -> Contents:
+    """Reads a file, or the one file of weights in a folder.
+
+    Raises:
+        UsageError: there is none, it is broken, of an unknown kind, or a pickle that holds more than numbers.
+    """
+    file = find_weights(path)
+    with file.open("rb") as opened:
+        start = opened.read(16)
+    if start[4:9] == bytes(4) + b"{":  # the length of the header, then the header
+        tensors, settings = read_safetensors(file)
+        source, container = "its metadata", "safetensors"
+    elif start[:1] == b"{":
+        with file.open("rb") as opened:
+            line, rest = opened.readline(MAX_LINE), opened.read()
+        settings, tensors = _json(line, f"the first line of {path}"), _state(torch_content(rest, path), path)[0]
+        return Contents(file, _numbers(tensors, path), settings, "its first line", "saev")
+    else:
+        content, container = _pickled(file, start, path)
+        tensors, settings = _state(content, path)
+        source = "its settings"
+    beside = next((name for name in BESIDE if file.with_name(name).is_file()), None)
+    if beside is not None:
+        settings, source = read_json(file.with_name(beside)) | settings, beside
+    return Contents(file, _numbers(tensors, path), settings, source, container)
+
+
+def find_weights(path: str) -> Path:
+    """Returns the file of weights that a path names: itself, or the only one in a folder.
+
+    Raises:
+        UsageError: there is none.
+    """
+    file = Path(path).expanduser()
+    if file.is_dir():
+        files = [file / name for name in WEIGHTS if (file / name).is_file()]
+        files = files or sorted(found for found in file.iterdir() if found.suffix in ENDINGS)
+        if len(files) != 1:
+            names = ", ".join(found.name for found in files[:5])
+            raise UsageError(f"{path} is a folder with {len(files)} files of weights; name one of them: {names or '-'}")
+        return files[0]
+    if not file.is_file():
+        raise UsageError(f"there is no file {path}")
+    return file
+
+
+def read_json(file: Path) -> dict[str, Any]:
+    """Returns the settings in a JSON file, in any encoding of Unicode, with a byte order mark or without.
+
+    Raises:
+        UsageError: it cannot be read, or holds something else.
+    """
+    try:
+        data = file.read_bytes()
+    except OSError as error:
+        raise UsageError(f"{file} cannot be read as JSON: {error}") from error
+    return _json(data, str(file))
+
+
+def read_safetensors(file: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+    """Returns the arrays and the metadata of a safetensors file; 16-bit floats become float32.
+
+    Raises:
+        UsageError: it is not one.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(file, framework="pt") as opened:
+            metadata = dict(opened.metadata() or {})
+            tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 - no mapping
+    except (SafetensorError, OSError) as error:
+        raise UsageError(f"{file} is not a safetensors file: {error}") from error
+    return {name: _array(value) for name, value in tensors.items()}, metadata
+
+
+def finite(array: NDArray[Any], where: str) -> Array:
+    """Returns numbers as float32.
+
+    Raises:
+        UsageError: they are not numbers, none at all, or not finite.
+    """
+    if array.dtype.kind not in "fiu" or array.size == 0:
+        raise UsageError(f"{where} holds no numbers, but {array.dtype} of shape {array.shape}")
+    with np.errstate(over="ignore"):  # What float32 cannot hold is refused below.
+        values = array.astype(np.float32)
+    if not np.isfinite(values).all():
+        raise UsageError(f"{where} holds values that are not finite")
+    return values
+
+
+def tensors_in(file: Path, path: str) -> dict[str, NDArray[Any]]:
+    """Returns the arrays in a safetensors file or a torch file of tensors."""
+    if file.suffix == ".safetensors":
+        return read_safetensors(file)[0]
+    return _state(torch_content(file.read_bytes(), path), path)[0]
+
+
+def _pickled(file: Path, start: bytes, path: str) -> tuple[Any, str]:
+    data = file.read_bytes()
+    if start[:2] == b"\x1f\x8b":
+        data = unpacked(data, path)
+    if data[:4] == b"PK\x03\x04" or data.startswith(LEGACY):
+        return torch_content(data, path), "torch"
+    if data[:1] == b"\x80":
+        return pickle_content(data, path), "pickle"
+    what = "is empty" if not data else "is not a safetensors file, nor one of torch, nor a pickle"
+    raise UsageError(f"{path} {what}: give the file of weights that the library saved")
+
+
+def _state(content: Any, path: str) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+    """Returns the tensors and the settings in the content of a pickle."""
+    import torch
+
+    settings: dict[str, Any] = {}
+    if isinstance(content, Mapping) and "autoencoder" in content:  # of SAELens 2, from which ViT-Prisma began
+        content = {"cfg": content.get("config", content.get("cfg"))} | dict(_mapping(content["autoencoder"]))
+    if isinstance(content, Mapping) and "state_dict" in content:
+        rest = {name: value for name, value in content.items() if name not in ("state_dict", "cfg", "config")}
+        settings = _mapping(content.get("cfg", content.get("config"))) | rest
+        content = content["state_dict"]
+    if not isinstance(content, Mapping) or not all(isinstance(value, torch.Tensor) for value in content.values()):
+        raise UsageError(f"{path} holds no tensors by name, but a {type(content).__name__}; save sae.state_dict()")
+    plain = {name: _plain(value) for name, value in settings.items()}
+    return {str(name): _array(value) for name, value in content.items()}, plain
+
+
+def _mapping(value: Any) -> dict[str, Any]:
+    if isinstance(value, Settings):
+        value = vars(value)
+    return {str(name): item for name, item in value.items()} if isinstance(value, Mapping) else {}
+
+
+def _plain(value: Any) -> Any:
+    """Returns a setting as JSON has it: a tensor of one number as the number, objects as text."""
+    import torch
+
+    if isinstance(value, torch.Tensor):
+        return value.item() if value.numel() == 1 else value.tolist()
+    if isinstance(value, Settings):
+        return {name: _plain(item) for name, item in vars(value).items()}
+    if isinstance(value, Mapping):
+        return {str(name): _plain(item) for name, item in value.items()}
+    return value if isinstance(value, (str, int, float, bool, list, type(None))) else str(value)
+
+
+def _array(value: Any) -> NDArray[Any]:
+    plain = value.detach().cpu()
+    array: NDArray[Any] = (plain.float() if plain.is_floating_point() else plain).numpy()
+    return array
+
+
+def _numbers(tensors: Mapping[str, NDArray[Any]], path: str) -> dict[str, Array]:
+    return {name: finite(array, f"{name} of {path}") for name, array in tensors.items()}
+
+
+def _json(data: bytes, where: str) -> dict[str, Any]:
+    try:
+        content = json.loads(data)  # Bytes: any encoding of Unicode, with a byte order mark or without.
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f"{where} cannot be read as JSON: {one_line(error)}") from error
+    if not isinstance(content, dict):
+        raise UsageError(f"{where} holds a {type(content).__name__} instead of settings by name")
+    return content

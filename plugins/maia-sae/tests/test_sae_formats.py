@@ -1,0 +1,258 @@
+"""The files of every library are read as the library computes them; see make_fixtures.py for what wrote them."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import os
+import pickle
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+
+from maia_core.errors import UsageError
+from maia_sae import read_autoencoder
+from maia_sae.command import sae
+from maia_sae.contents import ENDINGS
+from maia_sae.convert import write_autoencoder
+
+FIXTURES = Path(__file__).parent / "fixtures"
+NAMES = sorted(file.parent.name for file in FIXTURES.glob("*/latents.npy"))
+X = torch.from_numpy(np.load(FIXTURES / "x.npy"))
+
+LIBRARIES = {
+    "saev": "saev",
+    "prisma": "ViT-Prisma",
+    "overcomplete": "overcomplete",
+    "dictionary": "dictionary_learning",
+}
+LIBRARIES |= {"saelens": "SAELens", "saelens5": "SAELens"}
+
+
+def weights(name: str) -> Path:
+    """Returns the one file of weights of a fixture."""
+    (file,) = [file for file in (FIXTURES / name).rglob("*") if file.suffix in ENDINGS]
+    return file
+
+
+def copied(name: str, to: Path) -> Path:
+    """Copies a fixture's folder; returns its file of weights."""
+    shutil.copytree(weights(name).parent, to, dirs_exist_ok=True)
+    return to / weights(name).name
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_latents_are_those_of_the_library(name):
+    autoencoder = read_autoencoder(str(weights(name)))
+    expected = np.load(FIXTURES / name / "latents.npy")
+    assert 0.02 < (expected != 0).mean() < 0.98, "a fixture that shows nothing"
+    latents = autoencoder.readout()
+    np.testing.assert_allclose(latents.all(X).numpy(), expected, atol=1e-5)
+    for unit in (0, 7, 23):
+        np.testing.assert_allclose(latents.one(X, unit).numpy(), expected[:, unit], atol=1e-5)
+    as_map = X.T.reshape(1, 8, 8, 8)
+    np.testing.assert_allclose(latents.all(as_map).flatten(2)[0].T.numpy(), expected, atol=1e-5)
+    assert autoencoder.format == LIBRARIES[name.partition("-")[0]]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_converting_keeps_the_latents_and_what_the_file_says(name, tmp_path):
+    autoencoder = read_autoencoder(str(weights(name)))
+    write_autoencoder(autoencoder, tmp_path / "one.safetensors")
+    again = read_autoencoder(str(tmp_path / "one.safetensors"))
+    np.testing.assert_allclose(again.readout().all(X).numpy(), np.load(FIXTURES / name / "latents.npy"), atol=1e-5)
+    np.testing.assert_allclose(again.decoder, autoencoder.decoder)
+    assert (again.format, again.home, again.encoder.label) == (
+        autoencoder.format,
+        autoencoder.home,
+        autoencoder.encoder.label,
+    )
+    assert (again.other is None) == (autoencoder.other is None), "whether the centring is known"
+
+
+def test_every_listed_format_has_fixtures():
+    assert {name.partition("-")[0] for name in NAMES} == set(LIBRARIES)
+    assert len(NAMES) >= 35
+
+
+def test_what_a_file_says_about_its_layer():
+    says = {name: read_autoencoder(str(weights(name))).home for name in NAMES}
+    assert says["prisma-standard"].layer == "blocks.9.hook_resid_post"
+    assert says["prisma-standard"].model.startswith("open-clip:laion/CLIP-ViT-B-32")
+    assert (says["prisma-standard"].token, says["prisma-class"].token) == ("patches", "class")
+    assert says["saelens-topk"].layer == says["saelens5-topk"].layer == "blocks.6.hook_resid_post"
+    assert says["dictionary-AutoEncoder"].layer == "resid_post_layer_6"
+    assert says["saev-schema5-topk"].layer == "layer_9"
+    assert says["saev-schema2"].layer == ""
+
+
+@pytest.mark.parametrize("name", ["saev-0.1.0", "saev-schema1-relu"])
+def test_files_of_before_saev_stated_its_centring_say_so(name):
+    autoencoder = read_autoencoder(str(weights(name)))
+    assert "does not say whether the encoder subtracts" in autoencoder.assumed
+    assert not autoencoder.other.centre.any()
+    assert autoencoder.encoder.centre.any()
+
+
+def test_a_folder_stands_for_its_one_file_of_weights(tmp_path):
+    assert read_autoencoder(str(FIXTURES / "saelens-topk")).encoder.k == 5
+    assert read_autoencoder(str(FIXTURES / "dictionary-AutoEncoderTopK" / "trainer_0")).encoder.k == 5
+    with pytest.raises(UsageError, match="is a folder with 0 files of weights"):
+        read_autoencoder(str(tmp_path))
+
+
+class Evil:
+    """A pickle of it would make a file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.path),)
+
+
+@pytest.mark.parametrize("ending", ["pt", "pkl", "pkl.gz", "saev", "legacy"])
+def test_a_pickle_that_would_run_code_is_refused_and_runs_nothing(tmp_path, ending):
+    content = {"state_dict": {"W_enc": Evil(tmp_path / "ran")}}
+    file = tmp_path / f"sae.{ending}"
+    if ending in ("pt", "saev", "legacy"):
+        with io.BytesIO() as data:
+            torch.save(content, data, _use_new_zipfile_serialization=ending != "legacy")
+            line = b'{"schema": 5, "cfg": {}}\n' if ending == "saev" else b""
+            file.write_bytes(line + data.getvalue())
+    else:
+        data = pickle.dumps(content)
+        file.write_bytes(gzip.compress(data) if ending.endswith("gz") else data)
+    with pytest.raises(
+        UsageError, match=r"would run (posix|nt).mkdir when it is loaded, and MAIA does not run"
+    ) as refused:
+        read_autoencoder(str(file))
+    assert "\n" not in str(refused.value)
+    assert "weights_only=False" not in str(refused.value), "no command that runs it"
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_whole_module_is_refused_with_the_command_that_converts_it(tmp_path):
+    file = FIXTURES / "overcomplete-whole" / "sae.pt"
+    with pytest.raises(UsageError, match=r"holds a whole module .overcomplete.sae") as refused:
+        read_autoencoder(str(file))
+    command = str(refused.value).partition("python -c ")[2]
+    assert command.startswith('"import torch; m = torch.load(')
+    assert "'class': type(m).__name__" in command
+    # The file that the command writes is read: the state dict of the same module, with what it lacks.
+    state = torch.load(weights("overcomplete-TopKSAE"), weights_only=True)
+    torch.save({"state_dict": state, "class": "TopKSAE", "top_k": 5}, tmp_path / "sae-state.pt")
+    latents = read_autoencoder(str(tmp_path / "sae-state.pt")).readout().all(X)
+    np.testing.assert_allclose(latents.numpy(), np.load(FIXTURES / "overcomplete-TopKSAE" / "latents.npy"), atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["saev-schema5-topk", "prisma-gated", "prisma-gz", "saelens-topk", "prisma-pkl"])
+@pytest.mark.parametrize("part", [0.0, 0.02, 0.5, 0.97])
+def test_a_file_that_is_cut_short_says_so(tmp_path, name, part):
+    file = copied(name, tmp_path)
+    data = file.read_bytes()
+    file.write_bytes(data[: int(part * len(data))])
+    with pytest.raises(
+        UsageError, match=r"cut short|is empty|is not a safetensors file|cannot be read as JSON"
+    ) as refused:
+        read_autoencoder(str(file))
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("prisma-topk", "holds tensors without settings, and no config.json"),
+        ("overcomplete-TopKSAE", "is of overcomplete and does not say which class.*top_k"),
+        ("dictionary-BatchTopKSAE", "one threshold for all latents: state its architecture"),
+    ],
+)
+def test_a_missing_config_is_named(tmp_path, name, says):
+    file = copied(name, tmp_path)
+    (tmp_path / "config.json").unlink()
+    with pytest.raises(UsageError, match=says):
+        read_autoencoder(str(file))
+
+
+def changed(file: Path, **changes: object) -> None:
+    """Changes the settings beside a file, or in the first line of it."""
+    beside = file.with_name("cfg.json") if file.with_name("cfg.json").is_file() else file.with_name("config.json")
+    if beside.is_file():
+        beside.write_text(json.dumps(json.loads(beside.read_text()) | changes))
+        return
+    line, _, rest = file.read_bytes().partition(b"\n")
+    header = json.loads(line)
+    header["cfg"] |= changes
+    file.write_bytes(json.dumps(header).encode() + b"\n" + rest)
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "says"),
+    [
+        ("saev-schema5-topk", {"input_scale": 2}, "sets input_scale, which MAIA does not know"),
+        ("saev-schema5-topk", {"activation": {"cls": "JumpReLU", "params": {}}}, "activation .*MAIA reads Relu, TopK"),
+        ("saev-schema5-topk", {"activation": {"cls": "TopK", "params": {"top_k": 5, "x": 1}}}, "activation .* sets x"),
+        ("saev-schema5-topk", {"d_sae": 25}, "sets d_sae to 25, but the weights have 24 latents"),
+        ("saev-schema2", {"exp_factor": 4}, "sets d_sae to 32, but the weights have 24 latents"),
+        ("prisma-standard", {"is_transcoder": True}, "is_transcoder, which MAIA does not support"),
+        ("prisma-standard", {"hook_point_head_index": 2}, "hook_point_head_index, which MAIA does not support"),
+        ("prisma-standard", {"activation_fn_str": "leaky_relu"}, "activation_fn_str to 'leaky_relu'"),
+        ("prisma-standard", {"normalize_activations": "whiten"}, "normalize_activations to 'whiten'"),
+        ("prisma-standard", {"standardise": 1}, "sets standardise, which MAIA does not know"),
+        ("prisma-gated", {"architecture": "standard"}, "holds a tensor b_gate, but its architecture is not gated"),
+        ("saelens-topk", {"architecture": "temporal"}, "architecture to 'temporal'"),
+        ("saelens-topk", {"normalize_activations": "covariance_whitening"}, "'covariance_whitening'"),
+        ("saelens-topk", {"reshape_activations": "hook_z"}, "reshape_activations to 'hook_z'"),
+        ("saelens-topk", {"k": 50}, "topk keeps 1 to 24 latents, not 50"),
+        ("overcomplete-TopKSAE", {"class": "MpSAE"}, "class to 'MpSAE'; MAIA reads SAE"),
+        ("overcomplete-TopKSAE", {"class": "JumpSAE"}, "the file has no thresholds"),
+        ("overcomplete-TopKSAE", {"top_k": None}, "TopKSAE needs its top_k"),
+        ("overcomplete-TopKSAE", {"dropout": 0.5}, "sets dropout, which MAIA does not know"),
+        ("overcomplete-BatchTopKSAE", {"running_threshold": None}, "needs its running_threshold"),
+    ],
+)
+def test_settings_that_are_not_understood_are_refused_by_name(tmp_path, name, changes, says):
+    file = copied(name, tmp_path)
+    changed(file, **changes)
+    with pytest.raises(UsageError, match=says) as refused:
+        read_autoencoder(str(file))
+    assert "\n" not in str(refused.value)
+
+
+def test_encoders_of_overcomplete_that_are_not_one_linear_layer_are_refused(tmp_path):
+    state = torch.load(weights("overcomplete-TopKSAE"), weights_only=True)
+    torch.save(state | {"encoder.final_block.1.weight": torch.ones(24)}, tmp_path / "norm.pt")
+    with pytest.raises(UsageError, match=r"encoder.final_block.1.weight: its encoder has more than one linear layer"):
+        read_autoencoder(str(tmp_path / "norm.pt"))
+    tied = {name: value for name, value in state.items() if not name.startswith("encoder")}
+    torch.save(tied, tmp_path / "tied.pt")
+    with pytest.raises(UsageError, match=r"tied to its dictionary: call sae.untied\(\)"):
+        read_autoencoder(str(tmp_path / "tied.pt"))
+
+
+def test_a_bomb_is_not_unpacked(tmp_path):
+    (tmp_path / "sae.pkl.gz").write_bytes(gzip.compress(b"\x80\x04" + bytes(300 << 20)))
+    with pytest.raises(UsageError, match="would unpack to more than"):
+        read_autoencoder(str(tmp_path / "sae.pkl.gz"))
+
+
+def test_inspect_and_convert_from_the_command_line(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    shown = CliRunner().invoke(sae, ["inspect", str(weights("prisma-gated"))])
+    assert shown.exit_code == 0, shown.output
+    for text in ("ViT-Prisma", "24", "gated relu", "subtracts the decoder's bias", "layer_norm", "hook_resid_post"):
+        assert text in shown.output
+    record = json.loads(CliRunner().invoke(sae, ["inspect", "--json", str(weights("saev-schema5-topk"))]).output)
+    assert record["activation"] == "topk, k=5, negative values stay"
+    assert (record["units"], record["latents"], record["layer"]) == (8, 24, "layer_9")
+    done = CliRunner().invoke(sae, ["convert", str(weights("prisma-gated")), "out.safetensors"])
+    assert done.exit_code == 0, done.output
+    assert read_autoencoder("out.safetensors").encoder.gate is not None
+    again = CliRunner().invoke(sae, ["convert", str(weights("prisma-gated")), "out.safetensors"])
+    assert isinstance(again.exception, UsageError)
+    assert "out.safetensors exists" in str(again.exception)
