@@ -145,7 +145,7 @@ def at_tokens(layers: Sequence[Layer], token: str) -> list[Layer]:
             moved.append(at_token(layer, token, layer.name))
         except UsageError as refused:
             moved.append(layer)
-            error = refused
+            error = refused if error is None or "L" in layer.layout.axes else error
     if error is not None and all(one is other for one, other in zip(moved, layers, strict=True)):
         raise error
     return moved
