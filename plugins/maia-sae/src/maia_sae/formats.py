@@ -27,7 +27,7 @@ IN_TORCH = ("encoder.weight", "decoder.weight")
 
 
 class _Format(NamedTuple):
-    """How the files of one library are told and read.
+    """How MAIA recognises and reads the files of one library.
 
     Attributes:
         name: The library.

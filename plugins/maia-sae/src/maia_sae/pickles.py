@@ -21,7 +21,7 @@ from typing import Any
 from maia_core.plugin import UsageError, one_line
 
 LEGACY = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
-"""How a file of torch begins that is no zip archive: its magic number as a pickle."""
+"""Beginning of a torch file that is not a zip archive: its magic number as a pickle."""
 
 MAX_INFLATED = 64 << 20
 """Bytes by which an unpacked file may exceed four times its size: weights hardly compress."""

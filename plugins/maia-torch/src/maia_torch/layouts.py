@@ -22,7 +22,7 @@ Grid = tuple[int, int]
 """Rows and columns."""
 
 Tokens = Literal["patches", "class", "all"]
-"""Which tokens a layer's units are read at: those of the patches, the class token, or every one."""
+"""The tokens at which MAIA reads the units: those of the patches, the class token, or every one."""
 
 Features = Literal["first", "last", ""]
 """Where a kind of module puts its units: right after the images, at the end, or nothing is known."""
