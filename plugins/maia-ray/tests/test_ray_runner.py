@@ -86,12 +86,17 @@ def lives(process: int) -> bool:
 @pytest.mark.usefixtures("started")
 def test_what_still_runs_is_interrupted_when_the_sweep_stops(tmp_path: Path) -> None:
     """A run then ends as interrupted, with everything recorded, and no worker stays behind."""
-    results = ray_runner(workers=2).map(Waits(tmp_path), range(3))
+    results = ray_runner(workers=1).map(Waits(tmp_path), range(3))
     assert next(iter(results)) == (0, 0)
     wait_for(tmp_path / "begun-1")
     results.close()
     assert (tmp_path / "interrupted-1").exists()
-    assert not lives(int((tmp_path / "begun-1").read_text()))
+    process = int((tmp_path / "begun-1").read_text())
+    for _ in range(100):
+        if not lives(process):
+            break
+        time.sleep(0.1)
+    assert not lives(process)
     assert not list(tmp_path.glob(".ray-*")), "the token stayed in the folder"
 
 
@@ -136,7 +141,7 @@ def test_a_worker_in_which_item_after_item_fails_leaves() -> None:
 @needs_ray
 @pytest.mark.usefixtures("started")
 def test_a_worker_for_which_there_is_no_room_is_one_line() -> None:
-    with pytest.raises(RunError, match=r"asks for num_cpus=1, num_gpus=8, and the cluster has CPU 2") as caught:
+    with pytest.raises(RunError, match="asks for 1 CPU, 8 GPU, and the cluster has 2 CPU, 0 GPU free") as caught:
         list(ray_runner(num_gpus=8, start_seconds=3).map(Fails(), [4]))
     assert "\n" not in str(caught.value)
 

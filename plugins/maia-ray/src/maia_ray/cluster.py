@@ -7,15 +7,19 @@ import logging
 import os
 import secrets
 import socket
-from collections.abc import Iterator
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 from maia_core.plugin import PluginError, RunError, UsageError, one_line
 
 CONNECT_SECONDS = 5.0
 """Time in which a cluster must accept a connection."""
+
+TEMPORARY = "/tmp/ray"
+"""Folder of Ray's logs."""
 
 AUTO = "auto"
 """The address of the cluster of which this machine is a part."""
@@ -50,11 +54,13 @@ def cluster(address: str | None, local: dict[str, Any], unauthenticated: bool) -
         UsageError: the address is malformed, or is that of a cluster without tokens.
         RunError: there is no cluster, or it cannot be used.
     """
+    address = address or os.environ.get("RAY_ADDRESS")
+    if address:  # Seconds that Ray tries to connect.
+        os.environ.setdefault("RAY_NUM_REDIS_GET_RETRIES", f"{CONNECT_SECONDS:g}")
     ray = imported()
     if ray.is_initialized():
         yield ray, False
         return
-    address = address or os.environ.get("RAY_ADDRESS")
     arguments: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     if not address:
         # Ray listens on all addresses of the machine. Where the mode is not set, what it starts asks for a token.
@@ -66,11 +72,12 @@ def cluster(address: str | None, local: dict[str, Any], unauthenticated: bool) -
     else:
         check_address(address, unauthenticated)
         arguments["address"] = address
-    try:
-        ray.init(**arguments)
-    except Exception as error:  # Ray raises many kinds: no connection, a wrong token, another version of Ray or Python.
-        ray.shutdown()
-        raise RunError(_why(address, error)) from error
+    with _captured_errors() as printed:
+        try:
+            ray.init(**arguments)
+        except Exception as error:  # Ray raises many kinds: no connection, another version of Ray or Python.
+            ray.shutdown()
+            raise RunError(_why(address, error, printed())) from error
     try:
         _silence(ray)
         if address == AUTO:
@@ -132,14 +139,31 @@ def _loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def _why(address: str | None, error: Exception) -> str:
+@contextmanager
+def _captured_errors() -> Iterator[Callable[[], str]]:
+    """Keeps Ray's own lines from the standard error stream; gives a function that returns them."""
+    sys.stderr.flush()
+    terminal = os.dup(2)
+    with tempfile.TemporaryFile() as file:
+        os.dup2(file.fileno(), 2)
+        try:
+            yield lambda: os.pread(file.fileno(), 2**16, 0).decode(errors="replace")
+        finally:
+            os.dup2(terminal, 2)
+            os.close(terminal)
+
+
+def _why(address: str | None, error: Exception, printed: str) -> str:
     """Returns why there is no connection, on one line."""
-    cause = next(iter(one_line(error).split(". ")))[:300]
-    if address:
+    if address and "InvalidAuthToken" in printed:
         return (
-            f"cannot connect to the Ray cluster {address}: {cause}; check -o runner.address, `ray status` and the token"
+            f"cannot connect to the Ray cluster {address}: it asks for another token; set RAY_AUTH_MODE=token and copy "
+            "its ~/.ray/auth_token to this machine"
         )
-    return f"cannot start Ray on this machine: {cause}; look into {Path('/tmp/ray/session_latest/logs')}"
+    cause = one_line(error).split(". ")[0][:300]
+    if address:
+        return f"cannot connect to the Ray cluster {address}: {cause}; check -o runner.address and `ray status`"
+    return f"cannot start Ray on this machine: {cause}; look into Ray's logs in {TEMPORARY}/session_latest/logs"
 
 
 def _silence(ray: Any) -> None:

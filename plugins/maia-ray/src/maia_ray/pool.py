@@ -10,6 +10,7 @@ import time
 from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from itertools import islice
 from typing import Any, NamedTuple
 
 from maia_core.plugin import PluginError, RunError, UsageError
@@ -83,6 +84,7 @@ class Pool:
             RunError: no worker starts, or none is left.
         """
         source, again = ((item, 1) for item in items), deque[tuple[Any, int]]()
+        results: list[tuple[Any, Any]] = []
         begun = time.monotonic()
         for number in range(self._settings.workers):
             self._start(_Slot(number))
@@ -91,8 +93,12 @@ class Pool:
                 while self._idle and (taken := again.popleft() if again else next(source, None)):
                     slot = self._idle.pop()
                     self._busy[slot.actor.apply.remote(pickle.dumps(taken[0]))] = _Work(slot, *taken)
-                if self._idle and not self._busy:
-                    return
+                yield from results  # While the workers already work on.
+                if not self._busy and not again:
+                    again.extend(islice(source, 1))
+                    if not again:
+                        return
+                results = []
                 for reference in self._wait(begun):
                     if reference in self._starting:
                         self._has_started(self._starting.pop(reference), reference)
@@ -102,7 +108,7 @@ class Pool:
                     if lost and work.number < TRIES:
                         again.append((work.item, work.number + 1))
                     else:
-                        yield work.item, result
+                        results.append((work.item, result))
         finally:
             self._stop()
 
@@ -118,14 +124,13 @@ class Pool:
         slots = [*self._starting.values(), *self._idle, *(work.slot for work in self._busy.values())]
         late = time.monotonic() - begun > self._settings.start_seconds
         if not done and late and all(slot.started is None for slot in slots):
-            needs = ", ".join(f"{name}={value}" for name, value in self._settings.needs.items())
-            free = ", ".join(
-                f"{name} {value:g}" for name, value in self._ray.available_resources().items() if ":" not in name
-            )
+            free = self._ray.available_resources()
+            needs = self._settings.needs
+            asked = {"CPU": needs["num_cpus"], "GPU": needs["num_gpus"], **needs.get("resources", {})}
             raise RunError(
-                f"no Ray worker has started in {self._settings.start_seconds:g} s: each asks for {needs}, and the "
-                f"cluster has {free or 'nothing'} free; ask for less with -o runner.num_cpus, num_gpus or resources, "
-                "or wait longer with -o runner.start_seconds"
+                f"no Ray worker has started in {self._settings.start_seconds:g} s: each asks for {_listed(asked)}, and "
+                f"the cluster has {_listed({name: free.get(name, 0) for name in asked})} free; ask for less with "
+                "-o runner.num_cpus, num_gpus or resources, or wait longer with -o runner.start_seconds"
             )
         return done
 
@@ -152,7 +157,10 @@ class Pool:
             started: Started = self._ray.get(reference)
         except self._ray.exceptions.RayError as error:
             if slot.started is None and slot.restarts:
-                raise RunError(f"a Ray worker does not start: {_first_line(error)}; look into Ray's logs") from error
+                raise RunError(
+                    f"a Ray worker does not start: {_first_line(error)}; look into Ray's logs, and set "
+                    "RAY_AUTH_MODE as the cluster does"
+                ) from error
             slot.started = None
             self._replace(slot)
             return
@@ -216,6 +224,10 @@ def needs(ray: Any, workers: int, cpus: float, gpus: float | None, resources: di
         # As many actors on each GPU as are needed so that all find a place.
         gpus = math.floor(10_000 / math.ceil(workers / total)) / 10_000
     return {"num_cpus": cpus, "num_gpus": gpus or 0, **({"resources": resources} if resources else {})}
+
+
+def _listed(amounts: dict[str, float]) -> str:
+    return ", ".join(f"{amount:g} {name}" for name, amount in amounts.items())
 
 
 def _first_line(error: Exception) -> str:

@@ -60,7 +60,7 @@ class RayRunner:
     def map(self, function: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[tuple[Any, Any]]:
         """See `maia_core.protocols.Runner`.
 
-        If the function has an attribute `folder`, every worker must see this folder. If it has a `config`, every
+        If the function has an attribute `folder`, every worker must see this folder. If it has a `run_config`, every
         worker must have the plugins that this run's configuration chooses.
 
         Raises:
@@ -91,7 +91,9 @@ class RayRunner:
                 config.max_restarts,
                 require_tokens=not started_here and not config.allow_unauthenticated and token_auth(),
             )
-            job = _job(ray.cloudpickle.dumps(function), getattr(function, "config", None), token, config.environment)
+            job = _job(
+                ray.cloudpickle.dumps(function), getattr(function, "run_config", None), token, config.environment
+            )
             yield from Pool(ray, job, settings).map(chain(first, source))
 
 
@@ -100,7 +102,7 @@ def _job(function: bytes, config: Any, token: Path | None, environment: Iterable
 
     Args:
         function: The pickled function.
-        config: The function's attribute `config`; its plugins are required where it is a run's configuration.
+        config: The function's attribute `run_config`; its plugins are required where it is a run's configuration.
         token: File in the folder of the results.
         environment: Names of the variables that workers get.
     """

@@ -106,8 +106,9 @@ class Worker:
             return Done(b"", lost=True)
         finally:
             signal.signal(signal.SIGINT, signal.SIG_IGN)
-        outcome = getattr(result, "outcome", None)  # Of a run.
-        failed = isinstance(result, Exception) or getattr(outcome, "status", "") == "failed"
+        # A run, or a row of a sweep's table.
+        status = getattr(getattr(result, "outcome", result), "status", "")
+        failed = isinstance(result, Exception) or status == "failed"
         self._failures = self._failures + 1 if failed else 0
         dead = failed and _accelerator_is_dead()
         return Done(_pickled(result), lost=dead, leaves=dead or self._failures >= FAILURES)
