@@ -451,7 +451,9 @@ class Runner(Protocol):
 
         Args:
             function: Can be pickled. A worker gets it once and keeps it, with all that it loads for its first item. It
-                is interrupted by SIGINT, as in this process.
+                is interrupted by SIGINT, as in this process. Where it has an attribute `folder` (a Path that it writes
+                into) or `run_config` (a RunConfig whose plugins it uses), a runner of several machines checks that all
+                workers see the folder and have the plugins.
             items: What it is applied to; can be pickled, as the results can. Taken as workers become free.
         """
 

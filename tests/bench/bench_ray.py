@@ -86,9 +86,8 @@ def main() -> None:
             load = os.getloadavg()[0]
             print(f"{name}: {whole:.0f} units a minute with the start, {steady:.0f} without (load {load:.1f})")
             again, replaced = measured(name, recovery)
-            print(
-                f"{name}: a killed worker's item runs again after {again:.1f} s, its replacement works after {replaced:.1f} s"
-            )
+            print(f"{name}: a killed worker's item runs again after {again:.1f} s,", end=" ")
+            print(f"its replacement works after {replaced:.1f} s", flush=True)
 
 
 if __name__ == "__main__":

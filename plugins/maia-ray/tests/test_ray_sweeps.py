@@ -117,17 +117,17 @@ def test_a_command_that_is_stopped_leaves_no_process_and_resumes(
     assert replies(seen).count(before[0]) == 1, "a reply that the record holds was asked for again"
 
 
-def test_a_full_disk_ends_units_and_not_the_sweep(tmp_path: Path, path: str, seen: Path) -> None:
+def test_a_sweep_on_a_full_disk_ends_with_one_line_and_resumes(tmp_path: Path, path: str, seen: Path) -> None:
     disk = tmp_path / "disk"
     disk.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=400k", "tmpfs", disk], capture_output=True).returncode:
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", disk], capture_output=True).returncode:
         pytest.skip("needs the right to mount a small disk")
     try:
         filler = disk / "filler"
-        filler.write_bytes(b"x" * 300_000)
+        filler.write_bytes(b"x" * 4_000_000)
         driver = sweep(disk / "out", [0, 1, 2], path, "--workers", "1")
         printed, err = driver.communicate(timeout=300)
-        assert driver.returncode == 1, printed + err
+        assert driver.returncode in (1, 2), printed + err
         assert "No space left on device" in printed + err
         assert "Traceback" not in printed + err
         filler.unlink()

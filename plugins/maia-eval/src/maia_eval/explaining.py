@@ -174,6 +174,11 @@ class Worker:
         with suppress(MaiaError):  # The first process says it, when it comes to the same unit.
             explain_all(self._contexts, self.specs, [unit], Folder(self.folder), log_to(self.quiet))
 
+    @property
+    def run_config(self) -> RunConfig:
+        """The configuration whose plugins every machine must have."""
+        return self.config
+
     @cached_property
     def _contexts(self) -> Contexts:
         return Contexts(self.config, self.runs, log=log_to(self.quiet))

@@ -31,7 +31,7 @@ class Backbone:
     """Replies as a whole run does.
 
     `$DISCS_SECONDS` is the time of a reply. Where `$DISCS_FOLDER` is set, each reply writes a file
-    `UNIT-TURN-PID` there, and the process is killed at the second reply for the unit of `$DISCS_KILLS`, if no file `killed` is there.
+    `UNIT-TURN-PID` there, and the second reply for the unit of `$DISCS_KILLS` kills the process, once.
     """
 
     info = BackboneInfo(name="by-turn")

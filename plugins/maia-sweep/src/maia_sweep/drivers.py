@@ -22,11 +22,14 @@ class AgentWorker:
     Attributes:
         explain: Explains the unit.
         config: Hash of the configuration.
+        folder: As in `Explain`.
+        run_config: As in `Explain`.
     """
 
     def __init__(self, explain: Explain, config: str) -> None:
         self.explain = explain
         self.config = config
+        self.folder, self.run_config = explain.folder, explain.run_config
 
     def __call__(self, unit: str) -> Row:
         result = self.explain(unit)

@@ -55,6 +55,8 @@ class Explain:
 
     Attributes:
         out: Folder in which every unit gets its run folder.
+        folder: The same: a runner of several machines checks that all of them see it.
+        run_config: The configuration of the runs, whose plugins every machine must have.
     """
 
     def __init__(
@@ -70,6 +72,7 @@ class Explain:
         self._without = without
         self._observers = observers
         self._registry = registry
+        self.folder, self.run_config = out, config
 
     def __reduce__(self) -> tuple[type[Explain], tuple[RunConfig, Path, tuple[str, ...]]]:
         return Explain, (self._config, self.out, self._without)
