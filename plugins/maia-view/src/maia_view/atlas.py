@@ -7,7 +7,7 @@ import os
 import re
 import threading
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -19,6 +19,7 @@ from maia_view.library import Library
 from maia_view.listing import natural
 from maia_view.notes import read_note
 from maia_view.rows import RunRow
+from maia_view.sweep_labels import Proposed, SweepLabels
 from maia_view.units import UnitRow
 
 MAX_RUN_UNITS = 20_000
@@ -78,7 +79,9 @@ class Atlases:
         self._library = library
         self._named = [layer for folder in folders for layer in _layers_below(folder)]
         self._cache = cache or cache_dir()
+        self._labels = SweepLabels(library)
         self._lock = threading.Lock()
+        self._cached: tuple[frozenset[tuple[str, str]], list[LayerIndex]] = (frozenset(), [])
         self._known: tuple[object, dict[str, Atlas]] = (None, {})
 
     def all(self) -> list[Atlas]:
@@ -103,61 +106,68 @@ class Atlases:
         folders = self._library.runs()
         runs = [self._library.row(folder) for folder in folders]
         marks = {folder.key: mark for folder in folders if (mark := read_note(folder.path).mark)}
-        version = runs, marks
+        proposed = self._labels.all()
+        version = runs, marks, proposed
         with self._lock:
             if self._known[0] != version:
-                self._known = version, {atlas.key: atlas for atlas in self._made(runs, marks)}
+                self._known = version, {atlas.key: atlas for atlas in self._made(runs, marks, proposed)}
             return self._known[1]
 
-    def _made(self, runs: Sequence[RunRow], marks: Mapping[str, str]) -> Iterable[Atlas]:
-        of_layer: dict[tuple[str, str], list[RunRow]] = defaultdict(list)
+    def _made(self, runs: Sequence[RunRow], marks: Mapping[str, str], proposed: Sequence[Proposed]) -> Iterator[Atlas]:
+        layers: dict[tuple[str, str], _Units] = defaultdict(lambda: _Units(marks))
         for run in runs:
             if run.model:
-                of_layer[run.model, run.layer].append(run)
+                layers[run.model, run.layer].runs[run.unit].append(run)
+        for each in proposed:
+            layers[each.model, each.layer].proposed[each.unit] = each
         indexes = [*self._named]
-        named = {(layer.info.model, layer.info.layer) for layer in indexes}
-        if missing := of_layer.keys() - named:
-            indexes += _cached(self._cache, missing)
-        for layer in indexes:
-            yield _of_index(layer, of_layer.get((layer.info.model, layer.info.layer), []), marks)
-        for model, layer_name in sorted(of_layer.keys() - {(i.info.model, i.info.layer) for i in indexes}):
-            yield _of_runs(model, layer_name, of_layer[model, layer_name], marks)
+        if missing := layers.keys() - {(layer.info.model, layer.info.layer) for layer in indexes}:
+            indexes += self._from_cache(frozenset(missing))
+        for index in indexes:
+            yield _of_index(index, layers[index.info.model, index.info.layer])
+        for model, layer in sorted(layers.keys() - {(index.info.model, index.info.layer) for index in indexes}):
+            yield _of_runs(model, layer, layers[model, layer])
+
+    def _from_cache(self, wanted: frozenset[tuple[str, str]]) -> list[LayerIndex]:
+        if self._cached[0] != wanted:
+            self._cached = wanted, _cached(self._cache, wanted)
+        return self._cached[1]
 
 
-def _of_index(index: LayerIndex, runs: Sequence[RunRow], marks: Mapping[str, str]) -> Atlas:
-    info = index.info
-    by_unit: dict[str, list[RunRow]] = defaultdict(list)
-    for run in runs:
-        by_unit[run.unit].append(run)
-    records = index.units
+class _Units:
+    """What is known of the units of one layer beside an index."""
+
+    def __init__(self, marks: Mapping[str, str]) -> None:
+        self.runs: dict[str, list[RunRow]] = defaultdict(list)
+        self.proposed: dict[str, Proposed] = {}
+        self._marks = marks
+
+    def row(self, row: UnitRow) -> UnitRow:
+        """Returns a unit with its runs: those with a label first, of these the verified ones, the newest first."""
+        names = dict.fromkeys((row.unit, row.unit if row.number is None else str(row.number)))
+        runs = [run for name in names for run in self.runs.get(name, ())]
+        proposed = next((self.proposed[name] for name in names if name in self.proposed), None)
+        best = sorted(runs, key=lambda run: (not run.label, run.verdict != "verified", -run.created, run.key))
+        mark = self._marks.get(best[0].key, "") if best else ""
+        return replace(row, runs=tuple(best), proposed=proposed, mark=mark) if best or proposed else row
+
+
+def _of_index(index: LayerIndex, units: _Units) -> Atlas:
+    info, records = index.info, index.units
     has_one = (records["places"][:, 0] >= 0).tolist()
     highest = records["values"][:, 0].tolist()
     rows = []
     for number in range(info.units):
         name = info.labels[number] if info.labels else str(number)
-        own = [*by_unit.get(name, []), *(by_unit.get(str(number), []) if name != str(number) else [])]
         row = UnitRow(str(number), info.model, info.layer, name, number, highest[number] if has_one[number] else None)
-        rows.append(_with_runs(row, own, marks))
+        rows.append(units.row(row))
     return Atlas(_key(info.model, info.layer, str(index.folder)), info.model, info.layer, index, tuple(rows))
 
 
-def _of_runs(model: str, layer: str, runs: Sequence[RunRow], marks: Mapping[str, str]) -> Atlas:
-    by_unit: dict[str, list[RunRow]] = defaultdict(list)
-    for run in runs:
-        by_unit[run.unit].append(run)
-    rows = [
-        _with_runs(UnitRow(_unit_key(unit), model, layer, unit), by_unit[unit], marks)
-        for unit in sorted(by_unit, key=natural)[:MAX_RUN_UNITS]
-    ]
-    return Atlas(_key(model, layer, ""), model, layer, None, tuple(rows))
-
-
-def _with_runs(row: UnitRow, runs: Sequence[RunRow], marks: Mapping[str, str]) -> UnitRow:
-    """Returns a unit with its runs: those with a label first, of these the verified ones, the newest first."""
-    if not runs:
-        return row
-    best = sorted(runs, key=lambda run: (not run.label, run.verdict != "verified", -run.created, run.key))
-    return replace(row, runs=tuple(best), mark=marks.get(best[0].key, ""))
+def _of_runs(model: str, layer: str, units: _Units) -> Atlas:
+    names = sorted({*units.runs, *units.proposed}, key=natural)[:MAX_RUN_UNITS]
+    rows = tuple(units.row(UnitRow(_unit_key(unit), model, layer, unit)) for unit in names)
+    return Atlas(_key(model, layer, ""), model, layer, None, rows)
 
 
 def _layers_below(folder: Path) -> list[LayerIndex]:

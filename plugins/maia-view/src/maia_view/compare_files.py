@@ -60,7 +60,7 @@ def script(view: View, run: RunFolder) -> str:
             {
                 "title": condition.title,
                 "exemplars": condition.exemplars,
-                "mean": (drawable([condition.mean]) or [None])[0],
+                "mean": next(iter(drawable([condition.mean])), None),
                 "html": str(rows.row(None, axis, [], Row(condition, strip(condition.activations, axis)), False)),
             }
             for condition in conditions

@@ -17,6 +17,7 @@ from maia_core.plugin import MaiaError, RunConfig, UsageError, content_id, one_l
 from maia_eval.results import Folder
 from maia_view import compare_files, evaluation_pages, runs, unit_pages
 from maia_view.atlas import Atlas
+from maia_view.evaluations import Evaluation
 from maia_view.exemplars import Shown
 from maia_view.images import SIDE, drawn
 from maia_view.links import STATIC, Links, static_file
@@ -173,7 +174,7 @@ class _Site:
             page = self._replaced(page, _OF_UNIT, address, draw_one, (atlas.key, row.key))
             self._page(address, page)
 
-    def _evaluation(self, evaluation: evaluation_pages.Evaluation, folder: Folder) -> None:
+    def _evaluation(self, evaluation: Evaluation, folder: Folder) -> None:
         place = f"evaluations/{evaluation.key}/"
         try:
             self._page(place, evaluation_pages.evaluation_page(self._view, evaluation, folder))

@@ -60,10 +60,10 @@ def serve(
         click.echo(f"Open {address}\nStop with Ctrl-C.")
         if opens:
             click.launch(address)
-        config = uvicorn.Config(
+        settings = uvicorn.Config(
             app, log_level="error", access_log=False, server_header=False, timeout_graceful_shutdown=1, lifespan="off"
         )
-        uvicorn.Server(config).run(sockets=[listener])
+        uvicorn.Server(settings).run(sockets=[listener])
 
 
 def _reach(host: str) -> tuple[bool, bool]:

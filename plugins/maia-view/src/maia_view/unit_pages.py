@@ -189,8 +189,8 @@ def similar_units(view: View, atlas: Atlas, row: UnitRow) -> list[tuple[str, str
     if row.label and view.meanings.has_labels:
         labelled = [each for each in atlas.rows if each.label]
         vectors = view.meanings.vectors([each.label for each in labelled])
-        units = similar.by_label(labelled, vectors, labelled.index(row), MAX_SIMILAR)
-        found.append(("Labels of like meaning", "cosine of their embeddings", units))
+        alike = similar.by_label(labelled, vectors, labelled.index(row), MAX_SIMILAR)
+        found.append(("Labels of like meaning", "cosine of their embeddings", alike))
     return [each for each in found if each[2]]
 
 

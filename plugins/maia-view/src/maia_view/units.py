@@ -9,6 +9,7 @@ from urllib.parse import urlencode
 
 from maia_view.listing import natural
 from maia_view.rows import RunRow
+from maia_view.sweep_labels import Proposed
 
 PER_PAGE = 2048
 """Units of a page."""
@@ -28,7 +29,7 @@ class UnitRow:
         number: Its number in the index of the layer; None without an index.
         highest: Its highest activation over the data set, from the index.
         runs: Its runs, the one whose answer counts first.
-        proposed: A label that a table of the sweep states, which no run has tested.
+        proposed: A label that the table of a sweep states: of a cheap first stage, without a run.
         mark: How a person has marked the first run: `right`, `wrong`, `unclear` or empty.
     """
 
@@ -39,7 +40,7 @@ class UnitRow:
     number: int | None = None
     highest: float | None = None
     runs: tuple[RunRow, ...] = ()
-    proposed: str = ""
+    proposed: Proposed | None = None
     mark: str = ""
 
     @property
@@ -55,7 +56,7 @@ class UnitRow:
     @property
     def label(self) -> str:
         """Its label; empty where nobody has said one."""
-        return (self.run.label if self.run else "") or self.proposed
+        return (self.run.label if self.run else "") or (self.proposed.label if self.proposed else "")
 
     @property
     def verdict(self) -> str:
@@ -65,18 +66,18 @@ class UnitRow:
     @property
     def fit(self) -> float | None:
         """How well the label predicts fresh images, from -1 to 1; None where that is not known."""
-        return self.run.fit if self.run else None
+        return self.run.fit if self.run and self.run.label else self.proposed.fit if self.proposed else None
 
     @property
     def status(self) -> str:
-        """How the run ended; `no run` without one."""
-        return self.run.status if self.run else "no run"
+        """How the run ended; `proposed` for a label without a run, `no run` for neither."""
+        return self.run.status if self.run else "proposed" if self.proposed else "no run"
 
     @property
     def text(self) -> str:
         """What a search looks at, in lower case."""
         labels = [run.label for run in self.runs]
-        return " ".join((self.proposed, *labels, self.unit, self.verdict, self.status, self.mark)).casefold()
+        return " ".join((self.label, *labels, self.unit, self.verdict, self.status, self.mark)).casefold()
 
     def record(self) -> dict[str, Any]:
         """Returns the row as a table holds it."""
@@ -90,7 +91,7 @@ class UnitRow:
             "pearson": self.fit,
             "highest_activation": self.highest,
             "status": self.status,
-            "backbone": run.backbone if run else "",
+            "backbone": run.backbone if run else self.proposed.explainer if self.proposed else "",
             "cost": run.cost if run else None,
             "seconds": run.seconds if run else None,
             "runs": len(self.runs),
