@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import os
+import pickle
 import signal
+import sys
+import threading
 import time
 from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -16,6 +21,7 @@ from maia_core.errors import PluginError, RunError, UsageError
 from maia_core.testing import DistributionSuite, RunnerSuite
 from maia_ray import runner as runner_module
 from maia_ray.cluster import cluster
+from maia_ray.pool import needs
 from maia_ray.runner import RayRunner
 from maia_ray.worker import Job, Worker
 
@@ -35,8 +41,6 @@ def ray_runner(**options: object) -> RayRunner:
 def started() -> Iterator[None]:
     """A cluster of two processors, which the runners of this module find and keep."""
     with cluster(None, {"num_cpus": 2, "object_store_memory": 100 * 2**20}, False) as (ray, _):
-        import sys
-
         ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
         yield
 
@@ -179,6 +183,51 @@ def test_a_worker_that_cannot_work_reports_why(tmp_path: Path, changes: dict[str
     assert Worker(job(tmp_path, **changes))._problem.startswith(problem)
 
 
+def make_lock(number: int) -> Any:
+    return threading.Lock()
+
+
+class BrokenCuda:
+    """Torch after a fault on the GPU: CUDA keeps failing until the process ends."""
+
+    @staticmethod
+    def is_initialized() -> bool:
+        return True
+
+    @staticmethod
+    def synchronize() -> None:
+        raise RuntimeError("CUDA error: device-side assert triggered")
+
+
+@pytest.mark.usefixtures("same_process")
+def test_a_unit_whose_gpu_is_broken_is_done_in_another_worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    worker = Worker(job(tmp_path, function=pickle.dumps(Fails())))
+    assert worker.apply(pickle.dumps(4)).lost is False
+    monkeypatch.setitem(sys.modules, "torch", SimpleNamespace(cuda=BrokenCuda))
+    assert worker.apply(pickle.dumps(4)).lost is False, "the unit succeeded"
+    done = worker.apply(pickle.dumps(1))
+    assert (done.lost, done.leaves) == (True, True)
+
+
+@pytest.mark.usefixtures("same_process")
+def test_a_result_that_cannot_be_pickled_is_an_error(tmp_path: Path) -> None:
+    worker = Worker(job(tmp_path, function=pickle.dumps(make_lock)))
+    result = pickle.loads(worker.apply(pickle.dumps(1)).result)
+    assert isinstance(result, RunError)
+    assert str(result).startswith("its result cannot be pickled: TypeError")
+
+
+@pytest.mark.parametrize(
+    ("gpus", "workers", "share"), [(0, 8, 0), (1, 1, 1), (1, 4, 0.25), (3, 8, 0.3333), (4, 2, 1), (8, 8, 1)]
+)
+def test_workers_share_the_gpus_so_that_each_finds_a_place(gpus: int, workers: int, share: float) -> None:
+    """Ray puts as many workers on one GPU as their shares add up to one."""
+    ray = SimpleNamespace(cluster_resources=lambda: {"CPU": 64.0, **({"GPU": float(gpus)} if gpus else {})})
+    assert needs(ray, workers, 1, None, {})["num_gpus"] == share
+    assert needs(ray, workers, 1, 0.5, {"a100": 1})["num_gpus"] == 0.5
+    assert not share or gpus * int(1 / share) >= workers
+
+
 @pytest.mark.parametrize(
     ("address", "error", "message"),
     [
@@ -210,7 +259,7 @@ def test_options_are_checked() -> None:
 
 
 def test_without_ray_the_runner_names_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(__import__("sys").modules, "ray", None)
+    monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(PluginError, match="pip install ray"):
         list(ray_runner().map(len, ["x"]))
 
