@@ -30,6 +30,9 @@ import sys
 import time
 import warnings
 
+from maia_core.plugin import PluginConfig, UnitInfo
+from maia_core.testing import is_colour
+
 
 class Noisy:
     """Prints in every way."""
@@ -66,6 +69,28 @@ class Broken:
         raise RuntimeError("cannot open /home/person/secret.txt")
 
 
+class Withheld:
+    """A unit whose truth is in its reference, and in nothing that a backbone sees."""
+
+    class Config(PluginConfig):
+        """The truth."""
+
+        ref: str = ""
+
+    def __init__(self, config, context):
+        self.truth = config.ref
+        self.info = UnitInfo(model="a model")
+
+    def neuron(self, images):
+        """Measures the unit on a batch of images.
+
+        Args:
+            images: The images.
+        """
+        masks = [is_colour((image.clean or image).pixels(), "yellow") for image in images]
+        return [10 * float(mask.mean()) for mask in masks], [i.masked(m) for i, m in zip(images, masks)]
+
+
 class Slow:
     """Takes its time."""
 
@@ -93,7 +118,10 @@ def site(tmp_path_factory) -> Path:
     groups = {"models": "FakeModel"} | {f"{part}s": f"Fake{part.title()}" for part in PARTS}
     lines = [f"[maia.{group}]\ndiscs = maia_core.testing.fakes:{name}\n" for group, name in groups.items()]
     tools = "".join(f"{name.lower()} = discs_tools:{name}\n" for name in ("Noisy", "Broken", "Slow"))
-    (info / "entry_points.txt").write_text("\n".join([*lines, f"[maia.tools]\n{tools}"]))
+    own = [f"[maia.tools]\n{tools}", "[maia.systems]\nwithheld = discs_tools:Withheld\n"]
+    (info / "entry_points.txt").write_text("\n".join([*lines, *own]))
+        "\n".join([*lines, f"[maia.tools]\n{tools}", "[maia.systems]\nwithheld = discs_tools:Withheld\n"])
+    )
     (folder / "discs_tools.py").write_text(TOOLS)
     return folder
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -69,8 +70,16 @@ def mcp(config: RunConfig, images: Any, http: bool, port: int, host: str | None)
 
     desk = Desk(config, images, say)
     server = McpServer(desk)
+
+    def end(number: int, frame: object) -> None:
+        """Ends the runs and the process; the thread that waits for the client's next frame cannot be ended."""
+        desk.close()
+        os._exit(128 + number)
+
     try:
         if wire is not None:
+            for number in (signal.SIGINT, signal.SIGTERM):
+                signal.signal(number, end)
             anyio.run(wire.serve, server)
         else:
             from maia_mcp.http import HOST, PATH, serve

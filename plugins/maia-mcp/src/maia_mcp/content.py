@@ -20,11 +20,13 @@ Images = Literal["inline", "link", "text"]
 
 MAX_TOKENS = 20_000
 """Most tokens of a result, also for a host that counts the images' base64 as text."""
-TEXT_BYTES, BASE64_CHARACTERS = 3.0, 1.5
-"""Bytes of text, and characters of base64, that make one token: fewer than tokenizers need, so that no host counts
-more than MAIA."""
-MAX_TEXT = 36_000
-"""Longest text of a result in bytes: 12,000 tokens, so that an image fits beside it."""
+TEXT_BYTES, BASE64_CHARACTERS = 2.0, 1.35
+"""Bytes of text, and characters of base64, that make one token: fewer than tokenizers need (results 2.5 to 3.9 and
+1.43), so that no host counts more than MAIA."""
+MAX_TEXT = 24_000
+"""Longest text of a result in bytes, so that images fit beside it."""
+MAX_START = 60_000
+"""Longest text that begins a run in bytes: prose and code, of which a token has 4.2 bytes."""
 MAX_SINGLE = 8
 """Most images that are sent one by one; more of them share a contact sheet."""
 MAX_SIDE = 512
@@ -35,6 +37,9 @@ MAX_TILES = 64
 """Most images of a contact sheet."""
 LADDER = (512, 448, 384, 320, 256, 224, 192, 160, 128, 96, 64)
 QUALITIES = (85, 70, 50, 35)
+"""Qualities of JPEG that are tried at each side."""
+MAX_GAIN = 3.0
+"""Worst quality makes a picture shorter than best quality by less than this factor."""
 
 CUT = "\n[{more:,} more characters; the record has all of them. Print or return less at once.]"
 
@@ -47,7 +52,11 @@ def tokens(blocks: Sequence[ContentBlock]) -> float:
 
 
 def content(
-    parts: Sequence[Part], activations: Callable[[Image], float | None], how: Images, run: str
+    parts: Sequence[Part],
+    activations: Callable[[Image], float | None],
+    how: Images,
+    run: str,
+    limit: int = MAX_TEXT,
 ) -> list[ContentBlock]:
     """Lays out the parts of a message as content of a result.
 
@@ -56,6 +65,7 @@ def content(
         activations: Returns the measured activation of an image, where there is one.
         how: `text` stands for parts whose images a describer has replaced.
         run: Name of the run, for the links to its images.
+        limit: Longest text in bytes.
     """
     lines: list[str] = []
     images: dict[str, Image] = {}
@@ -68,7 +78,7 @@ def content(
         measured = activations(image)
         shown = "" if measured is None else f", activation {measured:.4g}"
         lines.append(f"[image {short(image)}: {image.title or 'untitled'}{shown}]")
-    text = cut("\n".join(lines))
+    text = cut("\n".join(lines), limit)
     if how == "link":
         links: list[ContentBlock] = [
             ResourceLink(uri=uri(run, name), name=image.title or name, mime_type="image/jpeg")
@@ -80,12 +90,12 @@ def content(
     return [TextContent(text=text + note), *pixels]
 
 
-def cut(text: str) -> str:
+def cut(text: str, limit: int = MAX_TEXT) -> str:
     """Returns a text that fits a result."""
     data = text.encode("utf-8", "replace")
-    if len(data) <= MAX_TEXT:
+    if len(data) <= limit:
         return data.decode()
-    kept = data[:MAX_TEXT].decode("utf-8", "ignore")
+    kept = data[:limit].decode("utf-8", "ignore")
     return kept + CUT.format(more=len(text) - len(kept))
 
 
@@ -134,14 +144,14 @@ def _fitted(pictures: Sequence[PILImage.Image], room: int, least: int) -> list[I
     sides = [side for side in LADDER if least <= side < longest]
     for side in [min(longest, MAX_SIDE), *sides]:
         small = [_thumbnail(picture, side) for picture in pictures]
-        for quality in QUALITIES if _characters(small, QUALITIES[-1]) <= room else ():
-            if _characters(small, quality) <= room:
-                return [block(jpeg(picture, side, quality)) for picture in small]
+        for quality in QUALITIES:
+            blocks = [block(jpeg(picture, side, quality)) for picture in small]
+            characters = sum(len(each.data) for each in blocks)
+            if characters <= room:
+                return blocks
+            if characters > room * MAX_GAIN:
+                break
     return []
-
-
-def _characters(pictures: Sequence[PILImage.Image], quality: int) -> int:
-    return sum(len(jpeg(picture, MAX_SIDE, quality)) + 2 for picture in pictures) * 4 // 3
 
 
 def _thumbnail(picture: PILImage.Image, side: int) -> PILImage.Image:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from mcp.types import ContentBlock
 
 from maia_core.plugin import Image, Message, Part, RunOutcome, Session, TextPart
-from maia_mcp.content import Images, content
+from maia_mcp.content import MAX_START, MAX_TEXT, Images, content
 from maia_mcp.programs import ImageIndex, short
 from maia_vlm import with_descriptions
 
@@ -62,7 +62,7 @@ class Layout:
         if turns:
             head += f"\nThe run is resumed after turn {turns}; its last result stands at the end.\n"
         shown = self._described(session, [*messages[:BEGINNING], *(messages[-1:] if turns else ())])
-        return Result(self._content([TextPart(text=head), *_parts(shown)]))
+        return Result(self._content([TextPart(text=head), *_parts(shown)], MAX_START))
 
     def next(self, session: Session, message: Message) -> Result:
         """Returns the result of a turn, from the message that it led to."""
@@ -80,11 +80,11 @@ class Layout:
     def _described(self, session: Session, messages: Sequence[Message]) -> Sequence[Message]:
         return with_descriptions(messages, session.context.describer) if self._images == "text" else messages
 
-    def _content(self, parts: Sequence[Part]) -> list[ContentBlock]:
+    def _content(self, parts: Sequence[Part], limit: int = MAX_TEXT) -> list[ContentBlock]:
         def activation(image: Image) -> float | None:
             return self.index.activations.get(short(image))
 
-        return content(parts, activation, self._images, self._run)
+        return content(parts, activation, self._images, self._run, limit)
 
 
 def _parts(messages: Sequence[Message]) -> list[Part]:
