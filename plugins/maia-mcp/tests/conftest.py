@@ -120,8 +120,6 @@ def site(tmp_path_factory) -> Path:
     tools = "".join(f"{name.lower()} = discs_tools:{name}\n" for name in ("Noisy", "Broken", "Slow"))
     own = [f"[maia.tools]\n{tools}", "[maia.systems]\nwithheld = discs_tools:Withheld\n"]
     (info / "entry_points.txt").write_text("\n".join([*lines, *own]))
-        "\n".join([*lines, f"[maia.tools]\n{tools}", "[maia.systems]\nwithheld = discs_tools:Withheld\n"])
-    )
     (folder / "discs_tools.py").write_text(TOOLS)
     return folder
 

@@ -10,6 +10,7 @@ from click.testing import CliRunner
 
 from maia_cli.main import maia
 from maia_core.plugin import HostCall, RunReader
+from maia_mcp import desk as desk_module
 from maia_mcp import server as server_module
 from maia_runs import resume
 
@@ -56,6 +57,7 @@ def test_a_run_is_an_ordinary_run(make_desk, drive, tmp_path, registry, monkeypa
     assert (folder / "report.html").exists()
     shown = CliRunner().invoke(maia, ["runs", "list", str(folder.parent)])
     assert "answered" in shown.output, shown.output
+    assert "mcp:tester" in shown.output
 
 
 def test_a_client_gets_the_task_and_the_library_word_for_word(make_desk, drive):
@@ -303,6 +305,39 @@ def test_a_terminal_does_not_resume_a_client_s_run(make_desk, drive, tmp_path):
     drive(make_desk(), work)
     with pytest.raises(Exception, match="maia mcp"):
         resume(_folder(tmp_path))
+
+
+def test_a_run_that_another_server_drives_is_not_resumed(make_desk, connect):
+    here, there = make_desk(), make_desk()
+
+    async def main():
+        async with connect(here) as call, connect(there) as other:
+            await call("start_run", unit="colours:red")
+            refused = await other("start_run", resume=call.run)
+            return refused, await call("text2image", prompts=["a red disc"])
+
+    refused, after = anyio.run(main)
+    assert refused.is_error
+    assert "cannot be resumed: another process drives it" in refused.text
+    assert not after.is_error
+
+
+def test_too_many_runs_are_refused_and_an_idle_one_makes_room(make_desk, drive, monkeypatch):
+    monkeypatch.setattr(desk_module, "MAX_RUNS", 1)
+
+    async def work(call):
+        await call("start_run", unit="colours:red")
+        first, refused = call.run, await call("start_run", unit="colours:blue")
+        monkeypatch.setattr(desk_module, "IDLE_SECONDS", 0.0)
+        await call("start_run", unit="colours:blue")
+        second, call.run = call.run, first
+        return first, refused, second, await call("text2image", prompts=["a red disc"])
+
+    first, refused, second, late = drive(make_desk(), work)
+    assert refused.is_error
+    assert "holds 1 open runs" in refused.text
+    assert second != first
+    assert "has ended" in late.text
 
 
 HOSTILE = [

@@ -135,7 +135,10 @@ def test_a_client_gets_a_label_of_a_real_unit_verified(make_desk, connect, tmp_p
             shown = await call("dataset_exemplars")
             compared = await call("compare_prompts", conditions=conditions, controls=controls)
             answer = {"description": "Flowers and candy canes.", "label": ["flower (80 %)", "candy cane (main)"]}
-            return shown, compared, await call("submit_answer", **answer)
+            ended = await call("submit_answer", **answer)
+            if "only partly verified" in ended.text:  # A check is undecided; the same answer again is the last word.
+                ended = await call("submit_answer", **answer)
+            return shown, compared, ended
 
     shown, compared, ended = anyio.run(main)
     assert len(shown.ids) == 15

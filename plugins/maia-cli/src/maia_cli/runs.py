@@ -138,7 +138,9 @@ def _figures(reader: RunReader) -> dict[str, Any]:
         "run": str(reader.folder),
         "created": time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(manifest.created)),
         "unit": manifest.system.ref,
-        "backbone": backbone.get("name", "") if isinstance(backbone, dict) else str(backbone),
+        "backbone": ":".join(filter(None, (backbone.get("name", ""), backbone.get("client", ""))))
+        if isinstance(backbone, dict)
+        else str(backbone),
         "seed": manifest.seed,
         "status": outcome.status if outcome else "unfinished",
         "reason": outcome.reason if outcome else "",

@@ -45,6 +45,11 @@ NOT_STARTED = (
     "its log."
 )
 
+NOT_RESUMED = (
+    "The run {run} cannot be resumed: another process drives it, or a part of it has changed. The person who started "
+    "the server finds the reason in its log."
+)
+
 
 class Desk:
     """The runs of a server, by their names.
@@ -158,6 +163,8 @@ class Desk:
 
         Only a unit that the client has named is its own mistake; other reasons may name files, keys or the unit.
         """
+        if run.resumes:
+            return ToolError(NOT_RESUMED.format(run=run.name))
         mistake = isinstance(run.failure, UsageError) and not self.has_unit
         return ToolError(_FILE.sub("…", one_line(run.failure)) if mistake and run.failure else NOT_STARTED)
 
@@ -186,7 +193,7 @@ class Desk:
                 idle = min(opened, key=lambda each: each.touched)
                 if time.monotonic() - idle.touched < IDLE_SECONDS:
                     raise ToolError(
-                        f"{len(opened)} runs are open, the most at once; end one with submit_answer or stop"
+                        f"the server holds {len(opened)} open runs, its most; end one with submit_answer or stop"
                     )
                 idle.leave()
             self._runs[run.name] = run

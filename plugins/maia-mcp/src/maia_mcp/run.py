@@ -42,6 +42,7 @@ class ClientRun:
         messages: The conversation so far.
         methods: What the client can call, by name; empty until then.
         index: The images that the client can name.
+        resumes: Whether it is a run that was recorded before.
         failure: Why the run could not begin.
         turn: The turn that is under way, or the last one that has ended; 0 for the start.
         left: Whether it ends as soon as it waits for a reply.
@@ -68,7 +69,7 @@ class ClientRun:
         self.failure: Exception | None = None
         self.ending = ""
         self.touched = time.monotonic()
-        self._recorded = recorded
+        self.resumes, self._recorded = bool(recorded), recorded
         self._changed = threading.Condition()
         self._results: dict[int, Result] = {}
         self._reply: str | None = None
