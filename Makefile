@@ -16,7 +16,7 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfil
 TORCH_INDEX ?=
 UNIT ?= efficientnet-lite0:head:303
 
-.PHONY: demo test setup testable pack llm format lint types unit check bench docs site release test-isolated clean
+.PHONY: demo test setup testable pack llm format lint types unit check bench screenshots docs site release test-isolated clean
 
 demo: setup pack  ## Explain a unit of a real network offline.
 	$(BIN)/maia run --system $(UNIT)
@@ -71,6 +71,9 @@ check: lint types unit  ## What to run before a commit.
 
 bench: testable pack  ## Print the figures, as ratios where possible.
 	$(BIN)/python tests/bench
+
+screenshots: testable pack  ## Photograph every page of maia view into build/screenshots; needs Chromium.
+	$(BIN)/python tests/screenshots.py
 
 docs: testable  ## Write the pages that show what commands print.
 	$(BIN)/python docs/generate.py

@@ -22,7 +22,7 @@ pytest.importorskip("starlette.testclient")
 
 
 def keys(client: Any) -> dict[str, str]:
-    return {run.name: run.key for run in client.app.app.state.view.library.runs()}
+    return {run.name: run.key for run in client.app.view.library.runs()}
 
 
 def labels(html: str) -> list[str]:

@@ -119,7 +119,7 @@ def test_an_answer_to_a_fault_of_the_program_is_guarded_too(client: Any, monkeyp
 
 def test_addresses_cannot_leave_the_run_folder(client: Any, open_app: Callable[..., Any], shelf: Path) -> None:
     (shelf / "secret.full.png").write_bytes(b"secret")
-    key = client.app.app.state.view.library.runs()[0].key
+    key = client.app.view.library.runs()[0].key
     for path in (
         "../../secret.full.png",
         "..%2F..%2Fsecret.full.png",

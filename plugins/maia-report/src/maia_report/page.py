@@ -165,6 +165,7 @@ def source_hash(text: str) -> str:
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
 
+@functools.lru_cache(maxsize=256)
 def _python(program: str) -> Markup:
     """Highlights a program: one `span` a line, classes only, everything escaped by pygments."""
     from pygments import highlight

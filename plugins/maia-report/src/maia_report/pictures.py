@@ -66,6 +66,7 @@ class Gallery:
         self._left = budget
         self._classes: dict[str, str] = {}
         self._pictures: dict[tuple[str, str], Picture] = {}
+        self._outlines: list[tuple[Picture, str]] = []
         unique = list({_key(image): image for image in images}.values())[:MAX_PICTURES]
         pixels = MAX_PIXELS
         for number, image in enumerate(unique):
@@ -73,6 +74,10 @@ class Gallery:
             pixels -= image.width * image.height
             left_out = share < MIN_BYTES or pixels < 0
             self._pictures[_key(image)] = Picture(problem=LEFT_OUT) if left_out else self._embed(image, share)
+        # With the bytes that are left: a picture without an outline keeps its dark veil.
+        for picture, uri in self._outlines:
+            if len(uri) <= self._left:
+                picture.masks["outline"] = self._add("v", uri)
 
     def __getitem__(self, image: Image) -> Picture:
         """Returns how an image is shown."""
@@ -95,12 +100,11 @@ class Gallery:
                 css = self._classes[clean.id] = self._add("i", uri)
             picture.css = css
             if not picture.inactive and (mask := image.mask()) is not None:
-                for name, draw in DRAWINGS.items():
-                    drawing = draw(mask)
-                    uri = _uri(drawing, "png", optimize=True, bits=2, transparency=drawing.info["transparency"])
-                    if len(uri) > self._left:
-                        raise _LeftOut
-                    picture.masks[name] = self._add("v", uri)
+                uris = {name: _uri(draw(mask), "png", optimize=True, bits=2) for name, draw in DRAWINGS.items()}
+                if len(uris["dark"]) > self._left:
+                    raise _LeftOut
+                picture.masks["dark"] = self._add("v", uris["dark"])
+                self._outlines.append((picture, uris["outline"]))
         except _LeftOut:
             picture.problem = f"mask {LEFT_OUT}"
         except (MaiaError, OSError, ValueError, MemoryError):

@@ -15,14 +15,30 @@ from starlette.routing import Route
 from maia_core.plugin import RunConfig
 from maia_view import compare, evaluation_pages, images, live, note_pages, runs, unit_pages
 from maia_view.links import STATIC, static_file, version
-from maia_view.pages import View, message
+from maia_view.pages import View, message, templates
 from maia_view.security import Guard
 
 MODULES = (runs, live, compare, images, unit_pages, note_pages, evaluation_pages)
 """The modules of pages, each with its `ROUTES`."""
 
 
-def make_app(folders: Sequence[Path], *, token: str, hosts: Sequence[str], config: RunConfig | None = None) -> Guard:
+class ViewApp(Guard):
+    """The application.
+
+    Attributes:
+        view: What its pages are made from.
+    """
+
+    def __init__(self, view: View, token: str, hosts: Sequence[str]) -> None:
+        fixed = [Route("/static/{name}", _static), Route("/favicon.ico", _icon)]
+        routes = [*fixed, *(route for module in MODULES for route in module.ROUTES)]
+        pages = Starlette(routes=routes, exception_handlers={HTTPException: _failed, Exception: _broken})
+        self.view = pages.state.view = view
+        # Around everything, so that an answer to a fault has its headers too.
+        super().__init__(pages, token, hosts)
+
+
+def make_app(folders: Sequence[Path], *, token: str, hosts: Sequence[str], config: RunConfig | None = None) -> ViewApp:
     """Returns the application.
 
     Args:
@@ -34,12 +50,16 @@ def make_app(folders: Sequence[Path], *, token: str, hosts: Sequence[str], confi
     Raises:
         UsageError: a folder is missing, or there is nothing to show.
     """
-    routes = [Route("/static/{name}", _static), *(route for module in MODULES for route in module.ROUTES)]
-    app = Starlette(routes=routes, exception_handlers={HTTPException: _failed, Exception: _broken})
-    view = app.state.view = View.of(folders, config)
-    threading.Thread(target=view.library.read_all, daemon=True).start()
-    # Around everything, so that an answer to a fault has its headers too.
-    return Guard(app, token, hosts)
+    view = View.of(folders, config)
+    threading.Thread(target=_prepare, args=(view,), daemon=True).start()
+    return ViewApp(view, token, hosts)
+
+
+def _prepare(view: View) -> None:
+    """Does at once what the first reader would wait for: compiles the templates, reads what the list shows."""
+    for template in ("runs.html.j2", "view_run.html.j2", "step.html.j2", "compare.html.j2"):
+        templates().get_template(template)
+    view.library.read_all()
 
 
 async def _static(request: Request) -> Response:
@@ -50,6 +70,11 @@ async def _static(request: Request) -> Response:
     known = request.query_params.get("v") == version(name)
     age = "private, max-age=31536000, immutable" if known else "no-cache"
     return Response(static_file(name), media_type=STATIC[name], headers={"cache-control": age})
+
+
+async def _icon(request: Request) -> Response:
+    """Answers browsers that ask for it unasked, as beside an image that is shown alone."""
+    return Response(static_file("icon.svg"), media_type=STATIC["icon.svg"])
 
 
 async def _failed(request: Request, error: Exception) -> Response:

@@ -95,8 +95,11 @@ def drawn(folder: Path, image: str, kind: str) -> bytes:
         status = os.fstat(file.fileno())
         if status.st_size > MAX_BYTES:
             raise OSError(f"{path} is too large")
-        with PILImage.open(file, formats=["PNG"]) as opened:
-            size = opened.size
+        try:
+            with PILImage.open(file, formats=["PNG"]) as opened:
+                size = opened.size
+        except (SyntaxError, PILImage.DecompressionBombError) as error:
+            raise OSError(f"{path} is not an image that is shown: {error}") from error
         if kind == "full":
             _check_size(size)
             file.seek(0)
@@ -130,8 +133,7 @@ def _encoded(store: ImageStore, image: str, kind: str, size: tuple[int, int]) ->
     pixels = store.load(image, kind in DRAWINGS, *size)
     buffer = io.BytesIO()
     if draw := DRAWINGS.get(kind):
-        drawing = draw(pixels)
-        drawing.save(buffer, "PNG", optimize=True, bits=2, transparency=drawing.info["transparency"])
+        draw(pixels).save(buffer, "PNG", optimize=True, bits=2)
     else:
         small = PILImage.fromarray(pixels)
         small.thumbnail((SIDE, SIDE), PILImage.Resampling.LANCZOS)

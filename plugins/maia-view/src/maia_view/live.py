@@ -107,7 +107,7 @@ async def _events(view: View, run: RunFolder, after: int) -> AsyncIterator[str]:
         yield "retry: 1000\n\n"
         silent = 0.0
         follower = await anyio.to_thread.run_sync(Follower, view, run, after)
-        while True:
+        while not view.is_stopping():
             changes = await anyio.to_thread.run_sync(follower.changes)
             if changes is not None:
                 silent = 0.0

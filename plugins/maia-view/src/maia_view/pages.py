@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -42,6 +42,7 @@ class View:
         shelf: The runs that were read last.
         followers: How many pages follow a run.
         secret: What a form that changes something must hold.
+        is_stopping: Tells whether the server stops.
     """
 
     library: Library
@@ -53,6 +54,7 @@ class View:
     shelf: Shelf = field(default_factory=Shelf)
     followers: int = 0
     secret: str = field(default_factory=lambda: secrets.token_urlsafe(24))
+    is_stopping: Callable[[], bool] = lambda: False
 
     @classmethod
     def of(cls, folders: Sequence[Path], config: RunConfig | None = None, *, files: bool = False) -> View:

@@ -6,19 +6,22 @@ import re
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from maia_core.plugin import JOURNAL, RunReader, open_plain
+from maia_report.page import content, sections_of
 from maia_report.summary import RunSummary
 from maia_view.library import RunFolder
 
 WHOLE = 6 << 20
 """Largest journal that is read at once, in bytes."""
 
-PART = 3 << 20
+PART = 3 << 19
 """About how many bytes of the turns of a longer one are read at once."""
 
-MAX_TURNS = 40
+MAX_TURNS = 20
 """Most turns of a part."""
 
 _EVENT = re.compile(rb'"event": ?"(\w+)"')
@@ -41,6 +44,12 @@ class Part:
     last: int
     turns: int
     size: int
+
+    @cached_property
+    def content(self) -> dict[str, Any]:
+        """The variables of the templates that show it, see `maia_report.page.content`."""
+        sections, problems = sections_of(self.summary.run) if self.is_whole else ([], [])
+        return content(self.summary, sections, problems)
 
     @property
     def is_whole(self) -> bool:

@@ -11,7 +11,6 @@ from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
 from maia_core.plugin import MaiaError, one_line
-from maia_report.page import content, sections_of
 from maia_view.images import ServedGallery
 from maia_view.library import RunFolder
 from maia_view.links import Links
@@ -77,9 +76,7 @@ def run_page(view: View, run: RunFolder, query: Mapping[str, str]) -> str:
 
 def run_content(view: View, run: RunFolder, part: Part, place: str) -> dict[str, Any]:
     """Returns the variables of the templates that show a run."""
-    sections, problems = sections_of(part.summary.run) if part.is_whole else ([], [])
-    shown = content(part.summary, sections, problems)
-    return shown | {"gallery": ServedGallery(run.path, run.key, Links(place, view.files))}
+    return part.content | {"gallery": ServedGallery(run.path, run.key, Links(place, view.files))}
 
 
 async def show_list(request: Request) -> Response:

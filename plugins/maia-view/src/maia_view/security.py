@@ -18,6 +18,9 @@ POLICY = (
     "default-src 'none'; img-src 'self'; style-src 'self'; script-src 'self'; connect-src 'self'; form-action 'self'; "
     "base-uri 'none'; frame-ancestors 'none'"
 )
+IMAGE_POLICY = "default-src 'none'; img-src 'self'; style-src 'unsafe-inline'; frame-ancestors 'none'; sandbox"
+"""For an image that is shown alone: the browser makes a page of its own around it, with a style."""
+
 HEADERS = {
     "content-security-policy": POLICY,
     "x-frame-options": "DENY",
@@ -61,6 +64,8 @@ class Guard:
                 for name, value in HEADERS.items():
                     headers[name] = value
                 headers.setdefault("cache-control", "no-store")
+                if headers.get("content-type") in ("image/png", "image/webp"):
+                    headers["content-security-policy"] = IMAGE_POLICY
             await send(message)
 
         refusal = self._refusal(scope) or self._admission(scope)

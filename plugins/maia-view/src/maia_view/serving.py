@@ -63,7 +63,10 @@ def serve(
         settings = uvicorn.Config(
             app, log_level="error", access_log=False, server_header=False, timeout_graceful_shutdown=1, lifespan="off"
         )
-        uvicorn.Server(settings).run(sockets=[listener])
+        server = uvicorn.Server(settings)
+        # Pages that follow a run would keep the server from stopping.
+        app.view.is_stopping = lambda: server.should_exit
+        server.run(sockets=[listener])
 
 
 def _reach(host: str) -> tuple[bool, bool]:
