@@ -13,10 +13,9 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from maia_core.plugin import JOURNAL, MaiaError, RunReader
-from maia_report.page import environment
 from maia_report.summary import RunSummary
 from maia_view.library import RunFolder
-from maia_view.pages import View, view_of
+from maia_view.pages import View, templates, view_of
 from maia_view.reading import WHOLE, Part, turn_offsets
 from maia_view.runs import run_content
 
@@ -76,15 +75,15 @@ class Follower:
         part = Part(summary, 1, len(summary.steps), len(summary.steps), self._run.size)
         place = f"runs/{self._run.key}/"
         shown = self._view.variables(place) | run_content(self._view, self._run, part, place)
-        templates = environment("maia_view")
+        loaded = templates()
         changed = {
-            f"turn-{step.number}": templates.get_template("step.html.j2").render(shown, step=step)
+            f"turn-{step.number}": loaded.get_template("step.html.j2").render(shown, step=step)
             for step in summary.steps[self._sent :]
         }
         # The last turn may go on.
         self._sent = max(0, len(summary.steps) - 1)
         names = () if self._skipped else ("claim", "evidence")
-        parts = {name: templates.get_template(f"{name}.html.j2").render(shown) for name in names}
+        parts = {name: loaded.get_template(f"{name}.html.j2").render(shown) for name in names}
         return {"turns": changed, "ended": summary.outcome is not None} | parts
 
 
