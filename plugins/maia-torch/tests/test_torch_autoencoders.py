@@ -230,7 +230,8 @@ def test_dead_and_dense_latents_are_named(vit, images):
     assert not set(sparse) & set(idle)
     vit.unit("blocks.1:sae=sae.safetensors:2")
     assert "sae.safetensors:2 is dead" in vit.context.warnings[-1]
-    assert vit.idle_units("blocks.1") == {}, "only latents are idle"
+    assert vit.unit("blocks.1:sae=sae.safetensors:0").idle == idle
+    assert vit.idle_units("blocks.1") == vit.unit("blocks.1:0").idle == {}, "only latents are idle"
 
 
 def test_the_fit_is_measured_once_for_a_data_set(vit, monkeypatch):

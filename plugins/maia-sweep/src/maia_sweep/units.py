@@ -193,10 +193,13 @@ def _count(model: Model, layer: str) -> int:
 
 
 def _inactive(system: System, context: Context, layers: dict[LayerExemplars, frozenset[int]]) -> frozenset[int]:
-    """Returns the numbers of the units of the layer that never change over the data set; its index is built once."""
+    """Returns the numbers of the layer's units that never change over the data set, and of dead and dense latents.
+
+    A layer's index is built once.
+    """
     source = system.exemplar_source(context.dataset) if isinstance(system, HasExemplars) else None
     if not isinstance(source, LayerExemplars):
         return frozenset()
     if source not in layers:
-        layers[source] = frozenset(np.flatnonzero(source.inactive()).tolist())
+        layers[source] = frozenset(np.flatnonzero(source.inactive()).tolist()) | frozenset(getattr(system, "idle", ()))
     return layers[source]

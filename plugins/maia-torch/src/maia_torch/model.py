@@ -165,7 +165,11 @@ class TorchModel(Network):
 
         These are the dead and the dense latents of a sparse autoencoder, measured on the run's data set.
         """
-        return self.autoencoders.idle(self.layer(layer))
+        return self.idle(self.layer(layer))
+
+    def idle(self, layer: Layer) -> Mapping[int, str]:
+        """See `Network`: the dead and the dense latents of a sparse autoencoder, measured on the run's data set."""
+        return self.autoencoders.idle(layer)
 
     def measurer(self, layers: Sequence[str]) -> Measurer:
         """See `maia_exemplars.IndexableModel`."""

@@ -153,6 +153,10 @@ class Network:
         """Returns the names of a layer's units in references; empty where they have none."""
         return self._class_labels if layer.info.kind == "classes" else ()
 
+    def idle(self, layer: Layer) -> Mapping[int, str]:
+        """Returns the units of a layer that are not worth an explanation, each with the reason in words."""
+        return {}
+
     def describe(self, layer: Layer) -> MeasuredLayer:
         """Returns the description of a layer that an index stores."""
         return MeasuredLayer(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 
 import numpy as np
@@ -91,6 +91,11 @@ class TorchUnit:
     def measured(self) -> MeasuredLayer:
         """The description of its layer: see `maia_exemplars.source.IndexedUnit`."""
         return self.model.describe(self.layer)
+
+    @property
+    def idle(self) -> Mapping[int, str]:
+        """The dead and the dense latents of its layer by number, each with the reason: what a sweep leaves out."""
+        return self.model.idle(self.layer)
 
     @property
     def statistics(self) -> UnitStatistics:
