@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import re
 import signal
 import sys
 import threading
@@ -245,11 +246,11 @@ def test_an_address_that_cannot_be_used_is_one_line(
     monkeypatch: pytest.MonkeyPatch, address: str, error: type[Exception], message: str
 ) -> None:
     monkeypatch.delenv("RAY_AUTH_MODE", raising=False)
-    from maia_ray.cluster import check_address
-
-    with pytest.raises(error, match=message.replace(".", r"\.")) as caught:
-        check_address(address, unauthenticated=False)
-    assert "\n" not in str(caught.value)
+    for options, variable in (({"address": address}, ""), ({}, address)):
+        monkeypatch.setenv("RAY_ADDRESS", variable)
+        with pytest.raises(error, match=re.escape(message)) as caught:
+            ray_runner(**options)
+        assert "\n" not in str(caught.value)
 
 
 def test_options_are_checked() -> None:

@@ -46,12 +46,13 @@ def cluster(address: str | None, local: dict[str, Any], unauthenticated: bool) -
     A cluster that was started here is stopped. A connection that the process has already is used, and kept.
 
     Args:
-        address: HOST:PORT, `auto`, or None to start a cluster on this machine, unless $RAY_ADDRESS names one.
+        address: HOST:PORT that `check_address` has accepted, `auto`, or None to start a cluster on this machine, unless
+            $RAY_ADDRESS names one.
         local: Arguments of `ray.init` where a cluster is started.
         unauthenticated: Whether a cluster beyond loopback may do without tokens.
 
     Raises:
-        UsageError: the address is malformed, or is that of a cluster without tokens.
+        UsageError: `auto` is a cluster without tokens.
         RunError: there is no cluster, or it cannot be used.
     """
     address = address or os.environ.get("RAY_ADDRESS")
@@ -70,7 +71,6 @@ def cluster(address: str | None, local: dict[str, Any], unauthenticated: bool) -
             os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
         arguments |= {"address": "local", "include_dashboard": False, **local}
     else:
-        check_address(address, unauthenticated)
         arguments["address"] = address
     with _captured_errors() as printed:
         try:

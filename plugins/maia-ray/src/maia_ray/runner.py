@@ -15,7 +15,7 @@ from typing import Any
 from pydantic import Field
 
 from maia_core.plugin import PluginConfig, RecordError, RunConfig, RunContext, installed
-from maia_ray.cluster import cluster, token_auth
+from maia_ray.cluster import check_address, cluster, token_auth
 from maia_ray.pool import Pool, Settings, needs
 from maia_ray.worker import Job
 from maia_runs.chosen import chosen_plugins
@@ -41,7 +41,7 @@ class RayRunner:
         """Processors per worker [default: 1 on a cluster, an equal share of a machine on which MAIA starts Ray]."""
         num_gpus: float | None = Field(None, ge=0)
         """GPUs per worker [default: an equal share of the cluster's]."""
-        resources: dict[str, float] = Field(default_factory=dict)
+        resources: dict[str, float] = Field({})
         """Other resources of Ray per worker, such as {a100 = 1}."""
         object_store_memory: int = Field(100 * 2**20, ge=75 * 2**20)
         """Bytes of Ray's object store where MAIA starts Ray; units and results are small."""
@@ -55,7 +55,15 @@ class RayRunner:
         """Names of environment variables that workers get from this process, such as OPENAI_API_KEY."""
 
     def __init__(self, config: Config, context: RunContext) -> None:
+        """Checks the address, before anything is loaded.
+
+        Raises:
+            UsageError: the address is malformed, or is that of a cluster without tokens.
+            RunError: nothing listens there.
+        """
         self._config = config
+        if address := config.address or os.environ.get("RAY_ADDRESS"):
+            check_address(address, config.allow_unauthenticated)
 
     def map(self, function: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[tuple[Any, Any]]:
         """See `maia_core.protocols.Runner`.
