@@ -12,9 +12,10 @@ from maia_core.context import Context
 from maia_core.errors import MaiaError, UsageError
 from maia_core.registry import installed
 from maia_core.testing import DistributionSuite, FakeModel
-from maia_eval.choices import Spec, adjusted, drawn, parted, spec, specs, units_in
+from maia_eval.choices import Spec, adjusted, drawn, spec, specs, units_in
 from maia_eval.command import evaluate
 from maia_eval.explaining import Contexts
+from maia_exemplars.splits import parted
 
 
 class TestDistribution(DistributionSuite):

@@ -13,11 +13,13 @@ from maia_bias import Finding
 from maia_core.plugin import Context, Image, Judge, PluginRef, Registry, RunConfig
 from maia_eval.bias_results import BiasResult, BiasScores, Share
 from maia_eval.bias_scoring import alternatives, names_only, on_side, preferred, read_all, verdict
-from maia_eval.choices import Spec, all_specs, parted
+from maia_eval.choices import Spec, all_specs
 from maia_eval.explaining import Contexts, EvaluationPlan, Log, explain_all
 from maia_eval.failures import RIGHT, failure_table
-from maia_eval.images import ImageClient, measured
+from maia_eval.images import ImageClient
 from maia_eval.results import Explained, Folder
+from maia_exemplars.held_out import measured
+from maia_exemplars.splits import parted
 from maia_planted.attributes import of_class
 from maia_planted.dataset import VariedDataset
 from maia_planted.subjects import Subject, subject_of, subjects_of

@@ -15,7 +15,8 @@ from maia_bias.drawing import write_pairs
 from maia_bias.findings import FINDINGS
 from maia_core.plugin import Judge, System
 from maia_eval.bias_results import Share, Verdict
-from maia_eval.images import ImageClient, measured
+from maia_eval.images import ImageClient
+from maia_exemplars.held_out import measured
 from maia_judges import joined
 from maia_labels.words import PREPOSITIONS
 from maia_planted.attributes import OPPOSITE, VALUES, WORDS, Attribute

@@ -13,7 +13,6 @@ from pydantic import Field, JsonValue
 from maia_cli import option_value
 from maia_core.plugin import Data, PluginRef, Registry, RunConfig, RunContext, UsageError, did_you_mean, validated
 from maia_eval.files import read_text
-from maia_eval.splits import option_values, with_option
 
 OF_RUN = "run."
 """Before a key that changes the configuration of the run, and not an option of the explainer."""
@@ -118,21 +117,6 @@ def adjusted(config: RunConfig, changes: Mapping[str, Any]) -> RunConfig:
             at = at[parent]
         at[last] = value
     return validated(RunConfig, data, "the explainer's options")
-
-
-def parted(config: RunConfig, kinds: Sequence[str], option: str, value: str, registry: Registry) -> RunConfig:
-    """Sets an option of the chosen parts, where they have it with this value, and it was not set."""
-    chosen = {kind: with_option(kind, getattr(config, kind), option, value, registry) for kind in kinds}
-    return config.model_copy(update=chosen)
-
-
-def held_out_dataset(config: RunConfig, registry: Registry) -> PluginRef | None:
-    """Returns the run's data set with its held-out split and cut-outs that nothing saw; None if it has no split."""
-    if "held-out" not in option_values("dataset", config.dataset, "split", registry):
-        return None
-    options = {key: value for key, value in config.dataset.options.items() if key not in ("split", "cutouts")}
-    real = config.model_copy(update={"dataset": PluginRef(name=config.dataset.name, split="held-out", **options)})
-    return parted(real, ["dataset"], "cutouts", "held-out", registry).dataset
 
 
 def units_in(file: Path) -> list[str]:

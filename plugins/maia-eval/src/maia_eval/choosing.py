@@ -156,7 +156,7 @@ def _real(folder: Folder, config: RunConfig) -> PluginRef:
         UsageError: it has none.
     """
     from maia_core.plugin import PluginRef, installed
-    from maia_eval.choices import held_out_dataset
+    from maia_exemplars.splits import held_out_dataset
 
     recorded = folder.manifest.settings.get("real")
     found = PluginRef.model_validate(recorded) if isinstance(recorded, dict) else held_out_dataset(config, installed())

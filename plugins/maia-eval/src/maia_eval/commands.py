@@ -64,10 +64,11 @@ def predictive(
     with `maia eval report DIR`.
     """
     from maia_core.plugin import Context, UsageError, installed
-    from maia_eval.choices import drawn, held_out_dataset, parted, plugin_ref, specs, units_in
+    from maia_eval.choices import drawn, plugin_ref, specs, units_in
     from maia_eval.explaining import Contexts, Worker, log_to
     from maia_eval.predictive import Plan, run
     from maia_eval.results import Folder
+    from maia_exemplars.splits import held_out_dataset, parted
     from maia_sweep.sweeping import system_of
 
     registry = installed()

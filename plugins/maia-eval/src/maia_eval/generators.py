@@ -101,7 +101,7 @@ def _config(
 def _apart(config: RunConfig) -> RunConfig:
     """Has the generator draw with other cut-outs than the describer was taught with, where both can be parted."""
     from maia_core.plugin import PluginRef, installed, plugin_config
-    from maia_eval.splits import with_option
+    from maia_exemplars.splits import with_option
 
     registry, describer = installed(), config.describer
     options = plugin_config(

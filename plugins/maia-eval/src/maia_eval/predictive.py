@@ -21,10 +21,11 @@ from numpy.typing import NDArray
 from maia_core.plugin import QUANTILES, Data, Image, Judge, PluginRef, UnitStatistics, UsageError
 from maia_eval.choices import all_specs
 from maia_eval.explaining import Contexts, EvaluationPlan, Log, explain_all
-from maia_eval.images import HeldOutImages, ImageClient, measured
+from maia_eval.images import ImageClient
 from maia_eval.reference import reference_prompts
 from maia_eval.results import Explained, Fit, Folder, Scores, UnitResult
 from maia_exemplars import exemplar_source
+from maia_exemplars.held_out import HeldOutImages, measured
 from maia_judges import NOTHING, joined, neutral_prompts
 from maia_stats import auc, average_precision, pearson, standardised_difference
 

@@ -18,9 +18,9 @@ from pydantic import Field
 
 from maia_core.plugin import Data, Dataset, Image, Judge, System, Usage, UsageError, content_id
 from maia_eval import metrics
-from maia_eval.images import HeldOutImages
 from maia_eval.metrics import Estimate
 from maia_eval.results import Folder
+from maia_exemplars.held_out import HeldOutImages
 
 SETS, SIZE = 4, 4
 """Sets in a question, and images in a set."""

@@ -9,16 +9,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import click
 
 from maia_cli import PARTS, config_options, without_option
-from maia_core.plugin import printable
 from maia_sweep.options import runner_options
 from maia_sweep.status_command import status
 
 if TYPE_CHECKING:
     from maia_core.plugin import RunConfig, Runner
-    from maia_sweep.leases import Leases
-    from maia_sweep.plans import Plan
-    from maia_sweep.tables import Row
-    from maia_sweep.units import Found, Selection
 
 
 class _Sweep(click.Command):
@@ -40,17 +35,27 @@ class _Shard(click.ParamType[tuple[int, int]]):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:
         number, slash, of = str(value).partition("/")
-        if isinstance(value, tuple):
-            return value
         if not (slash and number.isdecimal() and of.isdecimal() and 1 <= int(number) <= int(of)):
             self.fail(f"'{value}' is not a shard; write I/N with I from 1 to N, such as 2/8", param, ctx)
         return int(number), int(of)
 
 
+class _Forecast(click.ParamType[tuple[float | None, float | None]]):
+    name = "USD|HOURSh"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[float | None, float | None]:
+        text = str(value)
+        try:
+            number = float(text.removesuffix("h").removeprefix("$"))
+        except ValueError:
+            self.fail(f"'{value}' is neither dollars nor hours; write 20 or 8h", param, ctx)
+        return (None, number) if text.endswith("h") else (number, None)
+
+
 @click.command(cls=_Sweep)
 @click.argument("units", nargs=-1, metavar="[UNITS]...")
-@runner_options
-@config_options(*(kind for kind in PARTS if kind != "system"), named_by={"system": "units"}, of_run=True)
 @click.option("--units", "file", type=click.Path(path_type=Path), help="Read units from a file, one per line.")
 @click.option(
     "--from",
@@ -64,97 +69,112 @@ class _Shard(click.ParamType[tuple[int, int]]):
 @click.option("--include-inactive", is_flag=True, help="Explain units that are never active, too.")
 @click.option("--shard", type=_Shard(), help="Explain every N-th unit only, from the I-th: 1/4, 2/4, 3/4 and 4/4.")
 @click.option(
+    "--first",
+    metavar="NAME[:KEY=VALUE,...]",
+    help="Label all units with this cheap explainer first, such as exemplar-summary, and score the labels.",
+)
+@click.option(
+    "--rule",
+    type=click.Choice(["worst", "polysemous", "random"]),
+    default="worst",
+    show_default=True,
+    help="Choose which units the agent takes first after --first.",
+)
+@click.option(
+    "--take", type=click.IntRange(0), metavar="N", help="Let the agent take N units after --first [default: all]."
+)
+@click.option(
+    "--score-images",
+    "images",
+    type=click.IntRange(0),
+    default=200,
+    show_default=True,
+    help="Score labels on this many held-out images.",
+)
+@click.option(
+    "--max-cost",
+    type=click.FloatRange(0, min_open=True),
+    metavar="USD",
+    help="Stop when the sweep has used this money.",
+)
+@click.option("--max-tokens", type=click.IntRange(1), help="Stop when the sweep has used this many tokens.")
+@click.option(
+    "--max-hours", "hours", type=click.FloatRange(0, min_open=True), help="Stop starting units after this time."
+)
+@click.option(
+    "--calls-per-minute",
+    type=click.FloatRange(0, min_open=True),
+    help="Limit the calls of the backbone, of all runs together.",
+)
+@click.option(
+    "--confirm-above",
+    type=_Forecast(),
+    default=None,
+    help="Ask before continuing if the forecast after the first units is above this money or time.",
+)
+@click.option(
     "--out",
     type=click.Path(file_okay=False, path_type=Path),
     required=True,
     help="Write the table and the runs into this folder. Rerun with the same --out to resume.",
 )
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line instead of text.")
 @without_option
+@runner_options
+@config_options(*(kind for kind in PARTS if kind != "system"), named_by={"system": "units"}, of_run=True)
 def sweep(
     config: RunConfig, units: tuple[str, ...], file: Path | None, table: Path | None, where: str | None,
-    draw: int | None, include_inactive: bool, shard: tuple[int, int] | None, out: Path, runner: Runner | None,
-    without: tuple[str, ...],
+    draw: int | None, include_inactive: bool, shard: tuple[int, int] | None, first: str | None, rule: Any,
+    take: int | None, images: int, max_cost: float | None, max_tokens: int | None, hours: float | None,
+    calls_per_minute: float | None, confirm_above: tuple[float | None, float | None] | None, out: Path,
+    as_json: bool, runner: Runner | None, without: tuple[str, ...],
 ) -> int:  # fmt: skip
     """Explain many units, and continue where it stopped.
 
     UNITS are MODEL:LAYER:UNIT, MODEL:LAYER for all units of a layer, or MODEL:LAYER:0-511 for a range. Units that are
     never active on the data set are left out unless you name them one by one. Without UNITS, the sweep in --out
-    continues; with other UNITS, they are added to it.
+    continues; with other UNITS, they are added to it. `maia sweep status DIR` shows how far a sweep is.
     """
-    from maia_cli.progress import Progress
     from maia_cli.run import without_observers
-    from maia_core.plugin import UsageError, content_id, dumped
-    from maia_sweep.drivers import AgentWorker, Driver
-    from maia_sweep.leases import Leases
-    from maia_sweep.plans import begin
-    from maia_sweep.sweeping import Explain
-    from maia_sweep.tables import AGENT
+    from maia_core.plugin import UsageError
+    from maia_sweep.displays import display
+    from maia_sweep.explaining import Choices, explain_units
+    from maia_sweep.ledgers import SweepLimits
+    from maia_sweep.stages import explainer_ref
     from maia_sweep.units import Selection
 
     if where is not None and table is None:
         raise UsageError("--where chooses rows of a table; name the table with --from")
-    # Each unit takes minutes, so a wrong name or folder fails before the first one.
+    if take is not None and first is None:
+        raise UsageError("--take limits the second stage; name the explainer of the first one with --first")
     without_observers(without)
-    plan = begin(out, config, None)
-    selection = Selection(
-        words=units, file=str(file or ""), table=str(table or ""), where=where or "", draw=draw,
-        inactive=include_inactive,
+    cost_above, hours_above = confirm_above or (None, None)
+    choices = Choices(
+        out=out,
+        selection=Selection(
+            words=units, file=str(file or ""), table=str(table or ""), where=where or "", draw=draw,
+            inactive=include_inactive,
+        ),
+        shard=shard,
+        first=explainer_ref(first).model_dump() if first else None,
+        take=take,
+        rule=rule,
+        images=images,
+        limits=SweepLimits(cost=max_cost, tokens=max_tokens, calls_per_minute=calls_per_minute),
+        hours=hours,
+        confirm_cost=cost_above,
+        confirm_hours=hours_above,
+        without=without,
     )  # fmt: skip
-    found = None if not selection.chosen or plan.has(selection) else _found(config, selection)
-    if found is None and not plan.units:
-        raise UsageError(f"no unit is chosen, and {out} does not hold a sweep; name units or pass --units FILE")
-    with Leases(out) as leases:
-        plan = _saved(out, plan, selection, found, leases)
-        chosen = list(plan.shard(*shard) if shard else plan.units)
-        _introduce(plan, chosen)
-        driver = Driver(out, leases)
-        with Progress(live=sys.stderr.isatty()) as progress:
-            explain = Explain(config, out, without, (progress,))
-            worker = AgentWorker(explain, content_id(dumped(plan.config, sort_keys=True).encode()))
-            try:
-                for row in driver.explain(chosen, worker, runner=runner):
-                    click.echo(printable(" ".join(f"{row.unit}  {_line(row)}".split("\n"))))
-            finally:
-                driver.table.export()
-    driver.table.ended(AGENT)
-    answered = len(driver.table.answered & set(chosen))
-    click.echo(f"{answered} of {len(chosen) + len(plan.missing)} answered; table, runs and reports in {out}")
-    return 0 if answered == len(chosen) + len(plan.missing) else 1
+    with display(out, as_json) as shown:
+        result = explain_units(config, choices, shown, _confirm, runner)
+        if result.reason:
+            shown.note(f"stopped: {result.reason}; run the command again with a higher limit to resume")
+    text = f"{result.answered} of {result.units} answered; table, runs and reports in {out}"
+    click.echo(text, err=as_json)
+    return 0 if result.answered == result.units else 1
 
 
-def _found(config: RunConfig, selection: Selection) -> Found:
-    from maia_core.plugin import Context
-    from maia_sweep.sweeping import system_of
-    from maia_sweep.units import find_units
-
-    return find_units(selection, Context(config), lambda word: system_of(config, word).options)
-
-
-def _saved(out: Path, plan: Plan, selection: Selection, found: Found | None, leases: Leases) -> Plan:
-    """Adds the units that were found to the plan in the folder, which another driver may have changed meanwhile."""
-    from maia_sweep.plans import read_plan, save, writing
-
-    with writing(out, leases):
-        plan = read_plan(out) or plan
-        if found is not None and not plan.has(selection):
-            plan = plan.with_units(selection, found)
-            save(out, plan)
-    return plan
-
-
-def _introduce(plan: Plan, chosen: list[str]) -> None:
-    """Says what the sweep will do, and which units it leaves out."""
-    click.echo(f"{len(chosen)} of {len(plan.units)} units", err=True) if len(chosen) < len(plan.units) else None
-    if plan.inactive:
-        click.echo(f"{plan.inactive} units are never active on the data set and are left out", err=True)
-    for word, why in list(plan.missing.items())[:10]:
-        click.echo(printable(f"left out: {word}: {why}"), err=True)
-    if len(plan.missing) > 10:
-        click.echo(f"left out: {len(plan.missing) - 10} more that do not exist", err=True)
-
-
-def _line(row: Row) -> str:
-    """Returns a unit's label, or why it has none."""
-    if row.label:
-        return row.label
-    return f"{row.status}: {row.error}" if row.run else f"not run: {row.error}"
+def _confirm(question: str) -> bool:
+    """Asks the user; where there is no terminal, the answer is no."""
+    return sys.stdin.isatty() and click.confirm(question, err=True)

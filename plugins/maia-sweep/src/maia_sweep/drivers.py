@@ -9,7 +9,8 @@ from pathlib import Path
 from maia_core.plugin import MaiaError, Runner, dumped, one_line
 from maia_runs import FinishedRun
 from maia_sweep.leases import Leases
-from maia_sweep.sweeping import Explain
+from maia_sweep.scoring import Scorer
+from maia_sweep.sweeping import PAUSED, Explain
 from maia_sweep.tables import AGENT, Row, Table
 
 POLL = 2.0
@@ -21,22 +22,29 @@ class AgentWorker:
 
     Attributes:
         explain: Explains the unit.
+        images: Number of held-out images for the score of the label.
         config: Hash of the configuration.
         folder: As in `Explain`.
         run_config: As in `Explain`.
     """
 
-    def __init__(self, explain: Explain, config: str) -> None:
+    def __init__(self, explain: Explain, images: int, config: str) -> None:
         self.explain = explain
+        self.images = images
         self.config = config
         self.folder, self.run_config = explain.folder, explain.run_config
+        self._scorer: Scorer | None = None
 
     def __call__(self, unit: str) -> Row:
         result = self.explain(unit)
         context = self.explain.context
-        row = row_of(unit, result, self.explain.out)
-        fingerprints = dumped(context.fingerprints(), sort_keys=True)
-        return row.model_copy(update={"fingerprints": fingerprints, "config": self.config, "seed": context.config.seed})
+        update: dict[str, object] = {"config": self.config, "seed": context.config.seed}
+        if isinstance(result, FinishedRun):
+            context.warn_to(lambda line: None)  # The record of the run is closed.
+            self._scorer = self._scorer or Scorer(context, self.images)
+            update |= self._scorer.scores(context.system, result.outcome.explanation)
+            update["fingerprints"] = dumped(context.fingerprints(), sort_keys=True)
+        return row_of(unit, result, self.explain.folder).model_copy(update=update)
 
 
 def row_of(unit: str, result: FinishedRun | MaiaError, out: Path) -> Row:
@@ -113,6 +121,9 @@ class Driver:
             items = self._free(pending, stage, held, may_start)
             for unit, result in runner.map(worker, items) if runner else ((item, worker(item)) for item in items):
                 row = result if isinstance(result, Row) else Row(unit=unit, stage=stage, error=one_line(result))
+                if row.error.startswith(PAUSED):  # It can be resumed, so it has not ended.
+                    self.leases.release(unit)
+                    continue
                 self.table.append(row)
                 self.leases.release(unit)
                 self.table.export(due=False)

@@ -12,6 +12,7 @@ import os
 import secrets
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -36,7 +37,7 @@ class Lease(NamedTuple):
     Attributes:
         unit: Reference of the unit.
         owner: Name of the driver: host, process and a random part.
-        taken: When it was taken, in seconds since 1970 by the clock of the file system.
+        taken: When it was taken, in seconds since 1970.
         age: Seconds since the driver touched it.
         expired: Whether another driver may take the unit over.
     """
@@ -101,7 +102,7 @@ class Leases:
                 return True
             name = folder_name(unit)
             generations = self._generations(name)
-            if generations and not self._read(self._path(name, generations[-1])).expired:
+            if generations and not _lease(self._path(name, generations[-1]), self._now(), self._seconds).expired:
                 return False
             mine = generations[-1] + 1 if generations else 0
             path = self._path(name, mine)
@@ -143,10 +144,7 @@ class Leases:
 
     def all(self) -> list[Lease]:
         """Returns the leases of all drivers, also those that have expired."""
-        newest = {}
-        for path in sorted(self.folder.glob("*.*"), key=lambda path: (path.stem, _generation(path))):
-            newest[path.stem] = path
-        return [lease for path in newest.values() if (lease := self._read(path)).unit]
+        return leases_of(self.folder.parent, self._seconds, self._now())
 
     def _create(self, path: Path, unit: str) -> bool:
         try:
@@ -155,27 +153,12 @@ class Leases:
             return False
         try:
             with os.fdopen(handle, "w", encoding="utf-8") as file:
-                json.dump({"unit": unit, "owner": self.owner, "machine": _machine(), "process": _process()}, file)
+                json.dump({"unit": unit, "owner": self.owner, "machine": _machine(), "process": _process(),
+                           "taken": time.time()}, file)  # fmt: skip
         except OSError:
             path.unlink(missing_ok=True)
             raise
         return True
-
-    def _read(self, path: Path) -> Lease:
-        """Reads a lease; one that is gone, or was torn by a kill, belongs to nobody and expires by its age."""
-        try:
-            status = path.stat()
-            text = path.read_text(encoding="utf-8")
-        except OSError:
-            return Lease("", "", 0.0, 0.0, True)
-        try:
-            held = json.loads(text)
-            unit, owner, process = str(held["unit"]), str(held["owner"]), held["process"]
-            dead = held["machine"] == _machine() and not _lives(*process)
-        except (ValueError, KeyError, TypeError, OverflowError):
-            unit, owner, dead = "", "", False
-        age = max(0.0, self._now() - status.st_mtime)
-        return Lease(unit, owner, status.st_ctime, age, dead or age > self._seconds)
 
     def _now(self) -> float:
         """Returns the time by the clock that stamps the files, which may be another machine's."""
@@ -212,6 +195,39 @@ class Leases:
 
     def _path(self, name: str, generation: int) -> Path:
         return self.folder / f"{name}.{generation}"
+
+
+def leases_of(sweep: Path, seconds: float = SECONDS, now: float | None = None) -> list[Lease]:
+    """Returns the leases in the folder of a sweep; writes nothing.
+
+    Args:
+        sweep: The folder.
+        seconds: Time without a touch after which a lease has expired.
+        now: The time by the clock of the file system; that of this machine where it is None.
+    """
+    newest = {}
+    for path in sorted((sweep / LEASES).glob("*.*"), key=lambda path: (path.stem, _generation(path))):
+        newest[path.stem] = path
+    now = time.time() if now is None else now
+    return [lease for path in newest.values() if (lease := _lease(path, now, seconds)).unit]
+
+
+def _lease(path: Path, now: float, seconds: float) -> Lease:
+    """Reads a lease; one that is gone, or was torn by a kill, belongs to nobody and expires by its age."""
+    try:
+        status = path.stat()
+        text = path.read_text(encoding="utf-8")
+    except OSError:
+        return Lease("", "", 0.0, 0.0, True)
+    unit, owner, taken, dead = "", "", 0.0, False
+    try:
+        held = json.loads(text)
+        dead = held["machine"] == _machine() and not _lives(*held["process"])
+        unit, owner, taken = str(held["unit"]), str(held["owner"]), float(held["taken"])
+    except (ValueError, KeyError, TypeError, OverflowError):
+        pass
+    age = max(0.0, now - status.st_mtime)
+    return Lease(unit, owner, taken, age, dead or age > seconds)
 
 
 def _generation(path: Path) -> int:

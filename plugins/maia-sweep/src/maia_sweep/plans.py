@@ -59,6 +59,7 @@ class Plan(Data):
         format: Version of the file.
         config: The configuration of every run, but for the unit.
         first: The explainer of the first stage with its options; None where the agent explains all units.
+        take: Number of units that the agent takes after the first stage; None: all.
         added: The choices of units, oldest first.
         units: References of all units, each once, in the order in which they were added.
     """
@@ -66,6 +67,7 @@ class Plan(Data):
     format: int = FORMAT
     config: dict[str, JsonValue]
     first: dict[str, JsonValue] | None = None
+    take: int | None = None
     added: tuple[Added, ...] = ()
     units: tuple[str, ...] = ()
 

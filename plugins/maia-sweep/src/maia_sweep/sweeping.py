@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from maia_core.plugin import Context, MaiaError, PluginRef, Registry, RunConfig, RunError, Runner, installed, one_line
 from maia_runs import FinishedRun, explain_in, folder_name
+from maia_sweep.ledgers import Ledger
+from maia_sweep.pacing import Pacing, SweepPaused
 
 
 def sweep(
@@ -54,9 +58,9 @@ class Explain:
     """Explains a unit. A runner sends it to each worker, which builds its own parts at the first unit.
 
     Attributes:
-        out: Folder in which every unit gets its run folder.
-        folder: The same: a runner of several machines checks that all of them see it.
-        run_config: The configuration of the runs, whose plugins every machine must have.
+        folder: Folder in which every unit gets its run folder: a runner of several machines checks that all see it.
+        run_config: What to run, except for the unit; every machine must have its plugins.
+        ledger: The limits that all runs share; None: there are none.
     """
 
     def __init__(
@@ -66,27 +70,48 @@ class Explain:
         without: tuple[str, ...] = (),
         observers: tuple[object, ...] = (),
         registry: Registry | None = None,
+        ledger: Ledger | None = None,
     ) -> None:
-        self._config = config
-        self.out = out
+        self.run_config = config
+        self.folder = out
+        self.ledger = ledger
         self._without = without
         self._observers = observers
         self._registry = registry
-        self.folder, self.run_config = out, config
+        self._lock = threading.Lock()
 
-    def __reduce__(self) -> tuple[type[Explain], tuple[RunConfig, Path, tuple[str, ...]]]:
-        return Explain, (self._config, self.out, self._without)
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _explain, (self.run_config, self.folder, self._without, self.ledger)
 
-    @cached_property
+    @property
     def context(self) -> Context:
         """The parts of this process."""
-        return Context(self._config, (self._registry or installed()).without_observers(self._without))
+        with self._lock:
+            return self._context
+
+    @cached_property
+    def _context(self) -> Context:
+        context = Context(self.run_config, (self._registry or installed()).without_observers(self._without))
+        if self.ledger is not None:  # It wraps backbones as they are built, and joins every session.
+            context.observers = context.observers.joined_by([Pacing(self.ledger)])
+        return context
 
     def __call__(self, unit: str) -> FinishedRun | MaiaError:
-        self.context.restart(system_of(self._config, unit))
+        context = self.context
+        context.restart(system_of(self.run_config, unit))
         try:
-            return explain_in(self.context, self.out / folder_name(unit), observers=self._observers)
+            return explain_in(context, self.folder / folder_name(unit), observers=self._observers)
+        except SweepPaused as paused:
+            return RunError(f"{PAUSED}: {paused}")
         except MaiaError as error:
             return error
         except Exception as error:  # It may not survive the way back from another process.
             return RunError(one_line(error))
+
+
+PAUSED = "paused"
+"""How the error of a run begins that a limit of the sweep has interrupted."""
+
+
+def _explain(config: RunConfig, out: Path, without: tuple[str, ...], ledger: Ledger | None) -> Explain:
+    return Explain(config, out, without, ledger=ledger)

@@ -23,6 +23,9 @@ ROWS = "rows"
 """Folder of the rows in the folder of a sweep."""
 CSV, PARQUET = "labels.csv", "labels.parquet"
 
+COPY_OPTIONS = {".parquet": "FORMAT parquet, COMPRESSION zstd", ".csv": "FORMAT csv, HEADER", ".jsonl": "FORMAT json"}
+"""How DuckDB writes a table, by the suffix of the file."""
+
 FIRST, AGENT = "first", "agent"
 """The two stages of a sweep: the cheap explainer of `--first`, and the agent."""
 
@@ -174,6 +177,12 @@ class Table:
         self._resumes = False
         return {unit for at, unit in self._ended if at == stage}
 
+    def newest(self, stage: str) -> list[Row]:
+        """Returns one row per unit of a stage: the last one that has a label, or else the last one."""
+        with labels(self.folder) as database:
+            found = database.execute("SELECT to_json(newest) FROM newest WHERE stage = ? ORDER BY unit", [stage])
+            return [Row.model_validate_json(text) for (text,) in found.fetchall()]
+
     def export(self, *, due: bool = True) -> None:
         """Writes `labels.csv` and `labels.parquet`, one row per unit.
 
@@ -187,13 +196,13 @@ class Table:
         if not due and started < self._due:
             return
         with labels(self.folder) as database:
-            for name, options in ((CSV, "HEADER"), (PARQUET, "FORMAT parquet, COMPRESSION zstd")):
-                write(database, "labels", self.folder / name, options)
+            for name in (CSV, PARQUET):
+                write(database, "labels", self.folder / name)
         self._due = time.monotonic() + max(SECONDS, (time.monotonic() - started) / SHARE)
 
 
-def write(database: duckdb.DuckDBPyConnection, source: str, path: Path, options: str) -> None:
-    """Writes a table or query to a file in one step.
+def write(database: duckdb.DuckDBPyConnection, source: str, path: Path) -> None:
+    """Writes a table or query to a file in one step, in the form that its suffix names.
 
     Raises:
         RecordError: it cannot be written.
@@ -202,7 +211,7 @@ def write(database: duckdb.DuckDBPyConnection, source: str, path: Path, options:
 
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        database.execute(f"COPY (FROM {source}) TO {_quoted(str(temporary))} ({options})")
+        database.execute(f"COPY (FROM {source}) TO {_quoted(str(temporary))} ({COPY_OPTIONS[path.suffix]})")
         os.replace(temporary, path)
     except (OSError, duckdb.Error) as error:
         raise RecordError(f"cannot write {path}: {one_line(error)}; make room or choose another folder") from error
@@ -257,9 +266,18 @@ def units_where(table: Path, where: str) -> list[str]:
 
 
 def opened(table: Path) -> duckdb.DuckDBPyConnection:
-    """Opens a database in memory whose table `labels` is a copy of a file, or of the table of a sweep.
+    """Opens a database as `loaded`, in which no query can read or write a file, load code, or change that.
 
-    No query on it can read or write a file, load code, or change that.
+    Raises:
+        UsageError: it is not a table of labels.
+    """
+    database = loaded(table)
+    database.execute("SET enable_external_access = false; SET lock_configuration = true")
+    return database
+
+
+def loaded(table: Path) -> duckdb.DuckDBPyConnection:
+    """Opens a database in memory whose table `labels` is a copy of a file, or of the table of a sweep.
 
     Raises:
         UsageError: it is not a table of labels.
@@ -278,7 +296,6 @@ def opened(table: Path) -> duckdb.DuckDBPyConnection:
             database.execute(f"CREATE TABLE labels AS FROM {reader}({_quoted(_escaped(table))})")
         except duckdb.Error as error:
             raise UsageError(f"cannot read {table}: {one_line(error)[:200]}") from error
-    database.execute("SET enable_external_access = false; SET lock_configuration = true")
     columns = [name for name, *_ in database.execute("DESCRIBE labels").fetchall()]
     if "unit" not in columns:
         raise UsageError(f"{table} does not have a column 'unit'; its columns are {', '.join(columns)[:200]}")

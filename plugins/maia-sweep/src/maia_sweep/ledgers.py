@@ -1,0 +1,149 @@
+"""What all sessions of a sweep share in one small file: what they have used, and when the next call may be made."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from pydantic import Field
+
+from maia_core.plugin import Data, RecordError, Usage
+
+LEDGER = "ledger.json"
+"""File of the ledger in the folder of a sweep."""
+
+SIZE = 512
+"""Bytes of the file: it is overwritten in place, so that a full disk does not stop it."""
+
+SLOWER, FASTER = 2.0, 0.9
+"""Factors of the pause between two calls after a refusal, and after a success."""
+FIRST_PAUSE, MAX_PAUSE, MIN_PAUSE = 0.5, 60.0, 0.05
+"""Pause after the first refusal, the longest one, and the one below which there is none, in seconds."""
+
+
+class State(Data):
+    """What the file holds.
+
+    Attributes:
+        cost: US dollars that all sessions have used.
+        tokens: Tokens that they have used.
+        pause: Seconds between two calls, beyond what the limit asks for.
+        next: Time at which the next call may be made, in seconds since 1970.
+        blocked: Time until which the service refused all calls.
+    """
+
+    cost: float = 0.0
+    tokens: int = 0
+    pause: float = 0.0
+    next: float = 0.0
+    blocked: float = 0.0
+
+
+class SweepLimits(Data):
+    """What a whole sweep may use.
+
+    Attributes:
+        cost: US dollars.
+        tokens: Tokens that backbone and engines read and write.
+        calls_per_minute: Calls of the backbone per minute, of all sessions together.
+    """
+
+    cost: float | None = Field(None, gt=0)
+    tokens: int | None = Field(None, gt=0)
+    calls_per_minute: float | None = Field(None, gt=0)
+
+
+class Ledger:
+    """Counts what all sessions of a sweep use, and lets them take turns; for threads, processes and machines.
+
+    Attributes:
+        limits: What the sweep may use.
+    """
+
+    def __init__(self, folder: Path, limits: SweepLimits) -> None:
+        self._path = folder / LEDGER
+        self.limits = limits
+
+    @property
+    def state(self) -> State:
+        """What has been used; reads the file without waiting for its lock."""
+        with suppress(OSError, ValueError):
+            return State.model_validate_json(self._path.read_bytes())
+        return State()
+
+    def spend(self, usage: Usage) -> None:
+        """Adds what a session has used.
+
+        Raises:
+            RecordError: the file cannot be written.
+        """
+        if usage.cost or usage.tokens:
+            with self._changing() as state:
+                state |= {"cost": state["cost"] + usage.cost, "tokens": state["tokens"] + usage.tokens}
+
+    def used_up(self) -> str:
+        """Returns which limit is used up; empty if none is."""
+        limits = self.limits
+        if limits.cost is None and limits.tokens is None:
+            return ""
+        state = self.state
+        if limits.cost is not None and state.cost >= limits.cost:
+            return f"the sweep has used ${state.cost:,.2f} of ${limits.cost:,.2f} (--max-cost)"
+        if limits.tokens is not None and state.tokens >= limits.tokens:
+            return f"the sweep has used {state.tokens:,} of {limits.tokens:,} tokens (--max-tokens)"
+        return ""
+
+    def slot(self) -> float:
+        """Reserves the next call, and returns in how many seconds it may be made."""
+        rate = self.limits.calls_per_minute
+        state = self.state
+        now = time.time()
+        if rate is None and not state.pause and state.blocked <= now:
+            return 0.0
+        with self._changing() as changed:
+            start = max(now, changed["next"], changed["blocked"])
+            changed["next"] = start + max(60.0 / rate if rate else 0.0, changed["pause"])
+        return start - now
+
+    def refused(self, retry_after: float | None) -> None:
+        """Slows all sessions down after a service has refused a call.
+
+        Args:
+            retry_after: Seconds to wait that the service named; None: it named none.
+        """
+        now = time.time()
+        with self._changing() as state:
+            if state["blocked"] <= now:  # Else the refusal is of a call that was made before the last one.
+                state["pause"] = min(MAX_PAUSE, max(FIRST_PAUSE, state["pause"] * SLOWER))
+            state["blocked"] = max(state["blocked"], now + (state["pause"] if retry_after is None else retry_after))
+
+    def accepted(self) -> None:
+        """Speeds all sessions up a little after a call that the service took."""
+        if self.state.pause:
+            with self._changing() as state:
+                pause = state["pause"] * FASTER
+                state["pause"] = pause if pause >= MIN_PAUSE else 0.0
+
+    @contextmanager
+    def _changing(self) -> Iterator[dict[str, float]]:
+        """Yields the state; what is changed in it is written, and no other session sees it in between."""
+        try:
+            handle = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o666)
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX)
+                try:
+                    state = State.model_validate_json(os.pread(handle, SIZE, 0))
+                except ValueError:  # A new file.
+                    state = State()
+                changed = state.model_dump()
+                yield changed
+                os.pwrite(handle, json.dumps(changed).encode().ljust(SIZE - 1) + b"\n", 0)
+            finally:
+                os.close(handle)
+        except OSError as error:
+            raise RecordError(f"cannot write {self._path}: {error.strerror}; make room, then resume") from error

@@ -1,0 +1,223 @@
+"""The command on the fake model: what the parts do together."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from maia_core.plugin import Explanation, RunConfig, RunReader, UsageError
+from maia_core.registry import Registry
+from maia_core.testing import fakes
+from maia_sweep import explaining
+from maia_sweep.displays import JsonDisplay, LogDisplay, line_of, running_lines
+from maia_sweep.explaining import Choices, explain_units
+from maia_sweep.ledgers import SweepLimits
+from maia_sweep.measures import Running, progress
+from maia_sweep.plans import read_plan
+from maia_sweep.stages import chosen, explainer_ref
+from maia_sweep.status_command import status
+from maia_sweep.tables import FIRST, Row, Table, opened
+from maia_sweep.units import Selection
+
+COLOURS = list(fakes.COLOURS)
+WRONG = COLOURS[1:3]
+UNITS = [f"discs:colours:{colour}" for colour in COLOURS]
+
+
+class _Cheap:
+    """Calls units by their names, but for two that it takes for the first one."""
+
+    def explain(self, unit: Any, context: Any) -> Explanation:
+        if unit.info.unit == COLOURS[-1]:
+            raise RuntimeError("no idea")
+        name = COLOURS[0] if unit.info.unit in WRONG else unit.info.unit
+        return Explanation(description="It is round.", labels=(f"{name} discs",))
+
+
+class _Judge:
+    """Predicts discs of the colour that a label names."""
+
+    predicts_for_free = True
+
+    def predict(self, label: str, images: Any) -> list[float]:
+        """The data set has discs of all colours in turn, and its held-out images are evenly spread over it."""
+        colour = label.partition(" ")[0]
+        system = fakes.FakeSystem(fakes.FakeSystem.Config(ref=colour if colour in COLOURS else COLOURS[0]))
+        return system.neuron(images)[0]
+
+
+class _Backbone(fakes.ScriptedBackbone):
+    """Answers by the number of turns; each reply costs a dollar."""
+
+    def __init__(self) -> None:
+        super().__init__(list(fakes.FAKE_RUN))
+
+    def complete(self, messages: Any, limits: Any) -> Any:
+        turn = sum(message.role == "assistant" for message in messages)
+        reply = fakes.ScriptedBackbone(list(fakes.FAKE_RUN)[turn:]).complete(messages, limits)
+        return reply.model_copy(update={"usage": reply.usage.model_copy(update={"cost": 1.0})})
+
+
+class _World(Registry):
+    """The installed registry, with fakes for all that a run needs."""
+
+    def find(self, kind: str, name: str) -> Any:
+        if (kind, name) in (("model", "discs"), ("explainer", "cheap")):
+            return object()
+        return super().find(kind, name)
+
+    def get(self, kind: str, name: str) -> Any:
+        return object() if (kind, name) == ("explainer", "cheap") else super().get(kind, name)
+
+    def build(self, kind: str, name: str, options: Any, context: Any) -> Any:
+        if kind == "model":
+            return fakes.FakeModel()
+        if (kind, name) == ("explainer", "cheap"):
+            return _Cheap()
+        if kind in ("backbone", "judge"):
+            return _Backbone() if kind == "backbone" else _Judge()
+        parts = fakes.fake_parts()
+        return parts[kind] if kind in parts and kind != "system" else super().build(kind, name, options, context)
+
+    def without_observers(self, names: Any) -> Registry:
+        return self
+
+
+@pytest.fixture(autouse=True)
+def world(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = _World()
+    monkeypatch.setattr("maia_sweep.sweeping.installed", lambda: world)
+    monkeypatch.setattr("maia_core.context.installed", lambda: world)
+
+
+class Seen(LogDisplay):
+    """Remembers what the user would see."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.notes: list[str] = []
+        self.rows: list[Row] = []
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+    def row(self, row: Row) -> None:
+        self.rows.append(row)
+
+
+CONFIG = RunConfig(verify=False)
+
+
+def sweep(out: Path, *words: str, confirm: bool = False, **choices: Any) -> tuple[explaining.Result, Seen]:
+    shown = Seen()
+    made = Choices(out, Selection(words=words), images=24, **choices)
+    return explain_units(CONFIG, made, shown, lambda question: confirm), shown
+
+
+def test_the_agent_takes_the_units_that_the_first_stage_predicts_worst(tmp_path: Path) -> None:
+    result, shown = sweep(tmp_path, "discs:colours", first={"name": "cheap"}, take=2)
+    first = [row for row in shown.rows if row.stage == FIRST]
+    agent = [row for row in shown.rows if row.stage == "agent"]
+    assert len(first) == len(COLOURS)
+    last = f"discs:colours:{len(COLOURS) - 1}"
+    assert {row.unit for row in agent} == {last, "discs:colours:1"}, "one has no label, one a wrong one"
+    assert {row.unit: row.pearson for row in first}["discs:colours:0"] == pytest.approx(1)
+    assert result.answered >= len(COLOURS) - 1
+    with opened(tmp_path / "labels.parquet") as database:
+        explainers = dict(database.execute("SELECT explainer, count(*) FROM labels GROUP BY ALL").fetchall())
+    assert explainers == {"agent": 2, "cheap": len(COLOURS) - 2}
+    again = sweep(tmp_path, first={"name": "cheap"}, take=2)[1].rows
+    assert {(row.stage, row.unit) for row in again} == {(FIRST, last)}, "only the failed one is tried again"
+    more = sweep(tmp_path, first={"name": "cheap"}, take=3)[1].rows
+    assert [row.stage for row in more].count("agent") == 1
+
+
+def test_a_limit_of_the_sweep_interrupts_a_run_which_resumes_when_it_is_raised(tmp_path: Path) -> None:
+    result, shown = sweep(tmp_path, "discs:colours", limits=SweepLimits(cost=1.0))
+    assert "used $1.00 of $1.00" in result.reason
+    assert shown.rows == []
+    run = next(path for path in tmp_path.iterdir() if (path / "run.json").exists())
+    outcome = RunReader(run).outcome
+    assert outcome is not None
+    assert outcome.status == "interrupted"
+    result, shown = sweep(tmp_path)
+    assert not result.reason
+    assert result.answered == len(COLOURS)
+    spent = progress(tmp_path)[1].state.cost
+    assert spent == sum(row.cost for row in shown.rows), "the turn before the limit was paid twice, or not counted"
+
+
+def test_a_forecast_above_the_bound_needs_a_yes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(explaining, "FORECAST_AFTER", 1)
+    with pytest.raises(UsageError, match=r"forecast: \d+ more units .* above --confirm-above"):
+        sweep(tmp_path, "discs:colours", confirm_cost=0.5)
+    result, shown = sweep(tmp_path, confirm_cost=0.5, confirm=True)
+    assert result.answered == len(COLOURS)
+    assert any(note.startswith("forecast: ") for note in shown.notes)
+
+
+def test_units_can_be_added_and_another_configuration_is_refused(tmp_path: Path) -> None:
+    assert sweep(tmp_path, UNITS[0])[0].units == 1
+    assert sweep(tmp_path, UNITS[1], "discs:colours:mauve")[0] == (3, 2, "")
+    plan = read_plan(tmp_path)
+    assert plan is not None
+    assert plan.units == tuple(UNITS[:2])
+    with pytest.raises(UsageError, match="first is"):
+        sweep(tmp_path, first={"name": "cheap"})
+    with pytest.raises(UsageError, match="does not hold a sweep"):
+        sweep(tmp_path / "new")
+
+
+def test_status_counts_units_money_and_what_is_left_out(tmp_path: Path) -> None:
+    sweep(tmp_path, "discs:colours:0-1", "discs:colours:mauve")
+    Table(tmp_path, "other").append(Row(unit=UNITS[3], error="why"))
+    sweep(tmp_path, "discs:colours:0-2", hours=1e-9)
+    done = CliRunner().invoke(status, [str(tmp_path)])
+    assert done.exit_code == 0, done.output
+    assert "2 of 3 done (2 answered, 0 stopped without a label), 0 running" in done.output
+    assert "used $" in done.output
+    assert "1 that do not exist" in done.output
+    found = json.loads(CliRunner().invoke(status, [str(tmp_path), "--json"]).output)
+    assert (found["answered"], found["units"], found["pending"]) == (2, 3, 1)
+    nothing = CliRunner().invoke(status, [str(tmp_path / "nowhere")])
+    assert "does not hold a sweep" in str(nothing.exception)
+
+
+def test_rules_choose(tmp_path: Path) -> None:
+    rows = [
+        Row(unit="a", pearson=0.5, polysemy=0.1),
+        Row(unit="b", pearson=None, polysemy=None),
+        Row(unit="c", pearson=-0.2, polysemy=0.9),
+    ]
+    assert chosen("worst", rows, None, 0) == ["b", "c", "a"]
+    assert chosen("polysemous", rows, 2, 0) == ["c", "a"]
+    assert len({tuple(chosen("random", rows, None, seed)) for seed in range(20)}) > 1
+    assert chosen("random", rows, 2, 7) == chosen("random", rows[::-1], 2, 7)
+
+
+def test_an_explainer_of_the_first_stage_has_options() -> None:
+    assert explainer_ref("exemplar-summary:exemplars=5").options == {"exemplars": 5}
+    with pytest.raises(UsageError, match="--first takes NAME"):
+        explainer_ref(":x=1")
+
+
+def test_displays_show_labels_reasons_and_hostile_text_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert line_of(Row(unit="m:l:1", label="tiger", pearson=0.512)) == "m:l:1  tiger  (r = 0.51)"
+    assert line_of(Row(unit="m:l:1", error="why")) == "m:l:1  not run: why"
+    assert line_of(Row(unit="m:l:1", status="stopped", run="r", error="limits.turns")) == "m:l:1  stopped: limits.turns"
+    assert "\x1b" not in line_of(Row(unit="m:l:1", label="a\x1b[2Jb\nc"))
+    many = [Running(f"m:l:{number}", "host", 70.0, number) for number in range(40)]
+    lines = running_lines(many)
+    assert lines[1] == "  m:l:1 70 s, turn 1"
+    assert lines[-1] == "  and 24 more"
+    with JsonDisplay() as shown:
+        shown.begin("the agent", 3)
+        shown.row(Row(unit="m:l:1", label="tiger"))
+        shown.note("why")
+    events = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [event["event"] for event in events] == ["stage", "unit", "note"]
+    assert events[1]["label"] == "tiger"
