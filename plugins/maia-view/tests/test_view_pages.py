@@ -137,6 +137,23 @@ def test_a_long_run_is_shown_in_parts_that_lead_to_each_other(
     assert re.search(r"<dt>turns</dt><dd class=\"num\">13 ", html)  # Of the whole run.
 
 
+def test_a_long_run_that_runs_shows_its_newest_turns(
+    tmp_path: Path, new_run: Any, open_app: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("maia_view.reading.WHOLE", 2000)
+    monkeypatch.setattr("maia_view.live.WHOLE", 2000)
+    monkeypatch.setattr("maia_view.reading.PART", 20_000)
+    script = new_run(tmp_path / "long")
+    for n in range(12):
+        script.experiment(f"disc number {n}")
+    client = open_app(tmp_path)
+    html = client.get(f"/runs/{keys(client)['long']}/").text
+    shown = re.findall(r'id="turn-(\d+)"', html)
+    assert (shown[-1], len(shown) < 12) == ("12", True)
+    assert f'data-live="live?after={(tmp_path / "long" / "journal.jsonl").stat().st_size}"' in html
+    assert 'data-live="' not in client.get(f"/runs/{keys(client)['long']}/", params={"turn": 1}).text
+
+
 def test_runs_of_other_kinds_stand_side_by_side(client: Any) -> None:
     runs = keys(client)
     html = client.get("/compare/", params={"run": list(runs.values())}).text
@@ -167,7 +184,7 @@ def test_fewer_than_two_runs_lead_to_a_choice(client: Any, chosen: list[str]) ->
     runs = keys(client)
     answer = client.get("/compare/", params={"run": [runs.get(name, name) for name in chosen]})
     assert answer.status_code == 200
-    assert "Choose two to 6 runs" in answer.text
+    assert "Choose two to six runs" in answer.text
     assert ("is gone" in answer.text) == ("gone" in chosen)
 
 

@@ -113,7 +113,10 @@ def _opened(view: View, keys: Sequence[str], chosen: str) -> tuple[list[Compared
             problems.append(f"{key} is gone: it was moved or removed.")
             continue
         try:
-            found.append((run, view.shelf.read(run).summary))
+            part = view.shelf.read(run)
+            found.append((run, part.summary))
+            if not part.is_whole:
+                problems.append(f"{run.name} is long: this page shows turns 1 to {part.last} of {part.turns}.")
         except MaiaError as error:
             problems.append(f"{run.name} cannot be shown: {one_line(error)}.")
     relative = _is_relative([summary for _, summary in found], chosen)

@@ -24,6 +24,9 @@ PART = 3 << 19
 MAX_TURNS = 20
 """Most turns of a part."""
 
+NEWEST = 1_000_000
+"""Stands for the part that holds the newest turns; no journal holds as many."""
+
 _EVENT = re.compile(rb'"event": ?"(\w+)"')
 
 
@@ -92,7 +95,7 @@ class Shelf:
 
 
 def read_part(folder: Path, size: int, first: int = 1) -> Part:
-    """Returns a run, or of one with a long journal the turns from `first` on that fit a page.
+    """Returns a run, or of one with a long journal the turns from `first` on that fit a page; else the newest.
 
     Raises:
         RecordError: as for `RunReader`.
@@ -101,7 +104,10 @@ def read_part(folder: Path, size: int, first: int = 1) -> Part:
         summary = RunSummary(RunReader(folder))
         return Part(summary, 1, len(summary.steps), len(summary.steps), size)
     turns, end = turn_offsets(folder / JOURNAL)
-    first = min(max(first, 1), max(len(turns), 1))
+    if first > len(turns):
+        newest = [number for number, offset in enumerate(turns, 1) if offset > end - PART][-MAX_TURNS:]
+        first = newest[0] if newest else len(turns)
+    first = max(first, 1)
     begin = turns[first - 1] if turns else 0
     shown = [offset for offset in turns[first - 1 :] if offset < begin + PART][:MAX_TURNS]
     last = first - 1 + len(shown)

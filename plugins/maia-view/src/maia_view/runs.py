@@ -17,7 +17,7 @@ from maia_view.links import Links
 from maia_view.listing import FILTERS, PER_PAGE, SORTS, Selection, choices
 from maia_view.notes import read_note
 from maia_view.pages import View, message, view_of
-from maia_view.reading import Part
+from maia_view.reading import NEWEST, Part
 
 
 def list_page(view: View, query: Mapping[str, str]) -> str:
@@ -57,19 +57,20 @@ def run_page(view: View, run: RunFolder, query: Mapping[str, str]) -> str:
     Raises:
         RecordError: the folder is not a run folder any more, or is damaged.
     """
-    turn = query.get("turn", "1")
-    first = int(turn) if turn.isascii() and turn.isdigit() and len(turn) < 7 else 1
-    part = view.shelf.read(run, first)
-    place = f"runs/{run.key}/" + (f"turn-{first}/" if view.files and first > 1 else "")
-    shown = run_content(view, run, part, place)
     row = view.library.row(run)
-    shown |= {
+    turn = query.get("turn", "")
+    usual = NEWEST if row.status == "running" else 1
+    first = int(turn) if turn.isascii() and turn.isdigit() and len(turn) < 7 else usual
+    part = view.shelf.read(run, first)
+    place = f"runs/{run.key}/" + (f"turn-{first}/" if view.files and 1 < first < NEWEST else "")
+    follows = row.status == "running" and part.later is None and not view.files
+    shown = run_content(view, run, part, place) | {
         "part": part,
         "row": row,
         "note": read_note(run.path),
         "secret": view.secret,
         "in_atlas": view.atlases.place_of(row),
-        "live": f"live?after={part.summary.run.end}" if row.status == "running" and not view.files else "",
+        "live": f"live?after={part.summary.run.end}" if follows else "",
     }
     return view.page("view_run.html.j2", place, shown, query)
 
