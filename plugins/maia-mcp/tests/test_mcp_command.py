@@ -13,7 +13,7 @@ from maia_mcp.hosts import HOSTS
 @pytest.fixture
 def invoke(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("MAIA_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("MAIA_CACHE", raising=False)
 
     def run(*arguments):
         return CliRunner().invoke(maia, ["mcp", *arguments])
@@ -53,6 +53,16 @@ def test_a_configuration_file_is_named_in_full(invoke, tmp_path):
     (tmp_path / "maia.toml").write_text('system = "efficientnet-lite0"\n')
     done = invoke("--print-config", "claude-code")
     assert f"--config {tmp_path / 'maia.toml'}" in done.stdout
+
+
+@pytest.mark.parametrize("host", HOSTS)
+def test_a_cache_of_one_s_own_goes_along(invoke, monkeypatch, tmp_path, host):
+    monkeypatch.setenv("MAIA_CACHE", str(tmp_path / "cache"))
+    printed = invoke("--system", "efficientnet-lite0", "--print-config", host).stdout
+    if host == "claude-code":
+        assert shlex.split(printed)[4:7] == ["--env", f"MAIA_CACHE={tmp_path / 'cache'}", "--"]
+    else:
+        assert f'"MAIA_CACHE": "{tmp_path / "cache"}"' in printed
 
 
 @pytest.mark.parametrize("host", HOSTS)

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 TOKEN = "MAIA_MCP_TOKEN"
 """Variable with the bearer token of `--http`."""
+CACHE = "MAIA_CACHE"
+"""Variable with the folder of caches."""
 
 
 class _Command(click.Command):
@@ -106,7 +108,8 @@ def _print_config(host: str, config: RunConfig, http: bool, port: int, token: st
         here = [] if any(word.startswith("runs=") for word in rest) else ["-o", f"runs={Path(config.runs).absolute()}"]
         if Path("maia.toml").exists() and not any(word.startswith("--config") for word in rest):
             here += ["--config", str(Path("maia.toml").absolute())]
-        text = over_stdio(host, ["mcp", *rest, *here], command())
+        cache = {CACHE: str(Path(os.environ[CACHE]).absolute())} if os.environ.get(CACHE) else {}
+        text = over_stdio(host, ["mcp", *rest, *here], command(), cache)
     if host in WHERE:
         click.echo(f"Add this to {WHERE[host]}:", err=True)
     click.echo(text)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 HOSTS = ("claude-code", "claude-desktop", "cursor", "vscode")
 
@@ -22,17 +23,21 @@ def command() -> str:
     return str(beside) if beside.exists() else "maia"
 
 
-def over_stdio(host: str, arguments: Sequence[str], program: str) -> str:
+def over_stdio(host: str, arguments: Sequence[str], program: str, variables: Mapping[str, str]) -> str:
     """Returns what to paste so that a host starts the server.
 
     Args:
         host: One of `HOSTS`.
         arguments: The arguments of `maia`, such as `["mcp", "--system", "efficientnet-lite0"]`.
         program: The command `maia`.
+        variables: Variables of the environment; a host passes few of its own.
     """
     if host == "claude-code":
-        return shlex.join(["claude", "mcp", "add", "maia", "--", program, *arguments])
-    server = {"command": program, "args": list(arguments)}
+        added = [word for name, value in variables.items() for word in ("--env", f"{name}={value}")]
+        return shlex.join(["claude", "mcp", "add", "maia", *added, "--", program, *arguments])
+    server: dict[str, Any] = {"command": program, "args": list(arguments)}
+    if variables:
+        server["env"] = dict(variables)
     if host == "vscode":
         return shlex.join(["code", "--add-mcp", json.dumps({"name": "maia", "type": "stdio", **server})])
     return json.dumps({"mcpServers": {"maia": server}}, indent=2)
