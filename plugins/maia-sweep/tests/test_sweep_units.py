@@ -48,6 +48,17 @@ def test_a_unit_that_does_not_exist_does_not_prevent_the_others() -> None:
     assert "no unit" in result.missing["discs:colours:mauve"]
 
 
+def test_a_file_may_name_models_that_do_not_exist(tmp_path: Path) -> None:
+    file = tmp_path / "units.txt"
+    file.write_text("nosuch:a:1\ndiscs:colours:0\n")
+    result = found(file=str(file))
+    assert result.units == ALL[:1]
+    assert "nosuch" in result.missing["nosuch:a:1"]
+    file.write_text("".join(f"discs:colours:x{number}\n" for number in range(1000)))
+    with pytest.raises(UsageError, match="and 997 more$"):
+        found(file=str(file))
+
+
 @pytest.mark.parametrize(
     ("words", "fault"),
     [

@@ -168,7 +168,7 @@ def sweep(
     )  # fmt: skip
     with display(out, as_json) as shown:
         result = explain_units(config, choices, shown, _confirm, runner)
-        if result.reason:
+        if result.reason and result.answered < result.units:
             shown.note(f"stopped: {result.reason}; run the command again with a higher limit to resume")
     text = f"{result.answered} of {result.units} answered; table, runs and reports in {out}"
     click.echo(text, err=as_json)

@@ -111,12 +111,13 @@ def find_units(selection: Selection, context: Context, at: Callable[[str], Mappi
         at: Returns the options that the configuration has for the model of a word.
 
     Raises:
-        PluginError: a word begins with neither a model nor a system.
+        PluginError: a word of the command line begins with neither a model nor a system.
         UsageError: a file or a condition is wrong, there is no unit, or fewer than are to be drawn.
     """
     words = list(selection.all_words())
-    for word, _ in words:
-        context.made_by_model(word)  # A misspelled plugin is an error of the command, not of a unit.
+    for word, named in words:
+        if named:  # A misspelled plugin on the command line is an error of the command, not of a unit.
+            context.made_by_model(word)
     units: dict[str, str] = {}
     missing: dict[str, str] = {}
     inactive: set[str] = set()
@@ -139,7 +140,9 @@ def find_units(selection: Selection, context: Context, at: Callable[[str], Mappi
         chosen = np.random.default_rng([context.seed, len(found)]).choice(len(found), selection.draw, replace=False)
         found = [found[place] for place in sorted(chosen)]
     if not words or not (found or inactive):
-        raise UsageError("; ".join(dict.fromkeys(missing.values())) or "no unit is chosen; name one or pass --units")
+        reasons = list(dict.fromkeys(missing.values()))
+        more = f"; and {len(reasons) - 3} more" if len(reasons) > 3 else ""
+        raise UsageError("; ".join(reasons[:3]) + more or "no unit is chosen; name one or pass --units")
     return Found(found, len(inactive - units.keys()), missing)
 
 
