@@ -55,7 +55,7 @@ def test_a_file_may_name_models_that_do_not_exist(tmp_path: Path) -> None:
     assert result.units == ALL[:1]
     assert "nosuch" in result.missing["nosuch:a:1"]
     file.write_text("".join(f"discs:colours:x{number}\n" for number in range(1000)))
-    with pytest.raises(UsageError, match="and 997 more$"):
+    with pytest.raises(UsageError, match=r"and 997 more$"):
         found(file=str(file))
 
 
