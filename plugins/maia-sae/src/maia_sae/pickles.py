@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import pickle
 import re
+import sys
 import warnings
 import zipfile
 import zlib
@@ -25,9 +26,6 @@ LEGACY = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
 
 MAX_INFLATED = 64 << 20
 """Bytes by which an unpacked file may exceed four times its size: weights hardly compress."""
-
-LIBRARIES = ("torch", "overcomplete", "saev", "vit_prisma", "dictionary_learning", "sae_lens", "sae", "collections")
-"""Packages of which a whole module may be pickled."""
 
 DANGEROUS = re.compile(r"torch\.(hub|package|utils|serialization|storage|load|jit|_C|ops|multiprocessing)\b")
 """Names in torch itself that do more than hold a module."""
@@ -165,12 +163,13 @@ def _unknown_names(data: bytes) -> list[str]:
 
 def _refusal(names: Sequence[str], path: str) -> str:
     """Returns why a pickle is refused; a whole module of a known library gets the command that converts it."""
-    strange = [name for name in names if name.split(".")[0] not in LIBRARIES or DANGEROUS.match(name)]
-    if strange:
+    strange = [name for name in names if _is_strange(name)]
+    if strange or not any(name.startswith("torch.nn.") for name in names):
         return (
-            f"{path} is a pickle that would run {_printable(strange[0])} when it is loaded, and MAIA does not run what "
+            f"{path} is a pickle that would run {_printable((strange or names)[0])} when it is loaded, and MAIA does not run what "
             "a file holds: get the weights as a state dict or as safetensors"
         )
+    own = [name for name in names if not name.startswith("torch.")] or names
     out = f"{Path(path).stem}-state.pt"
     program = (
         f"import torch; m = torch.load({path!r}, map_location='cpu', weights_only=False); "
@@ -179,9 +178,17 @@ def _refusal(names: Sequence[str], path: str) -> str:
     )
     escaped = re.sub(r'([$`"\\])', r"\\\1", program)
     return (
-        f"{path} holds a whole module ({_printable(names[0])}), and MAIA does not run what a file holds. If you trust "
+        f"{path} holds a whole module ({_printable(own[0])}), and MAIA does not run what a file holds. If you trust "
         f'it, convert it where its library is installed, then use {out}: python -c "{escaped}"'
     )
+
+
+def _is_strange(name: str) -> bool:
+    """Says whether a name is one of Python itself, or one of torch that does more than hold a module."""
+    package = name.split(".")[0]
+    harmless = name.startswith("collections.") or name == "builtins.set"
+    is_python = package in sys.stdlib_module_names or package in ("__builtin__", name)
+    return (is_python and not harmless) or bool(DANGEROUS.match(name))
 
 
 def _printable(name: str) -> str:
