@@ -166,8 +166,8 @@ def _refusal(names: Sequence[str], path: str) -> str:
     strange = [name for name in names if _is_strange(name)]
     if strange or not any(name.startswith("torch.nn.") for name in names):
         return (
-            f"{path} is a pickle that would run {_printable((strange or names)[0])} when it is loaded, and MAIA does not "
-            "run what a file holds: get the weights as a state dict or as safetensors"
+            f"{path} is a pickle that would run {_printable((strange or names)[0])} when it is loaded, and MAIA does "
+            "not run what a file holds: get the weights as a state dict or as safetensors"
         )
     own = [name for name in names if not name.startswith("torch.")] or names
     out = f"{Path(path).stem}-state.pt"
