@@ -20,7 +20,7 @@ from maia_core.registry import installed
 
 PARTS = [("model", "efficientnet-lite0"), ("backbone", "heuristic"), ("generator", "collage"), ("dataset", "collage")]
 PARTS += [("command", "sweep"), ("command", "run")]
-LAYER, LATENTS, K, IMAGES = "blocks.15", 128, 12, 96
+LAYER, LATENTS, K, IMAGES = "blocks.15", 128, 12, 64
 
 pytestmark = [
     pytest.mark.slow,
@@ -46,11 +46,13 @@ def trained(tmp_path_factory) -> Path:
     for _, pixels in model.batches(images):
         parts.append(model.engine.read(pixels, {layer: lambda values: [values.movedim(1, -1).flatten(1, 2)]})[layer][0])
     x = torch.from_numpy(np.concatenate(parts)).flatten(0, 1)
-    decoder = torch.nn.functional.normalize(torch.randn(LATENTS, x.shape[1]), dim=1)
+    scale = x.std()
+    x = x / scale
+    decoder = torch.nn.functional.normalize(x[torch.randint(len(x), (LATENTS,))] - x.mean(0), dim=1)
     weights = [x.mean(0).clone(), decoder.clone(), decoder.T.clone(), torch.zeros(LATENTS)]
     centre, decoder, encoder, bias = (weight.requires_grad_() for weight in weights)
     optimizer = torch.optim.Adam([centre, decoder, encoder, bias], 3e-3)
-    for _ in range(400):
+    for _ in range(300):
         batch = x[torch.randint(len(x), (256,))]
         top = ((batch - centre) @ encoder + bias).topk(K, dim=1)
         latents = torch.zeros(len(batch), LATENTS).scatter(1, top.indices, top.values.relu())
@@ -59,7 +61,7 @@ def trained(tmp_path_factory) -> Path:
         loss.backward()
         optimizer.step()
     folder = tmp_path_factory.mktemp("trained")
-    tensors = {"W_enc": encoder, "b_enc": bias, "W_dec": decoder, "b_dec": centre}
+    tensors = {"W_enc": encoder / scale, "b_enc": bias, "W_dec": decoder * scale, "b_dec": centre * scale}
     tensors = {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
     save_file(tensors, folder / "sae_weights.safetensors")
     settings = {"architecture": "topk", "k": K, "d_in": x.shape[1], "d_sae": LATENTS, "apply_b_dec_to_input": True}
