@@ -51,8 +51,7 @@ def _loop(session: Session, backbone: Backbone) -> RunOutcome:
             repeated = repeated and state.answer is None and not session.limit_reached()
             state.final = not repeated
         session.keep_best_answer()
-        if state.unsupported and state.answer is None:
-            reason = f"{_UNSUPPORTED}; {reason}"
+        reason = f"{_UNSUPPORTED}; {reason}" if state.unsupported and state.answer is None else reason
         return session.outcome("answered" if state.answer is not None else "stopped", reason)
     except MaiaError as error:
         return session.outcome("failed", one_line(error))

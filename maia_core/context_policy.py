@@ -67,9 +67,8 @@ class Conversation:
         the oldest turns as a whole.
         """
         window = info.context_tokens
-        room = (
-            max(window - reply_tokens, window // 2, 1) if window else None
-        )  # A small window is not all for the reply.
+        # A small window is not all for the reply.
+        room = max(window - reply_tokens, window // 2, 1) if window else None
         allowed = [tokens for tokens in (policy.tokens, room, self._asked and self._asked.max_tokens) if tokens]
         asked = Asked(
             turn=turn,

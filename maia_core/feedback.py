@@ -18,6 +18,11 @@ UNSUPPORTED = (
 )
 """Sends back an answer before the first successful experiment."""
 
+REPEATED = (
+    "This program is one that you ran before: its result is the same. Change it: test a hypothesis with new prompts."
+)
+"""Note on a program that ran before; a small model would send it until its last turn."""
+
 _LONG = re.compile(r"(?<![\w.])\d{1,15}\.\d{5,}(?:e[+-]?\d+)?(?![\w.])")
 
 

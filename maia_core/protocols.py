@@ -323,6 +323,9 @@ class Task(Protocol):
     factory's attribute `defaults` names the parts that a run of the task has where nobody chooses others, by their keys
     in a `RunConfig`: `{"verifier": PluginRef(name="matched-pairs")}`.
 
+    A task may have `hide(message)`, which returns a message as the backbone may see it: every message but the
+    backbone's own passes through it before it is recorded and sent.
+
     A task may have `merged(outcomes, context)`, which makes one `Explanation` of the outcomes of several runs. Without
     it, MAIA counts their labels.
     """

@@ -134,8 +134,7 @@ class Registry:
         Raises:
             PluginError: there is no such plugin; names the distribution to install, the nearest name, or all names.
         """
-        plugin = self.find(kind, name)
-        if plugin is None:
+        if (plugin := self.find(kind, name)) is None:
             raise self.missing(name, kind)
         return plugin
 

@@ -12,7 +12,7 @@ from maia_core.context import Context
 from maia_core.context_policy import Conversation
 from maia_core.errors import ReplyError
 from maia_core.events import Asked, Executed, HostCall, MessageAdded, ProgramStarted, Replied, RunOutcome
-from maia_core.feedback import UNSUPPORTED, feedback, final_request
+from maia_core.feedback import REPEATED, UNSUPPORTED, feedback, final_request
 from maia_core.host import ToolHost
 from maia_core.journal import Journal
 from maia_core.observers import Observers
@@ -170,7 +170,8 @@ class Session(SessionTotals):
                 raise ReplyError(UNSUPPORTED)
             if done is None:
                 state.answer = self.task.parse(parsed.sections)
-            own = {"program": parsed.program, "hypotheses": parsed.hypotheses, "note": parsed.note}
+            again = done is not None and parsed.program in [turn.program for turn in state.turns]
+            own = {"program": parsed.program, "hypotheses": parsed.hypotheses, "note": REPEATED * again or parsed.note}
             return Turn(number=number, reply=reply, execution=done, **own)
         except ReplyError as mistake:
             return Turn(number=number, reply=reply, mistake=str(mistake))
@@ -196,7 +197,8 @@ class Session(SessionTotals):
         return self.budget().used_up(("seconds", "tokens", "cost"), running)
 
     def _say(self, message: Message) -> None:
-        self.conversation.take(self.journal.repeat(MessageAdded(message=message)))
+        hide: Callable[[Message], Message] = getattr(self.task, "hide", lambda message: message)
+        self.conversation.take(self.journal.repeat(MessageAdded(message=hide(message))))
 
     def _called(self, call: HostCall, repeated: bool) -> None:
         self.conversation.take(call)

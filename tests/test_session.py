@@ -633,3 +633,11 @@ def test_what_follows_the_first_program_is_ignored_with_a_note_and_forgotten(mak
 def test_a_whole_program_in_a_reply_that_was_cut_off_runs(make_fake_session):
     backbone = ScriptedBackbone([Reply(text=f"{MEASURE}\nThen I expect", stop="length"), ANSWER])
     assert run(make_fake_session(), backbone).turns == 2
+
+
+def test_a_program_that_ran_before_is_told_so(make_fake_session):
+    """A small model sends the same program until its last turn, and the result cannot change."""
+    backbone = ScriptedBackbone([MEASURE, MEASURE, FAKE_RUN[0], ANSWER])
+    run(make_fake_session(), backbone)
+    told = ["is one that you ran before" in messages[-1].text for messages in backbone.seen]
+    assert told == [False, False, True, False]

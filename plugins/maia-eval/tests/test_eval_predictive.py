@@ -18,11 +18,12 @@ import pytest
 from maia_core.config import PluginRef
 from maia_core.errors import UsageError
 from maia_core.testing import FakeDataset
+from maia_core.types import UnitStatistics
 from maia_eval.explaining import Contexts
 from maia_eval.forms import cell
 from maia_eval.metrics import Estimate
 from maia_eval.plot import LEFT, STEP, WIDTH, plot
-from maia_eval.predictive import Plan, run
+from maia_eval.predictive import Plan, low_limit, run
 from maia_eval.report import UNDEFINED, render, terminal
 from maia_eval.results import Explained, Folder, UnitResult, slug
 from maia_eval.summary import FEW, TOO_FEW, Row, differences, predictive_rows, unit_results
@@ -457,3 +458,21 @@ def test_no_secret_reaches_the_folder_and_the_tables(
     assert not [name for name, content in files.items() if secret[:10].encode() in content]
     assert b"a dog [ACME_API_KEY]" in files["units.csv"]
     assert evaluated(world, plan, tmp_path / "e").units == plan.units, "it goes on"
+
+
+def test_a_right_label_drives_the_unit_high_and_low_and_a_wrong_one_does_not(world: World, tmp_path: Path) -> None:
+    """The metric of the V1 and V4 study: images made from the explanation alone, against the unit's own percentiles."""
+    folder = evaluated(world, world.plan(list(MEANING), {"right": RIGHT, "wrong": WRONG}), tmp_path / "e")
+    results = unit_results(folder)
+    assert all(result.scores["right"].drives_high and result.scores["right"].drives_low for result in results)
+    assert not any(result.scores["wrong"].drives_high for result in results)
+    rows = {row.explainer: row.figures for row in predictive_rows(results, folder.explainers, 0) if row.group == "all"}
+    assert rows["right"]["drives_high"].value == 1
+    assert rows["right"]["drives_high"].low < 1, "the interval of a share of few units is wide"
+    assert rows["wrong"]["drives_high"].value == 0
+
+
+def test_a_unit_that_is_often_at_its_lowest_is_low_there() -> None:
+    statistics = UnitStatistics(dataset="d", count=9, mean=1, std=1, quantiles=(0.0, 0.0, 0, 0, 1, 2, 3, 4, 5))
+    assert 0 < low_limit(statistics) < 1e-9
+    assert low_limit(statistics.model_copy(update={"quantiles": (-2.0, -1.0, 0, 0, 1, 2, 3, 4, 5)})) == -1

@@ -39,23 +39,31 @@ class Memory:
     def __init__(self, model: Any, projector: Projector | None) -> None:
         self._lib, self._model, self._projector = llama(), model, projector
         self._conversation: weakref.ref[Conversation] | None = None
+        self._held: list[Block] = []  # Of the conversation in the memory, which may be gone.
 
     def drop(self) -> None:
         """Forgets which conversation the memory holds."""
-        self._conversation = None
+        self._conversation, self._held = None, []
 
     def turn_to(self, conversation: Conversation) -> None:
-        """Brings a conversation into the model's memory, and parks the one that is there."""
+        """Brings a conversation into the model's memory, and parks the one that is there.
+
+        A new conversation takes over the blocks that are there: runs begin with the same system prompt.
+        """
         present = self._conversation() if self._conversation else None
         if present is conversation:
             return
         if present is not None and present.keep:
             self._park(present)
         lib, self._conversation = self._lib, weakref.ref(conversation)
-        lib.llama_memory_clear(self._handle, True)
         saved, conversation.parked = conversation.parked, None
-        if saved is None or not lib.llama_state_seq_set_data(self._model.ctx, saved, len(saved), 0):
-            conversation.blocks.clear()
+        if saved is None:
+            conversation.blocks[:] = self._held
+        else:
+            lib.llama_memory_clear(self._handle, True)
+            if not lib.llama_state_seq_set_data(self._model.ctx, saved, len(saved), 0):
+                conversation.blocks.clear()
+        self._held = conversation.blocks
 
     def _park(self, conversation: Conversation) -> None:
         lib, context = self._lib, self._model.ctx

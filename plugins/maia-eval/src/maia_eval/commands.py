@@ -49,6 +49,10 @@ QUIET = click.option("--quiet", is_flag=True, help="Print errors only.")
     "--test-dataset", metavar="NAME[:KEY=VALUE,...]",
     help="Take held-out real images from this data set [default: the held-out split of the run's].",
 )  # fmt: skip
+@click.option(
+    "--permuted", is_flag=True,
+    help="Test memory: measure under each unit's name another unit of its layer (`permuted:UNIT`).",
+)  # fmt: skip
 @AGAIN
 @QUIET
 @runner_options
@@ -56,7 +60,8 @@ QUIET = click.option("--quiet", is_flag=True, help="Print errors only.")
 def predictive(
     config: RunConfig, refs: tuple[str, ...], out: Path, explainers: tuple[str, ...], file: Path | None,
     draw: str | None, layers: tuple[str, ...], each: int, prompts: int, samples: int, images: int,
-    test_generator: str | None, test_dataset: str | None, runner: Runner | None, again: bool, quiet: bool,
+    test_generator: str | None, test_dataset: str | None, permuted: bool, runner: Runner | None, again: bool,
+    quiet: bool,
 ) -> None:  # fmt: skip
     """Measure how well labels predict which images activate each UNIT (the paper's section 4.1).
 
@@ -80,7 +85,7 @@ def predictive(
         units += drawn(system_of(config, draw), layers, each, config.seed, Context(config, registry))
     if not units and config.system is not None:
         units = [config.system.name]
-    units = list(dict.fromkeys(units))
+    units = [f"permuted:{unit}" if permuted else unit for unit in dict.fromkeys(units)]
     if not units:
         raise UsageError("no unit is chosen; name units, or pass --units FILE or --draw MODEL")
     testing = plugin_ref(test_generator) if test_generator else config.generator

@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from maia_core.plugin import QUANTILES, Data, Image, Judge, PluginRef, UnitStatistics, UsageError
+from maia_core.plugin import QUANTILES, Data, Image, Judge, PluginRef, System, UnitStatistics, UsageError
 from maia_eval.choices import all_specs
 from maia_eval.explaining import Contexts, EvaluationPlan, Log, explain_all
 from maia_eval.images import ImageClient
@@ -29,8 +29,9 @@ from maia_exemplars.held_out import HeldOutImages, measured
 from maia_judges import NOTHING, joined, neutral_prompts
 from maia_stats import auc, average_precision, pearson, standardised_difference
 
-NEUTRAL, REFERENCE = "", "@exemplars"
-"""Keys of the neutral prompts and of those from the exemplars, among the names of explainers."""
+NEUTRAL, REFERENCE, LOW = "", "@exemplars", "@low "
+"""Keys of the neutral prompts and of those from the exemplars, among the names of explainers; `LOW` begins the keys of
+prompts that show nothing of one explainer's label."""
 
 REFERENCES = 2
 """Prompts from the exemplars for each prompt of a label."""
@@ -143,6 +144,7 @@ class Scorer:
         made, reused = self._images.made, self._images.reused
         explained = {each.alias: self._explained(unit, each.alias) for each in self.plan.specs}
         statistics = exemplar_source(context, system).exemplars(system, 1)[1]
+        self._low = low_limit(statistics)
         result = UnitResult(
             unit=unit,
             model=system.info.model,
@@ -174,6 +176,7 @@ class Scorer:
     def _scores(self, unit: str, explained: Mapping[str, Explained], result: UnitResult) -> dict[str, object]:
         labels = {name: joined(each.labels, each.strengths) for name, each in explained.items()}
         written = self._written(unit, labels)
+        low = {name: written.pop(LOW + name) for name in labels}
         drawn = self._images.draw([p for prompts in written.values() for p in prompts], self.plan.samples)
         dropped = {
             prompt: next(each.problem for each in images if each.image is None)
@@ -212,8 +215,15 @@ class Scorer:
                 minus=float(by_prompt[ranked[-take:]].mean()),
                 generated=self._fit(label, images, activations, limit, concept, activations[np.isin(of, neutral)]),
                 real=self._real(label, real, limit, concept),
+                drives_high=bool(np.median(concept) > limit) if len(concept) else None,
+                drives_low=self._drives_low(system, low[name]),
             )
         return {"pool": len(pool), "references": len(prompts) - len(pool), "dropped": dropped, "scores": scores}
+
+    def _drives_low(self, system: System, prompts: Sequence[str]) -> bool | None:
+        drawn = self._images.draw(prompts, self.plan.samples)
+        images = [each.image for some in drawn.values() for each in some if each.image is not None]
+        return bool(np.median(measured(system, images)) < self._low) if images else None
 
     def _real(
         self, label: str, activations: NDArray[np.float64] | None, limit: float, concept: NDArray[np.float64]
@@ -246,11 +256,13 @@ class Scorer:
         """Returns the prompts of each label, the neutral ones and those from the exemplars; asks the judge once."""
         before = self._folder.read(Written, "prompts", unit)
         prompts = dict(before.prompts) if before else {}
-        if not {*labels, NEUTRAL, REFERENCE} <= set(prompts):
+        if not {*labels, NEUTRAL, REFERENCE, *(LOW + name for name in labels)} <= set(prompts):
             n = self.plan.prompts
             for name, label in labels.items():
                 if name not in prompts:
                     prompts[name] = tuple(self._judge.write_prompts(label or NOTHING, n))
+                if LOW + name not in prompts:
+                    prompts[LOW + name] = tuple(neutral_prompts(self._judge, label, n))
             prompts[NEUTRAL] = tuple(neutral_prompts(self._judge, joined(list(labels.values())), n * len(labels)))
             if REFERENCE not in prompts:
                 context = self._contexts.main
@@ -262,6 +274,12 @@ class Scorer:
 def level(statistics: UnitStatistics) -> float:
     """Returns the 95th percentile of a unit's activation over the data set."""
     return statistics.quantiles[QUANTILES.index(0.95)]
+
+
+def low_limit(statistics: UnitStatistics) -> float:
+    """Returns the level below which a unit is low: its 5th percentile, or just above it where that is the lowest."""
+    lowest, low = statistics.quantiles[0], statistics.quantiles[QUANTILES.index(0.05)]
+    return low if low > lowest else float(np.nextafter(low, np.inf))
 
 
 def state(statistics: UnitStatistics) -> str:

@@ -79,7 +79,7 @@ def terminal(folder: Folder) -> list[str]:
         rows = [
             row for row in predictive_rows(unit_results(folder), folder.explainers, folder.seed) if row.group == "all"
         ]
-        keys = [figure for figure in FIGURES if not figure.key.endswith("_raw")][:9]
+        keys = [figure for figure in FIGURES if not figure.key.endswith("_raw")][:11]
         note = [TOO_FEW] if any(row.units < FEW for row in rows) else []
         if any(not row.figures[figure.key].n for row in rows for figure in keys):
             note.append(UNDEFINED)

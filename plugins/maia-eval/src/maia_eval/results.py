@@ -104,6 +104,9 @@ class Scores(Data):
         generated: Predictions on the images of the pool and of the prompts from the unit's exemplars; controls are the
             neutral prompts' images.
         real: Predictions on held-out images of the data set; controls are all of these.
+        drives_high: Whether the median activation on images of the label's own prompts is above the 95th percentile of
+            the data set; None where no such image could be generated.
+        drives_low: Whether that on images of prompts that show nothing of the label is below the 5th percentile.
     """
 
     label: str
@@ -115,6 +118,8 @@ class Scores(Data):
     minus: float
     generated: Fit
     real: Fit | None = None
+    drives_high: bool | None = None
+    drives_low: bool | None = None
 
 
 class UnitResult(Data):

@@ -32,12 +32,14 @@ class Figure(NamedTuple):
         title: Its name on the page.
         of: Takes it from the scores of one unit; None where it is not defined.
         chance: What a label that says nothing gets; None where that depends on the unit.
+        share: Whether each unit gives yes or no, so that the figure is a share with Wilson's interval.
     """
 
     key: str
     title: str
     of: Callable[[UnitResult, Scores], float | None]
     chance: float | None = None
+    share: bool = False
 
 
 def _divided(value: Callable[[Scores], float]) -> Callable[[UnitResult, Scores], float | None]:
@@ -60,6 +62,8 @@ FIGURES = (
     Figure("margin", "+ less −", _divided(lambda s: s.plus - s.minus), 0.0),
     Figure("plus", "+", _divided(lambda s: s.plus)),
     Figure("minus", "−", _divided(lambda s: s.minus)),
+    Figure("drives_high", "drives high", lambda unit, scores: scores.drives_high, share=True),
+    Figure("drives_low", "drives low", lambda unit, scores: scores.drives_low, share=True),
     Figure("auc", "AUC", _fit("generated", "auc"), 0.5),
     Figure("mad", "MAD", _fit("generated", "mad"), 0.0),
     Figure("real_auc", "AUC, real", _fit("real", "auc")),
@@ -136,11 +140,15 @@ def predictive_rows(results: Sequence[UnitResult], explainers: Sequence[str], se
     for group, members in groups:
         for name in explainers:
             own = [(result, result.scores[name]) for result in members if name in result.scores]
-            figures = {
-                figure.key: metrics.mean([figure.of(unit, scores) for unit, scores in own], seed) for figure in FIGURES
-            }
+            values = {figure: [figure.of(unit, scores) for unit, scores in own] for figure in FIGURES}
+            figures = {f.key: (_share(found) if f.share else metrics.mean(found, seed)) for f, found in values.items()}
             rows.append(Row(group, name, len(own), figures))
     return rows
+
+
+def _share(values: Sequence[float | None]) -> Estimate:
+    known = [value for value in values if value is not None]
+    return metrics.share(sum(known), len(known))
 
 
 class Difference(NamedTuple):

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from maia_core.plugin import Execution, Host, RunContext, Sandbox, SystemRef, UsageError, hookimpl
+from maia_standard.blind import hidden_info, is_blind
 from maia_standard.exemplars import EXEMPLAR_MEAN
 from maia_standard.programs import as_meant
 
@@ -63,6 +64,9 @@ ATTRIBUTES: Mapping[str, Callable[[RunContext], Any]] = {
 }
 """Attributes of the paper's `System` and `Tools` that programs read."""
 
+ABOUT_THE_UNIT = {"system.layer": "layer", "system.model_name": "model", "system.neuron_num": "unit"}
+"""Those that name the unit, with the name."""
+
 LISTS = ("list[", "Sequence[")
 """How annotations of lists begin."""
 
@@ -97,6 +101,9 @@ class LenientHost:
     def call(self, method: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         """See `maia_core.protocols.Host`."""
         target = self._methods.get(method, method)
+        if is_blind(self._context) and (target == "system.info" or target in ABOUT_THE_UNIT):
+            info = hidden_info(self._context.system.info)
+            return info if target == "system.info" else info[ABOUT_THE_UNIT[target]]
         if method in self._methods and target in ATTRIBUTES:
             return ATTRIBUTES[target](self._context)
         names = KEYWORDS.get(target, {})

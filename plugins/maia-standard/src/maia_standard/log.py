@@ -12,6 +12,8 @@ from maia_standard.statistics import percentile
 _CONTROL = re.compile(r"\b(controls?|baseline|negatives?|unrelated|neutral)\b", re.IGNORECASE)
 """Words of titles and notes that mark images which should not activate the unit."""
 
+_NEXT = "Exemplars alone do not show the cause. Next, generate images that share one property with them, and controls."
+
 
 class LogExperiment:
     """Logs results in the run's context."""
@@ -63,7 +65,8 @@ class LogExperiment:
         if not len(activations) == len(images) == len(titles):
             raise ToolError(
                 "log_experiment needs one activation and one title per image: "
-                f"{len(activations)} activations, {len(images)} images, {len(titles)} titles"
+                f"{len(activations)} activations, {len(images)} images, {len(titles)} titles; images have titles: "
+                "[image.title for image in images]"
             )
         if isinstance(notes, list) and len(notes) != len(images):
             notes = "\n".join(notes)  # They are about the experiment as a whole.
@@ -74,6 +77,8 @@ class LogExperiment:
             context.show(f"{title}: activation {activation:.4g}{where}{note and f'; {note}'}", image)
         if isinstance(notes, str) and notes:
             context.show(f"Notes: {notes}")
+        if titles and all(title.startswith("exemplar ") for title in titles):
+            context.show(_NEXT)
         mean = context.facts.get(EXEMPLAR_MEAN)
         controls = all(map(_CONTROL.search, titles)) or bool(isinstance(notes, str) and _CONTROL.search(notes))
         if isinstance(mean, float) and activations and max(activations) < mean and not controls:

@@ -7,8 +7,9 @@ from collections.abc import Mapping
 
 from pydantic import BaseModel, Field
 
-from maia_core.plugin import Explanation, PluginConfig, ReplyError, RunContext, UnitInfo
+from maia_core.plugin import Explanation, Message, PluginConfig, ReplyError, RunContext, UnitInfo
 from maia_labels import MIN_MAIN, listed, parts_of, split_strength
+from maia_standard.blind import BlindOptions, hidden_message
 
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+(?=[A-Z0-9])|\n")
 
@@ -65,9 +66,14 @@ Your first reply is an experiment. It can be:
 [CODE]:
 ```python
 def run_experiment(system, tools):
-    return tools.dataset_exemplars(system)
+    activations, images = tools.dataset_exemplars(system){see}
 ```"""
 """Stands last: a small model continues with what it has read last, and would answer at once if that were the answer."""
+
+SEE = """
+    titles = [image.title for image in images]
+    tools.log_experiment(activations, images, titles, tools.summarize_images(images))"""
+"""The rest of the first experiment, where there are the tools."""
 
 PARTS = {
     "first": ("dataset_exemplars", FIRST),
@@ -106,16 +112,27 @@ class NeuronDescription:
     tags = ("DESCRIPTION", "LABEL")
     verifiable = True
 
+    class Config(BlindOptions):
+        """Options of the task."""
+
     def __init__(self, config: PluginConfig, context: RunContext) -> None:
+        self._context, self._blind = context, isinstance(config, BlindOptions) and config.blind
         tools = {choice.name.partition("@")[0] for choice in context.config.tools}
         self._parts = {name: text if tool in tools else "" for name, (tool, text) in PARTS.items()}
+        logged = {"log_experiment", "summarize_images"} <= tools
+        self._parts["first"] = self._parts["first"].replace("{see}", SEE if logged else "\n    return images")
         self._parts["tested"] = TESTED if context.config.verify else ""
 
     def prompt(self, info: UnitInfo) -> str:
         """See `maia_core.protocols.Task`. The unit is named by its place in the model, as in the paper."""
-        place = f"unit {info.unit} of layer {info.layer} of {info.model}" if info.layer else "the unit"
+        named = info.layer and not self._blind
+        place = f"unit {info.unit} of layer {info.layer} of {info.model}" if named else "the unit"
         note = f"\nAbout the unit's activation: {info.note}" if info.note else ""
         return PROMPT.format(unit=place, **self._parts).rstrip() + note + self._parts["first"]
+
+    def hide(self, message: Message) -> Message:
+        """See `maia_core.protocols.Task`."""
+        return hidden_message(message, self._context.system.info) if self._blind else message
 
     def parse(self, sections: Mapping[str, list[str]]) -> NeuronDescriptionAnswer:
         """See `maia_core.protocols.Task`."""

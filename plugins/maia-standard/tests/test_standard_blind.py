@@ -1,0 +1,110 @@
+"""With `task.blind`, nothing that is sent to the backbone names the model, the layer or the unit."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from maia_core.agent import run
+from maia_core.config import PluginRef, RunConfig
+from maia_core.context import Context
+from maia_core.context_policy import sent_requests
+from maia_core.journal import Journal
+from maia_core.plugin import Image, Message, ToolError, UnitInfo, installed
+from maia_core.session import make_session
+from maia_core.testing import FAKE_RUN, FakeSystem, ScriptedBackbone, fake_parts
+from maia_standard.blind import hidden, hidden_message
+
+INFO = UnitInfo(model="timm/efficientnet_lite0", layer="blocks.15", unit="511", note="of timm/efficientnet_lite0")
+
+PROGRAM = """[CODE]:
+```python
+def run_experiment(system, tools):
+    print(system.info, system.layer, system.model_name, system.neuron_num)
+    images = tools.text2image(["a red disc, unit 511 of blocks.15"])
+    activations, masked = system.neuron(images)
+    tools.log_experiment(activations, masked, ["efficientnet_lite0:blocks.15:511"], "of EfficientNet-Lite0")
+    tools.display("layer blocks.15, neuron 511", images[0])
+    return masked
+```"""
+
+FAILING = """[CODE]:
+```python
+def run_experiment(system, tools):
+    system.neuron(tools.text2image(["a red disc 13"] * 13))
+```"""
+
+
+class Talkative(FakeSystem):
+    """A unit whose docstring, note and errors name it."""
+
+    def __init__(self) -> None:
+        super().__init__(FakeSystem.Config(ref="red"))
+        self.info = INFO
+
+    def neuron(self, images: list[Image]) -> tuple[list[float], list[Image]]:
+        """Measures unit 511 of layer `blocks.15` of timm/efficientnet_lite0.
+
+        Args:
+            images: The images.
+        """
+        if any("13" in image.title for image in images):
+            raise ToolError(
+                "timm/efficientnet_lite0:blocks.15:511 takes at most 12 images; cut efficientnet-lite0's batch"
+            )
+        return super().neuron(images)
+
+
+def sent(tmp_path, blind: bool) -> str:
+    task = PluginRef(name="neuron-description", blind=blind)
+    config = RunConfig(task=task, verify=False, system=PluginRef(name="timm/efficientnet_lite0:blocks.15:511"))
+    parts = fake_parts() | {"system": Talkative()}
+    context = Context(config, installed(), parts=parts, cache=tmp_path)
+    events: list = []
+    session = make_session(context, Journal(events.append))
+    backbone = ScriptedBackbone([FAKE_RUN[0], PROGRAM, FAILING, FAKE_RUN[-1]])
+    assert run(session, backbone).status == "answered"
+    session.close()
+    replayed = [messages for _, messages in sent_requests(config.context_policy, events)]
+    assert [[m.text for m in messages] for messages in replayed] == [[m.text for m in seen] for seen in backbone.seen]
+    # The backbone's own words are its own.
+    return "\n".join(message.text for message in backbone.seen[-1] if message.role != "assistant")
+
+
+NAMES = re.compile(r"efficient|timm|blocks|\b511\b", re.IGNORECASE)
+
+
+def test_nothing_that_is_sent_names_the_unit(tmp_path):
+    assert not NAMES.findall(sent(tmp_path, blind=True))
+
+
+def test_without_the_option_the_names_are_sent(tmp_path):
+    text = sent(tmp_path, blind=False)
+    assert "unit 511 of layer blocks.15 of timm/efficientnet_lite0" in text
+    assert "'model': 'timm/efficientnet_lite0'" in text
+
+
+@pytest.mark.parametrize(
+    ("info", "text", "kept"),
+    [
+        (UnitInfo(model="alexnet", layer="head", unit="12"), "heads of 12 dogs at 0.12", "heads of 12 dogs at 0.12"),
+        (
+            UnitInfo(model="alexnet", layer="head", unit="12"),
+            "head:12 and layer 'head', unit #12",
+            "the unit and the layer, the unit",
+        ),
+        (UnitInfo(model="clip", layer="logit", unit="goldfish"), "a goldfish in a bowl", "a goldfish in a bowl"),
+        (UnitInfo(model="clip", layer="logit", unit="goldfish"), "class goldfish of CLIP", "the unit of the model"),
+        (UnitInfo(model="ResNet-50", unit="7"), "resnet50, RESNET_50, ResNet 50", "the model, the model, the model"),
+        (UnitInfo(model="vit", layer="layer4", unit="122"), "layer4:122 in layer4", "the unit in the layer"),
+        (UnitInfo(model=""), "nothing to hide", "nothing to hide"),
+    ],
+)
+def test_plain_words_and_numbers_are_hidden_only_as_names(info, text, kept):
+    assert hidden(text, info) == kept
+
+
+def test_the_backbones_own_words_stay():
+    message = Message.of("assistant", "I know unit 511 of blocks.15.")
+    assert hidden_message(message, INFO) is message
