@@ -32,6 +32,7 @@ class Figure(NamedTuple):
         title: Its name on the page.
         of: Takes it from the scores of one unit; None where it is not defined.
         chance: What a label that says nothing gets; None where that depends on the unit.
+        headline: Whether reports compare explainers by it first; a test holds such a score to NeuronEval's two checks.
         share: Whether each unit gives yes or no, so that the figure is a share with Wilson's interval.
     """
 
@@ -40,6 +41,7 @@ class Figure(NamedTuple):
     of: Callable[[UnitResult, Scores], float | None]
     chance: float | None = None
     share: bool = False
+    headline: bool = False
 
 
 def _divided(value: Callable[[Scores], float]) -> Callable[[UnitResult, Scores], float | None]:
@@ -55,7 +57,7 @@ def _fit(where: str, name: str) -> Callable[[UnitResult, Scores], float | None]:
 
 
 FIGURES = (
-    Figure("pearson", "Pearson", _fit("generated", "pearson"), 0.0),
+    Figure("pearson", "Pearson", _fit("generated", "pearson"), 0.0, headline=True),
     Figure("auprc", "average precision", _fit("generated", "auprc")),
     Figure("real_pearson", "Pearson, real", _fit("real", "pearson"), 0.0),
     Figure("real_auprc", "average precision, real", _fit("real", "auprc")),
