@@ -8,9 +8,11 @@ import signal
 import socket
 import subprocess
 import sys
+import sysconfig
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib import metadata, util
 from pathlib import Path
 from typing import Any
@@ -36,7 +38,7 @@ def discs() -> Any:
 
 
 DISCS = discs()
-TOKEN = "5a" * 32
+AUTH = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "5a" * 32}
 
 
 def environment(**changes: str) -> dict[str, str]:
@@ -138,19 +140,18 @@ def test_a_sweep_on_a_full_disk_ends_with_one_line_and_resumes(tmp_path: Path, p
         subprocess.run(["umount", "-l", disk], check=True)
 
 
-@pytest.fixture(scope="module")
-def head(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
-    """A cluster with tokens that somebody else has started, whose workers have maia-discs 2.0; its address and path."""
-    path = str(DISCS.install(tmp_path_factory.mktemp("head") / "path", version="2.0"))
+@contextmanager
+def cluster_of_another(python: str = sys.executable, **changes: str) -> Iterator[str]:
+    """Starts a cluster as its owner does, and gives its address."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     folder = tempfile.mkdtemp(prefix="ray-")  # A longer path is too long for its sockets.
-    options = [f"--port={port}", f"--temp-dir={folder}"]
-    options += ["--num-cpus=2", "--object-store-memory=100000000", "--include-dashboard=false", "--disable-usage-stats"]
+    options = [f"--port={port}", f"--temp-dir={folder}", "--num-cpus=2", "--object-store-memory=100000000"]
+    options += ["--include-dashboard=false", "--disable-usage-stats"]
     process = subprocess.Popen(
-        [sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block", *options],
-        env=environment(PYTHONPATH=path, RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=TOKEN),
+        [python, "-m", "ray.scripts.scripts", "start", "--head", "--block", *options],
+        env=environment(**AUTH, **changes),
         cwd=folder,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -162,14 +163,19 @@ def head(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
             break
     assert process.poll() is None
     try:
-        yield f"127.0.0.1:{port}", path
+        yield f"127.0.0.1:{port}"
     finally:
         process.terminate()
         process.wait(60)
         shutil.rmtree(folder, ignore_errors=True)
 
 
-AUTH = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": TOKEN}
+@pytest.fixture(scope="module")
+def head(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
+    """A cluster whose workers have maia-discs 2.0; its address and path."""
+    path = str(DISCS.install(tmp_path_factory.mktemp("head") / "path", version="2.0"))
+    with cluster_of_another(PYTHONPATH=path) as address:
+        yield address, path
 
 
 @pytest.mark.parametrize(
@@ -189,6 +195,21 @@ def test_a_worker_with_other_plugins_is_one_line(
     assert [line for line in (printed + err).splitlines() if "explain" not in line] == [
         f"maia: cannot use the Ray worker on {socket.gethostname()}: {message}"
     ]
+
+
+def test_a_machine_without_maia_is_one_line(tmp_path: Path, path: str) -> None:
+    """Its Python environment has Ray and what Ray needs, and nothing of ours."""
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path / "bare"], check=True)
+    packages = next((tmp_path / "bare" / "lib").glob("python*")) / "site-packages"
+    for file in Path(sysconfig.get_paths()["purelib"]).iterdir():
+        if "maia" not in file.name:
+            (packages / file.name).symlink_to(file)
+    with cluster_of_another(str(tmp_path / "bare" / "bin" / "python")) as address:
+        driver = sweep(tmp_path / "out", [0], path, "-o", f"runner.address={address}", **AUTH)
+        _, err = driver.communicate(timeout=120)
+    assert driver.returncode == 2
+    assert err.splitlines()[-1].startswith(f"maia: cannot use the Ray worker on {socket.gethostname()}: maia-")
+    assert " is not installed on it; run pip install 'maia-" in err
 
 
 def test_another_token_is_one_line(tmp_path: Path, head: tuple[str, str]) -> None:

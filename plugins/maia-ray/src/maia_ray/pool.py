@@ -67,8 +67,8 @@ class Pool:
         self._ray = ray
         self._settings = settings
         self._namespace = f"maia-{socket.gethostname()}-{secrets.token_hex(4)}"
+        ray.cloudpickle.register_pickle_by_value(worker)  # Before anything of it is sent.
         self._job = ray.put(job)
-        ray.cloudpickle.register_pickle_by_value(worker)
         # A retry of Ray's would go to the same actor, and knows nothing of the run folder.
         self._actor = ray.remote(max_restarts=0, max_task_retries=0, **settings.needs)(worker.Worker)
         self._interrupt = ray.remote(num_cpus=0, max_retries=0)(worker.interrupt)
