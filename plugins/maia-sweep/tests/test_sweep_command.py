@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,14 @@ from maia_core.registry import Registry
 from maia_core.testing import fakes
 from maia_sweep import explaining
 from maia_sweep.displays import JsonDisplay, LogDisplay, line_of, running_lines
+from maia_sweep.drivers import AgentWorker
 from maia_sweep.explaining import Choices, explain_units
-from maia_sweep.ledgers import SweepLimits
+from maia_sweep.ledgers import Ledger, SweepLimits
 from maia_sweep.measures import Running, progress
 from maia_sweep.plans import read_plan
-from maia_sweep.stages import chosen, explainer_ref
+from maia_sweep.stages import FirstWorker, chosen, explainer_ref
 from maia_sweep.status_command import status
+from maia_sweep.sweeping import Explain
 from maia_sweep.tables import FIRST, Row, Table, opened
 from maia_sweep.units import Selection
 
@@ -221,3 +224,12 @@ def test_displays_show_labels_reasons_and_hostile_text_in_one_line(capsys: pytes
     events = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [event["event"] for event in events] == ["stage", "unit", "note"]
     assert events[1]["label"] == "tiger"
+
+
+def test_workers_can_be_sent_to_other_processes_with_the_limits_of_the_sweep(tmp_path: Path) -> None:
+    explain = Explain(CONFIG, tmp_path, ("report",), (object(),), ledger=Ledger(tmp_path, SweepLimits(cost=3.0)))
+    for worker in (AgentWorker(explain, 5, "hash"), FirstWorker(explain, {"name": "cheap"}, 5, "hash")):
+        sent = pickle.loads(pickle.dumps(worker))
+        assert (sent.images, sent.config, sent.folder, sent.run_config) == (5, "hash", tmp_path, CONFIG)
+        assert sent.explain.ledger.limits.cost == 3.0
+        assert sent(UNITS[0]).label
