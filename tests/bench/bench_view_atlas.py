@@ -1,7 +1,7 @@
 """Atlas and export of `maia view`: seconds of the first view, long tasks while scrolling, size and time of an export.
 
-Needs Chromium and playwright. The atlas is an index of 2,048 units on 240 images; the sweep is made of copies of runs of a
-folder (`--runs`), or of one run made here.
+Needs Chromium and playwright. The atlas is an index of 2,048 units on 240 images; the sweep is copies of the runs of a
+folder (`--runs FOLDER`), and left out without one.
 """
 
 from __future__ import annotations
@@ -136,9 +136,8 @@ def exported(folder: Path, runs: Path) -> None:
     start = time.perf_counter()
     done = export([sweep], folder / "site")
     seconds = time.perf_counter() - start
-    print(
-        f"export of a sweep of 100 units: {seconds:.0f} s, {done.bytes / 1e6:.0f} MB, {done.pages} pages, {done.pictures} pictures"
-    )
+    size = f"{done.bytes / 1e6:.0f} MB, {done.pages} pages, {done.pictures} pictures"
+    print(f"export of a sweep of 100 units: {seconds:.0f} s, {size}")
 
 
 def main() -> None:

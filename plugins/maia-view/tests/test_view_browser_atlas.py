@@ -156,9 +156,7 @@ def to_layer(page: Any) -> None:
 
 
 def shown(page: Any) -> list[str]:
-    found: list[str] = page.eval_on_selector_all(
-        "#units li:not([hidden]) .name a", "all => all.map(a => a.textContent)"
-    )
+    found: list[str] = page.eval_on_selector_all("#units li .name a", "all => all.map(a => a.textContent)")
     return found
 
 
@@ -184,7 +182,7 @@ def test_search_order_and_filters_need_no_request(visit: Callable[..., Reader]) 
     page.wait_for_load_state("networkidle")
     before = {address for address in reader.asked if "/sheets/" not in address}
     page.get_by_role("searchbox").fill("red things")
-    until(page, "document.querySelectorAll('#units li:not([hidden])').length === 1")
+    until(page, "document.querySelectorAll('#units li').length === 1")
     assert shown(page) == ["7"]
     assert page.locator("#count b").inner_text() == "1"
     assert "q=red+things" in page.url
@@ -198,7 +196,7 @@ def test_search_order_and_filters_need_no_request(visit: Callable[..., Reader]) 
     assert highest == sorted(highest, reverse=True)
     assert {address for address in reader.asked if "/sheets/" not in address} == before
     page.locator("select[name=verdict]").select_option("verified")
-    until(page, "document.querySelectorAll('#units li:not([hidden])').length < 5")
+    until(page, "document.querySelectorAll('#units li').length < 5")
     assert set(shown(page)) == {"7", "9"}
     page.reload()
     # The address shows the same view again.
@@ -267,9 +265,9 @@ def test_pages_fit_a_phone_and_the_dark_and_run_nothing_of_a_record(
         elif place == "layer":
             page.locator(".layers a", has_text="net head").first.click()
             page.get_by_role("searchbox").fill("onerror")
-            until(page, "document.querySelectorAll('#units li:not([hidden])').length === 1")
+            until(page, "document.querySelectorAll('#units li').length === 1")
         elif place == "unit":
-            page.locator("#units li:not([hidden]) .name a").click()
+            page.locator("#units li .name a").click()
         elif place == "evil":
             page.locator("table a", has_text="onerror").first.click()
         else:
@@ -311,11 +309,11 @@ def test_pages_in_files_search_sort_and_compare(chromium: Any, world: tuple[Path
     page.get_by_role("link", name="Atlas").click()
     page.locator(".layers a", has_text="net head").first.click()
     page.get_by_role("searchbox").fill("red things")
-    until(page, "document.querySelectorAll('#units li:not([hidden])').length === 1")
+    until(page, "document.querySelectorAll('#units li').length === 1")
     with page.expect_download() as download:
         page.locator("#csv").click()
     assert "red things" in Path(download.value.path()).read_text()
-    page.locator("#units li:not([hidden]) .name a").click()
+    page.locator("#units li .name a").click()
     until(page, "[...document.querySelectorAll('.pic img')].every(i => i.naturalWidth > 0 || i.loading === 'lazy')")
     page.get_by_role("link", name="Evaluations").click()
     reader.context.close()

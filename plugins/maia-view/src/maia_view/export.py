@@ -156,9 +156,11 @@ class _Site:
         except MaiaError as error:
             self.exported.problems.append(one_line(error))
 
+        name_of = unit_pages.sheet_names(view, atlas)
+
         def draw(task: tuple[str, str]) -> tuple[str, bytes]:
             row = atlas.by_key[task[0]]
-            return unit_pages.sheet_name(view, atlas, row, task[1]), sheet(view.exemplars, atlas, row, task[1])
+            return name_of(row, task[1]), sheet(view.exemplars, atlas, row, task[1])
 
         for name, data in self._pool.map(draw, [(row.key, masks) for row in atlas.rows for masks in MASKS]):
             self.write(f"{place}sheets/{name}", data)

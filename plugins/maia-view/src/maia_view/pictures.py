@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 
 import numpy as np
@@ -129,9 +129,13 @@ def _small(image: Image, masks: str) -> PILImage.Image:
     return small
 
 
-def version(exemplars: Exemplars, atlas: Atlas, row: UnitRow) -> str:
-    """Returns eight hexadecimal digits that change with the exemplars of a unit."""
-    return content_id(VERSION, _origin(exemplars, atlas, row))[:8]
+def versions(exemplars: Exemplars, atlas: Atlas) -> Callable[[UnitRow], str]:
+    """Returns what gives eight hexadecimal digits that change with the exemplars of a unit."""
+    if atlas.index is not None and not exemplars.problem(atlas):
+        # All units of an index have the same.
+        shared = content_id(VERSION, _origin(exemplars, atlas, atlas.rows[0]))[:8] if atlas.rows else ""
+        return lambda row: shared
+    return lambda row: content_id(VERSION, _origin(exemplars, atlas, row))[:8]
 
 
 def _origin(exemplars: Exemplars, atlas: Atlas, row: UnitRow) -> bytes:

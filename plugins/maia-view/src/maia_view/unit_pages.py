@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Any
@@ -23,7 +23,7 @@ from maia_view.exemplars import Shown
 from maia_view.images import FOREVER
 from maia_view.links import Links
 from maia_view.pages import View, message, view_of
-from maia_view.pictures import KINDS, SHEET_SIZE, picture, sheet, version
+from maia_view.pictures import KINDS, SHEET_SIZE, picture, sheet, versions
 from maia_view.tables import as_csv, as_parquet
 from maia_view.units import PER_PAGE, SORTS, UnitRow, UnitSelection, choices
 
@@ -67,9 +67,10 @@ def picture_name(rank: int, image: Image, kind: str) -> str:
     return f"{rank}-{image.id[:8]}.{kind}.{'webp' if kind == 'thumb' else 'png'}"
 
 
-def sheet_name(view: View, atlas: Atlas, row: UnitRow, masks: str) -> str:
-    """Returns the name of a unit's sheet: it changes with its exemplars."""
-    return f"{row.key}.{version(view.exemplars, atlas, row)}.{masks}.webp"
+def sheet_names(view: View, atlas: Atlas) -> Callable[[UnitRow, str], str]:
+    """Returns what gives the name of a unit's sheet, drawn with some masks: it changes with its exemplars."""
+    version = versions(view.exemplars, atlas)
+    return lambda row, masks: f"{row.key}.{version(row)}.{masks}.webp"
 
 
 @dataclass(frozen=True)
@@ -110,7 +111,7 @@ def list_page(view: View) -> str:
     atlases = view.atlases.all()
     covers = {
         atlas.key: [
-            f"{links.root}atlas/{atlas.key}/sheets/{sheet_name(view, atlas, row, 'off')}" for row in _covers(atlas)
+            f"{links.root}atlas/{atlas.key}/sheets/{sheet_names(view, atlas)(row, 'off')}" for row in _covers(atlas)
         ]
         for atlas in atlases
     }
@@ -140,7 +141,7 @@ def atlas_page(view: View, atlas: Atlas, query: Mapping[str, str]) -> str:
         "choices": choices(atlas.rows),
         "sorts": {name: title for name, (title, _) in SORTS.items()},
         "problem": view.exemplars.problem(atlas),
-        "sheet": lambda row, masks: sheet_name(view, atlas, row, masks),
+        "sheet": sheet_names(view, atlas),
         "size": SHEET_SIZE,
         "by_labels": view.meanings.has_labels and atlas.labelled > 0,
         "has_parquet": find_spec("pyarrow") is not None,
@@ -168,7 +169,7 @@ def unit_page(view: View, atlas: Atlas, row: UnitRow, query: Mapping[str, str]) 
         "before": atlas.rows[place - 1] if place else None,
         "after": atlas.rows[place + 1] if place + 1 < len(atlas.rows) else None,
         "similar": similar_units(view, atlas, row),
-        "sheet": lambda other, masks: sheet_name(view, atlas, other, masks),
+        "sheet": sheet_names(view, atlas),
         "size": SHEET_SIZE,
         "problem": view.exemplars.problem(atlas),
         "drawings": masks,
