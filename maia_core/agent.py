@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import random
 import time
 import traceback
@@ -91,8 +90,8 @@ def _call(session: Session, backbone: Backbone, messages: Sequence[Message]) -> 
     """Calls the backbone; retries passing failures with back-off, jitter, and bounds on number and time."""
     limits, name = session.limits, backbone.info.name
     call = CallLimits(max_output_tokens=limits.reply_tokens, seconds=limits.reply_seconds, seed=session.context.seed)
-    waited = 0.0
-    for attempt in itertools.count():
+    waited, attempt = 0.0, 0
+    while True:
         try:
             return backbone.complete(messages, call)
         except (BackboneBusy, TimeoutError, ConnectionError) as error:
@@ -104,14 +103,13 @@ def _call(session: Session, backbone: Backbone, messages: Sequence[Message]) -> 
                     f"backbone '{name}' failed {attempt + 1} times; the last error: {one_line(error)}"
                 ) from error
             session.note(f"backbone '{name}': {one_line(error)}; retrying in {delay:.1f} s")
-            waited += delay
+            waited, attempt = waited + delay, attempt + 1
             time.sleep(delay)
         except MaiaError:
             raise
         except Exception as error:
             session.note(f"backbone '{name}' failed: {traceback.format_exc()}")
             raise BackboneError(f"backbone '{name}' failed: {one_line(error)}") from error
-    raise AssertionError("unreachable")
 
 
 def _why_malformed(turns: Sequence[Turn]) -> str:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, MutableMapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, cast
 
 from maia_core.config import PluginRef, RunConfig, cache_dir, read
 from maia_core.errors import UsageError
@@ -14,20 +14,17 @@ from maia_core.kinds import ENGINES, KINDS, NONE
 from maia_core.observers import Observers
 from maia_core.protocols import Dataset, Describer, ImageEditor, ImageGenerator, Model, System
 from maia_core.registry import Registry, installed
-from maia_core.run_effects import RunEffects
-
-P = TypeVar("P")
+from maia_core.run_effects import RunEffects, V
 
 
-class _Part(Generic[P]):
+class _Part(Generic[V]):
     """The run's one part of a kind, which is the name of the attribute; built on first use."""
 
     def __set_name__(self, owner: type, name: str) -> None:
         self._kind = name
 
-    def __get__(self, context: Context, owner: type) -> P:
-        part: P = context.part(self._kind)
-        return part
+    def __get__(self, context: Context, owner: type) -> V:
+        return cast(V, context.part(self._kind))
 
 
 def load(path: Path | None = None, overrides: Iterable[tuple[str, Any]] = ()) -> RunConfig:
@@ -47,10 +44,11 @@ def load(path: Path | None = None, overrides: Iterable[tuple[str, Any]] = ()) ->
 
 
 class Context(RunEffects):
-    """The parts of one run, each built when it is first asked for and then shared.
+    """The parts of a run, each built when it is first asked for and then shared.
+
+    Threads that call `restart` have runs of their own, which share the models, the data set and the engines.
 
     Attributes:
-        seed: The run's random seed.
         cache: Folder for data that can be computed again; a plugin uses a subfolder of its own name.
         images: The pixels of the run's record.
         system: The unit that is explained.
@@ -79,21 +77,20 @@ class Context(RunEffects):
         self.registry = registry or installed()
         config = config or RunConfig()
         preferred = self.registry.defaults_of(config.task.name) if "task" in config.model_fields_set else {}
-        self.config = config.model_copy(update={k: preferred[k] for k in preferred.keys() - config.model_fields_set})
-        self.seed = self.config.seed
+        chosen = {k: preferred[k] for k in preferred.keys() - config.model_fields_set}
         self.cache = cache or cache_dir()
-        self.images = None
-        self._parts: dict[str, Any] = dict(parts or {})
-        super().__init__()
+        super().__init__(config.model_copy(update=chosen))
+        for kind, part in (parts or {}).items():
+            self._shelf(kind)[kind] = part
 
-    def restart(self, system: PluginRef) -> None:
-        """Begins the run of another unit; models, data set and engines are kept, all that belongs to one run is not."""
-        with self._lock:
-            self.config = self.config.model_copy(update={"system": system})
-            own = {kind.name for kind in KINDS.values() if kind.scope == "run"}
-            kept = {key: part for key, part in self._parts.items() if key not in own and not key.startswith("tool/")}
-            self._parts, self.images = kept, None
-            self.begin_effects()
+    def restart(self, system: PluginRef, config: RunConfig | None = None) -> None:
+        """Begins the run of another unit in the calling thread; models, data set and engines are kept.
+
+        Args:
+            system: The unit.
+            config: All else of the run; that of the thread's last run where it is None.
+        """
+        self.begin_run((config or self.config).model_copy(update={"system": system}))
 
     system = _Part[System]()
     dataset = _Part[Dataset]()
@@ -108,17 +105,15 @@ class Context(RunEffects):
             UsageError: the configuration chooses none.
             PluginError: the chosen plugin is missing or broken.
         """
-        with self._lock:
-            if kind not in self._parts:
-                choice = getattr(self.config, kind, None)
-                if choice is None or (choice.name == NONE and kind in ENGINES):
-                    if kind not in KINDS or not KINDS[kind].has_option:
-                        raise UsageError(f"a run has no {kind} of its own; build one by name with context.build")
-                    example = "MODEL:LAYER:UNIT" if kind == "system" else "NAME"
-                    raise UsageError(f"no {kind} is chosen; pass --{kind} {example} or set '{kind}' in maia.toml")
-                build = self._build_system if kind == "system" else self.registry.build
-                self._parts[kind] = self._built(kind, choice.name, build(kind, choice.name, choice.options, self))
+        if kind in self._parts:
             return self._parts[kind]
+        choice = getattr(self.config, kind, None)
+        if choice is None or (choice.name == NONE and kind in ENGINES):
+            if kind not in KINDS or not KINDS[kind].has_option:
+                raise UsageError(f"a run has no {kind} of its own; build one by name with context.build")
+            example = "MODEL:LAYER:UNIT" if kind == "system" else "NAME"
+            raise UsageError(f"no {kind} is chosen; pass --{kind} {example} or set '{kind}' in maia.toml")
+        return self._built(kind, kind, choice.name, choice.options)
 
     def tools(self) -> dict[str, Callable[..., Any]]:
         """Returns the tools that programs can call, by the names under which they do."""
@@ -127,23 +122,27 @@ class Context(RunEffects):
 
     def build(self, kind: str, name: str, /, **options: Any) -> Any:
         """Returns a part beside the run's own, such as a model that a describer looks with; shared by equal options."""
-        key = f"{kind}/{name}/{sorted(options.items())!r}"
-        with self._lock:
-            if key not in self._parts:
-                self._parts[key] = self._built(kind, name, self.registry.build(kind, name, options, self))
-            return self._parts[key]
+        return self._built(f"{kind}/{name}/{sorted(options.items())!r}", kind, name, options)
 
     @cached_property
     def observers(self) -> Observers:
         """The installed observers, loaded on first use."""
         return Observers(self.registry)
 
-    def _built(self, kind: str, name: str, part: Any) -> Any:
-        """Returns a new part, or its replacement: every observer may wrap it in turn."""
-        part = self.observers.wrap(part, kind=kind, name=name, context=self)
-        for problem in self.observers.take_problems():
-            self.warn(problem)
-        return part
+    def _built(self, key: str, kind: str, name: str, options: Mapping[str, Any]) -> Any:
+        """Returns a part, which is built at the first call; every observer may replace it in turn."""
+        with self._lock:
+            if key not in self._parts:
+                build = self._build_system if key == "system" else self.registry.build
+                part = self.observers.wrap(build(kind, name, options, self), kind=kind, name=name, context=self)
+                for problem in self.observers.take_problems():
+                    self.warn(problem)
+                self._shelf(kind)[key] = part
+            return self._parts[key]
+
+    def _shelf(self, kind: str) -> MutableMapping[str, Any]:
+        """Returns where parts of a kind are kept: with those of this run alone, or with those of all runs."""
+        return self._parts.maps[0] if kind == "tool" or KINDS[kind].scope == "run" else self._shared
 
     def model(self, name: str, **options: Any) -> Model:
         """Returns a model by name; `PLUGIN/MODEL` chooses one of the many that a plugin offers, as its option `model`.
@@ -181,8 +180,7 @@ class Context(RunEffects):
 
     def fingerprints(self) -> dict[str, str]:
         """Returns the fingerprints of the parts built so far, by kind (and name, where it is not the run's one)."""
-        with self._lock:
-            found = {key.partition("/[")[0]: getattr(part, "fingerprint", None) for key, part in self._parts.items()}
+        found = {key.partition("/[")[0]: getattr(part, "fingerprint", None) for key, part in self._parts.items()}
         return {key: str(value) for key, value in found.items() if value is not None}
 
     def seeds(self, prompts: Sequence[str]) -> list[int]:

@@ -9,6 +9,7 @@ import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
+from contextvars import copy_context
 from threading import Thread
 from typing import Any
 
@@ -189,7 +190,7 @@ class ToolHost:
                 outcome.set_exception(error)
 
         seconds = self._context.config.limits.call_seconds
-        thread = ToolThread(target=work, daemon=True, name=method)
+        thread = ToolThread(target=copy_context().run, args=(work,), daemon=True, name=method)
         thread.start()
         try:
             return outcome.result(seconds)

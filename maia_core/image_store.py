@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import os
 import re
-import stat
 from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
@@ -37,9 +36,8 @@ class ImageStore:
     def take_stock(self) -> None:
         """Counts what the folder holds already: the images of a run that goes on are not new."""
         for file in os.scandir(self.folder):
-            status = file.stat(follow_symlinks=False)
-            self.bytes += status.st_size
-            if stat.S_ISREG(status.st_mode):
+            self.bytes += file.stat(follow_symlinks=False).st_size
+            if file.is_file(follow_symlinks=False):
                 self._saved.add(file.name)
 
     def save(self, image: Image) -> None:

@@ -5,7 +5,9 @@ The value is a factory, called as `factory(config, context)`:
 
 * `config` is an instance of the factory's nested `Config` (a `maia_core.config.PluginConfig`); without one the plugin
   has no options;
-* `context` is a `RunContext`: the other parts of the run, its cache folder, its seed.
+* `context` is a `RunContext`: the other parts of the run, its cache folder, its seed. Runs in several threads share the
+  models, the data set and the engines: there `context` stands for the run that asks. What a part does in threads of its
+  own it runs in a copy of the caller's context (`contextvars.copy_context().run`), so that it counts for that run.
 
 A class whose `__init__` takes these two is such a factory. Protocols are synchronous; what is expensive takes batches.
 Every installed plugin that wants to be *told* what happens is an observer: see `maia_core.hookspecs`.
@@ -285,6 +287,9 @@ false attribute `is_offered` is left out of the run: there is nothing for it to 
 @runtime_checkable
 class Backbone(Protocol):
     """The model (or person) that designs the experiments.
+
+    A true attribute `is_service` of its factory says that another machine or process computes the replies: the runs of
+    a sweep then take turns in threads of one process, with one copy of the weights.
 
     Attributes:
         info: What it is and can do.

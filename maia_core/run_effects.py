@@ -7,7 +7,9 @@ import threading
 from collections import ChainMap
 from collections.abc import Callable, Iterator, MutableMapping, Sequence
 from contextlib import contextmanager
-from weakref import WeakSet
+from contextvars import ContextVar
+from typing import Any, Generic, TypeVar, cast
+from weakref import WeakKeyDictionary, WeakSet
 
 from pydantic import JsonValue
 
@@ -21,28 +23,65 @@ from maia_core.types import Exemplar, ImagePart, Logged, TextPart, Usage, as_par
 MAX_DISPLAYS, MAX_PIXELS = 2_000, 128_000_000
 """Most texts and images that one program may display, and most pixels of them; equal images count once."""
 
+V = TypeVar("V")
+
+_thread: ContextVar[threading.Thread] = ContextVar("maia_run_thread")
+"""The thread whose run is meant, also in a thread that works for it in a copy of its context (`contextvars`)."""
+
+
+class _OfRun(Generic[V]):
+    """An attribute of which each run of a context has its own value."""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    def __get__(self, effects: RunEffects, owner: type) -> V:
+        return cast(V, effects._run[self._name])
+
+    def __set__(self, effects: RunEffects, value: V) -> None:
+        effects._run[self._name] = value
+
 
 class RunEffects:
-    """The effects of a run so far, and of the call that is running.
+    """The effects of a run so far, and of the call that is running. Each thread may have a run of its own.
 
     Attributes:
         config: The run's configuration; its limits bound the effects.
+        seed: The run's random seed.
         images: The pixels of the run's record; None for a run that is not recorded.
     """
 
-    config: RunConfig
-    images: ImageStore | None
+    config = _OfRun[RunConfig]()
+    seed = _OfRun[int]()
+    images = _OfRun[ImageStore | None]()
+    _parts = _OfRun[ChainMap[str, Any]]()
+    _effects = _OfRun[list[Effects]]()
+    _warnings = _OfRun[list[str]]()
+    _warn_to = _OfRun[Callable[[str], None]]()
 
-    def __init__(self) -> None:
+    def __init__(self, config: RunConfig) -> None:
         self._lock = threading.RLock()
         self._late: WeakSet[threading.Thread] = WeakSet()
-        self.begin_effects()
+        self._shared: dict[str, Any] = {}  # Parts of all runs.
+        self._runs: WeakKeyDictionary[threading.Thread, dict[str, Any]] = WeakKeyDictionary()
+        self.begin_run(config)
 
-    def begin_effects(self) -> None:
-        """Forgets the effects of an earlier run."""
-        self._effects = [Effects()]  # Of the run so far; then those of the running call.
-        self._warnings: list[str] = []
-        self._warn_to: Callable[[str], None] = self._warnings.append
+    @property
+    def _run(self) -> dict[str, Any]:
+        """The values of the calling thread's run; of the run that began last, in a thread that has none."""
+        thread = threading.current_thread()
+        if thread in self._late:
+            raise RunError("this call was given up: it took too long")
+        return self._runs.get(_thread.get(thread), self._latest)
+
+    def begin_run(self, config: RunConfig) -> None:
+        """Begins a run in the calling thread, which forgets the parts and effects of its last one."""
+        _thread.set(thread := _thread.get(threading.current_thread()))
+        self._runs[thread] = self._latest = dict[str, Any]()
+        self.config, self.seed, self.images = config, config.seed, None
+        self._parts = ChainMap({}, self._shared)  # Those of this run come first.
+        self._effects, self._warnings = [Effects()], []  # Effects of the run so far; then those of the running call.
+        self._warn_to = self._warnings.append
 
     @contextmanager
     def collect(self) -> Iterator[Effects]:
@@ -67,7 +106,6 @@ class RunEffects:
     @property
     def facts(self) -> MutableMapping[str, JsonValue]:
         """What tools have found out about the unit, by name; see `maia_core.protocols.RunContext`."""
-        self._in_time()
         return ChainMap(*[effects.facts for effects in reversed(self._effects)])
 
     @property
@@ -86,8 +124,8 @@ class RunEffects:
         Raises:
             ToolError: the program has displayed as much as one program may.
         """
-        self._in_time()
-        parts = [self._small(as_part(item)) for item in items]
+        parts = [as_part(item) for item in items]
+        parts = [ImagePart(image=self._on_disk(p.image)) if isinstance(p, ImagePart) else p for p in parts]
         shown = [part for effects in self._effects for part in effects.shown] + parts
         characters = sum(len(part.text) for part in shown if isinstance(part, TextPart))
         pictures = {part.image.id: part.image for part in shown if isinstance(part, ImagePart)}
@@ -106,7 +144,6 @@ class RunEffects:
         Raises:
             ToolError: the activation is not finite.
         """
-        self._in_time()
         if not math.isfinite(activation):
             raise ToolError(f"the activation of '{title:.80}' is {activation}; log finite numbers")
         image = self._on_disk(image)
@@ -114,19 +151,14 @@ class RunEffects:
 
     def keep(self, exemplars: Sequence[Exemplar]) -> None:
         """Keeps exemplars in the conversation when older images have to leave it; the most important come first."""
-        self._in_time()
         self._effects[-1].kept = [Exemplar(value, self._on_disk(image)) for value, image in exemplars]
 
     def _on_disk(self, image: Image) -> Image:
         """Returns an image whose pixels are in the run folder, if there is one: a run must not fill the memory."""
         return self.images.on_disk(image) if self.images else image
 
-    def _small(self, part: TextPart | ImagePart) -> TextPart | ImagePart:
-        return ImagePart(image=self._on_disk(part.image)) if isinstance(part, ImagePart) else part
-
     def warn(self, line: str) -> None:
         """Takes a line that the record and the report should show: skipped files, a fallback."""
-        self._in_time()
         self._warn_to(line)
 
     def warn_to(self, listener: Callable[[str], None]) -> None:
@@ -146,7 +178,6 @@ class RunEffects:
         Raises:
             ToolError: the run's budget does not hold that many.
         """
-        self._in_time()
         left = self.config.limits.images - self.generated
         if count > left:
             raise ToolError(
@@ -156,14 +187,9 @@ class RunEffects:
 
     def spend(self, usage: Usage) -> None:
         """Counts what an engine used, so that the run's budget of tokens and money holds for engines too."""
-        self._in_time()
         with self._lock:
             self._effects[-1].usage += usage
 
     def disown(self, thread: threading.Thread) -> None:
         """Refuses what a thread does from now on: its tool took too long, and another run may have begun meanwhile."""
         self._late.add(thread)
-
-    def _in_time(self) -> None:
-        if threading.current_thread() in self._late:
-            raise RunError("this call was given up: it took too long")

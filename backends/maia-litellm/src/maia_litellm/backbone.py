@@ -15,7 +15,10 @@ class LitellmBackbone:
 
     Attributes:
         info: What the model is and can do.
+        is_service: True: see `maia_core.protocols.Backbone`.
     """
+
+    is_service = True
 
     class Config(ModelConfig):
         """The options of the backbone."""

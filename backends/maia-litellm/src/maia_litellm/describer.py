@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 
 from pydantic import Field
 
@@ -49,7 +50,9 @@ class LitellmDescriber(ChatDescriber):
 
     def _answer(self, conversations: Sequence[Sequence[Message]]) -> list[Reply]:
         with ThreadPoolExecutor(min(self._parallel, max(1, len(conversations)))) as pool:
-            return list(pool.map(self._one, conversations))
+            # Each counts for the run that asks.
+            replies = [pool.submit(copy_context().run, self._one, each) for each in conversations]
+            return [reply.result() for reply in replies]
 
     def _one(self, conversation: Sequence[Message]) -> Reply:
         reply = retrying(

@@ -8,6 +8,7 @@ import json
 import threading
 from collections.abc import Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from contextvars import copy_context
 from typing import Any, Literal
 
 from PIL import Image as PILImage
@@ -119,7 +120,8 @@ class ImageClient:
         futures: dict[str, Future[tuple[Image, str]]] = {}
         try:
             with ThreadPoolExecutor(min(self._parallel, max(1, len(wanted)))) as pool:
-                futures |= {key: pool.submit(work, order) for key, order in wanted.items()}
+                # Each counts for the run that asks.
+                futures |= {key: pool.submit(copy_context().run, work, order) for key, order in wanted.items()}
                 try:
                     for key, future in futures.items():
                         try:

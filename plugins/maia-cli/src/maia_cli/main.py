@@ -124,9 +124,10 @@ def main() -> None:
 
 
 def _leave(code: int) -> NoReturn:
-    """Ends the process. While a thread still runs a tool, it skips the clean-up of Python, which would abort."""
-    host = sys.modules.get("maia_core.host")
-    if host is not None and any(isinstance(thread, host.ToolThread) for thread in threading.enumerate()):
+    """Ends the process; skips Python's clean-up, which would abort, while threads run tools or sessions."""
+    host, running = sys.modules.get("maia_core.host"), threading.enumerate()
+    sessions = any(thread.name.startswith("maia-session") for thread in running)
+    if sessions or (host is not None and any(isinstance(thread, host.ToolThread) for thread in running)):
         import atexit
 
         atexit._run_exitfuncs()

@@ -83,9 +83,7 @@ class Contexts:
                 if spec.alias not in self._own:
                     self._own[spec.alias] = Context(config, context.registry)
                 context = self._own[spec.alias]
-        context.config = config
-        context.seed = config.seed
-        context.restart(system_of(self._config, unit))
+        context.restart(system_of(self._config, unit), config)
         context.warn_to(self._note)
         return context
 

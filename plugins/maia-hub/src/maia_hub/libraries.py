@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import socket
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from maia_core.plugin import MaiaError, RunError, one_line
 from maia_hub.errors import HUB_SECONDS
+
+_one_at_a_time = threading.RLock()
 
 FILES = ("model.safetensors", "open_clip_model.safetensors", "pytorch_model.bin", "open_clip_pytorch_model.bin")
 """Names under which models keep their weights on the Hugging Face hub."""
@@ -17,6 +20,8 @@ FILES = ("model.safetensors", "open_clip_model.safetensors", "pytorch_model.bin"
 @contextmanager
 def fetching(what: str, repository: str | None = None) -> Iterator[None]:
     """While it lasts, a library may fetch weights and read them; what goes wrong becomes one line.
+
+    It changes settings of the process, so it lasts in one thread at a time.
 
     A server that does not answer ends it after `HUB_SECONDS`, and torch refuses every content of a file that is not a
     number, whoever reads it. `HF_HUB_OFFLINE` forbids every request, also where the library would not ask the hub.
@@ -29,26 +34,27 @@ def fetching(what: str, repository: str | None = None) -> Iterator[None]:
     Raises:
         RunError: the weights cannot be had.
     """
-    silence, pickles = socket.getdefaulttimeout(), os.environ.get("TORCH_FORCE_WEIGHTS_ONLY_LOAD")
-    socket.setdefaulttimeout(HUB_SECONDS)
-    os.environ["TORCH_FORCE_WEIGHTS_ONLY_LOAD"] = "1"
-    try:
-        if repository is not None and not is_offline():
-            _ask(repository)
-        yield
-    except MaiaError:
-        raise
-    except Exception as error:
-        raise RunError(
-            f"the weights {what} cannot be had ({one_line(error)[:200]}): give a file, -o weights=FILE, "
-            "or try things out with -o weights=random"
-        ) from error
-    finally:
-        socket.setdefaulttimeout(silence)
-        if pickles is None:
-            del os.environ["TORCH_FORCE_WEIGHTS_ONLY_LOAD"]
-        else:
-            os.environ["TORCH_FORCE_WEIGHTS_ONLY_LOAD"] = pickles
+    with _one_at_a_time:
+        silence, pickles = socket.getdefaulttimeout(), os.environ.get("TORCH_FORCE_WEIGHTS_ONLY_LOAD")
+        socket.setdefaulttimeout(HUB_SECONDS)
+        os.environ["TORCH_FORCE_WEIGHTS_ONLY_LOAD"] = "1"
+        try:
+            if repository is not None and not is_offline():
+                _ask(repository)
+            yield
+        except MaiaError:
+            raise
+        except Exception as error:
+            raise RunError(
+                f"the weights {what} cannot be had ({one_line(error)[:200]}): give a file, -o weights=FILE, "
+                "or try things out with -o weights=random"
+            ) from error
+        finally:
+            socket.setdefaulttimeout(silence)
+            if pickles is None:
+                del os.environ["TORCH_FORCE_WEIGHTS_ONLY_LOAD"]
+            else:
+                os.environ["TORCH_FORCE_WEIGHTS_ONLY_LOAD"] = pickles
 
 
 def is_offline() -> bool:

@@ -89,9 +89,7 @@ def _run_each(context: Context, times: int, folder: Path, observers: Iterable[ob
     watching, system = tuple(observers), context.config.system
     assert system is not None  # It has been built.
     for seed in range(context.config.seed, context.config.seed + times):
-        context.config = context.config.model_copy(update={"seed": seed})
-        context.seed = seed
-        context.restart(system)
+        context.restart(system, context.config.model_copy(update={"seed": seed}))
         yield explain_in(context, folder / f"seed-{seed}", observers=watching)
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import click
 
 from maia_cli import PARTS, config_options, without_option
-from maia_sweep.options import runner_options
+from maia_sweep.options import runner_for, runner_options
 from maia_sweep.status_command import status
 
 if TYPE_CHECKING:
@@ -167,7 +167,7 @@ def sweep(
         without=without,
     )  # fmt: skip
     with display(out, as_json) as shown:
-        result = explain_units(config, choices, shown, _confirm, runner)
+        result = explain_units(config, choices, shown, _confirm, runner_for(config, runner))
         if result.reason and result.answered < result.units:
             shown.note(f"stopped: {result.reason}; run the command again with a higher limit to resume")
     text = f"{result.answered} of {result.units} answered; table, runs and reports in {out}"

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from maia_cli import option_value
 
+if TYPE_CHECKING:
+    from maia_core.plugin import RunConfig, Runner
+
 F = TypeVar("F", bound=Callable[..., Any])
+
+_CHOICE = "maia_sweep.runner"
+"""Where click's context holds the name of the runner, None if none was given, and its options."""
 
 
 def runner_options(command: F) -> F:
@@ -27,6 +33,7 @@ def runner_options(command: F) -> F:
         settings = {key.removeprefix("runner."): value for key, value in map(option_value, own)}
         if workers is not None:
             settings["workers"] = workers
+        click.get_current_context().meta[_CHOICE] = runner, settings
         several = runner or own or (workers or 1) > 1
         built = Context().build("runner", runner or "processes", **settings) if several else None
         return command(runner=built, options=tuple(o for o in options if o not in own), **arguments)
@@ -35,10 +42,27 @@ def runner_options(command: F) -> F:
     decorated = click.option(
         "--runner", metavar="NAME",
         help="Spread the units over workers with this runner, and set its options by -o runner.KEY=VALUE "
-        "[default: processes].",
+        "[default: processes; `maia sweep` takes threads if the backbone is a service].",
     )(decorated)  # fmt: skip
     decorated = click.option(
-        "--workers", type=click.IntRange(1, 256), help="Start this many workers, each with its own models [default: 1]."
-    )(decorated)
+        "--workers", type=click.IntRange(1, 256),
+        help="Start this many workers; processes load their own models, threads share them "
+        "[default: 1; threads: 8].",
+    )(decorated)  # fmt: skip
     result: F = decorated
     return result
+
+
+def runner_for(config: RunConfig, runner: Runner | None) -> Runner | None:
+    """Returns the runner of a command with `runner_options`: `threads` if none was named and the backbone is a service.
+
+    A session that waits for a service leaves this machine idle, so others measure meanwhile, with the same weights.
+    """
+    from maia_core.plugin import Context, installed
+
+    name, settings = click.get_current_context().meta[_CHOICE]
+    plugin = installed().find("backbone", config.backbone.name)
+    if name or plugin is None or not getattr(plugin.load(), "is_service", False):
+        return runner
+    threads: Runner = Context().build("runner", "threads", **settings)
+    return threads
