@@ -16,7 +16,7 @@ from maia_core.errors import BackboneBusy, BackboneError, ContextTooLong
 from maia_core.replies import program_end
 from maia_core.types import CallLimits
 from maia_llama_cpp import engine as module
-from maia_llama_cpp.engine import Answer, Engine, Files
+from maia_llama_cpp.engine import Answer, Engine, Files, loop_start
 from maia_llama_cpp.memory import Conversation
 from maia_vlm import Picture
 
@@ -275,3 +275,19 @@ def test_a_reply_stops_behind_its_first_program(blind: Engine, monkeypatch: pyte
     limits = CallLimits(max_output_tokens=200, seed=3)
     answer = ask(blind, Conversation(), 0, "what?", limits=limits, whole=program_end)
     assert (answer.text, answer.stop) == (f"Test it.\n{program}", "end")
+
+
+def test_a_reply_that_repeats_itself_ends() -> None:
+    """Observed: a sentence about "11 of 1,200 collages", until the length limit lost the answer in front of it."""
+    begin = "[DESCRIPTION]: Dogs on grass. [LABEL]: dogs\n"
+    sentence = "The unit is active in 11 out of 1,200 collages, with the highest activation in the first exemplar, 1. "
+    looped = (begin + sentence * 9).encode()
+    place = loop_start(looped)
+    assert place is not None
+    assert looped[:place].decode().startswith(begin)
+    assert place < len(begin) + 2 * len(sentence) + 120
+    program = "\n".join(
+        f"    activations, images = measure(prompts[{n}], controls[{n}])  # condition {n}" for n in range(20)
+    )
+    assert loop_start(program.encode()) is None
+    assert loop_start(b"short") is None

@@ -43,6 +43,9 @@ READING_SHARE = 0.5
 PIECE_BYTES = 512
 """Longest text of one token."""
 
+LOOP_CHECK, LOOP_BYTES, LOOP_TIMES = 32, 120, 4
+"""Every 32 tokens, a reply ends if its last 120 bytes stand in it four times: a small model may repeat a sentence."""
+
 
 @dataclass(frozen=True)
 class Files:
@@ -63,6 +66,14 @@ class Files:
     gpu_layers: int
     threads: int
     options: str = field(compare=False)
+
+
+def loop_start(raw: bytes | bytearray) -> int | None:
+    """Returns where a reply first repeats itself if it does so to its end; None if it does not."""
+    tail = bytes(raw[-LOOP_BYTES:])
+    if len(tail) < LOOP_BYTES or raw.count(tail) < LOOP_TIMES:
+        return None
+    return raw.find(tail) + LOOP_BYTES
 
 
 @dataclass(frozen=True)
@@ -262,6 +273,8 @@ class Engine:
                 return "end", text[:place].encode(), count
             if count >= room or time.monotonic() > deadline:
                 break
+            if count % LOOP_CHECK == 0 and (place := loop_start(raw)):
+                return "end", bytes(raw[:place]), count
         return "length", bytes(raw), count
 
     def _piece(self, token: int) -> bytes:
