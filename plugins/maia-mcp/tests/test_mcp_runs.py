@@ -186,6 +186,7 @@ def test_the_quota_of_images_holds(make_desk, drive):
 def test_an_answer_of_the_wrong_form_costs_no_turn(make_desk, drive, tmp_path):
     async def work(call):
         await call("start_run", unit="colours:red")
+        await call("text2image", prompts=["a red disc"])
         wrong = [
             await call("submit_answer", description="Red discs."),
             await call("submit_answer", description=" ", label="red"),
@@ -198,7 +199,7 @@ def test_an_answer_of_the_wrong_form_costs_no_turn(make_desk, drive, tmp_path):
     assert "'label' is a required property" in wrong[0].text
     assert "150 %" in wrong[2].text
     assert not ended.is_error
-    assert RunReader(_folder(tmp_path)).ended.turns == 1
+    assert RunReader(_folder(tmp_path)).ended.turns == 2
 
 
 def test_a_long_call_returns_a_ticket_and_reports_progress(make_desk, drive, monkeypatch):
