@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from maia_core.plugin import (
     Backbone,
+    BackboneBusy,
     CallLimits,
     Context,
     Image,
@@ -23,6 +24,9 @@ from maia_core.plugin import (
 from maia_core.testing import fake_parts
 
 SIDE = 224
+MAX_READS = 20
+"""Calls in which a local model may read on: on a slow processor one call is too short for a whole prompt."""
+
 LOOK = "What colour is the large square in this image? Answer with one word."
 SEEN = "red"
 TASK = """\
@@ -75,7 +79,7 @@ def _look(backbone: Backbone, call: CallLimits) -> tuple[bool, str, Usage]:
     pixels = np.full((SIDE, SIDE, 3), 255, np.uint8)
     pixels[SIDE // 8 : -SIDE // 8, SIDE // 8 : -SIDE // 8] = (220, 20, 20)
     question = Message.of("user", Image.from_pixels(pixels), LOOK)
-    reply = backbone.complete([Message.of("system", "You are a careful observer."), question], call)
+    reply = _reply(backbone, [Message.of("system", "You are a careful observer."), question], call)
     if SEEN in reply.text.lower():
         return True, f"it saw the {SEEN} square", reply.usage
     return (
@@ -91,7 +95,7 @@ def _write(context: RunContext, backbone: Backbone, call: CallLimits) -> tuple[b
     session = make_session(toy)
     try:
         system = session.conversation.messages[0]
-        reply = backbone.complete([system, Message.of("user", TASK)], call)
+        reply = _reply(backbone, [system, Message.of("user", TASK)], call)
         turn = session.submit(reply)
     finally:
         session.close()
@@ -104,6 +108,17 @@ def _write(context: RunContext, backbone: Backbone, call: CallLimits) -> tuple[b
         return False, "its program ran, but called neither the system nor a tool", reply.usage
     returned = f", and returned {turn.execution.value}" if turn.execution.value else ""
     return True, f"its program ran, made {turn.execution.host_calls} calls{returned}", reply.usage
+
+
+def _reply(backbone: Backbone, messages: Sequence[Message], call: CallLimits) -> Reply:
+    """Calls a backbone, again and again while a local model that reads slowly asks to go on at once."""
+    for _ in range(MAX_READS):
+        try:
+            return backbone.complete(messages, call)
+        except BackboneBusy as busy:
+            if busy.retry_after != 0:
+                raise
+    return backbone.complete(messages, call)
 
 
 def _quoted(reply: Reply) -> str:
