@@ -151,7 +151,7 @@ def test_a_torn_row_is_not_read_and_does_not_hide_others(tmp_path: Path) -> None
 
 def test_the_table_has_one_row_per_unit_the_agent_s_before_the_first_stage_s(tmp_path: Path) -> None:
     table = Table(tmp_path, "one")
-    table.append(Row(unit="m:l:10", stage=FIRST, status="answered", label="cat", pearson=0.1, explainer="cheap"))
+    table.append(Row(unit="m:l:10", stage=FIRST, status="answered", label="cat", pearson=0.1, polysemy=0.5))
     table.append(Row(unit="m:l:9", stage=FIRST, status="answered", label='a "dog",\nor 100 %', pearson=0.2))
     table.append(Row(unit="m:l:10", status="answered", label="tiger", verified=True))
     table.append(Row(unit="m:l:10", status="failed", error="later"))
@@ -159,9 +159,9 @@ def test_the_table_has_one_row_per_unit_the_agent_s_before_the_first_stage_s(tmp
     table.export()
     for name in (CSV, PARQUET):
         with opened(tmp_path / name) as database:
-            rows = database.execute("SELECT unit, label, first_label, first_pearson FROM labels").fetchall()
+            rows = database.execute("SELECT unit, label, first_label, first_pearson, polysemy FROM labels").fetchall()
         dog = 'a "dog",\nor 100 %'
-        assert rows == [("m:l:9", dog, dog, 0.2), ("m:l:10", "tiger", "cat", 0.1)], name
+        assert rows == [("m:l:9", dog, dog, 0.2, None), ("m:l:10", "tiger", "cat", 0.1, 0.5)], name
 
 
 def test_an_empty_sweep_has_an_empty_table(tmp_path: Path) -> None:

@@ -242,7 +242,8 @@ def labels(folder: Path) -> duckdb.DuckDBPyConnection:
         CREATE VIEW newest AS FROM rows QUALIFY
             row_number() OVER (PARTITION BY unit, stage ORDER BY status IN ({done}) DESC, finished DESC) = 1;
         CREATE VIEW labels AS
-            SELECT newest.*, first.label AS first_label, first.pearson AS first_pearson
+            SELECT newest.* REPLACE (coalesce(newest.polysemy, first.polysemy) AS polysemy),
+                first.label AS first_label, first.pearson AS first_pearson
             FROM newest LEFT JOIN (FROM newest WHERE stage = '{FIRST}') AS first USING (unit)
             QUALIFY row_number() OVER (PARTITION BY unit ORDER BY newest.status IN ({done}) DESC, newest.stage) = 1
             ORDER BY regexp_replace(unit, '\\d+$', ''), TRY_CAST(regexp_extract(unit, '\\d+$') AS BIGINT), unit;
