@@ -88,9 +88,8 @@ def _fitting(session: Session, backbone: Backbone, asked: Asked) -> Reply:
 
 def _call(session: Session, backbone: Backbone, messages: Sequence[Message]) -> Reply:
     """Calls the backbone; retries passing failures with back-off, jitter, and bounds on number and time."""
-    limits, name = session.limits, backbone.info.name
+    limits, name, waited, attempt = session.limits, backbone.info.name, 0.0, 0
     call = CallLimits(max_output_tokens=limits.reply_tokens, seconds=limits.reply_seconds, seed=session.context.seed)
-    waited, attempt = 0.0, 0
     while True:
         try:
             return backbone.complete(messages, call)

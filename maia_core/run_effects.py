@@ -69,8 +69,7 @@ class RunEffects:
     @property
     def _run(self) -> dict[str, Any]:
         """The values of the calling thread's run; of the run that began last, in a thread that has none."""
-        thread = threading.current_thread()
-        if thread in self._late:
+        if (thread := threading.current_thread()) in self._late:
             raise RunError("this call was given up: it took too long")
         return self._runs.get(_thread.get(thread), self._latest)
 
@@ -124,8 +123,9 @@ class RunEffects:
         Raises:
             ToolError: the program has displayed as much as one program may.
         """
-        parts = [as_part(item) for item in items]
-        parts = [ImagePart(image=self._on_disk(p.image)) if isinstance(p, ImagePart) else p for p in parts]
+        parts = [
+            ImagePart(image=self._on_disk(p.image)) if isinstance(p, ImagePart) else p for p in map(as_part, items)
+        ]
         shown = [part for effects in self._effects for part in effects.shown] + parts
         characters = sum(len(part.text) for part in shown if isinstance(part, TextPart))
         pictures = {part.image.id: part.image for part in shown if isinstance(part, ImagePart)}
