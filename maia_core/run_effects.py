@@ -77,8 +77,8 @@ class RunEffects:
         """Begins a run in the calling thread, which forgets the parts and effects of its last one."""
         _thread.set(thread := _thread.get(threading.current_thread()))
         self._runs[thread] = self._latest = dict[str, Any]()
-        self.config, self.seed, self.images = config, config.seed, None
-        self._parts = ChainMap({}, self._shared)  # Those of this run come first.
+        # The parts of this run come first, then those of all runs.
+        self.config, self.seed, self.images, self._parts = config, config.seed, None, ChainMap({}, self._shared)
         self._effects, self._warnings = [Effects()], []  # Effects of the run so far; then those of the running call.
         self._warn_to = self._warnings.append
 
@@ -123,9 +123,8 @@ class RunEffects:
         Raises:
             ToolError: the program has displayed as much as one program may.
         """
-        parts = [
-            ImagePart(image=self._on_disk(p.image)) if isinstance(p, ImagePart) else p for p in map(as_part, items)
-        ]
+        parts = [as_part(item) for item in items]
+        parts = [ImagePart(image=self._on_disk(p.image)) if isinstance(p, ImagePart) else p for p in parts]
         shown = [part for effects in self._effects for part in effects.shown] + parts
         characters = sum(len(part.text) for part in shown if isinstance(part, TextPart))
         pictures = {part.image.id: part.image for part in shown if isinstance(part, ImagePart)}
