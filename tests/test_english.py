@@ -43,7 +43,7 @@ VERBS = frozenset(
     Delete Add Allow Ask Build Cache Check Choose Compare Compute Continue Copy Count Cut Describe Draw End Evaluate
     Exclude Explain Export Fetch Fit Give Hide Ignore Include Keep Label Leave Limit List Load Make Mark Measure
     Merge Name Omit Open Pass Print Rank Read Rebuild Record Refuse Remove Repeat Replace Report Rerun Resume Retry
-    Run Sample Save Score Select Send Set Show Skip Split Start Stop Store Take Test Trust Use Verify Wait
+    Run Sample Save Score Search Select Send Set Show Skip Sort Split Start Stop Store Take Test Trust Use Verify Wait
     Write
     """.split()  # noqa: SIM905 - a list of words is read as words
 )

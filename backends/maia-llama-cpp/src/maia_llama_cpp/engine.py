@@ -269,12 +269,13 @@ class Engine:
                 place = raw.find(end, max(0, len(raw) - len(piece) - len(end)))
                 if place >= 0:
                     return "end", bytes(raw[:place]), count
-            if place := whole(text := raw.decode("utf-8", "replace")) if b"`" in piece or b"~" in piece else None:
-                return "end", text[:place].encode(), count
+            text = raw.decode("utf-8", "replace") if b"`" in piece or b"~" in piece else ""
+            if cut := whole(text):
+                return "end", text[:cut].encode(), count
             if count >= room or time.monotonic() > deadline:
                 break
-            if count % LOOP_CHECK == 0 and (place := loop_start(raw)):
-                return "end", bytes(raw[:place]), count
+            if count % LOOP_CHECK == 0 and (loop := loop_start(raw)):
+                return "end", bytes(raw[:loop]), count
         return "length", bytes(raw), count
 
     def _piece(self, token: int) -> bytes:

@@ -81,7 +81,7 @@ class _Forecast(click.ParamType[tuple[float | None, float | None]]):
     help="Choose which units the agent takes first after --first.",
 )
 @click.option(
-    "--take", type=click.IntRange(0), metavar="N", help="Let the agent take N units after --first [default: all]."
+    "--take", type=click.IntRange(0), metavar="N", help="Give N units to the agent after --first [default: all]."
 )
 @click.option(
     "--score-images",
