@@ -194,7 +194,6 @@ def test_a_block_in_a_cell_is_an_experiment_of_its_own(cell, record):
 
 
 def test_an_interrupted_cell_ends_its_experiment_and_its_call_is_still_recorded(cell, record, monkeypatch, shell):
-    cell(BEGIN)
     working, go_on = threading.Event(), threading.Event()
     generate = FakeGenerator.generate
 
@@ -209,6 +208,7 @@ def test_an_interrupted_cell_ends_its_experiment_and_its_call_is_still_recorded(
         threading.Timer(0.3, go_on.set).start()
 
     monkeypatch.setattr(FakeGenerator, "generate", slow)
+    cell(BEGIN)
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         threading.Thread(target=interrupt, daemon=True).start()

@@ -166,11 +166,13 @@ def test_time_to_think_does_not_end_a_run(begin):
 )
 def test_a_mistake_in_the_answer_is_one_line_and_can_be_mended(begin, sections, says):
     s = begin()
+    with s.experiment():
+        s.tools.text2image(["a red disc"])
     with pytest.raises(StudyError, match=says) as raised:
         s.answer(**sections)
     assert len(raised.value._render_traceback_()[0].splitlines()) == 1
     assert s.outcome is None
-    assert s.answer(description="red", label="red").outcome.turns == 1
+    assert s.answer(description="red", label="red").outcome.turns == 2
 
 
 def test_an_answer_that_fails_its_test_comes_back_with_the_verdict(begin, capsys):
