@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -80,9 +81,7 @@ class Contexts:
             runs = str(self._runs / alike)
             config = adjusted(config, spec.run).model_copy(update={"runs": runs})
             if any(key.partition(".")[0] in SHARED_KINDS for key in spec.run):
-                if spec.alias not in self._own:
-                    self._own[spec.alias] = Context(config, context.registry)
-                context = self._own[spec.alias]
+                context = self._own.setdefault(spec.alias, Context(config, context.registry))
         context.restart(system_of(self._config, unit), config)
         context.warn_to(self._note)
         return context
@@ -140,6 +139,10 @@ def explain_all(contexts: Contexts, specs: Sequence[Spec], units: Sequence[str],
                 log(f"{place}{unit} {each.alias}: {label}")
 
 
+_BUILDING = threading.Lock()
+"""Held while a worker's contexts are made: the sessions of the runner `threads` share them."""
+
+
 @dataclass(frozen=True)
 class Worker:
     """Explains units in a process of its own, with models of its own: what a runner maps over units.
@@ -170,7 +173,9 @@ class Worker:
 
     def __call__(self, unit: str) -> None:
         with suppress(MaiaError):  # The first process says it, when it comes to the same unit.
-            explain_all(self._contexts, self.specs, [unit], Folder(self.folder), log_to(self.quiet))
+            with _BUILDING:
+                contexts = self._contexts
+            explain_all(contexts, self.specs, [unit], Folder(self.folder), log_to(self.quiet))
 
     @property
     def run_config(self) -> RunConfig:
