@@ -76,11 +76,11 @@ class RunEffects:
     def begin_run(self, config: RunConfig) -> None:
         """Begins a run in the calling thread, which forgets the parts and effects of its last one."""
         _thread.set(thread := _thread.get(threading.current_thread()))
-        self._runs[thread] = self._latest = dict[str, Any]()
         # The parts of this run come first, then those of all runs.
-        self.config, self.seed, self.images, self._parts = config, config.seed, None, ChainMap({}, self._shared)
-        self._effects, self._warnings = [Effects()], []  # Effects of the run so far; then those of the running call.
-        self._warn_to = self._warnings.append
+        parts, warnings = ChainMap({}, self._shared), list[str]()
+        run = {"config": config, "seed": config.seed, "images": None, "_parts": parts, "_effects": [Effects()]}
+        run |= {"_warnings": warnings, "_warn_to": warnings.append}
+        self._runs[thread] = self._latest = run  # Whole: other threads see it from here on.
 
     @contextmanager
     def collect(self) -> Iterator[Effects]:

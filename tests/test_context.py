@@ -7,6 +7,7 @@ import pytest
 from maia_core.config import PluginRef, RunConfig
 from maia_core.context import Context
 from maia_core.errors import PluginError, UsageError
+from maia_core.events import Effects
 from maia_core.registry import Registry
 from maia_core.types import Usage
 
@@ -88,6 +89,23 @@ def test_threads_have_runs_of_their_own_that_share_the_engines():
         assert warnings == [f"asked for {name}"] * 6
     assert len({id(backbone) for *_, backbone in results}) == 3
     assert sorted(registry.built) == ["backbone"] * 3 + ["describer"] + ["system"] * 3
+
+
+def test_a_thread_meets_no_run_that_has_half_begun(monkeypatch):
+    """A thread without a run of its own reads the run that began last, while another thread begins the next."""
+    context = Context(RunConfig(seed=3), Registry([]))
+    context.spend(Usage(cost=1.0))
+    seen = []
+
+    def effects():
+        with ThreadPoolExecutor(1) as pool:
+            seen.append(pool.submit(lambda: (context.seed, context.spent.cost)).result())
+        return Effects()
+
+    monkeypatch.setattr("maia_core.run_effects.Effects", effects)
+    context.restart(PluginRef(name="discs:b"), RunConfig(seed=7))
+    assert seen == [(3, 1.0)]
+    assert context.seed == 7
 
 
 def test_restart_keeps_the_engines_and_the_parts_that_were_given_and_nothing_of_the_run():

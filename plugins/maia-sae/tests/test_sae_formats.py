@@ -8,6 +8,7 @@ import json
 import os
 import pickle
 import shutil
+from collections import OrderedDict
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ from maia_sae import read_autoencoder
 from maia_sae.command import sae
 from maia_sae.contents import ENDINGS
 from maia_sae.convert import write_autoencoder
+from maia_sae.encoder import Encoder, Latents
 
 FIXTURES = Path(__file__).parent / "fixtures"
 NAMES = sorted(file.parent.name for file in FIXTURES.glob("*/latents.npy"))
@@ -204,6 +206,16 @@ def changed(file: Path, **changes: object) -> None:
         ("prisma-standard", {"activation_fn_str": "leaky_relu"}, "activation_fn_str to 'leaky_relu'"),
         ("prisma-standard", {"normalize_activations": "whiten"}, "normalize_activations to 'whiten'"),
         ("prisma-standard", {"standardise": 1}, "sets standardise, which MAIA does not know"),
+        ("prisma-standard", {"gated_sae": True}, "lacks a tensor of a gated autoencoder"),
+        (
+            "saelens-topk",
+            {"metadata": {"hook_head_index": 0}},
+            "sets metadata.hook_head_index, which MAIA does not sup",
+        ),
+        ("saelens-topk", {"metadata": {"seqpos_slice": [1, None]}}, "sets metadata.seqpos_slice, which MAIA does not"),
+        ("saelens5-topk", {"seqpos_slice": [0, 1]}, "sets seqpos_slice, which MAIA does not support"),
+        ("dictionary-AutoEncoder", {"buffer": {"io": "in"}}, "sets buffer.io to 'in'; MAIA supports out"),
+        ("dictionary-AutoEncoder", {"buffer": {"io": "out", "normalize": True}}, "sets buffer.normalize, which MAIA"),
         ("prisma-gated", {"architecture": "standard"}, "holds a tensor b_gate, but its architecture is not gated"),
         ("saelens-topk", {"architecture": "temporal"}, "architecture to 'temporal'"),
         ("saelens-topk", {"normalize_activations": "covariance_whitening"}, "'covariance_whitening'"),
@@ -222,6 +234,60 @@ def test_settings_that_are_not_understood_are_refused_by_name(tmp_path, name, ch
     with pytest.raises(UsageError, match=says) as refused:
         read_autoencoder(str(file))
     assert "\n" not in str(refused.value)
+
+
+def test_settings_that_say_nothing_are_not_refused(tmp_path):
+    file = copied("saelens-topk", tmp_path)
+    changed(file, metadata={"hook_name": "h", "hook_head_index": None, "seqpos_slice": [None, None]})
+    assert read_autoencoder(str(file)).home.layer == "h"
+    file = copied("dictionary-AutoEncoder", tmp_path / "other")
+    changed(file, buffer={"io": "out", "normalize": False})
+    assert read_autoencoder(str(file)).encoder.activation == "relu"
+
+
+def test_nothing_beside_a_converted_file_counts(tmp_path):
+    """It may lie in the folder of the file that it was made from, or of another one."""
+    converted = tmp_path / "one.safetensors"
+    write_autoencoder(read_autoencoder(str(weights("saelens-topk"))), converted)
+    (tmp_path / "config.json").write_text('{"class": "SAE", "rescale_acts_by_decoder_norm": true, "metadata": {}}')
+    (tmp_path / "eval_results.json").write_text('{"l0": 99.0}')
+    again = read_autoencoder(str(converted))
+    np.testing.assert_allclose(again.readout().all(X), np.load(FIXTURES / "saelens-topk" / "latents.npy"), atol=1e-5)
+    assert "l0" not in again.recorded
+
+
+class Rebuilt:
+    """Becomes what a function returns, when its pickle is read."""
+
+    def __init__(self, function, *arguments):
+        self.call = function, arguments
+
+    def __reduce__(self):
+        return self.call
+
+
+@pytest.mark.parametrize(("offset", "size", "stride"), [(0, (4, 4), (4, 1)), (1, (2,), (1,)), (0, (2,), (2,))])
+@pytest.mark.filterwarnings("ignore:TypedStorage is deprecated")
+def test_a_tensor_beyond_its_numbers_is_refused(tmp_path, offset, size, stride):
+    """torch would fill it with whatever the memory holds."""
+    with io.BytesIO() as data:
+        torch.save(torch.zeros(2).storage(), data, _use_new_zipfile_serialization=False)
+        storage = Rebuilt(torch.storage._load_from_bytes, data.getvalue())
+    tensor = Rebuilt(torch._utils._rebuild_tensor_v2, storage, offset, size, stride, False, OrderedDict())
+    (tmp_path / "sae.pkl").write_bytes(pickle.dumps({"W_enc": tensor}))
+    with pytest.raises(UsageError, match=r"needs more than the 2 numbers it has; copy or fetch it again"):
+        read_autoencoder(str(tmp_path / "sae.pkl"))
+
+
+@pytest.mark.parametrize("activation", ["topk", "abstopk"])
+def test_of_equal_latents_k_are_on(activation):
+    weights, bias = np.zeros((16, 4), np.float32), np.ones(16, np.float32)
+    latents = Latents(Encoder(weights, bias, np.zeros(4, np.float32), activation, k=4))
+    values = torch.ones(3, 4, 2, 2)
+    found = latents.all(values)
+    assert ((found != 0).sum(1) == 4).all()
+    for unit in range(16):
+        assert torch.equal(latents.one(values, unit), found[:, unit])
 
 
 def test_encoders_of_overcomplete_that_are_not_one_linear_layer_are_refused(tmp_path):

@@ -14,7 +14,7 @@ from maia_core.journal import Journal
 from maia_core.plugin import Image, Message, ToolError, UnitInfo, installed
 from maia_core.session import make_session
 from maia_core.testing import FAKE_RUN, FakeSystem, ScriptedBackbone, fake_parts
-from maia_standard.blind import hidden, hidden_message
+from maia_standard.blind import hidden, hidden_message, is_blind
 
 INFO = UnitInfo(model="timm/efficientnet_lite0", layer="blocks.15", unit="511", note="of timm/efficientnet_lite0")
 
@@ -70,6 +70,19 @@ def sent(tmp_path, blind: bool) -> str:
     assert [[m.text for m in messages] for messages in replayed] == [[m.text for m in seen] for seen in backbone.seen]
     # The backbone's own words are its own.
     return "\n".join(message.text for message in backbone.seen[-1] if message.role != "assistant")
+
+
+@pytest.mark.parametrize("blind", [True, "True", "yes", "on", 1])
+def test_every_spelling_of_true_hides_what_a_program_reads(blind):
+    """`-o task.blind=True` hid the names in the prompt alone."""
+    config = RunConfig(task=PluginRef(name="neuron-description", blind=blind))
+    assert is_blind(Context(config, installed()))
+
+
+@pytest.mark.parametrize("blind", [False, "no", "off", 0, ["another task's option"]])
+def test_without_it_nothing_is_hidden(blind):
+    config = RunConfig(task=PluginRef(name="neuron-description", blind=blind))
+    assert not is_blind(Context(config, installed()))
 
 
 NAMES = re.compile(r"efficient|timm|blocks|\b511\b", re.IGNORECASE)

@@ -99,7 +99,10 @@ def build(tensors: Mapping[str, Array], settings: Mapping[str, Any], source: str
     signed = read.flag("keeps_negative_values", False)
     read.choice("reshape_activations", ("none",))
     read.flag("cls_token_only", False)  # The readers of the formats find where it belongs.
-    read.refuse("is_transcoder", "use_error_term", "hook_head_index", "hook_point_head_index")
+    read.choice("io", ("out",))
+    read.choice("buffer.io", ("out",))
+    read.refuse("is_transcoder", "use_error_term", "hook_head_index", "hook_point_head_index", "seqpos_slice")
+    read.refuse("metadata.hook_head_index", "metadata.seqpos_slice", "buffer.normalize")
     read.require_all_read()
     rows = np.ascontiguousarray(weights)
     encoder = Encoder(rows, bias, centre if subtracts else zeros, kind, k, threshold, normalize, gate, scale, signed)
@@ -110,7 +113,8 @@ def build(tensors: Mapping[str, Array], settings: Mapping[str, Any], source: str
 def _check_gate(read: Reader, arrays: Mapping[str, Array], names_architecture: bool) -> None:
     is_named = read.says(GATED, "architecture", "dict_class")
     is_gated = "gate" in arrays
-    if is_named and not (is_gated and "magnitude" in arrays and "scale" in arrays):
+    is_set = read.flag("gated_sae", False)
+    if (is_named and not (is_gated and "magnitude" in arrays and "scale" in arrays)) or (is_set and not is_gated):
         raise UsageError("it lacks a tensor of a gated autoencoder: b_gate, r_mag and b_mag")
     if names_architecture and is_gated and not is_named:
         raise UsageError("it holds a tensor b_gate, but its architecture is not gated")

@@ -24,6 +24,9 @@ ENDINGS = (".safetensors", ".pt", ".pth", ".bin", ".pkl", ".gz")
 BESIDE = ("cfg.json", "config.json")
 """Files beside the weights that hold settings."""
 
+OWN_FORMAT = "maia-sae"
+"""The `format` of a file that `maia sae convert` or `fit` wrote: nothing beside it counts."""
+
 MAX_LINE = 1 << 20
 """Bytes of saev's first line."""
 
@@ -69,7 +72,7 @@ def read_contents(path: str) -> Contents:
         tensors, settings = _state(content, path)
         source = "its settings"
     beside = next((name for name in BESIDE if file.with_name(name).is_file()), None)
-    if beside is not None:
+    if beside is not None and settings.get("format") != OWN_FORMAT:
         settings, source = read_json(file.with_name(beside)) | settings, beside
     return Contents(file, _numbers(tensors, path), settings, source, container)
 
@@ -190,7 +193,9 @@ def _plain(value: Any) -> Any:
         return {name: _plain(item) for name, item in vars(value).items()}
     if isinstance(value, Mapping):
         return {str(name): _plain(item) for name, item in value.items()}
-    return value if isinstance(value, (str, int, float, bool, list, type(None))) else str(value)
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return value if isinstance(value, (str, int, float, bool, type(None))) else str(value)
 
 
 def _array(value: Any) -> NDArray[Any]:

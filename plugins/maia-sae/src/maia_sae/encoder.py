@@ -116,19 +116,14 @@ class Latents(Readout):
     def all(self, values: Tensor) -> Tensor:
         """See `Readout`."""
         z, on = self._before(values, slice(None))
-        if self.encoder.activation in ("topk", "abstopk"):
-            size = self._size(z)
-            z = self._kept(z).where(size >= self._least(size), 0)
-        else:
-            z = self._active(z, slice(None))
+        z = self._largest(z) if self.encoder.activation in ("topk", "abstopk") else self._active(z, slice(None))
         return z if on is None else z.where(on, 0)
 
     def one(self, values: Tensor, unit: int) -> Tensor:
         """See `Readout`."""
         if self.encoder.activation in ("topk", "abstopk"):  # whether one is among the largest takes them all
             z, on = self._before(values, slice(None))
-            size = self._size(z)
-            latent = self._kept(z[:, unit]).where(size[:, unit] >= self._least(size)[:, 0], 0)
+            latent = self._largest(z)[:, unit]
             return latent if on is None else latent.where(on[:, unit], 0)
         only = slice(unit, unit + 1)
         z, on = self._before(values, only)
@@ -149,15 +144,14 @@ class Latents(Readout):
         z = z.clamp(min=0)
         return z.tanh() if self.encoder.activation == "tanh-relu" else z
 
-    def _kept(self, z: Tensor) -> Tensor:
-        return z if self.encoder.signed or self.encoder.activation == "abstopk" else z.clamp(min=0)
-
-    def _size(self, z: Tensor) -> Tensor:
-        """Returns the values by which the k largest are chosen."""
-        return z.abs() if self.encoder.activation == "abstopk" else z
-
-    def _least(self, size: Tensor) -> Tensor:
-        return size.topk(self.encoder.k, dim=1).values.amin(dim=1, keepdim=True)
+    def _largest(self, z: Tensor) -> Tensor:
+        """Returns the k largest of each position, 0 for all others; of equal ones those that `torch.topk` takes."""
+        size = z.abs() if self.encoder.activation == "abstopk" else z
+        places = size.topk(self.encoder.k, dim=1).indices
+        kept = z.gather(1, places)
+        if not self.encoder.signed and self.encoder.activation == "topk":
+            kept = kept.clamp(min=0)
+        return z.new_zeros(z.shape).scatter(1, places, kept)
 
 
 def _suffix(encoder: Encoder) -> str:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from maia_core.plugin import UsageError
 from maia_sae.autoencoder import Autoencoder, Home
 from maia_sae.common import WidthError, build
-from maia_sae.contents import Contents, read_contents
+from maia_sae.contents import OWN_FORMAT, Contents, read_contents
 from maia_sae.overcomplete import is_overcomplete, of_overcomplete
 from maia_sae.readouts import Array
 from maia_sae.saev import of_saev
@@ -132,7 +132,7 @@ def _of_bare(contents: Contents) -> tuple[Tensors, Values, Home]:
 
 
 FORMATS = (
-    _Format("maia-sae", lambda contents: contents.settings.get("format") == "maia-sae", _of_own),
+    _Format(OWN_FORMAT, lambda contents: contents.settings.get("format") == OWN_FORMAT, _of_own),
     _Format("saev", lambda contents: contents.container == "saev", of_saev),
     _Format("overcomplete", is_overcomplete, of_overcomplete),
     _Format("ViT-Prisma", _is_prisma, _of_prisma),
@@ -147,7 +147,7 @@ def _figure(contents: Contents, name: str) -> float | None:
     """Returns a figure that the file or the evaluation of dictionary_learning beside it states."""
     value = from_text(contents.settings.get(name))
     results = contents.file.with_name("eval_results.json")
-    if value is None and results.is_file():
+    if value is None and contents.settings.get("format") != OWN_FORMAT and results.is_file():
         try:
             value = json.loads(results.read_bytes()).get(EVALUATED.get(name, name))
         except (ValueError, AttributeError):

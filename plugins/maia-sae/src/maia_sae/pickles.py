@@ -129,12 +129,26 @@ def _known() -> dict[str, Any]:
     dtypes = {f"torch.{name}": value for name, value in vars(torch).items() if isinstance(value, torch.dtype)}
     return dtypes | {
         "collections.OrderedDict": OrderedDict,
-        "torch._utils._rebuild_tensor_v2": torch._utils._rebuild_tensor_v2,
+        "torch._utils._rebuild_tensor_v2": _tensor,
         "torch._utils._rebuild_parameter": torch._utils._rebuild_parameter,
         "torch.storage._load_from_bytes": _storage,
         "torch.device": torch.device,
         "torch.Size": torch.Size,
     }
+
+
+def _tensor(storage: Any, offset: int, size: Sequence[int], stride: Sequence[int], *rest: Any) -> Any:
+    """Returns a tensor in a storage, which torch would enlarge by whatever the memory holds.
+
+    Raises:
+        ValueError: the tensor reaches beyond the storage.
+    """
+    import torch
+
+    last = offset + sum((length - 1) * step for length, step in zip(size, stride, strict=True))
+    if min(offset, *size, *stride) < 0 or (0 not in size and last >= storage._size()):
+        raise ValueError(f"a tensor of shape {tuple(size)} needs more than the {storage._size()} numbers it has")
+    return torch._utils._rebuild_tensor_v2(storage, offset, size, stride, *rest)  # type: ignore[no-untyped-call]
 
 
 def _storage(data: bytes) -> Any:

@@ -45,7 +45,7 @@ l1_warm_up_steps llm_compilation_mode llm_device log_to_wandb logger lp_norm lr 
 lr_scheduler_name lr_warm_up_steps metadata model_class_name model_from_pretrained_kwargs model_kwargs model_name
 mse_loss_normalization n_batches_in_buffer n_checkpoints n_eval_batches n_restart_cycles neuronpedia_id noise_scale
 normalize_sae_decoder output_path prefetch_llm_batches prepend_bos resume resume_from_checkpoint run_name
-sae_compilation_mode sae_lens_training_version sae_lens_version save_final_checkpoint save_path seed seqpos_slice
+sae_compilation_mode sae_lens_training_version sae_lens_version save_final_checkpoint save_path seed
 sequence_separator_token sparsity_loss_type store_batch_size_prompts streaming train_batch_size_tokens training_tokens
 use_cached_activations use_chat_formatting use_ghost_grads verbose wandb_entity wandb_id wandb_log_frequency wandb_name
 wandb_project
@@ -57,12 +57,12 @@ hook_point hook_point_layer layer_subtype vit_model_cfg model_path image_size nu
 total_training_images total_training_tokens total_training_steps tokens_per_buffer train_batch_size max_grad_norm
 initialization_method min_l0 min_explained_variance dataset_name dataset_train_path dataset_val_path n_validation_runs
 transcoder_with_skip_connection out_hook_point out_hook_point_layer layer_out_subtype d_out is_training
-return_out_only use_patches_only lr_schedule gated_sae
+return_out_only use_patches_only lr_schedule
 """
 """The same of ViT-Prisma; those of transcoders decide only with `is_transcoder`."""
 
 TRAINER = """
-auxk_alpha bandwidth buffer decay_start group_fractions group_sizes group_weights io l1_penalty layer lm_name
+auxk_alpha bandwidth buffer decay_start group_fractions group_sizes group_weights l1_penalty layer lm_name
 resample_steps sparsity_penalty sparsity_warmup_steps steps submodule submodule_name target_l0 threshold_beta
 threshold_start_step top_k_aux trainer_class warmup_steps
 """
@@ -73,6 +73,9 @@ OWN = "model token explained_variance l0 library"
 
 IDLE = frozenset((SAELENS + PRISMA + TRAINER + OWN).split())
 """Settings on which no latent depends."""
+
+INNER = ("metadata.hook_head_index", "metadata.seqpos_slice", "buffer.io", "buffer.normalize")
+"""Settings inside of idle ones that decide which numbers an autoencoder reads."""
 
 UNITS = ("d_in", "d_vit", "d_model", "activation_dim")
 LATENTS = ("d_sae", "dict_size")
@@ -91,7 +94,11 @@ class Reader:
             settings = {**{name: value for name, value in settings.items() if name != "trainer"}, **trainer}
         self._source = source
         values = {name: from_text(value) for name, value in settings.items() if name not in IDLE}
-        self._unread = {name: value for name, value in values.items() if value is not None}
+        for name in INNER:
+            outer, _, inner = name.partition(".")
+            group = from_text(settings.get(outer))
+            values[name] = group.get(inner) if isinstance(group, Mapping) else None
+        self._unread = {name: value for name, value in values.items() if not _is_unset(value)}
 
     def has(self, *names: str) -> bool:
         """Returns whether one of some settings is there and not read yet."""
@@ -176,6 +183,11 @@ class Reader:
                 f"{self._source} sets {names_of(self._unread)}, which MAIA does not know: a latent may "
                 "depend on it; remove it if none does"
             )
+
+
+def _is_unset(value: Any) -> bool:
+    """Returns whether a setting says nothing: None, or an open slice such as `[None]`."""
+    return value is None or (isinstance(value, list) and value != [] and all(item is None for item in value))
 
 
 def from_text(value: Any) -> Any:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from pydantic import ValidationError
+
 from maia_core.plugin import ImagePart, Message, Part, PluginConfig, RunContext, TextPart, UnitInfo
 
 HIDDEN = {"model": "the model", "layer": "the layer", "unit": "the unit"}
@@ -26,7 +28,10 @@ class BlindOptions(PluginConfig):
 
 def is_blind(context: RunContext) -> bool:
     """Returns whether the run's task hides the names."""
-    return context.config.task.options.get("blind") in (True, "true", 1)
+    try:
+        return BlindOptions(blind=context.config.task.options.get("blind", False)).blind
+    except ValidationError:  # An option of another task, which happens to have this name.
+        return False
 
 
 def hidden_message(message: Message, info: UnitInfo) -> Message:
