@@ -16,6 +16,7 @@ from click.testing import CliRunner
 from maia_core.plugin import UsageError
 from maia_eval.results import Explained, Fit, Manifest, Scores, UnitResult, slug
 from maia_view.command import view as command
+from maia_view.evaluation_pages import units_page
 from maia_view.evaluations import unit_lines
 from maia_view.export import export
 from maia_view.notes import write_note
@@ -104,6 +105,25 @@ def test_groups_choose_the_units_of_a_figure(world: Path) -> None:
     ]
     assert [len(each) for each in chosen] == [2, 2, 1, 0]
     assert chosen[2] == [("net:tail:3", "agent")]
+
+
+def test_the_units_of_an_evaluation_read_the_runs_a_fixed_number_of_times(
+    world: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    view = View.of([world])
+    (found,) = view.evaluations.all()
+    assert found.folder is not None
+    (one,) = [line for line in unit_lines(found.folder, "", "", view.evaluations.run_keys()) if line.run]
+    searched = []
+    real = view.library.runs
+    monkeypatch.setattr(view.library, "runs", lambda: searched.append(1) or real())
+    calls = []
+    for lines in (1, 200):
+        monkeypatch.setattr("maia_view.evaluation_pages.unit_lines", lambda *_, n=lines: [one] * n)
+        searched.clear()
+        assert units_page(view, found, found.folder, {}).count('/">unit</a>') == lines
+        calls.append(len(searched))
+    assert calls[0] == calls[1]
 
 
 def test_a_damaged_evaluation_is_a_page_that_says_so(world: Path, open_app: Any) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import shutil
 import struct
 import zlib
 from collections.abc import Callable
@@ -134,6 +135,49 @@ def test_a_damaged_manifest_is_a_row_that_says_so(copied: Callable[..., Path], t
     row = read_row(folder, "k", "run")
     assert row.status == "unreadable"
     assert row.problem
+
+
+@pytest.mark.parametrize(
+    "verdict",
+    [
+        {"predictions": [{"pearson": []}]},
+        {"predictions": [{"pearson": 3}]},
+        {"predictions": [{}]},
+        {"predictions": {"a": 1}},
+        {"predictions": 5},
+        [1],
+        "verified",
+    ],
+)
+def test_a_damaged_value_is_a_row_that_says_so_and_takes_down_no_list(
+    shelf: Path, tmp_path: Path, open_app: Callable[..., Any], verdict: Any
+) -> None:
+    folder = shutil.copytree(shelf, tmp_path / "runs")
+    lines = (folder / "first" / "journal.jsonl").read_text().splitlines()
+    lines[-1] = json.dumps(json.loads(lines[-1]) | {"verdict": verdict})
+    (folder / "first" / "journal.jsonl").write_text("\n".join(lines) + "\n")
+    client = open_app(folder)
+    page = client.get("/")
+    assert page.status_code == 200
+    assert "snow" in page.text
+    client.app.view.library.read_all()  # As the thread that prepares the first page does.
+    row = next(row for row in client.app.view.library.known_rows() if row.name == "first")
+    assert (row.status, "damaged" in row.problem) == ("unreadable", True)
+
+
+@pytest.mark.parametrize(
+    "config", [{"dataset": {"name": ["x"]}}, {"dataset": {"name": 5}}, {"limits": 5, "task": [{"name": ["a"]}]}]
+)
+def test_settings_of_any_type_are_compared(
+    shelf: Path, tmp_path: Path, open_app: Callable[..., Any], config: dict[str, Any]
+) -> None:
+    folder = shutil.copytree(shelf, tmp_path / "runs")
+    manifest = folder / "first" / "run.json"
+    made = json.loads(manifest.read_text())
+    manifest.write_text(json.dumps(made | {"config": made["config"] | config}))
+    client = open_app(folder)
+    keys = [run.key for run in client.app.view.library.runs()]
+    assert client.get("/compare/", params={"run": keys}).status_code == 200
 
 
 def test_names_of_folders_are_texts_too(tmp_path: Path, new_run: Any, open_app: Callable[..., Any]) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,10 @@ import maia_view
 from maia_core.plugin import RunReader, UsageError
 from maia_view.app import make_app
 from maia_view.command import view
-from maia_view.rows import read_row
+from maia_view.library import Library
+from maia_view.listing import SORTS, Selection
+from maia_view.reading import turn_offsets
+from maia_view.rows import FRESH, RunRow, read_row
 
 pytest.importorskip("starlette.testclient")
 
@@ -73,6 +78,91 @@ def test_a_run_without_an_end_is_running_while_it_is_written(tmp_path: Path, new
     script.writer.close()
     row = read_row(tmp_path / "run", "k", "run")
     assert (row.status, row.turns, row.labels, row.cost) == ("unfinished", 1, (), None)
+
+
+def test_a_killed_run_stops_to_count_as_running(tmp_path: Path, new_run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    script = new_run(tmp_path / "run")
+    script.experiment("a red disc")
+    script.writer.close()
+    library = Library([tmp_path])
+    (run,) = library.runs()
+    assert library.row(run).status == "running"
+    later = time.time() + FRESH + 1
+    monkeypatch.setattr("maia_view.rows.time.time", lambda: later)
+    assert library.row(run).status == "unfinished"
+
+
+def test_the_list_can_be_made_while_another_thread_reads_runs(shelf: Path) -> None:
+    library = Library([shelf])
+    first, *others = library.runs()
+    library.row(first)
+    readers: list[threading.Thread] = []
+
+    class Watched(dict[str, Any]):
+        """Has another thread read runs while somebody goes through it."""
+
+        def items(self) -> Any:
+            for item in super().items():
+                readers.append(threading.Thread(target=lambda: [library.row(run) for run in others]))
+                readers[-1].start()
+                readers[-1].join(0.3)
+                yield item
+
+    library._rows = Watched(library._rows)
+    library._scanned = -1e9
+    assert len(library.runs()) == 3
+    assert readers
+    readers[0].join()
+    assert len(library.known_rows()) == 3
+
+
+def test_missing_values_stand_last_in_either_direction() -> None:
+    bare = RunRow("bare", "bare")
+    rows = [
+        bare,
+        *(
+            RunRow(f"{n}", f"{n}", "net", "head", f"{n}", "script", labels=(f"label {n}",), turns=n, created=n,
+                   verdict=("verified", "not verified")[n % 2], fit=0.1 * n, cost=n, seconds=n)
+            for n in (1, 2)
+        ),
+    ]  # fmt: skip
+    for column in SORTS:
+        for sort in (column, f"-{column}"):
+            assert Selection.of({"sort": sort}).select(rows)[-1] is bare, sort
+
+
+def test_a_long_run_that_is_removed_while_it_is_read_is_gone(
+    copied: Callable[..., Path], shelf: Path, open_app: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = copied()
+    monkeypatch.setattr("maia_view.reading.WHOLE", 100)
+    client = open_app(folder.parent, shelf / "sweep")
+    (key,) = [run.key for run in client.app.view.library.runs() if run.path == folder]
+    kept = shutil.copytree(folder, folder.parent.parent / "kept")
+
+    def remove(journal: Path) -> Any:
+        shutil.rmtree(journal.parent)
+        return turn_offsets(journal)
+
+    monkeypatch.setattr("maia_view.reading.turn_offsets", remove)
+    answer = client.get(f"/runs/{key}/", params={"turn": 1})
+    assert (answer.status_code, "This run is gone" in answer.text) == (404, True)
+    shutil.copytree(kept, folder)
+    answer = client.get("/compare/", params={"run": [key, key]})
+    assert (answer.status_code, "is gone: it was moved or removed" in answer.text) == (200, True)
+
+
+def test_a_journal_that_cannot_be_read_says_why(
+    copied: Callable[..., Path], open_app: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(journal: Path) -> Any:
+        raise PermissionError(13, "Permission denied", str(journal))
+
+    client = open_app(copied().parent)
+    monkeypatch.setattr("maia_view.reading.WHOLE", 100)
+    monkeypatch.setattr("maia_view.reading.turn_offsets", fail)
+    answer = client.get(f"/runs/{next(iter(keys(client).values()))}/")
+    assert (answer.status_code, "Permission denied" in answer.text) == (422, True)
 
 
 def test_a_torn_last_line_and_late_notes_hide_no_answer(copied: Callable[..., Path]) -> None:

@@ -46,7 +46,7 @@ def flat(config: dict[str, Any], prefix: str = "") -> list[tuple[str, str]]:
     rows: list[tuple[str, str]] = []
     for key, value in config.items():
         if isinstance(value, dict) and value:
-            rows += [(prefix + key, value["name"])] if set(value) == {"name"} else flat(value, f"{prefix}{key}.")
+            rows += [(prefix + key, str(value["name"]))] if set(value) == {"name"} else flat(value, f"{prefix}{key}.")
         elif isinstance(value, list) and all(isinstance(item, dict) and set(item) == {"name"} for item in value):
             rows.append((prefix + key, ", ".join(str(item["name"]) for item in value)))
         else:

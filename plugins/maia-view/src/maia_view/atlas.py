@@ -83,6 +83,7 @@ class Atlases:
         self._lock = threading.Lock()
         self._cached: tuple[frozenset[tuple[str, str]], list[LayerIndex]] = (frozenset(), [])
         self._known: tuple[object, dict[str, Atlas]] = (None, {})
+        self._places: dict[str, tuple[str, str]] = {}
 
     def all(self) -> list[Atlas]:
         """Returns the atlases, those with the most labels first."""
@@ -93,14 +94,10 @@ class Atlases:
         """Returns an atlas by its name in addresses; None where there is none."""
         return self._current().get(key)
 
-    def place_of(self, run: RunRow) -> tuple[str, str] | None:
-        """Returns the names in addresses of the atlas and the unit of a run."""
-        for atlas in self._current().values():
-            if (atlas.model, atlas.layer) == (run.model, run.layer):
-                for row in atlas.rows:
-                    if any(run.key == each.key for each in row.runs):
-                        return atlas.key, row.key
-        return None
+    def places(self) -> Mapping[str, tuple[str, str]]:
+        """Returns the names in addresses of the atlas and the unit of each run, by the run's key."""
+        self._current()
+        return self._places
 
     def _current(self) -> dict[str, Atlas]:
         folders = self._library.runs()
@@ -110,7 +107,12 @@ class Atlases:
         version = runs, marks, proposed
         with self._lock:
             if self._known[0] != version:
-                self._known = version, {atlas.key: atlas for atlas in self._made(runs, marks, proposed)}
+                atlases = list(self._made(runs, marks, proposed))
+                self._known = version, {atlas.key: atlas for atlas in atlases}
+                # A run whose layer has several indexes leads to the first one.
+                self._places = {
+                    run.key: (atlas.key, row.key) for atlas in atlases[::-1] for row in atlas.rows for run in row.runs
+                }
             return self._known[1]
 
     def _made(self, runs: Sequence[RunRow], marks: Mapping[str, str], proposed: Sequence[Proposed]) -> Iterator[Atlas]:

@@ -118,7 +118,8 @@ def _opened(view: View, keys: Sequence[str], chosen: str) -> tuple[list[Compared
             if not part.is_whole:
                 problems.append(f"{run.name} is long: this page shows turns 1 to {part.last} of {part.turns}.")
         except MaiaError as error:
-            problems.append(f"{run.name} cannot be shown: {one_line(error)}.")
+            reason = "is gone: it was moved or removed" if run.is_gone else f"cannot be shown: {one_line(error)}"
+            problems.append(f"{run.name} {reason}.")
     relative = _is_relative([summary for _, summary in found], chosen)
     links = Links("compare/", view.files)
     runs = [

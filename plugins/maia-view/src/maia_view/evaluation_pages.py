@@ -59,10 +59,6 @@ def units_page(view: View, evaluation: Evaluation, folder: Folder, query: Mappin
     columns = [name for name in every if any(line.values[name] not in (None, "") for line in lines)]
     if sort in columns:
         lines = _sorted(lines, sort)
-    known = {run.key: run for run in map(view.library.row, view.library.runs())}
-    atlas = {
-        line.run: found for line in lines if line.run in known and (found := view.atlases.place_of(known[line.run]))
-    }
     shown = {
         "evaluation": evaluation,
         "lines": lines[:MAX_LINES],
@@ -72,7 +68,7 @@ def units_page(view: View, evaluation: Evaluation, folder: Folder, query: Mappin
         "group": group,
         "explainer": explainer,
         "sort": sort if sort in columns else "",
-        "atlas": atlas,
+        "atlas": view.atlases.places(),
     }
     return view.page("evaluation_units.html.j2", place, shown)
 

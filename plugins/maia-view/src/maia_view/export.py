@@ -253,7 +253,7 @@ def _indexed(row: RunRow) -> dict[str, object]:
     return {
         "key": row.key, "text": row.text, "label": row.label, "unit": row.ref, "backbone": row.backbone,
         "model": row.model, "layer": row.layer, "status": row.status, "verdict": row.verdict, "fit": row.fit,
-        "cost": row.cost, "turns": row.turns, "seconds": row.seconds or None, "created": row.created,
+        "cost": row.cost, "turns": row.turns or None, "seconds": row.seconds or None, "created": row.created or None,
     }  # fmt: skip
 
 

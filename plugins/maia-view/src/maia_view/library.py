@@ -40,6 +40,11 @@ class RunFolder:
     changed: int
     size: int
 
+    @property
+    def is_gone(self) -> bool:
+        """Whether the folder was moved or removed since."""
+        return not self.path.is_dir()
+
 
 class Library:
     """The run folders below some folders. Methods may be called from several threads."""
@@ -65,7 +70,7 @@ class Library:
             if time.monotonic() - self._scanned > RESCAN:
                 found = [run for folder in self.folders for run in _search(folder, folder)]
                 self._runs = {run.key: run for run in sorted(found, key=lambda run: -run.changed)}
-                self._rows = {key: row for key, row in self._rows.items() if key in self._runs}
+                self._rows = {key: row for key, row in list(self._rows.items()) if key in self._runs}
                 self._scanned = time.monotonic()
             return list(self._runs.values())
 
@@ -77,16 +82,22 @@ class Library:
         return run and _run_folder(run.path, run.name, run.key)
 
     def row(self, run: RunFolder) -> RunRow:
-        """Returns what the list shows of a run; a folder that is unchanged is not read again."""
+        """Returns what the list shows of a run; a folder that is unchanged is not read again.
+
+        A running run is: whether it runs depends on the time, and on the process that writes it.
+        """
         version = run.changed, run.size
         known = self._rows.get(run.key)
-        if known is None or known[0] != version:
-            known = self._rows[run.key] = version, read_row(run.path, run.key, run.name)
+        if known is None or known[0] != version or known[1].status == "running":
+            known = version, read_row(run.path, run.key, run.name)
+            with self._lock:
+                self._rows[run.key] = known
         return known[1]
 
     def known_rows(self) -> list[RunRow]:
         """Returns what the list shows of the runs that were read already."""
-        return [row for _, row in list(self._rows.values())]
+        with self._lock:
+            return [row for _, row in self._rows.values()]
 
     def read_all(self) -> None:
         """Reads what the list shows of every run, so that the first search need not wait for it."""

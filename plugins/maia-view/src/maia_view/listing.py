@@ -20,18 +20,18 @@ FILTERS: dict[str, Callable[[RunRow], str]] = {
 }
 """What rows can be chosen by, by its name in the address."""
 
-_VERDICTS = ("", "not verified", "partly verified", "verified")
+_VERDICTS = ("not verified", "partly verified", "verified")
 
 SORTS: dict[str, tuple[str, Callable[[RunRow], Any]]] = {
-    "label": ("label", lambda row: row.label.casefold()),
-    "unit": ("unit", lambda row: natural(row.ref)),
-    "backbone": ("backbone", lambda row: row.backbone),
-    "verdict": ("verdict", lambda row: _VERDICTS.index(row.verdict)),
+    "label": ("label", lambda row: row.label.casefold() or None),
+    "unit": ("unit", lambda row: natural(row.ref) if row.model or row.layer or row.unit else None),
+    "backbone": ("backbone", lambda row: row.backbone or None),
+    "verdict": ("verdict", lambda row: _VERDICTS.index(row.verdict) if row.verdict else None),
     "fit": ("r", lambda row: row.fit),
     "cost": ("cost", lambda row: row.cost),
-    "turns": ("turns", lambda row: row.turns),
+    "turns": ("turns", lambda row: row.turns or None),
     "seconds": ("time", lambda row: row.seconds or None),
-    "created": ("started", lambda row: row.created),
+    "created": ("started", lambda row: row.created or None),
 }
 """Column to its heading, and to what it is sorted by; None stands last in either direction."""
 

@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from maia_core.plugin import JOURNAL, RunReader, open_plain
+from maia_core.plugin import JOURNAL, RecordError, RunReader, open_plain
 from maia_report.page import content, sections_of
 from maia_report.summary import RunSummary
 from maia_view.library import RunFolder
@@ -98,8 +98,15 @@ def read_part(folder: Path, size: int, first: int = 1) -> Part:
     """Returns a run, or of one with a long journal the turns from `first` on that fit a page; else the newest.
 
     Raises:
-        RecordError: as for `RunReader`.
+        RecordError: as for `RunReader`; a file was removed, or cannot be read.
     """
+    try:
+        return _part(folder, size, first)
+    except OSError as error:
+        raise RecordError(f"cannot read {folder}: {error.strerror}") from error
+
+
+def _part(folder: Path, size: int, first: int) -> Part:
     if size <= WHOLE:
         summary = RunSummary(RunReader(folder))
         return Part(summary, 1, len(summary.steps), len(summary.steps), size)

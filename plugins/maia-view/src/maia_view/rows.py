@@ -94,8 +94,8 @@ def read_row(folder: Path, key: str, name: str) -> RunRow:
         return _row(key, name, manifest, last, running)
     except OSError as error:
         return RunRow(key, name, problem=f"cannot be read: {error.strerror}")
-    except (ValueError, TypeError, AttributeError, KeyError, RecursionError):
-        return RunRow(key, name, problem="not a run's record")
+    except Exception:  # A record from elsewhere may hold anything anywhere; one run must not take down the list.
+        return RunRow(key, name, problem="the record is damaged, or not a run's")
 
 
 def _row(key: str, name: str, manifest: dict[str, Any], last: dict[str, Any], running: bool) -> RunRow:

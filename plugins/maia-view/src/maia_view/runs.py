@@ -69,7 +69,7 @@ def run_page(view: View, run: RunFolder, query: Mapping[str, str]) -> str:
         "row": row,
         "note": read_note(run.path),
         "secret": view.secret,
-        "in_atlas": view.atlases.place_of(row),
+        "in_atlas": view.atlases.places().get(row.key),
         "live": f"live?after={part.summary.run.end}" if follows else "",
     }
     return view.page("view_run.html.j2", place, shown, query)
@@ -90,13 +90,14 @@ async def show_run(request: Request) -> Response:
     """Answers with the page of a run."""
     view = view_of(request)
     run = view.library.find(request.path_params["key"])
-    if run is None:
-        text = "It was moved or removed since the list was made. The list shows the runs that are there."
-        return message(request, "This run is gone", text, 404)
     try:
-        return HTMLResponse(await anyio.to_thread.run_sync(run_page, view, run, request.query_params))
+        if run is not None:
+            return HTMLResponse(await anyio.to_thread.run_sync(run_page, view, run, request.query_params))
     except MaiaError as error:
-        return message(request, "This run cannot be shown", f"{one_line(error)}.", 422)
+        if run is not None and not run.is_gone:
+            return message(request, "This run cannot be shown", f"{one_line(error)}.", 422)
+    text = "It was moved or removed since the list was made. The list shows the runs that are there."
+    return message(request, "This run is gone", text, 404)
 
 
 ROUTES = [Route("/", show_list), Route("/runs/{key}/", show_run)]

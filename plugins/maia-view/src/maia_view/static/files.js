@@ -8,7 +8,7 @@
   const body = table.tBodies[0];
   const rows = new Map([...body.querySelectorAll('input[name="run"]')].map((box) => [box.value, box.closest("tr")]));
   const order = new Intl.Collator("en", { numeric: true });
-  const verdicts = ["", "not verified", "partly verified", "verified"];
+  const verdicts = ["not verified", "partly verified", "verified"];
   const compared = (a, b) => (typeof a === "number" ? a - b : order.compare(a, b));
   let sort = "";
   const apply = () => {
@@ -18,7 +18,8 @@
     const fits = (run) => words.every((word) => run.text.includes(word))
       && [...chosen].every(([name, wanted]) => name === "q" || name === "sort" || !wanted || value(run, name) === wanted);
     const column = sort.replace(/^-/, "");
-    const key = (run) => (column === "verdict" ? verdicts.indexOf(run.verdict) : run[column]);
+    // A missing value is null or an empty text; it stands last in either direction.
+    const key = (run) => (run[column] === "" || run[column] === "a unit" ? null : column === "verdict" ? verdicts.indexOf(run.verdict) : run[column]);
     let shown = runs.filter(fits);
     if (column) {
       const sign = sort.startsWith("-") ? -1 : 1;

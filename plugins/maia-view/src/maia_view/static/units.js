@@ -19,8 +19,13 @@
     document.getElementById("count").textContent = count.toLocaleString("en");
     const at = columns.indexOf(sort);
     if (at >= 0) {
-      const value = (row) => row.cells[at].dataset.value;
-      body.append(...[...rows].sort((a, b) => Number(value(b) ?? -Infinity) - Number(value(a) ?? -Infinity)));
+      // Figures from high to low, texts by the alphabet, missing ones last.
+      const words = (text) => (text === "" || text === "–" ? null : text.toLowerCase());
+      const value = (row) => row.cells[at].dataset.value ?? words(row.cells[at].textContent);
+      const known = rows.filter((row) => value(row) !== null);
+      const numbers = known.every((row) => row.cells[at].dataset.value !== undefined);
+      known.sort((a, b) => (numbers ? Number(value(b)) - Number(value(a)) : value(a) < value(b) ? -1 : value(a) > value(b) ? 1 : 0));
+      body.append(...known, ...rows.filter((row) => value(row) === null));
     }
     for (const cell of table.tHead.rows[0].cells) {
       cell.toggleAttribute("aria-sort", false);
