@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from maia_core.plugin import Explanation, RunConfig, RunReader, UsageError
+from maia_core.plugin import Explanation, RunConfig, RunReader, Usage, UsageError
 from maia_core.registry import Registry
 from maia_core.testing import fakes
 from maia_sweep import explaining
@@ -233,3 +233,99 @@ def test_workers_can_be_sent_to_other_processes_with_the_limits_of_the_sweep(tmp
         assert (sent.images, sent.config, sent.folder, sent.run_config) == (5, "hash", tmp_path, CONFIG)
         assert sent.explain.ledger.limits.cost == 3.0
         assert sent(UNITS[0]).label
+
+
+def _interrupting(monkeypatch: pytest.MonkeyPatch, at: int) -> list[int]:
+    """Has Ctrl-C come during one call of the backbone; returns a list that holds the number of calls."""
+    calls, complete = [0], _Backbone.complete
+
+    def counted(self: Any, messages: Any, limits: Any) -> Any:
+        calls[0] += 1
+        if calls[0] == at:
+            raise KeyboardInterrupt
+        return complete(self, messages, limits)
+
+    monkeypatch.setattr(_Backbone, "complete", counted)
+    return calls
+
+
+@pytest.mark.parametrize("at", [1, 2, 3, 4, 5, 6])
+def test_the_ledger_is_right_after_ctrl_c_and_a_resume(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: int
+) -> None:
+    calls = _interrupting(monkeypatch, at)
+    with pytest.raises(KeyboardInterrupt):
+        sweep(tmp_path, *UNITS[:3])
+    assert progress(tmp_path)[1].state.cost == at - 1
+    sweep(tmp_path)
+    assert progress(tmp_path)[1].state.cost == calls[0] - 1
+
+
+def test_money_of_a_first_stage_that_fails_is_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(self: Any, unit: Any, context: Any) -> Explanation:
+        context.spend(Usage(cost=5.0))
+        raise RuntimeError("too late")
+
+    monkeypatch.setattr(_Cheap, "explain", fail)
+    result, shown = sweep(tmp_path, "discs:colours", first={"name": "cheap"}, take=0, limits=SweepLimits(cost=5.0))
+    assert [row.cost for row in shown.rows] == [5.0]
+    assert "$5.00 of $5.00" in result.reason
+
+
+def test_a_driver_does_not_join_a_sweep_that_another_began_while_it_looked_for_units(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    find = explaining.find_units
+
+    def slow(*arguments: Any) -> Any:
+        found = find(*arguments)
+        monkeypatch.setattr(explaining, "find_units", find)
+        explain_units(RunConfig(verify=False, seed=1), Choices(tmp_path, Selection(words=UNITS[:1])), Seen(), bool)
+        return found
+
+    monkeypatch.setattr(explaining, "find_units", slow)
+    with pytest.raises(UsageError, match="seed is 0, was 1"):
+        sweep(tmp_path, UNITS[1])
+    assert [row.seed for row in Table(tmp_path).new_rows()] == [1]
+
+
+def test_secrets_and_lone_surrogates_of_a_label_do_not_reach_the_table(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-a-very-secret-key-1234")
+
+    def explain(self: Any, unit: Any, context: Any) -> Explanation:
+        return Explanation(description="x", labels=("the key sk-a-very-secret-key-1234 \ud83d",))
+
+    monkeypatch.setattr(_Cheap, "explain", explain)
+    _, shown = sweep(tmp_path, *UNITS[:2], first={"name": "cheap"}, take=0)
+    assert {row.label for row in shown.rows} == {"the key [OPENAI_API_KEY] ?"}
+    assert sweep(tmp_path, first={"name": "cheap"}, take=0)[1].rows == [], "a row was not read again"
+    files = [path for path in tmp_path.rglob("*") if path.is_file() and path.suffix in (".jsonl", ".csv", ".parquet")]
+    assert len(files) == 3
+    assert not any(b"sk-a-very" in path.read_bytes() for path in files)
+
+
+def test_displays_show_no_secret(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-a-very-secret-key-1234")
+    shown = LogDisplay()
+    shown.row(Row(unit="m:l:1", error="wrong key sk-a-very-secret-key-1234"))
+    shown.note("wrong key sk-a-very-secret-key-1234")
+    captured = capsys.readouterr()
+    assert "[OPENAI_API_KEY]" in captured.out
+    assert "[OPENAI_API_KEY]" in captured.err
+    assert "sk-a-very" not in captured.out + captured.err
+
+
+def test_warnings_of_a_model_that_is_built_to_find_units_are_shown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build = _World.build
+
+    def warning(self: Any, kind: str, name: str, options: Any, context: Any) -> Any:
+        if kind == "model":
+            context.warn("the autoencoder does not fit")
+        return build(self, kind, name, options, context)
+
+    monkeypatch.setattr(_World, "build", warning)
+    assert "the autoencoder does not fit" in sweep(tmp_path, UNITS[0])[1].notes

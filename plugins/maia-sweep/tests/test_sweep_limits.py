@@ -8,7 +8,7 @@ import pytest
 
 from maia_core.plugin import BackboneBusy, BackboneInfo, CallLimits, Reply, Usage
 from maia_sweep.ledgers import Ledger, SweepLimits
-from maia_sweep.pacing import Pacing
+from maia_sweep.pacing import Pacing, SweepPaused
 
 
 class Clock:
@@ -67,10 +67,8 @@ def test_sessions_share_the_calls_of_a_minute(tmp_path: Path, clock: Clock) -> N
 
 
 def test_a_refusal_holds_all_sessions_back_and_success_speeds_them_up(tmp_path: Path, clock: Clock) -> None:
-    refused = paced(Ledger(tmp_path, SweepLimits()), Backbone(BackboneBusy("429", retry_after=30)))
+    Ledger(tmp_path, SweepLimits()).refused(30)
     other = paced(Ledger(tmp_path, SweepLimits()), Backbone())
-    with pytest.raises(BackboneBusy):
-        call(refused)
     started = clock.now
     call(other)
     assert clock.now - started >= 30
@@ -128,3 +126,70 @@ def test_a_torn_ledger_starts_at_zero_and_costs_no_run(tmp_path: Path) -> None:
     (tmp_path / "ledger.json").write_bytes(b'{"cost": 1')
     ledger.spend(Usage(cost=0.5))
     assert ledger.state.cost == 0.5
+
+
+def test_a_long_retry_after_pauses_the_run_and_does_not_fail_it(tmp_path: Path, clock: Clock) -> None:
+    started = clock.now
+    assert call(paced(Ledger(tmp_path, SweepLimits()), Backbone(BackboneBusy("429", retry_after=900)))).text == "ok"
+    assert 900 <= clock.now - started < 1000
+
+
+def test_a_refusal_for_hours_ends_the_sweep_and_the_next_command_asks_again(tmp_path: Path, clock: Clock) -> None:
+    ledger = Ledger(tmp_path, SweepLimits())
+    started = clock.now
+    with pytest.raises(SweepPaused, match=r"refuses calls for 24\.0 hours"):
+        call(paced(ledger, Backbone(BackboneBusy("429", retry_after=86400))))
+    assert clock.now == started
+    assert "24.0 hours" in ledger.used_up()
+    assert ledger.begin() == ""
+    assert ledger.used_up() == ""
+    assert call(paced(ledger, Backbone())).text == "ok"
+
+
+@pytest.mark.parametrize("seconds", [float("inf"), float("nan"), 1e300, -5.0])
+def test_a_senseless_retry_after_leaves_the_counts(tmp_path: Path, clock: Clock, seconds: float) -> None:
+    ledger = Ledger(tmp_path, SweepLimits())
+    ledger.spend(Usage(cost=1.0))
+    ledger.refused(seconds)
+    assert ledger.state.cost == 1.0
+    assert ledger.state.blocked <= clock.now + 31 * 24 * 3600
+
+
+def test_a_service_that_names_no_time_is_left_to_the_retries_of_the_run(tmp_path: Path, clock: Clock) -> None:
+    for seconds in (None, float("inf")):
+        with pytest.raises(BackboneBusy) as raised:
+            call(paced(Ledger(tmp_path, SweepLimits()), Backbone(BackboneBusy("429", retry_after=seconds))))
+        assert raised.value.retry_after is None
+
+
+def test_the_slots_of_a_slow_command_do_not_outlive_it(tmp_path: Path, clock: Clock) -> None:
+    slow = Ledger(tmp_path, SweepLimits(calls_per_minute=1))
+    for _ in range(64):
+        slow.slot()
+    assert Ledger(tmp_path, SweepLimits(calls_per_minute=600)).slot() <= 0.11
+    now, clock.now = clock.now, clock.now + 600  # A machine whose clock is ahead.
+    slow.slot()
+    clock.now = now
+    assert slow.slot() <= 60
+
+
+def test_what_a_run_has_used_is_counted_once(tmp_path: Path) -> None:
+    ledger, run = Ledger(tmp_path, SweepLimits()), tmp_path / "run"
+    run.mkdir()
+    for cost in (1.0, 3.0, 0.5, 2.0, 3.0, 4.0):  # It was killed, and resumed.
+        ledger.book(run, Usage(cost=cost, input_tokens=int(cost)))
+    assert (ledger.state.cost, ledger.state.tokens) == (4.0, 4)
+
+
+def test_a_backbone_checks_the_limit_before_a_call_that_a_resumed_run_repeats(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path, SweepLimits(cost=1.0))
+    ledger.spend(Usage(cost=1.0))
+    with pytest.raises(SweepPaused, match="--max-cost"):
+        call(paced(ledger, Backbone()))
+
+
+def test_a_garbage_ledger_is_named(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path, SweepLimits())
+    assert ledger.begin() == ""
+    (tmp_path / "ledger.json").write_text("garbage")
+    assert "counted from 0" in ledger.begin()

@@ -45,7 +45,7 @@ def line_of(row: Row) -> str:
     """Returns a unit and its label, or why it has none."""
     why = f"{row.status}: {row.error}" if row.run or row.stage == "first" else f"not run: {row.error}"
     score = "" if row.pearson is None else f"  (r = {row.pearson:.2f})"
-    return printable(" ".join(f"{row.unit}  {row.label or why}{score}".splitlines()))
+    return printable(" ".join(redacted(f"{row.unit}  {row.label or why}{score}").splitlines()))
 
 
 class LogDisplay:
@@ -78,7 +78,7 @@ class LogDisplay:
 
     def note(self, text: str) -> None:
         """See `Display`."""
-        click.echo(printable_line(text), err=True)
+        click.echo(printable_line(redacted(text)), err=True)
 
 
 class JsonDisplay:
@@ -154,7 +154,7 @@ class LiveDisplay:
 
     def note(self, text: str) -> None:
         """See `Display`."""
-        self._bars.print(printable_line(text), markup=False, highlight=False)
+        self._bars.print(printable_line(redacted(text)), markup=False, highlight=False)
 
 
 def running_lines(units: Sequence[Running]) -> list[str]:

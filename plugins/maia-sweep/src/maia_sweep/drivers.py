@@ -124,7 +124,7 @@ class Driver:
                 if row.error.startswith(PAUSED):  # It can be resumed, so it has not ended.
                     self.leases.release(unit)
                     continue
-                self.table.append(row)
+                row = self.table.append(row)
                 self.leases.release(unit)
                 self.table.export(due=False)
                 yield row

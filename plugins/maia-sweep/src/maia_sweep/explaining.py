@@ -14,7 +14,7 @@ from maia_sweep.displays import Display
 from maia_sweep.drivers import AgentWorker, Driver
 from maia_sweep.leases import Leases
 from maia_sweep.ledgers import Ledger, SweepLimits
-from maia_sweep.plans import Plan, begin, read_plan, save, writing
+from maia_sweep.plans import Plan, begin, save, writing
 from maia_sweep.stages import FirstWorker, Rule, chosen
 from maia_sweep.status_command import duration
 from maia_sweep.sweeping import Explain, system_of
@@ -102,12 +102,15 @@ def explain_units(
     if choices.selection.chosen and not plan.has(choices.selection):
         # Workers have models of their own; this process, which then needs none, forgets the one that it looked at.
         context = explain.context if runner is None else Context(config)
+        context.warn_to(display.note)  # No run has begun that could record them.
         found = find_units(choices.selection, context, lambda word: system_of(config, word).options)
         del context
     if found is None and not plan.units:
         raise UsageError(f"no unit is chosen, and {out} does not hold a sweep; name units or pass --units FILE")
     with Leases(out) as leases:
-        plan = _saved(choices, plan, found, leases)
+        if problem := ledger.begin():
+            display.note(problem)
+        plan = _saved(config, choices, found, leases)
         units = list(plan.shard(*choices.shard) if choices.shard else plan.units)
         _introduce(plan, units, display)
         stages = _Stages(choices, plan, Driver(out, leases), explain, display, confirm, runner)
@@ -120,10 +123,14 @@ def explain_units(
     return Result(len(units) + len(plan.missing), answered, stages.reason())
 
 
-def _saved(choices: Choices, plan: Plan, found: Found | None, leases: Leases) -> Plan:
-    """Adds the units that were found to the plan in the folder, which another driver may have changed meanwhile."""
+def _saved(config: RunConfig, choices: Choices, found: Found | None, leases: Leases) -> Plan:
+    """Adds the units that were found to the plan in the folder, which another driver may have changed meanwhile.
+
+    Raises:
+        UsageError: another driver began a sweep of another configuration meanwhile.
+    """
     with writing(choices.out, leases):
-        plan = before = read_plan(choices.out) or plan
+        plan = before = begin(choices.out, config, choices.first)
         if found is not None and not plan.has(choices.selection):
             plan = plan.with_units(choices.selection, found)
         plan = plan.model_copy(update={"take": choices.take})

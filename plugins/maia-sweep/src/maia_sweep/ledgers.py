@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import math
 import os
 import time
 from collections.abc import Iterator
@@ -25,6 +26,15 @@ SLOWER, FASTER = 2.0, 0.9
 FIRST_PAUSE, MAX_PAUSE, MIN_PAUSE = 0.5, 60.0, 0.05
 """Pause after the first refusal, the longest one, and the one below which there is none, in seconds."""
 
+MAX_WAIT = 3600.0
+"""Longest time in seconds that sessions wait for a service; one that asks for more ends the sweep."""
+
+MAX_REFUSAL = 30 * 24 * 3600.0
+"""Longest time in seconds for which a refusal is stored."""
+
+BOOKED = "booked.json"
+"""File in a run folder: what the ledger holds of this run."""
+
 
 class State(Data):
     """What the file holds.
@@ -33,7 +43,7 @@ class State(Data):
         cost: US dollars that all sessions have used.
         tokens: Tokens that they have used.
         pause: Seconds between two calls, beyond what the limit asks for.
-        next: Time at which the next call may be made, in seconds since 1970.
+        next: Time at which the next call may be made, in seconds since 1970; at most one pause from now.
         blocked: Time until which the service refused all calls.
     """
 
@@ -42,6 +52,18 @@ class State(Data):
     pause: float = 0.0
     next: float = 0.0
     blocked: float = 0.0
+
+
+class Booked(Data):
+    """What the ledger holds of one run.
+
+    Attributes:
+        cost: US dollars.
+        tokens: Tokens.
+    """
+
+    cost: float = 0.0
+    tokens: int = 0
 
 
 class SweepLimits(Data):
@@ -76,8 +98,54 @@ class Ledger:
             return State.model_validate_json(self._path.read_bytes())
         return State()
 
+    def begin(self) -> str:
+        """Prepares the file for a command; returns what the user should know, empty if nothing.
+
+        A service that refused all calls for longer than `MAX_WAIT` is asked once more.
+
+        Raises:
+            RecordError: the file cannot be written.
+        """
+        with suppress(OSError, ValueError):
+            State.model_validate_json(self._path.read_bytes())
+            with self._changing() as state:
+                if state["blocked"] - time.time() > MAX_WAIT:
+                    state["blocked"] = 0.0
+            return ""
+        if not self._path.exists():
+            return ""
+        return f"{self._path} cannot be read: the money and the tokens of the sweep are counted from 0 again"
+
+    def book(self, run: Path, usage: Usage) -> None:
+        """Counts what a run has used since it began; what an earlier call has counted of the run is not repeated.
+
+        Args:
+            run: The run folder, which one process writes at a time.
+            usage: All that the run has used, also before it was resumed.
+
+        Raises:
+            RecordError: a file cannot be written.
+        """
+        path = run / BOOKED
+        before = Booked()
+        with suppress(OSError, ValueError):
+            before = Booked.model_validate_json(path.read_bytes())
+        now = Booked(cost=max(usage.cost, before.cost), tokens=max(usage.tokens, before.tokens))
+        if now == before:
+            return
+        with self._changing() as state:
+            state |= {
+                "cost": state["cost"] + now.cost - before.cost,
+                "tokens": state["tokens"] + now.tokens - before.tokens,
+            }
+            handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+            try:
+                os.pwrite(handle, now.model_dump_json().encode().ljust(SIZE // 4 - 1) + b"\n", 0)
+            finally:
+                os.close(handle)
+
     def spend(self, usage: Usage) -> None:
-        """Adds what a session has used.
+        """Adds what the explainer of the first stage has used.
 
         Raises:
             RecordError: the file cannot be written.
@@ -87,11 +155,10 @@ class Ledger:
                 state |= {"cost": state["cost"] + usage.cost, "tokens": state["tokens"] + usage.tokens}
 
     def used_up(self) -> str:
-        """Returns which limit is used up; empty if none is."""
-        limits = self.limits
-        if limits.cost is None and limits.tokens is None:
-            return ""
-        state = self.state
+        """Returns which limit is used up, or that the service refuses calls for long; empty if the sweep may go on."""
+        limits, state = self.limits, self.state
+        if (blocked := state.blocked - time.time()) > MAX_WAIT:
+            return f"the service refuses calls for {blocked / 3600:,.1f} hours (Retry-After)"
         if limits.cost is not None and state.cost >= limits.cost:
             return f"the sweep has used ${state.cost:,.2f} of ${limits.cost:,.2f} (--max-cost)"
         if limits.tokens is not None and state.tokens >= limits.tokens:
@@ -99,28 +166,36 @@ class Ledger:
         return ""
 
     def slot(self) -> float:
-        """Reserves the next call, and returns in how many seconds it may be made."""
+        """Takes the next call and returns 0; where it may not be made yet, returns in how many seconds to ask again.
+
+        Nobody reserves a call before its time, so that one who is interrupted, or whose clock is wrong, leaves no gap.
+        """
         rate = self.limits.calls_per_minute
         state = self.state
         now = time.time()
         if rate is None and not state.pause and state.blocked <= now:
             return 0.0
         with self._changing() as changed:
-            start = max(now, changed["next"], changed["blocked"])
-            changed["next"] = start + max(60.0 / rate if rate else 0.0, changed["pause"])
-        return start - now
+            pause = max(60.0 / rate if rate else 0.0, changed["pause"])
+            start = max(min(changed["next"], now + pause), changed["blocked"])
+            if start <= now:
+                changed["next"] = now + pause
+        return max(0.0, start - now)
 
     def refused(self, retry_after: float | None) -> None:
         """Slows all sessions down after a service has refused a call.
 
         Args:
-            retry_after: Seconds to wait that the service named; None: it named none.
+            retry_after: Seconds to wait that the service named; None, or not a finite number: it named none.
         """
         now = time.time()
+        seconds = retry_after if retry_after is not None and math.isfinite(retry_after) else None
         with self._changing() as state:
             if state["blocked"] <= now:  # Else the refusal is of a call that was made before the last one.
                 state["pause"] = min(MAX_PAUSE, max(FIRST_PAUSE, state["pause"] * SLOWER))
-            state["blocked"] = max(state["blocked"], now + (state["pause"] if retry_after is None else retry_after))
+            state["blocked"] = max(
+                state["blocked"], now + (state["pause"] if seconds is None else min(seconds, MAX_REFUSAL))
+            )
 
     def accepted(self) -> None:
         """Speeds all sessions up a little after a call that the service took."""

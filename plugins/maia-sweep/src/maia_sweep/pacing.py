@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Sequence
@@ -15,11 +16,13 @@ from maia_core.plugin import (
     Message,
     Reply,
     RunSession,
-    Turn,
-    Usage,
     hookimpl,
+    one_line,
 )
-from maia_sweep.ledgers import Ledger
+from maia_sweep.ledgers import MAX_WAIT, Ledger
+
+LOOK = 60.0
+"""Longest time in seconds between two looks at the limits while a session waits."""
 
 
 class SweepPaused(KeyboardInterrupt):
@@ -39,26 +42,34 @@ class Pacing:
         return _PacedBackbone(part, self._ledger, self._thread) if kind == "backbone" else None
 
     @hookimpl
+    def run_started(self, session: RunSession) -> None:
+        """Forgets the call that the thread's last run was granted and did not make."""
+        self._thread.granted = False
+
+    @hookimpl
     def should_stop(self, session: RunSession) -> None:
         """Waits until the backbone may be asked: here, the time does not count as that of the reply.
 
         Raises:
             SweepPaused: a limit is used up.
         """
-        self._stop_at_limit()
-        self._thread.used = session.usage
+        self._book(session)
         _wait(self._ledger)
         self._thread.granted = True
 
     @hookimpl
-    def turn_finished(self, session: RunSession, turn: Turn) -> None:
-        """Counts what the turn has used."""
-        self._ledger.spend(session.usage - getattr(self._thread, "used", Usage()))
-        self._thread.used = session.usage
+    def turn_finished(self, session: RunSession) -> None:
+        """Counts what the run has used; a resumed run has also used what it used before."""
+        self._book(session)
 
-    def _stop_at_limit(self) -> None:
-        if reason := self._ledger.used_up():
-            raise SweepPaused(reason)
+    @hookimpl
+    def run_finished(self, session: RunSession) -> None:
+        """Counts what a turn has used that was interrupted."""
+        self._book(session)
+
+    def _book(self, session: RunSession) -> None:
+        if session.folder is not None:
+            self._ledger.book(session.folder, session.usage)
 
 
 class _PacedBackbone:
@@ -74,23 +85,42 @@ class _PacedBackbone:
         return self._backbone.info
 
     def complete(self, messages: Sequence[Message], limits: CallLimits) -> Reply:
-        if not getattr(self._thread, "granted", False):
-            _wait(self._ledger)
-        self._thread.granted = False
-        try:
-            reply = self._backbone.complete(messages, limits)
-        except BackboneBusy as busy:
-            self._ledger.refused(busy.retry_after)
-            raise
-        self._ledger.accepted()
-        return reply
+        """Completes when it is this session's turn; waits and retries where the service names a time.
+
+        Raises:
+            SweepPaused: a limit is used up, or the service refuses for longer than `MAX_WAIT`.
+            BackboneBusy: the service refuses and does not name a time.
+        """
+        began = time.time()
+        while True:
+            if not getattr(self._thread, "granted", False):
+                _wait(self._ledger)
+            self._thread.granted = False
+            try:
+                reply = self._backbone.complete(messages, limits)
+            except BackboneBusy as busy:
+                self._ledger.refused(busy.retry_after)
+                if busy.retry_after is None or not math.isfinite(busy.retry_after):
+                    raise BackboneBusy(str(busy)) from busy
+                if time.time() - began > MAX_WAIT:
+                    raise SweepPaused(f"the service has refused a call for an hour: {one_line(busy)}") from busy
+                continue
+            self._ledger.accepted()
+            return reply
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._backbone, name)
 
 
 def _wait(ledger: Ledger) -> None:
-    """Waits for a slot; one that was refused meanwhile waits for the service, too."""
-    time.sleep(ledger.slot())
-    while (blocked := ledger.state.blocked - time.time()) > 0:
-        time.sleep(blocked)
+    """Waits for the next call, also while the service refuses all.
+
+    Raises:
+        SweepPaused: a limit is used up.
+    """
+    while True:
+        if reason := ledger.used_up():
+            raise SweepPaused(reason)
+        if not (seconds := ledger.slot()):
+            return
+        time.sleep(min(seconds, LOOK))

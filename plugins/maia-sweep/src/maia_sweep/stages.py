@@ -10,9 +10,10 @@ import numpy as np
 from pydantic import JsonValue
 
 from maia_cli import option_value
-from maia_core.plugin import Explanation, PluginRef, UsageError, dumped, one_line
+from maia_core.plugin import Context, Explanation, PluginRef, UsageError, dumped, one_line
+from maia_sweep.pacing import SweepPaused
 from maia_sweep.scoring import Scorer
-from maia_sweep.sweeping import Explain, system_of
+from maia_sweep.sweeping import PAUSED, Explain, system_of
 from maia_sweep.tables import FIRST, Row
 
 Rule = Literal["worst", "polysemous", "random"]
@@ -62,19 +63,27 @@ class FirstWorker:
             figures = self._scorer.scores(context.system, found)
             figures["polysemy"] = self._scorer.polysemy(context.system)
         except Exception as error:  # Also a plugin's own mistake: the other units continue.
-            return row.model_copy(update={"error": one_line(error), "seconds": time.monotonic() - started})
-        figures |= {
+            return row.model_copy(update=_used(context, started) | {"error": one_line(error)})
+        except SweepPaused as paused:
+            return row.model_copy(update={"error": f"{PAUSED}: {paused}"})
+        finally:
+            if self.explain.ledger is not None:
+                self.explain.ledger.spend(context.spent)
+        figures |= _used(context, started) | {
             "status": "answered" if found.labels else "stopped",
             "label": found.line,
             "error": "" if found.labels else f"it gave no label: {found.description[:200]}",
-            "cost": context.spent.cost,
-            "tokens": context.spent.tokens,
-            "seconds": time.monotonic() - started,
             "fingerprints": dumped(context.fingerprints(), sort_keys=True),
         }
-        if self.explain.ledger is not None:
-            self.explain.ledger.spend(context.spent)
         return row.model_copy(update=figures)
+
+
+def _used(context: Context, started: float) -> dict[str, object]:
+    return {
+        "cost": context.spent.cost,
+        "tokens": context.spent.tokens,
+        "seconds": time.monotonic() - started,
+    }
 
 
 def chosen(rule: Rule, rows: Sequence[Row], count: int | None, seed: int) -> list[str]:

@@ -14,7 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from maia_core.plugin import Data, RecordError, UsageError, one_line
+from maia_core.plugin import Data, RecordError, UsageError, dumped, one_line
 
 if TYPE_CHECKING:
     import duckdb
@@ -129,19 +129,21 @@ class Table:
         self._resumes = True
         self.answered: set[str] = set()
 
-    def append(self, row: Row) -> None:
-        """Adds a row, whole or not at all.
+    def append(self, row: Row) -> Row:
+        """Adds a row, whole or not at all; returns it as it is written, without secrets and lone surrogates.
 
         Raises:
             RecordError: the disk is full, or the folder is gone.
         """
-        line = row.model_copy(update={"driver": self._driver, "finished": time.time()}).model_dump_json() + "\n"
+        values = row.model_dump() | {"driver": self._driver, "finished": time.time()}
+        finite = {key: None if value != value else value for key, value in values.items()}  # JSON does not have NaN.
+        line = dumped(finite, ensure_ascii=False).encode("utf-8", "replace") + b"\n"
         try:
             self._path.parent.mkdir(exist_ok=True)
             with self._path.open("ab") as file:
                 whole = file.seek(0, os.SEEK_END)
                 try:
-                    file.write(line.encode())
+                    file.write(line)
                     file.flush()
                 except OSError:
                     with suppress(OSError):
@@ -151,6 +153,7 @@ class Table:
             raise RecordError(
                 f"cannot write {self._path}: {error.strerror}; make room, then run the command again to resume"
             ) from error
+        return Row.model_validate_json(line)
 
     def new_rows(self) -> Iterator[Row]:
         """Yields the rows that no earlier call has read, of all drivers; a torn line is left out."""
