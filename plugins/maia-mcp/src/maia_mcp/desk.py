@@ -32,6 +32,8 @@ MAX_RUNS = 8
 """Most runs that a server holds open: each holds a model."""
 IDLE_SECONDS = 3600.0
 """Time without a call after which a run makes room for another; it can be resumed."""
+MAX_ENDED = 64
+"""Most ended runs whose results a server keeps for its clients."""
 LEAVE_SECONDS = 5.0
 """Time that the server gives each open run to end when the server ends."""
 
@@ -179,7 +181,7 @@ class Desk:
 
     def close(self) -> None:
         """Ends every open run as interrupted; one that cannot end now stays as a kill would leave it."""
-        runs = [run for run in self._runs.values() if not run.ended]
+        runs = [run for run in list(self._runs.values()) if not run.ended]
         for run in runs:
             run.leave()
         until = time.monotonic() + LEAVE_SECONDS
@@ -188,6 +190,9 @@ class Desk:
 
     def _open(self, run: ClientRun, drive: Callable[[object], FinishedRun]) -> ClientRun:
         with self._lock:
+            before = self._runs.get(run.name)
+            if before is not None and not before.ended:
+                raise ToolError(f'another call resumes the run {run.name}; wait for it: wait(ticket="{run.name}.0")')
             opened = [each for each in self._runs.values() if not each.ended]
             if len(opened) >= MAX_RUNS:
                 idle = min(opened, key=lambda each: each.touched)
@@ -196,6 +201,9 @@ class Desk:
                         f"the server holds {len(opened)} open runs, its most; end one with submit_answer or stop"
                     )
                 idle.leave()
+            for ended in [each.name for each in self._runs.values() if each.ended][:-MAX_ENDED]:
+                del self._runs[ended]
+            self._runs.pop(run.name, None)
             self._runs[run.name] = run
             run.start(drive, self.say)
         self.say(f"run {run.name} is started by {run.client}")

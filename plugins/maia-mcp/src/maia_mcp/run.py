@@ -38,7 +38,7 @@ class ClientRun:
         name: By which every call names the run.
         client: Name of the client that drives it.
         session: The session; None before the run has started, and when it has ended.
-        task: The question; None until the run has started.
+        task: The question; None before the run has started, and when it has ended.
         messages: The conversation so far.
         methods: What the client can call, by name; empty until then.
         index: The images that the client can name.
@@ -123,6 +123,11 @@ class ClientRun:
             self.touched = time.monotonic()
             return self._results.get(turn)
 
+    def is_lost(self, turn: int) -> bool:
+        """Returns whether a turn ended before the run was resumed: its result does not come again."""
+        with self._changed:
+            return turn not in self._results and (turn < self.turn or self._waits)
+
     def progress(self) -> str:
         """Returns what the run does, for a progress notification."""
         if self.session is None:
@@ -156,6 +161,9 @@ class ClientRun:
         layout = self._layout
         result = layout.next(session, messages[-1]) if self._results else layout.first(session, messages)
         with self._changed:
+            if not self._results:  # Of a resumed run, the next turn follows the recorded ones.
+                self.turn = len(session.state.turns)
+                self._results[0] = result
             self._results[self.turn] = result
             self._waits = True
             self._changed.notify_all()
@@ -224,7 +232,11 @@ class ClientRun:
             result = self._layout.ending(ending, is_error)
             with self._changed:
                 self.ended, self._waits, self.ending = True, False, ending
-                self.session = None  # It holds the model; messages and logged results stay.
+                # They hold the model, as does a traceback; messages and logged results stay.
+                self.session = self.task = None
+                self._recorded = ()
+                if self.failure is not None:
+                    self.failure.__traceback__ = self.failure.__cause__ = self.failure.__context__ = None
                 self._results.setdefault(self.turn, result)
                 self._changed.notify_all()
 

@@ -165,6 +165,8 @@ class McpServer:
             raise ToolError(
                 f"there is no ticket {arguments['ticket']!r:.80}; the run {name} has come to turn {run.turn}"
             )
+        if run.is_lost(turn):
+            raise ToolError("that result is of before the resume; the last one stands in start_run's answer")
         return await self._settled(ctx, run, turn)
 
     async def _results(self, ctx: Context, arguments: dict[str, Any]) -> CallToolResult:
