@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import signal
 import sys
@@ -18,8 +19,12 @@ if TYPE_CHECKING:
 
 TOKEN = "MAIA_MCP_TOKEN"
 """Variable with the bearer token of `--http`."""
+MIN_TOKEN = 16
+"""Shortest token in characters that a person may choose."""
 CACHE = "MAIA_CACHE"
 """Variable with the folder of caches."""
+PATHS = ("path", "file", "folder", "root", "weights")
+"""Options of parts that name a file or a folder without a slash too."""
 
 
 class _Command(click.Command):
@@ -52,7 +57,7 @@ def mcp(config: RunConfig, images: Any, http: bool, port: int, host: str | None)
     `--system MODEL` lets clients choose the unit, `--system MODEL:LAYER:UNIT` chooses it. The token of `--http` is the
     value of MAIA_MCP_TOKEN, or a new one, which MAIA prints.
     """
-    token = os.environ.get(TOKEN, "").strip() or secrets.token_urlsafe(32)
+    token = _token() if http else ""
     if host is not None:
         _print_config(host, config, http, port, token)
         return
@@ -70,6 +75,11 @@ def mcp(config: RunConfig, images: Any, http: bool, port: int, host: str | None)
     def say(line: str) -> None:
         click.echo(f"maia mcp: {printable(line, 20_000)}", err=True)
 
+    listener = None
+    if http:
+        from maia_mcp.http import HOST, PATH, listening, serve
+
+        listener = listening(port)
     desk = Desk(config, images, say)
     server = McpServer(desk)
 
@@ -83,33 +93,94 @@ def mcp(config: RunConfig, images: Any, http: bool, port: int, host: str | None)
             for number in (signal.SIGINT, signal.SIGTERM):
                 signal.signal(number, end)
             anyio.run(wire.serve, server)
-        else:
-            from maia_mcp.http import HOST, PATH, serve
-
+        elif listener is not None:
             say(f"serving http://{HOST}:{port}{PATH}")
-            if not os.environ.get(TOKEN):
+            if not token:
+                token = secrets.token_urlsafe(32)
                 say(f"the token is {token} (set {TOKEN} to keep one)")
-            anyio.run(serve, server, port, token)
+            anyio.run(serve, server, listener, token)
     finally:
         desk.close()
         sys.stderr.flush()
 
 
+def _token() -> str:
+    """Returns the token that the person has set, or "".
+
+    Raises:
+        UsageError: it is too short to protect the server, or no client can send it.
+    """
+    from maia_core.plugin import UsageError
+
+    token = os.environ.get(TOKEN, "").strip()
+    if token and (len(token) < MIN_TOKEN or not token.isascii() or not token.isprintable()):
+        raise UsageError(
+            f"{TOKEN} cannot be used: a token has {MIN_TOKEN} or more letters, digits or signs of ASCII; set it to "
+            "what `openssl rand -hex 16` prints, or leave it out"
+        )
+    return token
+
+
 def _print_config(host: str, config: RunConfig, http: bool, port: int, token: str) -> None:
+    from maia_core.plugin import UsageError
     from maia_mcp.hosts import WHERE, command, over_http, over_stdio
 
     if http:
+        if not token:
+            raise UsageError(
+                f"cannot print how {host} finds the server: its token is not known; set {TOKEN} to the server's token "
+                "first"
+            )
         text = over_http(host, f"http://127.0.0.1:{port}/mcp", token)
     else:
-        written = click.get_current_context().meta[__name__]
-        place = next(n for n, word in enumerate(written) if word.startswith("--print-config"))
-        rest = written[:place] + written[place + 1 + ("=" not in written[place]) :]
-        # A host starts the server in a folder of its own.
-        here = [] if any(word.startswith("runs=") for word in rest) else ["-o", f"runs={Path(config.runs).absolute()}"]
-        if Path("maia.toml").exists() and not any(word.startswith("--config") for word in rest):
-            here += ["--config", str(Path("maia.toml").absolute())]
+        context = click.get_current_context()
+        rest = _without("--config", _without("--print-config", context.meta[__name__]))
+        # A host starts the server in a folder of its own. The last value of an option holds.
+        file = context.params["config_file"] or Path("maia.toml")
+        here = ["--config", str(file.absolute())] if file.exists() else []
+        settings = [*_absolute(config), f"runs={Path(config.runs).absolute()}"]
+        here += [word for setting in settings for word in ("-o", setting)]
         cache = {CACHE: str(Path(os.environ[CACHE]).absolute())} if os.environ.get(CACHE) else {}
         text = over_stdio(host, ["mcp", *rest, *here], command(), cache)
     if host in WHERE:
         click.echo(f"Add this to {WHERE[host]}:", err=True)
     click.echo(text)
+
+
+def _without(option: str, words: list[str]) -> list[str]:
+    """Returns arguments without an option and its value."""
+    for place, word in enumerate(words):
+        if word.split("=")[0] == option:
+            return words[:place] + _without(option, words[place + 1 + ("=" not in word) :])
+    return words
+
+
+def _absolute(config: RunConfig) -> list[str]:
+    """Returns the settings that name existing files and folders by relative paths, with absolute ones.
+
+    Raises:
+        UsageError: such a path stands where no setting can replace it.
+    """
+    from maia_core.plugin import UsageError
+
+    settings = []
+    for key in PARTS:
+        part = getattr(config, key)
+        for option, value in part.options.items() if part else ():
+            if isinstance(value, str) and _is_relative(value, option):
+                settings.append(f"{key}.{option}={Path(value).absolute()}")
+    names = re.split("[:=]", config.system.name) if config.system else []
+    values = [(option, value) for tool in config.tools for option, value in tool.options.items()]
+    for option, value in [*(("", name) for name in names), *values]:
+        if isinstance(value, str) and _is_relative(value, option):
+            raise UsageError(
+                f"cannot print a configuration with the relative path '{value}': a host starts the server in another "
+                f"folder; write {Path(value).absolute()}"
+            )
+    return settings
+
+
+def _is_relative(value: str, option: str) -> bool:
+    path = Path(value)
+    named = option in PATHS or bool(path.suffix) or len(path.parts) > 1
+    return named and not path.is_absolute() and path.exists()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+import socket
 
 import uvicorn
 from mcp.server.transport_security import TransportSecuritySettings
@@ -10,6 +11,7 @@ from starlette.datastructures import Headers
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from maia_core.plugin import UsageError
 from maia_mcp.server import McpServer
 
 HOST = "127.0.0.1"
@@ -66,11 +68,27 @@ def application(server: McpServer, port: int, token: str) -> ASGIApp:
     return Guard(app, hosts, token)
 
 
-async def serve(server: McpServer, port: int, token: str) -> None:
-    """Serves clients until the process is interrupted.
+def listening(port: int) -> socket.socket:
+    """Returns a socket that listens on a port of this machine, before anything is printed or built.
 
     Raises:
-        OSError: the port cannot be used.
+        UsageError: the port cannot be used.
     """
-    config = uvicorn.Config(application(server, port, token), host=HOST, port=port, log_level="warning")
-    await uvicorn.Server(config).serve()
+    listener = socket.socket()
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((HOST, port))
+        listener.listen(128)
+    except OSError as error:
+        listener.close()
+        raise UsageError(
+            f"cannot listen on {HOST}, port {port}: {error.strerror}; choose another with --port"
+        ) from error
+    return listener
+
+
+async def serve(server: McpServer, listener: socket.socket, token: str) -> None:
+    """Serves clients of a listening socket until the process is interrupted."""
+    port = listener.getsockname()[1]
+    config = uvicorn.Config(application(server, port, token), log_level="warning")
+    await uvicorn.Server(config).serve(sockets=[listener])
