@@ -16,7 +16,7 @@ _CALL = re.compile(rf"\b(?:system|tools)\.\w|{_ENTRY.pattern}", re.MULTILINE)
 _THOUGHT = re.compile(r"""\A.*(?<!["'`])</think(?:ing)?>(?!["'`])""", re.DOTALL)
 _STOP = re.compile(r"<(?:end_code|\|im_end\|)>[ \t]*$", re.MULTILINE)
 _HYPOTHESIS = re.compile(r"^[\s>*_-]*hypothesis[ _]*\d+[\s*_]*:[\s*_]*(.+)$", re.IGNORECASE | re.MULTILINE)
-_CLAIM = re.compile(r"^[ \t>#*_-]*(?:\[[A-Z]|`{3}|~{3}|(?:Printed|Returned|Failed):)", re.MULTILINE)
+_CLAIM = re.compile(r"^[ \t>#*_-]*(?:\[[A-Z]\w[\w ]*\]|`{3}|~{3}|(?:Printed|Returned|Failed):)", re.MULTILINE)
 
 MIN_QUOTE = 20
 """Characters of a line from which on its repetition is a quotation: tags such as `[CODE]:` are shorter."""
@@ -65,8 +65,9 @@ def parse_reply(
 
     A tag counts only at the start of a line (markdown emphasis, bullets and headings before it are allowed) and
     outside of fenced code, so quoting one in prose does nothing. Reasoning that ends with `</think>` does not count. A
-    code block that uses `system` or `tools` and does not define run_experiment is a program, too. The first program
-    counts: a further one, an answer beside it and invented results are ignored, as are lines that quote the task.
+    code block that uses `system` or `tools` and does not define run_experiment is a program, too, where no whole answer
+    stands around it. The first program counts: a further one, an answer beside it and invented results are ignored, as
+    are lines that quote the task.
 
     Args:
         text: The reply.
@@ -93,9 +94,9 @@ def parse_reply(
     hypotheses = _hypotheses(sections.pop("HYPOTHESIS LIST", []) + sections.pop("HYPOTHESIS", []))
     has_code = "CODE" in sections
     code = [f"{code}\n" for code in sections.pop("CODE", []) if _CALL.search(code)]
-    sources = [block.source for block in own]
-    programs = [first.source] if first else [s for s in sources if has_code or _CALL.search(s)] or code
-    if programs and not (final and sections):
+    programs = [first.source] if first else [b.source for b in own if has_code or _CALL.search(b.source)] or code
+    is_answer = bool(sections) if final else not (first or has_code) and sections.keys() >= set(answer_tags)
+    if programs and not is_answer:
         if final:
             raise ReplyError("The run is over; no more programs run. Send your final answer only.")
         note = bool(sections) or len(programs) > 1 or bool(_CLAIM.search(text[end:]))
@@ -106,7 +107,7 @@ def parse_reply(
                 f"Your reply holds more than one answer ([{repeated[0]}] appears twice). Send one final answer."
             )
         return ParsedReply(sections=sections, hypotheses=hypotheses)
-    wrong = "does not define run_experiment(system, tools)" if sources else "holds neither a program nor an answer"
+    wrong = "does not define run_experiment(system, tools)" if own else "holds neither a program nor an answer"
     raise ReplyError(f"Your reply {wrong}. {_expected(answer_tags)}")
 
 
@@ -123,7 +124,7 @@ def _blocks(text: str) -> Iterator[_Block]:
         # As in CommonMark, a line that is indented by four is no fence: it stands in a docstring.
         end = rf"^(?:{indent})?[ ]{{,3}}{re.escape(fence[0])}{{{len(fence)},}}[ \t]*$"
         closing = re.compile(end, re.MULTILINE).search(text, position)
-        if language in ("markdown", "md") or (not language and re.match(r"\s*(\[[A-Z]|$)", text[position:])):
+        if language in ("markdown", "md") or re.match(r"[\s*]*(\[[A-Z]\w[\w ]*\]|$)", text[position:]):
             yield _Block(opening.start(), position)  # The whole reply stands in a fence: its first or last line.
             continue
         open_end = _CLAIM.search(text, position)

@@ -118,9 +118,26 @@ def test_thought_that_is_only_quoted_hides_nothing():
     assert "run_experiment" in parse_reply(text, TAGS).program
 
 
-def test_answer_in_a_fence_is_an_answer():
-    reply = parse_reply(f"{FENCE}\n[DESCRIPTION]: red things\n[LABEL]: red\n{FENCE}", TAGS)
+@pytest.mark.parametrize("language", ["", "text", "python", "markdown"])
+@pytest.mark.parametrize("final", [False, True])
+def test_answer_in_a_fence_is_an_answer(language, final):
+    reply = parse_reply(f"{FENCE}{language}\n[DESCRIPTION]: red things\n[LABEL]: red\n{FENCE}", TAGS, final=final)
     assert reply.sections == {"DESCRIPTION": ["red things"], "LABEL": ["red"]}
+
+
+@pytest.mark.parametrize("evidence", [f"{FENCE}\nsystem.neuron gave 3.2\n{FENCE}", f"{FENCE}python\ntools.x\n{FENCE}"])
+def test_what_an_answer_quotes_is_not_run_as_a_program(evidence):
+    reply = parse_reply(f"[DESCRIPTION]: dogs. Evidence:\n{evidence}\n[LABEL]: dog\n", TAGS)
+    assert reply.sections["LABEL"] == ["dog"]
+    # Half of an answer is none, and [CODE] announces a program.
+    assert parse_reply(f"[DESCRIPTION]: dogs?\n{evidence}", TAGS).program
+    assert parse_reply(f"[CODE]:\n{evidence}\n[DESCRIPTION]: dogs\n[LABEL]: dog\n", TAGS).program
+
+
+def test_a_list_in_a_program_that_no_fence_closes_is_not_the_next_tag():
+    program = f"{ENTRY}    return [\n[A for A in range(3)],\n    ]\n"
+    assert parse_reply(f"[CODE]:\n{FENCE}python\n{program}", TAGS).program == program
+    assert parse_reply(f"[CODE]:\n{FENCE}python\n{program}[Label 1]: dogs", TAGS).program == program
 
 
 QUOTED_TASK = (

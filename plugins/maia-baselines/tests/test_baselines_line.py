@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from maia_baselines.line import Line, select
@@ -42,6 +43,19 @@ def test_a_weaker_second_concept_is_a_label_with_its_share(world, mixed):
     assert explanation.labels == ("red", "green")
     assert 0.3 < explanation.strengths[1] < explanation.strengths[0]
     assert "also green" in explanation.sentence
+
+
+def test_the_description_names_the_concept_that_activates_the_unit_most(world, mixed, monkeypatch):
+    """The first label may be a broader concept, which activates the unit a little less."""
+    unit = mixed({"red": 1.0, "green": 0.98})
+    context = world(unit, backbone="scripted")
+    context._parts["backbone/scripted/[]"] = ScriptedBackbone(["green\nred\nblue"])
+    monkeypatch.setattr("maia_baselines.line._broader", lambda concept: ["green"] if concept == "red" else [])
+    explanation = explain(context, unit, rounds=1)
+    assert explanation.labels == ("green",)
+    mean = np.mean(explanation.evidence[0].activations)
+    assert "'red' activates the unit most: " in explanation.description
+    assert f", 'green' {mean:.3g}, the " in explanation.description
 
 
 def test_a_language_model_is_guided_by_the_history_and_never_sees_names(world, model):
@@ -119,6 +133,7 @@ def test_an_empty_reply_ends_the_rounds(world):
         ({"tiger": 10.0, "mammal": 4.0, "snow": 6.0}, ["tiger", "snow"]),
         ({"snow": 6.0, "snow on grass": 5.9, "car": 2.0}, ["snow"]),
         ({"cup": -2.0}, ["cup"]),
+        ({"wolf": 1.0, "animal": 0.86, "zebra crossing": 0.95}, ["zebra crossing", "animal"]),
     ],
 )
 def test_labels_are_the_best_and_unrelated_concepts_that_come_near(means, labels):

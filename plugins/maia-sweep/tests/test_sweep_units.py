@@ -41,6 +41,19 @@ def test_words_ranges_and_whole_layers_name_each_unit_once(tmp_path: Path) -> No
     assert found("discs:colours:2", file=str(tmp_path / "units.txt")).units == [ALL[2], ALL[0]]
 
 
+def test_a_difference_of_directions_is_one_unit_as_in_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    unit = fakes.FakeModel.unit
+
+    def with_readouts(model: fakes.FakeModel, ref: str) -> fakes.FakeSystem:
+        if ref == "colours:direction=A.npy:0-2":  # row 0 minus row 2
+            return unit(model, "colours:red")
+        return unit(model, ref.replace("direction=A.npy:", "").replace("sae=F:", ""))
+
+    monkeypatch.setattr(fakes.FakeModel, "unit", with_readouts)
+    assert found("discs:colours:direction=A.npy:0-2").units == ["discs:colours:direction=A.npy:0-2"]
+    assert found("discs:colours:sae=F:0-1").units == ["discs:colours:sae=F:0", "discs:colours:sae=F:1"]
+
+
 def test_a_unit_that_does_not_exist_does_not_prevent_the_others() -> None:
     result = found("discs:colours:0-99", "discs:nosuch", "discs:colours:mauve")
     assert result.units == ALL

@@ -90,17 +90,18 @@ class Line:
         best = sorted(measured, key=lambda concept: -float(np.mean(measured[concept])))
         for concept in best[: CANDIDATES * self.config.named]:
             measured[concept] = self._measured(concept, unit, context, fresh=True) or measured[concept]
-        chosen = select(
-            {c: float(np.mean(measured[c])) for c in best[: CANDIDATES * self.config.named]}, self.config.named
-        )
+        means = {c: float(np.mean(measured[c])) for c in best[: CANDIDATES * self.config.named]}
+        chosen = select(means, self.config.named)
         shares = [min(1.0, max(0.01, mean / scale)) for mean in chosen.values()]
         labels = tuple(chosen)
+        top = max(means, key=lambda concept: means[concept])
         also = f"; also {', '.join(labels[1:])}" if labels[1:] else ""
+        nearly = "" if labels[0] == top else f"'{labels[0]}' {chosen[labels[0]]:.3g}, "
         return Explanation(
             description=(
                 f"{labels[0]}{also}. Of {len(measured)} concepts that were drawn and measured in {len(rounds)} rounds, "
-                f"'{labels[0]}' activates the unit most: {chosen[labels[0]]:.3g} on average, the {len(exemplars)} "
-                f"highest images of {statistics.dataset} {scale:.3g}."
+                f"{len(means)} were measured again. Of these, '{top}' activates the unit most: {means[top]:.3g} on "
+                f"average, {nearly}the {len(exemplars)} highest images of {statistics.dataset} {scale:.3g}."
             ),
             labels=labels,
             strengths=tuple(shares) if self.config.strengths and scale > 0 else (),
@@ -141,9 +142,9 @@ class Line:
 
 
 def select(means: dict[str, float], named: int) -> dict[str, float]:
-    """Returns the labels with their mean activation: the best concept, and unrelated ones that come near it.
+    """Returns the labels with their mean activation, highest first: the best concept, and unrelated ones near it.
 
-    A broader concept takes the place of the best one if its images activate the unit almost as much.
+    A broader concept takes the place of a narrower one if its images activate the unit almost as much.
     """
     ranked = sorted(means, key=lambda concept: -means[concept])
     best = means[ranked[0]]
@@ -156,7 +157,7 @@ def select(means: dict[str, float], named: int) -> dict[str, float]:
         broader = [c for c in _broader(concept) if c in means and means[c] >= BROADER * means[concept]]
         kept = broader[-1] if broader else concept
         chosen[kept] = means[kept]
-    return chosen
+    return dict(sorted(chosen.items(), key=lambda label: -label[1]))
 
 
 def related(a: str, b: str) -> bool:

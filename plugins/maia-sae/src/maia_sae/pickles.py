@@ -148,7 +148,8 @@ def _tensor(storage: Any, offset: int, size: Sequence[int], stride: Sequence[int
     last = offset + sum((length - 1) * step for length, step in zip(size, stride, strict=True))
     if min(offset, *size, *stride) < 0 or (0 not in size and last >= storage._size()):
         raise ValueError(f"a tensor of shape {tuple(size)} needs more than the {storage._size()} numbers it has")
-    return torch._utils._rebuild_tensor_v2(storage, offset, size, stride, *rest)  # type: ignore[no-untyped-call]
+    rebuild: Callable[..., Any] = torch._utils._rebuild_tensor_v2
+    return rebuild(storage, offset, size, stride, *rest)
 
 
 def _storage(data: bytes) -> Any:

@@ -167,7 +167,9 @@ def _systems(
         return
     if not rest:
         raise UsageError(f"'{word}' is a model; name a layer, {word}:LAYER, or draw units of all layers with --draw")
-    if count := layers[rest].units if rest in layers else _count(model, rest):
+    if unit := _readout(model, rest):
+        yield word, unit
+    elif count := layers[rest].units if rest in layers else _count(model, rest):
         yield from _range(model, name, rest, 0, count - 1)
     elif found := RANGE.fullmatch(rest):
         first, last = int(found["first"]), int(found["last"])
@@ -183,13 +185,18 @@ def _range(model: Model, name: str, layer: str, first: int, last: int) -> Iterat
         yield f"{name}:{layer}:{number}", model.unit(f"{layer}:{number}")
 
 
+def _readout(model: Model, ref: str) -> System | None:
+    """Returns the unit of a readout, such as `LAYER:direction=A.npy:0-2`, a difference and not a range; else None."""
+    if "=" in ref:
+        with suppress(UsageError):
+            return model.unit(ref)
+    return None
+
+
 def _count(model: Model, layer: str) -> int:
     """Returns how many units a readout of a layer has (`LAYER:sae=FILE`); 0 where this is not one."""
     if "=" not in layer:
         return 0
-    with suppress(UsageError):
-        model.unit(layer)
-        return 0  # It is one unit by itself.
     with suppress(UsageError):
         return int(getattr(getattr(model.unit(f"{layer}:0"), "layer", None), "info", LayerInfo(name="", units=0)).units)
     return 0
