@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import pickle
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 from click.testing import CliRunner
 
-from maia_core.plugin import Explanation, RunConfig, RunReader, Usage, UsageError
+from maia_core.plugin import Context, Explanation, RunConfig, RunReader, RunWriter, Usage, UsageError
 from maia_core.registry import Registry
 from maia_core.testing import fakes
 from maia_sweep import explaining
@@ -24,6 +25,7 @@ from maia_sweep.stages import FirstWorker, chosen, explainer_ref
 from maia_sweep.status_command import status
 from maia_sweep.sweeping import Explain
 from maia_sweep.tables import FIRST, Row, Table, opened
+from maia_sweep.threads import Threads
 from maia_sweep.units import Selection
 
 COLOURS = list(fakes.COLOURS)
@@ -329,3 +331,71 @@ def test_warnings_of_a_model_that_is_built_to_find_units_are_shown(
 
     monkeypatch.setattr(_World, "build", warning)
     assert "the autoencoder does not fit" in sweep(tmp_path, UNITS[0])[1].notes
+
+
+def test_a_unit_whose_run_folder_is_locked_is_held_by_another_driver(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _interrupting(monkeypatch, 2)
+    with pytest.raises(KeyboardInterrupt):
+        sweep(tmp_path, UNITS[0])
+    writer = RunWriter.reopen(next(path.parent for path in tmp_path.glob("*/run.json")))
+    waits = []
+
+    def wait(seconds: float) -> None:
+        waits.append(seconds)
+        writer.close()
+
+    monkeypatch.setattr("maia_sweep.drivers.time.sleep", wait)
+    result, shown = sweep(tmp_path)
+    assert waits
+    assert [row.status for row in shown.rows] == ["answered"]
+    assert result.answered == 1
+
+
+def test_after_no_to_the_forecast_no_session_pays_for_a_further_turn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(explaining, "FORECAST_AFTER", 1)
+    calls, complete = _interrupting(monkeypatch, -1), _Backbone.complete
+    at_no = []
+
+    def slow(self: Any, messages: Any, limits: Any) -> Any:
+        time.sleep(0.2)
+        return complete(self, messages, limits)
+
+    def no(question: str) -> bool:
+        at_no.append(calls[0])
+        return False
+
+    monkeypatch.setattr(_Backbone, "complete", slow)
+    choices = Choices(tmp_path, Selection(words=("discs:colours",)), images=0, confirm_cost=0.1)
+    with pytest.raises(UsageError, match="above --confirm-above"):
+        explain_units(CONFIG, choices, Seen(), no, Threads(Threads.Config(workers=3), Context()))
+    assert calls[0] <= at_no[0] + 3, "sessions went on after the answer"
+    outcomes = [RunReader(path.parent).outcome for path in tmp_path.glob("*/run.json")]
+    assert "interrupted" in {outcome.status for outcome in outcomes if outcome}
+
+
+def test_the_agent_takes_no_more_units_in_two_commands_than_in_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken = {row.unit for row in sweep(tmp_path, "discs:colours", first={"name": "cheap"}, take=1)[1].rows
+             if row.stage == "agent"}  # fmt: skip
+    explain = lambda self, unit, context: Explanation(description="x", labels=(f"{unit.info.unit} discs",))  # noqa: E731
+    monkeypatch.setattr(_Cheap, "explain", explain)  # The unit without a label gets one, so another is now the worst.
+    again = sweep(tmp_path, first={"name": "cheap"}, take=1)[1].rows
+    assert [row.stage for row in again] == [FIRST]
+    assert chosen("worst", [Row(unit="a", pearson=0.1), Row(unit="b", pearson=0.9)], 1, 0, {"b"}) == ["b"]
+    assert len(taken) == 1
+
+
+def test_units_that_did_not_exist_are_looked_up_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    words = (UNITS[0], "discs:later:1")
+    assert sweep(tmp_path, *words)[0] == (2, 1, "")
+    unit = fakes.FakeModel.unit
+    monkeypatch.setattr(fakes.FakeModel, "unit", lambda self, ref: unit(self, ref.replace("later", "colours")))
+    assert sweep(tmp_path, *words)[0] == (2, 2, "")
+    plan = read_plan(tmp_path)
+    assert plan is not None
+    assert (len(plan.added), plan.added[0].units, plan.missing) == (1, 2, {})

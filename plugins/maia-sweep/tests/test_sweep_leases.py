@@ -128,3 +128,25 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / LEASES).write_text("a file")
     with pytest.raises(RecordError, match=r"cannot write .*leases"):
         Leases(tmp_path)
+
+
+def test_a_driver_that_wakes_does_not_steal_a_lease_of_the_same_name(tmp_path: Path, elsewhere: None) -> None:
+    suspended, second = Leases(tmp_path, seconds=0.4), Leases(tmp_path)
+    assert suspended.take(UNIT)
+    age(tmp_path, 1000)
+    assert second.take(UNIT)
+    second.release(UNIT)
+    third = Leases(tmp_path)
+    assert third.take(UNIT)
+    with suspended:
+        for _ in range(100):
+            if suspended.lost:
+                break
+            time.sleep(0.05)
+        assert suspended.lost == {UNIT}
+    assert not Leases(tmp_path).take(UNIT)
+
+    late = Leases(tmp_path)
+    late._held[UNIT] = third._held[UNIT]  # It was suspended between its last look and its release.
+    late.release(UNIT)
+    assert not Leases(tmp_path).take(UNIT)

@@ -99,3 +99,21 @@ def test_ctrl_c_interrupts_every_thread_and_begins_no_other_item(tmp_path: Path,
     assert b"KeyboardInterrupt" in errors
     assert len(begun) == 3
     assert {file.name.partition("-")[2] for file in tmp_path.glob("interrupted-*")} == begun
+
+
+def test_who_fails_to_read_a_result_interrupts_the_other_sessions() -> None:
+    interrupted = []
+
+    def work(number: int) -> int:
+        try:
+            while number:
+                time.sleep(0.01)
+        except KeyboardInterrupt:
+            interrupted.append(number)
+            raise
+        return number
+
+    results = threads(3).map(work, range(3))
+    assert next(iter(results)) == (0, 0)
+    results.close()  # type: ignore[attr-defined]
+    assert sorted(interrupted) == [1, 2]

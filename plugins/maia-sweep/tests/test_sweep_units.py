@@ -196,3 +196,15 @@ def test_a_file_of_units_that_changed_is_another_choice(tmp_path: Path) -> None:
     before = choice.key
     file.write_text("discs:colours:0-2")
     assert choice.key != before
+
+
+def test_the_rows_of_a_sweep_tell_a_selection_and_a_missing_file_is_named(tmp_path: Path) -> None:
+    Table(tmp_path, "one").append(Row(unit="m:l:1", status="answered", label="x"))
+    selection = Selection(table=str(tmp_path))
+    before = selection.key
+    assert [word for word, _ in selection.all_words()] == ["m:l:1"]
+    Table(tmp_path, "two").append(Row(unit="m:l:2", status="answered", label="x"))
+    assert selection.key != before
+    for missing in (Selection(table=str(tmp_path / "none.csv")), Selection(file=str(tmp_path / "none"))):
+        with pytest.raises(UsageError, match=r"cannot read the units in .*; name a file"):
+            print(missing.key)

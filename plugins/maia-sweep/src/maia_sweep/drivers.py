@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from maia_core.plugin import MaiaError, Runner, dumped, one_line
 from maia_runs import FinishedRun
 from maia_sweep.leases import Leases
 from maia_sweep.scoring import Scorer
-from maia_sweep.sweeping import PAUSED, Explain
+from maia_sweep.sweeping import HELD, PAUSED, Explain
 from maia_sweep.tables import AGENT, Row, Table
 
 POLL = 2.0
@@ -99,7 +99,7 @@ class Driver:
         runner: Runner | None = None,
         may_start: Callable[[], bool] = lambda: True,
         wait: Callable[[int], None] = lambda count: time.sleep(POLL),
-    ) -> Iterator[Row]:
+    ) -> Generator[Row, None, None]:
         """Explains the units that have no label yet, and yields their rows as they come.
 
         Units that another driver holds come last: this one takes them over if their leases expire.
@@ -118,11 +118,15 @@ class Driver:
         pending = list(units)
         while pending := self._pending(pending, stage):
             held: list[str] = []
+            busy = 0  # Units without a lease whose run another driver still writes.
             items = self._free(pending, stage, held, may_start)
             for unit, result in runner.map(worker, items) if runner else ((item, worker(item)) for item in items):
                 row = result if isinstance(result, Row) else Row(unit=unit, stage=stage, error=one_line(result))
-                if row.error.startswith(PAUSED):  # It can be resumed, so it has not ended.
+                if row.error.startswith((f"{PAUSED}: ", f"{HELD}: ")):  # It can be resumed, so it has not ended.
                     self.leases.release(unit)
+                    if row.error.startswith(HELD):
+                        held.append(unit)
+                        busy += 1
                     continue
                 row = self.table.append(row)
                 self.leases.release(unit)
@@ -131,6 +135,8 @@ class Driver:
             if not may_start():
                 return
             pending = held
+            if busy:
+                wait(busy)
             while pending and (pending := self._pending(pending, stage)) and not self._any_free(pending):
                 wait(len(pending))
 

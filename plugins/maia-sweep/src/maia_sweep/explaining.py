@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from pydantic import JsonValue
 
-from maia_core.plugin import Context, RunConfig, Runner, UsageError, content_id, dumped
+from maia_core.plugin import MANIFEST, Context, RunConfig, Runner, UsageError, content_id, dumped
+from maia_runs import folder_name
 from maia_sweep.displays import Display
 from maia_sweep.drivers import AgentWorker, Driver
 from maia_sweep.leases import Leases
@@ -197,7 +199,9 @@ class _Stages:
         """Returns the units that the agent takes, by the rule."""
         among = set(units)
         rows = [row for row in self.driver.table.newest(FIRST) if row.unit in among]
-        return chosen(self._choices.rule, rows, self._choices.take, self._explain.run_config.seed)
+        begun = {row.unit for row in self.driver.table.newest(AGENT)}
+        begun |= {row.unit for row in rows if (self.driver.folder / folder_name(row.unit) / MANIFEST).exists()}
+        return chosen(self._choices.rule, rows, self._choices.take, self._explain.run_config.seed, begun)
 
     def _stage(self, stage: str, units: Sequence[str], worker: Callable[[str], Row]) -> None:
         ended = self.driver.table.ended(stage)
@@ -210,16 +214,17 @@ class _Stages:
         self._display.begin(name, left)
         started, spent = time.monotonic(), self._explain.ledger.state.cost if self._explain.ledger else 0.0
         options: dict[str, Any] = {"stage": stage, "runner": self._runner, "may_start": lambda: not self.reason()}
-        for number, row in enumerate(self.driver.explain(units, worker, **options), 1):
-            self._display.row(row)
-            if number == FORECAST_AFTER and stage == AGENT and left > number:
-                assert self._explain.ledger is not None
-                share = (left - number) / number
-                self._forecast(
-                    left - number,
-                    share * (time.monotonic() - started),
-                    share * (self._explain.ledger.state.cost - spent),
-                )
+        with closing(self.driver.explain(units, worker, **options)) as rows:  # An error ends the workers at once.
+            for number, row in enumerate(rows, 1):
+                self._display.row(row)
+                if number == FORECAST_AFTER and stage == AGENT and left > number:
+                    assert self._explain.ledger is not None
+                    share = (left - number) / number
+                    self._forecast(
+                        left - number,
+                        share * (time.monotonic() - started),
+                        share * (self._explain.ledger.state.cost - spent),
+                    )
 
     def _forecast(self, units: int, seconds: float, cost: float) -> None:
         """Says what the other units will take, and asks where that is much.

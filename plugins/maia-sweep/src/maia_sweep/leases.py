@@ -127,7 +127,7 @@ class Leases:
         """Gives a unit back; does nothing where this driver does not hold it."""
         with self._lock:
             path = self._held.pop(unit, None)
-        if path is not None:
+        if path is not None and self._owns(path):
             with suppress(OSError):
                 path.unlink()
 
@@ -145,6 +145,11 @@ class Leases:
     def all(self) -> list[Lease]:
         """Returns the leases of all drivers, also those that have expired."""
         return leases_of(self.folder.parent, self._seconds, self._now())
+
+    def _owns(self, path: Path) -> bool:
+        """Returns whether a lease is this driver's: after a takeover and a release, another has a file of this name."""
+        owner = _lease(path, 0.0, 0.0).owner
+        return not owner or owner == self.owner  # One that cannot be read, or was torn, is not another's.
 
     def _create(self, path: Path, unit: str) -> bool:
         try:
@@ -177,8 +182,9 @@ class Leases:
             with self._lock:
                 for unit, path in list(self._held.items()):
                     try:
-                        os.utime(path)
-                        lost = self._generations(path.stem)[-1:] != [_generation(path)]
+                        lost = self._generations(path.stem)[-1:] != [_generation(path)] or not self._owns(path)
+                        if not lost:
+                            os.utime(path)
                     except FileNotFoundError:
                         lost = True
                     except OSError:  # The file server does not respond: the lease may expire, and others take over.

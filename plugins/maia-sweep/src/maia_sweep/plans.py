@@ -82,21 +82,27 @@ class Plan(Data):
         return sum(each.inactive for each in self.added)
 
     def has(self, selection: Selection) -> bool:
-        """Returns whether a choice of units is part of the plan already."""
-        return selection.key in {each.key for each in self.added}
+        """Returns whether a choice of units is part of the plan already.
+
+        One with units that did not exist is looked up again; a draw from other units would be another one.
+        """
+        return any(each.key == selection.key and (not each.missing or selection.draw) for each in self.added)
 
     def with_units(self, selection: Selection, found: Found) -> Plan:
         """Returns the plan with the units of a choice."""
         units = tuple(dict.fromkeys((*self.units, *found.units)))
+        key = selection.key
+        before = sum(each.units for each in self.added if each.key == key)
         added = Added(
-            key=selection.key,
+            key=key,
             selection=selection,
-            units=len(units) - len(self.units),
+            units=len(units) - len(self.units) + before,
             inactive=found.inactive,
             missing=found.missing,
             time=time.time(),
         )
-        return self.model_copy(update={"units": units, "added": (*self.added, added)})
+        others = (each for each in self.added if each.key != key)
+        return self.model_copy(update={"units": units, "added": (*others, added)})
 
     def shard(self, number: int, of: int) -> list[str]:
         """Returns every `of`-th unit, from the `number`-th, which counts from 1. Adding units moves none."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Literal
 
 import numpy as np
@@ -86,7 +86,7 @@ def _used(context: Context, started: float) -> dict[str, object]:
     }
 
 
-def chosen(rule: Rule, rows: Sequence[Row], count: int | None, seed: int) -> list[str]:
+def chosen(rule: Rule, rows: Sequence[Row], count: int | None, seed: int, begun: Collection[str] = ()) -> list[str]:
     """Returns the units that the agent explains, the most urgent first.
 
     Args:
@@ -95,6 +95,7 @@ def chosen(rule: Rule, rows: Sequence[Row], count: int | None, seed: int) -> lis
         rows: The rows of the first stage.
         count: Number of units; None: all.
         seed: Random seed.
+        begun: Units that the agent has taken before: they count and come first.
     """
     ordered = sorted(rows, key=lambda row: row.unit)
     if rule == "random":
@@ -103,4 +104,5 @@ def chosen(rule: Rule, rows: Sequence[Row], count: int | None, seed: int) -> lis
         ordered.sort(key=lambda row: -2.0 if row.pearson is None else row.pearson)
     else:
         ordered.sort(key=lambda row: 0.0 if row.polysemy is None else -row.polysemy)
+    ordered.sort(key=lambda row: row.unit not in begun)
     return [row.unit for row in ordered[:count]]

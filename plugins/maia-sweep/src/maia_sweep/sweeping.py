@@ -104,13 +104,19 @@ class Explain:
         except SweepPaused as paused:
             return RunError(f"{PAUSED}: {paused}")
         except MaiaError as error:
-            return error
+            return RunError(f"{HELD}: {error}") if HELD_RUN in str(error) else error
         except Exception as error:  # It may not survive the way back from another process.
             return RunError(one_line(error))
 
 
 PAUSED = "paused"
 """How the error of a run begins that a limit of the sweep has interrupted."""
+
+HELD = "held"
+"""How the error of a run begins whose folder another process writes: that driver holds the unit."""
+
+HELD_RUN = "another process is writing the run"
+"""How `RunWriter` says so."""
 
 
 def _explain(config: RunConfig, out: Path, without: tuple[str, ...], ledger: Ledger | None) -> Explain:

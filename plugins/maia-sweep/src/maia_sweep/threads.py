@@ -46,6 +46,9 @@ class Threads:
         with _interrupting(crew):
             try:
                 yield from crew.results()
+            except BaseException:  # Whoever reads the results has failed or stopped: nobody would keep the others.
+                crew.interrupt()
+                raise
             finally:
                 crew.end()
 
@@ -103,7 +106,9 @@ class _Crew:
             return _END if self._ended else next(self._source, _END)
 
     def interrupt(self) -> None:
-        """Raises KeyboardInterrupt in every thread, and waits a while until they have ended."""
+        """Raises KeyboardInterrupt in every thread once, and waits a while until they have ended."""
+        if self._interrupted:
+            return
         self._interrupted = True
         self._take_no_more()
         for thread in self._threads:

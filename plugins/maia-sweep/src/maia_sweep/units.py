@@ -23,7 +23,7 @@ from maia_core.plugin import (
     one_line,
 )
 from maia_exemplars import LayerExemplars
-from maia_sweep.tables import units_where
+from maia_sweep.tables import ROWS, units_where
 
 RANGE = re.compile(r"(?P<layer>.+):(?P<first>\d{1,9})-(?P<last>\d{1,9})")
 
@@ -55,8 +55,12 @@ class Selection(Data):
 
     @property
     def key(self) -> str:
-        """Returns what tells this selection, with the content of its files, from others."""
-        contents = [content_id(Path(name).read_bytes()) if name else "" for name in (self.file, self.table)]
+        """Returns what tells this selection, with the content of its files, from others.
+
+        Raises:
+            UsageError: a file cannot be read.
+        """
+        contents = [_content(Path(name)) if name else "" for name in (self.file, self.table)]
         return content_id(self.model_dump_json().encode(), *(part.encode() for part in contents))
 
     def all_words(self) -> Iterator[tuple[str, bool]]:
@@ -70,6 +74,17 @@ class Selection(Data):
             yield from ((word, False) for word in words_in(Path(self.file)))
         if self.table:
             yield from ((word, False) for word in units_where(Path(self.table), self.where))
+
+
+def _content(path: Path) -> str:
+    """Returns a hash of a file, or of the rows in the folder of a sweep."""
+    try:
+        paths = sorted((path / ROWS).glob("*.jsonl")) if path.is_dir() else [path]
+        return content_id(*(each.read_bytes() for each in paths))
+    except OSError as error:
+        raise UsageError(
+            f"cannot read the units in {path}: {error.strerror}; name a file, or the folder of a sweep"
+        ) from error
 
 
 class Found(NamedTuple):
