@@ -21,6 +21,7 @@ from maia_view.evaluations import unit_lines
 from maia_view.export import export
 from maia_view.notes import write_note
 from maia_view.pages import View
+from maia_view.shortening import Shortener
 
 
 class Addresses(HTMLParser):
@@ -194,6 +195,98 @@ def test_an_export_replaces_an_earlier_one_and_nothing_else(world: Path, tmp_pat
     with pytest.raises(UsageError, match="it holds something else"):
         export([world], tmp_path / "mine")
     assert [path.name for path in (tmp_path / "mine").iterdir()] == ["thesis.tex"]
+
+
+def test_no_file_of_an_export_names_folders_of_the_machine(new_run: Any, tmp_path: Path) -> None:
+    folder = tmp_path / "secret place" / "runs"
+    secrets = {
+        "dataset": {"name": "folder", "path": "/home/alice/pri pri & vate klandestin/photos"},
+        "segmenter": {"name": "local", "weights": ["/mnt/bob's disk/nets/net.pt", "~/carol/x.pt"], "root": "/datadisk"},
+        "similarity": {"name": "clip:/srv/dave/clip.bin"},
+    }
+    for name, model in (("one", "net"), ("two", "/opt/erin/model.pt")):
+        script = new_run(folder / name, model=model, **secrets)
+        script.experiment("a red disc")
+        script.end("red things")
+    new_run(folder / "bad", unit="9").writer.close()
+    (folder / "bad" / "journal.jsonl").write_text("nonsense\n")
+    new_run(folder / "new", unit="10").writer.close()
+    manifest = folder / "new" / "run.json"
+    manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"format": 99}))
+    done = export([folder], tmp_path / "site")
+    texts = {
+        path: path.read_text() for path in (tmp_path / "site").rglob("*") if path.suffix in (".html", ".js", ".csv")
+    }
+    for path, text in texts.items():
+        if "static" not in path.parts:
+            for secret in (
+                "alice",
+                "klandestin",
+                "bob",
+                "carol",
+                "dave",
+                "erin",
+                "secret place",
+                "/datadisk",
+                str(tmp_path),
+            ):
+                assert secret not in text.lower(), (path, secret)
+    (page,) = (tmp_path / "site" / "runs").glob("one-*")
+    for kept in ("photos", "net.pt", "x.pt", "clip:clip.bin", "datadisk"):
+        assert kept in texts[page / "index.html"], kept
+    assert "<code>runs</code>" in texts[tmp_path / "site" / "index.html"]
+    assert {problem.partition(": ")[2].partition("/")[0] for problem in done.problems} == {"bad", "new"}
+
+
+def test_paths_are_shortened_and_addresses_are_not() -> None:
+    shorten = Shortener()
+    page = '<a href="../home/x/y">http://host/home/x/y</a></home>'
+    assert shorten(page) == page
+    shorten.add({"path": ["/home/x/y", "note: see /var/lib/z now"], "n": 5, "root": "/"})
+    assert shorten(page) == page
+    for text, short in (
+        ("/home/x/y", "y"),
+        ("(/HOME/x/other/file.png)", "(other/file.png)"),
+        ("file:///home/x/y", "file://y"),
+        ("folder:/home/x/y", "folder:y"),
+        ("at /var/lib/z", "at z"),
+        ("/elsewhere/z", "/elsewhere/z"),
+    ):
+        assert shorten(text) == short, text
+
+
+def test_a_later_export_deletes_the_pages_of_removed_runs_and_no_other_file(world: Path, tmp_path: Path) -> None:
+    import shutil
+
+    site = tmp_path / "site"
+    export([world], site)
+    assert [*site.rglob("third-*")]
+    (site / "CNAME").write_text("example.org")
+    mine = tmp_path / "mine.html"
+    mine.write_text("x")
+    names = (site / ".maia-view").read_text()
+    (site / ".maia-view").write_text(f"{names}../mine.html\n{mine}\nlink/mine.html\n")
+    (site / "link").symlink_to(tmp_path)
+    shutil.rmtree(world / "sweep" / "third")
+    export([world], site)
+    assert not [*site.rglob("third-*")]
+    assert not any("second-net" in page for _, page in pages(site))
+    assert [*site.rglob("first-*")]
+    assert (site / "CNAME").read_text() == "example.org"
+    assert mine.read_text() == "x"
+    known = {str(path.relative_to(site)) for path in site.rglob("*") if path.is_file() and not path.is_symlink()}
+    assert known - {"CNAME", ".maia-view"} == set((site / ".maia-view").read_text().splitlines()[1:])
+
+
+def test_a_full_folder_behind_a_missing_one_is_refused(world: Path, tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.tex").write_text("x")
+    with pytest.raises(UsageError, match="it holds something else"):
+        export([world], tmp_path / "missing" / ".." / "mine")
+    assert [path.name for path in (tmp_path / "mine").iterdir()] == ["thesis.tex"]
+    (tmp_path / "link").symlink_to(tmp_path / "mine")
+    with pytest.raises(UsageError):
+        export([world], tmp_path / "link")
 
 
 def test_a_run_that_cannot_be_read_is_named_and_the_rest_is_written(world: Path, tmp_path: Path) -> None:

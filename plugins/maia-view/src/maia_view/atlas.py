@@ -205,7 +205,9 @@ def _cached(cache: Path, wanted: Iterable[tuple[str, str]]) -> list[LayerIndex]:
 
 
 def _key(model: str, layer: str, folder: str) -> str:
-    readable = re.sub(r"[^a-z0-9]+", "-", f"{model}-{layer}".lower()).strip("-")[-40:].strip("-") or "units"
+    # An address that others may read names no folder of this machine.
+    name = re.sub(r"(?<![\w.-])~?/.*/", "", model)
+    readable = re.sub(r"[^a-z0-9]+", "-", f"{name}-{layer}".lower()).strip("-")[-40:].strip("-") or "units"
     return f"{readable}-{content_id(model.encode(), layer.encode(), os.fsencode(folder))[:10]}"
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import re
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -13,7 +12,7 @@ from pathlib import Path
 
 from PIL import Image as PILImage
 
-from maia_core.plugin import MaiaError, RunConfig, UsageError, content_id, one_line, plain_folder, write_atomically
+from maia_core.plugin import MaiaError, RunConfig, UsageError, cache_dir, content_id, one_line
 from maia_eval.results import Folder
 from maia_view import compare_files, evaluation_pages, runs, unit_pages
 from maia_view.atlas import Atlas
@@ -26,10 +25,9 @@ from maia_view.notes import read_note
 from maia_view.pages import MASKS, View
 from maia_view.pictures import picture, sheet
 from maia_view.rows import RunRow
+from maia_view.shortening import Shortener
+from maia_view.site_files import SiteFiles
 from maia_view.tables import as_csv, as_parquet
-
-MARKER = ".maia-view"
-"""File of an export: a later one may write over it."""
 
 QUALITY = 90
 """Of the WebP pictures, those in full size too."""
@@ -74,7 +72,7 @@ def export(folders: Sequence[Path], out: Path, config: RunConfig | None = None) 
 
     Args:
         folders: Folders that hold runs, indexes of exemplars or evaluations; nothing in them is trusted.
-        out: Folder to write into: new, empty, or an earlier export, whose files are replaced.
+        out: Folder to write into: new, empty, or an earlier export, whose files are replaced or deleted.
         config: Chooses the data set of the exemplars; the defaults where it is None.
 
     Raises:
@@ -82,30 +80,40 @@ def export(folders: Sequence[Path], out: Path, config: RunConfig | None = None) 
     """
     view = View.of(folders, config, files=True)
     try:
-        if out.exists() and any(out.iterdir()) and not (out / MARKER).is_file():
-            raise UsageError(f"cannot export to {out}: it holds something else; choose a new or an empty folder")
-        site = _Site(view, plain_folder(out))
-        site.write(MARKER, b"Written by `maia view --export`, which may replace what is here.\n")
-        site.write_all()
+        files = SiteFiles(out)
+        site = _Site(view, files, folders)
+        try:
+            site.write_all()
+        finally:
+            files.write_list()
+        files.delete_others()
     except OSError as error:
         raise UsageError(f"cannot export to {out}: {error.strerror}; make room or choose another folder") from error
+    site.exported.bytes = files.bytes
     return site.exported
 
 
 class _Site:
     """Writes the files of one export."""
 
-    def __init__(self, view: View, out: Path) -> None:
+    def __init__(self, view: View, files: SiteFiles, folders: Sequence[Path]) -> None:
         self.exported = Exported()
         self._view = view
-        self._out = out
+        self._files = files
+        self._shortened = Shortener()
+        for folder in (*view.library.folders, *map(Path.absolute, folders), Path.home(), Path.cwd(), cache_dir()):
+            self._shortened.add_folder(folder)
+        self._shortened.add(view.exemplars.config.model_dump(mode="json"))
         self._names: dict[tuple[str, ...], str] = {}
         self._pool = ThreadPoolExecutor(WORKERS)
 
     def write(self, name: str, data: bytes) -> None:
-        """Writes a file, by its name in the export; one in its place is replaced, a link never followed."""
-        write_atomically(self._out / name, data)
-        self.exported.bytes += len(data)
+        """Writes a file, by its name in the export."""
+        self._files.write(name, data)
+
+    def write_text(self, name: str, text: str) -> None:
+        """Writes a file without the folders of this machine."""
+        self.write(name, self._shortened(text).encode("utf-8", "replace"))
 
     def write_all(self) -> None:
         """Writes everything."""
@@ -113,10 +121,11 @@ class _Site:
         for name in STATIC:
             self.write(f"static/{name}", static_file(name))
         rows = [view.library.row(run) for run in view.library.runs()]
-        self.write("runs.js", b"globalThis.maiaRuns = " + _json([_indexed(row) for row in rows]) + b";\n")
-        self._page("", runs.list_page(view, {}))
+        self._shortened.add([(row.model, row.layer, row.unit) for row in rows])
         for row in rows:
             self._run(row)
+        self.write_text("runs.js", f"globalThis.maiaRuns = {_json([_indexed(row) for row in rows])};\n")
+        self._page("", runs.list_page(view, {}))
         self._page("compare/", compare_files.page(view))
         self._page("atlas/", unit_pages.list_page(view))
         for atlas in view.atlases.all():
@@ -126,7 +135,7 @@ class _Site:
             if evaluation.folder is not None:
                 self._evaluation(evaluation, evaluation.folder)
         if any(read_note(run.path).changed for run in view.library.runs()):
-            self.write("labels.json", labels_file(view))
+            self.write_text("labels.json", labels_file(view).decode())
 
     def _run(self, row: RunRow) -> None:
         view = self._view
@@ -134,23 +143,28 @@ class _Site:
         try:
             if run is None:
                 raise UsageError("it was removed")
+            self._shortened.add(view.shelf.read(run).summary.run.manifest.model_dump(mode="json"))
             turn: int | None = 1
             while turn is not None:
                 place = f"runs/{row.key}/" + (f"turn-{turn}/" if turn > 1 else "")
                 self._page(place, runs.run_page(view, run, {"turn": str(turn)}))
                 turn = view.shelf.read(run, turn).later
             script = compare_files.script(view, run)
-            self.write(f"compare/{row.key}.js", self._with_pictures("compare/", script).encode("utf-8", "replace"))
+            self.write_text(f"compare/{row.key}.js", self._with_pictures("compare/", script))
         except MaiaError as error:
             text = f"{one_line(error)}."
+            if run is not None:
+                text = text.replace(str(run.path), row.name)
             self.exported.problems.append(f"{row.name}: {text}")
             place = f"runs/{row.key}/"
             self._page(place, view.page("message.html.j2", place, {"title": "This run cannot be shown", "text": text}))
 
     def _atlas(self, atlas: Atlas) -> None:
         view, place = self._view, f"atlas/{atlas.key}/"
+        if atlas.index is not None:
+            self._shortened.add_folder(atlas.index.folder)
         self._page(place, unit_pages.atlas_page(view, atlas, {}))
-        self.write(f"{place}units.csv", as_csv(atlas.rows))
+        self.write_text(f"{place}units.csv", as_csv(atlas.rows).decode())
         try:
             self.write(f"{place}units.parquet", as_parquet(atlas.rows))
         except MaiaError as error:
@@ -178,6 +192,7 @@ class _Site:
 
     def _evaluation(self, evaluation: Evaluation, folder: Folder) -> None:
         place = f"evaluations/{evaluation.key}/"
+        self._shortened.add(folder.manifest.model_dump(mode="json"))
         try:
             self._page(place, evaluation_pages.evaluation_page(self._view, evaluation, folder))
             self._page(f"{place}units/", evaluation_pages.units_page(self._view, evaluation, folder, {}))
@@ -187,7 +202,7 @@ class _Site:
     # --- pages and their pictures ---
 
     def _page(self, place: str, page: str) -> None:
-        self.write(f"{place}index.html", self._with_pictures(place, page).encode("utf-8", "replace"))
+        self.write_text(f"{place}index.html", self._with_pictures(place, page))
         self.exported.pages += 1
 
     def _with_pictures(self, place: str, page: str) -> str:
@@ -219,7 +234,7 @@ class _Site:
         known = data or MISSING
         kind = "svg" if data is None else "png" if known.startswith(b"\x89PNG") else "webp"
         name = f"images/{content_id(known)}.{kind}"
-        if not os.path.lexists(self._out / name):
+        if not self._files.has(name):
             self.write(name, known)
             self.exported.pictures += 1
         return name
@@ -257,9 +272,9 @@ def _indexed(row: RunRow) -> dict[str, object]:
     }  # fmt: skip
 
 
-def _json(value: object) -> bytes:
+def _json(value: object) -> str:
     """Returns a value as JSON that a script may hold."""
-    return json.dumps(value, ensure_ascii=True, separators=(",", ":")).encode()
+    return json.dumps(value, ensure_ascii=True, separators=(",", ":"))
 
 
 def lines(exported: Exported, out: Path) -> Iterator[str]:

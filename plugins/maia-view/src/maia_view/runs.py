@@ -44,7 +44,7 @@ def list_page(view: View, query: Mapping[str, str]) -> str:
         "choices": known,
         "filters": FILTERS,
         "sorts": SORTS,
-        "folders": [str(folder) for folder in library.folders],
+        "folders": [folder.name if view.files else str(folder) for folder in library.folders],
         "marks": {row.key: mark for row in rows if (mark := read_note(paths[row.key]).mark)},
         "running": sum(row.status == "running" for row in rows),
     }
