@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import html
 import io
 import json
 import re
@@ -20,6 +21,7 @@ from maia_core.plugin import PluginRef, RunConfig, UsageError
 from maia_exemplars import MeasuredLayer, Preprocessing
 from maia_exemplars.build import build
 from maia_view.atlas import Atlas
+from maia_view.export import export
 from maia_view.meaning import Meanings
 from maia_view.pages import View
 from maia_view.unit_pages import found_in
@@ -256,6 +258,34 @@ def test_what_is_shown_can_be_downloaded(client_of: Callable[..., Any], view: Vi
     assert [each["unit"] for each in table] == [str(n) for n in range(UNITS)]
     assert table[7]["pearson"] == pytest.approx(0.8)
     assert table[0]["pearson"] is None
+
+
+@pytest.mark.parametrize("words", ["0.80", "answered", "no run", "not tested", "highest", "red", "STRASSE", "end"])
+def test_the_script_of_the_page_searches_the_texts_of_the_download(
+    new_run: Any, tmp_path: Path, client_of: Callable[..., Any], words: str
+) -> None:
+    new_run(tmp_path / "runs" / "one", unit="1").end("red 'things' in <b>Straße</b> " + "x" * 300 + " end")
+    new_run(tmp_path / "runs" / "two", unit="2").end("snow\u202e")
+    client = client_of(tmp_path / "runs")
+    (atlas,) = client.app.view.atlases.all()
+    page = client.get(f"/atlas/{atlas.key}/").text
+    texts = [json.loads(html.unescape(text)) for text in re.findall(r"data-text='([^']*)'", page)]
+    assert len(texts) == 2
+    table = client.get(f"/atlas/{atlas.key}/units.csv", params={"q": words}).text
+    found = [text for text in texts if all(word in text for word in words.casefold().split())]
+    assert len(found) == len(list(csv.reader(io.StringIO(table)))) - 1
+
+
+def test_a_table_of_files_holds_full_values(new_run: Any, tmp_path: Path) -> None:
+    labels = ['=1+1, "quoted"\r\nand more' + "x" * 300, "it's <snow>"]
+    for unit, label in enumerate(labels):
+        new_run(tmp_path / "runs" / str(unit), unit=str(unit)).end(label)
+    export([tmp_path / "runs"], tmp_path / "site")
+    (place,) = (tmp_path / "site" / "atlas").glob("*/units.csv")
+    lines = re.findall(r"data-csv='([^']*)'", (place.parent / "index.html").read_text())
+    assert len(lines) == 3
+    header, *rows = map(json.loads, lines)
+    assert (header + "\r\n" + "".join(rows)).splitlines() == place.read_bytes().decode().splitlines()
 
 
 def test_a_label_is_no_formula_in_a_spreadsheet(new_run: Any, tmp_path: Path, client_of: Callable[..., Any]) -> None:

@@ -189,7 +189,10 @@ def test_search_order_and_filters_need_no_request(visit: Callable[..., Reader]) 
     assert "q=red+things" in page.locator("#csv").get_attribute("href") or "q=red+things" in page.evaluate(
         "document.getElementById('csv').href"
     )
+    page.get_by_role("searchbox").fill("highest")  # A word of every tile, and of no unit.
+    until(page, "document.querySelectorAll('#units li').length === 0")
     page.get_by_role("searchbox").fill("")
+    until(page, "document.querySelectorAll('#units li').length > 5")
     page.locator("select[name=sort]").select_option("highest")
     until(page, "document.querySelector('#units li').dataset.place !== '1'")
     highest = page.eval_on_selector_all("#units li", "all => all.map(li => Number(li.dataset.highest))")
@@ -312,7 +315,8 @@ def test_pages_in_files_search_sort_and_compare(chromium: Any, world: tuple[Path
     until(page, "document.querySelectorAll('#units li').length === 1")
     with page.expect_download() as download:
         page.locator("#csv").click()
-    assert "red things" in Path(download.value.path()).read_text()
+    header, line = Path(download.value.path()).read_text().splitlines()
+    assert (header.split(",")[:4], "red things" in line) == (["model", "layer", "unit", "label"], True)
     page.locator("#units li .name a").click()
     until(page, "[...document.querySelectorAll('.pic img')].every(i => i.naturalWidth > 0 || i.loading === 'lazy')")
     page.get_by_role("link", name="Evaluations").click()

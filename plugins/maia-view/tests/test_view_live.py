@@ -111,3 +111,27 @@ def test_a_run_that_is_removed_ends_the_stream(running: Any, open_app: Callable[
     shutil.rmtree(running.folder)
     with pytest.raises(RecordError):
         following.changes()
+
+
+@pytest.mark.parametrize("is_removed", [True, False])
+def test_the_stream_of_a_run_that_cannot_be_followed_says_why(
+    running: Any, open_app: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, is_removed: bool
+) -> None:
+    client = open_app(running.folder)
+    key = client.app.view.library.runs()[0].key
+    running.writer.close()
+    real = Follower.changes
+
+    def change(self: Follower) -> Any:
+        if is_removed:
+            shutil.rmtree(running.folder)
+        else:
+            with open(running.folder / "journal.jsonl", "a") as journal:
+                journal.write("nonsense\n")
+        return real(self)
+
+    monkeypatch.setattr(Follower, "changes", change)
+    text = client.get(f"/runs/{key}/live").text
+    reason = json.loads(text.partition("event: gone\ndata: ")[2].partition("\n")[0])["reason"]
+    assert reason == "this run was removed" if is_removed else "not an event" in reason
+    assert is_removed or "removed" not in reason

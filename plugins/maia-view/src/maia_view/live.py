@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
-from maia_core.plugin import JOURNAL, MaiaError, RunReader
+from maia_core.plugin import JOURNAL, MaiaError, RunReader, one_line
 from maia_report.summary import RunSummary
 from maia_view.library import RunFolder
 from maia_view.pages import View, templates, view_of
@@ -118,8 +118,9 @@ async def _events(view: View, run: RunFolder, after: int) -> AsyncIterator[str]:
                 yield ": still here\n\n"
             await anyio.sleep(PAUSE)
             silent += PAUSE
-    except (MaiaError, OSError):
-        yield "event: gone\ndata: {}\n\n"
+    except (MaiaError, OSError) as error:
+        reason = "this run was removed" if run.is_gone else f"this run cannot be followed: {one_line(error)}"[:400]
+        yield f"event: gone\ndata: {json.dumps({'reason': reason})}\n\n"
     finally:
         view.followers -= 1
 

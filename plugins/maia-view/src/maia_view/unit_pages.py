@@ -144,6 +144,8 @@ def atlas_page(view: View, atlas: Atlas, query: Mapping[str, str]) -> str:
         "sheet": sheet_names(view, atlas),
         "size": SHEET_SIZE,
         "by_labels": view.meanings.has_labels and atlas.labelled > 0,
+        # In files the script writes the table of the units that are shown from these.
+        "csv_lines": lambda rows: as_csv(rows).decode().split("\r\n", 1),
         "has_parquet": find_spec("pyarrow") is not None,
     }
     return view.page("atlas.html.j2", f"atlas/{atlas.key}/", shown, query)

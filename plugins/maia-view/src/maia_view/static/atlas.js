@@ -17,7 +17,9 @@
 
   // With all units of the layer on the page, search, filters and order need no server.
   const whole = form.hasAttribute("data-whole");
-  const text = items.map((item) => item.textContent.toLowerCase());
+  // The same text, compared the same way, as the server's search and its downloads.
+  const folded = (words) => words.toLowerCase().replaceAll("ß", "ss").replaceAll("ς", "σ");
+  const text = items.map((item) => JSON.parse(item.dataset.text));
   const number = (name) => (item) => (item.dataset[name] === undefined ? null : Number(item.dataset[name]));
   const verdicts = ["verified", "partly verified", "not verified"];
   const said = (item) => { const says = item.querySelector(".says"); return says.classList.contains("none") ? null : says.textContent.toLowerCase(); };
@@ -27,7 +29,7 @@
   };
   const apply = () => {
     const chosen = fields();
-    const words = String(chosen.get("q") ?? "").toLowerCase().split(/\s+/).filter(Boolean);
+    const words = folded(String(chosen.get("q") ?? "")).split(/\s+/).filter(Boolean);
     const fits = (item, at) => words.every((word) => text[at].includes(word))
       && ["verdict", "status", "mark"].every((name) => !chosen.get(name) || item.dataset[name] === chosen.get(name));
     const [value, sign] = orders[String(chosen.get("sort") ?? "")] ?? orders[""];
@@ -64,18 +66,10 @@
 
   // In files there is no server to filter a table: the shown rows are written here.
   if (!inFiles) return;
-  const cell = (value) => {
-    const safe = /^[=+\-@\t\r]/.test(value) && Number.isNaN(Number(value)) ? `'${value}` : value;
-    return /[",\n\r]/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe;
-  };
   document.getElementById("csv").addEventListener("click", (event) => {
     event.preventDefault();
-    const rows = [["unit", "label", "verdict", "pearson", "highest_activation", "status", "mark"]];
-    for (const item of list.children) {
-      const data = item.dataset;
-      rows.push([item.querySelector(".name a").textContent, said(item) === null ? "" : item.querySelector(".says").textContent, data.verdict, data.fit ?? "", data.highest ?? "", data.status, data.mark]);
-    }
-    const table = new Blob([rows.map((row) => row.map(cell).join(",")).join("\r\n") + "\r\n"], { type: "text/csv" });
+    const lines = [list, ...list.children].map((each) => JSON.parse(each.dataset.csv).replace(/\r\n$/, ""));
+    const table = new Blob([lines.join("\r\n") + "\r\n"], { type: "text/csv" });
     const link = document.createElement("a");
     link.href = URL.createObjectURL(table);
     link.download = event.target.download;

@@ -75,7 +75,7 @@
   const source = new EventSource(live);
   source.onopen = () => { state.textContent = "live"; state.classList.remove("lost"); };
   source.onerror = () => { state.textContent = "connection lost, trying again"; state.classList.add("lost"); };
-  source.addEventListener("gone", () => { source.close(); state.textContent = "this run was removed"; state.classList.add("lost"); });
+  source.addEventListener("gone", (event) => { source.close(); state.textContent = JSON.parse(event.data).reason; state.classList.add("lost"); });
   source.onmessage = (event) => {
     const change = JSON.parse(event.data);
     for (const [id, text] of Object.entries(change.turns)) {
