@@ -2,6 +2,7 @@
 
 import base64
 import io
+import weakref
 
 import numpy as np
 import pytest
@@ -79,3 +80,29 @@ def test_links_instead_of_pixels():
 def test_an_image_that_is_shown_twice_is_sent_once():
     image = _photographs(1)[0]
     assert len(_lay_out([image, image])) == 2
+
+
+@pytest.mark.parametrize("title", ["x" * 5000, "two\nlines"])
+def test_many_links_stay_below_the_limit(title):
+    images = [Image.from_pixels(np.full((8, 8, 3), (n % 200, n // 200, 0), np.uint8), title=title) for n in range(600)]
+    first, *links = _lay_out(images, how="link")
+    assert tokens([first, *links]) < MAX_TOKENS
+    assert len(links) > 40
+    assert all(len(link.name) <= 80 and "\n" not in link.name for link in links)
+    assert f"{600 - len(links)} links are left out" in first.text
+
+
+def test_large_images_are_in_memory_one_at_a_time(monkeypatch):
+    alive, most = [], []
+    opened = Image.pil
+
+    def counted(image):
+        picture = opened(image)
+        alive.append(weakref.ref(picture))
+        most.append(sum(ref() is not None for ref in alive))
+        return picture
+
+    monkeypatch.setattr(Image, "pil", counted)
+    _lay_out(_photographs(12))
+    assert len(most) == 12
+    assert max(most) <= 2

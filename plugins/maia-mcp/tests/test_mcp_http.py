@@ -78,6 +78,27 @@ def test_a_client_that_connects_again_finds_its_run(over_http):
     assert not anyio.run(main).is_error
 
 
+def test_two_sessions_of_one_name_have_runs_of_their_own(over_http):
+    async def main():
+        async with over_http("tester", "legacy") as call, over_http("tester", "legacy") as other:
+            await call("start_run", unit="colours:red")
+            own = (await call.client.list_resources()).resources
+            listed = (await other.client.list_resources()).resources
+            refused = await other.once("stop", run=call.run)
+            other.run = call.run
+            taken = await other("start_run", resume=call.run)
+            made = await other("text2image", prompts=["a red disc"])
+            return own, listed, refused, taken, made, await call("results")
+
+    own, listed, refused, taken, made, late = anyio.run(main)
+    assert own
+    assert listed == []
+    assert "another client; start_run(resume=" in refused.text
+    assert not taken.is_error
+    assert not made.is_error
+    assert late.is_error
+
+
 REFUSED = {
     "no token": ({}, 401),
     "another token": ({"authorization": "Bearer another"}, 401),

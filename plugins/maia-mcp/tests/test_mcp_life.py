@@ -2,12 +2,13 @@
 
 import gc
 import re
-import time
+import threading
 import weakref
 
 import anyio
 
 from maia_mcp import desk as desk_module
+from maia_mcp.clients import Client
 
 UNIT = "colours:red"
 
@@ -21,7 +22,7 @@ def test_an_ended_run_lets_go_of_its_model(make_desk, drive):
         run = call.run
         await call("stop")
         await call("start_run", resume=run)
-        session = desk.of(run, "tester").session
+        session = desk.of(run, Client("tester")).session
         held = [weakref.ref(session), weakref.ref(session.context.system), weakref.ref(session.task)]
         del session
         await call("stop")
@@ -70,10 +71,10 @@ def test_the_oldest_ended_runs_are_forgotten(make_desk, drive, monkeypatch):
 
 
 def test_two_calls_that_resume_one_run_make_one_run(make_desk, drive, monkeypatch):
-    desk, read = make_desk(), desk_module.RunReader
+    desk, read, both = make_desk(), desk_module.RunReader, threading.Barrier(2)
 
     def slow(folder):
-        time.sleep(0.3)
+        both.wait(60)  # Neither call has begun to resume when the other looks.
         return read(folder)
 
     async def work(call):

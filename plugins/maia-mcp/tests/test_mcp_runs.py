@@ -11,7 +11,10 @@ from click.testing import CliRunner
 from maia_cli.main import maia
 from maia_core.plugin import HostCall, RunReader
 from maia_mcp import desk as desk_module
+from maia_mcp import resources
 from maia_mcp import server as server_module
+from maia_mcp.clients import Client
+from maia_mcp.content import MAX_TOKENS, tokens
 from maia_runs import resume
 
 ERAS = ["auto", "legacy"]
@@ -66,7 +69,7 @@ def test_a_client_gets_the_task_and_the_library_word_for_word(make_desk, drive):
     async def work(call):
         started = await call("start_run", unit="colours:red")
         prompt = await call.client.get_prompt("task", {"run": call.run})
-        (run,) = desk.runs("tester")
+        (run,) = desk.runs(Client("tester"))
         return started.text, prompt.messages[0].content.text, run.session.conversation.messages
 
     started, prompt, messages = drive(desk, work)
@@ -82,7 +85,7 @@ def test_the_tools_are_those_of_the_library(make_desk, drive):
         before = (await call.client.list_tools()).tools
         await call("start_run", unit="colours:red")
         after = (await call.client.list_tools(cache_mode="refresh")).tools
-        (run,) = desk.runs("tester")
+        (run,) = desk.runs(Client("tester"))
         return before, after, run.session.conversation.messages[0].text
 
     before, after, library = drive(desk, work)
@@ -103,7 +106,7 @@ def test_results_lists_what_was_logged_without_a_turn(make_desk, drive, tmp_path
         empty = await call("results")
         made = await call("text2image", prompts=["a red disc"])
         await call("log_experiment", activations=[4.25], images=made.ids, titles=["a red disc"])
-        return empty.text, (await call("results")).text, made.ids, desk.runs("tester")[0].turn
+        return empty.text, (await call("results")).text, made.ids, desk.runs(Client("tester"))[0].turn
 
     empty, listed, ids, turn = drive(desk, work)
     assert empty == "Nothing is logged yet."
@@ -451,3 +454,85 @@ def test_a_thousand_calls(make_desk, drive, tmp_path):
     assert "MAIA takes your answer" in ended.text
     assert threads < 30
     assert RunReader(_folder(tmp_path)).ended.turns == 1001
+
+
+def test_a_server_of_one_unit_resumes_no_other(make_desk, drive):
+    async def first(call):
+        await call("start_run", unit="colours:yellow")
+        await call("stop")
+        return call.run
+
+    run = drive(make_desk(), first)
+
+    async def second(call):
+        return await call("start_run", resume=run)
+
+    for system in ("discs:colours:red", "withheld:zebrafish"):
+        refused = drive(make_desk(system=system), second)
+        assert refused.is_error
+        assert "this server does not serve" in refused.text
+    assert not drive(make_desk(system="discs:colours:yellow"), second).is_error
+
+
+def test_a_wrong_name_of_a_run_leads_to_no_other(make_desk, drive):
+    async def work(call):
+        await call("start_run", unit="colours:red")
+        return call.run, await call.once("results", run=f"{call.run[:-1]}x")
+
+    run, refused = drive(make_desk(), work)
+    assert refused.is_error
+    assert run not in refused.text
+
+
+def test_an_answer_before_the_first_experiment_leads_to_a_tool(make_desk, drive):
+    async def work(call):
+        await call("start_run", unit="colours:red")
+        return await call("submit_answer", **ANSWER)
+
+    refused = drive(make_desk(), work)
+    assert "no experiment of yours has succeeded yet. Call run_program or a method" in refused.text
+    assert "[CODE]" not in refused.text
+
+
+def test_the_start_of_a_resumed_run_fits_a_host(make_desk, drive):
+    program = "def run_experiment(system, tools):\n    print(*[n / 7 for n in range(9000)])"
+
+    async def work(call):
+        await call("start_run", unit="colours:red")
+        await call("run_program", program=program)
+        await call("stop")
+        return await call("start_run", resume=call.run)
+
+    resumed = drive(make_desk(), work)
+    assert tokens(resumed.result.content) < MAX_TOKENS
+    assert "0.1429 0.2857" in resumed.text
+    assert "more characters; the record has all of them" in resumed.text
+
+
+def test_links_fit_a_host_and_pages_list_all_images(make_desk, drive, monkeypatch):
+    program = (
+        "def run_experiment(system, tools):\n    for n in range(150):\n"
+        "        tools.display(*tools.text2image([f'a red disc {n}']))"
+    )
+
+    async def work(call):
+        await call("start_run", unit="colours:red")
+        shown = await call("run_program", program=program)
+        monkeypatch.setattr(resources, "PAGE", 40)
+        pages, cursor = [], None
+        while not pages or cursor:
+            page = await call.client.list_resources(cursor=cursor)
+            pages.append(page.resources)
+            cursor = page.next_cursor
+        with pytest.raises(Exception, match="not a cursor"):
+            await call.client.list_resources(cursor="-1")
+        return shown, pages
+
+    shown, pages = drive(make_desk("link"), work)
+    links = [block for block in shown.result.content if block.type == "resource_link"]
+    assert tokens(shown.result.content) < MAX_TOKENS
+    listed = {str(each.uri) for page in pages for each in page}
+    assert links
+    assert {str(link.uri) for link in links} <= listed
+    assert len(listed) == 1 + len(set(shown.ids))
+    assert [len(page) for page in pages] == [40, len(listed) - 40]

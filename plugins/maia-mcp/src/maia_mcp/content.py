@@ -6,6 +6,7 @@ import base64
 import io
 import math
 from collections.abc import Callable, Sequence
+from itertools import accumulate
 from typing import Literal
 
 from mcp.types import ContentBlock, ImageContent, ResourceLink, TextContent
@@ -35,6 +36,8 @@ MIN_SIDE = 160
 """Shortest long side of an image that is sent by itself; smaller ones share a contact sheet."""
 MAX_TILES = 64
 """Most images of a contact sheet."""
+MAX_NAME = 80
+"""Longest name of an image in a link or a list of resources, in characters."""
 LADDER = (512, 448, 384, 320, 256, 224, 192, 160, 128, 96, 64)
 QUALITIES = (85, 70, 50, 35)
 """Qualities of JPEG that are tried at each side."""
@@ -43,12 +46,15 @@ MAX_GAIN = 3.0
 
 CUT = "\n[{more:,} more characters; the record has all of them. Print or return less at once.]"
 
+LEFT_OUT = "\n[{more:,} links are left out; the list of resources has all of them.]"
+
 
 def tokens(blocks: Sequence[ContentBlock]) -> float:
     """Estimates the tokens of content for a host that counts base64 as text."""
     text = sum(len(block.text.encode()) for block in blocks if isinstance(block, TextContent))
+    links = sum(map(_bytes, (block for block in blocks if isinstance(block, ResourceLink))))
     pixels = sum(len(block.data) for block in blocks if isinstance(block, ImageContent))
-    return text / TEXT_BYTES + pixels / BASE64_CHARACTERS
+    return (text + links) / TEXT_BYTES + pixels / BASE64_CHARACTERS
 
 
 def content(
@@ -80,11 +86,15 @@ def content(
         lines.append(f"[image {short(image)}: {image.title or 'untitled'}{shown}]")
     text = cut("\n".join(lines), limit)
     if how == "link":
-        links: list[ContentBlock] = [
-            ResourceLink(uri=uri(run, name), name=image.title or name, mime_type="image/jpeg")
+        links = [
+            ResourceLink(uri=uri(run, name), name=name_of(image), mime_type="image/jpeg")
             for name, image in images.items()
         ]
-        return [TextContent(text=text), *links]
+        bytes_left = MAX_TOKENS * TEXT_BYTES - len(text.encode()) - len(LEFT_OUT) - 10
+        ends = accumulate(map(_bytes, links))
+        fitting = sum(end <= bytes_left for end in ends)
+        note = LEFT_OUT.format(more=len(links) - fitting) if fitting < len(links) else ""
+        return [TextContent(text=text + note), *links[:fitting]]
     room = int((MAX_TOKENS - len(text.encode()) / TEXT_BYTES) * BASE64_CHARACTERS) - 1000
     pixels, note = _pictures(images, room)
     return [TextContent(text=text + note), *pixels]
@@ -97,6 +107,15 @@ def cut(text: str, limit: int = MAX_TEXT) -> str:
         return data.decode()
     kept = data[:limit].decode("utf-8", "ignore")
     return kept + CUT.format(more=len(text) - len(kept))
+
+
+def name_of(image: Image) -> str:
+    """Returns the name of an image as a resource: its title on one line, cut, or its id."""
+    return " ".join(image.title.split())[:MAX_NAME] or short(image)
+
+
+def _bytes(link: ResourceLink) -> int:
+    return len(link.model_dump_json(by_alias=True, exclude_none=True).encode())
 
 
 def uri(run: str, name: str) -> str:
@@ -120,7 +139,8 @@ def _pictures(images: dict[str, Image], room: int) -> tuple[list[ImageContent], 
     """Returns the images as blocks of at most `room` characters, and what a reader must know of them."""
     if not images:
         return [], ""
-    pictures = {name: image.pil() for name, image in list(images.items())[:MAX_TILES]}
+    # One at a time: many large images do not fit into memory together.
+    pictures = {name: _thumbnail(image.pil(), MAX_SIDE) for name, image in list(images.items())[:MAX_TILES]}
     if len(images) <= MAX_SINGLE:
         blocks = _fitted(list(pictures.values()), room, MIN_SIDE)
         if blocks:

@@ -22,8 +22,10 @@ from maia_core.plugin import (
     did_you_mean,
     installed,
     one_line,
+    redacted,
 )
 from maia_mcp.api import RESERVED, Method, methods_before_a_run
+from maia_mcp.clients import Client
 from maia_mcp.content import Images
 from maia_mcp.run import ClientRun
 from maia_runs import FinishedRun, explain, folder_name, new_run_id, resume
@@ -51,6 +53,9 @@ NOT_RESUMED = (
     "The run {run} cannot be resumed: another process drives it, or a part of it has changed. The person who started "
     "the server finds the reason in its log."
 )
+
+
+OWN = "; start your own with start_run"
 
 
 class Desk:
@@ -105,7 +110,7 @@ class Desk:
                 self._before = methods_before_a_run(self._context)
             return self._before
 
-    def start(self, client: str, unit: str = "", resumed: str = "", images: str = "") -> ClientRun:
+    def start(self, client: Client, unit: str = "", resumed: str = "", images: str = "") -> ClientRun:
         """Starts a run, or resumes one, and returns it at once; its first result comes when its parts are built.
 
         Raises:
@@ -121,7 +126,7 @@ class Desk:
                 raise ToolError(f"unit is LAYER:UNIT, such as layer4:122, without the model's name, not {unit!r:.80}")
             system = PluginRef(name=f"{system.name}:{unit}", **system.options)
         config = self._config.model_copy(
-            update={"system": system, "backbone": PluginRef(name="mcp", client=client)},
+            update={"system": system, "backbone": PluginRef(name="mcp", client=client.name)},
         )
         folder = Path(config.runs) / f"{name}-{folder_name(system.name)}"
         run = ClientRun(name, client, how)
@@ -131,7 +136,7 @@ class Desk:
 
         return self._open(run, drive)
 
-    def of(self, name: object, client: str) -> ClientRun:
+    def of(self, name: object, client: Client) -> ClientRun:
         """Returns an open run by its name.
 
         Raises:
@@ -139,13 +144,12 @@ class Desk:
         """
         run = self._runs.get(name) if isinstance(name, str) else None
         if run is None:
-            known = did_you_mean(str(name), [each.name for each in self._runs.values() if each.client == client])
             raise ToolError(
-                f"there is no open run {str(name)!r:.80}.{known} start_run starts one; "
-                "start_run(resume=RUN) resumes one"
+                f"there is no open run {str(name)!r:.80}. start_run starts one; start_run(resume=RUN) resumes one"
             )
-        if run.client != client:
-            raise ToolError(f"the run {run.name} is driven by another client; start your own with start_run")
+        if not client.drives(run.client):
+            again = f'; start_run(resume="{run.name}") takes it over' if run.client.name == client.name else ""
+            raise ToolError(f"the run {run.name} is driven by another client{again or OWN}")
         return run
 
     def refuse(self, tool: str, run: ClientRun) -> NoReturn:
@@ -175,9 +179,9 @@ class Desk:
         if (run := self._runs.get(name)) is not None:
             run.note(text)
 
-    def runs(self, client: str) -> list[ClientRun]:
+    def runs(self, client: Client) -> list[ClientRun]:
         """Returns the runs of a client that have started."""
-        return [run for run in list(self._runs.values()) if run.client == client and run.methods]
+        return [run for run in list(self._runs.values()) if client.drives(run.client) and run.methods]
 
     def close(self) -> None:
         """Ends every open run as interrupted; one that cannot end now stays as a kill would leave it."""
@@ -206,19 +210,23 @@ class Desk:
             self._runs.pop(run.name, None)
             self._runs[run.name] = run
             run.start(drive, self.say)
-        self.say(f"run {run.name} is started by {run.client}")
+        self.say(f"run {run.name} is started by {run.client.name}")
         return run
 
-    def _resume(self, client: str, name: str, images: Images) -> ClientRun:
+    def _resume(self, client: Client, name: str, images: Images) -> ClientRun:
         before = self._runs.get(name)
         if before is not None and not before.ended:
             if before.left:
                 raise ToolError(f"the run {name} stops when its present call has ended; resume it then")
+            if before.client.name == client.name:
+                before.client = client  # A client that lost its session knows the run by its name.
             return self.of(name, client)
         reader = self._recorded(name)
         backbone: Any = reader.manifest.config.get("backbone")
-        if backbone.get("name") != "mcp" or backbone.get("client") != client:
-            raise ToolError(f"the run {name} is not yours; start your own with start_run")
+        if backbone.get("name") != "mcp" or backbone.get("client") != client.name:
+            raise ToolError(f"the run {name} is not yours{OWN}")
+        if not self._serves(reader.manifest.config.get("system")):
+            raise ToolError(f"the run {name} is of a unit that this server does not serve{OWN}")
         if reader.ended:
             raise ToolError(f"the run {name} has ended ({reader.ended.status}); start another with start_run")
         events: list[Event] = reader.events
@@ -228,6 +236,14 @@ class Desk:
             return resume(reader.folder, observers=[observer], registry=self._registry)
 
         return self._open(run, drive)
+
+    def _serves(self, recorded: Any) -> bool:
+        """Returns whether a client of this server may choose a recorded system."""
+        allowed = redacted(self._system.model_dump(mode="json"))
+        if not self.has_unit and isinstance(recorded, dict):
+            unit = str(recorded.get("name")).removeprefix(f"{self._system.name}:")
+            allowed["name"] += f":{unit}"
+        return bool(recorded == allowed)
 
     def _recorded(self, name: str) -> RunReader:
         """Returns the record of a run of this server's folder."""

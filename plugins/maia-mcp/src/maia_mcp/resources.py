@@ -25,12 +25,15 @@ from mcp.types import (
 
 from maia_core.plugin import ToolError
 from maia_mcp.clients import client_of
-from maia_mcp.content import jpeg, uri
+from maia_mcp.content import jpeg, name_of, uri
 from maia_mcp.desk import Desk
 from maia_mcp.programs import ID
 from maia_mcp.transcript import report
 
 _URI = re.compile(rf"maia://([\w-]+)/(?:(report)|images/([0-9a-f]{{{ID}}}))", re.ASCII)
+
+PAGE = 100
+"""Most resources of one page of their list."""
 
 Context = ServerRequestContext[Any, Any]
 
@@ -49,10 +52,15 @@ def add_resources(server: Server[Any], desk: Desk) -> None:
             name = f"report of {run.name}"
             resources.append(Resource(uri=f"maia://{run.name}/report", name=name, mime_type="text/markdown"))
             resources += [
-                Resource(uri=uri(run.name, short), name=image.title or short, mime_type="image/jpeg")
+                Resource(uri=uri(run.name, short), name=name_of(image), mime_type="image/jpeg")
                 for short, image in list(run.index.images.items())
             ]
-        return ListResourcesResult(resources=resources)
+        cursor = params.cursor or "0"
+        if not (cursor.isascii() and cursor.isdigit() and len(cursor) < 10):
+            raise MCPError(INVALID_PARAMS, "this is not a cursor; a page of the list returns the next one")
+        end = int(cursor) + PAGE
+        more = str(end) if end < len(resources) else None
+        return ListResourcesResult(resources=resources[int(cursor) : end], next_cursor=more)
 
     async def templates(ctx: Context, params: PaginatedRequestParams) -> ListResourceTemplatesResult:
         return ListResourceTemplatesResult(

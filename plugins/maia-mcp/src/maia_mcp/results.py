@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from mcp.types import ContentBlock
 
 from maia_core.plugin import Image, Message, Part, RunOutcome, Session, TextPart
-from maia_mcp.content import MAX_START, MAX_TEXT, Images, content
+from maia_mcp.content import MAX_START, MAX_TEXT, MAX_TOKENS, TEXT_BYTES, Images, content
 from maia_mcp.programs import ImageIndex, short
 from maia_vlm import with_descriptions
 
@@ -20,6 +20,14 @@ You work through tool calls, not through the form of replies that the task descr
 - submit_answer(run="{run}", ...) gives the final answer. results(run="{run}") lists everything that you logged.
 - A call that takes long returns a ticket; wait(ticket) returns its result.
 Each experiment and each answer is one turn of {turns}. A program can do many measurements in one turn."""
+
+PROGRAM_FIRST = ("Send a program first, with [CODE]:.", "Call run_program or a method of system or tools first.")
+"""What MAIA asks for in a reply, and what a client does instead."""
+
+MIN_LAST = 2_000
+"""Bytes of the last result that a resumed run shows after any beginning."""
+PICTURES = 8_000
+"""Bytes that the last result of a resumed run leaves for images."""
 
 BEGINNING = 2
 """The messages that every run begins with: the library and the task."""
@@ -61,8 +69,13 @@ class Layout:
         head = f"The run is {self._run}.\n\n{HOW_TO_WORK.format(run=self._run, turns=session.limits.turns)}\n"
         if turns:
             head += f"\nThe run is resumed after turn {turns}; its last result stands at the end.\n"
-        shown = self._described(session, [*messages[:BEGINNING], *(messages[-1:] if turns else ())])
-        return Result(self._content([TextPart(text=head), *_parts(shown)], MAX_START))
+        parts = [TextPart(text=head), *_parts(self._described(session, messages[:BEGINNING]))]
+        if not turns:
+            return Result(self._content(parts, MAX_START))
+        last = _parts(self._described(session, messages[-1:]))
+        begun = sum(len(block.text.encode()) for block in self._content(parts, MAX_START) if block.type == "text")
+        room = max(MIN_LAST, min(MAX_TEXT, int(MAX_TOKENS * TEXT_BYTES) - PICTURES - begun))
+        return Result(self._content([*parts, *last], begun + room))
 
     def next(self, session: Session, message: Message) -> Result:
         """Returns the result of a turn, from the message that it led to."""
@@ -88,7 +101,8 @@ class Layout:
 
 
 def _parts(messages: Sequence[Message]) -> list[Part]:
-    return [part for message in messages for part in message.parts]
+    parts = [part for message in messages for part in message.parts]
+    return [TextPart(text=part.text.replace(*PROGRAM_FIRST)) if isinstance(part, TextPart) else part for part in parts]
 
 
 def ending_of(outcome: RunOutcome, run: str) -> str:

@@ -25,6 +25,7 @@ from maia_core.plugin import (
 )
 from maia_mcp.api import Method, methods_of
 from maia_mcp.backbone import DRIVER
+from maia_mcp.clients import Client
 from maia_mcp.content import Images
 from maia_mcp.programs import ImageIndex
 from maia_mcp.results import FAILED, Layout, Result, ending_of
@@ -36,7 +37,7 @@ class ClientRun:
 
     Attributes:
         name: By which every call names the run.
-        client: Name of the client that drives it.
+        client: The client that drives it.
         session: The session; None before the run has started, and when it has ended.
         task: The question; None before the run has started, and when it has ended.
         messages: The conversation so far.
@@ -50,12 +51,12 @@ class ClientRun:
         ending: What the client reads of its end.
     """
 
-    def __init__(self, name: str, client: str, images: Images, recorded: Sequence[Event] = ()) -> None:
+    def __init__(self, name: str, client: Client, images: Images, recorded: Sequence[Event] = ()) -> None:
         """Makes a run that has not begun.
 
         Args:
             name: Its name.
-            client: Name of the client.
+            client: The client that drives it.
             images: How the client gets images.
             recorded: The events of a run that is resumed.
         """
