@@ -118,6 +118,58 @@ def test_plain_words_and_numbers_are_hidden_only_as_names(info, text, kept):
     assert hidden(text, info) == kept
 
 
+RESNET = UnitInfo(model="torchvision/resnet152", layer="layer4", unit="122")
+
+
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [
+        ("ResNet-152, ResNet 152 and resnet_152", "the model, the model and the model"),
+        ("torchvision.models.resnet152()", "the model()"),
+        ("conv of layer4.2.conv3 in layer 4", "conv of the layer in the layer"),
+        ("layer4_122, layer4/122, layer4 122, (layer4, 122)", "the unit, the unit, the unit, (the unit)"),
+        ("model.layer4[122]", "the unit"),
+        ("(#122), unit no 122, unit index 122, UNIT_122", "(the unit), the unit, the unit, the unit"),
+        ("the 122nd unit of layer_layer4_out", "the unit of layer_the layer_out"),
+        ("122 images at 0.122, layer41, layer4122, xlayer4, myresnet152", None),
+    ],
+)
+def test_names_are_hidden_in_every_spelling(text, kept):
+    assert hidden(text, RESNET) == (kept or text)
+
+
+@pytest.mark.parametrize(
+    ("info", "text", "kept"),
+    [
+        (UnitInfo(model="clip", layer="head", unit="1"), "a paper clip on the head of 1 dog, image #1", None),
+        (UnitInfo(model="clip", layer="head", unit="1"), "Feature 1: dog\nClass 1: cat", None),
+        (
+            UnitInfo(model="clip", layer="head", unit="1"),
+            "unit 1: a dog, class 1 of 'CLIP'",
+            "the unit: a dog, the unit of 'the model'",
+        ),
+        (
+            UnitInfo(model="clip", layer="head", unit="1"),
+            "clip/ViT, the clip model, model=clip",
+            "the model/ViT, the the model model, the model",
+        ),
+        (
+            UnitInfo(model="alexnet", layer="blocks.5", unit="1"),
+            "blocks.50, blocks.5.0, 4.5",
+            "blocks.50, the layer, 4.5",
+        ),
+        (
+            UnitInfo(model="vit", layer="blocks.9:sae=/data//sae.pt", unit="7"),
+            "blocks.9:sae=/data//sae.pt:7",
+            "the unit",
+        ),
+        (UnitInfo(model="vit", layer="4.2", unit="7"), "a score of 4.2, layer 4.2", "a score of 4.2, the layer"),
+    ],
+)
+def test_ordinary_words_and_numbers_stay(info, text, kept):
+    assert hidden(text, info) == (kept or text)
+
+
 def test_the_backbones_own_words_stay():
     message = Message.of("assistant", "I know unit 511 of blocks.15.")
     assert hidden_message(message, INFO) is message

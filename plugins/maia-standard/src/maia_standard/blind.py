@@ -13,10 +13,21 @@ HIDDEN = {"model": "the model", "layer": "the layer", "unit": "the unit"}
 """What stands in a text in place of a name."""
 
 MIN_NAME = 4
-"""Letters and digits of a model's name from which on every spelling of it is hidden: "EfficientNet_Lite0"."""
+"""Letters and digits of a name from which on every spelling of it is hidden: "EfficientNet_Lite0"."""
 
-_UNIT = r"(?:unit|neuron|channel|feature|latent|direction|class|index)"
-_OPENS, _CLOSES = r"(?<![\w.])[\"'`]?", r"[\"'`]?(?!\w|\.\d)"
+MAX_WORD = 5
+"""Letters of a model's name up to which it may be an ordinary word, such as "clip"."""
+
+MIN_DIGITS = 3
+"""Digits of a unit's number from which on "image #122" and "Feature 122: dog" name it, not so "Feature 1: dog"."""
+
+_KIND = r"(?:unit|neuron|channel|feature|latent|direction|class|index)"
+_NUMBER = r"(?:no\.?|nr\.?|number|index|id)?"
+_OPENS = r"(?<![^\W_])(?<!\.)[\"'`]?(?:[^\W\d]\w*\.)*"
+"""Where a name may begin: behind an underscore, and with the modules around it, as in `model.layer4`."""
+_CLOSES = r"\]?[\"'`]?(?![^\W_]|\.\d)"
+_INSIDE = r"(?:\]?[./]\w+)*"
+"""The modules inside of a layer, such as `.2.conv3`."""
 
 
 class BlindOptions(PluginConfig):
@@ -50,23 +61,13 @@ def _hidden_part(part: Part, info: UnitInfo) -> Part:
 def hidden(text: str, info: UnitInfo) -> str:
     """Returns a text without the names of model, layer and unit.
 
-    Every spelling of the model's name is hidden, and a layer's name that is not a plain word. A plain word ("head") and
-    a number are hidden where the text uses them as a name ("layer head", "unit 511", "head:511"): everywhere else they
-    mean something else.
+    Every spelling of a model's and a layer's name is hidden, also with modules around or inside of it. A plain word
+    ("clip", "head") and a number are hidden where the text uses them as a name ("CLIP", "layer head", "unit 511",
+    "head:511"): everywhere else they mean something else.
     """
-    layer, unit = re.escape(info.layer), re.escape(info.unit)
-    names: list[tuple[str, str]] = []
-    if info.layer and info.unit:
-        names.append((rf"{_OPENS}(?:{_any_spelling(info.model)}:)?{layer}:{unit}{_CLOSES}", HIDDEN["unit"]))
-    names += [(rf"{_OPENS}{_any_spelling(name)}{_CLOSES}", HIDDEN["model"]) for name in _model_names(info.model)]
-    if info.layer:
-        named = rf"\blayer[\"']?\s*[:=]?\s*[\"'`]?{layer}{_CLOSES}"
-        distinctive = re.search(r"[\d._/]", info.layer) is not None
-        names.append((rf"{_OPENS}{layer}{_CLOSES}|{named}" if distinctive else named, HIDDEN["layer"]))
-    if info.unit:
-        named = rf"\b{_UNIT}s?[\"']?\s*(?:no\.|number|#)?\s*[:=#]?\s*[\"'`]?{unit}{_CLOSES}"
-        distinctive = re.search(r"\d", info.unit) is not None and re.search(r"[^\W\d]", info.unit) is not None
-        names.append((rf"{_OPENS}{unit}{_CLOSES}|{named}" if distinctive else named, HIDDEN["unit"]))
+    names = _unit_in_layer(info) + [(pattern, HIDDEN["model"]) for pattern in _model_patterns(info.model)]
+    names += [(_layer_pattern(info.layer), HIDDEN["layer"])] if info.layer else []
+    names += [(pattern, HIDDEN["unit"]) for pattern in _unit_patterns(info.unit)] if info.unit else []
     for pattern, instead in names:
         text = re.sub(pattern, instead, text, flags=re.IGNORECASE)
     return text
@@ -83,6 +84,54 @@ def _model_names(model: str) -> list[str]:
     return sorted({model, *parts} - {""}, key=len, reverse=True)
 
 
+def _unit_in_layer(info: UnitInfo) -> list[tuple[str, str]]:
+    """Returns what names the unit by its layer: `layer4:122`, `layer4_122`, `model.layer4[122]`."""
+    if not (info.layer and info.unit):
+        return []
+    model = rf"(?:{_any_spelling(info.model)}[:/])?" if info.model else ""
+    between = r"\s?[:_/\[.#-]\s?" + (r"|,?\s" if _is_distinctive(info.layer) else "")
+    layer, unit = _any_spelling(info.layer), re.escape(info.unit)
+    return [(rf"{_OPENS}{model}{layer}{_INSIDE}(?:{between}){unit}{_CLOSES}", HIDDEN["unit"])]
+
+
+def _model_patterns(model: str) -> list[str]:
+    names = _model_names(model)
+    words = [name for name in names if name.isalpha() and len(name) <= MAX_WORD]
+    others = "|".join(_any_spelling(name) for name in names if name not in words)
+    patterns = [rf"{_OPENS}(?:{others})(?:\.[^\W\d]\w*)*{_CLOSES}"] if others else []
+    for word in words:
+        named = "|".join({word.upper(), word} - {word.lower()})
+        patterns.append(rf"\b(?:(?-i:{named})\b|{word}(?=[:/]\w|\s(?:model|network)\b))")
+        patterns.append(rf"\bmodel[\"']?\s*[:=]?\s*[\"'`]?{word}\b")
+    return patterns
+
+
+def _layer_pattern(layer: str) -> str:
+    named = rf"\blayer[\"']?\s*[:=]?\s*[\"'`]?{re.escape(layer)}{_CLOSES}"
+    return rf"{_OPENS}{_any_spelling(layer)}{_INSIDE}{_CLOSES}|{named}" if _is_distinctive(layer) else named
+
+
+def _unit_patterns(unit: str) -> list[str]:
+    """Returns what names the unit by its kind or its number: "unit no. 122", "UNIT_122", "#122", "the 122nd unit"."""
+    name, closes = re.escape(unit), r"\]?[\"'`]?(?!\w|\.\d)"
+    is_long = not unit.isdigit() or len(unit) >= MIN_DIGITS
+    heading, alone = ("", "") if is_long else (r"(?!:\s)", r"(?<!\w\s)")
+    between = rf"s?[\"']?[\s_]*{_NUMBER}[\s_]*[:=#\[]?\s*[\"'`]?"
+    patterns = [rf"(?<![^\W_])(?:(?:unit|neuron){between}{name}{closes}|{_KIND}{between}{name}{closes}{heading})"]
+    if unit.isdigit():
+        patterns.append(rf"\b(?:the\s)?{name}(?:st|nd|rd|th)\s{_KIND}\b")
+        patterns.append(rf"(?<!\w){alone}#\s?{name}{closes}")
+    is_code = re.search(r"\d", unit) is not None and _is_distinctive(unit)
+    return [rf"{_OPENS}{name}{closes}", *patterns] if is_code else patterns
+
+
+def _is_distinctive(name: str) -> bool:
+    """Returns whether a name is neither a plain word nor a number."""
+    return re.search(r"[\d._/]", name) is not None and re.search(r"[^\W\d_]", name) is not None
+
+
 def _any_spelling(name: str) -> str:
-    words = re.findall(r"[^\W_]+", name)
-    return r"[\W_]?".join(map(re.escape, words)) if len("".join(words)) >= MIN_NAME else re.escape(name)
+    """Returns the pattern of every spelling of a name: ResNet-152 for resnet152, layer 4 for layer4."""
+    words = re.findall(r"[^\W\d_]+|\d+", name)
+    spelling = r"[\W_]?".join(words) if len("".join(words)) >= MIN_NAME else re.escape(name)
+    return rf"(?:{re.escape(name)}|{spelling})"
