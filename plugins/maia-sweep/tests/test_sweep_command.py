@@ -15,6 +15,7 @@ from maia_core.plugin import Context, Explanation, RunConfig, RunReader, RunWrit
 from maia_core.registry import Registry
 from maia_core.testing import fakes
 from maia_sweep import explaining
+from maia_sweep.command import sweep as sweep_command
 from maia_sweep.displays import JsonDisplay, LogDisplay, line_of, running_lines
 from maia_sweep.drivers import AgentWorker
 from maia_sweep.explaining import Choices, explain_units
@@ -399,3 +400,11 @@ def test_units_that_did_not_exist_are_looked_up_again(tmp_path: Path, monkeypatc
     plan = read_plan(tmp_path)
     assert plan is not None
     assert (len(plan.added), plan.added[0].units, plan.missing) == (1, 2, {})
+
+
+@pytest.mark.parametrize("option", ["--max-hours", "--max-cost", "--calls-per-minute", "--confirm-above"])
+@pytest.mark.parametrize("value", ["nan", "inf", "-1"])
+def test_limits_are_finite_numbers(tmp_path: Path, option: str, value: str) -> None:
+    done = CliRunner().invoke(sweep_command, [UNITS[0], "--out", str(tmp_path), option, value])
+    assert done.exit_code == 2
+    assert option in done.output

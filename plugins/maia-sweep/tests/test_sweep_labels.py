@@ -11,7 +11,7 @@ from click.testing import CliRunner, Result
 from maia_core.plugin import UsageError
 from maia_sweep.labels_command import labels
 from maia_sweep.search import parts_of, rank
-from maia_sweep.tables import Row, Table, opened
+from maia_sweep.tables import Row, Table, opened, units_where
 
 
 @pytest.fixture
@@ -77,3 +77,28 @@ def test_exports_what_was_chosen_in_the_form_that_another_tool_reads(folder: Pat
         assert database.execute("SELECT unit, pearson FROM labels").fetchall() == [("m:blocks.5:1", 0.7)]
     assert isinstance(run(folder, "--export", tmp_path / "a.xlsx").exception, UsageError)
     assert isinstance(run(tmp_path / "none").exception, UsageError)
+
+
+def test_exports_the_rows_that_the_condition_chose_and_not_others_of_their_units(tmp_path: Path) -> None:
+    table = tmp_path / "two.csv"
+    table.write_text("unit,label,pearson\nm:l:1,dog,0.1\nm:l:1,cat,0.9\nm:l:2,cow,0.8\n")
+    run(table, "--where", "pearson > 0.5", "--sort", "pearson", "--export", tmp_path / "out.csv")
+    assert (tmp_path / "out.csv").read_text().splitlines() == ["unit,label,pearson", "m:l:1,cat,0.9", "m:l:2,cow,0.8"]
+    run(table, "--where", "pearson > 5", "--export", tmp_path / "none.csv")
+    assert (tmp_path / "none.csv").read_text().splitlines() == ["unit,label,pearson"]
+
+
+def test_a_table_from_elsewhere_may_hold_numbers_text_and_nothing(tmp_path: Path) -> None:
+    table = tmp_path / "odd.csv"
+    table.write_text('unit,label,pearson,verified,"a""b"\nm:l:1,7,high,maybe,1\n,8,low,,2\n')
+    assert run(table).output.splitlines() == ["m:l:1 7 (r = high)", "- 8 (r = low)"]
+    assert run(table, "7").output.startswith("m:l:1 7 ")
+    assert run(table, "--sort", 'a"b').output.startswith("- 8")
+    assert units_where(table, "") == ["m:l:1"]
+    bare = tmp_path / "bare.csv"
+    bare.write_text("unit\nm:l:1\n")
+    assert run(bare, "dog").return_value == 1
+    for form in ("clip-dissect", "human"):
+        error = run(bare, "--export", tmp_path / "out.csv", "--form", form).exception
+        assert isinstance(error, UsageError)
+        assert "does not have a column label" in str(error)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -40,6 +41,14 @@ class _Shard(click.ParamType[tuple[int, int]]):
         return int(number), int(of)
 
 
+class _Positive(click.FloatRange):
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        number = float(super().convert(value, param, ctx))
+        if not math.isfinite(number):
+            self.fail(f"'{value}' is not a finite number; leave the option out for no limit", param, ctx)
+        return number
+
+
 class _Forecast(click.ParamType[tuple[float | None, float | None]]):
     name = "USD|HOURSh"
 
@@ -51,6 +60,8 @@ class _Forecast(click.ParamType[tuple[float | None, float | None]]):
             number = float(text.removesuffix("h").removeprefix("$"))
         except ValueError:
             self.fail(f"'{value}' is neither dollars nor hours; write 20 or 8h", param, ctx)
+        if not (math.isfinite(number) and number >= 0):
+            self.fail(f"'{value}' is neither dollars nor hours from 0; write 20 or 8h", param, ctx)
         return (None, number) if text.endswith("h") else (number, None)
 
 
@@ -93,17 +104,15 @@ class _Forecast(click.ParamType[tuple[float | None, float | None]]):
 )
 @click.option(
     "--max-cost",
-    type=click.FloatRange(0, min_open=True),
+    type=_Positive(0, min_open=True),
     metavar="USD",
     help="Stop when the sweep has used this money.",
 )
 @click.option("--max-tokens", type=click.IntRange(1), help="Stop when the sweep has used this many tokens.")
-@click.option(
-    "--max-hours", "hours", type=click.FloatRange(0, min_open=True), help="Stop starting units after this time."
-)
+@click.option("--max-hours", "hours", type=_Positive(0, min_open=True), help="Stop starting units after this time.")
 @click.option(
     "--calls-per-minute",
-    type=click.FloatRange(0, min_open=True),
+    type=_Positive(0, min_open=True),
     help="Limit the calls of the backbone, of all runs together.",
 )
 @click.option(

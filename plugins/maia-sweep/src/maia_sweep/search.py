@@ -17,7 +17,7 @@ PART = re.compile(r" OR | AND | given ")
 STRENGTH = re.compile(r"\s*\(\d+%\)$")
 
 
-def rank(rows: Sequence[dict[str, Any]], words: str, keep_order: bool = False) -> list[dict[str, Any]]:
+def rank(rows: Sequence[dict[Any, Any]], words: str, keep_order: bool = False) -> list[dict[Any, Any]]:
     """Returns the rows whose label is like some words, with their `likeness`, the likest first.
 
     Args:
@@ -25,13 +25,13 @@ def rank(rows: Sequence[dict[str, Any]], words: str, keep_order: bool = False) -
         words: What to look for.
         keep_order: Whether the order of the rows stays.
     """
-    parts = {row["label"]: parts_of(row["label"]) for row in rows if row.get("label")}
+    parts = {row["label"]: parts_of(str(row["label"])) for row in rows if row.get("label")}
     texts = list(dict.fromkeys(part for found in parts.values() for part in found))
     if not texts:
         return []
     likeness = dict(zip(texts, _likeness()(words, texts), strict=True))
     best = {label: max(likeness[part] for part in found) for label, found in parts.items() if found}
-    ranked = [row | {"likeness": best[row["label"]]} for row in rows if best.get(row["label"], 0.0) >= MIN_LIKENESS]
+    ranked = [row | {"likeness": best[row["label"]]} for row in rows if best.get(row.get("label"), 0.0) >= MIN_LIKENESS]
     return ranked if keep_order else sorted(ranked, key=lambda row: -float(row["likeness"]))
 
 

@@ -266,7 +266,7 @@ def units_where(table: Path, where: str) -> list[str]:
         UsageError: the table cannot be read, or the condition is not one.
     """
     with opened(table) as database:
-        return [str(unit) for (unit,) in select(database, "SELECT unit FROM labels", where)]
+        return [str(unit) for (unit,) in select(database, "SELECT unit FROM labels", where) if unit is not None]
 
 
 def opened(table: Path) -> duckdb.DuckDBPyConnection:
