@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlparse
 
 import pytest
+
+from maia_view.serving import serve
 
 pytest.importorskip("starlette.testclient")
 
@@ -132,3 +136,37 @@ def test_addresses_cannot_leave_the_run_folder(client: Any, open_app: Callable[.
         assert answer.content != b"secret"
     for other in ("..%2Fsweep", "%00", "x" * 5000, key.upper()):
         assert client.get(f"/runs/{other}/").status_code == 404
+
+
+def test_a_file_may_open_a_page_with_the_token_alone(client: Any) -> None:
+    headers = {"sec-fetch-site": "cross-site", "sec-fetch-mode": "navigate"}
+    answer = fresh(client).get("/", params={"q": 'r"d', "token": TOKEN}, headers=headers)
+    assert answer.status_code == 200
+    assert 'content="0; url=/?q=r%22d"' in answer.text
+    assert TOKEN not in answer.text
+    assert "samesite=strict" in answer.headers["set-cookie"].lower()
+    assert client.get("/", headers=headers).status_code == 403
+    for changes in ({"token": "wrong"}, {"sec-fetch-mode": "cors"}, {"sec-fetch-mode": "no-cors"}):
+        given = {"token": changes.get("token", TOKEN)}
+        answer = fresh(client).get("/", params=given, headers=headers | changes)
+        assert (answer.status_code, "set-cookie" in answer.headers) == (403, False)
+    assert fresh(client).head("/", params={"token": TOKEN}, headers=headers).status_code == 403
+
+
+def test_the_token_stays_out_of_the_command_line_of_the_browser(shelf: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[tuple[str, str, int]] = []
+
+    def launch(address: str) -> int:
+        file = Path(unquote(urlparse(address).path))
+        seen.append((address, file.read_text(), file.stat().st_mode & 0o777))
+        return 0
+
+    monkeypatch.setattr("click.launch", launch)
+    monkeypatch.setattr("uvicorn.Server.run", lambda self, sockets: None)
+    serve([shelf], "127.0.0.1", 0, token="a-secret", opens=True)
+    ((address, page, mode),) = seen
+    assert address.startswith("file:///")
+    assert "a-secret" not in address
+    assert re.search(r"url=http://127\.0\.0\.1:[0-9]+/\?token=a-secret\"", page)
+    assert mode == 0o600
+    assert not Path(unquote(urlparse(address).path)).exists()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Sequence
+from html import escape
 from http.cookies import CookieError, SimpleCookie
 from urllib.parse import parse_qsl, quote, urlencode
 
@@ -80,7 +81,7 @@ class Guard:
         foreign = [origin for origin in origins if origin.lower() not in own]
         if foreign or len(origins) > 1 or (scope["method"] not in SAFE and not origins):
             return _page(403, "Another page asked", "Pages of other sites may not ask this server.")
-        if headers.get("sec-fetch-site", "none") not in ("none", "same-origin"):
+        if _is_of_another_site(scope) and not self._opens_page(scope):
             text = "The link came from another site. Open the address that `maia view` printed instead."
             return _page(403, "Another site asked", text)
         return None
@@ -95,7 +96,9 @@ class Guard:
             rest = urlencode([pair for pair in pairs if pair[0] != TOKEN])
             # Two slashes at the start would be the address of another host.
             path = "/" + quote(scope["path"].lstrip("/\\"))
-            response = RedirectResponse(f"{path}?{rest}" if rest else path, 303)
+            address = f"{path}?{rest}" if rest else path
+            # A browser that comes from a file counts a redirection as the file's, and sends no cookie; a page is ours.
+            response = _way_on(address) if _is_of_another_site(scope) else RedirectResponse(address, 303)
             response.set_cookie(self._cookie, self._token, httponly=True, samesite="strict", path="/")
             return response
         try:
@@ -104,8 +107,24 @@ class Guard:
             cookie = None
         return None if cookie is not None and self._is_token(cookie.value) else _wrong_token()
 
+    def _opens_page(self, scope: Scope) -> bool:
+        """Returns whether a reader opens a page with the token, as from the file that `maia view --open` makes."""
+        given = [value for name, value in parse_qsl(scope["query_string"].decode("latin-1")) if name == TOKEN]
+        mode = Headers(scope=scope).get("sec-fetch-mode")
+        return scope["method"] == "GET" and mode == "navigate" and len(given) == 1 and self._is_token(given[0])
+
     def _is_token(self, text: str) -> bool:
         return secrets.compare_digest(text.encode("utf-8", "replace"), self._token.encode())
+
+
+def _is_of_another_site(scope: Scope) -> bool:
+    return Headers(scope=scope).get("sec-fetch-site", "none") not in ("none", "same-origin")
+
+
+def _way_on(address: str) -> Response:
+    """Returns a page that leads to an address of this server at once."""
+    head = '<!doctype html><html lang="en"><meta charset="utf-8"><title>MAIA</title>'
+    return HTMLResponse(f'{head}<meta http-equiv="refresh" content="0; url={escape(address)}"></html>')
 
 
 def _wrong_token() -> Response:

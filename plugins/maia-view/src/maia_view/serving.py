@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from html import escape
 from ipaddress import ip_address
 from pathlib import Path
 
@@ -58,15 +61,32 @@ def serve(
         app = make_app(folders, token=token, hosts=hosts, config=config)
         address = f"http://{hosts[0]}/?{TOKEN}={token}"
         click.echo(f"Open {address}\nStop with Ctrl-C.")
-        if opens:
-            click.launch(address)
         settings = uvicorn.Config(
             app, log_level="error", access_log=False, server_header=False, timeout_graceful_shutdown=1, lifespan="off"
         )
         server = uvicorn.Server(settings)
         # Pages that follow a run would keep the server from stopping.
         app.view.is_stopping = lambda: server.should_exit
-        server.run(sockets=[listener])
+        with _opened(address) if opens else nullcontext():
+            server.run(sockets=[listener])
+
+
+@contextmanager
+def _opened(address: str) -> Iterator[None]:
+    """Opens an address in the default browser, by a file that only its owner can read while the block runs.
+
+    Other users of the machine can read the command line of the browser, which must not hold the token.
+    """
+    with tempfile.TemporaryDirectory(prefix="maia-view-") as folder:
+        file = Path(folder) / "open.html"
+        file.touch(0o600)
+        file.write_text(
+            '<!doctype html><html lang="en"><meta charset="utf-8"><title>MAIA</title>'
+            f'<meta http-equiv="refresh" content="0; url={escape(address)}"></html>',
+            encoding="utf-8",
+        )
+        click.launch(file.as_uri())
+        yield
 
 
 def _reach(host: str) -> tuple[bool, bool]:
