@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -354,28 +355,32 @@ def test_a_unit_whose_run_folder_is_locked_is_held_by_another_driver(
     assert result.answered == 1
 
 
-def test_after_no_to_the_forecast_no_session_pays_for_a_further_turn(
+def test_no_to_the_forecast_interrupts_the_sessions_that_still_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(explaining, "FORECAST_AFTER", 1)
-    calls, complete = _interrupting(monkeypatch, -1), _Backbone.complete
-    at_no = []
+    complete, first, waiting = _Backbone.complete, [], threading.Semaphore(0)
 
-    def slow(self: Any, messages: Any, limits: Any) -> Any:
-        time.sleep(0.2)
+    def one_only(self: Any, messages: Any, limits: Any) -> Any:
+        if len(messages) == 2 and first:  # The first turn of another unit.
+            waiting.release()
+            deadline = time.monotonic() + 10
+            while time.monotonic() < deadline:
+                time.sleep(0.01)
+        first.append(self)
         return complete(self, messages, limits)
 
     def no(question: str) -> bool:
-        at_no.append(calls[0])
+        for _ in range(2):
+            waiting.acquire()
         return False
 
-    monkeypatch.setattr(_Backbone, "complete", slow)
+    monkeypatch.setattr(_Backbone, "complete", one_only)
     choices = Choices(tmp_path, Selection(words=("discs:colours",)), images=0, confirm_cost=0.1)
     with pytest.raises(UsageError, match="above --confirm-above"):
-        explain_units(CONFIG, choices, Seen(), no, Threads(Threads.Config(workers=3), Context()))
-    assert calls[0] <= at_no[0] + 3, "sessions went on after the answer"
+        explain_units(CONFIG, choices, Seen(), no, Threads(Threads.Config(workers=2), Context()))
     outcomes = [RunReader(path.parent).outcome for path in tmp_path.glob("*/run.json")]
-    assert "interrupted" in {outcome.status for outcome in outcomes if outcome}
+    assert sorted(outcome.status for outcome in outcomes if outcome) == ["answered", "interrupted", "interrupted"]
 
 
 def test_the_agent_takes_no_more_units_in_two_commands_than_in_one(

@@ -103,10 +103,11 @@ def test_ctrl_c_interrupts_every_thread_and_begins_no_other_item(tmp_path: Path,
 
 def test_who_fails_to_read_a_result_interrupts_the_other_sessions() -> None:
     interrupted = []
+    deadline = time.monotonic() + 10
 
     def work(number: int) -> int:
         try:
-            while number:
+            while number and time.monotonic() < deadline:
                 time.sleep(0.01)
         except KeyboardInterrupt:
             interrupted.append(number)
