@@ -231,6 +231,8 @@ def test_no_file_of_an_export_names_folders_of_the_machine(new_run: Any, tmp_pat
                 str(tmp_path),
             ):
                 assert secret not in text.lower(), (path, secret)
+    for table in (tmp_path / "site").rglob("*.parquet"):
+        assert b"erin" not in table.read_bytes()
     (page,) = (tmp_path / "site" / "runs").glob("one-*")
     for kept in ("photos", "net.pt", "x.pt", "clip:clip.bin", "datadisk"):
         assert kept in texts[page / "index.html"], kept

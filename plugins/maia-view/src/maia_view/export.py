@@ -7,7 +7,7 @@ import json
 import re
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from PIL import Image as PILImage
@@ -166,7 +166,10 @@ class _Site:
         self._page(place, unit_pages.atlas_page(view, atlas, {}))
         self.write_text(f"{place}units.csv", as_csv(atlas.rows).decode())
         try:
-            self.write(f"{place}units.parquet", as_parquet(atlas.rows))
+            self.write(
+                f"{place}units.parquet",
+                as_parquet([replace(row, model=self._shortened(row.model)) for row in atlas.rows]),
+            )
         except MaiaError as error:
             self.exported.problems.append(one_line(error))
 
