@@ -81,7 +81,7 @@ class Context(RunEffects):
         self.cache = cache or cache_dir()
         super().__init__(config.model_copy(update=chosen))
         for kind, part in (parts or {}).items():
-            self._shelf(kind)[kind] = part
+            self._shelf(kind.partition("/")[0])[kind] = part
 
     def restart(self, system: PluginRef, config: RunConfig | None = None) -> None:
         """Begins the run of another unit in the calling thread; models, data set and engines are kept.
