@@ -24,6 +24,7 @@ from maia_litellm.failures import Refused
 
 MESSAGES = [Message.of("system", "You explain units."), Message.of("user", "What is it?")]
 PROGRAM = "def run_experiment(system, tools):\n    print(2)"
+EXPERIMENT = "```python\ndef run_experiment(system, tools):\n    return system.neuron(tools.text2image(['red']))\n```"
 ANSWER = "[DESCRIPTION]: Red discs activate the unit.\n[LABEL]: red"
 
 
@@ -278,12 +279,12 @@ def test_run_survives_every_odd_response(
     config = validated(RunConfig, {"limits": limits}, "test")
     context = Context(config, installed(), parts=fake_parts(), cache=tmp_path)
     odd = [chat(None), chat(ANSWER[:20], "length"), chat(None, refusal="no"), *(body for body, *_ in TEXTS.values())]
-    with Gateway(*odd, *PASSING.values(), "<html>busy</html>", chat(ANSWER)) as gateway:
+    with Gateway(*odd, *PASSING.values(), chat(EXPERIMENT), "<html>busy</html>", chat(ANSWER)) as gateway:
         backbone = connect(gateway, "openai/my-model", api_base=f"{gateway.host}/v1", context=context)
         session = make_session(context, Journal(), ())
         outcome = run(session, backbone)
         session.close()
-        assert len(gateway.requests) == len(odd) + len(PASSING) + 2
+        assert len(gateway.requests) == len(odd) + len(PASSING) + 3
     assert outcome.status == "answered", outcome.reason
 
 
