@@ -25,7 +25,7 @@ BESIDE = ("cfg.json", "config.json")
 """Files beside the weights that hold settings."""
 
 OWN_FORMAT = "maia-sae"
-"""The `format` of a file that `maia sae convert` or `fit` wrote: nothing beside it counts."""
+"""The `format` of a file that `maia sae convert` wrote: nothing beside it counts."""
 
 MAX_LINE = 1 << 20
 """Bytes of saev's first line."""
