@@ -267,6 +267,7 @@ def test_pages_fit_a_phone_and_the_dark_and_run_nothing_of_a_record(
             page.get_by_role("link", name="Atlas").click()
         elif place == "layer":
             page.locator(".layers a", has_text="net head").first.click()
+            page.wait_for_load_state("networkidle")
             page.get_by_role("searchbox").fill("onerror")
             until(page, "document.querySelectorAll('#units li').length === 1")
         elif place == "unit":

@@ -64,7 +64,7 @@ class LogDisplay:
     def begin(self, stage: str, units: int) -> None:
         """See `Display`."""
         self._of, self._done, self._began = units, 0, time.monotonic()
-        self.note(f"{units} units to explain ({stage})")
+        self.note(f"{units} unit{'s' * (units != 1)} to explain ({stage})")
 
     def row(self, row: Row) -> None:
         """See `Display`."""
