@@ -7,3 +7,4 @@ from .options import result_options as result_options
 from .options import run_options as run_options
 from .options import without_option as without_option
 from .run import run_and_print as run_and_print
+from .sockets import listening as listening

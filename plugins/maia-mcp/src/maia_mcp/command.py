@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from maia_cli import PARTS, config_options
+from maia_cli import PARTS, config_options, listening
 
 if TYPE_CHECKING:
     from maia_core.plugin import RunConfig
@@ -77,9 +77,9 @@ def mcp(config: RunConfig, images: Any, http: bool, port: int, host: str | None)
 
     listener = None
     if http:
-        from maia_mcp.http import HOST, PATH, listening, serve
+        from maia_mcp.http import HOST, PATH, serve
 
-        listener = listening(port)
+        listener = listening(HOST, port)
     desk = Desk(config, images, say)
     server = McpServer(desk)
 

@@ -11,7 +11,6 @@ from starlette.datastructures import Headers
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from maia_core.plugin import UsageError
 from maia_mcp.server import McpServer
 
 HOST = "127.0.0.1"
@@ -66,25 +65,6 @@ def application(server: McpServer, port: int, token: str) -> ASGIApp:
     exact = TransportSecuritySettings(allowed_hosts=list(hosts), allowed_origins=origins)
     app = server.server.streamable_http_app(streamable_http_path=PATH, transport_security=exact, host=HOST)
     return Guard(app, hosts, token)
-
-
-def listening(port: int) -> socket.socket:
-    """Returns a socket that listens on a port of this machine, before anything is printed or built.
-
-    Raises:
-        UsageError: the port cannot be used.
-    """
-    listener = socket.socket()
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((HOST, port))
-        listener.listen(128)
-    except OSError as error:
-        listener.close()
-        raise UsageError(
-            f"cannot listen on {HOST}, port {port}: {error.strerror}; choose another with --port"
-        ) from error
-    return listener
 
 
 async def serve(server: McpServer, listener: socket.socket, token: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
@@ -12,6 +11,7 @@ from pathlib import Path
 
 import click
 
+from maia_cli import listening
 from maia_core.plugin import RunConfig, UsageError
 from maia_view.app import make_app
 from maia_view.security import TOKEN
@@ -53,7 +53,7 @@ def serve(
         raise UsageError(
             f"{host} has no name to check requests against: add --name with the name that readers will use"
         )
-    with _listening(host, port) as listener:
+    with listening(host, port) as listener:
         port = listener.getsockname()[1]
         own = ["127.0.0.1", "localhost", "[::1]"] if loopback or wildcard else []
         first = names[0] if names else f"[{host}]" if ":" in host else host
@@ -98,19 +98,3 @@ def _reach(host: str) -> tuple[bool, bool]:
     except ValueError as error:
         raise UsageError(f"--host takes an IP address of this machine, not '{host}'; give names with --name") from error
     return address.is_unspecified, address.is_loopback
-
-
-def _listening(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((host, port))
-        # Listening now, so that a second server on this port fails here.
-        listener.listen(128)
-    except OSError as error:
-        listener.close()
-        raise UsageError(
-            f"cannot listen on {host}, port {port}: {error.strerror}; choose another with --port"
-        ) from error
-    return listener
