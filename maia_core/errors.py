@@ -34,6 +34,10 @@ class RecordError(MaiaError):
     """A run folder cannot be written, or is incomplete or damaged."""
 
 
+class RunInUse(RecordError):
+    """Another process is writing the run folder."""
+
+
 class RunError(MaiaError):
     """A part that the backbone cannot influence failed: this run ends, the other runs of a sweep continue."""
 

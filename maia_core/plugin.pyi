@@ -74,6 +74,7 @@ from .errors import RecordError as RecordError
 from .errors import ReplyError as ReplyError
 from .errors import results_of as results_of
 from .errors import RunError as RunError
+from .errors import RunInUse as RunInUse
 from .errors import SandboxError as SandboxError
 from .errors import ToolError as ToolError
 from .errors import UnreadableImage as UnreadableImage

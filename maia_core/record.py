@@ -20,7 +20,7 @@ from pydantic import JsonValue
 
 from maia_core import upgrade
 from maia_core.codec import from_json, images_of
-from maia_core.errors import RecordError, ToolError, one_line
+from maia_core.errors import RecordError, RunInUse, ToolError, one_line
 from maia_core.events import EVENT, FORMAT, Effects, Event, HostCall, Manifest, Noted, RunOutcome
 from maia_core.files import open_plain, plain_folder, write_atomically
 from maia_core.image_store import ImageStore
@@ -36,9 +36,8 @@ SHARE = 0.8
 """Part of a journal that the calls of programs may fill; the rest is for the end of the run."""
 SHORT = 2000
 """Longest line of a refused call that does not count towards this part; a program makes few thousand calls."""
-MANIFEST = "run.json"
-"""File of what a run is made from."""
-JOURNAL, IMAGES = "journal.jsonl", "images"
+MANIFEST, JOURNAL, IMAGES = "run.json", "journal.jsonl", "images"
+"""File of what a run is made from, file of its events, and folder of its pixels."""
 
 
 class _Measure:
@@ -95,7 +94,7 @@ class RunWriter:
             fcntl.flock(self._journal, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             self._journal.close()
-            raise RecordError(f"another process is writing the run {folder}; wait for it or stop it") from error
+            raise RunInUse(f"another process is writing the run {folder}; wait for it or stop it") from error
 
     @classmethod
     def create(cls, folder: Path, manifest: Manifest) -> RunWriter:

@@ -6,12 +6,12 @@ import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from pathlib import Path
 
-from maia_core.plugin import MaiaError, Runner, dumped, one_line
+from maia_core.plugin import MaiaError, RunInUse, Runner, dumped, one_line
 from maia_runs import FinishedRun
 from maia_sweep.leases import Leases
 from maia_sweep.scoring import Scorer
-from maia_sweep.sweeping import HELD, PAUSED, Explain
-from maia_sweep.tables import AGENT, Row, Table
+from maia_sweep.sweeping import Explain, RunPaused
+from maia_sweep.tables import AGENT, HELD, PAUSED, Row, Table
 
 POLL = 2.0
 """Seconds between two looks at the units of other drivers."""
@@ -56,7 +56,8 @@ def row_of(unit: str, result: FinishedRun | MaiaError, out: Path) -> Row:
         out: The folder of the sweep.
     """
     if isinstance(result, MaiaError):
-        return Row(unit=unit, error=one_line(result))
+        status = {RunPaused: PAUSED, RunInUse: HELD}.get(type(result), "failed")
+        return Row(unit=unit, status=status, error=one_line(result))
     outcome = result.outcome
     verdict = outcome.verdict
     predicted = next((prediction.pearson for prediction in verdict.predictions), None) if verdict else None
@@ -122,9 +123,9 @@ class Driver:
             items = self._free(pending, stage, held, may_start)
             for unit, result in runner.map(worker, items) if runner else ((item, worker(item)) for item in items):
                 row = result if isinstance(result, Row) else Row(unit=unit, stage=stage, error=one_line(result))
-                if row.error.startswith((f"{PAUSED}: ", f"{HELD}: ")):  # It can be resumed, so it has not ended.
+                if row.status in (PAUSED, HELD):  # It can be resumed, so it has not ended.
                     self.leases.release(unit)
-                    if row.error.startswith(HELD):
+                    if row.status == HELD:
                         held.append(unit)
                         busy += 1
                     continue

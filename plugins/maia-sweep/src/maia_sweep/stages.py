@@ -13,8 +13,8 @@ from maia_cli import option_value
 from maia_core.plugin import Context, Explanation, PluginRef, UsageError, dumped, one_line
 from maia_sweep.pacing import SweepPaused
 from maia_sweep.scoring import Scorer
-from maia_sweep.sweeping import PAUSED, Explain, system_of
-from maia_sweep.tables import FIRST, Row
+from maia_sweep.sweeping import Explain, system_of
+from maia_sweep.tables import FIRST, PAUSED, Row
 
 Rule = Literal["worst", "polysemous", "random"]
 
@@ -65,7 +65,7 @@ class FirstWorker:
         except Exception as error:  # Also a plugin's own mistake: the other units continue.
             return row.model_copy(update=_used(context, started) | {"error": one_line(error)})
         except SweepPaused as paused:
-            return row.model_copy(update={"error": f"{PAUSED}: {paused}"})
+            return row.model_copy(update={"status": PAUSED, "error": str(paused)})
         finally:
             if self.explain.ledger is not None:
                 self.explain.ledger.spend(context.spent)

@@ -102,21 +102,15 @@ class Explain:
         try:
             return explain_in(context, self.folder / folder_name(unit), observers=self._observers)
         except SweepPaused as paused:
-            return RunError(f"{PAUSED}: {paused}")
+            return RunPaused(str(paused))
         except MaiaError as error:
-            return RunError(f"{HELD}: {error}") if HELD_RUN in str(error) else error
+            return error
         except Exception as error:  # It may not survive the way back from another process.
             return RunError(one_line(error))
 
 
-PAUSED = "paused"
-"""How the error of a run begins that a limit of the sweep has interrupted."""
-
-HELD = "held"
-"""How the error of a run begins whose folder another process writes: that driver holds the unit."""
-
-HELD_RUN = "another process is writing the run"
-"""How `RunWriter` says so."""
+class RunPaused(RunError):
+    """A limit of the sweep has interrupted the run, which can be resumed."""
 
 
 def _explain(config: RunConfig, out: Path, without: tuple[str, ...], ledger: Ledger | None) -> Explain:

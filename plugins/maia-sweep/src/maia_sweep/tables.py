@@ -32,6 +32,10 @@ FIRST, AGENT = "first", "agent"
 DONE = ("answered", "stopped")
 """Status of a unit that is not explained again."""
 
+PAUSED, HELD = "paused", "held"
+"""Status of a unit that has not ended, whose row is not written: a limit of the sweep has interrupted its run, or
+another driver writes it."""
+
 SHARE = 0.02
 """Part of the time that writing the table may take while it grows."""
 SECONDS = 10.0
