@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 from maia_view.rows import RunRow
 
@@ -20,13 +20,14 @@ FILTERS: dict[str, Callable[[RunRow], str]] = {
 }
 """What rows can be chosen by, by its name in the address."""
 
-_VERDICTS = ("not verified", "partly verified", "verified")
+VERDICTS = ("not verified", "partly verified", "verified")
+"""Verdicts of answers, the worst first."""
 
 SORTS: dict[str, tuple[str, Callable[[RunRow], Any]]] = {
     "label": ("label", lambda row: row.label.casefold() or None),
     "unit": ("unit", lambda row: natural(row.ref) if row.model or row.layer or row.unit else None),
     "backbone": ("backbone", lambda row: row.backbone or None),
-    "verdict": ("verdict", lambda row: _VERDICTS.index(row.verdict) if row.verdict else None),
+    "verdict": ("verdict", lambda row: VERDICTS.index(row.verdict) if row.verdict else None),
     "fit": ("r", lambda row: row.fit),
     "cost": ("cost", lambda row: row.cost),
     "turns": ("turns", lambda row: row.turns or None),
@@ -60,14 +61,13 @@ class Selection:
     @classmethod
     def of(cls, query: Mapping[str, str]) -> Selection:
         """Reads the query of an address; what it does not know it leaves out."""
-        page = query.get("page", "1")
         sort = query.get("sort", "")
         return cls(
             words=query.get("q", "")[:200],
-            chosen={name: value for name in FILTERS if (value := query.get(name, ""))},
+            chosen=chosen_by(FILTERS, query),
             sort=sort.lstrip("-") if sort.lstrip("-") in SORTS else "",
             descending=sort.startswith("-"),
-            page=int(page) if page.isascii() and page.isdigit() and 0 < len(page) < 7 else 1,
+            page=page_of(query),
         )
 
     @property
@@ -87,22 +87,54 @@ class Selection:
 
     def select(self, rows: Iterable[RunRow]) -> list[RunRow]:
         """Returns the rows that were asked for, in order."""
-        words = self.words.casefold().split()
-        found = [row for row in rows if self._has_chosen(row) and all(word in row.text for word in words)]
-        if self.sort:
-            value = SORTS[self.sort][1]
-            known = [row for row in found if value(row) is not None]
-            unknown = [row for row in found if value(row) is None]
-            found = sorted(known, key=value, reverse=self.descending) + unknown
-        return found
-
-    def _has_chosen(self, row: RunRow) -> bool:
-        return all(FILTERS[name](row) == value for name, value in self.chosen.items())
+        found = having(rows, FILTERS, self.chosen, self.words)
+        return ordered(found, SORTS[self.sort][1], self.descending) if self.sort else found
 
 
-def choices(rows: Sequence[RunRow]) -> dict[str, list[str]]:
+class Searched(Protocol):
+    """A row of a list.
+
+    Attributes:
+        text: What a search looks at, in lower case.
+    """
+
+    @property
+    def text(self) -> str: ...
+
+
+R = TypeVar("R", bound=Searched)
+Filters = Mapping[str, Callable[[R], str]]
+"""What rows can be chosen by, by its name in the address."""
+
+
+def page_of(query: Mapping[str, str]) -> int:
+    """Returns the number of the page that an address asks for, from 1."""
+    page = query.get("page", "1")
+    return int(page) if page.isascii() and page.isdigit() and 0 < len(page) < 7 else 1
+
+
+def chosen_by(filters: Filters[R], query: Mapping[str, str]) -> dict[str, str]:
+    """Returns the value that an address asks for, of each filter that it names."""
+    return {name: value for name in filters if (value := query.get(name, ""))}
+
+
+def having(rows: Iterable[R], filters: Filters[R], chosen: Mapping[str, str], words: str) -> list[R]:
+    """Returns the rows with the chosen values whose text holds all words."""
+    each = words.casefold().split()
+    found = (row for row in rows if all(filters[name](row) == value for name, value in chosen.items()))
+    return [row for row in found if all(word in row.text for word in each)]
+
+
+def ordered(rows: Sequence[R], value: Callable[[R], Any], descending: bool) -> list[R]:
+    """Returns rows in the order of a value; those whose value is None stand last in either direction."""
+    known = [row for row in rows if value(row) is not None]
+    unknown = [row for row in rows if value(row) is None]
+    return sorted(known, key=value, reverse=descending) + unknown
+
+
+def choices(rows: Sequence[R], filters: Filters[R]) -> dict[str, list[str]]:
     """Returns the values that each filter can have, of filters that have a choice."""
-    values = {name: sorted({value for row in rows if (value := of(row))}, key=natural) for name, of in FILTERS.items()}
+    values = {name: sorted({value for row in rows if (value := of(row))}, key=natural) for name, of in filters.items()}
     return {name: found for name, found in values.items() if len(found) > 1}
 
 

@@ -28,11 +28,11 @@ def list_page(view: View, query: Mapping[str, str]) -> str:
     if selection.takes_all or len(folders) <= PER_PAGE or view.files:
         every = [library.row(run) for run in folders]
         found = selection.select(every)
-        count, known = len(found), choices(every)
+        count, known = len(found), choices(every, FILTERS)
         rows = found if view.files else found[PER_PAGE * (selection.page - 1) :][:PER_PAGE]
     else:
         count = len(folders)
-        known = choices(library.known_rows())
+        known = choices(library.known_rows(), FILTERS)
         rows = [library.row(run) for run in folders[PER_PAGE * (selection.page - 1) :][:PER_PAGE]]
     paths = {run.key: run.path for run in folders}
     shown = {

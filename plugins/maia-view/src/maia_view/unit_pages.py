@@ -22,10 +22,11 @@ from maia_view.atlas import Atlas
 from maia_view.exemplars import Shown
 from maia_view.images import FOREVER
 from maia_view.links import Links
+from maia_view.listing import choices
 from maia_view.pages import View, message, view_of
 from maia_view.pictures import KINDS, SHEET_SIZE, picture, sheet, versions
 from maia_view.tables import as_csv, as_parquet
-from maia_view.units import PER_PAGE, SORTS, UnitRow, UnitSelection, choices
+from maia_view.units import FILTERS, PER_PAGE, SORTS, UnitRow, UnitSelection
 
 MAX_SIMILAR = 8
 """Similar units of a kind that a unit's page shows."""
@@ -138,7 +139,7 @@ def atlas_page(view: View, atlas: Atlas, query: Mapping[str, str]) -> str:
         "last_page": 1 if view.files else max(1, -(-len(found.rows) // PER_PAGE)),
         # With all units on the page, the script filters and sorts them without asking the server.
         "is_whole": len(rows) == len(atlas.rows),
-        "choices": choices(atlas.rows),
+        "choices": choices(atlas.rows, FILTERS),
         "sorts": {name: title for name, (title, _) in SORTS.items()},
         "problem": view.exemplars.problem(atlas),
         "sheet": sheet_names(view, atlas),

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlencode
 
-from maia_view.listing import natural
+from maia_view.listing import VERDICTS, chosen_by, having, natural, ordered, page_of
 from maia_view.rows import RunRow
 from maia_view.sweep_labels import Proposed
 
 PER_PAGE = 2048
 """Units of a page."""
-
-VERDICTS = ("verified", "partly verified", "not verified")
 
 
 @dataclass(frozen=True)
@@ -122,7 +120,7 @@ SORTS: dict[str, tuple[str, Callable[[UnitRow], Any]]] = {
     "unit": ("unit", lambda row: row.number if row.number is not None else natural(row.unit)),
     "label": ("label", lambda row: row.label.casefold() or None),
     "fit": ("score (r)", lambda row: row.fit),
-    "verdict": ("verdict", lambda row: VERDICTS[::-1].index(row.verdict) if row.verdict else None),
+    "verdict": ("verdict", lambda row: VERDICTS.index(row.verdict) if row.verdict else None),
     "highest": ("highest activation", lambda row: row.highest),
     "cost": ("cost", lambda row: row.run.cost if row.run else None),
 }
@@ -153,13 +151,13 @@ class UnitSelection:
     @classmethod
     def of(cls, query: Mapping[str, str]) -> UnitSelection:
         """Reads the query of an address; what it does not know it leaves out."""
-        page, sort, by = query.get("page", "1"), query.get("sort", ""), query.get("by", "")
+        sort, by = query.get("sort", ""), query.get("by", "")
         return cls(
             words=query.get("q", "")[:200].strip(),
             by=by if by in ("labels", "images") else "words",
-            chosen={name: value for name in FILTERS if (value := query.get(name, ""))},
+            chosen=chosen_by(FILTERS, query),
             sort=sort if sort in SORTS else "",
-            page=int(page) if page.isascii() and page.isdigit() and 0 < len(page) < 7 else 1,
+            page=page_of(query),
         )
 
     def query(self, **changes: str | int) -> dict[str, str | int]:
@@ -179,24 +177,8 @@ class UnitSelection:
             rows: All units.
             scores: Unit's key to how well it fits a search by meaning: the best first, those without a score left out.
         """
-        found = [row for row in rows if all(FILTERS[name](row) == value for name, value in self.chosen.items())]
+        by_words = scores is None and self.by == "words"
+        found = having(rows, FILTERS, self.chosen, self.words if by_words else "")
         if scores is not None:
             found = sorted((row for row in found if row.key in scores), key=lambda row: -scores[row.key])
-        elif self.by == "words":
-            words = self.words.casefold().split()
-            found = [row for row in found if all(word in row.text for word in words)]
-        return ordered(found, self.sort) if self.sort else found
-
-
-def ordered(rows: Sequence[UnitRow], sort: str) -> list[UnitRow]:
-    """Returns units in an order of `SORTS`."""
-    value = SORTS[sort][1]
-    known = [row for row in rows if value(row) is not None]
-    unknown = [row for row in rows if value(row) is None]
-    return sorted(known, key=value, reverse=sort in FIRST_HIGH) + unknown
-
-
-def choices(rows: Sequence[UnitRow]) -> dict[str, list[str]]:
-    """Returns the values that each filter can have, of filters that have a choice."""
-    values = {name: sorted({of(row) for row in rows}, key=natural) for name, of in FILTERS.items()}
-    return {name: found for name, found in values.items() if len(found) > 1}
+        return ordered(found, SORTS[self.sort][1], self.sort in FIRST_HIGH) if self.sort else found
