@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+import socket
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +39,9 @@ from maia_core.plugin import (
 )  # fmt: skip
 from maia_view.app import make_app
 
+CHROMIUM = next(
+    (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None
+)
 TOKEN = "a-token-of-tests"
 HOST = "127.0.0.1:7590"
 SIDE = 64
@@ -179,3 +184,80 @@ def new_run() -> type[Script]:
 @pytest.fixture
 def open_app() -> Callable[..., Any]:
     return browser
+
+
+class Reader:
+    """A reader with a browser.
+
+    Attributes:
+        base: The address of the server; empty for pages in files.
+        complaints: What its pages complained about.
+        asked: The addresses that its pages asked for.
+    """
+
+    def __init__(self, browser: Any, base: str, **settings: Any) -> None:
+        self.base = base
+        self.context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}} | settings)
+        self.page = self.context.new_page()
+        self.complaints: list[str] = []
+        self.asked: list[str] = []
+        self.page.on("console", lambda line: line.type in ("error", "warning") and self.complaints.append(line.text))
+        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        self.page.on("dialog", lambda box: (self.complaints.append(f"dialog {box.message}"), box.dismiss()))
+        self.page.on("request", lambda request: self.asked.append(request.url))
+        if base:
+            self.page.goto(f"{base}/?token={TOKEN}")
+
+    def goto(self, place: str) -> Any:
+        self.page.goto(self.base + place)
+        return self.page
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Any]:
+    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    if CHROMIUM is None:
+        pytest.skip("Chromium is not installed: apt-get install chromium")
+    with sync_api.sync_playwright() as playwright:
+        # Root may not use Chromium's own sandbox.
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def new_reader(chromium: Any) -> Iterator[Callable[..., Reader]]:
+    """Makes readers, each with a browser that has opened the printed address."""
+    readers: list[Reader] = []
+
+    def make(base: str = "", **settings: Any) -> Reader:
+        readers.append(Reader(chromium, base, **settings))
+        return readers[-1]
+
+    yield make
+    for reader in readers:
+        reader.context.close()
+
+
+@pytest.fixture(scope="module")
+def serve() -> Iterator[Callable[..., str]]:
+    """Starts servers of some folders, and returns their addresses."""
+    uvicorn = pytest.importorskip("uvicorn")
+    servers: list[tuple[Any, threading.Thread]] = []
+
+    def start(*folders: Path, **settings: Any) -> str:
+        listener = socket.create_server(("127.0.0.1", 0))
+        host = f"127.0.0.1:{listener.getsockname()[1]}"
+        app = make_app(folders, token=TOKEN, hosts=[host], **settings)
+        server = uvicorn.Server(uvicorn.Config(app, log_level="critical", lifespan="off", timeout_graceful_shutdown=1))
+        app.view.is_stopping = lambda: server.should_exit
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
+        thread.start()
+        servers.append((server, thread))
+        return f"http://{host}"
+
+    yield start
+    for server, _ in servers:
+        server.should_exit = True
+    for _, thread in servers:
+        thread.join(10)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -12,93 +11,32 @@ from typing import Any
 
 import pytest
 
-from maia_view.app import make_app
-
-sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-uvicorn = pytest.importorskip("uvicorn")
-
-CHROMIUM = next(
-    (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None
-)
-TOKEN = "a-token-of-tests"
-
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed: apt-get install chromium"),
-]
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Any]:
-    with sync_api.sync_playwright() as playwright:
-        # Root may not use Chromium's own sandbox.
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser
-        browser.close()
-
-
-class Reader:
-    """A reader with a browser: remembers what its pages complained about and whom they asked."""
-
-    def __init__(self, browser: Any, port: int, **settings: Any) -> None:
-        self.base = f"http://127.0.0.1:{port}"
-        self.context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}} | settings)
-        self.page = self.context.new_page()
-        self.complaints: list[str] = []
-        self.asked: set[str] = set()
-        self.page.on(
-            "console", lambda line: self.complaints.append(line.text) if line.type in ("error", "warning") else None
-        )
-        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        self.page.on("dialog", lambda dialog: (self.complaints.append(f"dialog {dialog.message}"), dialog.dismiss()))
-        self.page.on("request", lambda request: self.asked.add(request.url.split("/")[2]))
-        self.page.goto(f"{self.base}/?token={TOKEN}")
-
-    def goto(self, place: str) -> Any:
-        self.page.goto(self.base + place)
-        return self.page
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
-def visit(chromium: Any) -> Iterator[Callable[..., Reader]]:
-    """Starts a server of some folders and a browser that has opened the printed address."""
-    servers: list[tuple[Any, threading.Thread]] = []
-    readers: list[Reader] = []
+def visit(serve: Callable[..., str], new_reader: Callable[..., Any]) -> Iterator[Callable[..., Any]]:
+    """Opens the printed address of a new server of some folders, or of the server of another reader."""
+    readers: list[Any] = []
 
-    def start(*folders: Path, port: int = 0, **settings: Any) -> Reader:
-        if not port:
-            listener = socket.create_server(("127.0.0.1", 0))
-            port = listener.getsockname()[1]
-            app = make_app(folders, token=TOKEN, hosts=[f"127.0.0.1:{port}"])
-            server = uvicorn.Server(
-                uvicorn.Config(app, log_level="critical", lifespan="off", timeout_graceful_shutdown=1)
-            )
-            app.view.is_stopping = lambda: server.should_exit
-            thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
-            thread.start()
-            servers.append((server, thread))
-        readers.append(Reader(chromium, port, **settings))
+    def start(*folders: Path, base: str = "", **settings: Any) -> Any:
+        readers.append(new_reader(base or serve(*folders), **settings))
         return readers[-1]
 
     yield start
     for reader in readers:
         reader.context.close()
-    for server, _ in servers:
-        server.should_exit = True
-    for _, thread in servers:
-        thread.join(10)
-    for reader in readers:
         assert reader.complaints == []
-        assert reader.asked == {reader.base.removeprefix("http://")}
+        assert {address.split("/")[2] for address in reader.asked} == {reader.base.removeprefix("http://")}
 
 
-def places(reader: Reader) -> dict[str, str]:
+def places(reader: Any) -> dict[str, str]:
     """Returns the place of each run by its label."""
     links = reader.goto("/").query_selector_all("#runs td.c-label a")
     return {link.inner_text(): link.evaluate("a => a.pathname") for link in links}
 
 
-def every_page(reader: Reader) -> list[str]:
+def every_page(reader: Any) -> list[str]:
     runs = places(reader)
     keys = "&".join(f"run={place.split('/')[2]}" for place in runs.values())
     return ["/", "/?q=nothing+fits", "/compare/", f"/compare/?{keys}", *runs.values()]
@@ -112,7 +50,7 @@ SETTINGS = {
 
 
 @pytest.mark.parametrize("name", SETTINGS)
-def test_every_page_fits_its_screen_and_is_accessible(visit: Callable[..., Reader], shelf: Path, name: str) -> None:
+def test_every_page_fits_its_screen_and_is_accessible(visit: Callable[..., Any], shelf: Path, name: str) -> None:
     axe = pytest.importorskip("axe_core_python.sync_playwright").Axe()
     reader = visit(shelf, **SETTINGS[name])
     for place in every_page(reader):
@@ -127,7 +65,7 @@ def test_every_page_fits_its_screen_and_is_accessible(visit: Callable[..., Reade
         ]
 
 
-def test_all_images_load_when_they_come_into_view(visit: Callable[..., Reader], shelf: Path) -> None:
+def test_all_images_load_when_they_come_into_view(visit: Callable[..., Any], shelf: Path) -> None:
     reader = visit(shelf)
     page = reader.goto(places(reader)["red things"])
     page.evaluate("document.querySelectorAll('img').forEach(i => { i.loading = 'eager'; })")
@@ -136,7 +74,7 @@ def test_all_images_load_when_they_come_into_view(visit: Callable[..., Reader], 
 
 
 def test_a_running_run_grows_on_the_screen_and_resumes_after_a_reload(
-    visit: Callable[..., Reader], tmp_path: Path, new_run: Any
+    visit: Callable[..., Any], tmp_path: Path, new_run: Any
 ) -> None:
     script = new_run(tmp_path / "run")
     script.experiment("a red disc")
@@ -172,7 +110,7 @@ def test_a_running_run_grows_on_the_screen_and_resumes_after_a_reload(
 
 
 def test_a_run_that_is_removed_while_it_is_followed_says_so(
-    visit: Callable[..., Reader], tmp_path: Path, new_run: Any
+    visit: Callable[..., Any], tmp_path: Path, new_run: Any
 ) -> None:
     script = new_run(tmp_path / "run")
     script.experiment("a red disc")
@@ -187,7 +125,7 @@ def test_a_run_that_is_removed_while_it_is_followed_says_so(
     reader.complaints.clear()  # Images that came into view too late.
 
 
-def test_runs_are_chosen_and_compared_by_keyboard(visit: Callable[..., Reader], shelf: Path) -> None:
+def test_runs_are_chosen_and_compared_by_keyboard(visit: Callable[..., Any], shelf: Path) -> None:
     reader = visit(shelf)
     page = reader.goto("/")
     assert page.locator("[data-needs-two]").is_disabled()
@@ -215,7 +153,7 @@ def test_runs_are_chosen_and_compared_by_keyboard(visit: Callable[..., Reader], 
 
 
 def test_the_list_is_searched_as_the_reader_types_and_the_address_shows_it_again(
-    visit: Callable[..., Reader], shelf: Path
+    visit: Callable[..., Any], shelf: Path
 ) -> None:
     reader = visit(shelf)
     page = reader.goto("/")
@@ -227,7 +165,7 @@ def test_the_list_is_searched_as_the_reader_types_and_the_address_shows_it_again
 
 
 def test_the_reader_chooses_how_masks_are_drawn_with_and_without_a_script(
-    visit: Callable[..., Reader], shelf: Path
+    visit: Callable[..., Any], shelf: Path
 ) -> None:
     def drawn(page: Any) -> dict[str, bool]:
         return {name: page.locator(f".exemplars .veil.{name}").first.is_visible() for name in ("dark", "outline")}
@@ -242,14 +180,14 @@ def test_the_reader_chooses_how_masks_are_drawn_with_and_without_a_script(
     page.reload()
     assert drawn(page) == {"dark": False, "outline": True}
 
-    bare = visit(shelf, port=int(reader.base.rpartition(":")[2]), java_script_enabled=False)
+    bare = visit(base=reader.base, java_script_enabled=False)
     page = bare.goto(f"{place}?masks=off")
     assert drawn(page) == {"dark": False, "outline": False}
     page.get_by_label("outline").check()
     assert drawn(page) == {"dark": False, "outline": True}
 
 
-def test_without_a_script_the_list_is_searched_and_runs_are_compared(visit: Callable[..., Reader], shelf: Path) -> None:
+def test_without_a_script_the_list_is_searched_and_runs_are_compared(visit: Callable[..., Any], shelf: Path) -> None:
     reader = visit(shelf, java_script_enabled=False)
     page = reader.goto("/")
     page.get_by_label("Search").fill("snow")
@@ -270,7 +208,7 @@ EVIL = (
 )
 
 
-def test_hostile_texts_are_shown_and_never_run(visit: Callable[..., Reader], tmp_path: Path, new_run: Any) -> None:
+def test_hostile_texts_are_shown_and_never_run(visit: Callable[..., Any], tmp_path: Path, new_run: Any) -> None:
     for name in ("one", 'two"><img src=x onerror=alert(5)>'):
         script = new_run(tmp_path / name, unit=EVIL, model=EVIL, backbone=EVIL)
         script.experiment(EVIL, hypotheses=(EVIL,))
@@ -293,7 +231,7 @@ def test_hostile_texts_are_shown_and_never_run(visit: Callable[..., Reader], tmp
     assert page.evaluate("document.querySelectorAll('[onerror], [onload], img[src=x]').length") == 0
 
 
-def test_a_page_of_another_server_gets_nothing(visit: Callable[..., Reader], shelf: Path, chromium: Any) -> None:
+def test_a_page_of_another_server_gets_nothing(visit: Callable[..., Any], shelf: Path, chromium: Any) -> None:
     import http.server
 
     reader = visit(shelf)
@@ -321,4 +259,4 @@ def test_a_page_of_another_server_gets_nothing(visit: Callable[..., Reader], she
         assert refused == "refused"
         other.shutdown()
     reader.complaints.clear()
-    reader.asked = {reader.base.removeprefix("http://")}
+    reader.asked = [f"{reader.base}/"]

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import socket
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,23 +15,13 @@ from maia_core.plugin import Context, PluginRef, RunConfig
 from maia_exemplars import MeasuredLayer, Preprocessing
 from maia_exemplars.build import build
 from maia_exemplars.counting import ArrayCounter
-from maia_view.app import make_app
 from maia_view.export import export
 from maia_view.notes import read_note, write_note
 
-sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-uvicorn = pytest.importorskip("uvicorn")
-
-CHROMIUM = next(
-    (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None
-)
 UNITS = 2048
 EVIL = "<img src=x onerror=alert(1)>\"'><script>alert(2)</script>"
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed: apt-get install chromium"),
-]
+pytestmark = pytest.mark.slow
 
 
 class Many:
@@ -84,51 +72,18 @@ def world(tmp_path_factory: pytest.TempPathFactory, shelf: Path, new_run: Any) -
     return folder, config
 
 
-class Reader:
-    """A browser that remembers what its page complained about and what it asked for."""
-
-    def __init__(self, browser: Any, **settings: Any) -> None:
-        self.context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}} | settings)
-        self.page = self.context.new_page()
-        self.complaints: list[str] = []
-        self.asked: list[str] = []
-        self.page.on("console", lambda line: line.type in ("error", "warning") and self.complaints.append(line.text))
-        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        self.page.on("dialog", lambda box: (self.complaints.append(box.message), box.dismiss()))
-        self.page.on("request", lambda request: self.asked.append(request.url))
-
-
 @pytest.fixture(scope="module")
-def chromium() -> Iterator[Any]:
-    with sync_api.sync_playwright() as playwright:
-        # Root may not use Chromium's own sandbox.
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser
-        browser.close()
-
-
-@pytest.fixture(scope="module")
-def base(world: tuple[Path, RunConfig]) -> Iterator[str]:
+def base(world: tuple[Path, RunConfig], serve: Callable[..., str]) -> str:
     """The address of a server."""
-    listener = socket.create_server(("127.0.0.1", 0))
-    port = listener.getsockname()[1]
-    app = make_app([world[0]], token="t", hosts=[f"127.0.0.1:{port}"], config=world[1])
-    settings = uvicorn.Config(app, log_level="critical", lifespan="off", timeout_graceful_shutdown=1)
-    server = uvicorn.Server(settings)
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
-    thread.start()
-    yield f"http://127.0.0.1:{port}"
-    server.should_exit = True
-    thread.join(10)
+    return serve(world[0], config=world[1])
 
 
 @pytest.fixture
-def visit(chromium: Any, base: str) -> Iterator[Callable[..., Reader]]:
-    readers: list[Reader] = []
+def visit(base: str, new_reader: Callable[..., Any]) -> Iterator[Callable[..., Any]]:
+    readers: list[Any] = []
 
-    def start(**settings: Any) -> Reader:
-        readers.append(Reader(chromium, **settings))
-        readers[-1].page.goto(f"{base}/?token=t")
+    def start(**settings: Any) -> Any:
+        readers.append(new_reader(base, **settings))
         return readers[-1]
 
     yield start
@@ -160,7 +115,7 @@ def shown(page: Any) -> list[str]:
     return found
 
 
-def test_an_atlas_of_many_units_fetches_what_is_on_the_screen(visit: Callable[..., Reader]) -> None:
+def test_an_atlas_of_many_units_fetches_what_is_on_the_screen(visit: Callable[..., Any]) -> None:
     reader = visit()
     page = reader.page
     to_layer(page)
@@ -175,7 +130,7 @@ def test_an_atlas_of_many_units_fetches_what_is_on_the_screen(visit: Callable[..
     assert any("/sheets/2000." in address for address in reader.asked)
 
 
-def test_search_order_and_filters_need_no_request(visit: Callable[..., Reader]) -> None:
+def test_search_order_and_filters_need_no_request(visit: Callable[..., Any]) -> None:
     reader = visit()
     page = reader.page
     to_layer(page)
@@ -208,10 +163,8 @@ def test_search_order_and_filters_need_no_request(visit: Callable[..., Reader]) 
     until(page, "[...document.querySelectorAll('.sheet img')].every(i => i.src.includes('.outline.'))")
 
 
-def test_the_atlas_works_without_javascript(chromium: Any, base: str) -> None:
-    reader = Reader(chromium, java_script_enabled=False)
-    page = reader.page
-    page.goto(f"{base}/?token=t")
+def test_the_atlas_works_without_javascript(new_reader: Callable[..., Any], base: str) -> None:
+    page = new_reader(base, java_script_enabled=False).page
     page.get_by_role("link", name="Atlas").click()
     page.locator(".layers a", has_text="net head").first.click()
     page.get_by_role("searchbox").fill("red things")
@@ -227,10 +180,9 @@ def test_the_atlas_works_without_javascript(chromium: Any, base: str) -> None:
     page.get_by_label("not marked").check()
     page.get_by_label("Remark").fill("")
     page.get_by_role("button", name="Keep the note").click()
-    reader.context.close()
 
 
-def test_a_note_is_made_with_the_keyboard_alone(visit: Callable[..., Reader], world: tuple[Path, RunConfig]) -> None:
+def test_a_note_is_made_with_the_keyboard_alone(visit: Callable[..., Any], world: tuple[Path, RunConfig]) -> None:
     page = visit().page
     page.locator("#runs a", has_text="snow").click()
     page.locator("#note input[type=radio]").last.focus()
@@ -248,7 +200,7 @@ def test_a_note_is_made_with_the_keyboard_alone(visit: Callable[..., Reader], wo
 
 @pytest.mark.parametrize("settings", [{"viewport": {"width": 320, "height": 700}}, {"color_scheme": "dark"}, {}])
 def test_pages_fit_a_phone_and_the_dark_and_run_nothing_of_a_record(
-    visit: Callable[..., Reader], settings: dict[str, Any]
+    visit: Callable[..., Any], settings: dict[str, Any]
 ) -> None:
     page = visit(**settings).page
     axe = pytest.importorskip("axe_core_python.sync_playwright").Axe()
@@ -279,9 +231,11 @@ def test_pages_fit_a_phone_and_the_dark_and_run_nothing_of_a_record(
         check()
 
 
-def test_pages_in_files_search_sort_and_compare(chromium: Any, world: tuple[Path, RunConfig], tmp_path: Path) -> None:
+def test_pages_in_files_search_sort_and_compare(
+    new_reader: Callable[..., Any], world: tuple[Path, RunConfig], tmp_path: Path
+) -> None:
     export([world[0] / "runs"], tmp_path / "site")
-    reader = Reader(chromium)
+    reader = new_reader()
     page = reader.page
     page.goto(f"file://{tmp_path}/site/index.html")
     rows = page.locator("#runs tbody tr:visible")
