@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from maia_core.plugin import RunConfig
 
 DEFAULT_PORT = 7590
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 @click.command()

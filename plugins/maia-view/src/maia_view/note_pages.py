@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import secrets
-from pathlib import Path
 
 import anyio.to_thread
 from starlette.requests import Request
@@ -56,11 +55,6 @@ def labels_file(view: View) -> bytes:
     """Returns people's labels as JSON: a list of objects with `unit` and `label`."""
     noted = ((view.library.row(run), read_note(run.path)) for run in view.library.runs())
     return (json.dumps(human_labels(noted), indent=1, ensure_ascii=False) + "\n").encode("utf-8", "replace")
-
-
-def marks_of(paths: dict[str, Path]) -> dict[str, str]:
-    """Returns how a person has marked runs, by key; runs without a mark are left out."""
-    return {key: mark for key, path in paths.items() if (mark := read_note(path).mark)}
 
 
 ROUTES = [Route("/runs/{key}/note", take_note, methods=["POST"]), Route("/labels.json", give_labels)]
