@@ -5,9 +5,8 @@ explainers go into one pool per unit. From the pool the judge picks, per label, 
 A generator that no explainer used draws all images, and MAIA measures them. A good label has a high mean activation on
 its likeliest prompts (+) and a low one on its least likely ones (-).
 
-The headline is the correlation of the judge's predictions with the activations; beside it stands their average
-precision. Both are computed over the pool and prompts from the unit's exemplars, which contradict a label that leaves
-out something.
+The headline is the correlation of the judge's predictions with the activations, and their average precision. They are
+computed over the pool and prompts from the unit's exemplars, which contradict a label that leaves out something.
 """
 
 from __future__ import annotations

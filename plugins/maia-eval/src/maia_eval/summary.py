@@ -32,7 +32,7 @@ class Figure(NamedTuple):
         title: Its name on the page.
         of: Takes it from the scores of one unit; None where it is not defined.
         chance: What a label that says nothing gets; None where that depends on the unit.
-        headline: Whether reports compare explainers by it first; a test holds such a score to NeuronEval's two checks.
+        headline: Whether it stands first in reports; a test measures such a score by NeuronEval's two checks.
         share: Whether each unit gives yes or no, so that the figure is a share with Wilson's interval.
     """
 
@@ -58,7 +58,7 @@ def _fit(where: str, name: str) -> Callable[[UnitResult, Scores], float | None]:
 
 FIGURES = (
     Figure("pearson", "Pearson", _fit("generated", "pearson"), 0.0, headline=True),
-    Figure("auprc", "average precision", _fit("generated", "auprc")),
+    Figure("auprc", "average precision", _fit("generated", "auprc"), headline=True),
     Figure("real_pearson", "Pearson, real", _fit("real", "pearson"), 0.0),
     Figure("real_auprc", "average precision, real", _fit("real", "auprc")),
     Figure("margin", "+ less −", _divided(lambda s: s.plus - s.minus), 0.0),
