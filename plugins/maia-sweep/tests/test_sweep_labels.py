@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import csv
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,10 @@ from click.testing import CliRunner, Result
 
 from maia_core.plugin import UsageError
 from maia_sweep.labels_command import labels
+from maia_sweep.measures import progress
 from maia_sweep.search import parts_of, rank
 from maia_sweep.tables import Row, Table, opened, units_where
+from maia_sweep.units import Selection
 
 
 @pytest.fixture
@@ -102,3 +105,39 @@ def test_a_table_from_elsewhere_may_hold_numbers_text_and_nothing(tmp_path: Path
         error = run(bare, "--export", tmp_path / "out.csv", "--form", form).exception
         assert isinstance(error, UsageError)
         assert "does not have a column label" in str(error)
+
+
+@pytest.mark.parametrize("holds", ["nothing", "a file", "one run", "no folder", "a file in its place"])
+def test_every_reader_refuses_a_folder_without_a_sweep_and_names_the_right_one(tmp_path: Path, holds: str) -> None:
+    folder = tmp_path / "out"
+    if holds == "a file in its place":
+        folder.write_text("x")
+    elif holds != "no folder":
+        folder.mkdir()
+    if holds in ("a file", "one run"):
+        (folder / ("run.json" if holds == "one run" else "notes.txt")).write_text("{}")
+    reads: list[Callable[[], Any]] = [lambda: progress(folder)]
+    if folder.is_dir():
+        reads += [lambda: opened(folder), lambda: list(Selection(table=str(folder)).all_words())]
+    for read in reads:
+        with pytest.raises(UsageError, match="does not hold a sweep.*; name the --out"):
+            read()
+    assert isinstance(run(folder).exception, UsageError)
+
+
+def test_a_sweep_without_a_row_yet_is_not_an_error(tmp_path: Path) -> None:
+    (tmp_path / "plan.json").write_text("{}")
+    found = run(tmp_path)
+    assert (found.return_value, found.stderr) == (1, "no unit has ended yet; see `maia sweep status`\n")
+    with pytest.raises(UsageError, match="has no row yet"):
+        list(Selection(table=str(tmp_path)).all_words())
+
+
+@pytest.mark.parametrize("name", ["t.parquet", "t.csv", "t.jsonl"])
+def test_a_file_that_is_not_a_table_gets_one_line_without_the_query(tmp_path: Path, name: str) -> None:
+    table = tmp_path / name
+    table.write_bytes(b"\xff\x00\x80\n" * 50)
+    error = run(table).exception
+    assert isinstance(error, UsageError)
+    assert str(error).startswith(f"cannot read {table}: ")
+    assert not {"LINE", "SELECT", "Exception"} & set(str(error).replace(":", " ").split())

@@ -77,7 +77,8 @@ def labels(
     for row in rows[:limit]:
         click.echo(json.dumps(row, default=str) if as_json else _line(row))
     if not rows:
-        click.echo("no label is found", err=True)
+        narrow = words or where is not None
+        click.echo("no label is found" if narrow else "no unit has ended yet; see `maia sweep status`", err=True)
     elif len(rows) > limit:
         click.echo(f"{len(rows) - limit} more; raise --limit", err=True)
     return 0 if rows else 1

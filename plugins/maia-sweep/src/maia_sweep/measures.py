@@ -12,8 +12,8 @@ from maia_core.plugin import MaiaError, Replied, RunReader, UsageError
 from maia_runs import folder_name
 from maia_sweep.leases import Lease, leases_of
 from maia_sweep.ledgers import Ledger, State, SweepLimits
-from maia_sweep.plans import PLAN, Plan, read_plan
-from maia_sweep.tables import AGENT, FIRST, Row, Table
+from maia_sweep.plans import Plan, read_plan
+from maia_sweep.tables import AGENT, FIRST, PLAN, Row, Table, check_sweep
 
 TAIL = 1 << 16
 """Bytes of the end of a journal that are read."""
@@ -113,7 +113,8 @@ def progress(folder: Path) -> tuple[Plan, Progress]:
     """
     plan = read_plan(folder)
     if plan is None:
-        raise UsageError(f"{folder} does not hold a sweep: there is no {PLAN}; name the --out of `maia sweep`")
+        check_sweep(folder)
+        raise UsageError(f"{folder} has rows of a sweep, but not its {PLAN}; copy the whole folder")
     stages = {FIRST: Counts(), AGENT: Counts()}
     for row in Table(folder).new_rows():
         stages.setdefault(row.stage, Counts()).add(row)

@@ -23,10 +23,8 @@ from maia_core.plugin import (
     write_atomically,
 )
 from maia_sweep.leases import Leases
+from maia_sweep.tables import PLAN
 from maia_sweep.units import Found, Selection
-
-PLAN = "plan.json"
-"""File of the plan in the folder of a sweep."""
 
 FORMAT = 1
 MAX_BYTES = 1 << 28
@@ -122,7 +120,7 @@ def read_plan(folder: Path) -> Plan | None:
         if data.get("format") != FORMAT:
             raise RecordError(f"{path} has format {data.get('format')}; this MAIA reads {FORMAT}; upgrade maia-sweep")
         return Plan.model_validate(data)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
         raise RecordError(f"cannot read {path}: {error.strerror}; choose another with --out") from error

@@ -14,10 +14,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from maia_core.plugin import Data, RecordError, UsageError, dumped, one_line
+from maia_core.plugin import MANIFEST, Data, RecordError, UsageError, dumped, one_line
 
 if TYPE_CHECKING:
     import duckdb
+
+PLAN = "plan.json"
+"""File of the plan in the folder of a sweep."""
 
 ROWS = "rows"
 """Folder of the rows in the folder of a sweep."""
@@ -293,6 +296,7 @@ def loaded(table: Path) -> duckdb.DuckDBPyConnection:
     import duckdb
 
     if table.is_dir():
+        check_sweep(table)
         database = labels(table)
         database.execute("CREATE TABLE copied AS FROM labels; DROP VIEW labels; ALTER TABLE copied RENAME TO labels")
     else:
@@ -303,7 +307,7 @@ def loaded(table: Path) -> duckdb.DuckDBPyConnection:
         try:
             database.execute(f"CREATE TABLE labels AS FROM {reader}({_quoted(_escaped(table))})")
         except duckdb.Error as error:
-            raise UsageError(f"cannot read {table}: {one_line(error)[:200]}") from error
+            raise UsageError(f"cannot read {table}: {_reason(error)}; give a table with a column 'unit'") from error
     columns = [name for name, *_ in database.execute("DESCRIBE labels").fetchall()]
     if "unit" not in columns:
         raise UsageError(f"{table} does not have a column 'unit'; its columns are {', '.join(columns)[:200]}")
@@ -326,8 +330,24 @@ def select(database: duckdb.DuckDBPyConnection, query: str, where: str = "", ord
         return database.execute(statements[0]).fetchall()
     except duckdb.Error as error:
         raise UsageError(
-            f"--where '{where[:80]}' cannot be used: {one_line(error)[:200]}; write a condition such as 'pearson < 0.3'"
+            f"--where '{where[:80]}' cannot be used: {_reason(error)}; write a condition such as 'pearson < 0.3'"
         ) from error
+
+
+def check_sweep(folder: Path) -> None:
+    """Checks that a folder holds a sweep, or the rows of one.
+
+    Raises:
+        UsageError: it does not.
+    """
+    if not ((folder / PLAN).is_file() or any((folder / ROWS).glob("*.jsonl"))):
+        run = ", but one run" if (folder / MANIFEST).exists() else f": there is no {PLAN}"
+        raise UsageError(f"{folder} does not hold a sweep{run}; name the --out of `maia sweep`")
+
+
+def _reason(error: Exception) -> str:
+    """Returns why DuckDB cannot carry out a query, without the query."""
+    return re.split(r" LINE \d+:", " ".join(str(error).split()))[0].rstrip(".")[:200]
 
 
 def _type(annotation: Any) -> str:

@@ -73,7 +73,11 @@ class Selection(Data):
         if self.file:
             yield from ((word, False) for word in words_in(Path(self.file)))
         if self.table:
-            yield from ((word, False) for word in units_where(Path(self.table), self.where))
+            units = units_where(Path(self.table), self.where)
+            if not units:
+                fits = f"for which '{self.where[:80]}' holds" if self.where else "yet"
+                raise UsageError(f"{self.table} has no row {fits}; choose others with --from and --where")
+            yield from ((word, False) for word in units)
 
 
 def _content(path: Path) -> str:
@@ -110,7 +114,10 @@ def words_in(file: Path) -> list[str]:
     try:
         lines = file.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"cannot read the units in {file}: {getattr(error, 'strerror', None) or error}") from error
+        raise UsageError(
+            f"cannot read the units in {file}: {getattr(error, 'strerror', None) or 'it is not a text file'}; give a "
+            "text file with one MODEL:LAYER:UNIT per line"
+        ) from error
     found = [word for line in lines if (word := line.partition("#")[0].strip())]
     if not found:
         raise UsageError(f"{file} does not name a unit; write one MODEL:LAYER:UNIT per line")
