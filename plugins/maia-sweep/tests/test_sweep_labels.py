@@ -120,7 +120,7 @@ def test_every_reader_refuses_a_folder_without_a_sweep_and_names_the_right_one(t
     if folder.is_dir():
         reads += [lambda: opened(folder), lambda: list(Selection(table=str(folder)).all_words())]
     for read in reads:
-        with pytest.raises(UsageError, match="does not hold a sweep.*; name the --out"):
+        with pytest.raises(UsageError, match=r"does not hold a sweep.*; name the --out"):
             read()
     assert isinstance(run(folder).exception, UsageError)
 
