@@ -29,11 +29,12 @@ class Conversation:
     """The messages of a run, and which of them are sent.
 
     Attributes:
-        messages: All messages so far; roles take turns.
+        messages: All messages so far; roles take turns. Images keep their titles, but not where they come from.
     """
 
     def __init__(self) -> None:
         self.messages: list[Message] = []
+        self._images: list[tuple[int, Image]] = []  # All in order, each with the place of its message.
         self._activations: dict[str, float] = {}
         self._ranks: dict[str, int] = {}  # Of kept images, by id; a masked image and its clean one share a rank.
         self._asked: Asked | None = None
@@ -91,7 +92,7 @@ class Conversation:
         return True
 
     def sent(self, asked: Asked) -> list[Message]:
-        """Returns the messages as the backbone sees them: images keep their titles, but not where they come from."""
+        """Returns the messages as the backbone sees them."""
         first, left_out = BEGINNING + asked.messages_left_out, set(asked.images_left_out)
         number, sent = -1, []
         for place, message in enumerate(self.messages):
@@ -100,30 +101,26 @@ class Conversation:
                 left = f"[the first {asked.messages_left_out // 2} turns are left out, to fit into your window]"
                 parts.append(TextPart(text=left))
             for part in message.parts:
-                if isinstance(part, ImagePart):
-                    number += 1
-                    part = self._stand_in(part.image) if number in left_out else _without_origin(part.image)
+                if isinstance(part, ImagePart) and (number := number + 1) in left_out:
+                    part = self._stand_in(part.image)
                 parts.append(part)
             if not BEGINNING <= place < first:
-                sent.append(Message(role=message.role, parts=tuple(parts)))
+                sent.append(message.model_copy(update={"parts": tuple(parts)}))  # Not validated again.
         return sent
 
     # How it works inside.
 
     def _add(self, message: Message) -> None:
         """Adds a message; two user messages in a row become one, as some providers demand."""
-        if self.messages and self.messages[-1].role == message.role:
-            message = Message(role=message.role, parts=self.messages.pop().parts + message.parts)
-        self.messages.append(message)
-
-    def _images(self) -> list[tuple[int, Image]]:
-        """All images in order, each with the place of its message."""
-        return [(place, image) for place, message in enumerate(self.messages) for image in message.images]
+        parts = tuple(_without_origin(part.image) if isinstance(part, ImagePart) else part for part in message.parts)
+        before = self.messages.pop().parts if self.messages and self.messages[-1].role == message.role else ()
+        self._images += [(len(self.messages), part.image) for part in parts if isinstance(part, ImagePart)]
+        self.messages.append(Message(role=message.role, parts=before + parts))
 
     def _kept(self, asked: Asked) -> list[int]:
         """The numbers of the images that are sent."""
         unseen, gone = set(asked.images_left_out), range(BEGINNING, BEGINNING + asked.messages_left_out)
-        return [n for n, (place, _) in enumerate(self._images()) if n not in unseen and place not in gone]
+        return [n for n, (place, _) in enumerate(self._images) if n not in unseen and place not in gone]
 
     def _tokens(self, asked: Asked) -> float:
         """Estimates what is sent, before the correction."""
@@ -140,7 +137,7 @@ class Conversation:
     def _without_images(self, asked: Asked, policy: ContextPolicy) -> Asked:
         if max(self._excess(asked, asked.max_images, 1.0)) <= 0:
             return asked
-        pictures, kept = self._images(), self._kept(asked)
+        pictures, kept = self._images, self._kept(asked)
         newest = len(self.messages) - 1
         shown: dict[int, int] = {}  # Rank of a kept image to the number under which it was shown first.
         for number in kept:
