@@ -13,9 +13,7 @@ LAST_CALL = "Do not write another program"
 RUN_ENDS = "The run ends here: "
 """How the request for the final answer begins."""
 
-UNSUPPORTED = (
-    "MAIA does not take this answer: no experiment of yours has succeeded yet. Send a program first, with [CODE]:."
-)
+UNSUPPORTED = "MAIA does not take this answer: no experiment of yours has succeeded yet. Send an experiment first."
 """Sends back an answer before the first successful experiment."""
 
 REPEATED = (

@@ -38,7 +38,7 @@ paint = acme:Editor
 """
 IMAGES = ("--dataset", "folder", "-o", "dataset.path=images")
 PARTS = ("--generator", "paint", "--editor", "paint", "--describer", "eye", *IMAGES)
-RUN = ("--backbone", "human", "--sandbox", "process", "--no-verify", "-o", "tools=[]", *PARTS)
+RUN = ("--backbone", "human", "--sandbox", "process", "--no-verify", "-o", 'tools=["text2image"]', *PARTS)
 CASES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "ask": (("module/net_of_json.net:0", "which?", *RUN), ("nothing:0", "which?")),
     "backbones": ((), ("--nothing",)),
@@ -57,8 +57,9 @@ CASES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
 """Command to its arguments for success and for failure."""
 TRIED_ELSEWHERE = {"planted list", "sweep", "labels", "sae inspect", "sae check"}
 """Commands that the tests of their own distributions try, on the files that they need."""
-TYPED = ("answer\nRed.\n\nred\n\n", "answer\nRed.\n\n0: it is red\n\n")
-"""The person's answer about a unit, and about a layer."""
+EXPERIMENT = "tools.text2image(['red'])\n.\n"
+TYPED = (f"{EXPERIMENT}answer\nRed.\n\nred\n\n", f"{EXPERIMENT}answer\nRed.\n\n0: it is red\n\n")
+"""The person's experiment and answer about a unit, and about a layer."""
 MAY_BE_EMPTY = ("cache list",)
 
 

@@ -492,7 +492,7 @@ def test_an_answer_before_the_first_experiment_leads_to_a_tool(make_desk, drive)
         return await call("submit_answer", **ANSWER)
 
     refused = drive(make_desk(), work)
-    assert "no experiment of yours has succeeded yet. Call run_program or a method" in refused.text
+    assert "no experiment of yours has succeeded yet. Send an experiment first" in refused.text
     assert "[CODE]" not in refused.text
 
 

@@ -21,9 +21,6 @@ You work through tool calls, not through the form of replies that the task descr
 - A call that takes long returns a ticket; wait(ticket) returns its result.
 Each experiment and each answer is one turn of {turns}. A program can do many measurements in one turn."""
 
-PROGRAM_FIRST = ("Send a program first, with [CODE]:.", "Call run_program or a method of system or tools first.")
-"""What MAIA asks for in a reply, and what a client does instead."""
-
 MIN_LAST = 2_000
 """Bytes of the last result that a resumed run shows after any beginning."""
 PICTURES = 8_000
@@ -101,8 +98,7 @@ class Layout:
 
 
 def _parts(messages: Sequence[Message]) -> list[Part]:
-    parts = [part for message in messages for part in message.parts]
-    return [TextPart(text=part.text.replace(*PROGRAM_FIRST)) if isinstance(part, TextPart) else part for part in parts]
+    return [part for message in messages for part in message.parts]
 
 
 def ending_of(outcome: RunOutcome, run: str) -> str:

@@ -7,6 +7,7 @@ import platform
 import re
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -242,13 +243,12 @@ def _versions(registry: Registry) -> dict[str, str]:
     """Versions of every plugin's distribution and of what these directly require."""
     names = {plugin.distribution for plugin in registry.plugins}
     for name in list(names):
-        for requirement in metadata.requires(name) or []:
-            if "extra ==" not in requirement:
-                names.add(re.split(r"[^A-Za-z0-9._-]", requirement, maxsplit=1)[0])
+        with suppress(metadata.PackageNotFoundError):  # A plugin that somebody uninstalled while this process runs.
+            for requirement in metadata.requires(name) or []:
+                if "extra ==" not in requirement:
+                    names.add(re.split(r"[^A-Za-z0-9._-]", requirement, maxsplit=1)[0])
     versions = {"python": platform.python_version(), "platform": platform.platform()}
     for name in sorted(names, key=str.lower):
-        try:
+        with suppress(metadata.PackageNotFoundError):
             versions[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
     return versions
