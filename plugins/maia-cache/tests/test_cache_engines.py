@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from maia_cache import CachedDescriber, CachedEditor, CachedGenerator, ContentCache
+from maia_cache.engines import part_built
 from maia_core.config import PluginConfig
 from maia_core.context import Context
 from maia_core.errors import ToolError, UsageError
@@ -240,3 +241,33 @@ def test_tools_of_a_second_run_ask_the_engine_nothing(cache: ContentCache, tmp_p
         assert len({image.id for image in images}) > 3
         assert titles[:2] == ["a red disc", "a red disc: make it blue"]
     assert len(behind.asked) == 1
+
+
+class Looking:
+    """A similarity that notes the images that it looks at."""
+
+    fingerprint = "looking-1"
+
+    def __init__(self) -> None:
+        self.looked: list[str] = []
+
+    def look(self, images: Sequence[Image]) -> list[dict[str, Any]]:
+        self.looked += [image.id for image in images]
+        return [{"mean": image.pixels().mean((0, 1))} for image in images]
+
+
+def test_a_similarity_looks_at_an_image_once_over_runs_unless_it_is_not_cached(tmp_path: Path) -> None:
+    images, context = [disc("red"), disc("blue"), disc("red")], Context(cache=tmp_path)
+    seen = []
+    for _ in range(2):
+        similarity = Looking()
+        assert part_built("similarity", "looking", similarity, context) is None
+        seen.append([similarity.look(images), similarity.looked])
+    assert [len({*looked}) for _, looked in seen] == [2, 0]
+    first, second = ([arrays["mean"].tolist() for arrays in found] for found, _ in seen)
+    assert first == second
+    similarity = Looking()
+    similarity.cached = False
+    part_built("similarity", "looking", similarity, context)
+    similarity.look(images)
+    assert len(similarity.looked) == 3

@@ -15,7 +15,7 @@ import pytest
 from PIL import Image as PILImage
 from PIL import PngImagePlugin
 
-from maia_cache import PICTURE, TEXT, ContentCache, Picture, shared
+from maia_cache import ARRAYS, PICTURE, TEXT, ContentCache, Picture, shared
 from maia_cache import store as store_module
 from maia_core.context import Context
 from maia_core.errors import ToolError, UsageError
@@ -61,6 +61,22 @@ def test_file_is_a_picture_that_any_viewer_opens(cache: ContentCache) -> None:
 def test_text_comes_back(cache: ContentCache, text: str) -> None:
     cache.keep("engine", KEY, text, TEXT)
     assert cache.find("engine", KEY, TEXT) == text
+
+
+def test_arrays_come_back_and_a_changed_file_counts_as_missing(cache: ContentCache) -> None:
+    arrays = {"things": np.random.default_rng(0).random((4, 3)).astype(np.float32), "none": np.zeros((0, 2))}
+    cache.keep("engine", KEY, arrays, ARRAYS)
+    found = cache.find("engine", KEY, ARRAYS)
+    assert found is not None
+    assert {name: (a.dtype, a.tolist()) for name, a in found.items()} == {
+        name: (a.dtype, a.tolist()) for name, a in arrays.items()
+    }
+    assert cache.verify() == (1, [])
+    path = file_of(cache)
+    path.write_bytes(ARRAYS.encode(content_id(b"other"), arrays))
+    assert cache.find("engine", KEY, ARRAYS) is None
+    path.write_bytes(path.read_bytes()[:-40])
+    assert cache.find("engine", KEY, ARRAYS) is None
 
 
 def test_engines_and_keys_are_apart(cache: ContentCache) -> None:

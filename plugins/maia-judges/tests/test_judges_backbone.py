@@ -54,6 +54,13 @@ def test_prompts_come_as_they_were_written() -> None:
     assert rig.context.spent.tokens > 0, "what a judge uses counts for the run's budget"
 
 
+def test_near_misses_are_asked_for_as_such() -> None:
+    rig = Rig(prompts("a lion", "a leopard"))
+    assert rig.judge.write_near("tiger", 2) == ["a lion", "a leopard"]
+    assert "near miss" in rig.asked()
+    assert Rig().judge.write_near("images", 2) == [], "nothing is near a label that says nothing"
+
+
 def test_many_prompts_take_several_calls_without_repeats() -> None:
     first = [f"a tiger {n}" for n in range(20)]
     rig = Rig(prompts(*first), prompts("A tiger 3", "x"), prompts("y", "z"))

@@ -18,7 +18,8 @@ from maia_core.testing import COLOURS, DistributionSuite, FakeDataset, disc, fak
 from maia_judges import neutral_prompts
 from maia_judges.embedding import EmbeddingJudge
 from maia_judges.fit import concept_fits
-from maia_labels.parts import leaves
+from maia_labels.content import content_of, shows
+from maia_labels.parts import alternatives, leaves
 from maia_labels.prompt import parse
 from maia_labels.vocabulary import vocabulary
 
@@ -291,3 +292,37 @@ def test_a_judge_without_neutral_prompts_ranks_them() -> None:
 
     judge: Any = Words()
     assert neutral_prompts(judge, "bird", 4) == [f"cup {number}" for number in (1, 3, 5, 7)]
+
+
+@pytest.mark.parametrize(
+    ("label", "near"),
+    [
+        ("tiger", "cat family"),
+        ("dog OR guitar", "animal"),
+        ("red car", "vehicle"),
+        ("snow", ""),
+        ("dog given snow", "animal"),
+    ],
+)
+def test_near_misses_show_the_neighbours_of_a_label_and_not_the_label(
+    judge: EmbeddingJudge, label: str, near: str
+) -> None:
+    prompts = judge.write_near(label, 8)
+    assert len(prompts) == len({*prompts}) == 8
+    assert prompts[:4] == judge.write_near(label, 4)
+    for prompt in prompts:
+        ways = [[content_of(concept) for concept in way] for way in alternatives(label)]
+        assert not any(all(shows(demand, content_of(prompt)) > 0.05 for demand in way) for way in ways), prompt
+    if near:
+        assert near in WORDS.concepts.path(shown(prompts[:1])[0])
+
+
+def test_a_near_miss_of_a_colour_is_the_same_thing_in_another_colour(judge: EmbeddingJudge) -> None:
+    colours = {colour for prompt in judge.write_near("red things", 6) for colour in parse(prompt).things[0].colours}
+    assert len(colours) >= 5
+    assert "red" not in colours
+
+
+@pytest.mark.parametrize("label", ["", "images", "flurble squiggles"])
+def test_nothing_is_near_what_the_tree_does_not_know(judge: EmbeddingJudge, label: str) -> None:
+    assert judge.write_near(label, 5) == []

@@ -51,6 +51,14 @@ def test_it_is_a_similarity(score, draw):
     assert score([draw("lime")]).shape == (1, 0)
 
 
+def test_scores_rest_on_what_look_returns_as_arrays(score, draw):
+    images = [draw("tomato"), draw("jeans")]
+    found = score.similarity.look(images)
+    score.similarity.look = lambda asked: [found[images.index(image)] for image in asked][::-1]
+    turned = score(images, "tomato")
+    assert turned[1, 0] > turned[0, 0], "a cache in the place of `look` decides"
+
+
 def test_names_and_what_is_above_them_are_told_apart(score, draw):
     scores = score([draw("tomato"), draw("jeans"), draw("lime")], "tomatoes", "jeans", "fruit", "clothing")
     assert scores[:, 0].argmax() == 0

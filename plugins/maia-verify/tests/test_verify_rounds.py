@@ -138,3 +138,15 @@ def test_a_perfect_prediction_reaches_the_noise_ceiling_also_where_few_prompts_h
         reached.append(pearson(true, [group.mean for group in groups]))
         ceilings.append(noise_ceiling(groups))
     assert np.mean(ceilings) == pytest.approx(np.mean(reached), abs=0.01)
+
+
+def test_near_misses_are_predicted_and_what_the_answer_covers_is_none(discs, verifier) -> None:
+    judge = discs("red").part("judge")
+    judge.write_near = lambda label, n: ["a red disc, nearly", *(f"a blue disc, near {k}" for k in range(n - 1))]
+    context = discs("red", dataset=_dataset(240), judge=judge)
+    verdict = verifier(context, near=5).verify(RED, context, 1)
+    near = [probe.text for probe in verdict.probes if probe.condition == "near miss"]
+    assert near == [f"a blue disc, near {k}" for k in range(5)]
+    without = verifier(context, near=0).verify(RED, context, 1)
+    assert not any(probe.condition == "near miss" for probe in without.probes)
+    assert verdict.predictions[0].images == without.predictions[0].images + 5

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from maia_cache.forms import PICTURE, TEXT, Picture
+from maia_cache.forms import ARRAYS, PICTURE, TEXT, Arrays, Picture
 from maia_cache.store import ContentCache, shared
 from maia_core.plugin import (
     Describer,
@@ -133,16 +133,32 @@ class CachedDescriber(_Cached):
         return text != getattr(self._engine, "refusal", None)
 
 
+def cache_look(engine: Any, cache: ContentCache, name: str) -> None:
+    """Replaces a similarity's `look` by one that looks at each image once: it returns named arrays for each."""
+    look: Callable[[list[Image]], list[Arrays]] = engine.look
+
+    def recalled(images: Sequence[Image]) -> list[Arrays]:
+        keys = [content_id(engine.fingerprint.encode(), image.id.encode()) for image in images]
+        return cache.recall(name, keys, ARRAYS, lambda positions: look([images[n] for n in positions]), LOOKS)
+
+    engine.look = recalled
+
+
+LOOKS = 64
+"""Images that a similarity looks at before what it sees is kept."""
+
 WRAPPERS = {"generator": CachedGenerator, "editor": CachedEditor, "describer": CachedDescriber}
 """The kinds of engines that are cached."""
 
 
 @hookimpl
 def part_built(kind: str, name: str, part: Any, context: RunContext) -> object | None:
-    """Puts a cache before an engine, unless it says `cached = False`."""
-    if kind not in WRAPPERS or not getattr(part, "cached", True):
+    """Puts a cache before an engine, or a similarity's `look`, unless it says `cached = False`."""
+    if not getattr(part, "cached", True):
         return None
-    return WRAPPERS[kind](part, shared(context), f"{kind}-{name}")
+    if kind == "similarity" and hasattr(part, "look"):
+        cache_look(part, shared(context), f"{kind}-{name}")
+    return WRAPPERS[kind](part, shared(context), f"{kind}-{name}") if kind in WRAPPERS else None
 
 
 def _pictures(made: GeneratedImages) -> list[Picture]:

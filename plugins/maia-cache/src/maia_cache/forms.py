@@ -1,4 +1,4 @@
-"""What is kept, and how it is written: pictures as PNG files, texts as JSON; each tells its key, and is checked."""
+"""How cached values are written: pictures as PNG, texts as JSON, arrays as NPZ; each file holds its key and a hash."""
 
 from __future__ import annotations
 
@@ -6,15 +6,18 @@ import io
 import json
 import math
 import struct
-from typing import NamedTuple, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image as PILImage
 from PIL import PngImagePlugin
 
 from maia_core.plugin import Image, content_id
 
 T = TypeVar("T")
+
+Arrays = dict[str, NDArray[Any]]
 
 MAX_BYTES = 256_000_000
 """Largest file that is read."""
@@ -109,12 +112,38 @@ class TextForm:
         return text
 
 
+class ArraysForm:
+    """An NPZ file of named arrays, beside them their key and hash."""
+
+    suffix = ".npz"
+
+    def encode(self, key: str, value: Arrays) -> bytes:
+        """See `Form`."""
+        file = io.BytesIO()
+        np.savez(file, allow_pickle=False, **{NOTE: np.array([key, _hash_of_arrays(value)])}, **value)
+        return file.getvalue()
+
+    def decode(self, key: str, data: bytes) -> Arrays:
+        """See `Form`."""
+        with np.load(io.BytesIO(data), allow_pickle=False) as archive:
+            arrays = {name: archive[name] for name in archive.files}
+        if arrays.pop(NOTE).tolist() != [key, _hash_of_arrays(arrays)]:
+            raise ValueError("it was kept under another key, or has changed since")
+        return arrays
+
+
+def _hash_of_arrays(arrays: Arrays) -> str:
+    parts = ((f"{name} {a.dtype} {a.shape}".encode(), np.ascontiguousarray(a).tobytes()) for name, a in arrays.items())
+    return content_id(*(part for pair in parts for part in pair))
+
+
 def _hash(text: str) -> str:
     return content_id(text.encode("utf-8", "surrogatepass"))
 
 
 PICTURE = PictureForm()
 TEXT = TextForm()
+ARRAYS = ArraysForm()
 # A form is invariant in what it reads.
-FORMS: dict[str, Form[object]] = {form.suffix: form for form in (PICTURE, TEXT)}  # type: ignore[misc]
+FORMS: dict[str, Form[object]] = {form.suffix: form for form in (PICTURE, TEXT, ARRAYS)}  # type: ignore[misc]
 """Every form by its suffix."""

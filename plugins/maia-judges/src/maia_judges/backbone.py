@@ -101,6 +101,17 @@ class BackboneJudge:
             + ("" if says_nothing(label) else nothing_of),
         )
 
+    def write_near(self, label: str, n: int) -> list[str]:
+        """Has `n` different prompts of near misses written; see `write_prompts`."""
+        if says_nothing(label):
+            return []
+        return self._written(
+            n,
+            f"for an image generator, each a near miss of this label: {quoted(label)}\nEach image shows nearly what the"
+            " label says, but not it: a closely related thing, the same thing with another colour or another such"
+            " attribute, or one half of two things that belong together. No image may show what the label names.",
+        )
+
     def _written(self, n: int, aim: str) -> list[str]:
         prompts: list[str] = []
         while len(prompts) < n:

@@ -12,6 +12,7 @@ from pydantic import Field
 from maia_core.plugin import Image, ImageTextSimilarity, PluginConfig, RunContext, content_id
 from maia_judges.fit import agreement, fits
 from maia_judges.meaning import method
+from maia_judges.near import write_near
 from maia_judges.neutral import write_neutral
 from maia_judges.prompts import write
 from maia_judges.scale import Scale, measured, sample
@@ -62,6 +63,10 @@ class EmbeddingJudge:
     def write_neutral(self, label: str, n: int) -> list[str]:
         """Writes `n` different prompts that show nothing of a label, as far as the concept tree and embeddings tell."""
         return write_neutral(label, n, self._spread)
+
+    def write_near(self, label: str, n: int) -> list[str]:
+        """Writes at most `n` prompts of near misses, from the neighbours of the label's concepts in the tree."""
+        return write_near(label, n, self._spread)
 
     def select(self, label: str, prompts: Sequence[str]) -> list[int]:
         """Ranks prompts by how well they show what `label` says; equal ones as `maia_judges.ties` orders them."""

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from maia_core.plugin import Image, RunContext, content_id
 from maia_nearest.describer import Nearest
+from maia_nearest.store import Arrays
 
 if TYPE_CHECKING:
     from maia_nearest.phrases import Meaning, Reader
@@ -27,7 +28,7 @@ KEPT = 4096
 class NearestSimilarity:
     """Scores texts by the concepts, backgrounds and colours that they name, as the describer `nearest` finds them.
 
-    An image is looked at once, whatever the number of texts: what was found stays in memory for the next call.
+    An image is looked at once, whatever the number of texts: what it shows stays in memory and in the cache.
 
     Attributes:
         fingerprint: Changes whenever the same image and text would get another score.
@@ -81,10 +82,20 @@ class NearestSimilarity:
             self._tools = scorer, Reader(scorer.things, scorer.grounds)
         return self._tools
 
-    def _look(self, images: Sequence[Image]) -> list[Seen]:
+    def look(self, images: Sequence[Image]) -> list[Arrays]:
+        """Returns what each image shows, whatever text is scored: the fields of `maia_nearest.scores.Seen`.
+
+        maia-cache replaces this method by one that keeps the arrays over runs.
+        """
         scorer, _ = self._ready()
+        return [vars(seen) for seen in scorer.see(images)]
+
+    def _look(self, images: Sequence[Image]) -> list[Seen]:
+        from maia_nearest.scores import Seen
+
         new = {image.id: image for image in images if image.id not in self._seen}
-        found = dict(zip(new, scorer.see(list(new.values())), strict=True))
+        shown = [Seen(**arrays) for arrays in self.look(list(new.values()))] if new else []
+        found = dict(zip(new, shown, strict=True))
         found |= {image.id: self._seen[image.id] for image in images if image.id not in new}
         for image in images:
             self._seen[image.id] = found[image.id]

@@ -16,6 +16,8 @@ class Options(PluginConfig):
     """Images of each."""
     controls: int = Field(16, ge=4, le=200)
     """Pictures of other things."""
+    near: int = Field(8, ge=0, le=200)
+    """Pictures of near misses, which the answer must predict as well; 0: none."""
     edits: int = Field(8, ge=0, le=100)
     """Positives that are edited in each round; 0: none."""
     images: int = Field(30, ge=0, le=1000)

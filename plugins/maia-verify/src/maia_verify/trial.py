@@ -67,7 +67,8 @@ class Trial:
         for kind in (*positives, *parts, real):
             kind.ask()
         setting.covers = Covers(self._judge, [(p.claim, p.prompts) for p in positives])
-        candidates = images.ask("candidate", self._candidates(setting.covers), options.samples)
+        images.ask("near miss", near_misses(setting), 1)
+        candidates = images.ask("candidate", self._candidates(setting.covers), 1)
         images.measure()
         controls[:] = [group for group in controls if group.probes]
         if len(controls) < MIN_CONDITIONS:
@@ -166,6 +167,14 @@ class Trial:
             for n, thing in enumerate(THINGS)
         ]
         return [text for text in (*things, *PLACES) if not covers(text)]
+
+
+def near_misses(setting: Setting) -> list[str]:
+    """Returns prompts that show nearly what the answer says: they fill the middle of the range of activations."""
+    write = getattr(setting.judge, "write_near", None)
+    count = setting.options.near
+    written = write(setting.claims.label, 2 * count) if write and count else []
+    return [prompt for prompt in written if not setting.covers(prompt)][:count]
 
 
 def has(context: RunContext, engine: str) -> bool:

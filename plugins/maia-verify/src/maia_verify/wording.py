@@ -13,6 +13,7 @@ MAX_LISTED = 12
 
 NAMES = {
     "control": "other things",
+    "near miss": "near misses",
     "candidate": "things to replace it with",
     "left out": "what the labels leave out",
 }
