@@ -130,9 +130,9 @@ def test_the_agent_takes_the_units_that_the_first_stage_predicts_worst(tmp_path:
     first = [row for row in shown.rows if row.stage == FIRST]
     agent = [row for row in shown.rows if row.stage == "agent"]
     assert len(first) == len(COLOURS)
-    last = f"discs:colours:{len(COLOURS) - 1}"
-    assert {row.unit for row in agent} == {last, "discs:colours:1"}, "one has no label, one a wrong one"
-    assert {row.unit: row.pearson for row in first}["discs:colours:0"] == pytest.approx(1)
+    last = UNITS[-1]
+    assert {row.unit for row in agent} == {last, UNITS[1]}, "one has no label, one a wrong one"
+    assert {row.unit: row.pearson for row in first}[UNITS[0]] == pytest.approx(1)
     assert result.answered >= len(COLOURS) - 1
     with opened(tmp_path / "labels.parquet") as database:
         explainers = dict(database.execute("SELECT explainer, count(*) FROM labels GROUP BY ALL").fetchall())

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from maia_core.config import PluginRef
-from maia_core.plugin import Context, PluginError, RunConfig, UsageError
+from maia_core.plugin import Context, PluginError, RunConfig, UnitInfo, UsageError
 from maia_core.registry import Registry
 from maia_core.testing import fakes
 from maia_sweep.plans import begin, read_plan, save
@@ -29,14 +29,15 @@ def found(*words: str, seed: int = 0, **choice: Any) -> Found:
     return find_units(Selection(words=words, **choice), context, lambda word: {})
 
 
-ALL = [f"discs:colours:{number}" for number in range(len(fakes.COLOURS))]
+ALL = [f"discs:colours:{colour}" for colour in fakes.COLOURS]
 
 
 def test_words_ranges_and_whole_layers_name_each_unit_once(tmp_path: Path) -> None:
     assert found("discs:colours").units == ALL
     assert found("discs:colours:0-1", "discs:colours:1-2", "discs:colours:0").units == ALL[:3]
     name = list(fakes.COLOURS)[1]
-    assert found(f"discs:colours:{name}", "discs:colours:0-1").units == [f"discs:colours:{name}", ALL[0]]
+    assert found(f"discs:colours:{name}", "discs:colours:0-1").units == [ALL[1], ALL[0]]
+    assert found(" discs:colours:00", "discs:colours:0", "discs:colours:000-001").units == ALL[:2]
     (tmp_path / "units.txt").write_text("# mine\n\ndiscs:colours:2  # blue\ndiscs:colours:0-0\n")
     assert found("discs:colours:2", file=str(tmp_path / "units.txt")).units == [ALL[2], ALL[0]]
 
@@ -45,9 +46,12 @@ def test_a_difference_of_directions_is_one_unit_as_in_a_run(monkeypatch: pytest.
     unit = fakes.FakeModel.unit
 
     def with_readouts(model: fakes.FakeModel, ref: str) -> fakes.FakeSystem:
+        layer, _, number = ref.rpartition(":")
         if ref == "colours:direction=A.npy:0-2":  # row 0 minus row 2
-            return unit(model, "colours:red")
-        return unit(model, ref.replace("direction=A.npy:", "").replace("sae=F:", ""))
+            number = "red"
+        system = unit(model, f"colours:{number}")
+        system.info = UnitInfo(model="discs", layer=layer, unit=ref.rpartition(":")[2])
+        return system
 
     monkeypatch.setattr(fakes.FakeModel, "unit", with_readouts)
     assert found("discs:colours:direction=A.npy:0-2").units == ["discs:colours:direction=A.npy:0-2"]
@@ -126,7 +130,7 @@ def test_units_that_are_never_active_are_left_out_unless_they_are_named() -> Non
 def table(folder: Path) -> Path:
     out = Table(folder, "one")
     for number, pearson in enumerate([0.1, 0.2, 0.9]):
-        out.append(Row(unit=ALL[number], status="answered", label='it\'s a "disc"', pearson=pearson))
+        out.append(Row(unit=f"discs:colours:{number}", status="answered", label='it\'s a "disc"', pearson=pearson))
     out.export()
     return folder
 

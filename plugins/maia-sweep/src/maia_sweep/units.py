@@ -69,7 +69,7 @@ class Selection(Data):
         Raises:
             UsageError: a file cannot be read or names no unit, or the condition is wrong.
         """
-        yield from ((word, True) for word in self.words)
+        yield from ((word.strip(), True) for word in self.words)
         if self.file:
             yield from ((word, False) for word in words_in(Path(self.file)))
         if self.table:
@@ -140,22 +140,22 @@ def find_units(selection: Selection, context: Context, at: Callable[[str], Mappi
     for word, named in words:
         if named:  # A misspelled plugin on the command line is an error of the command, not of a unit.
             context.made_by_model(word)
-    units: dict[str, str] = {}
+    units: dict[str, None] = {}
     missing: dict[str, str] = {}
     inactive: set[str] = set()
     layers: dict[LayerExemplars, frozenset[int]] = {}
     for word, named in words:
         try:
             for unit, system in _systems(word, context, at(word), selection.draw is not None):
-                name = system.info.ref if system else unit
+                name = _canonical(unit, system, context, at)
                 asked = selection.inactive or (named and unit == word)  # The user wants this one in any case.
                 if system is None or asked or getattr(system, "index", -1) not in _inactive(system, context, layers):
-                    units.setdefault(name, unit)
+                    units[name] = None
                 else:
                     inactive.add(name)
         except MaiaError as error:
             missing[word] = one_line(error)
-    found = list(units.values())
+    found = list(units)
     if selection.draw is not None:
         if selection.draw > len(found):
             raise UsageError(f"cannot draw {selection.draw} units: there are {len(found)} active ones; draw fewer")
@@ -166,6 +166,18 @@ def find_units(selection: Selection, context: Context, at: Callable[[str], Mappi
         more = f"; and {len(reasons) - 3} more" if len(reasons) > 3 else ""
         raise UsageError("; ".join(reasons[:3]) + more or "no unit is chosen; name one or pass --units")
     return Found(found, len(inactive - units.keys()), missing)
+
+
+def _canonical(unit: str, system: System | None, context: Context, at: Callable[[str], Mapping[str, Any]]) -> str:
+    """Returns the one spelling of a unit, whose number or layer may have several; that of the user where none is."""
+    name, _, _ = unit.partition(":")
+    ref = system.info.ref if system is not None else unit
+    model, _, rest = ref.partition(":")
+    if model == name and ref != unit:
+        with suppress(MaiaError):
+            if context.model(name, **at(unit)).unit(rest).info.ref == ref:
+                return ref
+    return unit
 
 
 def _systems(
