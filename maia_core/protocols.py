@@ -147,6 +147,11 @@ class HasExemplars(Protocol):
 # (returns a key instead of the hash of fingerprint and arguments), and of a describer `refusal` (a text that is not
 # cached). An engine that fails for some items adds the results of the others to its error: see `with_results`.
 #
+# maia-sweep joins the calls that several sessions of a process make at the same time into one of at most `cache_step`
+# items, and never runs an engine in two threads at once. `batched = False` lets the sessions call it as they come: for
+# an engine that waits for a service, or works on each item by itself, and is safe to call from several threads. A model
+# with a method `join_passes(most)` may share one pass of at most so many images among the sessions.
+#
 # A generator or editor sets `Image.shows` where it knows what an image really shows, but never for images of a data
 # set. A generator sets `missing` in an image's provenance to the things of the prompt that the image lacks. One that
 # can show some things only lists them in a method `vocabulary(kind)`, which raises `ToolError` for an unknown kind;

@@ -22,6 +22,8 @@ class LitellmDescriber(ChatDescriber):
         fingerprint: Changes with the model that is asked, with how it is asked and with the questions.
     """
 
+    batched = False  # The sessions ask the service at the same time.
+
     class Config(ModelConfig):
         """The options of the describer: those of the backbone, and how much it does at once."""
 

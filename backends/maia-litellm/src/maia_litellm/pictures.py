@@ -16,6 +16,8 @@ class LitellmGenerator:
         fingerprint: Changes with the model, its address and how it is asked.
     """
 
+    batched = False  # The sessions ask the service at the same time.
+
     class Config(PictureConfig):
         """The options of the generator."""
 
@@ -48,6 +50,8 @@ class LitellmEditor:
     Attributes:
         fingerprint: Changes with the model, its address and how it is asked.
     """
+
+    batched = False  # The sessions ask the service at the same time.
 
     class Config(PictureConfig):
         """The options of the editor."""

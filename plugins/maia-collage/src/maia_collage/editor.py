@@ -22,6 +22,7 @@ class CollageEditor:
     """Edits collages as instructed, or leaves the image as it is, with a warning that says why."""
 
     cache_name = "collage-edits"
+    batched = False
 
     class Config(PluginConfig):
         """Options of the editor `collage`."""

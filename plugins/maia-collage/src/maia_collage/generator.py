@@ -35,6 +35,7 @@ class CollageGenerator:
     """Draws prompts as collages of cut-outs before a background; a warning names the words that it cannot draw."""
 
     cache_name = "collage"
+    batched = False
 
     class Config(PluginConfig):
         """Options of the generator `collage`."""

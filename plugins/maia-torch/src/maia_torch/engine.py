@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from maia_core.plugin import RunError, UsageError, one_line
 from maia_exemplars.measured import NotFiniteError
 from maia_exemplars.preprocess import Pixels, Preprocessing
+from maia_hub.joining import Joiner
 from maia_torch.compiled import compile_blocks, is_compiled, is_wrapped, run_as_written
 from maia_torch.devices import moved
 from maia_torch.discovery import Discovery, Layouts, discover
@@ -30,6 +31,10 @@ from maia_torch.takes import Take, one_unit, take_from_all, take_maxima
 
 LUMA = (0.299, 0.587, 0.114)
 """Red, green and blue in the grey that Pillow makes of them (ITU-R BT.601)."""
+
+
+_Request = tuple[NDArray[np.uint8], Mapping[Layer, Take]]
+"""Pixels, and what is taken of the layers."""
 
 
 class Maxima(NamedTuple):
@@ -51,7 +56,8 @@ class Engine:
     """Runs one module, one batch at a time, whatever thread asks.
 
     Hooks live for a single pass, under a lock: two threads never see each other's, and none is left behind. A pass
-    ends as soon as the deepest requested layer is reached. No gradients: everything runs in `inference_mode`.
+    ends as soon as the deepest requested layer is reached. No gradients: everything runs in `inference_mode`. Threads
+    that read the same modules while another pass runs share the next pass, if `join_passes` allows it.
 
     Attributes:
         layers: The layers that have units, in the order of computation.
@@ -107,6 +113,7 @@ class Engine:
         self._mean = torch.tensor(preprocess.mean, device=self.device).view(1, channels, 1, 1) * 255
         self._scale = 1 / (torch.tensor(preprocess.std, device=self.device).view(1, channels, 1, 1) * 255)
         self._lock = threading.RLock()
+        self._passes = Joiner(self._together, most=0)
         self.layers, self.warnings = self._discover(main, layouts, classes)
         if compiled:
             compile_blocks(module)
@@ -128,6 +135,7 @@ class Engine:
         def replace(module: nn.Module) -> Engine:
             engine = copy.copy(self)
             engine._module, engine._lock = module, threading.RLock()
+            engine._passes = Joiner(engine._together, self._passes.most)
             return engine
 
         with self._lock:
@@ -136,6 +144,10 @@ class Engine:
             engine.dtype, engine._format = self.fast_dtype, torch.channels_last
             engine.module.to(engine.dtype).to(memory_format=torch.channels_last)
         return engine
+
+    def join_passes(self, most: int) -> None:
+        """Lets threads share a pass of at most so many images: what each of them measures changes by rounding only."""
+        self._passes.most = most
 
     def close(self) -> None:
         """Lets go of the module."""
@@ -148,7 +160,7 @@ class Engine:
 
     def unit(self, pixels: Pixels, layer: Layer, unit: int) -> NDArray[np.float32]:
         """Returns one unit's maps, float32 of shape (images, rows, columns), or its values, (images,)."""
-        return self._run(pixels, {layer: lambda raw: [one_unit(raw, layer, unit)]})[layer][0]
+        return self._run(pixels, {layer: lambda raw: [one_unit(raw, layer, unit)]}, joined=True)[layer][0]
 
     def maxima_of(
         self,
@@ -170,7 +182,8 @@ class Engine:
         chosen = values or {}
         takes = {layer: take_maxima(layer, where, layer in chosen, chosen.get(layer)) for layer in layers}
         result = {}
-        for layer, arrays in self._run(pixels, takes).items():
+        # Values at given positions are taken image by image, so a pass that fails must not be tried again with them.
+        for layer, arrays in self._run(pixels, takes, joined=not chosen).items():
             parts = iter(arrays)
             maxima = next(parts)
             place = next(parts).astype(np.int32) if where else None
@@ -221,15 +234,17 @@ class Engine:
         batch.sub_(self._mean).mul_(self._scale)
         return batch.to(self.dtype).contiguous(memory_format=self._format)
 
-    def _run(self, pixels: Pixels, wanted: Mapping[Layer, Take]) -> dict[Layer, list[NDArray[Any]]]:
+    def _run(
+        self, pixels: Pixels, wanted: Mapping[Layer, Take], joined: bool = False
+    ) -> dict[Layer, list[NDArray[Any]]]:
         """Makes one pass, or one for each of the sizes that follow each other."""
         if isinstance(pixels, np.ndarray):
-            return self._pass(pixels, wanted)
+            return self._pass(pixels, wanted, joined)
         parts: list[dict[Layer, list[NDArray[Any]]]] = []
         done = 0
         for images in (list(run) for _, run in groupby(pixels, key=np.shape)):
             try:
-                parts.append(self._pass(np.stack(images), wanted))
+                parts.append(self._pass(np.stack(images), wanted, joined))
             except NotFiniteError as error:
                 raise NotFiniteError(error.layer, [done + image for image in error.images]) from None
             done += len(images)
@@ -237,17 +252,16 @@ class Engine:
             layer: [np.concatenate(p) for p in zip(*(part[layer] for part in parts), strict=True)] for layer in wanted
         }
 
-    def _pass(self, pixels: NDArray[np.uint8], wanted: Mapping[Layer, Take]) -> dict[Layer, list[NDArray[Any]]]:
-        """Makes one forward pass.
+    def _pass(
+        self, pixels: NDArray[np.uint8], wanted: Mapping[Layer, Take], joined: bool
+    ) -> dict[Layer, list[NDArray[Any]]]:
+        """Makes one forward pass, or shares one with other threads.
 
         Raises:
             NotFiniteError: the network gave values that are not finite.
         """
-        modules = {layer.module for layer in wanted}
-        with self._lock, torch.inference_mode():
-            readable_inside = run_as_written(self.module, modules) if self._compiled else nullcontext()
-            with readable_inside:
-                taken = read_outputs(self.module, self.input(pixels), wanted)
+        key = pixels.shape[1:], frozenset(layer.module for layer in wanted)
+        taken = self._passes.call((pixels, wanted), len(pixels), key, alone=not joined)
         if missing := [layer.name for layer in wanted if layer not in taken]:
             raise RunError(f"layer {missing[0]} was not computed for these images, though it was for a black one")
         arrays = {layer: [_array(part) for part in parts] for layer, parts in taken.items()}
@@ -256,6 +270,16 @@ class Engine:
             if wrong:
                 raise NotFiniteError(layer.name, list(wrong))
         return arrays
+
+    def _together(self, requests: list[_Request]) -> list[dict[Layer, list[Tensor]]]:
+        """Makes one forward pass for requests of the same modules, and returns what each takes of its own images."""
+        modules = {layer.module for _, wanted in requests for layer in wanted}
+        pixels = requests[0][0] if len(requests) == 1 else np.concatenate([pixels for pixels, _ in requests])
+        with self._lock, torch.inference_mode():
+            readable_inside = run_as_written(self.module, modules) if self._compiled else nullcontext()
+            with readable_inside:
+                wanted = [(len(images), takes) for images, takes in requests]
+                return read_outputs(self.module, self.input(pixels), wanted)
 
     def _discover(self, main: Collection[str] | None, layouts: Layouts | None, classes: int | None) -> Discovery:
         module = self.module

@@ -199,6 +199,10 @@ class Network:
             batch = images[start : start + BATCH]
             yield batch, stacked(list(islice(crops, len(batch))))
 
+    def join_passes(self, most: int) -> None:
+        """Lets threads that measure one layer share a pass of at most so many images; see `maia_sweep.batching`."""
+        self.engine.join_passes(most)
+
     def warn(self, line: str) -> None:
         """Warns the user: in the run's record, or as a Python warning where there is none."""
         if self.context is not None:
