@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import hashlib
 import threading
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import nullcontext
@@ -25,16 +24,18 @@ from maia_torch.discovery import Discovery, Layouts, discover
 from maia_torch.folding import folded
 from maia_torch.hooks import read_outputs
 from maia_torch.layers import Layer
-from maia_torch.modules import readable
+from maia_torch.modules import fingerprint, readable
 from maia_torch.probing import probes
 from maia_torch.takes import Take, one_unit, take_from_all, take_maxima
 
 LUMA = (0.299, 0.587, 0.114)
 """Red, green and blue in the grey that Pillow makes of them (ITU-R BT.601)."""
 
+Request = tuple[NDArray[np.uint8], Mapping[Layer, Take]]
+"""Pixels, and the functions that take from the layers' values."""
 
-_Request = tuple[NDArray[np.uint8], Mapping[Layer, Take]]
-"""Pixels, and what is taken of the layers."""
+Arrays = dict[Layer, list[NDArray[Any]]]
+"""What they take, layer by layer."""
 
 
 class Maxima(NamedTuple):
@@ -191,7 +192,7 @@ class Engine:
             result[layer] = Maxima(maxima, place, values_kept)
         return result
 
-    def read(self, pixels: Pixels, wanted: Mapping[Layer, Take]) -> dict[Layer, list[NDArray[Any]]]:
+    def read(self, pixels: Pixels, wanted: Mapping[Layer, Take]) -> Arrays:
         """Makes one pass and keeps of each layer what a function takes of its values, as arrays.
 
         The function gets the values of all units, a view of the layer's output in the network's floating point type; a
@@ -204,15 +205,7 @@ class Engine:
 
     def fingerprint(self) -> str:
         """Returns a hash of the architecture, the weights and the preprocessing: 32 hexadecimal digits."""
-        module = self.module
-        digest = hashlib.blake2b(
-            f"{type(module).__qualname__}\n{module}\n{self._preprocess!r}".encode(), digest_size=16
-        )
-        for name, value in module.state_dict().items():
-            if isinstance(value, Tensor):
-                digest.update(f"\n{name} {value.dtype} {tuple(value.shape)}\n".encode())
-                digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
-        return digest.hexdigest()
+        return fingerprint(self.module, repr(self._preprocess))
 
     @property
     def module(self) -> nn.Module:
@@ -234,13 +227,11 @@ class Engine:
         batch.sub_(self._mean).mul_(self._scale)
         return batch.to(self.dtype).contiguous(memory_format=self._format)
 
-    def _run(
-        self, pixels: Pixels, wanted: Mapping[Layer, Take], joined: bool = False
-    ) -> dict[Layer, list[NDArray[Any]]]:
+    def _run(self, pixels: Pixels, wanted: Mapping[Layer, Take], joined: bool = False) -> Arrays:
         """Makes one pass, or one for each of the sizes that follow each other."""
         if isinstance(pixels, np.ndarray):
             return self._pass(pixels, wanted, joined)
-        parts: list[dict[Layer, list[NDArray[Any]]]] = []
+        parts: list[Arrays] = []
         done = 0
         for images in (list(run) for _, run in groupby(pixels, key=np.shape)):
             try:
@@ -252,9 +243,7 @@ class Engine:
             layer: [np.concatenate(p) for p in zip(*(part[layer] for part in parts), strict=True)] for layer in wanted
         }
 
-    def _pass(
-        self, pixels: NDArray[np.uint8], wanted: Mapping[Layer, Take], joined: bool
-    ) -> dict[Layer, list[NDArray[Any]]]:
+    def _pass(self, pixels: NDArray[np.uint8], wanted: Mapping[Layer, Take], joined: bool) -> Arrays:
         """Makes one forward pass, or shares one with other threads.
 
         Raises:
@@ -271,7 +260,7 @@ class Engine:
                 raise NotFiniteError(layer.name, list(wrong))
         return arrays
 
-    def _together(self, requests: list[_Request]) -> list[dict[Layer, list[Tensor]]]:
+    def _together(self, requests: list[Request]) -> list[dict[Layer, list[Tensor]]]:
         """Makes one forward pass for requests of the same modules, and returns what each takes of its own images."""
         modules = {layer.module for _, wanted in requests for layer in wanted}
         pixels = requests[0][0] if len(requests) == 1 else np.concatenate([pixels for pixels, _ in requests])

@@ -1,11 +1,12 @@
-"""Checks that a module can be read at all, and takes it out of what hides its parts."""
+"""Checks that a module can be read at all, takes it out of what hides its parts, and fingerprints it."""
 
 from __future__ import annotations
 
+import hashlib
 from itertools import chain
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from maia_core.plugin import UsageError, one_line
@@ -43,3 +44,13 @@ def readable(module: nn.Module, name: str = "the network") -> nn.Module:
             f"{name} is an exported program, in which no module is left ({one_line(error)}); give the module that was "
             "exported, or torch.export.unflatten(program)"
         ) from error
+
+
+def fingerprint(module: nn.Module, preprocessing: str) -> str:
+    """Returns a hash of a network's architecture, its weights and a text: 32 hexadecimal digits."""
+    digest = hashlib.blake2b(f"{type(module).__qualname__}\n{module}\n{preprocessing}".encode(), digest_size=16)
+    for name, value in module.state_dict().items():
+        if isinstance(value, Tensor):
+            digest.update(f"\n{name} {value.dtype} {tuple(value.shape)}\n".encode())
+            digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+    return digest.hexdigest()
