@@ -36,8 +36,12 @@ SHARE = 0.8
 """Part of a journal that the calls of programs may fill; the rest is for the end of the run."""
 SHORT = 2000
 """Longest line of a refused call that does not count towards this part; a program makes few thousand calls."""
-MANIFEST, JOURNAL, IMAGES = "run.json", "journal.jsonl", "images"
-"""File of what a run is made from, file of its events, and folder of its pixels."""
+MANIFEST = "run.json"
+"""File in a run folder that says what the run is made from."""
+JOURNAL = "journal.jsonl"
+"""File of the run's events, a line each."""
+IMAGES = "images"
+"""Folder of the run's pixels."""
 
 
 class _Measure:

@@ -189,7 +189,7 @@ def test_the_last_turn_takes_an_answer_only(tmp_path):
 
     out = io.StringIO()
     context = Context(validated(RunConfig, {"limits": {"turns": 1}}, "the test"), parts=fake_parts(), cache=tmp_path)
-    typed = f"print(1)\n.\nprint(2)\n.\n[DESCRIPTION]: red\n.\n{ANSWER}"
+    typed = f"tools.text2image(['red'])\n.\nprint(2)\n.\n[DESCRIPTION]: red\n.\n{ANSWER}"
     person = Human(Human.Config(person="P3"), context, source=io.StringIO(typed), out=out)
     session = make_session(context)
     try:

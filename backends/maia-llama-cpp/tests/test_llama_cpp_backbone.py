@@ -95,7 +95,7 @@ def test_model_without_eyes_is_told_what_images_show_and_says_so_once(
 @pytest.mark.slow
 def test_whole_run_goes_through(backbone_of: Callable[..., Any], families: Any, conversation: list[Message]) -> None:
     """With eyes and without."""
-    assert sum(len(message.images) for message in conversation) > 15
+    assert sum(len(message.images) for message in conversation) >= 10
     for files in (families["qwen"], families["llava"].model):
         made = backbone_of(files, context_tokens=24_000)
         reply = made.complete(conversation, SHORT)
