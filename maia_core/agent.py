@@ -67,7 +67,8 @@ def _turn(session: Session, backbone: Backbone) -> Turn:
     def reply() -> Replied:
         started = time.perf_counter()
         answer = _fitting(session, backbone, asked)
-        return Replied(turn=asked.turn, reply=answer, seconds=time.perf_counter() - started, engines=effects.usage)
+        seconds = max(0.0, time.perf_counter() - started - answer.waited)
+        return Replied(turn=asked.turn, reply=answer, seconds=seconds, engines=effects.usage)
 
     with session.context.collect() as effects:
         replied = session.journal.once(Replied, reply)
@@ -92,7 +93,8 @@ def _call(session: Session, backbone: Backbone, messages: Sequence[Message]) -> 
     call = CallLimits(max_output_tokens=limits.reply_tokens, seconds=limits.reply_seconds, seed=session.context.seed)
     while True:
         try:
-            return backbone.complete(messages, call)
+            reply = backbone.complete(messages, call)
+            return reply.model_copy(update={"waited": reply.waited + waited})
         except (BackboneBusy, TimeoutError, ConnectionError) as error:
             requested = getattr(error, "retry_after", None)
             # Jitter, so that the runs of a sweep do not retry together.

@@ -70,7 +70,7 @@ class Replied(Data):
     Attributes:
         turn: Which turn this begins.
         reply: What it said, and what it used.
-        seconds: How long it took.
+        seconds: How long it took, without the time that it waited for a service that refused calls.
         engines: What engines used meanwhile, such as the describer of a backbone that sees no images.
     """
 

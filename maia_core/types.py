@@ -226,13 +226,24 @@ class ModelOption(Data):
 
 
 class Reply(Data):
-    """A backbone's answer to one call."""
+    """A backbone's answer to one call.
+
+    Attributes:
+        text: What it wrote.
+        stop: Why it ended.
+        model: The model that wrote it.
+        usage: What it used.
+        reasoning: What it thought before, where the service tells.
+        waited: Seconds of the call that were spent waiting for a service that refused calls: they do not count as time
+            of the run.
+    """
 
     text: Text
     stop: Literal["end", "length", "refusal"] = "end"
     model: Text = ""
     usage: Usage = Usage()
     reasoning: Text = ""
+    waited: float = 0.0
 
 
 class ExecutionLimits(Data, use_attribute_docstrings=True):

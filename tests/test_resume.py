@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from types import SimpleNamespace
 
 import pytest
 
@@ -210,6 +211,19 @@ def test_passing_failures_are_tried_again_and_counted_anew_after_success(make_fa
     assert slept[:3] == [7, 7, 7]
     assert 0.9 < slept[3] <= 2.0
     assert sum("retrying in" in getattr(e, "text", "") for e in events) == 4
+
+
+def test_waiting_for_a_service_that_refuses_calls_uses_up_no_limit_of_the_run(make_fake_session, monkeypatch):
+    """Its time limit is an hour, and the service asks for 50 minutes before each of two replies."""
+    clock = SimpleNamespace(now=0.0)
+    clock.sleep = lambda seconds: setattr(clock, "now", clock.now + seconds)
+    clock.perf_counter = lambda: clock.now
+    monkeypatch.setattr("maia_core.agent.time", clock)
+    busy, events = BackboneBusy("429", retry_after=3000), []
+    session = make_fake_session(record=events.append, limits={"seconds": 3600, "retry_seconds": 3600})
+    assert run(session, ScriptedBackbone([busy, STATEFUL[0], busy, FAKE_RUN[-1]])).status == "answered"
+    replies = [event for event in events if isinstance(event, Replied)]
+    assert [(event.seconds, event.reply.waited) for event in replies] == [(0, 3000)] * 2
 
 
 def test_retries_end_in_number_and_in_time(make_fake_session, monkeypatch):

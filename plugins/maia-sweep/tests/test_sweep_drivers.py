@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import csv
 import errno
+import os
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from pathlib import Path
@@ -78,6 +79,29 @@ def test_units_of_a_driver_that_died_are_taken_over(tmp_path: Path) -> None:
         ran = [row.unit for row in Driver(tmp_path, two).explain(UNITS, answer, wait=wait)]
     assert ran == [UNITS[0], *UNITS[2:], UNITS[1]]
     assert waits == [1]
+
+
+def test_a_driver_that_slept_writes_no_second_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While it slept, another driver took its unit over, and explained it or still does."""
+    monkeypatch.setattr("maia_sweep.leases._lives", lambda process, started: True)
+    with Leases(tmp_path) as asleep, Leases(tmp_path) as other:
+
+        def taken_over(unit: str) -> Row:
+            if unit == UNITS[0]:
+                for path in asleep.folder.iterdir():
+                    os.utime(path, (0, 0))
+                assert other.take(unit)
+            return answer(unit)
+
+        def wait(count: int) -> None:
+            Table(tmp_path, other.owner).append(Row(unit=UNITS[0], status="answered", label="its own"))
+            other.release(UNITS[0])
+
+        ran = [row.unit for row in Driver(tmp_path, asleep).explain(UNITS, taken_over, wait=wait)]
+    assert ran == UNITS[1:]
+    rows = list(Table(tmp_path).new_rows())
+    assert sorted(row.unit for row in rows) == UNITS
+    assert {row.label for row in rows if row.unit == UNITS[0]} == {"its own"}
 
 
 def test_what_a_worker_raises_is_the_unit_s_row(tmp_path: Path) -> None:

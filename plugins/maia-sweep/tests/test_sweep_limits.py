@@ -134,6 +134,18 @@ def test_a_long_retry_after_pauses_the_run_and_does_not_fail_it(tmp_path: Path, 
     assert 900 <= clock.now - started < 1000
 
 
+def test_the_time_that_a_session_waited_stands_apart_in_its_next_reply(tmp_path: Path, clock: Clock) -> None:
+    ledger = Ledger(tmp_path, SweepLimits(calls_per_minute=6))
+    unnamed, named = BackboneBusy("429"), BackboneBusy("429", retry_after=900)
+    backbone = paced(ledger, Backbone(Reply(text="first"), unnamed, named))
+    assert call(backbone).waited == 0
+    with pytest.raises(BackboneBusy):
+        call(backbone)  # It waited for its turn, 10 s.
+    assert call(backbone).waited == pytest.approx(10 + 10 + 900)
+    clock.now += 100
+    assert call(backbone).waited == 0
+
+
 def test_a_refusal_for_hours_ends_the_sweep_and_the_next_command_asks_again(tmp_path: Path, clock: Clock) -> None:
     ledger = Ledger(tmp_path, SweepLimits())
     started = clock.now

@@ -122,6 +122,9 @@ class Driver:
             busy = 0  # Units without a lease whose run another driver still writes.
             items = self._free(pending, stage, held, may_start)
             for unit, result in runner.map(worker, items) if runner else ((item, worker(item)) for item in items):
+                if not self.leases.holds(unit):  # This process was suspended, and another has taken the unit over.
+                    held.append(unit)
+                    continue
                 row = result if isinstance(result, Row) else Row(unit=unit, stage=stage, error=one_line(result))
                 if row.status in (PAUSED, HELD):  # It can be resumed, so it has not ended.
                     self.leases.release(unit)

@@ -73,7 +73,6 @@ class Leases:
         self.owner = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
         self._seconds = seconds
         self._held: dict[str, Path] = {}
-        self._lost: set[str] = set()
         self._lock, self._closed = threading.RLock(), threading.Event()
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -120,7 +119,6 @@ class Leases:
                 with suppress(OSError):
                     self._path(name, old).unlink()
             self._held[unit] = path
-            self._lost.discard(unit)
             return True
 
     def release(self, unit: str) -> None:
@@ -134,13 +132,10 @@ class Leases:
     def holds(self, unit: str) -> bool:
         """Returns whether this driver still holds a unit: one that was suspended for long may have lost it."""
         with self._lock:
+            path = self._held.get(unit)
+            if path is not None and self._taken_over(path):
+                del self._held[unit]
             return unit in self._held
-
-    @property
-    def lost(self) -> frozenset[str]:
-        """Units that this driver held and that another has taken over."""
-        with self._lock:
-            return frozenset(self._lost)
 
     def all(self) -> list[Lease]:
         """Returns the leases of all drivers, also those that have expired."""
@@ -181,17 +176,18 @@ class Leases:
         while not self._closed.wait(self._seconds / TOUCHES):
             with self._lock:
                 for unit, path in list(self._held.items()):
-                    try:
-                        lost = self._generations(path.stem)[-1:] != [_generation(path)] or not self._owns(path)
-                        if not lost:
+                    with suppress(OSError):  # If the file server does not respond, the lease may expire.
+                        if self.holds(unit):
                             os.utime(path)
-                    except FileNotFoundError:
-                        lost = True
-                    except OSError:  # The file server does not respond: the lease may expire, and others take over.
-                        continue
-                    if lost:
-                        del self._held[unit]
-                        self._lost.add(unit)
+
+    def _taken_over(self, path: Path) -> bool:
+        """Returns whether the unit of a lease is another driver's by now, as far as the file server responds."""
+        try:
+            return self._generations(path.stem)[-1:] != [_generation(path)] or not self._owns(path)
+        except FileNotFoundError:
+            return True
+        except OSError:
+            return False
 
     def _generations(self, name: str) -> list[int]:
         return sorted(_generation(self.folder / found) for found in self._names() if found.rpartition(".")[0] == name)

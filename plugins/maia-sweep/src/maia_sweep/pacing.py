@@ -44,7 +44,7 @@ class Pacing:
     @hookimpl
     def run_started(self, session: RunSession) -> None:
         """Forgets the call that the thread's last run was granted and did not make."""
-        self._thread.granted = False
+        self._thread.granted, self._thread.waited = False, 0.0
 
     @hookimpl
     def should_stop(self, session: RunSession) -> None:
@@ -87,6 +87,8 @@ class _PacedBackbone:
     def complete(self, messages: Sequence[Message], limits: CallLimits) -> Reply:
         """Completes when it is this session's turn; waits and retries where the service names a time.
 
+        The time that it waited, also before calls that failed, stands in the reply: it is not time of the run.
+
         Raises:
             SweepPaused: a limit is used up, or the service refuses for longer than `MAX_WAIT`.
             BackboneBusy: the service refuses and does not name a time.
@@ -94,7 +96,9 @@ class _PacedBackbone:
         began = time.time()
         while True:
             if not getattr(self._thread, "granted", False):
+                asked = time.time()
                 _wait(self._ledger)
+                self._thread.waited = getattr(self._thread, "waited", 0.0) + max(0.0, time.time() - asked)
             self._thread.granted = False
             try:
                 reply = self._backbone.complete(messages, limits)
@@ -106,7 +110,8 @@ class _PacedBackbone:
                     raise SweepPaused(f"the service has refused a call for an hour: {one_line(busy)}") from busy
                 continue
             self._ledger.accepted()
-            return reply
+            waited, self._thread.waited = getattr(self._thread, "waited", 0.0), 0.0
+            return reply.model_copy(update={"waited": reply.waited + waited})
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._backbone, name)
