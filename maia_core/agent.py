@@ -52,10 +52,9 @@ def _loop(session: Session, backbone: Backbone) -> RunOutcome:
         session.keep_best_answer()
         reason = f"{_UNSUPPORTED}; {reason}" if state.unsupported and state.answer is None else reason
         return session.outcome("answered" if state.answer is not None else "stopped", reason)
-    except MaiaError as error:
-        return session.outcome("failed", one_line(error))
     except Exception as error:
-        session.note(f"the run failed: {traceback.format_exc()}")
+        if not isinstance(error, MaiaError):
+            session.note(f"the run failed: {traceback.format_exc()}")
         return session.outcome("failed", one_line(error))
 
 

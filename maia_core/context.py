@@ -152,8 +152,7 @@ class Context(RunEffects):
             UsageError: the plugin has no such model or option.
         """
         plugin, slash, variant = name.partition("/")
-        model: Model = self.build("model", plugin, **({**options, "model": variant} if slash else options))
-        return model
+        return cast(Model, self.build("model", plugin, **({**options, "model": variant} if slash else options)))
 
     def _build_system(self, kind: str, name: str, options: Mapping[str, Any], context: Context) -> Any:
         made_by, _, ref = name.partition(":")
@@ -172,11 +171,10 @@ class Context(RunEffects):
             PluginError: it begins with neither.
         """
         plugin = ref.partition(":")[0].partition("/")[0]
-        if self.registry.find("model", plugin) is not None:
-            return True
-        if self.registry.find("system", plugin) is None:
+        is_model = self.registry.find("model", plugin) is not None
+        if not is_model and self.registry.find("system", plugin) is None:
             raise self.registry.missing(plugin, "model", "system")
-        return False
+        return is_model
 
     def fingerprints(self) -> dict[str, str]:
         """Returns the fingerprints of the parts built so far, by kind (and name, where it is not the run's one)."""
