@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import subprocess
 import sys
@@ -119,6 +120,11 @@ def test_a_run_builds_the_index_in_its_cache_and_reads_it_again(tmp_path):
         assert [e.activation for e in exemplars] == pytest.approx(sorted(reds(dataset).max((1, 2)))[:-6:-1])
         assert all(0 < exemplar.image.mask().mean() < 1 for exemplar in exemplars)
         assert statistics.count == 30
+        known = source.maps(Unit(measurer.layers[0]), exemplars)
+        best = known[exemplars[0].image.clean.id]
+        levels = np.frombuffer(base64.b64decode(best["levels"]), np.uint8).reshape(best["shape"])
+        assert levels.argmax() == reds(dataset)[reds(dataset).max((1, 2)).argmax()].argmax()
+        assert (levels.min(), levels.max(), len(known)) == (0, 255, 5)
     assert measurer.images == 3, "the second source reads the cache, and measures a few exemplars again"
     with pytest.raises(UsageError, match="these are exemplars of units of colours:cells"):
         source.exemplars(Unit(Colours().layers[1]), 5)

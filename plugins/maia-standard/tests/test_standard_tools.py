@@ -84,6 +84,24 @@ def test_ties_at_the_top_are_chosen_for_variety_and_counted(context):
     assert "15 of 20 test cards with the highest activation are shown." in text
 
 
+def test_the_record_has_the_maps_of_the_exemplars_that_are_shown(context, monkeypatch):
+    from maia_standard import exemplars
+
+    class Mapped:
+        def __init__(self, source):
+            self.exemplars = source.exemplars
+
+        def maps(self, system, ranked):
+            return {exemplar.image.clean.id: rank for rank, exemplar in enumerate(ranked)}
+
+    plain = exemplars.exemplar_source
+    monkeypatch.setattr(exemplars, "exemplar_source", lambda *given: Mapped(plain(*given)))
+    _, images, _ = _found(context, lambda n: min(n, 180))
+    known = context.facts[exemplars.MAPS]
+    assert set(known) == {image.clean.id for image in images}
+    assert max(known.values()) == 19, "of the tied ones that are shown, not of the first fifteen"
+
+
 def test_more_middle_and_low_exemplars_are_given(context):
     assert len(_found(context, float, count=40)[0]) == 40
     middle = _found(context, float, "middle")[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import shutil
 import socket
 import threading
@@ -92,7 +93,10 @@ class Script:
         effects = Effects()
         if self.turn == 1:
             effects.kept = [Exemplar(9.0 - n / 4, picture(n, f"exemplar {n + 1}")) for n in range(15)]
-            effects.facts = {"maia-standard.exemplar_floor": 5.5}
+            levels = base64.b64encode(bytes([0, 255, 90, 30])).decode()
+            unit_map = {"shape": [2, 2], "levels": levels, "box": [0, 0, SIDE, SIDE]}
+            maps = {image.clean.id: unit_map for _, image in effects.kept[:8] if image.clean}
+            effects.facts = {"maia-standard.exemplar_floor": 5.5, "maia-standard.maps": maps}
         for number, title in enumerate(titles):
             for n in range(images):
                 seed = 1000 * self.turn + 50 * number + n

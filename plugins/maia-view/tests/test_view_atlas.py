@@ -223,12 +223,11 @@ def test_pages_show_exemplars_from_the_index(client_of: Callable[..., Any], view
 
 
 def test_the_map_lies_where_the_unit_is_active(view: View) -> None:
-    from maia_view.pictures import heat
-
     shown = view.exemplars.of(the_atlas(view), the_atlas(view).by_key["5"])[0]
     assert shown.map is not None
-    opacity = np.asarray(heat(shown))[..., 3]
-    row, column = np.unravel_index(shown.map.argmax(), shown.map.shape)
+    clean = shown.image.clean or shown.image
+    opacity = np.asarray(shown.map.heat(clean.width, clean.height))[..., 3]
+    row, column = np.unravel_index(shown.map.levels.argmax(), shown.map.levels.shape)
     cell = opacity[row * 8 + 2 : row * 8 + 6, column * 8 + 2 : column * 8 + 6]
     assert cell.mean() > 150 > np.median(opacity)
 

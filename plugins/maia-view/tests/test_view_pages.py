@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import shutil
@@ -11,8 +12,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
+from PIL import Image as PILImage
 
 import maia_view
 from maia_core.plugin import RunReader, UsageError
@@ -187,13 +190,29 @@ def test_the_page_of_a_run_shows_what_its_report_shows(client: Any, shelf: Path)
     assert "style=" not in html
 
 
+def test_a_map_lies_over_the_exemplars_of_which_the_record_has_one(client: Any) -> None:
+    place = f"/runs/{keys(client)['first']}/"
+    html = client.get(place).text
+    assert 'id="masks-map"' in html
+    maps = re.findall(
+        r'class="veil map" src="([^"]+)"', html.partition('class="exemplars"')[2].partition("</section>")[0]
+    )
+    assert len(maps) == 8
+    with PILImage.open(io.BytesIO(client.get(place + maps[0]).content)) as drawn:
+        opacity = np.asarray(drawn)[..., 3]
+    assert opacity[:, -8:][:8].mean() > 150 > 60 > opacity[:8, :8].mean()
+    other = re.search(r"[0-9a-f]{32}(?=\.outline)", html)
+    assert other
+    assert client.get(f"{place}{maps[0][: -len('0' * 32 + '.map.png')]}{other[0]}.map.png").status_code == 404
+
+
 def test_every_image_of_a_page_is_served_and_kept_by_the_browser(client: Any) -> None:
     place = f"/runs/{keys(client)['first']}/"
     html = client.get(place).text
     sources = set(re.findall(r'<img [^>]*src="([^"]+)"', html)) | set(
         re.findall(r'<a class="pic[^>]*href="([^"]+)"', html)
     )
-    assert {re.search(r"\.(\w+)\.\w+$", source)[1] for source in sources} == {"thumb", "full", "dark", "outline"}
+    assert {re.search(r"\.(\w+)\.\w+$", source)[1] for source in sources} == {"thumb", "full", "dark", "outline", "map"}
     for source in sources:
         answer = client.get(place + source)
         assert answer.status_code == 200, source

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import base64
 import shutil
 import tempfile
 import threading
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image as PILImage
+from pydantic import JsonValue
 
 from maia_core.plugin import Dataset, Exemplar, RunError, System, UnitStatistics, UsageError, content_id
 from maia_exemplars import pictures
@@ -22,6 +25,9 @@ from maia_exemplars.layer import LayerIndex, folder_name
 from maia_exemplars.measured import MeasuredLayer, Measurer
 from maia_exemplars.options import Options
 from maia_exemplars.recheck import disagreement
+
+MAX_MAP = 32
+"""Longest side of a map that a record holds."""
 
 MAX_NAMED = 5
 """Unreadable images that a warning names at most."""
@@ -83,6 +89,27 @@ class LayerExemplars:
                 masked += system.neuron(rest)[1]
         exemplars = [Exemplar(float(value), image) for value, image in zip(unit.values, masked, strict=False)]
         return exemplars, unit.statistics(self._quantile)
+
+    def maps(self, system: System, exemplars: Sequence[Exemplar]) -> dict[str, JsonValue]:
+        """Returns the unit's map on its first exemplars, by the id of the clean image, as far as the index holds maps.
+
+        Args:
+            system: An `IndexedUnit` of this layer.
+            exemplars: What `exemplars` returned.
+
+        Returns:
+            Of each map: `shape`, at most `MAX_MAP` rows and columns; `levels`, the values from 0 (lowest) to 255
+            (highest) as bytes in base64; `box`, the part of the image that it covers: left, top, right, bottom.
+        """
+        number = self._number(system)
+        unit = self._opened(1, number).unit(number)
+        found: dict[str, JsonValue] = {}
+        for rank, (_, image) in enumerate(exemplars):
+            if (values := unit.map(rank)) is None:
+                break
+            box = self._measurer.preprocess.box(image.width, image.height)
+            found[(image.clean or image).id] = {"box": [round(float(edge), 1) for edge in box], **_levels(values)}
+        return found
 
     def statistics(self, number: int) -> UnitStatistics:
         """Returns the statistics of a unit over the data set, its masks' threshold among them."""
@@ -186,6 +213,14 @@ class LayerExemplars:
         index = LayerIndex(path)
         self._agreeing |= {(path, number) for number in range(index.info.units)}
         return index
+
+
+def _levels(values: NDArray[np.float32]) -> dict[str, JsonValue]:
+    low, high = float(values.min()), float(values.max())
+    levels = PILImage.fromarray(((values - low) * (255 / (high - low or 1.0))).astype(np.uint8))
+    levels.thumbnail((MAX_MAP, MAX_MAP), PILImage.Resampling.BOX)
+    text = base64.b64encode(levels.tobytes()).decode()
+    return {"shape": [levels.height, levels.width], "levels": text}
 
 
 def _skipped(index: LayerIndex) -> str:

@@ -55,7 +55,8 @@ def render(summary: RunSummary, sections: Sequence[Section] = (), problems: Sequ
     """
     shown = content(summary, sections, problems)
     pairs = [pair for change in shown["changes"][:MAX_CHANGES] for pair in change.pairs[:MAX_PAIRS]]
-    gallery = Gallery([*summary.images(), *(image for pair in pairs for image in (pair.original, pair.edited))])
+    images = [*summary.images(), *(image for pair in pairs for image in (pair.original, pair.edited))]
+    gallery = Gallery(images, maps=summary.maps)
     style, script = f"{resource('report.css')}\n{gallery.css}", resource("report.js").strip()
     page = environment().get_template("run.html.j2")
     return page.render(

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from PIL import Image as PILImage
 
 from maia_core.plugin import Image, MaiaError, Pixels
+from maia_report.maps import ActivationMap
 from maia_report.masks import DRAWINGS, SIDE, is_inactive
 
 BUDGET = 6 << 20
@@ -35,7 +36,8 @@ class Picture:
         css: Class that shows the clean image; empty where it cannot be shown.
         thumbnail: Address of a small copy of the clean image, instead of a class.
         full: Address of the whole clean image.
-        masks: Class or address of each drawing of the mask, by its name in `maia_report.masks.DRAWINGS`.
+        masks: Class or address of each drawing of the mask, by its name in `maia_report.masks.DRAWINGS`, and of the
+            unit's map under the name `map`.
         inactive: True where the mask hides all of the image: it is shown as it is.
         problem: Why the image or its mask cannot be shown; empty if it can.
     """
@@ -55,18 +57,22 @@ class _LeftOut(Exception):
 class Gallery:
     """The pictures of a page, each embedded once however often it is shown."""
 
-    def __init__(self, images: Iterable[Image], budget: int = BUDGET) -> None:
+    def __init__(
+        self, images: Iterable[Image], budget: int = BUDGET, maps: Mapping[str, ActivationMap] | None = None
+    ) -> None:
         """Reads and shrinks all images, one at a time.
 
         Args:
             images: What the page shows; repetitions are welcome.
             budget: Most bytes of all data URIs together. Each image may take an equal share of what is left.
+            maps: The unit's map on images, by the id of the clean image.
         """
         self._rules: dict[str, str] = {}
         self._left = budget
         self._classes: dict[str, str] = {}
         self._pictures: dict[tuple[str, str], Picture] = {}
-        self._outlines: list[tuple[Picture, str]] = []
+        self._maps = maps or {}
+        self._extras: list[tuple[Picture, str, str]] = []
         unique = list({_key(image): image for image in images}.values())[:MAX_PICTURES]
         pixels = MAX_PIXELS
         for number, image in enumerate(unique):
@@ -75,9 +81,9 @@ class Gallery:
             left_out = share < MIN_BYTES or pixels < 0
             self._pictures[_key(image)] = Picture(problem=LEFT_OUT) if left_out else self._embed(image, share)
         # With the bytes that are left: a picture without an outline keeps its dark veil.
-        for picture, uri in self._outlines:
+        for picture, name, uri in self._extras:
             if len(uri) <= self._left:
-                picture.masks["outline"] = self._add("v", uri)
+                picture.masks[name] = self._add("v", uri)
 
     def __getitem__(self, image: Image) -> Picture:
         """Returns how an image is shown."""
@@ -104,7 +110,10 @@ class Gallery:
                 if len(uris["dark"]) > self._left:
                     raise _LeftOut
                 picture.masks["dark"] = self._add("v", uris["dark"])
-                self._outlines.append((picture, uris["outline"]))
+                self._extras.append((picture, "outline", uris["outline"]))
+            if unit_map := self._maps.get(clean.id):
+                heat = unit_map.heat(clean.width, clean.height)
+                self._extras.append((picture, "map", _uri(heat, "webp", quality=70, method=4)))
         except _LeftOut:
             picture.problem = f"mask {LEFT_OUT}"
         except (MaiaError, OSError, ValueError, MemoryError):

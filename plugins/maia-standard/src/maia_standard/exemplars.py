@@ -30,6 +30,9 @@ STATISTICS = "maia-standard.statistics"
 """Fact: the unit's `UnitStatistics` over the data set, as JSON."""
 
 
+MAPS = "maia-standard.maps"
+"""Fact: the unit's map on each exemplar, by the id of the clean image, for reports: see `LayerExemplars.maps`."""
+
 PICTURES = "maia-standard.pictures"
 """Fact: what the data set's images are called."""
 
@@ -116,13 +119,13 @@ class DatasetExemplars:
             f"Activation over {statistics.count:,} {pictures}: mean {statistics.mean:.4g}, standard deviation "
             f"{statistics.std:.4g}; quantiles {shown}; highest {statistics.quantiles[-1]:.4g}."
         ]
-        top = exemplars[0].activation
+        top, ranked = exemplars[0].activation, exemplars
         if len(exemplars) == count > 1 and exemplars[-1].activation == top > levels[0.0]:
-            more = source.exemplars(system, max(count, MAX_TIED))[0]
-            tied = [exemplar for exemplar in more if exemplar.activation == top]
+            ranked = source.exemplars(system, max(count, MAX_TIED))[0]
+            tied = [exemplar for exemplar in ranked if exemplar.activation == top]
             # The data set is often sorted by what its images show: equal steps give variety.
             exemplars = [tied[round(n * (len(tied) - 1) / (count - 1))] for n in range(count)]
-            least = "at least " if len(tied) == len(more) < statistics.count else ""
+            least = "at least " if len(tied) == len(ranked) < statistics.count else ""
             notes.append(f"{count} of {least}{len(tied)} {pictures} with the highest activation are shown.")
         if levels[0.0] == levels[0.5]:  # A unit that is silent on most images.
             active = [exemplar for exemplar in exemplars if exemplar.activation > levels[0.0]]
@@ -134,6 +137,9 @@ class DatasetExemplars:
         activations = [exemplar.activation for exemplar in exemplars]
         if count == self._count:  # The reference of a run does not move when a program asks for more or fewer.
             facts[EXEMPLAR_FLOOR], facts[EXEMPLAR_MEAN] = min(activations), sum(activations) / len(activations)
+            if maps := getattr(source, "maps", None):
+                shown_ids = {(exemplar.image.clean or exemplar.image).id for exemplar in exemplars}
+                facts[MAPS] = {name: known for name, known in maps(system, ranked).items() if name in shown_ids}
         facts[STATISTICS] = statistics.model_dump(mode="json")
         self._context.show("\n".join(notes))
         return exemplars

@@ -57,7 +57,14 @@ def make_app(folders: Sequence[Path], *, token: str, hosts: Sequence[str], confi
 
 def _prepare(view: View) -> None:
     """Does at once what the first reader would wait for: compiles the templates, reads what the list shows."""
-    for template in ("runs.html.j2", "view_run.html.j2", "step.html.j2", "compare.html.j2"):
+    for template in (
+        "runs.html.j2",
+        "view_run.html.j2",
+        "step.html.j2",
+        "compare.html.j2",
+        "atlas.html.j2",
+        "unit.html.j2",
+    ):
         templates().get_template(template)
     view.library.read_all()
 

@@ -8,9 +8,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
 from maia_core.plugin import (
     Context,
     Dataset,
@@ -26,6 +23,7 @@ from maia_core.plugin import (
 from maia_exemplars.layer import LayerIndex, Unit
 from maia_exemplars.masks import active
 from maia_exemplars.pictures import preprocessing, same_data
+from maia_report.maps import ActivationMap
 from maia_view.atlas import Atlas
 from maia_view.library import Library
 from maia_view.units import UnitRow
@@ -45,15 +43,13 @@ class Shown:
         activation: The unit's activation on it.
         image: The image, masked where the unit's map is known.
         name: What the data set calls it; empty for one from a run.
-        map: The unit's map, float32 of shape (rows, columns); None where it is not known.
-        box: The part of the image that the map covers, in pixels: left, top, right, bottom.
+        map: The unit's map; None where it is not known.
     """
 
     activation: float
     image: Image
     name: str = ""
-    map: NDArray[np.float32] | None = None
-    box: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)
+    map: ActivationMap | None = None
 
 
 class Exemplars:
@@ -133,7 +129,7 @@ class Exemplars:
                 continue
             box = preprocess.box(image.width, image.height)
             mask = active(unit_map, threshold, image.width, image.height, box)
-            shown.append(Shown(activation, image.masked(mask), name, unit_map, box))
+            shown.append(Shown(activation, image.masked(mask), name, ActivationMap.of(unit_map, box)))
         return shown
 
 

@@ -18,7 +18,8 @@ from maia_view import compare_files, evaluation_pages, runs, unit_pages
 from maia_view.atlas import Atlas
 from maia_view.evaluations import Evaluation
 from maia_view.exemplars import Shown
-from maia_view.images import SIDE, drawn
+from maia_view.images import SIDE, drawn, of_run
+from maia_view.library import RunFolder
 from maia_view.links import STATIC, Links, static_file
 from maia_view.note_pages import labels_file
 from maia_view.notes import read_note
@@ -42,7 +43,7 @@ MISSING = (
 
 _END = r'\.(?:png|webp)(?=\\?")'
 _OF_RUN = re.compile(
-    r'(?<=")(?:\./|(?:\.\./)+)images/(?P<key>[a-z0-9-]{1,60})/(?P<id>[0-9a-f]{32})\.(?P<kind>full|thumb|dark|outline)'
+    r'(?<=")(?:\./|(?:\.\./)+)images/(?P<key>[a-z0-9-]{1,60})/(?P<id>[0-9a-f]{32})\.(?P<kind>full|thumb|dark|outline|map)'
     + _END
 )
 _OF_UNIT = re.compile(r'(?<=")(?P<rank>[0-9]{1,3})-[0-9a-f]{8}\.(?P<kind>thumb|full|dark|outline|map)' + _END)
@@ -213,7 +214,7 @@ class _Site:
 
         def draw(found: re.Match[str]) -> bytes | None:
             run = self._view.library.find(found["key"])
-            return _of_run(run.path / "images", found["id"], found["kind"]) if run else None
+            return _of_run(self._view, run, found["id"], found["kind"]) if run else None
 
         return self._replaced(page, _OF_RUN, place, draw, ())
 
@@ -243,9 +244,10 @@ class _Site:
         return name
 
 
-def _of_run(folder: Path, image: str, kind: str) -> bytes:
+def _of_run(view: View, run: RunFolder, image: str, kind: str) -> bytes:
     if kind not in ("thumb", "full"):
-        return drawn(folder, image, kind)
+        return of_run(view, run, image, kind)
+    folder = run.path / "images"
     return _photograph(drawn(folder, image, "full"), kind, lambda: drawn(folder, image, "thumb"))
 
 

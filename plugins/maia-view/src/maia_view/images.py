@@ -7,6 +7,7 @@ import io
 import os
 import re
 import threading
+from collections.abc import Container
 from pathlib import Path
 
 import anyio.to_thread
@@ -18,8 +19,10 @@ from starlette.routing import Route
 from maia_core.plugin import Image, ImageStore, MaiaError, cache_dir, content_id, open_plain, write_atomically
 from maia_report.masks import DRAWINGS, is_inactive
 from maia_report.pictures import Picture
+from maia_view.library import RunFolder
 from maia_view.links import Links
-from maia_view.pages import view_of
+from maia_view.pages import View, view_of
+from maia_view.pictures import png
 
 SIDE, QUALITY = 288, 80
 """Longest side of a thumbnail in pixels, and its quality."""
@@ -29,7 +32,7 @@ FOREVER = "private, max-age=31536000, immutable"
 MAX_BYTES = 256 << 20
 """Largest file of an image that is served."""
 
-_NAME = re.compile(r"(?P<id>[0-9a-f]{32})\.(?P<kind>full|thumb|dark|outline)\.(?:png|webp)")
+_NAME = re.compile(r"(?P<id>[0-9a-f]{32})\.(?P<kind>full|thumb|dark|outline|map)\.(?:png|webp)")
 _LARGE = 8_000_000
 _one_at_a_time = threading.Lock()
 
@@ -37,8 +40,17 @@ _one_at_a_time = threading.Lock()
 class ServedGallery:
     """The pictures of a page that are served from a run folder."""
 
-    def __init__(self, folder: Path, key: str, links: Links) -> None:
+    def __init__(self, folder: Path, key: str, links: Links, maps: Container[str] = ()) -> None:
+        """Lists the files of a run.
+
+        Args:
+            folder: The run folder.
+            key: The run.
+            links: Makes addresses.
+            maps: Ids of the clean images of which the unit's map is known.
+        """
         self._key = key
+        self._maps = maps
         self._links = links
         try:
             self._files = {entry.name for entry in os.scandir(folder / "images")}
@@ -57,6 +69,8 @@ class ServedGallery:
                 picture.masks = {name: self._address(image, name) for name in DRAWINGS}
             else:
                 picture.problem = "the record lacks its mask"
+        if clean.id in self._maps:
+            picture.masks["map"] = self._address(clean, "map")
         return picture
 
     def _address(self, image: Image, kind: str) -> str:
@@ -71,11 +85,29 @@ async def image(request: Request) -> Response:
         return Response("there is no such image", 404, media_type="text/plain")
     kind = name["kind"]
     try:
-        data = await anyio.to_thread.run_sync(drawn, run.path / "images", name["id"], kind)
+        data = await anyio.to_thread.run_sync(of_run, view_of(request), run, name["id"], kind)
     except (MaiaError, OSError, ValueError):
         return Response("this image is missing or damaged", 404, media_type="text/plain")
     media = "image/webp" if kind == "thumb" else "image/png"
     return Response(data, media_type=media, headers={"cache-control": FOREVER})
+
+
+def of_run(view: View, run: RunFolder, image: str, kind: str) -> bytes:
+    """Returns an image of a run as a file: the unit's map on it for `map`, else as `drawn` does.
+
+    Raises:
+        OSError: the record holds no such map; or as for `drawn`.
+        RecordError: as for `drawn`.
+    """
+    if kind != "map":
+        return drawn(run.path / "images", image, kind)
+    summary = view.shelf.read(run).summary
+    clean = (picture.clean or picture for _, picture in summary.exemplars)
+    size = next(((each.width, each.height) for each in clean if each.id == image), None)
+    if size is None or image not in summary.maps:
+        raise OSError(f"there is no map of image {image}")
+    _check_size(size)
+    return png(summary.maps[image].heat(*size))
 
 
 def drawn(folder: Path, image: str, kind: str) -> bytes:

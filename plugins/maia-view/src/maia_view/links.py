@@ -94,6 +94,6 @@ class Links:
         Args:
             key: The run.
             image: The image's id.
-            kind: `full`, `thumb`, `dark` or `outline`.
+            kind: `full`, `thumb`, `dark`, `outline` or `map`.
         """
         return f"{self.root}images/{key}/{image}.{kind}.{'webp' if kind == 'thumb' else 'png'}"

@@ -6,10 +6,7 @@ import contextlib
 import io
 import os
 from collections.abc import Callable, Sequence
-from functools import cache
 
-import numpy as np
-from numpy.typing import NDArray
 from PIL import Image as PILImage
 
 from maia_core.plugin import Image, MaiaError, cache_dir, content_id, write_atomically
@@ -67,9 +64,9 @@ def picture(shown: Shown, kind: str) -> bytes | None:
         small.thumbnail((SIDE, SIDE), PILImage.Resampling.LANCZOS)
         return _encoded(small)
     if kind == "full":
-        return _png(clean.pil())
+        return png(clean.pil())
     if kind == "map":
-        return None if shown.map is None else _png(heat(shown))
+        return None if shown.map is None else png(shown.map.heat(clean.width, clean.height))
     mask = shown.image.mask()
     if mask is None:
         return None
@@ -77,32 +74,6 @@ def picture(shown: Shown, kind: str) -> bytes | None:
     buffer = io.BytesIO()
     drawing.save(buffer, "PNG", optimize=True, bits=2, transparency=drawing.info["transparency"])
     return buffer.getvalue()
-
-
-def heat(shown: Shown) -> PILImage.Image:
-    """Returns the unit's map as colours to lay over its image: clear where the map is low, red to yellow where high."""
-    assert shown.map is not None
-    clean = shown.image.clean or shown.image
-    scale = min(1.0, SIDE / max(clean.width, clean.height))
-    width, height = max(1, round(clean.width * scale)), max(1, round(clean.height * scale))
-    low, high = float(shown.map.min()), float(shown.map.max())
-    levels = ((shown.map - low) * (255 / (high - low if high > low else 1))).astype(np.uint8)
-    left, top, right, bottom = (round(edge * scale) for edge in shown.box)
-    grey = PILImage.new("L", (width, height))
-    inner = PILImage.fromarray(levels).resize(
-        (max(1, right - left), max(1, bottom - top)), PILImage.Resampling.BILINEAR
-    )
-    grey.paste(inner, (left, top))
-    return PILImage.fromarray(_colours()[np.asarray(grey)])
-
-
-@cache
-def _colours() -> NDArray[np.uint8]:
-    """Returns red, green, blue and opacity by level, clear and black to yellow: uint8 of shape (256, 4)."""
-    level = np.linspace(0, 1, 256)
-    stops = [0, 0.35, 0.7, 1]
-    table = [np.interp(level, stops, values) for values in ([20, 150, 240, 255], [0, 20, 110, 235], [60, 70, 20, 90])]
-    return np.stack([*table, np.interp(level, [0, 0.15, 1], [0, 60, 215])], 1).round().astype(np.uint8)
 
 
 def _sheet(shown: Sequence[Shown], masks: str) -> PILImage.Image:
@@ -154,7 +125,8 @@ def _encoded(picture: PILImage.Image) -> bytes:
     return buffer.getvalue()
 
 
-def _png(picture: PILImage.Image) -> bytes:
+def png(picture: PILImage.Image) -> bytes:
+    """Returns a picture as a PNG file."""
     buffer = io.BytesIO()
     picture.save(buffer, "PNG")
     return buffer.getvalue()

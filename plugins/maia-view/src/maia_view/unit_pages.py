@@ -161,7 +161,6 @@ def unit_page(view: View, atlas: Atlas, row: UnitRow, query: Mapping[str, str]) 
     shown = view.exemplars.of(atlas, row)
     unit = atlas.index.unit(row.number) if atlas.index is not None and row.number is not None else None
     place = atlas.rows.index(row)
-    masks = ["dark", "outline", "off"] + (["map"] if any(each.map is not None for each in shown) else [])
     content = {
         "atlas": atlas,
         "row": row,
@@ -175,7 +174,7 @@ def unit_page(view: View, atlas: Atlas, row: UnitRow, query: Mapping[str, str]) 
         "sheet": sheet_names(view, atlas),
         "size": SHEET_SIZE,
         "problem": view.exemplars.problem(atlas),
-        "drawings": masks,
+        "has_map": any(each.map is not None for each in shown),
     }
     return view.page("unit.html.j2", f"atlas/{atlas.key}/{row.key}/", content, query)
 
