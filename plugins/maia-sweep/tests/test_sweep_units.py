@@ -105,7 +105,7 @@ def test_a_draw_depends_on_the_seed_only_and_has_its_size() -> None:
         found("discs:colours", draw=len(ALL) + 1)
 
 
-def test_units_that_are_never_active_are_left_out_unless_they_are_named() -> None:
+def test_units_that_are_never_active_are_left_out_unless_they_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     torch = pytest.importorskip("torch")
     from maia_torch import Preprocessing, TorchModel
 
@@ -121,10 +121,14 @@ def test_units_that_are_never_active_are_left_out_unless_they_are_named() -> Non
     def units(*words: str, **choice: Any) -> Found:
         return find_units(Selection(words=words, **choice), context, lambda word: {})
 
-    assert units("tiny:1") == (["tiny:1:0", "tiny:1:2"], 2, {})
-    assert units("tiny:1:1-2") == (["tiny:1:2"], 1, {})
-    assert units("tiny:1:3", "tiny:1") == (["tiny:1:3", "tiny:1:0", "tiny:1:2"], 1, {})
+    assert units("tiny:1") == (["tiny:1:0", "tiny:1:2"], 2, {}, 0)
+    assert units("tiny:1:1-2") == (["tiny:1:2"], 1, {}, 0)
+    assert units("tiny:1:3", "tiny:1") == (["tiny:1:3", "tiny:1:0", "tiny:1:2"], 1, {}, 0)
     assert len(units("tiny:1", inactive=True).units) == 4
+    monkeypatch.setattr(
+        TorchModel, "idle", lambda self, layer: {0: "dense: on at 97% of the positions", 1: "dead: off"}
+    )
+    assert units("tiny:1") == (["tiny:1:2"], 2, {}, 1), "dead latents are never active; dense ones are counted apart"
 
 
 def table(folder: Path) -> Path:

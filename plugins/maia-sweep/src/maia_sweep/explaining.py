@@ -147,6 +147,8 @@ def _introduce(plan: Plan, units: Sequence[str], display: Display) -> None:
         display.note(f"this shard has {len(units)} of {len(plan.units)} units")
     if plan.inactive:
         display.note(f"{plan.inactive} units are never active on the data set and are left out")
+    if plan.dense:
+        display.note(f"{plan.dense} dense latents, active at most positions, are left out")
     for word, why in list(plan.missing.items())[:10]:
         display.note(f"left out: {word}: {why}")
     if len(plan.missing) > 10:

@@ -38,6 +38,7 @@ class Added(Data):
         selection: The choice.
         units: Number of units that it added.
         inactive: Number of its units that are never active.
+        dense: Number of its dense latents.
         missing: Its words of units that do not exist, and why.
         time: When, in seconds since 1970.
     """
@@ -46,6 +47,7 @@ class Added(Data):
     selection: Selection
     units: int
     inactive: int
+    dense: int = 0
     missing: dict[str, str]
     time: float
 
@@ -79,6 +81,11 @@ class Plan(Data):
         """Number of units that are never active and were left out."""
         return sum(each.inactive for each in self.added)
 
+    @property
+    def dense(self) -> int:
+        """Number of dense latents that were left out."""
+        return sum(each.dense for each in self.added)
+
     def has(self, selection: Selection) -> bool:
         """Returns whether a choice of units is part of the plan already.
 
@@ -96,6 +103,7 @@ class Plan(Data):
             selection=selection,
             units=len(units) - len(self.units) + before,
             inactive=found.inactive,
+            dense=found.dense,
             missing=found.missing,
             time=time.time(),
         )

@@ -34,6 +34,7 @@ def status(folder: Path, as_json: bool) -> None:
             "running": [each._asdict() for each in found.running],
             "state": found.state.model_dump(mode="json"),
             "inactive": plan.inactive,
+            "dense": plan.dense,
             "missing": plan.missing,
         }
         click.echo(json.dumps(fields))
@@ -48,8 +49,10 @@ def status(folder: Path, as_json: bool) -> None:
         click.echo(printable_line(f"  {each.unit}: {duration(each.seconds)}{turns} ({each.owner})"))
     if len(found.running) > MAX_RUNNING:
         click.echo(f"  and {len(found.running) - MAX_RUNNING} more")
-    if plan.inactive or plan.missing:
-        click.echo(f"left out: {plan.inactive} units that are never active, {len(plan.missing)} that do not exist")
+    if plan.inactive or plan.dense or plan.missing:
+        counts = {"units that are never active": plan.inactive, "dense latents": plan.dense}
+        counts["that do not exist"] = len(plan.missing)
+        click.echo("left out: " + ", ".join(f"{count} {what}" for what, count in counts.items()))
 
 
 def summary(found: Progress) -> list[str]:

@@ -98,11 +98,13 @@ class Found(NamedTuple):
         units: References of units, each once.
         inactive: Number of units that are never active, which are left out.
         missing: Words of units that do not exist, and why.
+        dense: Number of dense latents of autoencoders, which are left out too.
     """
 
     units: list[str]
     inactive: int
     missing: dict[str, str]
+    dense: int = 0
 
 
 def words_in(file: Path) -> list[str]:
@@ -142,17 +144,19 @@ def find_units(selection: Selection, context: Context, at: Callable[[str], Mappi
             context.made_by_model(word)
     units: dict[str, None] = {}
     missing: dict[str, str] = {}
-    inactive: set[str] = set()
-    layers: dict[LayerExemplars, frozenset[int]] = {}
+    idle: dict[str, str] = {}
+    layers: dict[LayerExemplars, Mapping[int, str]] = {}
     for word, named in words:
         try:
             for unit, system in _systems(word, context, at(word), selection.draw is not None):
                 name = _canonical(unit, system, context, at)
                 asked = selection.inactive or (named and unit == word)  # The user wants this one in any case.
-                if system is None or asked or getattr(system, "index", -1) not in _inactive(system, context, layers):
+                number = None if system is None or asked else getattr(system, "index", None)
+                why = _idle(system, context, layers).get(number) if number is not None else None
+                if why is None:
                     units[name] = None
                 else:
-                    inactive.add(name)
+                    idle[name] = why
         except MaiaError as error:
             missing[word] = one_line(error)
     found = list(units)
@@ -161,11 +165,13 @@ def find_units(selection: Selection, context: Context, at: Callable[[str], Mappi
             raise UsageError(f"cannot draw {selection.draw} units: there are {len(found)} active ones; draw fewer")
         chosen = np.random.default_rng([context.seed, len(found)]).choice(len(found), selection.draw, replace=False)
         found = [found[place] for place in sorted(chosen)]
-    if not words or not (found or inactive):
+    if not words or not (found or idle):
         reasons = list(dict.fromkeys(missing.values()))
         more = f"; and {len(reasons) - 3} more" if len(reasons) > 3 else ""
         raise UsageError("; ".join(reasons[:3]) + more or "no unit is chosen; name one or pass --units")
-    return Found(found, len(inactive - units.keys()), missing)
+    left_out = [why for name, why in idle.items() if name not in units]
+    dense = sum(why.startswith("dense") for why in left_out)
+    return Found(found, len(left_out) - dense, missing, dense)
 
 
 def _canonical(unit: str, system: System | None, context: Context, at: Callable[[str], Mapping[str, Any]]) -> str:
@@ -236,14 +242,15 @@ def _count(model: Model, layer: str) -> int:
     return 0
 
 
-def _inactive(system: System, context: Context, layers: dict[LayerExemplars, frozenset[int]]) -> frozenset[int]:
-    """Returns the numbers of the layer's units that never change over the data set, and of dead and dense latents.
+def _idle(system: System, context: Context, layers: dict[LayerExemplars, Mapping[int, str]]) -> Mapping[int, str]:
+    """Returns the layer's units that never change over the data set, and dead and dense latents, each with the reason.
 
     A layer's index is built once.
     """
     source = system.exemplar_source(context.dataset) if isinstance(system, HasExemplars) else None
     if not isinstance(source, LayerExemplars):
-        return frozenset()
+        return {}
     if source not in layers:
-        layers[source] = frozenset(np.flatnonzero(source.inactive()).tolist()) | frozenset(getattr(system, "idle", ()))
+        never = dict.fromkeys(np.flatnonzero(source.inactive()).tolist(), "never active")
+        layers[source] = never | dict(getattr(system, "idle", {}))
     return layers[source]
