@@ -57,7 +57,11 @@ def _photograph(page: Any, address: str, screen: str) -> None:
         "compare": f"/compare/?{chosen}",
         "compare-choice": "/compare/",
         "gone": "/runs/gone/",
+        "atlases": "/atlas/",
+        "evaluations": "/evaluations/",
     }
+    pages |= _first_below(page, base, "/atlas/", "atlas", "unit")
+    pages |= _first_below(page, base, "/evaluations/", "evaluation")
     for name, place in pages.items():
         page.goto(base + place)
         page.wait_for_load_state("networkidle")
@@ -68,10 +72,31 @@ def _photograph(page: Any, address: str, screen: str) -> None:
         page.wait_for_load_state("networkidle")
         page.wait_for_timeout(200)
         page.screenshot(path=OUT / f"compare-{number}-{screen}.png")
+    for name in ("run", "unit"):
+        if name in pages:
+            page.goto(base + pages[name])
+            if page.locator("#masks-map").count():
+                page.locator("#masks-map").check()
+                page.wait_for_load_state("networkidle")
+                page.screenshot(path=OUT / f"{name}-map-{screen}.png")
+    page.goto(f"{base}/compare/?{chosen}")
     page.locator("a.pic").first.click()
     page.wait_for_timeout(300)
     page.screenshot(path=OUT / f"compare-enlarged-{screen}.png")
     print(f"{len(pages) + 5} pages on a {screen} in {OUT}")
+
+
+def _first_below(page: Any, base: str, place: str, *names: str) -> dict[str, str]:
+    """Returns the place of the first page below a page, and of the first one below that, under these names."""
+    found = {}
+    for name in names:
+        page.goto(base + place)
+        below = page.eval_on_selector_all("main a", "links => links.map(link => link.pathname)")
+        place = next((each for each in below if each.startswith(place) and each.count("/") > place.count("/")), "")
+        if not place:
+            break
+        found[name] = place
+    return found
 
 
 def _runs(folder: Path) -> str:

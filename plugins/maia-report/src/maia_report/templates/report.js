@@ -5,7 +5,7 @@
   const caption = viewer.querySelector(".caption");
   const mask = viewer.querySelector('[data-do="mask"]');
   const all = () => [...document.querySelectorAll("a.pic, button.pic")].filter((pic) => !viewer.contains(pic));
-  const text = { dark: "Masks: darken", outline: "Masks: outline", off: "Masks: off", map: "Masks: activation map" };
+  const text = { dark: "Masks: darken", outline: "Masks: outline", off: "Masks: off", map: "Masks: map" };
   let pictures = [];
   let place = 0;
 
