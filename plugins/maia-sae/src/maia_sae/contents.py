@@ -57,6 +57,7 @@ def read_contents(path: str) -> Contents:
         UsageError: there is none, it is broken, of an unknown kind, or a pickle that holds more than numbers.
     """
     file = find_weights(path)
+    path = str(file)  # Messages, and the command that converts a file, name the file and not its folder.
     with file.open("rb") as opened:
         start = opened.read(16)
     if start[4:9] == bytes(4) + b"{":  # the length of the header, then the header
@@ -87,12 +88,17 @@ def find_weights(path: str) -> Path:
     if file.is_dir():
         files = [file / name for name in WEIGHTS if (file / name).is_file()]
         files = files or sorted(found for found in file.iterdir() if found.suffix in ENDINGS)
-        if len(files) != 1:
+        if not files:
+            raise UsageError(
+                f"{path} holds no file of weights ({', '.join(ENDINGS)}); name the file, or its own folder"
+            )
+        if len(files) > 1:
             names = ", ".join(found.name for found in files[:5])
-            raise UsageError(f"{path} is a folder with {len(files)} files of weights; name one of them: {names or '-'}")
+            raise UsageError(f"{path} is a folder with {len(files)} files of weights; name one of them: {names}")
         return files[0]
     if not file.is_file():
-        raise UsageError(f"there is no file {path}")
+        what = "is not a file" if file.exists() else "is missing"
+        raise UsageError(f"{path} {what}; give the path of the file of weights, or of the folder that holds it")
     return file
 
 

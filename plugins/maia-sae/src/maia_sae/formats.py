@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from maia_core.plugin import UsageError
 from maia_sae.autoencoder import Autoencoder, Home
 from maia_sae.common import WidthError, build
-from maia_sae.contents import OWN_FORMAT, Contents, read_contents
+from maia_sae.contents import OWN_FORMAT, WEIGHTS, Contents, read_contents
 from maia_sae.overcomplete import is_overcomplete, of_overcomplete
 from maia_sae.readouts import Array
 from maia_sae.saev import of_saev
@@ -60,6 +60,13 @@ def read_autoencoder(path: str, units: int | None = None) -> Autoencoder:
     except UsageError as error:
         kind = WidthError if isinstance(error, WidthError) else UsageError
         raise kind(f"the sparse autoencoder {path} cannot be read: {error}") from error
+    if found is None and not contents.settings:
+        assumed = "; ".join(
+            filter(
+                None, (f"the file has no settings; MAIA takes the activation {built.encoder.activation}", built.assumed)
+            )
+        )
+        built = replace(built, assumed=assumed)
     recorded = {name: value for name in ("explained_variance", "l0") if (value := _figure(contents, name)) is not None}
     name = str(contents.settings.get("library", found.name)) if found else "tensors alone"
     return replace(built, format=name, home=home, recorded=recorded, settings=settings)
@@ -121,13 +128,14 @@ def _of_dictionary(contents: Contents) -> tuple[Tensors, Values, Home]:
 
 
 def _is_bare(contents: Contents) -> bool:
-    return contents.container in ("torch", "pickle") and not contents.settings and "W_enc" in contents.tensors
+    has_settings_beside = contents.container in ("torch", "pickle") or contents.file.name == WEIGHTS[0]
+    return has_settings_beside and not contents.settings and "W_enc" in contents.tensors
 
 
 def _of_bare(contents: Contents) -> tuple[Tensors, Values, Home]:
     raise UsageError(
         "it holds tensors without settings, and no config.json or cfg.json lies beside it: put the one that the "
-        "library saved there (ViT-Prisma and dictionary_learning name it config.json)"
+        "library saved there (SAELens names it cfg.json, ViT-Prisma and dictionary_learning config.json)"
     )
 
 

@@ -67,7 +67,9 @@ def torch_content(data: bytes, path: str) -> Any:
         cause = str(error)
         if unsafe := re.findall(r"GLOBAL ([\w.]+)", cause):
             raise UsageError(_refusal(unsafe, path)) from error
-        raise UsageError(f"{path} is broken or cut short: {one_line(error)[:200]}; copy or fetch it again") from error
+        raise UsageError(
+            f"{path} is broken or cut short: {one_line(error).partition('. ')[0][:200]}; copy or fetch it again"
+        ) from error
 
 
 def pickle_content(data: bytes, path: str) -> Any:
@@ -81,7 +83,9 @@ def pickle_content(data: bytes, path: str) -> Any:
     except UsageError:
         raise
     except Exception as error:
-        raise UsageError(f"{path} is broken or cut short: {one_line(error)[:200]}; copy or fetch it again") from error
+        raise UsageError(
+            f"{path} is broken or cut short: {one_line(error).partition('. ')[0][:200]}; copy or fetch it again"
+        ) from error
 
 
 def unpacked(data: bytes, path: str) -> bytes:
