@@ -151,8 +151,9 @@ def find_units(selection: Selection, context: Context, at: Callable[[str], Mappi
             for unit, system in _systems(word, context, at(word), selection.draw is not None):
                 name = _canonical(unit, system, context, at)
                 asked = selection.inactive or (named and unit == word)  # The user wants this one in any case.
-                number = None if system is None or asked else getattr(system, "index", None)
-                why = _idle(system, context, layers).get(number) if number is not None else None
+                why = None
+                if system is not None and not asked:
+                    why = _idle(system, context, layers).get(getattr(system, "index", -1))
                 if why is None:
                     units[name] = None
                 else:
