@@ -340,6 +340,25 @@ def test_a_folder_with_nothing_to_show_says_what_to_do(tmp_path: Path) -> None:
         View.of([tmp_path])
 
 
+def test_files_of_a_layer_hold_the_units_of_its_runs_unless_the_index_is_named(
+    shelf: Path, index: Path, photographs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from maia_view.unit_pages import similar_units
+
+    monkeypatch.setenv("MAIA_CACHE", str(tmp_path))
+    shutil.copytree(index, tmp_path / "torch" / "exemplars" / "0123")
+    served = View.of([shelf], config(photographs))
+    assert len(the_atlas(served).rows) == UNITS
+    written = View.of([shelf], config(photographs), files=True)
+    units = [row.unit for row in the_atlas(written).rows]
+    assert "7" in units
+    assert len(units) < UNITS
+    for _, _, found in similar_units(written, the_atlas(written), the_atlas(written).by_key["7"]):
+        assert {row.unit for row, _ in found} <= set(units), "no link leads to a page that is not written"
+    named = View.of([shelf, index], config(photographs), files=True)
+    assert len(the_atlas(named).rows) == UNITS
+
+
 def test_the_index_of_the_cache_serves_the_layers_of_runs(
     shelf: Path, index: Path, photographs: Path, tmp_path: Path
 ) -> None:

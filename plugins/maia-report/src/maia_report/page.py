@@ -18,6 +18,7 @@ from maia_core.plugin import Observers, RecordError, RunReader, installed, write
 from maia_report.answer import arguments_of, extras_of, flat, strengths_of
 from maia_report.axis import axis_of, references
 from maia_report.evidence import exemplars_of, lead_of, plot_of, stated_condition
+from maia_report.maps import maps_of
 from maia_report.pictures import Gallery
 from maia_report.scatter import figures, scatter
 from maia_report.sections import MAX_CHANGES, MAX_COLUMNS, MAX_PAIRS, MAX_ROWS, HeatMap, changes
@@ -56,7 +57,7 @@ def render(summary: RunSummary, sections: Sequence[Section] = (), problems: Sequ
     shown = content(summary, sections, problems)
     pairs = [pair for change in shown["changes"][:MAX_CHANGES] for pair in change.pairs[:MAX_PAIRS]]
     images = [*summary.images(), *(image for pair in pairs for image in (pair.original, pair.edited))]
-    gallery = Gallery(images, maps=summary.maps)
+    gallery = Gallery(images, maps=shown["maps"])
     style, script = f"{resource('report.css')}\n{gallery.css}", resource("report.js").strip()
     page = environment().get_template("run.html.j2")
     return page.render(
@@ -105,6 +106,7 @@ def content(summary: RunSummary, sections: Sequence[Section] = (), problems: Seq
         "records": records,
         "lead": lead_of(summary),
         "exemplars": exemplars_of(summary),
+        "maps": maps_of(summary.run.effects.facts),
         "arguments": lambda call: arguments_of(call, summary.run),
     }
 

@@ -31,7 +31,6 @@ from maia_core.plugin import (
     images_of,
 )
 from maia_report.conditions import Condition, clean_id, grouped
-from maia_report.maps import ActivationMap, maps_of
 from maia_report.steps import Step, mark_answers
 
 MAX_PROBES = 24
@@ -151,11 +150,6 @@ class RunSummary:
     def exemplars(self) -> list[tuple[float, Image]]:
         """The exemplars, highest first; none where the record holds no usable ones."""
         return [(activation, image) for activation, image in self.run.effects.kept]
-
-    @cached_property
-    def maps(self) -> dict[str, ActivationMap]:
-        """The unit's maps on exemplars, by the id of the clean image, as far as the record holds them."""
-        return maps_of(self.run.effects.facts)
 
     @cached_property
     def floor(self) -> float | None:

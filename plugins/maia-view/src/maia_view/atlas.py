@@ -68,17 +68,21 @@ class Atlas:
 class Atlases:
     """All atlases of a viewer. Methods may be called from several threads."""
 
-    def __init__(self, library: Library, folders: Sequence[Path], *, cache: Path | None = None) -> None:
+    def __init__(
+        self, library: Library, folders: Sequence[Path], *, cache: Path | None = None, whole: bool = True
+    ) -> None:
         """Opens the indexes below folders.
 
         Args:
             library: The runs.
             folders: Folders that may be indexes, or hold some.
             cache: Where runs keep their indexes, which then serve the layers that there are runs of; None: the cache.
+            whole: Whether such an index shows all units of its layer, or those alone that have a run or a label.
         """
         self._library = library
         self._named = [layer for folder in folders for layer in _layers_below(folder)]
         self._cache = cache or cache_dir()
+        self._whole = whole
         self._labels = SweepLabels(library)
         self._lock = threading.Lock()
         self._cached: tuple[frozenset[tuple[str, str]], list[LayerIndex]] = (frozenset(), [])
@@ -126,7 +130,10 @@ class Atlases:
         if missing := layers.keys() - {(layer.info.model, layer.info.layer) for layer in indexes}:
             indexes += self._from_cache(frozenset(missing))
         for index in indexes:
-            yield _of_index(index, layers[index.info.model, index.info.layer])
+            atlas = _of_index(index, layers[index.info.model, index.info.layer])
+            if not (self._whole or index in self._named):
+                atlas = replace(atlas, rows=tuple(row for row in atlas.rows if row.runs or row.proposed))
+            yield atlas
         for model, layer in sorted(layers.keys() - {(index.info.model, index.info.layer) for index in indexes}):
             yield _of_runs(model, layer, layers[model, layer])
 

@@ -17,6 +17,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from maia_core.plugin import Image, ImageStore, MaiaError, cache_dir, content_id, open_plain, write_atomically
+from maia_report.maps import maps_of
 from maia_report.masks import DRAWINGS, is_inactive
 from maia_report.pictures import Picture
 from maia_view.library import RunFolder
@@ -104,10 +105,11 @@ def of_run(view: View, run: RunFolder, image: str, kind: str) -> bytes:
     summary = view.shelf.read(run).summary
     clean = (picture.clean or picture for _, picture in summary.exemplars)
     size = next(((each.width, each.height) for each in clean if each.id == image), None)
-    if size is None or image not in summary.maps:
+    unit_map = maps_of(summary.run.effects.facts).get(image)
+    if size is None or unit_map is None:
         raise OSError(f"there is no map of image {image}")
     _check_size(size)
-    return png(summary.maps[image].heat(*size))
+    return png(unit_map.heat(*size))
 
 
 def drawn(folder: Path, image: str, kind: str) -> bytes:

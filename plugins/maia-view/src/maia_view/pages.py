@@ -70,7 +70,9 @@ class View:
         """
         library = Library(folders)
         exemplars = Exemplars(library, config)
-        view = cls(library, Atlases(library, folders), exemplars, Meanings(exemplars), Evaluations(library), files)
+        # Files of a whole layer take minutes, so an index that nobody named serves the units of the runs.
+        atlases = Atlases(library, folders, whole=not files)
+        view = cls(library, atlases, exemplars, Meanings(exemplars), Evaluations(library), files)
         if not (library.runs() or view.atlases.all() or view.evaluations.all()):
             named = ", ".join(map(str, folders))
             raise UsageError(

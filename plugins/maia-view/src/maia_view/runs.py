@@ -77,7 +77,7 @@ def run_page(view: View, run: RunFolder, query: Mapping[str, str]) -> str:
 
 def run_content(view: View, run: RunFolder, part: Part, place: str) -> dict[str, Any]:
     """Returns the variables of the templates that show a run."""
-    return part.content | {"gallery": ServedGallery(run.path, run.key, Links(place, view.files), part.summary.maps)}
+    return part.content | {"gallery": ServedGallery(run.path, run.key, Links(place, view.files), part.content["maps"])}
 
 
 async def show_list(request: Request) -> Response:

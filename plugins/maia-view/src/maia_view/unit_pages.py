@@ -183,12 +183,13 @@ def similar_units(view: View, atlas: Atlas, row: UnitRow) -> list[tuple[str, str
     """Returns the units that are like one: by what, in which figure, and the units with their score."""
     found: list[tuple[str, str, list[tuple[UnitRow, float]]]] = []
     if atlas.index is not None and row.number is not None:
+        known = {each.number: each for each in atlas.rows}
         for title, figure, score in (
             ("Same exemplars", "share of its exemplars", similar.by_exemplars),
             ("Same response", "correlation over the sample of the data set", similar.by_activation),
         ):
             units = score(atlas.index, row.number, MAX_SIMILAR)
-            found.append((title, figure, [(atlas.rows[number], value) for number, value in units]))
+            found.append((title, figure, [(known[number], value) for number, value in units if number in known]))
     if row.label and view.meanings.has_labels:
         labelled = [each for each in atlas.rows if each.label]
         vectors = view.meanings.vectors([each.label for each in labelled])
