@@ -1,10 +1,10 @@
-"""Makes one self-contained HTML page of a run, from its record alone."""
+"""Makes one self-contained HTML page of a run, or its picture sheets, from its record alone."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-__all__ = ["write_report"]
+__all__ = ["write_report", "write_sheets"]
 
 
 def write_report(run_folder: Path, out: Path | None = None) -> Path:
@@ -24,3 +24,10 @@ def write_report(run_folder: Path, out: Path | None = None) -> Path:
     from maia_report.page import render_run, write_page
 
     return write_page(out or run_folder / "report.html", render_run(run_folder))
+
+
+def write_sheets(run_folder: Path, folder: Path) -> list[Path]:
+    """Writes one picture sheet (PNG) per experiment of a run; see `maia_report.sheets.write_sheets`."""
+    from maia_report import sheets
+
+    return sheets.write_sheets(run_folder, folder)
