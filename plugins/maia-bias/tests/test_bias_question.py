@@ -14,6 +14,7 @@ from maia_core.plugin import (
     Context,
     Image,
     LayerInfo,
+    PluginRef,
     ReplyError,
     RunConfig,
     System,
@@ -53,6 +54,14 @@ def _whole() -> WholeModel:
 def _task(question: str = "in which settings does it fail to recognise a penguin?") -> Question:
     context = Context(RunConfig(), parts=fake_parts() | {"system": _whole()})
     return Question(Question.Config(question=question), context)
+
+
+def test_a_blind_question_does_not_name_the_model() -> None:
+    options = {"blind": True, "question": "in which settings does it fail to recognise a penguin?"}
+    config = RunConfig(task=PluginRef(name="question", **options))
+    task = Context(config, parts=fake_parts() | {"system": _whole()}).part("task")
+    assert "A question about the classifier, which has 4 classes" in task.prompt(_whole().info)
+    assert "A question about the classifier four, which" in _task().prompt(_whole().info)
 
 
 class TestQuestionTask(TaskSuite):

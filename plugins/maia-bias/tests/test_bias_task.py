@@ -6,7 +6,7 @@ import pytest
 
 from maia_bias.findings import claimed
 from maia_bias.task import Bias
-from maia_core.plugin import Context, PluginRef, ReplyError, RunConfig, Task, UnitInfo, UsageError
+from maia_core.plugin import Context, Message, PluginRef, ReplyError, RunConfig, Task, UnitInfo, UsageError
 from maia_core.testing import TaskSuite, fake_parts
 
 
@@ -34,6 +34,18 @@ def test_the_unit_names_its_class_in_words():
     assert 'class "rabbit"' in _task(UnitInfo(model="planted"), class_name="rabbit").prompt(UnitInfo(model="planted"))
     imagenet = UnitInfo(model="net", layer="logit", unit="tiger,_Panthera_tigris")
     assert 'class "tiger"' in _task(imagenet).prompt(imagenet)
+
+
+def test_a_blind_task_names_the_class_but_neither_the_model_nor_the_layer():
+    parts = fake_parts()
+    parts["system"].info = PENGUIN.model_copy(update={"model": "resnet152", "unit": "7"})
+    config = RunConfig(task=PluginRef(name="bias", blind=True, class_name="king penguin"))
+    task = Context(config, parts=parts).part("task")
+    prompt = task.prompt(parts["system"].info)
+    assert 'The unit is the response of a neural network to the class "king penguin"' in prompt
+    sent = task.hide(Message.of("user", "ResNet-152, layer prob, unit 7 of king penguins"))
+    assert sent.text == "the model, the layer, the unit of king penguins"
+    assert _task(PENGUIN).hide(Message.of("user", "resnet152")).text == "resnet152"
 
 
 def test_a_unit_of_no_class_is_refused_in_one_line():

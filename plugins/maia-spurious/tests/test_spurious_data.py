@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image as PILImage
 
+from maia_core.config import PluginRef, RunConfig
 from maia_core.context import Context
 from maia_core.errors import ReplyError, UsageError
 from maia_core.testing import DatasetSuite, DistributionSuite, TaskSuite
@@ -174,6 +175,17 @@ def test_the_twin_pairs_in_training_switches_in_the_test_and_crosses_in_balanced
 def test_the_twin_refuses_what_the_pack_has_not(options, message):
     with pytest.raises(UsageError, match=message):
         PairedDataset(PairedDataset.Config(**options), Context())
+
+
+def test_a_blind_task_names_neither_unit_nor_layer():
+    options = {"blind": True, "classes": ("rabbit", "penguin"), "environments": ("snow", "grass")}
+    task = Context(RunConfig(task=PluginRef(name="spurious-feature", **options))).part("task")
+    info = UnitInfo(model="net", layer="layer4", unit="122")
+    prompt = task.prompt(info)
+    assert "The unit of a neural network" in prompt
+    assert "122" not in prompt
+    assert "layer4" not in prompt
+    assert "Unit 122 of layer layer4 of a neural network" in asked().prompt(info)
 
 
 def test_the_prompt_names_classes_and_environments_in_an_order_that_tells_no_pairing():

@@ -12,6 +12,7 @@ from maia_bias.merging import merge_findings
 from maia_bias.pairs import SUBJECT, summary
 from maia_core.plugin import Explanation, PluginRef, ReplyError, RunContext, RunOutcome
 from maia_runs import same_by
+from maia_standard.blind import HidesNames
 
 NO_BIAS = "no bias found"
 """The label of an answer without findings."""
@@ -45,7 +46,7 @@ class BiasAnswer(BaseModel):
     subject: str = ""
 
 
-class AnswersWithFindings:
+class AnswersWithFindings(HidesNames):
     """The parts that the tasks `bias` and `question` share."""
 
     answer = BiasAnswer

@@ -9,12 +9,13 @@ from maia_bias.answer import AnswersWithFindings, BiasAnswer, text_and_findings
 from maia_bias.response import spoken
 from maia_bias.task import prompt_parts
 from maia_bias.whole import WholeModel, find_class, nearest
-from maia_core.plugin import PluginConfig, ReplyError, RunContext, UnitInfo, UsageError
+from maia_core.plugin import ReplyError, RunContext, UnitInfo, UsageError
 from maia_labels.content import content_of
 from maia_labels.vocabulary import vocabulary
+from maia_standard.blind import BlindOptions, is_blind
 
 PROMPT = """\
-A question about the classifier {model}, which has {classes} classes ({examples}):
+A question about the classifier{model}, which has {classes} classes ({examples}):
 
 {question}
 
@@ -62,7 +63,7 @@ class Question(AnswersWithFindings):
 
     tags = ("ANSWER", "CLASS", "FINDINGS")
 
-    class Config(PluginConfig):
+    class Config(BlindOptions):
         """Options of the task `question`."""
 
         question: str
@@ -77,7 +78,7 @@ class Question(AnswersWithFindings):
             raise UsageError("the task question needs a whole classifier: --system whole:MODEL, or `maia ask MODEL`")
         self._names = system.names
         self._subject = subject_of(self._question, self._names, system.info.model)
-        self._parts = prompt_parts(context)
+        self._context, self._parts = context, prompt_parts(context)
 
     def prompt(self, info: UnitInfo) -> str:
         """See `maia_core.protocols.Task`."""
@@ -89,8 +90,9 @@ class Question(AnswersWithFindings):
             )
         shown = ", ".join(map(spoken, self._names[:6]))
         more = ", ..." if len(self._names) > 6 else ""
+        model = "" if is_blind(self._context) else f" {info.model}"
         return PROMPT.format(
-            model=info.model, classes=len(self._names), examples=shown + more, question=self._question, about=about,
+            model=model, classes=len(self._names), examples=shown + more, question=self._question, about=about,
             edits=self._parts["edits"], tested=self._parts["tested"],
         )  # fmt: skip
 

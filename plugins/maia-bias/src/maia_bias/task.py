@@ -6,7 +6,8 @@ from collections.abc import Mapping
 
 from maia_bias.answer import TESTED, AnswersWithFindings, BiasAnswer, text_and_findings
 from maia_bias.response import class_of
-from maia_core.plugin import PluginConfig, RunContext, UnitInfo, UsageError
+from maia_core.plugin import RunContext, UnitInfo, UsageError
+from maia_standard.blind import BlindOptions, is_blind
 
 PROMPT = """\
 {unit} is the response of a neural network to the class "{name}".{note}
@@ -62,7 +63,7 @@ class Bias(AnswersWithFindings):
 
     tags = ("ANSWER", "FINDINGS")
 
-    class Config(PluginConfig):
+    class Config(BlindOptions):
         """Options of the task `bias`."""
 
         class_name: str = ""
@@ -75,11 +76,12 @@ class Bias(AnswersWithFindings):
                 f"the task bias cannot study {context.system.info.ref}: it is not a unit of a class; choose one, such "
                 "as MODEL:prob:tiger, or name the class that it responds to (-o task.class_name=NAME)"
             )
-        self._parts = prompt_parts(context)
+        self._context, self._parts = context, prompt_parts(context)
 
     def prompt(self, info: UnitInfo) -> str:
         """See `maia_core.protocols.Task`."""
-        place = f"Unit {info.unit} of layer {info.layer} of {info.model}" if info.layer else "The unit"
+        named = info.layer and not is_blind(self._context)
+        place = f"Unit {info.unit} of layer {info.layer} of {info.model}" if named else "The unit"
         note = f" About its values: {info.note}." if info.note else ""
         return PROMPT.format(unit=place, name=self._subject, note=note, **self._parts)
 

@@ -4,7 +4,7 @@ from maia_labels.expression import And, Concept, Expression, Given, Not, Or, any
 from maia_labels.lists import listed
 from maia_labels.parser import parse
 from maia_labels.parts import NOTHING, Parts, joined, parts_of, says_nothing
-from maia_labels.strengths import MIN_MAIN, Strength, split_strength, with_strength
+from maia_labels.strengths import MIN_MAIN, Strength, is_strength_unread, split_strength, with_strength
 
 __all__ = [
     "MIN_MAIN",
@@ -20,6 +20,7 @@ __all__ = [
     "any_of",
     "concepts",
     "holds",
+    "is_strength_unread",
     "joined",
     "listed",
     "parse",

@@ -12,11 +12,18 @@ MIN_MAIN = 0.5
 """A concept that drives less than this share is weak, not main."""
 
 _WORD = r"main|weak"
-_NUMBER = r"(?:about |around |~|≈)?([+-]?\d+(?:[.,]\d+)?) ?(?:%|per ?cent)"
+_NUMBER = r"(?:about |around |~|≈)?([+−-]?\d+(?:[.,]\d+)?) ?(?:%|per ?cent)"
 _STRENGTH = re.compile(
     rf"^(.*?)\s*(?:[(\[]\s*(?:({_WORD})(?:[,:;]?\s+{_NUMBER})?|{_NUMBER}(?:[,:;]?\s+({_WORD}))?)\s*[)\]]"
     rf"|[,:–—]\s*{_NUMBER}|\s-\s*{_NUMBER})[.\s]*$",
     re.IGNORECASE | re.DOTALL,
+)
+
+_DEGREE = r"main(?:ly)?|weak(?:ly|est)?|strong(?:ly|est)?|medium|moderate(?:ly)?|minor|major|primary|secondary|high|low"
+_UNREAD = re.compile(
+    rf"(?:[(\[][^()\[\]]*(?:%|per ?cent)\s*[)\]]|\d\s*%"
+    rf"|[(\[]\s*(?:[\d.,]+(?:\s*/\s*\d+)?|(?:\w+ )?(?:{_DEGREE}))\s*[)\]])[.\s]*$",
+    re.IGNORECASE,
 )
 
 
@@ -39,7 +46,16 @@ def split_strength(text: str) -> tuple[str, Strength | None]:
         return text, None
     word = (found[2] or found[5] or "").lower()
     number = next((group for group in found.group(3, 4, 6, 7) if group), None)
-    return found[1], Strength(word, SHARES[word] if number is None else float(number.replace(",", ".")) / 100)
+    return found[1], Strength(word, SHARES[word] if number is None else _number(number) / 100)
+
+
+def is_strength_unread(text: str) -> bool:
+    """Returns whether a label without its strength still ends like one: "dog (very strong)", "dog 40 %"."""
+    return _UNREAD.search(text) is not None
+
+
+def _number(text: str) -> float:
+    return float(text.replace(",", ".").replace("−", "-"))
 
 
 def with_strength(text: str, share: float) -> str:

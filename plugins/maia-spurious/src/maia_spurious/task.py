@@ -7,7 +7,8 @@ from typing import Literal
 
 from pydantic import BaseModel
 
-from maia_core.plugin import Explanation, PluginConfig, ReplyError, RunContext, UnitInfo, UsageError
+from maia_core.plugin import Explanation, ReplyError, RunContext, UnitInfo, UsageError
+from maia_standard.blind import BlindOptions, HidesNames, is_blind
 
 PROMPT = """\
 {unit} is part of a network that classifies {domain} as one of:
@@ -64,13 +65,13 @@ class SpuriousFeatureAnswer(BaseModel):
     selected: str = ""
 
 
-class SpuriousFeature:
+class SpuriousFeature(HidesNames):
     """The paper's task of section 5.1; the prompt holds no pairing of classes and environments."""
 
     answer = SpuriousFeatureAnswer
     tags = ("REASONING", "DECISION", "CLASS")
 
-    class Config(PluginConfig):
+    class Config(BlindOptions):
         """What the network was trained on."""
 
         domain: str = "images"
@@ -88,13 +89,14 @@ class SpuriousFeature:
                 "the task spurious-feature needs at least two classes and two environments: set task.classes and "
                 "task.environments"
             )
-        self._config = config
+        self._config, self._context = config, context
 
     def prompt(self, info: UnitInfo) -> str:
         """See `maia_core.protocols.Task`. Classes and environments stand in alphabetical order."""
         config = self._config
+        unit = "The unit" if is_blind(self._context) else f"Unit {info.unit} of layer {info.layer}"
         return PROMPT.format(
-            unit=f"Unit {info.unit} of layer {info.layer} of a neural network",
+            unit=f"{unit} of a neural network",
             domain=config.domain,
             classes="\n".join(f"- {name}" for name in sorted(config.classes)),
             environments=", ".join(sorted(config.environments)),

@@ -45,6 +45,16 @@ def is_blind(context: RunContext) -> bool:
         return False
 
 
+class HidesNames:
+    """The method `hide` of a task whose options are `BlindOptions`."""
+
+    _context: RunContext
+
+    def hide(self, message: Message) -> Message:
+        """See `maia_core.protocols.Task`."""
+        return hidden_message(message, self._context.system.info) if is_blind(self._context) else message
+
+
 def hidden_message(message: Message, info: UnitInfo) -> Message:
     """Returns a message without the unit's names in its texts and in the titles of its images."""
     if message.role == "assistant":

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 
 from pydantic import BaseModel, Field
 
-from maia_core.plugin import Explanation, Message, PluginConfig, ReplyError, RunContext, UnitInfo
-from maia_labels import MIN_MAIN, listed, parts_of, split_strength
-from maia_standard.blind import BlindOptions, hidden_message
+from maia_core.plugin import Explanation, PluginConfig, ReplyError, RunContext, UnitInfo
+from maia_labels import MIN_MAIN, is_strength_unread, listed, parts_of, split_strength
+from maia_standard.blind import BlindOptions, HidesNames, is_blind
 
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+(?=[A-Z0-9])|\n")
 
@@ -105,7 +105,7 @@ class NeuronDescriptionAnswer(BaseModel):
     strengths: list[float] = Field(default_factory=list)
 
 
-class NeuronDescription:
+class NeuronDescription(HidesNames):
     """The paper's task of section 4: describe what maximally activates a unit."""
 
     answer = NeuronDescriptionAnswer
@@ -116,7 +116,7 @@ class NeuronDescription:
         """Options of the task."""
 
     def __init__(self, config: PluginConfig, context: RunContext) -> None:
-        self._context, self._blind = context, isinstance(config, BlindOptions) and config.blind
+        self._context, self._blind = context, is_blind(context)
         tools = {choice.name.partition("@")[0] for choice in context.config.tools}
         self._parts = {name: text if tool in tools else "" for name, (tool, text) in PARTS.items()}
         logged = {"log_experiment", "summarize_images"} <= tools
@@ -129,10 +129,6 @@ class NeuronDescription:
         place = f"unit {info.unit} of layer {info.layer} of {info.model}" if named else "the unit"
         note = f"\nAbout the unit's activation: {info.note}" if info.note else ""
         return PROMPT.format(unit=place, **self._parts).rstrip() + note + self._parts["first"]
-
-    def hide(self, message: Message) -> Message:
-        """See `maia_core.protocols.Task`."""
-        return hidden_message(message, self._context.system.info) if self._blind else message
 
     def parse(self, sections: Mapping[str, list[str]]) -> NeuronDescriptionAnswer:
         """See `maia_core.protocols.Task`."""
@@ -166,10 +162,21 @@ def _with_strengths(texts: list[str]) -> tuple[list[str], list[float]]:
         label, strength = split_strength(text)
         if strength is not None:
             _check(text, label, *strength)
+        if is_strength_unread(label):
+            raise ReplyError(
+                f"The strength at the end of '{text}' cannot be read; write main, weak or one percentage, such as "
+                "'snow (40 %)'."
+            )
         labels.append(label)
         shares.append(strength.share if strength else None)
-    stated = any(share is not None for share in shares)
-    return labels, [1.0 if share is None else share for share in shares] if stated else []
+    if all(share is None for share in shares):
+        return labels, []
+    known: dict[str, tuple[str, float]] = {}
+    for label, share in zip(labels, (1.0 if share is None else share for share in shares), strict=True):
+        other = known.setdefault(label.casefold(), (label, share))[1]
+        if other != share:
+            raise ReplyError(f"'{label}' has two strengths, {other:.0%} and {share:.0%}; write the label once.")
+    return [label for label, _ in known.values()], [share for _, share in known.values()]
 
 
 def _separate(texts: list[str]) -> list[str]:
