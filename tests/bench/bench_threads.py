@@ -28,7 +28,9 @@ from maia_sweep.sweeping import Explain, sweep
 from maia_sweep.threads import Threads
 
 TURNS = 6
-"""Turns of a run: one of a service's backbone has 10 to 15."""
+"""Most turns of a run: one with a service's backbone has 10 to 15."""
+WITHOUT = ("report", "cache")
+"""Observers that are left out: a second run of a unit must draw its images, as the first one does."""
 
 
 class Slow:
@@ -47,13 +49,12 @@ class Slow:
 class Slowing:
     """Wraps the backbone of every run."""
 
-    def __init__(self, latency: float) -> None:
-        self._latency = latency
+    latency = 0.0
 
     @hookimpl
     def part_built(self, kind: str, part: Any) -> object | None:
         """Returns a slow backbone."""
-        return Slow(part, self._latency) if kind == "backbone" else None
+        return Slow(part, self.latency) if kind == "backbone" else None
 
 
 def config() -> RunConfig:
@@ -78,22 +79,32 @@ def timed(work: Callable[[], Any]) -> tuple[float, float, Any]:
     return time.perf_counter() - wall, used() - processor, result
 
 
-def explained(names: Sequence[str], latency: float, runner: Runner | None) -> dict[str, Any]:
-    """Explains units; returns their runs."""
-    with tempfile.TemporaryDirectory() as folder:
-        explain = Explain(config(), Path(folder), ("report",))
-        explain.context.observers = explain.context.observers.joined_by([Slowing(latency)])
-        results = runner.map(explain, names) if runner else zip(names, map(explain, names), strict=True)
-        return {unit: run.outcome for unit, run in results}
+class Sessions:
+    """Explains units with one copy of all parts, so that figures leave out the loading of weights."""
+
+    def __init__(self) -> None:
+        self._slowing = Slowing()
+        self._explain = Explain(config(), Path(), WITHOUT)
+        self._explain.context.observers = self._explain.context.observers.joined_by([self._slowing])
+        self(units(1), 0, None)
+
+    def __call__(self, names: Sequence[str], latency: float, runner: Runner | None) -> dict[str, Any]:
+        """Explains units; returns the outcomes of their runs."""
+        self._slowing.latency = latency
+        with tempfile.TemporaryDirectory() as folder:
+            self._explain.folder = Path(folder)
+            explain = self._explain
+            results = runner.map(explain, names) if runner else zip(names, map(explain, names), strict=True)
+            return {unit: run.outcome for unit, run in results}
 
 
 def latency_figure(count: int, latency: float) -> None:
     """Prints the time of sessions in threads against the ideal."""
     names = units(count)
-    explained(names[:1], 0, None)  # Loads the pack, the vocabulary and the judge.
-    alone, processor, outcomes = timed(lambda: explained(names, 0, None))
+    sessions = Sessions()
+    alone, processor, outcomes = timed(lambda: sessions(names, 0, None))
     threads = Threads(Threads.Config(workers=count), Context())
-    took, _, slow = timed(lambda: explained(names, latency, threads))
+    took, _, slow = timed(lambda: sessions(names, latency, threads))
     waiting = max(outcome.turns for outcome in slow.values()) * latency
     longest = max(outcome.seconds + outcome.turns * latency for outcome in outcomes.values())
     cores = len(os.sched_getaffinity(0))
@@ -116,21 +127,21 @@ def latency_figure(count: int, latency: float) -> None:
 def offline_figure(count: int, workers: int) -> None:
     """Prints the times of offline units in threads and in processes against one after another."""
     names = units(count)
-    explained(names[:1], 0, None)
-    alone, _, _ = timed(lambda: explained(names, 0, None))
-    print(f"{count} offline units one after another {alone:.1f} s")
-    for name, runner in (
-        ("threads", Threads(Threads.Config(workers=workers), Context())),
-        ("processes", Processes(Processes.Config(workers=workers), Context())),
-    ):
-        took, _, _ = timed(lambda runner=runner: swept(names, runner))
-        print(f"{workers} {name} {took:.1f} s: {alone / took:.2f} times as fast")
+    sessions = Sessions()
+    alone, processor, _ = timed(lambda: sessions(names, 0, None))
+    print(f"{count} offline units one after another {alone:.1f} s, {processor / count:.2f} s of processor per unit")
+    threads = Threads(Threads.Config(workers=workers), Context())
+    took, _, _ = timed(lambda: sessions(names, 0, threads))
+    print(f"{workers} threads {took:.1f} s: {alone / took:.2f} times as fast")
+    processes = Processes(Processes.Config(workers=workers), Context())
+    took, _, _ = timed(lambda: swept(names, processes))
+    print(f"{workers} processes {took:.1f} s, the loading of their parts included: {alone / took:.2f} times as fast")
 
 
 def swept(names: Sequence[str], runner: Runner) -> None:
     """Explains units by a runner that may send the work to other processes."""
     with tempfile.TemporaryDirectory() as folder:
-        for unit, result in sweep(config(), names, Path(folder), runner=runner, without=("report",)):
+        for unit, result in sweep(config(), names, Path(folder), runner=runner, without=WITHOUT):
             assert hasattr(result, "outcome"), f"{unit}: {result}"
 
 
@@ -177,7 +188,7 @@ def _network() -> tuple[Ask, Ask, int]:
         named = [model.unit(f"blocks.5:{number}") for number in range(64)]
         return lambda session, step: len(named[session % 64].neuron(images[step % 4 * 5 :][:5])[0])
 
-    return asking(models[0]), asking(models[1]), 12
+    return asking(models[0]), asking(models[1]), 4
 
 
 def _pipeline() -> tuple[Ask, Ask, int]:
@@ -196,7 +207,7 @@ def _pipeline() -> tuple[Ask, Ask, int]:
 
         return ask
 
-    return asking(BatchedGenerator(engine, context)), asking(engine), 8
+    return asking(BatchedGenerator(engine, context)), asking(engine), 4
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
