@@ -88,7 +88,7 @@ def parse_reply(
     if cut and not (first and first.closed and not final):
         raise ReplyError("Your reply was cut off at its length limit. Send a shorter reply.")
     end = first.end if first and not final else len(text)
-    quoted = {line.strip(" \t>*") for line in task.splitlines() if len(line) > MIN_QUOTE}
+    quoted = {line.strip(" \t>*") for line in task.splitlines() if len(line) > MIN_QUOTE and not _CALL.search(line)}
     lines = [line for line in _prose(text[:end], blocks).splitlines() if line.strip(" \t>*") not in quoted]
     sections = _sections("\n".join(lines), ("CODE", "HYPOTHESIS LIST", "HYPOTHESIS", *answer_tags))
     hypotheses = _hypotheses(sections.pop("HYPOTHESIS LIST", []) + sections.pop("HYPOTHESIS", []))

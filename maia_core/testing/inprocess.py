@@ -10,7 +10,7 @@ import sys
 import time
 import traceback
 import typing
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Set, ValuesView
 from contextlib import redirect_stderr, redirect_stdout
 from inspect import signature
 from types import ModuleType
@@ -39,6 +39,7 @@ WARNING = (
 ENTRIES = ("run_experiment", "execute_command")
 FILE = "experiment "
 """File name of a program, before its number."""
+MODULES = "collections itertools json math numpy random re statistics time"
 TYPING = ("Any", "Callable", "Dict", "Iterable", "List", "Optional", "Sequence", "Set", "Tuple", "Union")
 
 
@@ -194,7 +195,7 @@ def _converted(value: Any, convert: Callable[[Any], Any]) -> Any:
         return value.item()
     if isinstance(value, dict):
         return {str(key): convert(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
+    if isinstance(value, list | tuple | range | Iterator | Set | ValuesView):
         items = [convert(item) for item in value]
         return tuple(items) if isinstance(value, tuple) else items
     return value if value is None or isinstance(value, bool | int | float | str) else NotImplemented
@@ -209,7 +210,7 @@ class InProcessSandbox:
         self._number = 0
         self._module: ModuleType | None = ModuleType("experiment")
         names = {name: getattr(typing, name) for name in TYPING}
-        names |= {name: importlib.import_module(name) for name in ("math", "numpy", "random", "statistics")}
+        names |= {name: importlib.import_module(name) for name in MODULES.split()}
         given = {"np": np, "Image": ProgramImage, "System": Proxy, "Tools": Proxy, "ToolError": ToolError}
         vars(self._module).update(names | given)
         sys.modules["experiment"] = self._module  # Dataclasses of a program look up their module.

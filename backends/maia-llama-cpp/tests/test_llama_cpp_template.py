@@ -106,10 +106,29 @@ HOSTILE = {
     "an import": "{% import '/etc/passwd' as x %}",
     "a change of the conversation": "{{ messages.append(1) }}",
     "memory": "{{ 'a' * 10**17 }}",
+    "a large text": "{{ ('a' * 10**9 * (messages|length))|length }}",
+    "a large text by a filter": "{{ 'a'|center(10**10 + (messages|length)) }}",
+    "a large text by a method": "{{ 'a'.ljust(10**10 + (messages|length)) }}",
+    "one long operation": "{{ (7 + (messages|length)) ** 100000000 > 1 }}",
     "a large range": "{{ range(10**9)|list }}",
     "recursion": "{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}",
     "time": "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}",
 }
+CONSTANT = {
+    "a large number": "{{ 7 ** 100000000 }}",
+    "a large number in a branch that is never taken": "{% if false %}{{ 3 ** (7 ** (10 ** 7)) > 1 }}{% endif %}",
+    "a large text": "{{ ('a' * 10**10)|length }}",
+}
+"""Jinja computes constants when it reads a template."""
+
+
+@pytest.mark.parametrize("attack", CONSTANT.values(), ids=CONSTANT)
+def test_a_constant_of_a_template_has_limits(attack: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("maia_vlm.template.MAX_SECONDS", 0.5)
+    with pytest.raises(UsageError, match="the model.s chat template.*: .*; set"):
+        choose_template("auto", attack + tiny_gguf.CHATML, bos="", eos="", sees=False, option="x")
+
+
 HARMLESS = ("strftime_now", "raise_exception", "lipsum", "joiner", "cycler", "namespace", "messages")
 
 
@@ -123,7 +142,7 @@ def test_a_hostile_template_in_a_models_file_does_nothing(
     mark = tmp_path / "mark"
     source = attack.replace("MARK", str(mark)) + tiny_gguf.CHATML
     file = tiny_gguf.language_model(tmp_path / "hostile.gguf", template=source)
-    with pytest.raises(UsageError, match=r"the model's chat template refuses the conversation: .*; set chat_format"):
+    with pytest.raises(UsageError, match="the model's chat template.*: .*; set"):
         backbone_of(file)
     backbone = backbone_of(file, chat_format="chatml")  # The weights may be used without their template.
     assert backbone.complete([Message.of("user", "?")], CallLimits(max_output_tokens=2)).usage.output_tokens

@@ -104,7 +104,6 @@ def test_memory_that_a_program_keeps_does_not_stop_the_next_ones(host):
         ("callable(1)", "the monty sandbox has no such function"),
         ("f = [].append", "can only call it"),
         ("[].apend(1)", "Did you mean 'append'?"),
-        ("tools.echo({'a': 1}.values())", "ToolError: tools.echo cannot be given a value of type dict_values; make"),
         ("tools.echo([{1: 2}])", "ToolError: tools.echo cannot be given a dict with a key of type int"),
         ("tools.echo(10**30)", "ToolError: tools.echo cannot be given an integer of more than 64 bits"),
         ("tools.echo('x' * 5_000_000)", "more than 4 MB"),

@@ -8,7 +8,7 @@ from typing import Any, Literal, NamedTuple
 
 from maia_core.plugin import BackboneError, UsageError, did_you_mean, one_line
 from maia_llama_cpp.native import llama
-from maia_vlm import time_limit
+from maia_vlm import bounded
 
 VICUNA = (
     "{% for message in messages %}"
@@ -52,6 +52,13 @@ class Turn(NamedTuple):
 
     role: Role
     text: str
+
+
+class Rendered(NamedTuple):
+    """A prompt, and the texts that end its reply."""
+
+    prompt: str
+    stops: list[str]
 
 
 PROBE = [Turn(role, f"maia-probe-{number}") for number, role in enumerate(ROLES)]
@@ -104,17 +111,16 @@ class Template:
         Raises:
             BackboneError: the template refuses the conversation.
         """
-        return str(self._respond(list(turns)).prompt)
+        return self._respond(list(turns)).prompt
 
-    def _respond(self, turns: list[Turn]) -> Any:
+    def _respond(self, turns: list[Turn]) -> Rendered:
         if self._default_system and not (turns and turns[0].role == "system"):
             turns = [Turn("system", self._default_system), *turns]
         if not self.system_role:
             turns = _without_system(turns)
         messages = [{"role": turn.role, "content": self._content(turn)} for turn in turns]
         try:
-            with time_limit():
-                return self._formatter(messages=messages)
+            return Rendered(*bounded(lambda: _parts(self._formatter(messages=messages))))
         except Exception as error:  # A template is a program: it may raise anything.
             raise BackboneError(
                 f"{self._name} refuses the conversation: {one_line(error)}; set chat_format to another one"
@@ -130,8 +136,7 @@ class Template:
         whole = all(response.prompt.count(turn.text) == 1 for turn in PROBE)
         if not whole or "'type'" in response.prompt:
             return None
-        stops = response.stop or []
-        return tuple(filter(None, [stops] if isinstance(stops, str) else stops))
+        return tuple(filter(None, response.stops))
 
 
 def choose_template(chat_format: str, own: str, *, bos: str, eos: str, sees: bool, option: str) -> Template:
@@ -150,8 +155,12 @@ def choose_template(chat_format: str, own: str, *, bos: str, eos: str, sees: boo
     """
 
     def jinja(source: str) -> Formatter:
+        def formatter(**given: Any) -> Any:
+            # Jinja computes the constants of a template when it reads it: that needs the limits, too.
+            return formats.Jinja2ChatFormatter(source, eos_token=eos, bos_token=bos)(**given)
+
         try:
-            formatter: Formatter = formats.Jinja2ChatFormatter(source, eos_token=eos, bos_token=bos)
+            bounded(lambda: bool(formats.Jinja2ChatFormatter(source, eos_token=eos, bos_token=bos)))
         except Exception as error:  # A template from elsewhere may be broken, or nested without end.
             raise UsageError(f"{option}: cannot read the model's chat template: {one_line(error)}; set it") from error
         return formatter
@@ -173,6 +182,12 @@ def choose_template(chat_format: str, own: str, *, bos: str, eos: str, sees: boo
         return Template(getattr(formats, FORMATS[chat_format]), name)
     hint = did_you_mean(chat_format, NAMES) or f" There are {', '.join(NAMES)}."
     raise UsageError(f"{option}: there is no chat format '{chat_format}'.{hint}")
+
+
+def _parts(response: Any) -> tuple[str, list[str]]:
+    """Returns prompt and stops of a `llama_cpp.llama_chat_format.ChatFormatterResponse`."""
+    stops = response.stop or []
+    return str(response.prompt), [stops] if isinstance(stops, str) else list(stops)
 
 
 def _untrimmed(source: str) -> str:

@@ -9,12 +9,13 @@ from typing import Any, Literal
 
 from maia_core.plugin import UsageError, one_line
 from maia_transformers.neutral import Neutral, control_tokens
-from maia_vlm import PackedMessage, Picture, time_limit, without_system
+from maia_vlm import PackedMessage, Picture, bounded, without_system
 
 Content = Literal["parts", "text"]
 """How a template wants what a message says: a list of typed parts, or one text."""
 
 ANY_PICTURE = Picture(b"", "png", 1, 1)
+TEXT = {"tokenize": False, "add_generation_prompt": True}
 PROBE = ("probe-system", "probe-before", "probe-between", "probe-reply", "probe-after")
 """Texts that are easily found again in a prompt."""
 
@@ -88,8 +89,7 @@ class ChatTemplate:
             for message in (messages if form.system else without_system(messages))
         ]
         try:
-            with time_limit():
-                return str(self._renderer.apply_chat_template(conversation, tokenize=False, add_generation_prompt=True))
+            return str(bounded(lambda: self._renderer.apply_chat_template(conversation, **TEXT)))
         except Exception as error:  # Templates raise whatever Jinja does.
             raise UsageError(f"its chat template refuses the conversation: {one_line(error)}") from error
 

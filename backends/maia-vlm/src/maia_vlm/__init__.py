@@ -9,16 +9,16 @@ from maia_vlm.describing import ChatDescriber
 from maia_vlm.packing import ImageLimits, PackedMessage, Picture, pack
 from maia_vlm.reading import with_descriptions
 from maia_vlm.reasoning import split_reasoning
-from maia_vlm.template import time_limit, without_system
+from maia_vlm.template import bounded, without_system
 
 __all__ = [
     "ChatDescriber",
     "ImageLimits",
     "PackedMessage",
     "Picture",
+    "bounded",
     "pack",
     "split_reasoning",
-    "time_limit",
     "with_descriptions",
     "without_system",
 ]

@@ -2,39 +2,90 @@
 
 from __future__ import annotations
 
-import sys
+import contextlib
+import json
+import os
+import resource
+import select
+import signal
+import struct
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from types import FrameType
-from typing import Any
+import warnings
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
 
+from maia_core.plugin import BackboneError, one_line
 from maia_vlm.packing import PackedMessage
 
 MAX_SECONDS = 5.0
 """Longest time that a template may take; Jinja's sandbox bounds neither time nor nested loops."""
 
+MAX_MB = 500
+"""Memory that a template may need, in MiB."""
 
-@contextmanager
-def time_limit(seconds: float | None = None) -> Iterator[None]:
-    """Stops Python code of the block, such as a template, after a time.
+
+def bounded(render: Callable[[], Any]) -> Any:
+    """Returns the JSON value that a template makes; it runs in a process of its own, with limits on time and memory.
+
+    A limit inside of this process would not stop one long operation, such as `7 ** 100000000`, nor one large text.
+
+    Args:
+        render: Runs the template. Its value and its changes stay in the other process, but for the JSON value.
 
     Raises:
-        TimeoutError: the time is over.
+        TimeoutError: the template takes longer than `MAX_SECONDS`.
+        BackboneError: it raises an error, which the text names, or needs more than `MAX_MB`.
     """
-    seconds = MAX_SECONDS if seconds is None else seconds
-    deadline, before = time.monotonic() + seconds, sys.gettrace()
-
-    def trace(frame: FrameType, event: str, argument: Any) -> Any:
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"it takes longer than {seconds:g} s")
-        return trace
-
-    sys.settrace(trace)
+    reading, writing = os.pipe()
+    with warnings.catch_warnings():
+        # The other process runs the template alone: no thread of this one, and no lock that one of them may hold.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        child = os.fork()
+    if not child:
+        _render(render, writing)
+    os.close(writing)
     try:
-        yield
+        data = _received(reading, time.monotonic() + MAX_SECONDS)
     finally:
-        sys.settrace(before)
+        os.close(reading)
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+    kind, value = json.loads(data)
+    if kind == "error":
+        raise BackboneError(value)
+    return value
+
+
+def _render(render: Callable[[], Any], pipe: int) -> NoReturn:
+    """Runs in the other process: writes length and JSON of the value or the error, and ends without any clean-up."""
+    with contextlib.suppress(BaseException):
+        signal.set_wakeup_fd(-1)
+        used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+        _, most = resource.getrlimit(resource.RLIMIT_AS)
+        limit = used + (MAX_MB << 20)
+        resource.setrlimit(resource.RLIMIT_AS, (limit if most < 0 else min(limit, most), most))
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        try:
+            data = json.dumps(["value", render()]).encode()
+        except BaseException as error:
+            data = json.dumps(["error", one_line(error)[:1000]]).encode()
+        data = struct.pack("<Q", len(data)) + data
+        while data:
+            data = data[os.write(pipe, data) :]
+    os._exit(0)
+
+
+def _received(pipe: int, deadline: float) -> bytes:
+    data = b""
+    while len(data) < 8 or len(data) < 8 + struct.unpack("<Q", data[:8])[0]:
+        if not select.select([pipe], [], [], max(0.0, deadline - time.monotonic()))[0]:
+            raise TimeoutError(f"it takes longer than {MAX_SECONDS:g} s")
+        part = os.read(pipe, 1 << 20)
+        if not part:
+            raise BackboneError(f"it ends its process; it may need more than {MAX_MB} MB")
+        data += part
+    return data[8:]
 
 
 def without_system(messages: Sequence[PackedMessage]) -> list[PackedMessage]:

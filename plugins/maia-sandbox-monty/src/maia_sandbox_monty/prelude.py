@@ -25,6 +25,9 @@ os pathlib random re sys time tomllib typing
 """Modules that Monty itself has."""
 AVAILABLE = sorted([*BUILT_IN.split(), *SHIMS])
 
+MODULES = "collections itertools json math random re statistics time"
+"""Modules that each program finds without an import."""
+
 OFFER, CALL, END = "_maia_offer", "_maia_call", "_maia_end"
 """Functions of the host: takes name and value of a shim; answers the request just sent; takes the result just sent."""
 
@@ -81,8 +84,9 @@ def _maia_make(depth, most, limit, dumps, out, bool=bool, dict=dict, float=float
             return {{"i": value.handle}}
         if kind == "system":
             return {{"s": None}}
-        lazy = kind.startswith("dict_") or kind in ("range", "generator", "map", "filter", "zip", "set")
-        unfit(method, f"a value of type {{kind}}" + ("; make a list of it" if lazy else ""))
+        if kind.startswith("dict_") or kind in ("range", "generator", "map", "filter", "zip", "set", "frozenset"):
+            return encode(method, list(value), level)
+        unfit(method, f"a value of type {{kind}}")
 
     def send(token, message):
         print(token + dumps(message), file=out)
@@ -172,7 +176,7 @@ def shims() -> str:
 
 
 KNOWN = "\n".join(
-    [f"try: {name}\nexcept NameError: import {name}" for name in ("math", "random", "statistics")]
+    [f"try: {name}\nexcept NameError: import {name}" for name in MODULES.split()]
     + [
         f"try: _maia_own = type({name}).__name__ != {name!r}\nexcept NameError: _maia_own = False\n"
         f"if not _maia_own: {name} = _maia_{name}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Set, ValuesView
 from contextlib import suppress
 from itertools import islice
 from typing import Any
@@ -16,8 +16,6 @@ from .texts import CallLimitError, ToolError, near
 
 Ask = Callable[[dict[str, Any], bytes], tuple[dict[str, Any], bytes]]
 """Sends one frame and returns the reply to it."""
-
-ERRORS: dict[str, type[BaseException]] = {"ToolError": ToolError, "CallLimitError": CallLimitError}
 
 
 class Image:
@@ -135,7 +133,9 @@ class Calls:
         }
         for short, method in offered.items():
             call = self._caller(method, short)
-            members[short] = _read(call) if method in start["properties"] else staticmethod(call)
+            members[short] = (
+                property(lambda self, call=call: call()) if method in start["properties"] else staticmethod(call)
+            )
         return type(name, (System if name == "system" else Tools,), members)()
 
     def _caller(self, method: str, short: str) -> Callable[..., Any]:
@@ -184,6 +184,8 @@ class Calls:
             height, width = value.shape[:2]
         elif isinstance(value, PILImage.Image):
             width, height = value.size
+        elif isinstance(value, range | Iterator | Set | ValuesView):
+            return encode(list(islice(value, values.MAX_VALUES + 1)), level)
         else:
             raise values.Unfit(f"a value of type {type(value).__name__}")
         side = self._limits["image_side"]
@@ -203,7 +205,7 @@ class Calls:
         reply, data = self._send(request, blob)
         if "error" in reply:
             kind, text = reply["error"]
-            raise ERRORS[kind](text)
+            raise (ToolError if kind == "ToolError" else CallLimitError)(text)
         if "value" not in reply:
             return reply, data
         return values.Decoder(self._received_image, self._limits["depth"] + 1)(reply["value"])
@@ -232,10 +234,6 @@ def _images_in(value: Any, seen: set[int]) -> Iterator[Any]:
             yield from _images_in(item, seen)
     else:
         yield value
-
-
-def _read(call: Callable[[], Any]) -> property:
-    return property(lambda self: call())
 
 
 def rgb(image: PILImage.Image) -> PILImage.Image:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import builtins
 import gc
-import importlib
 import inspect
 import linecache
 import os
@@ -18,7 +17,6 @@ import signal
 import sys
 import traceback
 import types
-import typing
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from functools import partial
@@ -33,7 +31,8 @@ from .snapshot import Snapshot
 from .texts import FILE, Printed, TimeLimit, ToolError, explain, send_text
 
 ENTRIES = ("run_experiment", "execute_command")
-TYPING = ("Any", "Callable", "Dict", "Iterable", "List", "Optional", "Sequence", "Set", "Tuple", "Union")
+MODULES = "import collections, itertools, json, math, numpy, numpy as np, random, re, statistics, time"
+TYPING = "from typing import Any, Callable, Dict, Iterable, List, Optional, Sequence, Set, Tuple, Union"
 
 
 class Pipe:
@@ -103,9 +102,8 @@ class Worker:
         self._most = limits["output_chars"]
         self.calls = Calls(pipe.ask, lambda: self._out.send(), limits)
         self.module = types.ModuleType("experiment")
-        given = {name: getattr(typing, name) for name in TYPING} | {"np": np}
-        given |= {name: importlib.import_module(name) for name in ("math", "numpy", "random", "statistics")}
-        vars(self.module).update(given, Image=Image, System=System, Tools=Tools, ToolError=ToolError)
+        exec(f"{MODULES}\n{TYPING}", vars(self.module))
+        vars(self.module).update(Image=Image, System=System, Tools=Tools, ToolError=ToolError)
 
     def run(self, start: dict[str, Any], program: str) -> None:
         """Runs one program and tells its value or error."""

@@ -76,6 +76,9 @@ TAKES_NONE = {"None", "NoneType", "Any", "object"}
 PLAIN = {"str", "int", "float", "bool", "Image"}
 """Types of items that are never lists themselves."""
 
+TEXTS = {"str", "list[str]", "Sequence[str]"}
+"""Types of a parameter that takes one text or several."""
+
 ABOUT_THE_SYSTEM = ("tools.compare_prompts", "tools.dataset_exemplars")
 """Tools whose first argument is the run's system, also where a program leaves it out."""
 
@@ -109,6 +112,8 @@ class LenientHost:
         names = KEYWORDS.get(target, {})
         # A name that the tool has itself, or that is given beside it, keeps its meaning.
         named = {names.get(key, key) if names.get(key) not in kwargs else key: value for key, value in kwargs.items()}
+        if target == "tools.display":
+            args, named = [*args, *named.values()], {}
         about = [*args[:1], named.get("system")]
         if target in ABOUT_THE_SYSTEM and not any(isinstance(value, SystemRef) for value in about):
             args = [SystemRef(), *args]
@@ -132,6 +137,8 @@ def with_lists(
 ) -> tuple[Sequence[Any], Mapping[str, Any]]:
     """Returns arguments in which a single value stands as a list of one, and None as the default; lists are flat.
 
+    A dict stands for its text where a tool takes one text or several.
+
     Args:
         function: The tool that takes them; its annotations say where it takes lists only.
         args: Its positional arguments.
@@ -147,12 +154,20 @@ def with_lists(
         taken = _choices(re.sub(r"\b(?:\w+\.)+", "", str(parameter.annotation)))
         if value is None and parameter.default is not parameter.empty and not TAKES_NONE.intersection(taken):
             del bound.arguments[name]
+        elif "str" in taken and TEXTS.issuperset(taken):
+            items = [_text(item) for item in value] if isinstance(value, list | tuple) else None
+            bound.arguments[name] = _text(value) if items is None else items
         elif all(kind.startswith(LISTS) for kind in taken) and not isinstance(value, dict):
             values = value if isinstance(value, list | tuple) else [value]
             flat = all(PLAIN.issuperset(_choices(kind.partition("[")[2].removesuffix("]"))) for kind in taken)
             parts = [item if isinstance(item, list | tuple) and flat else [item] for item in values]
             bound.arguments[name] = [item for part in parts for item in part]
     return bound.args, bound.kwargs
+
+
+def _text(value: Any) -> Any:
+    """Returns a dict as text, a line per key; other values as they are."""
+    return "\n".join(f"{key}: {item}" for key, item in value.items()) if isinstance(value, dict) else value
 
 
 def _choices(annotation: str) -> list[str]:

@@ -24,13 +24,18 @@ PAIRS = "(lambda found: list(zip(*found)) if isinstance(found, tuple) and len(fo
 """Makes pairs of the exemplars. Two lists of two items stay: a loop can unpack each of them."""
 CALL = r"\w+\.dataset_exemplars\([^()\n]*\)"
 PAIR = r"(?:\w+, *\(\w+, *\w+\) +in +enumerate\( *|\(?\w+, *\w+\)? +in +)"
-FOREIGN = r"^[ \t]*(import torch|from [\w.]+ import (?:System, *Tools|Tools, *System|System|Tools))[ \t]*$"
+PACKAGES = "(?:torch|torchvision|matplotlib|cv2|scipy|pandas|sklearn|seaborn|tqdm|requests|IPython)"
+"""Packages that agents import out of habit, and that the sandboxes lack."""
+FOREIGN = rf"^[ \t]*((?:import|from) +{PACKAGES}\b[\w., ]*)$"
+CLASSES = r"^[ \t]*(from [\w.]+ import (?:System, *Tools|Tools, *System|System|Tools))[ \t]*$"
 MADE = r"^[ \t]*(system *= *System\(\)|tools *= *Tools\([^()\n]*\))[ \t]*$"
 METHOD = rf"^class +(\w+)\b[^\n]*:(?:\n(?:[ \t][^\n]*)?)*?\n[ \t]+def +({ENTRY})\(self\b([^)\n]*)"
 DEFINED = rf"""(?:^[ \t]*(?:async[ ]+)?def[ ]+{ENTRY}\b(?!\(\s*(?:self|cls)\b)
     |^[ \t]*(?:\w+[ ]*,[ ]*)*{ENTRY}[ ]*(?:[:,][^\n=()]*)?=(?!=)|\b{ENTRY}[ ]*:=
     |^[ \t]*(?:from|import)\b[^\n]*\b{ENTRY}[ ]*(?:,|$|\)))"""
 """Where a program gives the name of the entry a value; a method is none."""
+PARAMETERS = rf"^def[ ]+({ENTRY})\(([^()*\n]*)\)"
+"""The entry's name and parameters."""
 FUNCTION = r"^def +(\w+)\( *system\b[^,\n]*, *tools\b[^,\n]*\)"
 
 
@@ -43,8 +48,13 @@ def as_meant(program: str) -> str:
     * A program that calls `run_experiment` itself runs it once.
     * A loop over pairs of an activation and an exemplar gets pairs.
     * `tools = Tools()` keeps the run's tools.
-    * An import of torch, or of `System` and `Tools`, that only annotations use is left out.
+    * An import of `System` and `Tools`, or of a package such as torch or matplotlib, is left out where the program does
+      not use it, or uses it in annotations only.
+    * A function `run_experiment` that takes `system` or `tools` alone, neither, or both in the other order gets them.
+    * The prompts `>>>` and `...` of Python's console are left out.
     """
+    if program.startswith(">>> "):
+        program = re.sub(r"^(?:>>>|\.\.\.)(?: |$)", "", program, flags=re.MULTILINE)
     return _with_entry(_with_pairs(_without_foreign_imports(_with_python_signs(program))))
 
 
@@ -72,12 +82,13 @@ def _replaced(program: str, edits: list[tuple[int, int, str]]) -> str:
 
 def _without_foreign_imports(program: str) -> str:
     code = _code(program)
-    annotations = [(*match.span(), "Any") for match in re.finditer(r"\btorch\.Tensor\b", code)]
-    computes = len(re.findall(r"\btorch\b", code)) > len(annotations) + len(
-        re.findall(r"^\s*import torch$", code, re.M)
-    )
-    lines = [line for line in re.finditer(FOREIGN, code, re.MULTILINE) if not (computes and "torch" in line[0])]
-    return _replaced(program, [*annotations * (not computes), *((*line.span(1), "pass") for line in lines)])
+    rest = re.sub(rf"\btorch\.Tensor\b|{FOREIGN}", "", code, flags=re.MULTILINE)
+    used = {*re.findall(r"\w+", rest)} - {"import", "from", "as"}
+    lines = [line for line in re.finditer(FOREIGN, code, re.MULTILINE) if used.isdisjoint(re.findall(r"\w+", line[0]))]
+    edits = [(*line.span(1), "pass") for line in [*lines, *re.finditer(CLASSES, code, re.MULTILINE)]]
+    if "torch" not in used:
+        edits += [(*match.span(), "Any") for match in re.finditer(r"\btorch\.Tensor\b", code)]
+    return _replaced(program, edits)
 
 
 def _with_pairs(program: str) -> str:
@@ -111,6 +122,11 @@ def _with_entry(program: str) -> str:
         edits.append((*calls[0], "pass"))
     elif calls:
         added = "def run_experiment(system, tools): pass"
+    if not added and (own := re.search(PARAMETERS, code, re.MULTILINE)):
+        names = re.findall(r"(?:^|,)\s*(\w+)", own[2])
+        if names != ["system", "tools"] and {"system", "tools"}.issuperset(names):
+            passed = ", ".join(f"{name}={name}" for name in names)
+            added = f"_own_entry = {own[1]}\ndef run_experiment(system, tools): return _own_entry({passed})"
     return _replaced(program, edits) + (f"\n\n{added}\n" if added else "")
 
 
