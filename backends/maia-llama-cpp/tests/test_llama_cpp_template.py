@@ -125,7 +125,7 @@ CONSTANT = {
 @pytest.mark.parametrize("attack", CONSTANT.values(), ids=CONSTANT)
 def test_a_constant_of_a_template_has_limits(attack: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("maia_vlm.template.MAX_SECONDS", 0.5)
-    with pytest.raises(UsageError, match="the model.s chat template.*: .*; set"):
+    with pytest.raises(UsageError, match=r"the model.s chat template.*: .*; set"):
         choose_template("auto", attack + tiny_gguf.CHATML, bos="", eos="", sees=False, option="x")
 
 
@@ -142,7 +142,7 @@ def test_a_hostile_template_in_a_models_file_does_nothing(
     mark = tmp_path / "mark"
     source = attack.replace("MARK", str(mark)) + tiny_gguf.CHATML
     file = tiny_gguf.language_model(tmp_path / "hostile.gguf", template=source)
-    with pytest.raises(UsageError, match="the model's chat template.*: .*; set"):
+    with pytest.raises(UsageError, match=r"the model's chat template.*: .*; set"):
         backbone_of(file)
     backbone = backbone_of(file, chat_format="chatml")  # The weights may be used without their template.
     assert backbone.complete([Message.of("user", "?")], CallLimits(max_output_tokens=2)).usage.output_tokens

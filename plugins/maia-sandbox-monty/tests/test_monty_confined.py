@@ -82,7 +82,7 @@ def test_where_the_measures_fail_the_interpreter_runs_without_them_and_says_so(m
     monkeypatch.setattr(module, "_start", lambda binary=None: pools.append(start(binary)) or pools[-1])
     context = Context(RunConfig())
     sandbox = MontySandbox(MontySandbox.Config(), context)
-    with pytest.raises(RuntimeError, match="closed|not active"):
+    with pytest.raises(RuntimeError, match=r"closed|not active"):
         pools[0].checkout().__enter__()
     warnings = []
     context.warn_to(warnings.append)

@@ -132,13 +132,14 @@ class Calls:
             "__repr__": lambda self: f"<{name}: {listed}>",
         }
         for short, method in offered.items():
-            call = self._caller(method, short)
-            members[short] = (
-                property(lambda self, call=call: call()) if method in start["properties"] else staticmethod(call)
-            )
+            is_property = method in start["properties"]
+            call = self._caller(method, short, skipped=int(is_property))
+            members[short] = property(call) if is_property else staticmethod(call)
         return type(name, (System if name == "system" else Tools,), members)()
 
-    def _caller(self, method: str, short: str) -> Callable[..., Any]:
+    def _caller(self, method: str, short: str, skipped: int) -> Callable[..., Any]:
+        """Returns the function that calls a method without its first arguments, such as the proxy of a property."""
+
         def call(*args: Any, **kwargs: Any) -> Any:
             pixels: list[bytes] = []
 
@@ -147,7 +148,7 @@ class Calls:
 
             encode = values.Encoder(other, self._limits["depth"])
             try:
-                request: dict[str, Any] = {"op": "call", "method": method, "args": [encode(value) for value in args]}
+                request: dict[str, Any] = {"op": "call", "method": method, "args": list(map(encode, args[skipped:]))}
                 request["kwargs"] = {values.text(key): encode(value) for key, value in kwargs.items()}
                 return self.ask(request, b"".join(pixels))
             except values.Unfit as error:
