@@ -19,7 +19,10 @@ from maia_core.plugin import BackboneError, one_line
 from maia_vlm.packing import PackedMessage
 
 MAX_SECONDS = 5.0
-"""Longest time that a template may take; Jinja's sandbox bounds neither time nor nested loops."""
+"""Processor time that a template may take; Jinja's sandbox bounds neither time nor nested loops."""
+
+MAX_WAIT = 60.0
+"""Seconds after which a template ends that got no processor."""
 
 MAX_MB = 500
 """Memory that a template may need, in MiB."""
@@ -46,11 +49,15 @@ def bounded(render: Callable[[], Any]) -> Any:
         _render(render, writing)
     os.close(writing)
     try:
-        data = _received(reading, time.monotonic() + MAX_SECONDS)
+        data = _received(reading, time.monotonic() + MAX_WAIT)
     finally:
         os.close(reading)
-        os.kill(child, signal.SIGKILL)
-        os.waitpid(child, 0)
+        os.kill(child, signal.SIGKILL)  # A process that has ended keeps its own status.
+        _, status = os.waitpid(child, 0)
+    if data is None and os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGPROF:
+        raise TimeoutError(f"it takes longer than {MAX_SECONDS:g} s")
+    if data is None:
+        raise BackboneError(f"it ends its process; it may need more than {MAX_MB} MB")
     kind, value = json.loads(data)
     if kind == "error":
         raise BackboneError(value)
@@ -60,7 +67,8 @@ def bounded(render: Callable[[], Any]) -> Any:
 def _render(render: Callable[[], Any], pipe: int) -> NoReturn:
     """Runs in the other process: writes length and JSON of the value or the error, and ends without any clean-up."""
     with contextlib.suppress(BaseException):
-        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGPROF, signal.SIG_DFL)
+        signal.setitimer(signal.ITIMER_PROF, MAX_SECONDS)
         used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
         _, most = resource.getrlimit(resource.RLIMIT_AS)
         limit = used + (MAX_MB << 20)
@@ -76,14 +84,15 @@ def _render(render: Callable[[], Any], pipe: int) -> NoReturn:
     os._exit(0)
 
 
-def _received(pipe: int, deadline: float) -> bytes:
+def _received(pipe: int, deadline: float) -> bytes | None:
+    """Returns the JSON that the other process writes; None where it ends before."""
     data = b""
     while len(data) < 8 or len(data) < 8 + struct.unpack("<Q", data[:8])[0]:
         if not select.select([pipe], [], [], max(0.0, deadline - time.monotonic()))[0]:
-            raise TimeoutError(f"it takes longer than {MAX_SECONDS:g} s")
+            raise TimeoutError(f"it has not ended after {MAX_WAIT:g} s")
         part = os.read(pipe, 1 << 20)
         if not part:
-            raise BackboneError(f"it ends its process; it may need more than {MAX_MB} MB")
+            return None
         data += part
     return data[8:]
 
