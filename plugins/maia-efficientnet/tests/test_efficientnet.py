@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
+from importlib.resources import files
 
 import numpy as np
 import pytest
@@ -106,3 +108,38 @@ def test_real_photographs_are_classified_right(lite0, photographs, thing, name):
     images, _ = photographs.generate([f"a large {thing} on a plain grey background"] * 5, range(5))
     best = [lite0.classes[row.argmax()] for row in lite0.activations(images, "prob")]
     assert best.count(name) >= 4, best
+
+
+@pytest.mark.parametrize("model", [EfficientNetLite0, EfficientNetLite2])
+def test_the_shipped_list_of_layers_is_that_of_the_network(model):
+    """A wrong unit is refused from this list before torch loads."""
+    listed = json.loads(files("maia_efficientnet").joinpath("layers.json").read_text(encoding="utf-8"))[model.variant]
+    own = model(model.Config(), None).layers()
+    assert [(name, tuple(shape), kind) for name, shape, kind in listed] == [(i.name, i.shape, i.kind) for i in own]
+    assert all(layer.units == layer.shape[0] for layer in own)
+
+
+@pytest.mark.parametrize(
+    ("ref", "says"),
+    [
+        ("head:1280", "unit 1280 of layer head does not exist: it has units 0 to 1279"),
+        ("haed:3", "no layer 'haed' in efficientnet-lite0; nearest: head"),
+        ("prob:dalmation", "Did you mean 'dalmatian'"),
+        ("blocks.5:sofa", "unit 'sofa' of layer blocks.5 is not a number"),
+        ("head:3", ""),
+        ("HEAD:3", ""),
+        ("prob:dalmatian", ""),
+        ("head:direction=a.npy:70", ""),
+        ("head", ""),
+        ("", ""),
+    ],
+)
+def test_a_unit_is_checked_without_torch(ref, says):
+    code = (
+        "import sys, maia_efficientnet as m\nfrom maia_core.errors import UsageError\n"
+        f"try: m.EfficientNetLite0.check_unit(None, {ref!r})\nexcept UsageError as error: print(error)\n"
+        "sys.exit('torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert says in done.stdout if says else not done.stdout

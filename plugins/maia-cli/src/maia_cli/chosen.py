@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -14,11 +14,14 @@ if TYPE_CHECKING:
 
 
 def check_names_and_options(config: RunConfig) -> None:
-    """Checks the names of all chosen plugins, then their options.
+    """Checks the names of all chosen plugins, then their options, then the unit where the model's plugin knows its own.
+
+    A plugin of models may have `check_unit(options, unit)`, which raises a `UsageError` without loading anything, and
+    `models()`, the names of many models of which the option `model` chooses one.
 
     Raises:
         PluginError: a plugin is missing, broken or made for another core.
-        UsageError: an option is unknown or has a wrong value.
+        UsageError: an option is unknown or has a wrong value, or there is no such model, layer or unit.
     """
     from maia_core.plugin import installed
     from maia_runs.chosen import check_names
@@ -26,7 +29,19 @@ def check_names_and_options(config: RunConfig) -> None:
     context = click.get_current_context(silent=True)
     sources = Sources.of_command() if context and Sources.__name__ in context.meta else None
     for plugin in check_names(config, installed()):
-        plugin.config(installed(), _source(plugin, sources))
+        options = plugin.config(installed(), _source(plugin, sources))
+        if plugin.kind == "model":
+            factory, unit = installed().get("model", plugin.name).load(), config.system.name if config.system else ""
+            _check_model(plugin.name, factory, options, unit.partition(":")[2])
+
+
+def _check_model(name: str, factory: Any, options: Any, unit: str) -> None:
+    from maia_core.plugin import UsageError
+
+    if hasattr(factory, "models") and not options.model:
+        raise UsageError(f"{name} stands for many models: write {name}/NAME; `maia systems list {name}` lists them")
+    if hasattr(factory, "check_unit"):
+        factory.check_unit(options, unit)
 
 
 def _source(plugin: ChosenPlugin, sources: Sources | None) -> str:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import importlib
+import json
 from importlib.resources import files
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from maia_core.plugin import PluginError, RunContext
+from maia_core.plugin import LayerInfo, PluginError, RunContext
 from maia_torch import Preprocessing, TorchModel
+from maia_torch.layers import check_unit
 from maia_torch.options import TorchOptions
 
 if TYPE_CHECKING:
@@ -44,6 +46,19 @@ class EfficientNetLite(TorchModel):
             main=["stem", *(f"blocks.{name}" for name, _ in module.get_submodule("blocks").named_children()), "head"],
             context=context,
             **config.running,
+        )
+
+    @classmethod
+    def check_unit(cls, config: Config, ref: str) -> None:
+        """Checks a reference `LAYER:UNIT` without loading torch or the network.
+
+        Raises:
+            UsageError: there is no such layer or unit.
+        """
+        known = json.loads(files(__package__).joinpath("layers.json").read_text(encoding="utf-8")).get(cls.variant, [])
+        layers = [LayerInfo(name=name, units=shape[0], shape=shape, kind=kind) for name, shape, kind in known]
+        check_unit(
+            ref, layers, f"efficientnet-{cls.variant}", {layer: imagenet_classes() for layer in ("logit", "prob")}
         )
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, cast, get_args
 
 from maia_core.plugin import LayerInfo, UsageError
-from maia_exemplars.units import listed
+from maia_exemplars.units import find_unit, listed
 from maia_exemplars.units import split_ref as split_known
 from maia_sae import Readout
 from maia_torch.layouts import CHANNELS_FIRST, Layout, Tokens
@@ -100,6 +100,26 @@ def split_ref(ref: str, layers: Sequence[Layer]) -> tuple[str, str]:
         return split
     name, _, rest = ref.partition(":")
     return name, rest
+
+
+def check_unit(ref: str, known: Sequence[LayerInfo], model: str, names: Mapping[str, Sequence[str]]) -> None:
+    """Checks a reference `LAYER:UNIT` against a list of layers: a model's plugin can do so before it loads the model.
+
+    Args:
+        ref: The reference. Only its layer counts where it has no unit, or reads something (`LAYER:sae=...`).
+        known: All layers of the model; empty where they are not known.
+        model: Its name, for errors.
+        names: Names of the units, by layer.
+
+    Raises:
+        UsageError: there is no such layer or unit.
+    """
+    layers = [Layer(info, info.name.partition("@")[0], 1) for info in known]
+    name, unit = split_ref(ref, layers)
+    if layers and name:
+        layer = find_layer(name, layers, model)
+        if unit and "=" not in unit:
+            find_unit(unit, layer.name, layer.info.units, names.get(layer.name, ()))
 
 
 def derived(layer: Layer, kind: str, where: str, readout: Readout) -> Layer:

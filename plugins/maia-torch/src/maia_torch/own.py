@@ -29,6 +29,9 @@ MARKS = (
 """Byte order marks and the encodings that they stand for; that of UTF-32 begins with that of UTF-16."""
 
 
+NO_MODULE = "there is no Python module '{}': run maia where python -m would find it, or install it"
+
+
 class OwnModel(TorchModel):
     """A network of your own: `module/package.module.attribute`.
 
@@ -89,6 +92,19 @@ class OwnModel(TorchModel):
             self.warn(f"{name}: {' and '.join(guessed)} not given; the preprocessing is taken to be: {preprocess}")
         self._code = own_code(module)
 
+    @classmethod
+    def check_unit(cls, config: Config, ref: str) -> None:
+        """Checks that Python finds the package and the file of weights, before torch loads.
+
+        Raises:
+            UsageError: it does not, or the path is not one of a module.
+        """
+        package = _package_of(config.model)
+        if PathFinder.find_spec(package, [str(Path.cwd()), *sys.path]) is None and package not in sys.modules:
+            raise UsageError(NO_MODULE.format(package))
+        if config.weights is not None and not Path(config.weights).expanduser().exists():
+            raise UsageError(f"the weights {config.weights} do not exist")
+
     @cached_property
     def fingerprint(self) -> str:
         """Hash of architecture, weights, preprocessing and of the source files that compute with them."""
@@ -105,11 +121,9 @@ def imported(path: str) -> nn.Module:
 
     from maia_torch.modules import readable
 
-    if "" in path.split(".") or "." not in path:
-        raise UsageError(f"write module/package.module.attribute, not module/{path}")
-    here = str(Path.cwd())
+    package, here = _package_of(path), str(Path.cwd())
     # Only for a module of this folder: no other file of it may stand in for a package that an installed one imports.
-    if here not in sys.path and PathFinder.find_spec(path.partition(".")[0], [here]):
+    if here not in sys.path and PathFinder.find_spec(package, [here]):
         sys.path.insert(0, here)
     value: Any = _module_of(path)
     for name in path.split(".")[value.__name__.count(".") + 1 :]:
@@ -127,6 +141,13 @@ def imported(path: str) -> nn.Module:
     return readable(value, path)
 
 
+def _package_of(path: str) -> str:
+    """Returns the first part of a dotted path."""
+    if "" in path.split(".") or "." not in path:
+        raise UsageError(f"write module/package.module.attribute, not module/{path}")
+    return path.partition(".")[0]
+
+
 def _module_of(path: str) -> ModuleType:
     """Imports the longest beginning of a dotted path that is a module."""
     parts = path.split(".")
@@ -139,7 +160,7 @@ def _module_of(path: str) -> ModuleType:
                 raise UsageError(f"importing {name} failed: {one_line(error)}") from error
         except (Exception, SystemExit) as error:
             raise UsageError(f"importing {name} failed: {one_line(error)}") from error
-    raise UsageError(f"there is no Python module '{parts[0]}': run maia where python -m would find it, or install it")
+    raise UsageError(NO_MODULE.format(parts[0]))
 
 
 def preprocessing(module: nn.Module, config: OwnModel.Config) -> tuple[Preprocessing, list[str]]:

@@ -535,6 +535,32 @@ _PROGRAMS: dict[str, dict[str, str]] = {
         "a large error": "raise ValueError('x' * 10**8)",
     },
     "values": {
+        "an iterator without end": "import itertools\ndef run_experiment(system, tools):\n    tools.echo(itertools.count())",
+        "an iterator of itself": """
+            class Itself:
+                def __iter__(self): return self
+                def __next__(self): return self
+            def run_experiment(system, tools):
+                tools.echo(Itself())
+        """,
+        "an iterator that calls the host": """
+            def calls(depth):
+                yield tools.echo(calls(depth + 1)) if depth else tools.echo("x")
+                raise SystemExit(3)
+            def run_experiment(system, tools):
+                for depth in (0, 1):
+                    try: tools.echo(calls(depth))
+                    except Exception as error: print(type(error))
+        """,
+        "an iterator that changes the crossing": """
+            def change():
+                import sys
+                crossing = sys.modules.get("sandboxed.values")
+                if crossing: crossing.MAX_VALUES = 10**9
+                while True: yield "x" * 10**6
+            def run_experiment(system, tools):
+                tools.echo(change())
+        """,
         "cyclic": "def run_experiment(system, tools):\n    x = []; x.append(x)\n    tools.echo(x)",
         "cyclic return": "def run_experiment(system, tools):\n    x = {}; x['x'] = x\n    return x",
         "deep": "def run_experiment(system, tools):\n    x = []\n    for _ in range(10**5): x = [x]\n    tools.echo(x)",
