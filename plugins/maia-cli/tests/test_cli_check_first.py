@@ -92,3 +92,13 @@ def test_a_wrong_option_names_its_file_and_table(tmp_path):
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 2
     assert "options of model 'efficientnet-lite0' ([system] of mine.toml): unknown key 'dtipe'" in done.stderr
+
+
+def test_units_of_a_sweep_are_not_one_unit():
+    from maia_cli.chosen import check_names_and_options
+    from maia_core.plugin import PluginRef, RunConfig, UsageError
+
+    config = RunConfig(system=PluginRef(name="efficientnet-lite0:head:0-3"))
+    check_names_and_options(config, one_unit=False)
+    with pytest.raises(UsageError, match="is not a number"):
+        check_names_and_options(config)

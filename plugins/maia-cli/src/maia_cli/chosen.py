@@ -13,11 +13,15 @@ if TYPE_CHECKING:
     from maia_runs.chosen import ChosenPlugin
 
 
-def check_names_and_options(config: RunConfig) -> None:
+def check_names_and_options(config: RunConfig, *, one_unit: bool = True) -> None:
     """Checks the names of all chosen plugins, then their options, then the unit where the model's plugin knows its own.
 
     A plugin of models may have `check_unit(options, unit)`, which raises a `UsageError` without loading anything, and
     `models()`, the names of many models of which the option `model` chooses one.
+
+    Args:
+        config: The configuration.
+        one_unit: Whether its system is one unit, not the layers, ranges or words of a sweep.
 
     Raises:
         PluginError: a plugin is missing, broken or made for another core.
@@ -32,7 +36,7 @@ def check_names_and_options(config: RunConfig) -> None:
         options = plugin.config(installed(), _source(plugin, sources))
         if plugin.kind == "model":
             factory, unit = installed().get("model", plugin.name).load(), config.system.name if config.system else ""
-            _check_model(plugin.name, factory, options, unit.partition(":")[2])
+            _check_model(plugin.name, factory, options, unit.partition(":")[2] if one_unit else "")
 
 
 def _check_model(name: str, factory: Any, options: Any, unit: str) -> None:

@@ -53,7 +53,7 @@ def config_options(
                 if of_run:  # Before anything is loaded or created.
                     from maia_cli.chosen import check_names_and_options
 
-                    check_names_and_options(config)
+                    check_names_and_options(config, one_unit="system" in kinds)
             process_started()
             return command(config=config, **arguments)
 
