@@ -19,12 +19,14 @@ import pytest
 
 from maia_core.context import Context
 from maia_core.errors import PluginError, RunError, UsageError
+from maia_core.plugin import RunConfig, installed
 from maia_core.testing import DistributionSuite, RunnerSuite
 from maia_ray import runner as runner_module
 from maia_ray.cluster import cluster
 from maia_ray.pool import needs
 from maia_ray.runner import RayRunner
 from maia_ray.worker import Job, Worker
+from maia_sweep.stages import FirstWorker
 
 needs_ray = pytest.mark.skipif(not metadata.packages_distributions().get("ray"), reason="Ray is not installed")
 
@@ -268,3 +270,12 @@ def test_without_ray_the_runner_names_what_to_install(monkeypatch: pytest.Monkey
 def test_nothing_starts_for_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runner_module, "cluster", None)
     assert list(ray_runner().map(len, [])) == []
+
+
+def test_every_worker_needs_the_explainer_of_the_first_stage_too() -> None:
+    explain: Any = SimpleNamespace(folder=None, run_config=RunConfig())
+    worker = FirstWorker(explain, {"name": "exemplar-summary"}, 10, "hash")
+    assert (
+        installed().get("explainer", "exemplar-summary").distribution
+        in runner_module._job(worker, b"", None, ()).required
+    )

@@ -221,6 +221,7 @@ def test_displays_show_labels_reasons_and_hostile_text_in_one_line(capsys: pytes
     lines = running_lines(many)
     assert lines[1] == "  m:l:1 70 s, turn 1"
     assert lines[-1] == "  and 24 more"
+    assert running_lines(many, 15)[1] == "  …70 s, turn 1", "its end tells the unit and the time"
     with JsonDisplay() as shown:
         shown.begin("the agent", 3)
         shown.row(Row(unit="m:l:1", label="tiger"))

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,10 +10,12 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from maia_core.plugin import UsageError
+from maia_core.plugin import RecordError, Usage, UsageError
 from maia_sweep.labels_command import labels
+from maia_sweep.ledgers import Ledger, SweepLimits
 from maia_sweep.measures import progress
 from maia_sweep.search import parts_of, rank
+from maia_sweep.status_command import status
 from maia_sweep.tables import Row, Table, opened, units_where
 from maia_sweep.units import Selection
 
@@ -141,3 +144,31 @@ def test_a_file_that_is_not_a_table_gets_one_line_without_the_query(tmp_path: Pa
     assert isinstance(error, UsageError)
     assert str(error).startswith(f"cannot read {table}: ")
     assert not {"LINE", "SELECT", "Exception"} & set(str(error).replace(":", " ").split())
+
+
+def test_a_hostile_folder_leads_no_reader_astray(folder: Path, tmp_path: Path) -> None:
+    """It holds links, pipes and figures without sense where a sweep has files."""
+    secret = tmp_path.parent / f"{tmp_path.name}.txt"
+    secret.write_text('{"unit": "secret", "label": "secret", "status": "answered"}\n')
+    (folder / "plan.json").write_text(
+        json.dumps({"format": 1, "config": {}, "first": {"name": "x"}, "units": ["m:l:1\x1b[2J\nm:l:2"]})
+    )
+    for name in ("rows/a.jsonl", "leases/m-l-1.0", "ledger.json"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).symlink_to(secret)
+    for name in ("rows/b.jsonl", "leases/m-l-2.0"):
+        os.mkfifo(folder / name)
+    (folder / "leases" / "m-l-3.0").write_text(
+        '{"machine": 1, "process": [1e99, 2], "unit": 3, "owner": 4, "taken": 1e999}'
+    )
+    (folder / "rows" / "c.jsonl").write_text('{"unit": "m:l:9", "label": "nine", "finished": 1e999, "turns": 1e30}\n')
+    assert "secret" not in run(folder).output
+    shown = CliRunner().invoke(status, [str(folder)])
+    assert (shown.exit_code, "\x1b" in shown.output) == (0, False)
+    with pytest.raises(RecordError, match="it is a link"):
+        Ledger(folder, SweepLimits()).spend(Usage(cost=1.0))
+    assert secret.read_text().startswith('{"unit"')
+    for plan in ({"config": {}, "first": {}}, {"config": {}, "take": -5}, {"config": {}, "units": [1]}, {}):
+        (folder / "plan.json").write_text(json.dumps({"format": 1} | plan))
+        with pytest.raises(RecordError, match="not the plan of a sweep"):
+            progress(folder)

@@ -69,7 +69,8 @@ class RayRunner:
         """See `maia_core.protocols.Runner`.
 
         If the function has an attribute `folder`, every worker must see this folder. If it has a `run_config`, every
-        worker must have the plugins that this run's configuration chooses.
+        worker must have the plugins that this run's configuration chooses; if it has `plugins`, pairs of kind and name,
+        these too.
 
         Raises:
             UsageError: the address cannot be used.
@@ -99,28 +100,27 @@ class RayRunner:
                 config.max_restarts,
                 require_tokens=not started_here and not config.allow_unauthenticated and token_auth(),
             )
-            job = _job(
-                ray.cloudpickle.dumps(function), getattr(function, "run_config", None), token, config.environment
-            )
+            job = _job(function, ray.cloudpickle.dumps(function), token, config.environment)
             yield from Pool(ray, job, settings).map(chain(first, source))
 
 
-def _job(function: bytes, config: Any, token: Path | None, environment: Iterable[str]) -> Job:
+def _job(function: Any, pickled: bytes, token: Path | None, environment: Iterable[str]) -> Job:
     """Returns what every worker gets.
 
     Args:
-        function: The pickled function.
-        config: The function's attribute `run_config`; its plugins are required where it is a run's configuration.
+        function: The function, whose attributes `run_config` and `plugins` tell which plugins are required.
+        pickled: The pickled function.
         token: File in the folder of the results.
         environment: Names of the variables that workers get.
     """
-    registry = installed()
+    registry, config = installed(), getattr(function, "run_config", None)
     versions = {plugin.distribution: plugin.version for plugin in registry.plugins}
     versions |= {name: metadata.version(name) for name in ALWAYS}
     chosen = chosen_plugins(config, registry) if isinstance(config, RunConfig) else ()
-    required = {registry.get(plugin.kind, plugin.name).distribution for plugin in chosen}
+    names = [(plugin.kind, plugin.name) for plugin in chosen] + list(getattr(function, "plugins", ()))
+    required = {registry.get(kind, name).distribution for kind, name in names}
     variables = {name: os.environ[name] for name in environment if name in os.environ}
-    return Job(function, versions, frozenset({*ALWAYS, *required}), token, Path.cwd(), variables)
+    return Job(pickled, versions, frozenset({*ALWAYS, *required}), token, Path.cwd(), variables)
 
 
 @contextmanager

@@ -115,17 +115,20 @@ class LiveDisplay:
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
         from rich.text import Text
 
+        console = Console(stderr=True)
+
         class Bars(Progress):
             def get_renderables(self) -> Iterable[RenderableType]:
                 yield self.make_tasks_table(self.tasks)
-                yield Text("\n".join(running_lines(running(folder))))
+                lines = running_lines(running(folder), console.width)
+                yield Text("\n".join(lines), no_wrap=True, overflow="ellipsis")
 
         self._bars = Bars(
             TextColumn("{task.description}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
             TimeRemainingColumn(),
-            console=Console(stderr=True),
+            console=console,
             refresh_per_second=1,
         )
         self._task: Any = None
@@ -157,11 +160,17 @@ class LiveDisplay:
         self._bars.print(printable_line(redacted(text)), markup=False, highlight=False)
 
 
-def running_lines(units: Sequence[Running]) -> list[str]:
-    """Returns a line per running unit, at most `LINES` and one that counts the others."""
+def running_lines(units: Sequence[Running], width: int = 0) -> list[str]:
+    """Returns a line per running unit, at most `LINES` and one that counts the others.
+
+    Args:
+        units: The units.
+        width: Width of the terminal, to which a line is cut at its front: its end tells the unit and the time; 0: none.
+    """
     lines = [f"{each.unit}  {duration(each.seconds)}" + f", turn {each.turns}" * bool(each.turns) for each in units]
     more = [f"and {len(lines) - LINES} more"] if len(lines) > LINES else []
-    return [f"  {printable_line(line)}" for line in [*lines[:LINES], *more]]
+    shown = [printable_line(line) for line in [*lines[:LINES], *more]]
+    return [f"  …{line[3 - width :]}" if 3 < width < len(line) + 2 else f"  {line}" for line in shown]
 
 
 def display(folder: Path, as_json: bool) -> Display:

@@ -18,7 +18,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from maia_core.plugin import RecordError
+from maia_core.plugin import RecordError, open_plain
 from maia_runs import folder_name
 
 LEASES = "leases"
@@ -26,6 +26,9 @@ LEASES = "leases"
 
 SECONDS = 120.0
 """Time without a touch after which a lease has expired."""
+
+MAX_BYTES = 1 << 16
+"""Bytes of a lease that are read."""
 
 TOUCHES = 4
 """Touches in this time."""
@@ -217,8 +220,8 @@ def leases_of(sweep: Path, seconds: float = SECONDS, now: float | None = None) -
 def _lease(path: Path, now: float, seconds: float) -> Lease:
     """Reads a lease; one that is gone, or was torn by a kill, belongs to nobody and expires by its age."""
     try:
-        status = path.stat()
-        text = path.read_text(encoding="utf-8")
+        with open_plain(path) as file:
+            status, text = os.fstat(file.fileno()), file.read(MAX_BYTES)
     except OSError:
         return Lease("", "", 0.0, 0.0, True)
     unit, owner, taken, dead = "", "", 0.0, False

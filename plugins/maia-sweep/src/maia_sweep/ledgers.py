@@ -13,7 +13,7 @@ from pathlib import Path
 
 from pydantic import Field
 
-from maia_core.plugin import Data, RecordError, Usage
+from maia_core.plugin import Data, RecordError, Usage, open_plain
 
 LEDGER = "ledger.json"
 """File of the ledger in the folder of a sweep."""
@@ -95,7 +95,7 @@ class Ledger:
     def state(self) -> State:
         """What has been used; reads the file without waiting for its lock."""
         with suppress(OSError, ValueError):
-            return State.model_validate_json(self._path.read_bytes())
+            return State.model_validate_json(_read(self._path))
         return State()
 
     def begin(self) -> str:
@@ -107,7 +107,7 @@ class Ledger:
             RecordError: the file cannot be written.
         """
         with suppress(OSError, ValueError):
-            State.model_validate_json(self._path.read_bytes())
+            State.model_validate_json(_read(self._path))
             with self._changing() as state:
                 if state["blocked"] - time.time() > MAX_WAIT:
                     state["blocked"] = 0.0
@@ -129,7 +129,7 @@ class Ledger:
         path = run / BOOKED
         before = Booked()
         with suppress(OSError, ValueError):
-            before = Booked.model_validate_json(path.read_bytes())
+            before = Booked.model_validate_json(_read(path))
         now = Booked(cost=max(usage.cost, before.cost), tokens=max(usage.tokens, before.tokens))
         if now == before:
             return
@@ -138,11 +138,8 @@ class Ledger:
                 "cost": state["cost"] + now.cost - before.cost,
                 "tokens": state["tokens"] + now.tokens - before.tokens,
             }
-            handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-            try:
-                os.pwrite(handle, now.model_dump_json().encode().ljust(SIZE // 4 - 1) + b"\n", 0)
-            finally:
-                os.close(handle)
+            with open_plain(path, "r+b") as file:
+                os.pwrite(file.fileno(), now.model_dump_json().encode().ljust(SIZE // 4 - 1) + b"\n", 0)
 
     def spend(self, usage: Usage) -> None:
         """Adds what the explainer of the first stage has used.
@@ -208,17 +205,19 @@ class Ledger:
     def _changing(self) -> Iterator[dict[str, float]]:
         """Yields the state; what is changed in it is written, and no other session sees it in between."""
         try:
-            handle = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o666)
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX)
+            with open_plain(self._path, "r+b") as file:
+                fcntl.flock(file, fcntl.LOCK_EX)
                 try:
-                    state = State.model_validate_json(os.pread(handle, SIZE, 0))
+                    state = State.model_validate_json(os.pread(file.fileno(), SIZE, 0))
                 except ValueError:  # A new file.
                     state = State()
                 changed = state.model_dump()
                 yield changed
-                os.pwrite(handle, json.dumps(changed).encode().ljust(SIZE - 1) + b"\n", 0)
-            finally:
-                os.close(handle)
+                os.pwrite(file.fileno(), json.dumps(changed).encode().ljust(SIZE - 1) + b"\n", 0)
         except OSError as error:
             raise RecordError(f"cannot write {self._path}: {error.strerror}; make room, then resume") from error
+
+
+def _read(path: Path) -> bytes:
+    with open_plain(path) as file:
+        return file.read(SIZE)

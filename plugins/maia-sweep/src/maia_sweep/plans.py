@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from pydantic import JsonValue, ValidationError
+from pydantic import Field, JsonValue, ValidationError, field_validator
 
 from maia_core.plugin import (
     MANIFEST,
@@ -67,9 +67,16 @@ class Plan(Data):
     format: int = FORMAT
     config: dict[str, JsonValue]
     first: dict[str, JsonValue] | None = None
-    take: int | None = None
+    take: int | None = Field(None, ge=0)
     added: tuple[Added, ...] = ()
     units: tuple[str, ...] = ()
+
+    @field_validator("first")
+    @classmethod
+    def _has_a_name(cls, first: dict[str, JsonValue] | None) -> dict[str, JsonValue] | None:
+        if first is not None and not isinstance(first.get("name"), str):
+            raise ValueError("the explainer of the first stage has no name")
+        return first
 
     @property
     def missing(self) -> dict[str, str]:

@@ -41,6 +41,7 @@ class FirstWorker:
         config: Hash of the configuration.
         folder: As in `Explain`.
         run_config: As in `Explain`.
+        plugins: Kind and name of the plugin that every worker needs beside those of the configuration.
     """
 
     def __init__(self, explain: Explain, first: dict[str, JsonValue], images: int, config: str) -> None:
@@ -49,6 +50,7 @@ class FirstWorker:
         self.images = images
         self.config = config
         self.folder, self.run_config = explain.folder, explain.run_config
+        self.plugins = (("explainer", str(first["name"])),)
         self._scorer: Scorer | None = None
 
     def __call__(self, unit: str) -> Row:

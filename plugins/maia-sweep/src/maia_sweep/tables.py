@@ -14,7 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from maia_core.plugin import MANIFEST, Data, RecordError, UsageError, dumped, one_line
+from maia_core.plugin import MANIFEST, Data, RecordError, UsageError, dumped, one_line, open_plain
 
 if TYPE_CHECKING:
     import duckdb
@@ -164,8 +164,8 @@ class Table:
 
     def new_rows(self) -> Iterator[Row]:
         """Yields the rows that no earlier call has read, of all drivers; a torn line is left out."""
-        for path in sorted((self.folder / ROWS).glob("*.jsonl")):
-            with path.open("rb") as file:
+        for path in row_files(self.folder):
+            with open_plain(path) as file:
                 file.seek(self._ends.get(path, 0))
                 for line in file:
                     if not line.endswith(b"\n"):
@@ -240,9 +240,10 @@ def labels(folder: Path) -> duckdb.DuckDBPyConnection:
 
     database = duckdb.connect(config={"threads": 1})
     columns = ", ".join(f"{name}: {_quoted(_type(field.annotation))}" for name, field in Row.model_fields.items())
-    pattern = _quoted(f"{_escaped(folder / ROWS)}/*.jsonl")
-    source = f"read_json({pattern}, format = 'newline_delimited', ignore_errors = true, columns = {{{columns}}})"
-    if not any((folder / ROWS).glob("*.jsonl")):
+    files = row_files(folder)
+    paths = ", ".join(_quoted(_escaped(file)) for file in files)
+    source = f"read_json([{paths}], format = 'newline_delimited', ignore_errors = true, columns = {{{columns}}})"
+    if not files:
         nothing = ", ".join(f"NULL::{_type(field.annotation)} AS {name}" for name, field in Row.model_fields.items())
         source = f"(SELECT {nothing} LIMIT 0)"
     done = ", ".join(map(_quoted, DONE))
@@ -334,13 +335,18 @@ def select(database: duckdb.DuckDBPyConnection, query: str, where: str = "", ord
         ) from error
 
 
+def row_files(folder: Path) -> list[Path]:
+    """Returns the files of rows of a sweep; no pipe or link, which a folder from elsewhere may hold."""
+    return [path for path in sorted((folder / ROWS).glob("*.jsonl")) if path.is_file() and not path.is_symlink()]
+
+
 def check_sweep(folder: Path) -> None:
     """Checks that a folder holds a sweep, or the rows of one.
 
     Raises:
         UsageError: it does not.
     """
-    if not ((folder / PLAN).is_file() or any((folder / ROWS).glob("*.jsonl"))):
+    if not ((folder / PLAN).is_file() or row_files(folder)):
         run = ", but one run" if (folder / MANIFEST).exists() else f": there is no {PLAN}"
         raise UsageError(f"{folder} does not hold a sweep{run}; name the --out of `maia sweep`")
 

@@ -23,7 +23,7 @@ from maia_core.plugin import (
     one_line,
 )
 from maia_exemplars import LayerExemplars
-from maia_sweep.tables import ROWS, units_where
+from maia_sweep.tables import row_files, units_where
 
 RANGE = re.compile(r"(?P<layer>.+):(?P<first>\d{1,9})-(?P<last>\d{1,9})")
 
@@ -83,7 +83,7 @@ class Selection(Data):
 def _content(path: Path) -> str:
     """Returns a hash of a file, or of the rows in the folder of a sweep."""
     try:
-        paths = sorted((path / ROWS).glob("*.jsonl")) if path.is_dir() else [path]
+        paths = row_files(path) if path.is_dir() else [path]
         return content_id(*(each.read_bytes() for each in paths))
     except OSError as error:
         raise UsageError(
