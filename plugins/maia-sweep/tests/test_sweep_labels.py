@@ -172,3 +172,19 @@ def test_a_hostile_folder_leads_no_reader_astray(folder: Path, tmp_path: Path) -
         (folder / "plan.json").write_text(json.dumps({"format": 1} | plan))
         with pytest.raises(RecordError, match="not the plan of a sweep"):
             progress(folder)
+
+
+def test_no_spreadsheet_takes_a_label_for_a_formula(tmp_path: Path) -> None:
+    written = ['=HYPERLINK("x")', "+1", "-2", "@x", "\ty", "a = b", "dog"]
+    table = Table(tmp_path, "one")
+    for number, label in enumerate(written):
+        table.append(Row(unit=f"m:l:{number}", status="answered", label=label, pearson=-0.5))
+    table.export()
+    run(tmp_path, "--export", tmp_path / "out.csv", "--form", "human")
+    for name in ("labels.csv", "out.csv"):
+        with (tmp_path / name).open(newline="") as file:
+            rows = list(csv.DictReader(file))
+        assert [row["label"] for row in rows] == [f"'{label}" for label in written[:5]] + written[5:]
+        assert {row.get("pearson", "-0.5") for row in rows} == {"-0.5"}
+    with opened(tmp_path / "labels.parquet") as database:
+        assert [label for (label,) in database.execute("SELECT label FROM labels").fetchall()] == written

@@ -113,7 +113,8 @@ def main() -> None:
     except (KeyboardInterrupt, click.Abort) as error:
         if isinstance(error.__cause__, EOFError):  # click takes both for a wish to leave.
             _fail(error.__cause__, settings["traceback"], 1)
-        click.echo("\nmaia: interrupted", err=True)
+        advice = f"; {printable_line(str(error))}" if str(error) else ""
+        click.echo(f"\nmaia: interrupted{advice}", err=True)
         _leave(130)
     except MaiaError as error:
         _fail(error, settings["traceback"], error.exit_code)

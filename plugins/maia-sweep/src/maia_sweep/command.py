@@ -175,10 +175,13 @@ def sweep(
         confirm_hours=hours_above,
         without=without,
     )  # fmt: skip
-    with display(out, as_json) as shown:
-        result = explain_units(config, choices, shown, _confirm, runner_for(config, runner))
-        if result.reason and result.answered < result.units:
-            shown.note(f"stopped: {result.reason}; run the command again with a higher limit to resume")
+    try:
+        with display(out, as_json) as shown:
+            result = explain_units(config, choices, shown, _confirm, runner_for(config, runner))
+            if result.reason and result.answered < result.units:
+                shown.note(f"stopped: {result.reason}; run the command again with a higher limit to resume")
+    except KeyboardInterrupt as error:
+        raise KeyboardInterrupt(str(error) or "run the same command again to resume") from error
     text = f"{result.answered} of {result.units} answered; table, runs and reports in {out}"
     click.echo(text, err=as_json)
     return 0 if result.answered == result.units else 1

@@ -221,13 +221,23 @@ def write(database: duckdb.DuckDBPyConnection, source: str, path: Path) -> None:
 
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        database.execute(f"COPY (FROM {source}) TO {_quoted(str(temporary))} ({COPY_OPTIONS[path.suffix]})")
+        shown = _without_formulas(database, source) if path.suffix == ".csv" else f"FROM {source}"
+        database.execute(f"COPY ({shown}) TO {_quoted(str(temporary))} ({COPY_OPTIONS[path.suffix]})")
         os.replace(temporary, path)
     except (OSError, duckdb.Error) as error:
         raise RecordError(f"cannot write {path}: {one_line(error)}; make room or choose another folder") from error
     finally:
         with suppress(OSError):
             temporary.unlink()
+
+
+def _without_formulas(database: duckdb.DuckDBPyConnection, source: str) -> str:
+    """Returns a query for a table in which a spreadsheet takes no text for a formula: a backbone wrote the labels."""
+    columns = database.execute(f"DESCRIBE FROM {source}").fetchall()
+    safe = r"CASE WHEN regexp_matches({0}, '^[=+@\t\r-]') THEN chr(39) || {0} ELSE {0} END AS {0}"
+    names = ['"' + name.replace('"', '""') + '"' for name, *_ in columns]
+    texts = [safe.format(name) for name, (_, kind, *_) in zip(names, columns, strict=True) if kind == "VARCHAR"]
+    return f"SELECT * REPLACE ({', '.join(texts)}) FROM {source}" if texts else f"FROM {source}"
 
 
 def labels(folder: Path) -> duckdb.DuckDBPyConnection:
