@@ -186,6 +186,16 @@ def test_the_quota_of_images_holds(make_desk, drive):
     assert "8" in refused.text
 
 
+def test_a_call_without_a_run_is_asked_for_it(make_desk, drive):
+    async def work(call):
+        await call("start_run", unit="colours:red")
+        return await call.once("text2image", prompts=["a red disc"])
+
+    refused = drive(make_desk(), work)
+    assert refused.is_error
+    assert refused.text.startswith("name the run, as start_run returned it")
+
+
 def test_an_answer_of_the_wrong_form_costs_no_turn(make_desk, drive, tmp_path):
     async def work(call):
         await call("start_run", unit="colours:red")

@@ -142,6 +142,8 @@ class Desk:
         Raises:
             ToolError: there is none, or another client drives it.
         """
+        if name is None:
+            raise ToolError('name the run, as start_run returned it: run="20261130-152400-1a2b"')
         run = self._runs.get(name) if isinstance(name, str) else None
         if run is None:
             raise ToolError(
