@@ -26,6 +26,7 @@ from maia_sweep.batching import BatchedGenerator
 from maia_sweep.processes import Processes
 from maia_sweep.sweeping import Explain, sweep
 from maia_sweep.threads import Threads
+from maia_torch.allocator import process_started
 
 TURNS = 6
 """Most turns of a run: one with a service's backbone has 10 to 15."""
@@ -219,6 +220,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--sessions", type=int, default=8)
     options = parser.parse_args(arguments)
+    process_started()  # As every command of MAIA does.
     if options.figure in (None, "latency"):
         latency_figure(options.units or 16, options.latency)
     if options.figure in (None, "offline"):

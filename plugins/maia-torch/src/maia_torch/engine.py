@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from maia_core.plugin import RunError, UsageError, one_line
 from maia_exemplars.measured import NotFiniteError
+from maia_exemplars.prefetch import BATCH
 from maia_exemplars.preprocess import Pixels, Preprocessing
 from maia_hub.joining import Joiner
 from maia_torch.compiled import compile_blocks, is_compiled, is_wrapped, run_as_written
@@ -147,8 +148,11 @@ class Engine:
         return engine
 
     def join_passes(self, most: int) -> None:
-        """Lets threads share a pass of at most so many images: what each of them measures changes by rounding only."""
-        self._passes.most = most
+        """Lets threads share a pass of at most so many images: what each of them measures changes by rounding only.
+
+        A processor takes as long for the images of a large pass as for those of several ordinary ones, and more memory.
+        """
+        self._passes.most = min(most, BATCH) if self.device.type == "cpu" else most
 
     def close(self) -> None:
         """Lets go of the module."""
