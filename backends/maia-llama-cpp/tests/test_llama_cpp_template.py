@@ -106,7 +106,6 @@ HOSTILE = {
     "an import": "{% import '/etc/passwd' as x %}",
     "a change of the conversation": "{{ messages.append(1) }}",
     "memory": "{{ 'a' * 10**17 }}",
-    "a large text": "{{ ('a' * 10**9 * (messages|length))|length }}",
     "a large text by a filter": "{{ 'a'|center(10**10 + (messages|length)) }}",
     "a large text by a method": "{{ 'a'.ljust(10**10 + (messages|length)) }}",
     "one long operation": "{{ (7 + (messages|length)) ** 100000000 > 1 }}",

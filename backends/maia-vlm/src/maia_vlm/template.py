@@ -21,7 +21,7 @@ from maia_vlm.packing import PackedMessage
 MAX_SECONDS = 5.0
 """Processor time that a template may take; Jinja's sandbox bounds neither time nor nested loops."""
 
-MAX_WAIT = 60.0
+MAX_WAIT = 30.0
 """Seconds after which a template ends that got no processor."""
 
 MAX_MB = 500
