@@ -91,9 +91,11 @@ class Net(nn.Module):
 
 
 @pytest.fixture
-def model() -> TorchModel:
+def model() -> Iterator[TorchModel]:
+    threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    return TorchModel(Net(), Preprocessing(32, mean=(0, 0, 0), std=(1, 1, 1)), "net")
+    yield TorchModel(Net(), Preprocessing(32, mean=(0, 0, 0), std=(1, 1, 1)), "net")
+    torch.set_num_threads(threads)
 
 
 def measured(model: TorchModel) -> str:
@@ -241,7 +243,7 @@ def parts_built(lock: Any = None) -> int:
 
 def test_a_part_is_built_once_for_all_sessions() -> None:
     assert [parts_built() for _ in range(ROUNDS)] == [1] * ROUNDS
-    assert parts_built(NoLock()) > 1, "the test sees it without the lock"
+    assert any(parts_built(NoLock()) > 1 for _ in range(20)), "the test sees it without the lock"
 
 
 class _Sum(Usage):
@@ -271,15 +273,20 @@ def test_a_run_counts_all_that_its_threads_use() -> None:
 def records(folder: Path) -> list[Any]:
     """Returns what a run recorded, without its times, and without the notes on parts, which the first run gets."""
     events = [event for event in RunReader(folder).events if not isinstance(event, Noted)]
-    return [_rounded(event.model_dump(mode="json")) for event in events]
+    return [event.model_dump(mode="json") for event in events]
 
 
-def _rounded(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _rounded(each) for key, each in value.items() if key != "seconds"}
-    if isinstance(value, list):
-        return [_rounded(each) for each in value]
-    return round(value, 3) if isinstance(value, float) else value
+def assert_alike(one: Any, other: Any) -> None:
+    """Asserts that two values of records are equal but for the noise of a joined pass and for their times."""
+    if isinstance(one, dict):
+        assert one.keys() == other.keys()
+        for key in one.keys() - {"seconds"}:
+            assert_alike(one[key], other[key])
+    elif isinstance(one, list):
+        for pair in zip(one, other, strict=True):
+            assert_alike(*pair)
+    else:
+        assert one == (pytest.approx(other, abs=1e-3) if isinstance(other, float) else other)
 
 
 @pytest.mark.slow
@@ -295,4 +302,4 @@ def test_the_records_of_a_sweep_in_threads_are_those_of_one_after_another(tmp_pa
         one, other = folders["one"][unit], folders["threads"][unit]
         assert one.outcome.status == other.outcome.status == "answered"
         assert one.outcome.usage == other.outcome.usage
-        assert records(one.folder) == records(other.folder)
+        assert_alike(records(one.folder), records(other.folder))

@@ -20,6 +20,7 @@ from maia_vlm import bounded
         (lambda: 1 // 0, "ZeroDivisionError"),
         (lambda: os._exit(0), "ends its process"),
         (lambda: object(), "not JSON serializable"),
+        (lambda: "a" * 50_000_000, "more than 16 MB"),
     ],
 )
 def test_a_template_has_limits(template, says, monkeypatch):
@@ -42,7 +43,10 @@ def test_threads_get_their_own_values():
 
 def test_no_process_stays(monkeypatch):
     monkeypatch.setattr("maia_vlm.template.MAX_SECONDS", 0.2)
+    children, fork = [], os.fork
+    monkeypatch.setattr(os, "fork", lambda: children.append(child := fork()) or child)
     with pytest.raises(TimeoutError):
         bounded(lambda: 7**100_000_000)
+    (child,) = children
     with pytest.raises(ChildProcessError):
-        os.waitpid(-1, os.WNOHANG)
+        os.waitpid(child, os.WNOHANG)

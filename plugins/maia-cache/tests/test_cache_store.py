@@ -65,6 +65,7 @@ def test_text_comes_back(cache: ContentCache, text: str) -> None:
 
 def test_arrays_come_back_and_a_changed_file_counts_as_missing(cache: ContentCache) -> None:
     arrays = {"things": np.random.default_rng(0).random((4, 3)).astype(np.float32), "none": np.zeros((0, 2))}
+    arrays |= {name: np.arange(3) for name in ("file", "args", "allow_pickle")}  # Names of parameters of `savez`.
     cache.keep("engine", KEY, arrays, ARRAYS)
     found = cache.find("engine", KEY, ARRAYS)
     assert found is not None

@@ -13,7 +13,7 @@ import pytest
 from maia_hub.joining import POLL, Joiner
 
 WAIT = 30
-"""Seconds until a test fails that waits in vain."""
+"""Seconds until a test fails that waits too long."""
 
 
 class Doubling:
@@ -61,7 +61,7 @@ def until(true: Callable[[], bool]) -> None:
         if true():
             return
         tick.wait(0.005)
-    raise AssertionError("waited in vain")
+    raise AssertionError("timed out")
 
 
 def test_a_call_that_is_alone_starts_at_once_and_returns_its_own_error() -> None:
@@ -145,7 +145,7 @@ def test_where_memory_does_not_suffice_later_batches_are_smaller() -> None:
     others = [doubling.ask(number, 2) for number in (1, 2, 3)]
     doubling.gate.set()
     assert [other.result(WAIT) for other in others] == [2, 4, 6]
-    assert doubling.joiner.most == 3
+    assert doubling.joiner.max_items == 3
 
 
 def test_a_call_from_within_a_call_does_not_wait_for_itself() -> None:

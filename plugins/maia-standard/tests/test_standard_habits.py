@@ -175,6 +175,12 @@ def test_none_stands_for_the_default_where_it_is_no_value(annotation, taken):
     assert with_lists(_annotated(annotation, 5), [None], {}) == (taken, {})
 
 
-def test_the_programs_own_entry_runs(session):
-    program = "if True:\n    def run_experiment(system, tools):\n        return 'it ran'"
+@pytest.mark.parametrize(
+    "program",
+    [
+        "if True:\n    def run_experiment(system, tools):\n        return 'it ran'",
+        "def run_experiment(system, tools, /):\n    return 'it ran'",
+    ],
+)
+def test_the_programs_own_entry_runs(session, program):
     assert session.submit(Reply(text=f"```python\n{program}\n```")).execution.value == "it ran"

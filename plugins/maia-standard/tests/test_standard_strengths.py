@@ -66,6 +66,11 @@ def test_strengths_that_cannot_be_go_back_in_one_sentence(task, labels, why):
     assert "\n" not in str(refused.value)
 
 
+@pytest.mark.parametrize("label", ["digit (7)", "Boeing (747)", "sky (low)", "tall buildings (high)"])
+def test_a_name_in_brackets_is_no_strength(task, label):
+    assert _answer(task, f"[DESCRIPTION]: x\n[LABEL]: {label}").labels == [label]
+
+
 def test_answers_of_records_without_strengths_open(task):
     old = NeuronDescriptionAnswer.model_validate({"description": "Red.", "labels": ["red"]})
     assert task.explanation(old).strengths == ()

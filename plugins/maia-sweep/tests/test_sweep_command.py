@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import pickle
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -414,3 +416,14 @@ def test_limits_are_finite_numbers(tmp_path: Path, option: str, value: str) -> N
     done = CliRunner().invoke(sweep_command, [UNITS[0], "--out", str(tmp_path), option, value])
     assert done.exit_code == 2
     assert option in done.output
+
+
+def test_ctrl_c_says_how_to_resume(tmp_path: Path) -> None:
+    code = (
+        "import maia_sweep.explaining as e\nfrom maia_core.cli import main\n"
+        "def interrupted(*a, **k): raise KeyboardInterrupt\ne.explain_units = interrupted\nmain()"
+    )
+    command = [sys.executable, "-c", code, "sweep", "synthetic:dog", "--out", str(tmp_path / "out")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 130
+    assert done.stderr.strip() == "maia: interrupted; run the same command again to resume"

@@ -162,6 +162,8 @@ def test_a_hostile_folder_leads_no_reader_astray(folder: Path, tmp_path: Path) -
         '{"machine": 1, "process": [1e99, 2], "unit": 3, "owner": 4, "taken": 1e999}'
     )
     (folder / "rows" / "c.jsonl").write_text('{"unit": "m:l:9", "label": "nine", "finished": 1e999, "turns": 1e30}\n')
+    (folder / "leases" / "m-l-4.0").write_text("[" * 60_000)
+    (folder / "leases" / "m-l-5.²").write_text("{}")
     assert "secret" not in run(folder).output
     shown = CliRunner().invoke(status, [str(folder)])
     assert (shown.exit_code, "\x1b" in shown.output) == (0, False)
@@ -175,7 +177,7 @@ def test_a_hostile_folder_leads_no_reader_astray(folder: Path, tmp_path: Path) -
 
 
 def test_no_spreadsheet_takes_a_label_for_a_formula(tmp_path: Path) -> None:
-    written = ['=HYPERLINK("x")', "+1", "-2", "@x", "\ty", "a = b", "dog"]
+    written = ['=HYPERLINK("x")', "+1", "-2", "@x", "\ty", "\n=3", "\ufeff=2", "a = b", "dog"]
     table = Table(tmp_path, "one")
     for number, label in enumerate(written):
         table.append(Row(unit=f"m:l:{number}", status="answered", label=label, pearson=-0.5))
@@ -184,7 +186,7 @@ def test_no_spreadsheet_takes_a_label_for_a_formula(tmp_path: Path) -> None:
     for name in ("labels.csv", "out.csv"):
         with (tmp_path / name).open(newline="") as file:
             rows = list(csv.DictReader(file))
-        assert [row["label"] for row in rows] == [f"'{label}" for label in written[:5]] + written[5:]
+        assert [row["label"] for row in rows] == [f"'{label}" for label in written[:7]] + written[7:]
         assert {row.get("pearson", "-0.5") for row in rows} == {"-0.5"}
     with opened(tmp_path / "labels.parquet") as database:
         assert [label for (label,) in database.execute("SELECT label FROM labels").fetchall()] == written

@@ -58,6 +58,19 @@ def test_a_difference_of_directions_is_one_unit_as_in_a_run(monkeypatch: pytest.
     assert found("discs:colours:sae=F:0-1").units == ["discs:colours:sae=F:0", "discs:colours:sae=F:1"]
 
 
+def test_a_unit_whose_reference_names_the_model_otherwise_is_one_unit(monkeypatch: pytest.MonkeyPatch) -> None:
+    unit = fakes.FakeModel.unit
+
+    def renamed(model: fakes.FakeModel, ref: str) -> fakes.FakeSystem:
+        system = unit(model, ref)
+        system.info = system.info.model_copy(update={"model": "mynet"})
+        return system
+
+    monkeypatch.setattr(fakes.FakeModel, "unit", renamed)
+    words = ("discs:colours:1", "discs:colours:01", "discs:colours:0-1")
+    assert found(*words).units == ["discs:colours:1", "discs:colours:0"]
+
+
 def test_a_unit_that_does_not_exist_does_not_prevent_the_others() -> None:
     result = found("discs:colours:0-99", "discs:nosuch", "discs:colours:mauve")
     assert result.units == ALL

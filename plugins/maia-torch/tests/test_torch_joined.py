@@ -38,7 +38,7 @@ class Together:
                         break
                     tick.wait(0.005)
                 else:
-                    raise AssertionError("waited in vain")
+                    raise AssertionError("timed out")
             return [future.result(WAIT) if not future.exception() else future.exception() for future in futures]
 
 
@@ -136,7 +136,7 @@ def test_a_network_that_takes_no_joined_batch_still_measures_for_all(joined, net
     alone = [joined.unit(f"mix:{n}").neuron(images[:3])[0] for n in range(3)]
     results = Together(joined).ask([lambda n=n: joined.unit(f"mix:{n}").neuron(images[:3])[0] for n in range(3)])
     assert results == alone
-    assert joined.engine._passes.most < 9
+    assert joined.engine._passes.max_items < 9
 
 
 def test_places_and_values_at_positions_are_right_when_passes_wait(joined, images):

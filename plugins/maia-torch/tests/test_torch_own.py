@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 
 import numpy as np
@@ -138,6 +139,18 @@ def test_other_code_is_another_model(package):
 def test_what_cannot_be_imported_says_why(package, path, says):
     with pytest.raises(UsageError, match=says):
         own(path.format(package))
+
+
+def test_a_package_of_an_editable_installation_is_found(monkeypatch):
+    class Finder:
+        @staticmethod
+        def find_spec(name, path=None, target=None):
+            return ModuleSpec(name, None) if name == "flat_layout" else None
+
+    monkeypatch.setattr(sys, "meta_path", [*sys.meta_path, Finder])
+    OwnModel.check_unit(OwnModel.Config(model="flat_layout.net"), "")
+    with pytest.raises(UsageError, match="no file of weights"):
+        OwnModel.check_unit(OwnModel.Config(model="flat_layout.net", weights="/"), "")
 
 
 def test_wrong_options_are_refused_in_one_line(package):

@@ -9,6 +9,7 @@ import resource
 import select
 import signal
 import struct
+import threading
 import time
 import warnings
 from collections.abc import Callable, Sequence
@@ -25,7 +26,13 @@ MAX_WAIT = 30.0
 """Seconds after which a template ends that got no processor."""
 
 MAX_MB = 500
-"""Memory that a template may need, in MiB."""
+"""Memory that a template may need, in MB of 2^20 bytes."""
+
+MAX_BYTES = 16 << 20
+"""Longest prompt, as JSON: far above the context length of any model."""
+
+_FORKING = threading.Lock()
+"""One fork at a time: the child of another thread would keep the pipe open, and `catch_warnings` is for one thread."""
 
 
 def bounded(render: Callable[[], Any]) -> Any:
@@ -40,14 +47,15 @@ def bounded(render: Callable[[], Any]) -> Any:
         TimeoutError: the template takes longer than `MAX_SECONDS`.
         BackboneError: it raises an error, which the text names, or needs more than `MAX_MB`.
     """
-    reading, writing = os.pipe()
-    with warnings.catch_warnings():
-        # The other process runs the template alone: no thread of this one, and no lock that one of them may hold.
-        warnings.simplefilter("ignore", DeprecationWarning)
-        child = os.fork()
-    if not child:
-        _render(render, writing)
-    os.close(writing)
+    with _FORKING:
+        reading, writing = os.pipe()
+        with warnings.catch_warnings():
+            # The other process runs the template alone: no thread of this one, and no lock that one of them may hold.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            child = os.fork()
+        if not child:
+            _render(render, writing)
+        os.close(writing)
     try:
         data = _received(reading, time.monotonic() + MAX_WAIT)
     finally:
@@ -69,10 +77,11 @@ def _render(render: Callable[[], Any], pipe: int) -> NoReturn:
     with contextlib.suppress(BaseException):
         signal.signal(signal.SIGPROF, signal.SIG_DFL)
         signal.setitimer(signal.ITIMER_PROF, MAX_SECONDS)
-        used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-        _, most = resource.getrlimit(resource.RLIMIT_AS)
-        limit = used + (MAX_MB << 20)
-        resource.setrlimit(resource.RLIMIT_AS, (limit if most < 0 else min(limit, most), most))
+        with contextlib.suppress(FileNotFoundError):  # macOS has neither /proc nor this limit.
+            used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+            _, most = resource.getrlimit(resource.RLIMIT_AS)
+            limit = used + (MAX_MB << 20)
+            resource.setrlimit(resource.RLIMIT_AS, (limit if most < 0 else min(limit, most), most))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         try:
             data = json.dumps(["value", render()]).encode()
@@ -86,15 +95,18 @@ def _render(render: Callable[[], Any], pipe: int) -> NoReturn:
 
 def _received(pipe: int, deadline: float) -> bytes | None:
     """Returns the JSON that the other process writes; None where it ends before."""
-    data = b""
-    while len(data) < 8 or len(data) < 8 + struct.unpack("<Q", data[:8])[0]:
-        if not select.select([pipe], [], [], max(0.0, deadline - time.monotonic()))[0]:
+    data = bytearray()
+    while len(data) < 8 or len(data) < 8 + struct.unpack_from("<Q", data)[0]:
+        left = deadline - time.monotonic()
+        if left <= 0 or not select.select([pipe], [], [], left)[0]:
             raise TimeoutError(f"it has not ended after {MAX_WAIT:g} s")
         part = os.read(pipe, 1 << 20)
         if not part:
             return None
         data += part
-    return data[8:]
+        if len(data) > MAX_BYTES:
+            raise BackboneError(f"it makes a prompt of more than {MAX_BYTES >> 20} MB")
+    return bytes(data[8:])
 
 
 def without_system(messages: Sequence[PackedMessage]) -> list[PackedMessage]:

@@ -120,14 +120,19 @@ class ArraysForm:
     def encode(self, key: str, value: Arrays) -> bytes:
         """See `Form`."""
         file = io.BytesIO()
-        np.savez(file, allow_pickle=False, **{NOTE: np.array([key, _hash_of_arrays(value)])}, **value)
+        if any(array.dtype.hasobject for array in value.values()):
+            raise ValueError("an array of objects")
+        note = np.array([key, _hash_of_arrays(value)])
+        # The names of arrays get a prefix: `file` is a parameter of `savez`.
+        np.savez(file, **{NOTE: note}, **{f"_{name}": array for name, array in value.items()})
         return file.getvalue()
 
     def decode(self, key: str, data: bytes) -> Arrays:
         """See `Form`."""
         with np.load(io.BytesIO(data), allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files}
-        if arrays.pop(NOTE).tolist() != [key, _hash_of_arrays(arrays)]:
+            note = archive[NOTE].tolist()
+            arrays = {name[1:]: archive[name] for name in archive.files if name != NOTE}
+        if note != [key, _hash_of_arrays(arrays)]:
             raise ValueError("it was kept under another key, or has changed since")
         return arrays
 

@@ -42,7 +42,7 @@ def check_names_and_options(config: RunConfig, *, one_unit: bool = True) -> None
 def _check_model(name: str, factory: Any, options: Any, unit: str) -> None:
     from maia_core.plugin import UsageError
 
-    if hasattr(factory, "models") and not options.model:
+    if hasattr(factory, "models") and getattr(options, "model", None) == "":
         raise UsageError(f"{name} stands for many models: write {name}/NAME; `maia systems list {name}` lists them")
     if hasattr(factory, "check_unit"):
         factory.check_unit(options, unit)

@@ -113,7 +113,9 @@ def main() -> None:
     except (KeyboardInterrupt, click.Abort) as error:
         if isinstance(error.__cause__, EOFError):  # click takes both for a wish to leave.
             _fail(error.__cause__, settings["traceback"], 1)
-        advice = f"; {printable_line(str(error))}" if str(error) else ""
+        cause = error.__cause__ if isinstance(error, click.Abort) else error  # click drops the text of a Ctrl-C.
+        text = str(cause) if isinstance(cause, KeyboardInterrupt) else ""
+        advice = f"; {printable_line(text)}" if text else ""
         click.echo(f"\nmaia: interrupted{advice}", err=True)
         _leave(130)
     except MaiaError as error:

@@ -24,6 +24,7 @@ class _Call(Generic[Q, R]):
         size: Items that count towards the limit of a batch.
         key: Only calls of an equal key are joined.
         alone: Whether it must not be joined.
+        thread: The thread that waits for it.
         results: Its result; empty until it has one.
     """
 
@@ -31,6 +32,7 @@ class _Call(Generic[Q, R]):
     size: int
     key: Hashable
     alone: bool
+    thread: threading.Thread
     results: list[R] = field(default_factory=list)
 
 
@@ -45,38 +47,38 @@ class Joiner(Generic[Q, R]):
     error.
 
     Attributes:
-        most: Most items of a joined call; 1 or less joins nothing. Halved when memory does not suffice.
+        max_items: Most items of a joined call; 1 or less joins nothing. Halved when memory does not suffice.
     """
 
-    def __init__(self, run: Callable[[list[Q]], Sequence[R | None]], most: int) -> None:
+    def __init__(self, run: Callable[[list[Q]], Sequence[R | None]], max_items: int) -> None:
         """Makes no call yet.
 
         Args:
             run: Carries out one request, or several at once, and returns as many results. It never runs in two threads
                 at the same time. None instead of the result of one of several: that request runs again, alone.
-            most: Most items of a joined call.
+            max_items: Most items of a joined call.
         """
-        self._run, self.most = run, most
+        self._run, self.max_items = run, max_items
         self._changed = threading.Condition()
         self._waiting: list[_Call[Q, R]] = []
-        self._leader: int | None = None
+        self._leader: threading.Thread | None = None
 
     def call(self, request: Q, size: int = 1, key: Hashable = None, *, alone: bool = False) -> R:
         """Returns the result of a request, which other threads' requests may be joined with.
 
         Args:
             request: What `run` gets.
-            size: Its items. One of more than `most` items runs alone, as it is.
+            size: Its items. One of more than `max_items` items is joined with none but empty ones.
             key: Only requests of an equal key are joined.
             alone: Whether to join it with none.
 
         Raises:
             Exception: what `run` raised for this request alone.
         """
-        thread = threading.get_ident()
-        if self._leader == thread:  # `run` itself makes a call.
+        thread = threading.current_thread()
+        if self._leader is thread:  # `run` itself makes a call.
             return _only(self._run([request]))
-        call = _Call[Q, R](request, size, key, alone)
+        call = _Call[Q, R](request, size, key, alone, thread)
         with self._changed:
             self._waiting.append(call)
         try:
@@ -86,17 +88,20 @@ class Joiner(Generic[Q, R]):
         finally:
             with self._changed:
                 self._waiting = [other for other in self._waiting if other is not call and not other.results]
-                if self._leader == thread:
+                if self._leader is thread:
                     self._leader = None
                 self._changed.notify_all()
         return call.results[0]
 
-    def _turn(self, call: _Call[Q, R], thread: int) -> list[_Call[Q, R]]:
+    def _turn(self, call: _Call[Q, R], thread: threading.Thread) -> list[_Call[Q, R]]:
         """Returns the batch that a thread carries out, if it is its turn; else waits a while and returns nothing."""
         with self._changed:
             if call.results:
                 return []
-            if self._leader in (None, thread) and self._waiting[0] is call:
+            # Ctrl-C may end a thread anywhere, also before it gives its place up.
+            self._waiting = [other for other in self._waiting if other.thread.is_alive()]
+            leader = self._leader
+            if (leader is None or leader is thread or not leader.is_alive()) and self._waiting[0] is call:
                 self._leader = thread
                 return self._batch(call)
             self._changed.wait(POLL)
@@ -106,7 +111,7 @@ class Joiner(Generic[Q, R]):
         """Returns a call and those waiting that can be joined with it, oldest first."""
         batch, total = [first], first.size
         for call in self._waiting[1:]:
-            if not first.alone and not call.alone and call.key == first.key and total + call.size <= self.most:
+            if not first.alone and not call.alone and call.key == first.key and total + call.size <= self.max_items:
                 batch.append(call)
                 total += call.size
         return batch
@@ -117,9 +122,9 @@ class Joiner(Generic[Q, R]):
             return
         try:
             pairs = list(zip(batch, self._run([call.request for call in batch]), strict=True))
-        except Exception as error:  # Whoever is guilty meets it again, alone.
+        except Exception as error:  # Each caller repeats its request alone, so that only the wrong one fails.
             if _is_out_of_memory(error):
-                self.most = sum(call.size for call in batch) // 2
+                self.max_items = sum(call.size for call in batch) // 2
             pairs = [(call, None) for call in batch]
         for call, result in pairs:
             if result is None:

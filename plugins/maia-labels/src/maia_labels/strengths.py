@@ -19,10 +19,10 @@ _STRENGTH = re.compile(
     re.IGNORECASE | re.DOTALL,
 )
 
-_DEGREE = r"main(?:ly)?|weak(?:ly|est)?|strong(?:ly|est)?|medium|moderate(?:ly)?|minor|major|primary|secondary|high|low"
+_DEGREE = r"main(?:ly)?|weak(?:ly|est)?|strong(?:ly|est)?|medium|moderate(?:ly)?|minor|major|primary|secondary"
 _UNREAD = re.compile(
     rf"(?:[(\[][^()\[\]]*(?:%|per ?cent)\s*[)\]]|\d\s*%"
-    rf"|[(\[]\s*(?:[\d.,]+(?:\s*/\s*\d+)?|(?:\w+ )?(?:{_DEGREE}))\s*[)\]])[.\s]*$",
+    rf"|[(\[]\s*(?:0?[.,]\d+|\d+\s*/\s*\d+|(?:\w+ )?(?:{_DEGREE}))\s*[)\]])[.\s]*$",
     re.IGNORECASE,
 )
 

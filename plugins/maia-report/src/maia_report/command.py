@@ -29,6 +29,8 @@ def report(run: Path, out: Path | None, sheets: Path | None, quiet: bool) -> Non
     if sheets and out:
         raise click.UsageError("cannot use --out with --sheets: each writes other files; choose one of them")
     written = write_sheets(run, sheets) if sheets else [write_report(run, out)]
+    if not written:
+        click.echo(f"no sheet is written: {run} has no experiment with images", err=True)
     if not quiet:
         for file in written:
             click.echo(file)

@@ -34,7 +34,7 @@ DEFINED = rf"""(?:^[ \t]*(?:async[ ]+)?def[ ]+{ENTRY}\b(?!\(\s*(?:self|cls)\b)
     |^[ \t]*(?:\w+[ ]*,[ ]*)*{ENTRY}[ ]*(?:[:,][^\n=()]*)?=(?!=)|\b{ENTRY}[ ]*:=
     |^[ \t]*(?:from|import)\b[^\n]*\b{ENTRY}[ ]*(?:,|$|\)))"""
 """Where a program gives the name of the entry a value; a method is none."""
-PARAMETERS = rf"^def[ ]+({ENTRY})\(([^()*\n]*)\)"
+PARAMETERS = rf"^def[ ]+({ENTRY})\(([^()*/\n]*)\)"
 """The entry's name and parameters."""
 FUNCTION = r"^def +(\w+)\( *system\b[^,\n]*, *tools\b[^,\n]*\)"
 

@@ -196,7 +196,7 @@ class Leases:
         return sorted(_generation(self.folder / found) for found in self._names() if found.rpartition(".")[0] == name)
 
     def _names(self) -> Iterator[str]:
-        return (found for found in os.listdir(self.folder) if found.rpartition(".")[2].isdigit())
+        return (found for found in os.listdir(self.folder) if found.rpartition(".")[2].isdecimal())
 
     def _path(self, name: str, generation: int) -> Path:
         return self.folder / f"{name}.{generation}"
@@ -229,7 +229,7 @@ def _lease(path: Path, now: float, seconds: float) -> Lease:
         held = json.loads(text)
         dead = held["machine"] == _machine() and not _lives(*held["process"])
         unit, owner, taken = str(held["unit"]), str(held["owner"]), float(held["taken"])
-    except (ValueError, KeyError, TypeError, OverflowError):
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
         pass
     age = max(0.0, now - status.st_mtime)
     return Lease(unit, owner, taken, age, dead or age > seconds)
@@ -237,7 +237,7 @@ def _lease(path: Path, now: float, seconds: float) -> Lease:
 
 def _generation(path: Path) -> int:
     suffix = path.name.rpartition(".")[2]
-    return int(suffix) if suffix.isdigit() else -1
+    return int(suffix) if suffix.isdecimal() else -1
 
 
 def _machine() -> str:

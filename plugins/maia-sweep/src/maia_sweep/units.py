@@ -142,25 +142,25 @@ def find_units(selection: Selection, context: Context, at: Callable[[str], Mappi
     for word, named in words:
         if named:  # A misspelled plugin on the command line is an error of the command, not of a unit.
             context.made_by_model(word)
-    units: dict[str, None] = {}
+    units: dict[tuple[str, str], str] = {}  # The spelling of each, by plugin and reference.
     missing: dict[str, str] = {}
-    idle: dict[str, str] = {}
+    idle: dict[tuple[str, str], str] = {}
     layers: dict[LayerExemplars, Mapping[int, str]] = {}
     for word, named in words:
         try:
             for unit, system in _systems(word, context, at(word), selection.draw is not None):
-                name = _canonical(unit, system, context, at)
+                name = unit.partition(":")[0], system.info.ref if system is not None else unit
                 asked = selection.inactive or (named and unit == word)  # The user wants this one in any case.
                 why = None
                 if system is not None and not asked:
                     why = _idle(system, context, layers).get(getattr(system, "index", -1))
                 if why is None:
-                    units[name] = None
+                    units.setdefault(name, _canonical(unit, system, context, at))
                 else:
                     idle[name] = why
         except MaiaError as error:
             missing[word] = one_line(error)
-    found = list(units)
+    found = list(units.values())
     if selection.draw is not None:
         if selection.draw > len(found):
             raise UsageError(f"cannot draw {selection.draw} units: there are {len(found)} active ones; draw fewer")

@@ -115,7 +115,7 @@ class Engine:
         self._mean = torch.tensor(preprocess.mean, device=self.device).view(1, channels, 1, 1) * 255
         self._scale = 1 / (torch.tensor(preprocess.std, device=self.device).view(1, channels, 1, 1) * 255)
         self._lock = threading.RLock()
-        self._passes = Joiner(self._together, most=0)
+        self._passes = Joiner(self._together, max_items=0)
         self.layers, self.warnings = self._discover(main, layouts, classes)
         if compiled:
             compile_blocks(module)
@@ -137,7 +137,7 @@ class Engine:
         def replace(module: nn.Module) -> Engine:
             engine = copy.copy(self)
             engine._module, engine._lock = module, threading.RLock()
-            engine._passes = Joiner(engine._together, self._passes.most)
+            engine._passes = Joiner(engine._together, self._passes.max_items)
             return engine
 
         with self._lock:
@@ -152,7 +152,7 @@ class Engine:
 
         A processor takes as long for the images of a large pass as for those of several ordinary ones, and more memory.
         """
-        self._passes.most = min(most, BATCH) if self.device.type == "cpu" else most
+        self._passes.max_items = min(most, BATCH) if self.device.type == "cpu" else most
 
     def close(self) -> None:
         """Lets go of the module."""

@@ -100,10 +100,13 @@ class OwnModel(TorchModel):
             UsageError: it does not, or the path is not one of a module.
         """
         package = _package_of(config.model)
-        if PathFinder.find_spec(package, [str(Path.cwd()), *sys.path]) is None and package not in sys.modules:
+        is_here = package in sys.modules or PathFinder.find_spec(package, [str(Path.cwd())]) is not None
+        # An editable installation has a finder of its own.
+        finders = (find for finder in sys.meta_path if (find := getattr(finder, "find_spec", None)))
+        if not is_here and not any(find(package, None) for find in finders):
             raise UsageError(NO_MODULE.format(package))
-        if config.weights is not None and not Path(config.weights).expanduser().exists():
-            raise UsageError(f"the weights {config.weights} do not exist")
+        if config.weights is not None and not Path(config.weights).expanduser().is_file():
+            raise UsageError(f"there is no file of weights {config.weights}; give the path of one")
 
     @cached_property
     def fingerprint(self) -> str:
