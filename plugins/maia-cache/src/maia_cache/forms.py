@@ -122,9 +122,10 @@ class ArraysForm:
         file = io.BytesIO()
         if any(array.dtype.hasobject for array in value.values()):
             raise ValueError("an array of objects")
-        note = np.array([key, _hash_of_arrays(value)])
         # The names of arrays get a prefix: `file` is a parameter of `savez`.
-        np.savez(file, **{NOTE: note}, **{f"_{name}": array for name, array in value.items()})
+        named: dict[str, Any] = {f"_{name}": array for name, array in value.items()}
+        named[NOTE] = np.array([key, _hash_of_arrays(value)])
+        np.savez(file, **named)
         return file.getvalue()
 
     def decode(self, key: str, data: bytes) -> Arrays:
