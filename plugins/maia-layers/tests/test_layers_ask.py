@@ -151,7 +151,8 @@ def test_layers_are_found_as_the_model_finds_them(tmp_path: Path) -> None:
     )
     context = Context(parts=fake_parts() | {"model/tiny/[]": model})
     assert LayerSystem(LayerSystem.Config(ref="tiny:Body"), context).info.layer == "body"
-    latents = LayerSystem(LayerSystem.Config(ref=f"tiny:body:sae={tmp_path}/sae.safetensors"), context)
+    with pytest.warns(UserWarning, match="the file has no settings"):
+        latents = LayerSystem(LayerSystem.Config(ref=f"tiny:body:sae={tmp_path}/sae.safetensors"), context)
     images = [disc("red"), disc("blue")]
     rows = latents.layer(images)
     assert np.shape(rows) == (2, 6)

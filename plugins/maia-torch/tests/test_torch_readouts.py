@@ -188,7 +188,8 @@ def test_files_of_dictionary_learning_are_read_as_it_computes_them(model, images
 
 def test_a_file_that_does_not_say_how_its_bias_is_used_warns(model, saved, weights):
     model.layer(f"mix:sae={saved(weights)}")
-    assert "net:mix:sae=sae.safetensors: the file does not say whether" in model.context.warnings[-1]
+    assert model.context.warnings[-1].startswith("net:mix:sae=sae.safetensors: the file has no settings; ")
+    assert "; the file does not say whether" in model.context.warnings[-1]
     count = len(model.context.warnings)
     model.layer(f"mix:sae={saved(weights, architecture='standard')}")
     assert len(model.context.warnings) == count

@@ -32,7 +32,7 @@ from .texts import FILE, Printed, TimeLimit, ToolError, explain, send_text
 
 ENTRIES = ("run_experiment", "execute_command")
 MODULES = "import collections, itertools, json, math, numpy, numpy as np, random, re, statistics, time"
-TYPING = "from typing import Any, Callable, Dict, Iterable, List, Optional, Sequence, Set, Tuple, Union"
+TYPING = ("Any", "Callable", "Dict", "Iterable", "List", "Optional", "Sequence", "Set", "Tuple", "Union")
 
 
 class Pipe:
@@ -102,7 +102,7 @@ class Worker:
         self._most = limits["output_chars"]
         self.calls = Calls(pipe.ask, lambda: self._out.send(), limits)
         self.module = types.ModuleType("experiment")
-        exec(f"{MODULES}\n{TYPING}", vars(self.module))
+        exec(f"{MODULES}\nfrom typing import {', '.join(TYPING)}", vars(self.module))
         vars(self.module).update(Image=Image, System=System, Tools=Tools, ToolError=ToolError)
 
     def run(self, start: dict[str, Any], program: str) -> None:

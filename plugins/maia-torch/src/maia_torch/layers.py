@@ -116,7 +116,7 @@ def check_unit(ref: str, known: Sequence[LayerInfo], model: str, names: Mapping[
     """
     layers = [Layer(info, info.name.partition("@")[0], 1) for info in known]
     name, unit = split_ref(ref, layers)
-    if layers and name:
+    if layers and name and "=" not in name:  # `sae=FILE` finds its layer by itself.
         layer = find_layer(name, layers, model)
         if unit and "=" not in unit:
             find_unit(unit, layer.name, layer.info.units, names.get(layer.name, ()))
