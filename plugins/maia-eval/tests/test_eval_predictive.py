@@ -357,6 +357,7 @@ def test_the_page_and_the_tables_show_everything_and_run_nothing(world: World, t
 
 def test_no_cell_is_taken_for_a_formula() -> None:
     assert cell("=1+1") == "'=1+1"
+    assert [cell(" =1"), cell("＝1"), cell("a = b")] == ["' =1", "'＝1", "a = b"]
     assert csv_of([{"label": "@x", "n": -1.5, "m": float("nan")}]).splitlines()[1] == "'@x,-1.5,"
     assert csv_of([{"label": "\x1b[2J\u202ex"}]).splitlines()[1] == "\\x1b[2J\\u202ex"
     assert markdown([{"a": "\x1b\u202e"}]).splitlines()[-1] == "| \\\\x1b\\\\u202e |"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from itertools import combinations
 from pathlib import Path
@@ -15,6 +16,7 @@ from maia_eval.files import read_form, write_form
 from maia_eval.results import Folder
 from maia_eval.summary import Preferred, neuron_results
 from maia_judges import joined
+from maia_sweep.tables import FORMULA
 
 COLUMNS = ("question", "the unit responds to", "label A", "label B", "answer (A or B)")
 FOLDER = "answers"
@@ -121,4 +123,4 @@ def visible(text: str) -> str:
 def cell(text: str) -> str:
     """Returns a text that no spreadsheet takes for a formula, and no terminal for orders: labels come from models."""
     text = visible(text)
-    return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text
+    return f"'{text}" if re.match(FORMULA, text) else text

@@ -35,6 +35,9 @@ FIRST, AGENT = "first", "agent"
 DONE = ("answered", "stopped")
 """Status of a unit that is not explained again."""
 
+FORMULA = "^[\\s\ufeff]*[=+@\uff1d\uff0b\uff20-]|^[\\t\\r\\n]"
+"""How a text begins that a spreadsheet takes for a formula: it reads wide signs, too."""
+
 PAUSED, HELD = "paused", "held"
 """Status of a unit that has not ended, whose row is not written: a limit of the sweep has interrupted its run, or
 another driver writes it."""
@@ -234,8 +237,7 @@ def write(database: duckdb.DuckDBPyConnection, source: str, path: Path) -> None:
 def _without_formulas(database: duckdb.DuckDBPyConnection, source: str) -> str:
     """Returns a query for a table in which a spreadsheet takes no text for a formula: a backbone wrote the labels."""
     columns = database.execute(f"DESCRIBE FROM {source}").fetchall()
-    formula = r"'^[\s\x{{FEFF}}]*[=+@\x{{FF1D}}\x{{FF0B}}\x{{FF20}}-]|^[\t\r\n]'"  # Spreadsheets read wide signs, too.
-    safe = f"CASE WHEN regexp_matches({{0}}, {formula}) THEN chr(39) || {{0}} ELSE {{0}} END AS {{0}}"
+    safe = f"CASE WHEN regexp_matches({{0}}, {_quoted(FORMULA)}) THEN chr(39) || {{0}} ELSE {{0}} END AS {{0}}"
     names = ['"' + name.replace('"', '""') + '"' for name, *_ in columns]
     texts = [safe.format(name) for name, (_, kind, *_) in zip(names, columns, strict=True) if kind == "VARCHAR"]
     return f"SELECT * REPLACE ({', '.join(texts)}) FROM {source}" if texts else f"FROM {source}"
