@@ -159,7 +159,7 @@ def test_classes_are_not_pooled_and_are_named():
     assert (found["penguin"].status, found["pig"].status) == ("verified", "dropped")
     assert found["penguin"].effect == pytest.approx(-0.3)
     explanation = merged(*runs)
-    assert explanation.labels == ("penguin: lower on snow",)
+    assert explanation.labels == ("penguin: lower if on snow",)
     assert "penguin: 1 of 1 finding verified" in explanation.description
     assert "pig: 0 of 1 finding verified" in explanation.description
 
@@ -170,7 +170,7 @@ def test_responses_of_any_size_are_merged_alike(scale: float):
     (found,) = merge_findings([RunOutcome.model_validate_json(run.model_dump_json())], no_more_than_words)
     assert found.status == "verified"
     assert found.effect == pytest.approx(0.3 * scale)
-    assert merged(run).labels == ("higher on snow",)
+    assert merged(run).labels == ("higher if on snow",)
 
 
 def test_runs_of_other_words_for_one_attribute_are_one_part():
@@ -189,10 +189,10 @@ def test_merging_claims_that_nothing_tested_does_not_say_no_bias():
     untested = run(("higher: on snow", "untested", 0.0), pairs=0)
     for runs in ([unverified], [untested, untested], [unverified, untested, run()]):
         explanation = merged(*runs)
-        assert explanation.labels == ("higher on snow",)
-        assert "Not tested: higher on snow" in explanation.description
+        assert explanation.labels == ("higher if on snow",)
+        assert "Not tested: higher if on snow" in explanation.description
     assert "no run tested it" in merged(unverified).description
     assert merged(run(), run()).labels == ("no bias found",)
     assert merged(run(("higher: on snow", "dropped", 0.0), seed=3)).labels == ("no bias found",)
     strong = run(("higher: red", "verified", 0.4))
-    assert merged(strong, unverified).labels == ("higher red",)
+    assert merged(strong, unverified).labels == ("higher if red",)

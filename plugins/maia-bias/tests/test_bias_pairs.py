@@ -103,7 +103,7 @@ def test_a_planted_dependence_holds_and_what_is_not_there_is_dropped():
     assert "cannot show it" in untested.reason
     assert verdict.passed
     assert verdict.line.startswith("1 of 4 findings verified by matched pairs.")
-    assert "Dropped: lower on the left" in verdict.summary
+    assert "Dropped: lower if on the left" in verdict.summary
     assert Verdict.model_validate_json(verdict.model_dump_json()) == verdict
 
 
@@ -141,7 +141,7 @@ def test_correction_grows_with_the_number_of_findings_and_the_attempt():
 def test_pairs_of_the_record_are_an_image_and_its_edit_or_two_images():
     verdict = _verify(_context(), SNOW)
     conditions = {probe.condition for probe in verdict.probes}
-    assert conditions == {"higher on snow, in pairs"}
+    assert conditions == {"higher if on snow, in pairs"}
     inside = [probe for probe in verdict.probes if probe.text.startswith("with: ")]
     assert [probe.text.partition(":")[0] for probe in verdict.probes] == ["with", "without"] * 8
     assert {"then change the background to snow" in probe.text for probe in inside} == {True, False}

@@ -26,8 +26,8 @@ def test_report_lists_findings_with_interval_status_and_reason():
     )
     title, text = report_sections(SimpleNamespace(ended=outcome)) or ("", "")  # pyright: ignore
     assert title == "Findings"
-    assert "Verified: lower on snow (-0.2, -0.3 to -0.1, 9 pairs)." in text
-    assert "Not tested: higher red: the run has no image generator." in text
+    assert "Verified: lower if on snow (-0.2, -0.3 to -0.1, 9 pairs)." in text
+    assert "Not tested: higher if red: the run has no image generator." in text
     assert "guesses of a model about images" in text
 
 
@@ -48,7 +48,7 @@ def test_text_of_findings_stays_text_and_stands_once(tmp_path: Path):
     tested = claim.model_copy(update={"low": -0.3, "high": -0.1, "p": 0.01, "pairs": 9, "status": "dropped"})
     tested = tested.model_copy(update={"reason": "</p><script>alert(2)</script>"})
     summary = "0 of 1 finding verified by matched pairs.\nDropped: x"
-    explanation = Explanation(description="x", labels=("lower on snow",), details={FINDINGS: to_json([claim])})
+    explanation = Explanation(description="x", labels=("lower if on snow",), details={FINDINGS: to_json([claim])})
     check = Check(
         claim=HOSTILE, passed=False, effect=-0.2, low=-0.3, high=-0.1, measure="mean difference", required=0.0
     )

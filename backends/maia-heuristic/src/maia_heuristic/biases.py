@@ -284,7 +284,7 @@ def _answer(case: Case, notebook: Notebook) -> Step:
             what = words_of(case.subject, values)
             lines.append(f"{direction}: {what} | {effect.mean:+.3g}")
             interval = f"{effect.low:+.3g} to {effect.high:+.3g}"
-            named.append(f"{direction} {what} ({effect.mean:+.3g}, {interval}, {pairs} pairs)")
+            named.append(f"{direction} if {what} ({effect.mean:+.3g}, {interval}, {pairs} pairs)")
     about = f"\n[CLASS]: {case.subject}" if case.unit else ""
     surveyed = len(_measured("survey", notebook))
     if not lines:
@@ -295,5 +295,5 @@ def _answer(case: Case, notebook: Notebook) -> Step:
             else f"No bias found: nothing could be measured on images of {case.subject}."
         )
         return Step("Nothing held on fresh pairs.", [], answer=f"[ANSWER]: {say}{about}\n[FINDINGS]: none")
-    say = f"On images that show {case.subject}, the response is {'; '.join(named)}."
+    say = f"On images of {case.subject}, the response is {'; '.join(named)}."
     return Step("Fresh pairs decide.", [], answer=f"[ANSWER]: {say}{about}\n[FINDINGS]:\n" + "\n".join(lines))

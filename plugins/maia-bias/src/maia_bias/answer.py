@@ -56,7 +56,7 @@ class AnswersWithFindings(HidesNames):
     def explanation(self, answer: BaseModel) -> Explanation:
         """See `maia_core.protocols.Task`."""
         assert isinstance(answer, BiasAnswer)
-        labels = tuple(f"{finding.direction} {finding.subgroup}" for finding in answer.findings)
+        labels = tuple(finding.words for finding in answer.findings)
         return Explanation(
             description=answer.answer,
             labels=labels or (NO_BIAS,),
@@ -80,7 +80,7 @@ class AnswersWithFindings(HidesNames):
         shown = [finding for finding in standing if finding.status == standing[0].status]
         return Explanation(
             description=f"{len(answered)} of {len(outcomes)} runs answered. " + "\n".join(texts),
-            labels=tuple(("" if single else f"{f.subject}: ") + f"{f.direction} {f.subgroup}" for f in shown)
+            labels=tuple(("" if single else f"{f.subject}: ") + f.words for f in shown)
             or (NO_BIAS,),
             details={SUBJECT: subjects[0] if single else "", FINDINGS: to_json(findings)},
         )

@@ -45,6 +45,11 @@ class Finding(Data):
     status: Literal["verified", "dropped", "untested"] = "untested"
     reason: str = ""
 
+    @property
+    def words(self) -> str:
+        """The finding as people read it: "higher if on snow"."""
+        return f"{self.direction} if {self.subgroup}"
+
 
 def read_findings(answer_text: str) -> list[Finding]:
     """Returns the findings that a list in an answer states: one per line, as `<higher or lower>: <subgroup> | <size>`.

@@ -156,7 +156,7 @@ class MatchedPairs:
         """Generates the images of all trials in one batch, and edits in another."""
         numbered = [(trial, place) for trial in trials for place in range(len(trial.pairs))]
         # Both images of a pair have one seed, which matches the noise of a diffusion model.
-        names = [f"pairs {attempt}: {t.finding.direction} {t.finding.subgroup}: {place}" for t, place in numbered]
+        names = [f"pairs {attempt}: {t.finding.words}: {place}" for t, place in numbered]
         seeds = context.seeds(names)
         prompts = [prompt for t, place in numbered for prompt in (t.pairs[place].with_, t.pairs[place].without)]
         if not prompts:
@@ -257,7 +257,7 @@ def _verdict(trials: Sequence[_Trial], level: float) -> Verdict:
 
 def _check(finding: Finding) -> Check:
     return Check(
-        claim=f"the response is {finding.direction} {finding.subgroup}",
+        claim=f"the response is {finding.words}",
         passed=finding.status == "verified",
         effect=finding.effect or 0.0,
         low=finding.low or 0.0,
@@ -277,7 +277,7 @@ def summary(findings: Sequence[Finding]) -> str:
 
 def line(finding: Finding) -> str:
     """Returns one finding in one line, with its effect, its interval and its status."""
-    what = f"{finding.direction} {finding.subgroup}"
+    what = finding.words
     size = ""
     if finding.low is not None:
         count = f"{finding.pairs} of {finding.written}" if finding.written > finding.pairs else str(finding.pairs)
@@ -289,7 +289,7 @@ def line(finding: Finding) -> str:
 def _probes(trial: _Trial) -> Iterator[Probe]:
     """Yields the images of some pairs, with and without in turn; edits and generated pairs are both among them."""
     step = max(1, len(trial.images) // MAX_SHOWN)
-    what = f"{trial.finding.direction} {trial.finding.subgroup}"
+    what = trial.finding.words
     for pair, responses in list(zip(trial.images, trial.responses, strict=True))[::step]:
         images = (pair.inside, pair.outside)
         for name, text, value, image in zip(("with", "without"), pair.made_from, responses, images, strict=True):
