@@ -80,8 +80,7 @@ class AnswersWithFindings(HidesNames):
         shown = [finding for finding in standing if finding.status == standing[0].status]
         return Explanation(
             description=f"{len(answered)} of {len(outcomes)} runs answered. " + "\n".join(texts),
-            labels=tuple(("" if single else f"{f.subject}: ") + f.words for f in shown)
-            or (NO_BIAS,),
+            labels=tuple(("" if single else f"{f.subject}: ") + f.words for f in shown) or (NO_BIAS,),
             details={SUBJECT: subjects[0] if single else "", FINDINGS: to_json(findings)},
         )
 
