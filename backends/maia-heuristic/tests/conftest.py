@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import itertools
 import re
@@ -86,6 +87,7 @@ def noise(*key: object) -> np.random.Generator:
     return np.random.default_rng(int.from_bytes(digest, "big"))
 
 
+@functools.cache
 def natural_colour(name: str) -> str:
     return COLOURS[int(noise("colour", name).integers(len(COLOURS)))]
 
@@ -107,16 +109,25 @@ def draw(scene: World) -> Image:
     return Image.from_pixels(pixels)
 
 
-def decode(pixels: np.ndarray) -> World:
+_decoded: dict[str, World] = {}
+
+
+def decode(image: Image) -> World:
+    """Reads a scene out of its pixels, once per content: a pixel holds the numbers of a name and of a colour."""
+    if image.id not in _decoded:
+        _decoded[image.id] = _decode(image.pixels().astype(np.int64))
+    return _decoded[image.id]
+
+
+def _decode(pixels: np.ndarray) -> World:
+    codes = pixels[:, :, 0] * len(COLOURS) + pixels[:, :, 1]
     things = []
-    ground = pixels[pixels[:, :, 2] == GROUND]
-    for code in np.unique(pixels[pixels[:, :, 2] == THING], axis=0):
-        rows, columns = np.nonzero((pixels == code).all(axis=2))
+    for code in np.unique(codes[pixels[:, :, 2] == THING]):
+        rows, columns = np.nonzero((codes == code) & (pixels[:, :, 2] == THING))
         box = (int(rows.min()), int(columns.min()), int(rows.max()) + 1, int(columns.max()) + 1)
-        things.append((NAMES[code[0]], COLOURS[code[1]], box))
-    values, counts = np.unique(ground, axis=0, return_counts=True)
-    common = values[counts.argmax()] if len(values) else (0, 0, 0)
-    return World(tuple(things), GROUNDS[common[0]], COLOURS[common[1]])
+        things.append((NAMES[code // len(COLOURS)], COLOURS[code % len(COLOURS)], box))
+    common = int(np.bincount(codes[pixels[:, :, 2] == GROUND], minlength=1).argmax())
+    return World(tuple(things), GROUNDS[common // len(COLOURS)], COLOURS[common % len(COLOURS)])
 
 
 def ground_of(name: str, rng: np.random.Generator, colour: str = "") -> tuple[str, str]:
@@ -190,7 +201,7 @@ class FakeEditor:
         return GeneratedImages([image for image, _ in made], [warning for _, warning in made])
 
     def one(self, image: Image, instruction: str, seed: int) -> tuple[Image, str]:
-        rng, scene = noise(image.id, instruction, seed), decode(image.pixels())
+        rng, scene = noise(image.id, instruction, seed), decode(image)
         things, warnings = list(scene.things), []
         ground: tuple[str, str] | None = (scene.ground, scene.ground_colour)
         if match := re.fullmatch(r"replace the (.+) with (?:an? )?(.+)", instruction):
@@ -210,6 +221,13 @@ class FakeEditor:
         return draw(World(tuple(things), *ground)), "; ".join(warnings)
 
 
+@functools.cache
+def relatives(name: str) -> list[str]:
+    """Returns the two names that share most kinds with a name."""
+    nearest = sorted(NAMES, key=lambda n: (-len(set(KINDS[n]) & set(KINDS[name])), noise(n, name).random()))
+    return [n for n in nearest if n != name][:2]
+
+
 class FakeDescriber:
     """Names what is in the region: right most of the time, else a relative; blind to everything but pixels."""
 
@@ -227,9 +245,8 @@ class FakeDescriber:
     def one(self, image: Image) -> str:
         rng = noise(image.id)
         mask = image.mask()
-        pixels = (image.clean or image).pixels()
-        lit = np.ones(pixels.shape[:2], bool) if mask is None else mask
-        whole = decode(pixels)
+        lit = np.ones((SIDE, SIDE), bool) if mask is None else mask
+        whole = decode(image.clean or image)
         inside = []
         for name, colour, (top, left, bottom, right) in whole.things:
             share = lit[top:bottom, left:right].mean()
@@ -238,8 +255,7 @@ class FakeDescriber:
         inside.sort(key=lambda item: -item[2])
         names: list[str] = []
         for name, _, _ in inside[:2]:
-            relatives = sorted(NAMES, key=lambda n: (-len(set(KINDS[n]) & set(KINDS[name])), noise(n, name).random()))
-            guesses = [name, *[n for n in relatives if n != name][:2]]
+            guesses = [name, *relatives(name)]
             if rng.random() > self.accuracy:
                 guesses = guesses[1:] + (guesses[:1] if rng.random() < 0.6 else [str(rng.choice(NAMES))])
             names += [guess for guess in guesses[:3] if guess not in names]
@@ -269,11 +285,16 @@ class FakeDataset:
         return len(self.ids)
 
     def __getitem__(self, index: int) -> Image:
-        rng = noise("dataset", self._seed, index)
-        count = int(rng.choice([1, 2, 3], p=[0.6, 0.3, 0.1]))
-        ground = ground_of(str(rng.choice(GROUNDS)), rng)
-        colours = [str(rng.choice(COLOURS)) if rng.random() < 0.2 else "" for _ in range(count)]
-        return draw(place([(str(rng.choice(NAMES)), c) for c in colours], ground, rng))
+        return dataset_scene(self._seed, index)
+
+
+@functools.lru_cache(3000)
+def dataset_scene(seed: int, index: int) -> Image:
+    rng = noise("dataset", seed, index)
+    count = int(rng.choice([1, 2, 3], p=[0.6, 0.3, 0.1]))
+    ground = ground_of(str(rng.choice(GROUNDS)), rng)
+    colours = [str(rng.choice(COLOURS)) if rng.random() < 0.2 else "" for _ in range(count)]
+    return draw(place([(str(rng.choice(NAMES)), c) for c in colours], ground, rng))
 
 
 Truth = tuple[tuple[str, str], ...]
@@ -292,7 +313,7 @@ class FakeUnit:
         return [a for a, _ in pairs], [i for _, i in pairs]
 
     def one(self, image: Image) -> tuple[float, Image]:
-        scene = decode(image.pixels())
+        scene = decode(image)
         masks = [self.mask(concept, scene) for concept in self.truth]
         there = [bool(mask.any()) for mask in masks]
         mask = masks[0] | masks[1] if self.kind == "or" else masks[0]
@@ -400,7 +421,7 @@ def expected(kind: str, truth: Truth) -> set[str]:
     return {" given ".join(texts)} if kind == "given" else set(texts)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def world() -> Any:
     """The names of this module, for tests in other files."""
     import sys

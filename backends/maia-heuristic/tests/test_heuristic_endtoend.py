@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import subprocess
 import sys
@@ -19,6 +20,12 @@ def labels(session: Any) -> set[str]:
     return set(session.state.answer.labels)
 
 
+@pytest.fixture(scope="module")
+def studied(world: Any) -> Any:
+    """Returns the finished run of a unit, which the tests of this file only read: one run for all of them."""
+    return functools.cache(lambda kind, truth, seed: world.study(world.FakeUnit(kind, truth), seed=seed))
+
+
 @pytest.mark.parametrize(
     ("kind", "truth"),
     [
@@ -30,17 +37,17 @@ def labels(session: Any) -> set[str]:
         ("given", (("thing", "dog"), ("background", "snow"))),
     ],
 )
-def test_finds_the_truth(world: Any, kind: str, truth: Any) -> None:
-    session = world.study(world.FakeUnit(kind, truth), seed=3)
+def test_finds_the_truth(studied: Any, world: Any, kind: str, truth: Any) -> None:
+    session = studied(kind, truth, seed=3)
     assert labels(session) == world.expected(kind, truth)
     assert not [turn for turn in session.state.turns if turn.mistake]
 
 
 @pytest.mark.parametrize("truth", [(("thing", "tiger"),), (("thing", "rodent"), ("thing", "bus"))])
-def test_no_hypothesis_is_listed_beside_itself(world: Any, truth: Any) -> None:
+def test_no_hypothesis_is_listed_beside_itself(studied: Any, truth: Any) -> None:
     knowledge = Knowledge()
     knowledge.learn()
-    session = world.study(world.FakeUnit("or" if len(truth) > 1 else "one", truth), seed=3)
+    session = studied("or" if len(truth) > 1 else "one", truth, seed=3)
     for turn in session.state.turns:
         rules = [hypothesis.partition(" (")[0].split(" OR ") for hypothesis in turn.hypotheses]
         assert len({frozenset(rule) for rule in rules}) == len(rules)
@@ -75,14 +82,15 @@ def test_says_when_nothing_moves_the_unit(world: Any) -> None:
     assert not any("explains 100%" in hypothesis for turn in session.state.turns for hypothesis in turn.hypotheses)
 
 
-def test_the_same_run_gives_the_same_replies(world: Any) -> None:
-    first, again = (world.study(world.FakeUnit("one", (("thing", "owl"),)), seed=5) for _ in range(2))
+def test_the_same_run_gives_the_same_replies(studied: Any, world: Any) -> None:
+    first = studied("one", (("thing", "owl"),), seed=5)
+    again = world.study(world.FakeUnit("one", (("thing", "owl"),)), seed=5)
     assert [turn.reply for turn in first.state.turns] == [turn.reply for turn in again.state.turns]
 
 
-def test_a_reply_depends_on_the_conversation_alone(world: Any) -> None:
+def test_a_reply_depends_on_the_conversation_alone(studied: Any) -> None:
     """So a run that is resumed by another process goes on as it would have."""
-    session = world.study(world.FakeUnit("one", (("thing", "owl"),)), seed=5)
+    session = studied("one", (("thing", "owl"),), seed=5)
     messages = session.conversation.messages
     for number, message in enumerate(messages):
         if message.role == "assistant":
