@@ -2,8 +2,9 @@
 
 python tests/bench/bench_threads.py [latency|offline|images] [--units N] [--latency 2] [--workers 2] [--sessions 8]
 
-Every figure is a ratio to a baseline that is measured in the same run. The unit of the first two is a collage neuron
-with its offline parts, so that nothing but the backbone's latency and this machine's processor takes time.
+Every figure is a ratio to a baseline that is measured in the same run. The units of `latency` are of a CNN;
+a script stands for a language model, with ten replies a run and ten generated images a program. Those of `offline` are
+collage neurons, which the rule-based scientist explains; its programs take a processor ten times as long.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from maia_core.plugin import Context, Image, RunConfig, Runner, hookimpl
+from maia_core.plugin import Context, Image, Reply, RunConfig, Runner, hookimpl
 from maia_sweep.batching import BatchedGenerator
 from maia_sweep.processes import Processes
 from maia_sweep.sweeping import Explain, sweep
@@ -29,38 +30,65 @@ from maia_sweep.threads import Threads
 from maia_torch.allocator import process_started
 
 TURNS = 6
-"""Most turns of a run: one with a service's backbone has 10 to 15."""
+"""Most turns of an offline run."""
+REPLIES = 10
+"""Replies of a run whose backbone is a service: 10 to 15 are usual."""
 WITHOUT = ("report", "cache")
 """Observers that are left out: a second run of a unit must draw its images, as the first one does."""
+THINGS = (
+    "a red ball",
+    "a fox",
+    "a striped cup",
+    "a dog",
+    "a yellow flower",
+    "a car",
+    "a clock",
+    "a green bottle",
+    "a wolf",
+)
+PLACES = ("on snow", "on grass", "on sand", "on a plain grey background", "on water")
+PROGRAM = """[HYPOTHESIS LIST]:
+Hypothesis_1: {thing}
+[CODE]:
+```python
+def run_experiment(system, tools):
+    prompts = {prompts!r}
+    activations, images = system.neuron(tools.text2image(prompts))
+    tools.log_experiment(activations, images, prompts)
+```"""
 
 
-class Slow:
-    """A backbone that takes a while for each reply, as a service does."""
+class Script:
+    """Stands for a language model: writes a program for each of the things, then answers."""
 
     is_service = True
 
     def __init__(self, backbone: Any, latency: float) -> None:
-        self._backbone, self._latency, self.info = backbone, latency, backbone.info
+        self._latency, self.info = latency, backbone.info
 
     def complete(self, messages: Any, limits: Any) -> Any:
         time.sleep(self._latency)
-        return self._backbone.complete(messages, limits)
+        said = sum(message.role == "assistant" for message in messages)
+        if said >= REPLIES - 1:
+            return Reply(text="[DESCRIPTION]: It responds to balls.\n[LABEL]: a red ball")
+        thing = THINGS[said % len(THINGS)]
+        return Reply(text=PROGRAM.format(thing=thing, prompts=[f"{thing} {place}" for place in PLACES] * 2))
 
 
-class Slowing:
-    """Wraps the backbone of every run."""
+class Scripting:
+    """Puts the script in place of the backbone of every run."""
 
     latency = 0.0
 
     @hookimpl
     def part_built(self, kind: str, part: Any) -> object | None:
-        """Returns a slow backbone."""
-        return Slow(part, self.latency) if kind == "backbone" else None
+        """Returns the script."""
+        return Script(part, self.latency) if kind == "backbone" else None
 
 
-def config() -> RunConfig:
+def config(turns: int) -> RunConfig:
     """Returns the configuration of the runs."""
-    return RunConfig.model_validate({"verify": False, "limits": {"turns": TURNS}})
+    return RunConfig.model_validate({"verify": False, "limits": {"turns": turns}})
 
 
 def units(count: int) -> list[str]:
@@ -83,15 +111,16 @@ def timed(work: Callable[[], Any]) -> tuple[float, float, Any]:
 class Sessions:
     """Explains units with one copy of all parts, so that figures leave out the loading of weights."""
 
-    def __init__(self) -> None:
-        self._slowing = Slowing()
-        self._explain = Explain(config(), Path(), WITHOUT)
-        self._explain.context.observers = self._explain.context.observers.joined_by([self._slowing])
-        self(units(1), 0, None)
+    def __init__(self, settings: RunConfig, names: Sequence[str], script: Scripting | None = None) -> None:
+        self._script = script or Scripting()
+        self._explain = Explain(settings, Path(), WITHOUT)
+        if script:
+            self._explain.context.observers = self._explain.context.observers.joined_by([script])
+        self(names[:1], 0, None)
 
     def __call__(self, names: Sequence[str], latency: float, runner: Runner | None) -> dict[str, Any]:
         """Explains units; returns the outcomes of their runs."""
-        self._slowing.latency = latency
+        self._script.latency = latency
         with tempfile.TemporaryDirectory() as folder:
             self._explain.folder = Path(folder)
             explain = self._explain
@@ -101,8 +130,8 @@ class Sessions:
 
 def latency_figure(count: int, latency: float) -> None:
     """Prints the time of sessions in threads against the ideal."""
-    names = units(count)
-    sessions = Sessions()
+    names = [f"efficientnet-lite0:blocks.5:{number}" for number in range(count)]
+    sessions = Sessions(config(REPLIES), names, Scripting())
     alone, processor, outcomes = timed(lambda: sessions(names, 0, None))
     threads = Threads(Threads.Config(workers=count), Context())
     took, _, slow = timed(lambda: sessions(names, latency, threads))
@@ -110,7 +139,7 @@ def latency_figure(count: int, latency: float) -> None:
     longest = max(outcome.seconds + outcome.turns * latency for outcome in outcomes.values())
     cores = len(os.sched_getaffinity(0))
     ideal = max(longest, processor / cores)
-    print(f"{count} units, {TURNS} turns at most, a reply takes {latency:g} s, {cores} cores")
+    print(f"{count} units, {REPLIES} replies, a reply takes {latency:g} s, {cores} cores")
     print(f"one after another without latency {alone:.1f} s, of which {processor:.1f} s of processor")
     print(
         f"ideal {ideal:.1f} s, the longer of: the longest session alone {longest:.1f} s, the processor time on all "
@@ -128,7 +157,7 @@ def latency_figure(count: int, latency: float) -> None:
 def offline_figure(count: int, workers: int) -> None:
     """Prints the times of offline units in threads and in processes against one after another."""
     names = units(count)
-    sessions = Sessions()
+    sessions = Sessions(config(TURNS), names)
     alone, processor, _ = timed(lambda: sessions(names, 0, None))
     print(f"{count} offline units one after another {alone:.1f} s, {processor / count:.2f} s of processor per unit")
     threads = Threads(Threads.Config(workers=workers), Context())
@@ -142,7 +171,7 @@ def offline_figure(count: int, workers: int) -> None:
 def swept(names: Sequence[str], runner: Runner) -> None:
     """Explains units by a runner that may send the work to other processes."""
     with tempfile.TemporaryDirectory() as folder:
-        for unit, result in sweep(config(), names, Path(folder), runner=runner, without=WITHOUT):
+        for unit, result in sweep(config(TURNS), names, Path(folder), runner=runner, without=WITHOUT):
             assert hasattr(result, "outcome"), f"{unit}: {result}"
 
 

@@ -41,6 +41,7 @@ class Nearest:
         self._embedded: NDArray[np.float32] | None = None
         self._lock = threading.Lock()
         self._remembered = lru_cache(maxsize=4096)(self._find)
+        self._similarities = lru_cache(maxsize=1024)(self._measured)
 
     def __call__(self, phrase: str) -> str | None:
         """Returns the nearest name, or None if nothing is near."""
@@ -48,31 +49,32 @@ class Nearest:
 
     def listed(self, phrase: str) -> list[str]:
         """Returns the names that are nearest, best first, however far they are: by meaning, else by spelling."""
-        if similarities := self._similarities(phrase):
-            return sorted(similarities, key=lambda name: -similarities[name])[:LISTED]
-        return difflib.get_close_matches(phrase, self.names, n=LISTED, cutoff=0.0)
+        similarities = self._similarities(phrase)
+        if similarities is None:
+            return difflib.get_close_matches(phrase, self.names, n=LISTED, cutoff=0.0)
+        return [self.names[place] for place in np.argsort(-similarities, kind="stable")[:LISTED]]
 
     def _find(self, phrase: str) -> str | None:
         similarities = self._similarities(phrase)
-        best = max(similarities, key=lambda name: similarities[name], default="")
-        if similarities.get(best, 0.0) >= MIN_SIMILARITY:
-            return best
+        if similarities is not None and similarities.max() >= MIN_SIMILARITY:
+            return self.names[int(similarities.argmax())]
         folder = installed()
         if folder and all(map(shared(folder).knows, phrase.split())):
             return None
         alike = difflib.get_close_matches(phrase, self.names, n=LISTED, cutoff=SPELLING)
         return next((name for name in alike if name[:1] == phrase[:1]), None)
 
-    def _similarities(self, phrase: str) -> dict[str, float]:
-        """Returns the cosine similarity of a phrase to every name; nothing without the extra `semantic`."""
+    def _measured(self, phrase: str) -> NDArray[np.float32] | None:
+        """Returns the cosine similarity of a phrase to every name; None without the extra `semantic`, or a name."""
         folder = installed()
         if not folder or not self.names:
-            return {}
+            return None
         model = shared(folder)
         with self._lock:
             if self._embedded is None:
                 self._embedded = model.embed(self.names)
-        return dict(zip(self.names, map(float, self._embedded @ model.embed([phrase])[0]), strict=True))
+        similarities: NDArray[np.float32] = self._embedded @ model.embed([phrase])[0]
+        return similarities
 
 
 def method() -> str:
