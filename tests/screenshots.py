@@ -39,12 +39,13 @@ def main() -> None:
             with sync_playwright() as playwright:
                 browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
                 for name, screen in SCREENS.items():
-                    _photograph(browser.new_context(**screen).new_page(), address, name)
+                    _photograph(browser.new_context(**screen, reduced_motion="reduce").new_page(), address, name)
         finally:
             server.terminate()
 
 
 def _photograph(page: Any, address: str, screen: str) -> None:
+    page.set_default_timeout(120_000)
     page.goto(address)
     base = address.partition("/?")[0]
     runs = page.eval_on_selector_all("#runs td.c-label a", "links => links.map(link => link.pathname)")
@@ -66,6 +67,9 @@ def _photograph(page: Any, address: str, screen: str) -> None:
         page.goto(base + place)
         page.wait_for_load_state("networkidle")
         page.screenshot(path=OUT / f"{name}-{screen}.png")
+        wide = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+        if wide > 0:
+            print(f"{name} on a {screen} is {wide} pixels too wide")
     page.goto(f"{base}/compare/?{chosen}")
     for number in range(1, 5):
         page.evaluate(f"scrollTo(0, {number} * innerHeight * 0.9)")

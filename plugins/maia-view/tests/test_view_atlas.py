@@ -128,7 +128,7 @@ def test_a_layer_of_more_units_than_a_page_has_pages(view: View, monkeypatch: py
 
     monkeypatch.setattr(unit_pages, "PER_PAGE", 10)
     units = [
-        re.findall(r'<li id="u-(\d+)"', unit_pages.atlas_page(view, the_atlas(view), {"page": str(n)}))
+        re.findall(r'<li id="u-(\d+)"', "".join(unit_pages.atlas_page(view, the_atlas(view), {"page": str(n)})))
         for n in (1, 2, 3)
     ]
     assert [len(found) for found in units] == [10, 10, 4]
@@ -196,7 +196,7 @@ def test_a_similarity_that_cannot_be_used_is_a_line_on_the_page(shelf: Path, ind
     deadline = time.monotonic() + 60
     while not search.problem and time.monotonic() < deadline:
         time.sleep(0.02)
-    assert "no-such-similarity" in atlas_page(view, the_atlas(view), {"q": "red", "by": "images"})
+    assert "no-such-similarity" in "".join(atlas_page(view, the_atlas(view), {"q": "red", "by": "images"}))
 
 
 def test_pages_show_exemplars_from_the_index(client_of: Callable[..., Any], view: View) -> None:
@@ -320,7 +320,7 @@ def test_an_index_on_other_images_says_how_to_choose_them(
     other.mkdir()
     shutil.copy(photographs / "1.png", other)
     view = View.of([shelf, index], config(other))
-    page = atlas_page(view, the_atlas(view), {})
+    page = "".join(atlas_page(view, the_atlas(view), {}))
     assert "was built on 40 images of" in page
     assert "--dataset" in page
     # Where a run has shown exemplars, they stand in.

@@ -361,3 +361,71 @@ def test_a_part_of_a_journal_is_read_by_offsets(shelf: Path) -> None:
     rest = RunReader(shelf / "first", start=half.end)
     assert [*half.events, *rest.events] == whole.events
     assert 0 < len(half.events) < len(whole.events)
+
+
+def test_a_page_behind_the_last_one_is_the_last_one(client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("maia_view.runs.PER_PAGE", 2)
+    assert len(labels(client.get("/?page=1").text)) == 2
+    last = client.get("/?page=2").text
+    assert labels(client.get("/?page=99").text) == labels(last) != []
+    assert labels(client.get("/?page=99&sort=label").text) == ["snow"]
+
+
+def test_a_search_shows_how_far_it_has_read_until_it_has_read_all(shelf: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from maia_view.pages import View
+    from maia_view.runs import list_page
+
+    new = View.of([shelf])
+    monkeypatch.setattr("maia_view.runs.PATIENCE", -1.0)
+    html = list_page(new, {"q": "snow"})
+    assert "so far: MAIA has read 0 of 3 runs" in html
+    assert "data-progress" in html
+    assert '<noscript><meta http-equiv="refresh"' in html
+    new.library.read_all()
+    html = list_page(new, {"q": "snow"})
+    assert labels(html) == ["snow"]
+    assert "so far" not in html
+    assert "data-progress" not in html
+
+
+def test_a_folder_that_may_not_be_read_is_a_line_of_the_list(shelf: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import os
+
+    from maia_view.pages import View
+    from maia_view.runs import list_page
+
+    real = os.scandir
+
+    def scandir(path: Any) -> Any:
+        if Path(path).name == "sweep":
+            raise PermissionError(13, "Permission denied")
+        return real(path)
+
+    monkeypatch.setattr("maia_view.library.os.scandir", scandir)
+    html = list_page(View.of([shelf]), {})
+    assert f"<code>{shelf / 'sweep'}</code> cannot be shown: Permission denied" in html
+    with pytest.raises(UsageError, match="sweep: Permission denied; give yourself the right"):
+        View.of([shelf / "sweep"])
+
+
+def test_more_runs_than_a_page_compares_are_named(client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("maia_view.compare.MOST", 2)
+    all_keys = list(keys(client).values())
+    html = client.get("/compare/", params={"run": all_keys}).text
+    assert f"compares at most 2 runs and leaves out {all_keys[2]}" in html
+
+
+@pytest.mark.parametrize(
+    ("place", "title", "button"),
+    [
+        ("/atlas/nowhere/", "There is no such layer", "All layers"),
+        ("/atlas/nowhere/7/", "There is no such unit", "All layers"),
+        ("/evaluations/nowhere/", "This evaluation is gone", "All evaluations"),
+        ("/runs/nowhere/", "This run is gone", "All runs"),
+    ],
+)
+def test_an_address_of_nothing_leads_to_the_list_of_its_kind(client: Any, place: str, title: str, button: str) -> None:
+    answer = client.get(place)
+    assert answer.status_code == 404
+    assert f"<h1>{title}</h1>" in answer.text
+    assert f">{button}</a>" in answer.text

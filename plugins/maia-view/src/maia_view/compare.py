@@ -80,7 +80,10 @@ class Strip:
 
 def compare_page(view: View, keys: Iterable[str], query: Mapping[str, str]) -> str:
     """Returns the page of some runs side by side; with fewer than two, it says how to choose them."""
-    runs, problems = _opened(view, list(dict.fromkeys(keys))[:MOST], query.get("scale", ""))
+    asked = list(dict.fromkeys(keys))
+    runs, problems = _opened(view, asked[:MOST], query.get("scale", ""))
+    if left_out := asked[MOST:]:
+        problems.append(f"This page compares at most {MOST} runs and leaves out {', '.join(left_out)}.")
     shown: dict[str, Any] = {
         "runs": runs,
         "problems": problems,

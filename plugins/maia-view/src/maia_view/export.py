@@ -164,7 +164,7 @@ class _Site:
         view, place = self._view, f"atlas/{atlas.key}/"
         if atlas.index is not None:
             self._shortened.add_folder(atlas.index.folder)
-        self._page(place, unit_pages.atlas_page(view, atlas, {}))
+        self._page(place, "".join(unit_pages.atlas_page(view, atlas, {})))
         self.write_text(f"{place}units.csv", as_csv(atlas.rows).decode())
         try:
             self.write(

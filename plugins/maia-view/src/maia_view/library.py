@@ -47,7 +47,12 @@ class RunFolder:
 
 
 class Library:
-    """The run folders below some folders. Methods may be called from several threads."""
+    """The run folders below some folders. Methods may be called from several threads.
+
+    Attributes:
+        folders: The folders.
+        unreadable: Why the last search could not look into a folder, by its path.
+    """
 
     def __init__(self, folders: Sequence[Path]) -> None:
         """Searches the folders.
@@ -60,6 +65,7 @@ class Library:
                 raise UsageError(f"cannot show {folder}: it is not a folder; name the folder of one or more runs")
         self.folders = [folder.resolve() for folder in folders]
         self._lock = threading.Lock()
+        self.unreadable: dict[Path, str] = {}
         self._rows: dict[str, tuple[tuple[int, int], RunRow]] = {}
         self._runs: dict[str, RunFolder] = {}
         self._scanned = 0.0
@@ -68,7 +74,9 @@ class Library:
         """Returns all run folders, the one that was written last first."""
         with self._lock:
             if time.monotonic() - self._scanned > RESCAN:
-                found = [run for folder in self.folders for run in _search(folder, folder)]
+                unreadable: dict[Path, str] = {}
+                found = [run for folder in self.folders for run in _search(folder, folder, unreadable)]
+                self.unreadable = unreadable
                 self._runs = {run.key: run for run in sorted(found, key=lambda run: -run.changed)}
                 self._rows = {key: row for key, row in list(self._rows.items()) if key in self._runs}
                 self._scanned = time.monotonic()
@@ -94,6 +102,11 @@ class Library:
                 self._rows[run.key] = known
         return known[1]
 
+    def rows_within(self, runs: Sequence[RunFolder], seconds: float) -> list[RunRow]:
+        """Returns what the list shows of runs, without those that this time does not suffice to read."""
+        deadline = time.monotonic() + seconds
+        return [self.row(run) for run in runs if run.key in self._rows or time.monotonic() < deadline]
+
     def known_rows(self) -> list[RunRow]:
         """Returns what the list shows of the runs that were read already."""
         with self._lock:
@@ -105,16 +118,18 @@ class Library:
             self.row(run)
 
 
-def _search(folder: Path, root: Path, depth: int = 0) -> Iterator[RunFolder]:
-    """Yields the run folders below a folder; a link is not followed."""
-    pending, seen = [(folder, depth)], 0
+def _search(folder: Path, root: Path, unreadable: dict[Path, str]) -> Iterator[RunFolder]:
+    """Yields the run folders below a folder, and notes those that it may not read; a link is not followed."""
+    pending, seen = [(folder, 0)], 0
     while pending and seen < MAX_FOLDERS:
         current, depth = pending.pop()
         seen += 1
         try:
             with os.scandir(current) as entries:
                 listed = list(entries)
-        except OSError:
+        except OSError as error:
+            if not isinstance(error, FileNotFoundError):  # That one was removed since.
+                unreadable[current] = error.strerror or "cannot be read"
             continue
         names = {entry.name for entry in listed}
         if MANIFEST in names and JOURNAL in names:

@@ -113,6 +113,11 @@ def page_of(query: Mapping[str, str]) -> int:
     return int(page) if page.isascii() and page.isdigit() and 0 < len(page) < 7 else 1
 
 
+def pages_for(count: int, per_page: int) -> int:
+    """Returns the number of pages that hold this many rows; at least one."""
+    return max(1, -(-count // per_page))
+
+
 def chosen_by(filters: Filters[R], query: Mapping[str, str]) -> dict[str, str]:
     """Returns the value that an address asks for, of each filter that it names."""
     return {name: value for name in filters if (value := query.get(name, ""))}

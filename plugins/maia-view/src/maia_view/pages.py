@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -26,6 +26,9 @@ from maia_view.reading import Shelf
 
 MASKS = ("dark", "outline", "off")
 """Ways to draw masks, by their name in addresses; the first one is the default."""
+
+PIECES = 2000
+"""Pieces of a template that are sent together: some sixty units of an atlas."""
 
 
 @dataclass
@@ -74,6 +77,10 @@ class View:
         atlases = Atlases(library, folders, whole=not files)
         view = cls(library, atlases, exemplars, Meanings(exemplars), Evaluations(library), files)
         if not (library.runs() or view.atlases.all() or view.evaluations.all()):
+            if unreadable := next(iter(library.unreadable.items()), None):
+                raise UsageError(
+                    f"cannot show {unreadable[0]}: {unreadable[1]}; give yourself the right to read the folder"
+                )
             named = ", ".join(map(str, folders))
             raise UsageError(
                 f"there is no run, index of exemplars or evaluation in {named}; make a run with `maia run`, or name "
@@ -90,8 +97,15 @@ class View:
             shown: Variables of the template.
             query: The query of the page's address.
         """
-        every = self.variables(place, query) | dict(shown)
-        return templates().get_template(template).render(every)
+        return "".join(self.parts(template, place, shown, query))
+
+    def parts(
+        self, template: str, place: str, shown: Mapping[str, Any], query: Mapping[str, str] | None = None
+    ) -> Iterator[str]:
+        """Returns the parts of a page, as `page` does: a browser shows the first ones while the others are made."""
+        stream = templates().get_template(template).stream(self.variables(place, query) | dict(shown))
+        stream.enable_buffering(PIECES)
+        return stream
 
     def variables(self, place: str, query: Mapping[str, str] | None = None) -> dict[str, Any]:
         """Returns the variables that every template may use."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
+from math import inf
 from typing import Any
 
 import anyio.to_thread
@@ -14,10 +16,14 @@ from maia_core.plugin import MaiaError, one_line
 from maia_view.images import ServedGallery
 from maia_view.library import RunFolder
 from maia_view.links import Links
-from maia_view.listing import FILTERS, PER_PAGE, SORTS, Selection, choices
+from maia_view.listing import FILTERS, PER_PAGE, SORTS, Selection, choices, pages_for
 from maia_view.notes import read_note
 from maia_view.pages import View, message, view_of
 from maia_view.reading import NEWEST, Part
+from maia_view.rows import RunRow
+
+PATIENCE = 1.0
+"""Seconds after which a search shows its progress; the next request resumes it."""
 
 
 def list_page(view: View, query: Mapping[str, str]) -> str:
@@ -25,25 +31,31 @@ def list_page(view: View, query: Mapping[str, str]) -> str:
     selection = Selection.of(query)
     library = view.library
     folders = library.runs()
+    found: list[RunRow] | None = None
+    every: list[RunRow] | None = None
     if selection.takes_all or len(folders) <= PER_PAGE or view.files:
-        every = [library.row(run) for run in folders]
+        every = library.rows_within(folders, inf if view.files else PATIENCE)
         found = selection.select(every)
         count, known = len(found), choices(every, FILTERS)
-        rows = found if view.files else found[PER_PAGE * (selection.page - 1) :][:PER_PAGE]
     else:
-        count = len(folders)
-        known = choices(library.known_rows(), FILTERS)
-        rows = [library.row(run) for run in folders[PER_PAGE * (selection.page - 1) :][:PER_PAGE]]
+        count, known = len(folders), choices(library.known_rows(), FILTERS)
+    last_page = 1 if view.files else pages_for(count, PER_PAGE)
+    selection = replace(selection, page=min(selection.page, last_page))
+    part = slice(None) if view.files else slice(PER_PAGE * (selection.page - 1), PER_PAGE * selection.page)
+    rows = [library.row(run) for run in folders[part]] if found is None else found[part]
     paths = {run.key: run.path for run in folders}
     shown = {
         "selection": selection,
         "rows": rows,
         "count": count,
         "total": len(folders),
-        "last_page": 1 if view.files else max(1, -(-count // PER_PAGE)),
+        # A search shows what it has found in the runs that were read, until all are.
+        "read": len(folders) if every is None else len(every),
+        "last_page": last_page,
         "choices": known,
         "filters": FILTERS,
         "sorts": SORTS,
+        "unreadable": [] if view.files else list(library.unreadable.items()),
         "folders": [folder.name if view.files else str(folder) for folder in library.folders],
         "marks": {row.key: mark for row in rows if (mark := read_note(paths[row.key]).mark)},
         "running": sum(row.status == "running" for row in rows),

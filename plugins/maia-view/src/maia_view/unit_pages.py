@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from typing import Any
 
 import anyio.to_thread
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, Response
+from starlette.responses import HTMLResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from maia_core.plugin import Image, MaiaError, one_line
@@ -22,7 +22,7 @@ from maia_view.atlas import Atlas
 from maia_view.exemplars import Shown
 from maia_view.images import FOREVER
 from maia_view.links import Links
-from maia_view.listing import choices
+from maia_view.listing import choices, pages_for
 from maia_view.pages import View, message, view_of
 from maia_view.pictures import KINDS, SHEET_SIZE, picture, sheet, versions
 from maia_view.tables import as_csv, as_parquet
@@ -124,10 +124,12 @@ def _covers(atlas: Atlas) -> list[UnitRow]:
     return [row for row in atlas.rows if row.label][:2] or list(atlas.rows[:2])
 
 
-def atlas_page(view: View, atlas: Atlas, query: Mapping[str, str]) -> str:
-    """Returns the page of a layer; written into a file, it shows all units."""
+def atlas_page(view: View, atlas: Atlas, query: Mapping[str, str]) -> Iterator[str]:
+    """Returns the parts of the page of a layer; written into a file, it shows all units."""
     selection = UnitSelection.of(query)
     found = found_in(view, atlas, selection)
+    last_page = 1 if view.files else pages_for(len(found.rows), PER_PAGE)
+    selection = replace(selection, page=min(selection.page, last_page))
     rows = found.rows if view.files else found.rows[PER_PAGE * (selection.page - 1) :][:PER_PAGE]
     shown = {
         "atlas": atlas,
@@ -136,7 +138,7 @@ def atlas_page(view: View, atlas: Atlas, query: Mapping[str, str]) -> str:
         "count": len(found.rows),
         "note": found.note,
         "progress": found.progress,
-        "last_page": 1 if view.files else max(1, -(-len(found.rows) // PER_PAGE)),
+        "last_page": last_page,
         # With all units on the page, the script filters and sorts them without asking the server.
         "is_whole": len(rows) == len(atlas.rows),
         "choices": choices(atlas.rows, FILTERS),
@@ -149,7 +151,7 @@ def atlas_page(view: View, atlas: Atlas, query: Mapping[str, str]) -> str:
         "csv_lines": lambda rows: as_csv(rows).decode().split("\r\n", 1),
         "has_parquet": find_spec("pyarrow") is not None,
     }
-    return view.page("atlas.html.j2", f"atlas/{atlas.key}/", shown, query)
+    return view.parts("atlas.html.j2", f"atlas/{atlas.key}/", shown, query)
 
 
 def unit_page(view: View, atlas: Atlas, row: UnitRow, query: Mapping[str, str]) -> str:
@@ -208,7 +210,10 @@ async def show_list(request: Request) -> Response:
 
 async def show_atlas(request: Request) -> Response:
     """Answers with the units of a layer."""
-    return await _answer(request, lambda view, atlas: HTMLResponse(atlas_page(view, atlas, request.query_params)))
+    return await _answer(
+        request,
+        lambda view, atlas: StreamingResponse(atlas_page(view, atlas, request.query_params), media_type="text/html"),
+    )
 
 
 async def show_unit(request: Request) -> Response:
@@ -284,7 +289,8 @@ async def _answer(request: Request, answer: Any) -> Response:
 
 def _gone(request: Request) -> Response:
     text = "The index or its runs were moved or removed. The atlas shows the layers that are there."
-    return message(request, "There is no such unit", text, 404)
+    title = "There is no such unit" if "unit" in request.path_params else "There is no such layer"
+    return message(request, title, text, 404)
 
 
 ROUTES = [

@@ -1,7 +1,7 @@
 (() => {
   "use strict";
   const form = document.getElementById("atlas-form");
-  const list = document.getElementById("units");
+  let list = document.getElementById("units");
   if (!form || !list) return;
   const inFiles = Boolean(document.documentElement.dataset.files);
   const items = [...list.children];
@@ -10,7 +10,7 @@
   // How masks are drawn is a part of each picture's name.
   document.addEventListener("change", (event) => {
     if (event.target.name !== "masks") return;
-    for (const image of list.querySelectorAll(".sheet img")) {
+    for (const image of items.flatMap((item) => [...item.querySelectorAll(".sheet img")])) {
       image.src = image.getAttribute("src").replace(/\.(dark|outline|off)\.webp/, `.${event.target.value}.webp`);
     }
   });
@@ -20,12 +20,32 @@
   // The same text, compared the same way, as the server's search and its downloads.
   const folded = (words) => words.toLowerCase().replaceAll("ß", "ss").replaceAll("ς", "σ");
   const text = items.map((item) => JSON.parse(item.dataset.text));
+  let shown = items;
   const number = (name) => (item) => (item.dataset[name] === undefined ? null : Number(item.dataset[name]));
   const verdicts = ["verified", "partly verified", "not verified"];
   const said = (item) => { const says = item.querySelector(".says"); return says.classList.contains("none") ? null : says.textContent.toLowerCase(); };
   const orders = {
     "": [number("place"), 1], unit: [number("place"), 1], label: [said, 1], fit: [number("fit"), -1], highest: [number("highest"), -1],
     cost: [number("cost"), -1], verdict: [(item) => { const at = verdicts.indexOf(item.dataset.verdict); return at < 0 ? null : at; }, 1],
+  };
+  // Moving two thousand units takes half a second: those at the top move at once, the others in the pauses. Units that do
+  // not fit stay in the hidden lists that showed them before.
+  const SLICE = 60;
+  let moving = 0;
+  const place = () => {
+    clearTimeout(moving);
+    const next = list.cloneNode(false);
+    list.removeAttribute("id");
+    list.hidden = true;
+    list.before(next);
+    list = next;
+    const units = shown;
+    const move = (from) => {
+      next.append(...units.slice(from, from + SLICE));
+      if (from + SLICE < units.length) moving = setTimeout(move, 0, from + SLICE);
+      else for (const old of document.querySelectorAll("ol.units:not(#units)")) if (!old.childElementCount) old.remove();
+    };
+    move(0);
   };
   const apply = () => {
     const chosen = fields();
@@ -35,8 +55,8 @@
     const [value, sign] = orders[String(chosen.get("sort") ?? "")] ?? orders[""];
     const keyed = items.map((item, at) => [fits(item, at) ? value(item) : undefined, at, item]).filter(([key]) => key !== undefined);
     keyed.sort(([a, i], [b, j]) => (a === null) - (b === null) || (a === null ? i - j : (a < b ? -sign : a > b ? sign : i - j)));
-    // Units that do not fit leave the page: hiding two thousand of them one by one would take a second.
-    list.replaceChildren(...keyed.map((each) => each[2]));
+    shown = keyed.map((each) => each[2]);
+    place();
     const count = keyed.length;
     document.querySelector("#count b").textContent = count.toLocaleString("en");
     document.getElementById("none").hidden = count > 0;
@@ -68,7 +88,7 @@
   if (!inFiles) return;
   document.getElementById("csv").addEventListener("click", (event) => {
     event.preventDefault();
-    const lines = [list, ...list.children].map((each) => JSON.parse(each.dataset.csv).replace(/\r\n$/, ""));
+    const lines = [list, ...shown].map((each) => JSON.parse(each.dataset.csv).replace(/\r\n$/, ""));
     const table = new Blob([lines.join("\r\n") + "\r\n"], { type: "text/csv" });
     const link = document.createElement("a");
     link.href = URL.createObjectURL(table);

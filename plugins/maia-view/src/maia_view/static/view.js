@@ -37,9 +37,14 @@
       for (const box of document.querySelectorAll("#runs input")) box.checked = chosen.has(box.value);
       if (!quiet) history.replaceState(null, "", address);
       choose();
+      resume();
     } catch {
       if (!quiet) location.assign(address);
     }
+  };
+  // A search over runs that were not all read yet resumes until they are.
+  const resume = () => {
+    if (document.querySelector("#runs[data-progress]")) waiting = setTimeout(() => load(location.href, true), 100);
   };
   const choose = () => {
     const button = document.querySelector("[data-needs-two]");
@@ -54,6 +59,7 @@
     waiting = setTimeout(submit, 200, event.target.form);
   });
   addEventListener("pageshow", choose);
+  resume();
   setInterval(() => {
     if (document.querySelector("#runs[data-refresh]") && document.visibilityState === "visible" && !document.activeElement?.closest("#runs")) load(location.href, true);
   }, 4000);
