@@ -49,6 +49,18 @@ def test_what_a_page_shows_already_is_not_sent_again(running: Any) -> None:
     assert sent is not None
     assert "turn-3" in sent["turns"]
     assert "turn-1" not in sent["turns"]
+    assert "<b>Running</b>" in sent["claim"]
+    assert "No answer yet" in sent["claim"]
+
+
+def test_the_page_of_a_running_run_says_so(running: Any) -> None:
+    from maia_view.runs import run_page
+
+    view = View.of([running.folder])
+    page = run_page(view, view.library.runs()[0], {})
+    assert "<b>Running</b>" in page
+    assert "No answer yet" in page
+    assert "was killed" not in page
 
 
 def test_a_page_that_lost_its_connection_gets_all_turns_since(running: Any) -> None:

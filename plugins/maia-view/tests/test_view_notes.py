@@ -170,6 +170,10 @@ def test_labels_of_a_sweeps_table_stand_in_the_atlas(shelf: Path, tmp_path: Path
     assert set(units) == {"7", "30", "32"}
     page = open_app(folder).get(f"/atlas/{atlas.key}/").text
     assert "&lt;i&gt;cheap&lt;/i&gt;" in page
+    # Of a sweep of which one run alone is named, the other labels are not shown.
+    (run,) = [run for run in view.library.runs() if run.path.parent == folder / "sweep"][:1]
+    alone = View.of([run.path])
+    assert not any(row.proposed for found in alone.atlases.all() for row in found.rows)
     os.unlink(folder / "sweep" / "labels.csv")
     (atlas,) = [found for found in view.atlases.all() if found.model == "net"]
     assert len(atlas.rows) == 1

@@ -74,7 +74,7 @@ class Follower:
             step.number += self._skipped
         part = Part(summary, 1, len(summary.steps), len(summary.steps), self._run.size)
         place = f"runs/{self._run.key}/"
-        shown = self._view.variables(place) | run_content(self._view, self._run, part, place)
+        shown = self._view.variables(place) | run_content(self._view, self._run, part, place) | {"running": True}
         loaded = templates()
         changed = {
             f"turn-{step.number}": loaded.get_template("step.html.j2").render(shown, step=step)

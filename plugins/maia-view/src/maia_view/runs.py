@@ -82,6 +82,7 @@ def run_page(view: View, run: RunFolder, query: Mapping[str, str]) -> str:
         "note": read_note(run.path),
         "secret": view.secret,
         "in_atlas": view.atlases.places().get(row.key),
+        "running": row.status == "running",
         "live": f"live?after={part.summary.run.end}" if follows else "",
     }
     return view.page("view_run.html.j2", place, shown, query)

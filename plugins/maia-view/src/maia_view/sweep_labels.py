@@ -53,9 +53,12 @@ class SweepLabels:
 
     def all(self) -> list[Proposed]:
         """Returns the labels of all tables, those of a damaged one left out."""
+        named = self._library.folders
         folders = {parent for run in self._library.runs() for parent in list(run.path.parents)[:2]}
+        # The table above a folder that somebody named was not named, so it is neither shown nor published.
+        below = {folder for folder in folders if any(folder.is_relative_to(each) for each in named)}
         found: list[Proposed] = []
-        for path in sorted(folder / TABLE for folder in folders | set(self._library.folders)):
+        for path in sorted(folder / TABLE for folder in below | set(named)):
             with contextlib.suppress(OSError), self._lock:
                 status = os.stat(path, follow_symlinks=False)
                 version = status.st_mtime_ns, status.st_size
