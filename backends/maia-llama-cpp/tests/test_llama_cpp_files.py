@@ -57,6 +57,13 @@ def test_what_is_no_gguf_file_is_said(tmp_path: Path) -> None:
     assert "version" in refusal(check_model, tmp_path / "other-end.gguf")
 
 
+def test_a_tensor_of_a_thousand_dimensions_is_refused(tmp_path: Path) -> None:
+    """The product of a million sizes took minutes."""
+    header = b"GGUF" + struct.pack("<IQQ", 3, 1, 0) + struct.pack("<Q", 1) + b"x" + struct.pack("<I", 1000)
+    (tmp_path / "deep.gguf").write_bytes(header + struct.pack("<Q", 1 << 60) * 1000 + struct.pack("<IQ", 0, 0))
+    assert "has 1000 dimensions" in refusal(check_model, tmp_path / "deep.gguf")
+
+
 def test_model_and_projector_are_told_apart(llava: Any) -> None:
     assert "set backbone.projector to it" in refusal(check_model, llava.projector)
     assert "not a projector" in refusal(check_projector, llava.model, "backbone.projector")

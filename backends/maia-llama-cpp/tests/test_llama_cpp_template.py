@@ -10,6 +10,7 @@ import tiny_gguf
 
 from maia_core.errors import BackboneError, UsageError
 from maia_core.types import CallLimits, Message
+from maia_llama_cpp.native import llama
 from maia_llama_cpp.template import NAMES, Template, Turn, choose_template
 
 pytestmark = pytest.mark.usefixtures("llama")
@@ -126,6 +127,20 @@ def test_a_constant_of_a_template_has_limits(attack: str, monkeypatch: pytest.Mo
     monkeypatch.setattr("maia_vlm.template.MAX_SECONDS", 0.5)
     with pytest.raises(UsageError, match=r"the model.s chat template.*: .*; set"):
         choose_template("auto", attack + tiny_gguf.CHATML, bos="", eos="", sees=False, option="x")
+
+
+def test_a_file_is_loaded_without_its_template(backbone_of: Any, tmp_path: Path) -> None:
+    """The binding compiled each template of a file, with its constants, before MAIA knew whether it was needed."""
+    file = tiny_gguf.language_model(tmp_path / "broken.gguf", template="{% for")
+    backbone = backbone_of(file, chat_format="chatml")
+    assert backbone.complete([Message.of("user", "?")], CallLimits(max_output_tokens=2)).usage.output_tokens
+
+
+def test_a_template_is_compiled_once_for_all_replies(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = template(STRINGS)
+    formats = llama().llama_chat_format
+    monkeypatch.setattr(formats, "Jinja2ChatFormatter", None)
+    assert "Now?" in made.render(TALK)
 
 
 HARMLESS = ("strftime_now", "raise_exception", "lipsum", "joiner", "cycler", "namespace", "messages")

@@ -97,3 +97,9 @@ def test_what_cannot_be_read_says_why(where, says):
     with pytest.raises(UsageError, match=says) as refused:
         directions_file(where, UNITS)
     assert "\n" not in str(refused.value)
+
+
+def test_a_packed_archive_far_larger_than_its_file_is_refused():
+    np.savez_compressed("bomb.npz", a=np.zeros((24 << 20, 1), np.float32))
+    with pytest.raises(UsageError, match=r"bomb.npz would unpack to .* bytes"):
+        directions_file("bomb.npz", UNITS)

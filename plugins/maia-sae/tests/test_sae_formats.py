@@ -8,6 +8,7 @@ import json
 import os
 import pickle
 import shutil
+import tracemalloc
 from collections import OrderedDict
 from pathlib import Path
 
@@ -307,6 +308,52 @@ def test_a_bomb_is_not_unpacked(tmp_path):
     (tmp_path / "sae.pkl.gz").write_bytes(gzip.compress(b"\x80\x04" + bytes(300 << 20)))
     with pytest.raises(UsageError, match="would unpack to more than"):
         read_autoencoder(str(tmp_path / "sae.pkl.gz"))
+
+
+def _nested(levels, width):
+    value = [1]
+    for _ in range(levels):
+        value = [value] * width
+    return value
+
+
+def _cycle():
+    value = []
+    value.append(value)
+    return value
+
+
+@pytest.mark.parametrize("value", [_nested(12, 10), _nested(60, 1), _cycle()], ids=["wide", "deep", "cycle"])
+@pytest.mark.parametrize("save", [torch.save, lambda content, file: file.write_bytes(pickle.dumps(content))])
+def test_settings_larger_than_their_file_are_refused(value, save, tmp_path):
+    """One list in many places: 200 bytes took memory for 10 ** 12 values."""
+    save({"state_dict": {}, "cfg": {"a": value}}, tmp_path / "sae.pt")
+    with pytest.raises(UsageError, match=r"the settings in .* hold more than 100,000 values or 30 levels"):
+        read_autoencoder(str(tmp_path / "sae.pt"))
+
+
+@pytest.mark.parametrize(
+    ("tensor", "says"),
+    [
+        (torch.zeros(1).as_strided((8, 10**9), (0, 0)), "repeats its numbers"),
+        (torch.zeros(2, 2).to_sparse(), "not a plain tensor"),
+        (torch.zeros(8, 16, device="meta"), "not a plain tensor"),
+    ],
+)
+def test_tensors_larger_than_their_file_are_refused(tensor, says, tmp_path):
+    torch.save({"W_enc": tensor}, tmp_path / "sae.pt")
+    with pytest.raises(UsageError, match=says):
+        read_autoencoder(str(tmp_path / "sae.pt"))
+
+
+def test_a_pickle_that_claims_two_billion_objects_takes_no_memory_for_them(tmp_path):
+    """C's unpickler made room for 2 ** 31 objects, 32 GB, on a file of nine bytes."""
+    (tmp_path / "sae.pkl").write_bytes(b"\x80\x02}r\xff\xff\xff\x7f.")
+    tracemalloc.start()
+    with pytest.raises(UsageError):
+        read_autoencoder(str(tmp_path / "sae.pkl"))
+    assert tracemalloc.get_traced_memory()[1] < 1 << 24
+    tracemalloc.stop()
 
 
 def test_inspect_and_convert_from_the_command_line(tmp_path, monkeypatch):

@@ -465,3 +465,27 @@ def test_a_worker_whose_place_the_kernel_hides_serves_one_program(host, monkeypa
     done = sandbox.run("def run_experiment(system, tools): return 'kept' in globals()", host)
     assert (done.value, done.variables_lost) == ("False", True)
     sandbox.close()
+
+
+@pytest.mark.parametrize(("state", "kept"), [("R", True), ("S", False)])
+def test_a_worker_that_gets_no_processor_is_waited_for_and_one_that_sleeps_is_not(state, kept, monkeypatch):
+    """A busy machine left a worker without processor for 2 s; it lost its variables as if it had not ended."""
+    sandbox = make()
+    sandbox.run("x = 5\n" + NOTHING, SuiteHost())
+    stack, fields, late = child.Child.stack, child.Child._fields, iter(range(3))
+    now, real = [0.0], time.monotonic
+
+    def starved(worker, expected=None):
+        if next(late, None) is None:
+            return stack(worker, expected)
+        now[0] += 5
+        return ""
+
+    monkeypatch.setattr(child.Child, "stack", starved)
+    monkeypatch.setattr(child.Child, "_fields", lambda own, name: [state] if name == "stat" else fields(own, name))
+    monkeypatch.setattr(child.time, "monotonic", lambda: real() + now[0])
+    done = sandbox.run(NOTHING, SuiteHost())
+    monkeypatch.undo()
+    assert ("not at rest" not in done.error) == kept, done.error
+    assert (sandbox.run("def run_experiment(system, tools): return x", SuiteHost()).value == "5") == kept
+    sandbox.close()

@@ -133,3 +133,17 @@ def test_weights_that_would_inflate_are_refused(module, tmp_path):
     with pytest.raises(UsageError, match="is compressed and would take"):
         read_weights(str(bomb), module.state_dict())
     assert set(read_weights(str(file), module.state_dict()).tensors) >= set(module.state_dict())
+
+
+def test_a_name_with_a_million_levels_takes_no_memory_for_its_prefixes(module, tmp_path):
+    """The prefixes of one name of 200 kB took 10 GB."""
+    torch.save({**module.state_dict(), "a." * 100_000 + "w": torch.zeros(1)}, tmp_path / "weights.pt")
+    with pytest.raises(UsageError, match=r"hold an unknown a\.a\."):
+        load_weights(module, str(tmp_path / "weights.pt"))
+
+
+def test_tensors_without_numbers_are_refused(module, tmp_path):
+    name, value = next(iter(module.state_dict().items()))
+    torch.save({**module.state_dict(), name: value.to("meta")}, tmp_path / "weights.pt")
+    with pytest.raises(UsageError, match="cannot be loaded"):
+        load_weights(module, str(tmp_path / "weights.pt"))

@@ -76,6 +76,18 @@ def loop_start(raw: bytes | bytearray) -> int | None:
     return raw.find(tail) + LOOP_BYTES
 
 
+def _without_templates(base: Any) -> Any:
+    """Returns `llama_cpp.Llama` that leaves the chat templates of a file unread.
+
+    It would compile all of them, with no limit on their constants; MAIA compiles the one that it uses (`template`).
+    """
+
+    def keep(model: Any, found: dict[str, str]) -> None:
+        model.known = {key: value for key, value in found.items() if not key.startswith("tokenizer.chat_template")}
+
+    return type("Weights", (base,), {"metadata": property(lambda model: model.known, keep)})
+
+
 @dataclass(frozen=True)
 class Answer:
     """The reply of the model.
@@ -115,7 +127,7 @@ class Engine:
         self.context = files.context
         LOG.clear()
         try:
-            self._model: Any = lib.Llama(
+            self._model: Any = _without_templates(lib.Llama)(
                 str(files.model),
                 n_ctx=files.context,
                 n_batch=BATCH,
@@ -124,7 +136,7 @@ class Engine:
                 n_threads_batch=files.threads,
                 verbose=False,
             )
-        except Exception as error:  # Also of the chat template, which it compiles.
+        except Exception as error:
             why = complaint(one_line(error))
             raise UsageError(f"{files.options}.model: llama.cpp cannot load {files.model}: {why}") from error
         on_gpu = files.gpu_layers != 0 and bool(lib.llama_supports_gpu_offload())

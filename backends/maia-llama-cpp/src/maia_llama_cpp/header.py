@@ -20,6 +20,9 @@ VERSIONS = (2, 3)
 MAX_ENTRIES = 10_000_000
 """More keys, tensors or strings than that are a damaged count."""
 
+MAX_DIMENSIONS = 8
+"""More dimensions of a tensor than that are a damaged number; llama.cpp takes 4."""
+
 Value = bool | int | float | str
 
 SCALARS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
@@ -98,6 +101,8 @@ class _Reader:
         for _ in range(tensor_count):
             name = self._string()
             (dimensions,) = self._take("I")
+            if dimensions > MAX_DIMENSIONS:
+                raise ValueError(f"tensor '{name[:100]}' has {dimensions} dimensions")
             shape = self._take(f"{dimensions}Q")
             kind, offset = self._take("IQ")
             ends[name] = offset + _size(shape, kind)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,12 @@ OWN_FORMAT = "maia-sae"
 
 MAX_LINE = 1 << 20
 """Bytes of saev's first line."""
+
+MAX_JSON = 64 << 20
+"""Bytes that MAIA reads of a file of settings; what is longer is cut, and then is not JSON."""
+
+MAX_VALUES, MAX_DEPTH = 100_000, 30
+"""Values in the settings of a file, and levels of their nesting."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +93,7 @@ def find_weights(path: str) -> Path:
     file = Path(path).expanduser()
     if file.is_dir():
         files = [file / name for name in WEIGHTS if (file / name).is_file()]
-        files = files or sorted(found for found in file.iterdir() if found.suffix in ENDINGS)
+        files = files or sorted(found for found in file.iterdir() if found.suffix in ENDINGS and found.is_file())
         if not files:
             raise UsageError(
                 f"{path} holds no file of weights ({', '.join(ENDINGS)}); name the file, or its own folder"
@@ -109,7 +115,8 @@ def read_json(file: Path) -> dict[str, Any]:
         UsageError: it cannot be read, or holds something else.
     """
     try:
-        data = file.read_bytes()
+        with file.open("rb") as opened:
+            data = opened.read(MAX_JSON)
     except OSError as error:
         raise UsageError(f"{file} cannot be read as JSON: {error}") from error
     return _json(data, str(file))
@@ -129,7 +136,7 @@ def read_safetensors(file: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any
             tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 - no mapping
     except (SafetensorError, OSError) as error:
         raise UsageError(f"{file} is not a safetensors file: {error}") from error
-    return {name: _array(value) for name, value in tensors.items()}, metadata
+    return {name: _array(value, f"{name} of {file}") for name, value in tensors.items()}, metadata
 
 
 def finite(array: NDArray[Any], where: str) -> Array:
@@ -179,8 +186,12 @@ def _state(content: Any, path: str) -> tuple[dict[str, NDArray[Any]], dict[str, 
         content = content["state_dict"]
     if not isinstance(content, Mapping) or not all(isinstance(value, torch.Tensor) for value in content.values()):
         raise UsageError(f"{path} holds no tensors by name, but a {type(content).__name__}; save sae.state_dict()")
-    plain = {name: _plain(value) for name, value in settings.items()}
-    return {str(name): _array(value) for name, value in content.items()}, plain
+    left = iter(range(MAX_VALUES))
+    try:
+        plain = {name: _plain(value, left) for name, value in settings.items()}
+    except UsageError as error:
+        raise UsageError(f"the settings in {path} hold {error}") from error
+    return {str(name): _array(value, f"{name} of {path}") for name, value in content.items()}, plain
 
 
 def _mapping(value: Any) -> dict[str, Any]:
@@ -189,24 +200,46 @@ def _mapping(value: Any) -> dict[str, Any]:
     return {str(name): item for name, item in value.items()} if isinstance(value, Mapping) else {}
 
 
-def _plain(value: Any) -> Any:
-    """Returns a setting as JSON has it: a tensor of one number as the number, objects as text."""
+def _plain(value: Any, left: Iterator[int], depth: int = MAX_DEPTH) -> Any:
+    """Returns a setting as JSON has it: a tensor of one number as the number, objects as text.
+
+    Args:
+        value: The setting. It may hold itself, or one list many times, so that it is far larger than its file.
+        left: Ends after as many values as MAIA reads.
+        depth: Levels that may follow.
+
+    Raises:
+        UsageError: there are more values or levels.
+    """
     import torch
 
-    if isinstance(value, torch.Tensor):
-        return value.item() if value.numel() == 1 else value.tolist()
+    if not depth or next(left, None) is None:
+        raise UsageError(f"more than {MAX_VALUES:,} values or {MAX_DEPTH} levels; save the weights and plain settings")
+    if isinstance(value, torch.Tensor) and value.layout is torch.strided and not value.is_meta:
+        value = value.item() if value.numel() == 1 else value.tolist() if value.numel() <= MAX_VALUES else "a tensor"
     if isinstance(value, Settings):
-        return {name: _plain(item) for name, item in vars(value).items()}
+        value = vars(value)
     if isinstance(value, Mapping):
-        return {str(name): _plain(item) for name, item in value.items()}
+        return {str(name): _plain(item, left, depth - 1) for name, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
+        return [_plain(item, left, depth - 1) for item in value]
     return value if isinstance(value, (str, int, float, bool, type(None))) else str(value)
 
 
-def _array(value: Any) -> NDArray[Any]:
-    plain = value.detach().cpu()
-    array: NDArray[Any] = (plain.float() if plain.is_floating_point() else plain).numpy()
+def _array(value: Any, where: str) -> NDArray[Any]:
+    """Returns the numbers of a tensor.
+
+    Raises:
+        UsageError: it has none, or shows few numbers as very many.
+    """
+    import torch
+
+    plain = value.detach()
+    if plain.layout is not torch.strided or plain.is_meta or plain.is_quantized:
+        raise UsageError(f"{where} is not a plain tensor; save it as one: tensor.to_dense(), tensor.dequantize()")
+    if plain.numel() * plain.element_size() > plain.untyped_storage().nbytes():
+        raise UsageError(f"{where} repeats its numbers to a shape of {tuple(plain.shape)}; save tensor.contiguous()")
+    array: NDArray[Any] = (plain.float() if plain.is_floating_point() else plain).cpu().numpy()
     return array
 
 

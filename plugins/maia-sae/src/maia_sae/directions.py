@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from maia_core.plugin import UsageError
 from maia_sae.contents import finite, tensors_in
+from maia_sae.pickles import check_size
 from maia_sae.readouts import Array, Directions
 
 ENDINGS = (".npy", ".npz", ".safetensors", ".pt", ".pth")
@@ -136,8 +137,11 @@ def _probe(arrays: Mapping[str, NDArray[Any]]) -> tuple[str, str]:
 
 def _npz(file: Path) -> dict[str, NDArray[Any]]:
     def load() -> dict[str, NDArray[Any]]:
-        with np.load(file, allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files if archive[name].dtype.kind in "fiu"}
+        with file.open("rb") as opened:
+            check_size(opened, str(file))
+            with np.load(opened, allow_pickle=False) as archive:
+                arrays = {name: archive[name] for name in archive.files}
+        return {name: array for name, array in arrays.items() if array.dtype.kind in "fiu"}
 
     arrays: dict[str, NDArray[Any]] = _numpy(file, load, ".npz")
     return arrays
@@ -150,5 +154,7 @@ def _numpy(file: Path, load: Callable[[], Any], kind: str) -> Any:
             with file.open("rb") as opened:
                 np.lib.format.read_magic(opened)
         return load()
+    except UsageError:
+        raise
     except Exception as error:
         raise UsageError(f"{file} is not a {kind} file of numbers: {error}") from error

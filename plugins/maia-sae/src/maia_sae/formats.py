@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
@@ -10,7 +9,7 @@ from typing import Any, NamedTuple
 from maia_core.plugin import UsageError
 from maia_sae.autoencoder import Autoencoder, Home
 from maia_sae.common import WidthError, build
-from maia_sae.contents import OWN_FORMAT, WEIGHTS, Contents, read_contents
+from maia_sae.contents import OWN_FORMAT, WEIGHTS, Contents, read_contents, read_json
 from maia_sae.overcomplete import is_overcomplete, of_overcomplete
 from maia_sae.readouts import Array
 from maia_sae.saev import of_saev
@@ -157,7 +156,7 @@ def _figure(contents: Contents, name: str) -> float | None:
     results = contents.file.with_name("eval_results.json")
     if value is None and contents.settings.get("format") != OWN_FORMAT and results.is_file():
         try:
-            value = json.loads(results.read_bytes()).get(EVALUATED.get(name, name))
-        except (ValueError, AttributeError):
+            value = read_json(results).get(EVALUATED.get(name, name))
+        except UsageError:
             return None
     return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None

@@ -17,7 +17,7 @@ import zlib
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from maia_core.plugin import UsageError, one_line
 
@@ -53,7 +53,7 @@ def torch_content(data: bytes, path: str) -> Any:
     """
     import torch
 
-    _check_size(data, path)
+    check_size(io.BytesIO(data), path)
     names = _unknown_names(data)
     configs = [name for name in names if CONFIG.fullmatch(name)]
     if refused := [name for name in names if name not in configs]:
@@ -107,8 +107,11 @@ def unpacked(data: bytes, path: str) -> bytes:
     return content
 
 
-class _Unpickler(pickle.Unpickler):
-    """Knows a few names of torch, and refuses all others."""
+class _Unpickler(pickle._Unpickler):
+    """Knows a few names of torch, and refuses all others.
+
+    It is Python's own: that of C makes room for as many objects as a file of six bytes says that it has.
+    """
 
     def __init__(self, file: io.BytesIO, path: str) -> None:
         super().__init__(file)
@@ -160,12 +163,18 @@ def _storage(data: bytes) -> Any:
     return torch_content(data, "a storage in the pickle")
 
 
-def _check_size(data: bytes, path: str) -> None:
-    if zipfile.is_zipfile(io.BytesIO(data)):
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+def check_size(file: BinaryIO, path: str) -> None:
+    """Checks that an archive does not unpack to far more bytes than weights do; other files pass.
+
+    Raises:
+        UsageError: it does.
+    """
+    if zipfile.is_zipfile(file):
+        with zipfile.ZipFile(file) as archive:
             size = sum(member.file_size for member in archive.infolist())
-        if size > 4 * len(data) + MAX_INFLATED:
-            raise UsageError(f"{path} would unpack to {size:,} bytes: MAIA does not read it; save it with torch.save")
+        if size > 4 * file.seek(0, io.SEEK_END) + MAX_INFLATED:
+            raise UsageError(f"{path} would unpack to {size:,} bytes: MAIA does not read it; save it uncompressed")
+    file.seek(0)
 
 
 def _unknown_names(data: bytes) -> list[str]:

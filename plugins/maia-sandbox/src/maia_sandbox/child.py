@@ -162,18 +162,22 @@ class Child:
 
         A program can report its own end, continue, and answer the next program's frames. It can also write the stack of
         a waiting worker itself, while it blocks the signal; so the kernel is asked too. Leaves the process stopped.
+
+        On a busy machine a worker may wait for a processor for seconds: that time does not count, up to a limit. A
+        program that computes on, or sleeps anywhere else, is not at rest.
         """
-        deadline = time.monotonic() + 2 * GRACE_SECONDS
-        while (stack := self.stack(self._idle)) != self._idle or not self._waits() or self.errors():
-            if '"experiment ' in stack or time.monotonic() > deadline:
+        start, cpu = time.monotonic(), self.cpu_seconds()
+        while True:
+            stack, starved = self.stack(self._idle), self._fields("stat")[:1] == ["R"]
+            if stack == self._idle and self._waits() and not self.errors():
+                break
+            late = time.monotonic() - start > (START_SECONDS if starved else 2 * GRACE_SECONDS)
+            if '"experiment ' in stack or late or self.cpu_seconds() - cpu > GRACE_SECONDS:
                 return False
             self.resume()
-        try:
-            self._socket.settimeout(0)
-            self._socket.recv(1, socket.MSG_PEEK)
-        except BlockingIOError:
-            return True
-        return False
+        poll = select.poll()
+        poll.register(self._socket, select.POLLIN)
+        return not poll.poll(0)
 
     def _stopped(self) -> list[int]:
         """Stops the process, and returns where the kernel sees it, as far as the host may ask that.
@@ -201,11 +205,14 @@ class Child:
         return self._memory - self._size()
 
     def _size(self) -> int:
+        return sum(map(int, self._fields("statm")[:1])) * os.sysconf("SC_PAGE_SIZE")
+
+    def _fields(self, name: str) -> list[str]:
+        """Returns the fields of the process's file in `/proc`, those of `stat` from its state on."""
         try:
-            pages = Path(f"/proc/{self._process.pid}/statm").read_text().split()[0]
+            return Path(f"/proc/{self._process.pid}/{name}").read_text().rpartition(")")[2].split()
         except OSError:  # The process has ended, or `/proc` is hidden.
-            return 0
-        return int(pages) * os.sysconf("SC_PAGE_SIZE")
+            return []
 
     def allow(self, seconds: float) -> None:
         """Sets the time until the process must answer."""

@@ -30,6 +30,8 @@ WRAPPERS = frozenset(
 COUNTS = ".num_batches_tracked"
 """Counts of batches, which only training reads: files may lack them."""
 
+MAX_LEVELS = 50
+"""Longest prefix, in levels of a name: a network has fewer, and a name from elsewhere may have a million."""
 
 MAX_INFLATED = 16 << 20
 """Bytes by which the members of a file may exceed twice its size: TorchScript compresses its code."""
@@ -111,7 +113,10 @@ def load_weights(module: nn.Module, path: str, inside: str = "") -> str:
         if value.shape != expected[name].shape:
             shapes = f"{tuple(value.shape)}, not {tuple(expected[name].shape)}"
             raise UsageError(f"the weights of {path} are not this network's: {name} has the shape {shapes}")
-    module.load_state_dict(tensors, strict=False)
+    try:
+        module.load_state_dict(tensors, strict=False)
+    except RuntimeError as error:  # Such as tensors without numbers, of the device `meta`.
+        raise UsageError(f"the weights of {path} cannot be loaded: {one_line(error)}; save plain tensors") from error
     return note
 
 
@@ -210,5 +215,6 @@ def _bare(name: str) -> str:
 
 def _prefixes(names: Iterable[str]) -> list[tuple[str, int]]:
     """Returns the beginnings of names that end in a dot, the shortest first, with how many names have each."""
-    counts = Counter(prefix for name in names for prefix in accumulate(f"{part}." for part in name.split(".")[:-1]))
+    parts = (name.split(".", MAX_LEVELS)[:-1] for name in names)
+    counts = Counter(prefix for levels in parts for prefix in accumulate(f"{part}." for part in levels))
     return sorted(counts.items(), key=lambda item: len(item[0]))
