@@ -10,7 +10,6 @@ import tiny_gguf
 
 from maia_core.errors import BackboneError, UsageError
 from maia_core.types import CallLimits, Message
-from maia_llama_cpp.native import llama
 from maia_llama_cpp.template import NAMES, Template, Turn, choose_template
 
 pytestmark = pytest.mark.usefixtures("llama")
@@ -134,13 +133,6 @@ def test_a_file_is_loaded_without_its_template(backbone_of: Any, tmp_path: Path)
     file = tiny_gguf.language_model(tmp_path / "broken.gguf", template="{% for")
     backbone = backbone_of(file, chat_format="chatml")
     assert backbone.complete([Message.of("user", "?")], CallLimits(max_output_tokens=2)).usage.output_tokens
-
-
-def test_a_template_is_compiled_once_for_all_replies(monkeypatch: pytest.MonkeyPatch) -> None:
-    made = template(STRINGS)
-    formats = llama().llama_chat_format
-    monkeypatch.setattr(formats, "Jinja2ChatFormatter", None)
-    assert "Now?" in made.render(TALK)
 
 
 HARMLESS = ("strftime_now", "raise_exception", "lipsum", "joiner", "cycler", "namespace", "messages")

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -15,6 +16,7 @@ from maia_core.registry import installed
 from maia_core.types import CallLimits, Message
 from maia_transformers.backbone import TransformersBackbone
 from maia_transformers.describer import TransformersDescriber
+from maia_transformers.template import ChatTemplate
 
 
 class Canary:
@@ -137,6 +139,21 @@ def test_a_folder_that_cannot_be_used(build, folder, spoil, says):
     spoil(folder)
     assert re.search(says, said(lambda: build(model=str(folder))))
     assert not (folder / "canary").exists(), "code of the folder was run"
+
+
+def test_a_template_that_reaches_the_time_limit_is_tried_once(monkeypatch):
+    """It was rendered in 16 forms, which took 92 s."""
+    tried = []
+
+    def late(render):
+        tried.append(render)
+        raise TimeoutError("it takes longer than 5 s")
+
+    monkeypatch.setattr("maia_transformers.template.bounded", late)
+    tokenizer = SimpleNamespace(all_special_tokens=[], added_tokens_decoder={}, chat_template="{{ 7 ** 100000000 }}")
+    with pytest.raises(UsageError, match="longer than 5 s"):
+        ChatTemplate(tokenizer, tokenizer, images=True)
+    assert len(tried) == 1
 
 
 def test_pickles_beside_safetensors_are_left_alone(build, folder):

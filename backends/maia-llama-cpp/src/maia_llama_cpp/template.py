@@ -155,15 +155,16 @@ def choose_template(chat_format: str, own: str, *, bos: str, eos: str, sees: boo
     """
 
     def jinja(source: str) -> Formatter:
-        def read() -> Formatter:
-            formatter: Formatter = formats.Jinja2ChatFormatter(source, eos_token=eos, bos_token=bos)
-            return formatter
+        def formatter(**given: Any) -> Any:
+            # Jinja computes the constants of a template when it reads it: that needs the limits, too, each time. What
+            # fails within the limits is left for later, and without them it would not fail.
+            return formats.Jinja2ChatFormatter(source, eos_token=eos, bos_token=bos)(**given)
 
         try:
-            bounded(lambda: bool(read()))  # Jinja computes the constants of a template when it reads it.
+            bounded(lambda: bool(formats.Jinja2ChatFormatter(source, eos_token=eos, bos_token=bos)))
         except Exception as error:  # A template from elsewhere may be broken, or nested without end.
             raise UsageError(f"{option}: cannot read the model's chat template: {one_line(error)}; set it") from error
-        return read()  # Again, and once for all replies: within the limits, as it has just been.
+        return formatter
 
     formats = llama().llama_chat_format
     if chat_format == "auto":

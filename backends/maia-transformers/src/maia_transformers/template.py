@@ -122,6 +122,8 @@ class ChatTemplate:
                 prompt = self._rendered(_probe_conversation(images), form, True)
             except UsageError as error:
                 cause = cause or str(error)
+                if isinstance(error.__cause__, TimeoutError):
+                    break  # As would the others: 16 times the limit.
                 continue
             if not _in_order(without) or not _in_order(prompt):
                 cause = cause or "its chat template leaves out or reorders texts of a conversation"
