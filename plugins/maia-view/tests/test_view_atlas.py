@@ -115,6 +115,10 @@ def test_units_are_searched_sorted_and_filtered(view: View) -> None:
     # A unit is found by the labels of all of its runs.
     assert rows(view, q="engines") == rows(view, q="ENGINES fire") == rows(view, q="red") == ["7"]
     assert rows(view, q="nothing like it") == []
+    # "Red" stands in "answered", too: the state of every unit with a label.
+    (snow,) = [row for found in view.atlases.all() for row in found.rows if row.label == "snow"]
+    assert (snow.status, UnitSelection(words="red").select([snow])) == ("answered", [])
+    assert UnitSelection(words="SNOW").select([snow]) == [snow]
     assert rows(view, status="answered") == ["7"]
     assert len(rows(view, verdict="not tested")) == UNITS - 1
     highest = [the_atlas(view).by_key[unit].highest for unit in rows(view, sort="highest")]

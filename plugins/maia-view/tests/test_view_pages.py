@@ -51,6 +51,7 @@ def test_the_list_shows_every_run_at_any_depth(client: Any) -> None:
         ({"q": "second-net 12"}, ["snow"]),
         ({"q": "sweep"}, ["fire engines", "snow"]),
         ({"q": "nothing like it"}, []),
+        ({"q": "not verified engines"}, ["fire engines"]),
         ({"backbone": "other"}, ["fire engines"]),
         ({"verdict": "not verified"}, ["fire engines", "snow"]),
         ({"model": "net", "sort": "-label"}, ["red things", "fire engines"]),

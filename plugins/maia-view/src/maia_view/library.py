@@ -114,8 +114,10 @@ class Library:
 
     def read_all(self) -> None:
         """Reads what the list shows of every run, so that the first search need not wait for it."""
-        for run in self.runs():
-            self.row(run)
+        # From the other end than a search reads, so that both do not read the same runs.
+        for run in reversed(self.runs()):
+            if run.key not in self._rows:
+                self.row(run)
 
 
 def _search(folder: Path, root: Path, unreadable: dict[Path, str]) -> Iterator[RunFolder]:

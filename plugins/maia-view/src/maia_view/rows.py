@@ -76,7 +76,7 @@ class RunRow:
     @property
     def text(self) -> str:
         """What a search looks at, in lower case."""
-        return " ".join((self.label, self.ref, self.backbone, self.name)).casefold()
+        return " ".join((self.label, self.ref, self.backbone, self.verdict, self.name)).casefold()
 
 
 def read_row(folder: Path, key: str, name: str) -> RunRow:
