@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 
 import pytest
@@ -184,16 +185,20 @@ def test_shards_of_a_pattern(tmp_path):
 @pytest.mark.parametrize(
     ("path", "message"),
     [
-        ("d-{000..003}.tar", r"2 of 4 shards of .* are missing, .*d-002\.tar is the first"),
+        ("d-{000..003}.tar", r"2 of 4 shards of .* are missing or not files, .*d-002\.tar is the first"),
         ("d-{3..1}.tar", "stand for 0 shards"),
         ("d-{0..999999999999}.tar", "stand for 1,000,000,000,000 shards"),
         ("d-{0..9999}{0..9999}.tar", "stand for 100,000,000 shards"),
         ("x*.tar", "holds no tar archive"),
         ("d-00.tar", r"there is no .*d-00\.tar; set dataset\.path .* Did you mean 'd-00"),
         ("empty", "holds no tar archive"),
+        ("piped", "1 of 1 shards of .* missing or not files"),
+        ("piped/pipe.tar", r"pipe\.tar is a pipe or a device; set dataset\.path"),
     ],
 )
 def test_shards_that_are_not_there_are_named(tmp_path, path, message):
+    (tmp_path / "piped").mkdir()
+    os.mkfifo(tmp_path / "piped" / "pipe.tar")
     for name in ("d-000.tar", "d-001.tar"):
         (tmp_path / name).touch()
     (tmp_path / "empty").mkdir()

@@ -156,6 +156,13 @@ def test_a_long_run_that_is_removed_while_it_is_read_is_gone(
     assert (answer.status_code, "is gone: it was moved or removed" in answer.text) == (200, True)
 
 
+def test_a_line_longer_than_any_of_a_journal_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A journal from elsewhere, of 100 GB without a line end, took all memory."""
+    monkeypatch.setattr("maia_view.reading.MAX_LINE", 100)
+    (tmp_path / "journal.jsonl").write_bytes(b'{"event": "reply"}\n' + bytes(1000) + b"\n")
+    assert turn_offsets(tmp_path / "journal.jsonl") == ([0], 19)
+
+
 def test_a_journal_that_cannot_be_read_says_why(
     copied: Callable[..., Path], open_app: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:

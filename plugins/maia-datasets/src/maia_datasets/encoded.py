@@ -114,10 +114,12 @@ def existing(path: Path, what: str, key: str = "dataset.path") -> Path:
     """Returns a path that the user wrote, `~` expanded.
 
     Raises:
-        UsageError: there is nothing; the message names what is there.
+        UsageError: there is nothing, and the message names what is there; or no file or folder.
     """
     path = path.expanduser()
     if not path.exists():
         beside: Iterable[str] = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
         raise UsageError(f"there is no {path}; set {key} to {what}.{did_you_mean(path.name, beside)}")
+    if not (path.is_file() or path.is_dir()):
+        raise UsageError(f"{path} is a pipe or a device; set {key} to {what}")
     return path

@@ -45,9 +45,10 @@ def shards(path: str) -> list[Path]:
         found = [
             file for name in names for file in (_sorted(map(Path, glob.glob(name))) if "*" in name else [Path(name)])
         ]
-        missing = [shard for shard in found if not shard.is_file()]
-        if missing:
-            raise UsageError(f"{len(missing)} of {len(found)} shards of {path} are missing, {missing[0]} is the first")
+    if missing := [shard for shard in found if not shard.is_file()]:  # Or a pipe, which would wait for a writer.
+        raise UsageError(
+            f"{len(missing)} of {len(found)} shards of {path} are missing or not files, {missing[0]} is the first"
+        )
     if not found:
         raise UsageError(f"{path} holds no tar archive; set dataset.path to shards, as in data-{{000..099}}.tar")
     return found

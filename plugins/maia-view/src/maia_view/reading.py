@@ -6,7 +6,7 @@ import re
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,9 @@ WHOLE = 6 << 20
 
 PART = 3 << 19
 """About how many bytes of the turns of a longer one are read at once."""
+
+MAX_LINE = 32 << 20
+"""Longest line of a journal, in bytes: `RunReader` refuses longer ones."""
 
 MAX_TURNS = 20
 """Most turns of a part."""
@@ -141,7 +144,7 @@ def turn_offsets(journal: Path) -> tuple[list[int], int]:
     turns: list[int] = []
     position, turn_is_open = 0, False
     with open_plain(journal) as file:
-        for line in file:
+        for line in iter(partial(file.readline, MAX_LINE), b""):
             if not line.endswith(b"\n"):
                 break
             kind = event[1] if (event := _EVENT.search(line, 0, 200)) else b""
