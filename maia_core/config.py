@@ -158,7 +158,7 @@ def read(
     data: dict[str, Any] = {}
     if path is not None or file.is_file():
         try:
-            data = tomllib.loads(file.read_text(encoding="utf-8"))
+            data = tomllib.loads(file.read_text(encoding="utf-8-sig"))
         except OSError as error:
             raise UsageError(f"cannot read the configuration {file}: {error.strerror}") from error
         except ValueError as error:  # Not TOML, not UTF-8, or a number of too many digits.

@@ -76,6 +76,5 @@ def distribution_of(kind: str, name: str) -> str:
     """
     import json  # Only an error needs it: importing it would slow the start-up.
 
-    file = Path(__file__).with_name("known_plugins.json")
-    known: dict[str, dict[str, list[str]]] = json.loads(file.read_text(encoding="utf-8"))
+    known: dict[str, dict[str, list[str]]] = json.loads(Path(__file__).with_name("known_plugins.json").read_bytes())
     return next((which for which, kinds in known.items() if name in kinds.get(kind, ())), "")

@@ -147,6 +147,7 @@ from .files import write_new as write_new
 from .text import SECRET as SECRET
 from .text import as_file as as_file
 from .text import dumped as dumped
+from .text import decoded as decoded
 from .text import printable as printable
 from .text import printable_line as printable_line
 from .text import recordable as recordable

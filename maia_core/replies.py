@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from maia_core.errors import ReplyError
 
-_FENCE = re.compile(r"^([ \t]*)(`{3,}|~{3,})[ \t]*([\w+-]*)[^\n`]*$", re.MULTILINE)
+_FENCE = re.compile(r"^([ \t]*)(?:[*_]*\[CODE\][*_: ]*)?(`{3,}|~{3,})[ \t]*([\w+-]*)[^\n`]*$", re.MULTILINE)
 _ENTRY = re.compile(r"^\s*(?:async\s+)?def\s+(?:run_experiment|execute_command)\b", re.MULTILINE)
 _CALL = re.compile(rf"\b(?:system|tools)\.\w|{_ENTRY.pattern}", re.MULTILINE)
 _THOUGHT = re.compile(r"""\A.*(?<!["'`])</think(?:ing)?>(?!["'`])""", re.DOTALL)
@@ -142,7 +142,7 @@ def _prose(text: str, blocks: Sequence[_Block]) -> str:
 
 def _sections(prose: str, tags: Sequence[str]) -> dict[str, list[str]]:
     names = "|".join(re.escape(tag).replace(r"\ ", "[ _]") for tag in sorted(tags, key=len, reverse=True))
-    pattern = re.compile(rf"^[ \t>#*_+-]*\[({names})(?:[ _]?\d+)?\][ \t]*[*_]*[ \t]*:?[ \t]*[*_]*[ \t]*", re.M | re.I)
+    pattern = re.compile(rf"^[ \t>#*_+-]*\[({names})(?:[ _]?\d+)?\][ \t*_]*[:：]?[ \t*_]*", re.M | re.I)
     found = list(pattern.finditer(prose))
     sections: dict[str, list[str]] = {}
     ends = [match.start() for match in found[1:]] + [len(prose)]

@@ -60,6 +60,15 @@ def recordable(text: str) -> str:
     return text.encode("utf-8", "replace").decode()
 
 
+def decoded(data: bytes) -> str:
+    """Returns the text of a file in UTF-8, or in any Unicode encoding that its byte order mark names.
+
+    Raises:
+        UnicodeDecodeError: it is in neither.
+    """
+    return data.decode(json.detect_encoding(data))
+
+
 def printable(text: str, limit: int = 2000) -> str:
     """Returns text without secrets, cut at `limit`; control, escape and direction-changing characters written out."""
     text = redacted(text)

@@ -205,3 +205,14 @@ def test_the_end_of_the_first_program_is_where_a_backbone_can_stop_writing():
     assert program_end(f"{FENCE}python\nimport numpy\n{FENCE}\n") is None
     assert program_end(f"<think>Draft: {CODE}") is None
     assert program_end(f"<think>Draft: {CODE}</think>\n{whole}") is not None
+
+
+@pytest.mark.parametrize("opening", ["[CODE]: ```python", "**[CODE]:** ```python", "[CODE] ~~~"])
+def test_a_fence_on_the_line_of_its_tag_is_one(opening):
+    source = "def run_experiment(system, tools):\n    print(1)\n"
+    reply = f"{opening}\n{source}{'~~~' if '~' in opening else '```'}"
+    assert parse_reply(reply, ("LABEL",)).program == source
+
+
+def test_a_wide_colon_belongs_to_the_tag():
+    assert parse_reply("[LABEL]：red", ("LABEL",)).sections == {"LABEL": ["red"]}

@@ -68,3 +68,36 @@ def test_a_template_may_open_the_thought():
 @pytest.mark.parametrize("text", ["</think>", "<think>", "<s>", FENCE + "<think>", "</s>", "x</think>" + FENCE])
 def test_a_reply_of_nothing_but_tags_is_read_at_once(text):
     split_reasoning(text * 200_000)  # Quadratic work would take hours.
+
+
+ANSWER = "[DESCRIPTION]: Red discs.\n[LABEL]: red"
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        f"<answer>\n{ANSWER}\n</answer>",
+        f"<answer>{ANSWER}</answer>",
+        f"\ufeff{ANSWER}",
+        f"{ANSWER}\x00",
+        f"{ANSWER}\u202e\u200b",
+        f"{ANSWER}<pad><pad>",
+        f"{ANSWER}<|fim_pad|>",
+        f"{ANSWER}\n</tool_call>",
+        f"{ANSWER}\n<|im_start|>user\nAnd the next unit?",
+        ANSWER.replace("\n", "\r"),
+        ANSWER.replace("\n", "\u2028"),
+        ANSWER.replace(" ", "\xa0"),
+        "\x1b[1m[DESCRIPTION]:\x1b[0m Red discs.\n\x1b[1m[LABEL]:\x1b[0m red",
+    ],
+)
+def test_an_answer_is_free_of_what_stands_around_it(reply):
+    """Tags around an answer, tokens, and characters that nobody sees: each of them was a part of the label."""
+    assert split_reasoning(reply) == ("", ANSWER)
+
+
+@pytest.mark.parametrize("odd", ["\x00", "\u200b", "\ufeff"])
+def test_a_program_has_no_characters_that_nobody_sees(odd):
+    program = f"[CODE]:\n```python\ndef run_experiment(system, tools):\n\xa0\xa0\xa0\xa0print('</answer>'){odd}\n```"
+    text = split_reasoning(program)[1]
+    assert text.endswith("    print('</answer>')\n```")

@@ -155,3 +155,117 @@ def test_a_module_that_cannot_be_read_is_refused_in_one_line(make, says):
         module = make()
     with pytest.raises(UsageError, match=says):
         TorchModel(module, SIZE, "net")
+
+
+class Scaled(nn.Module):
+    """A network whose values rest on more than its weights."""
+
+    def __init__(self, buffer=1.0, scale=1.0, extra=1.0, plain=1.0, order=(0, 1)):
+        super().__init__()
+        torch.manual_seed(0)
+        self.parts = nn.ModuleList([nn.Conv2d(3, 3, 1), nn.Conv2d(3, 3, 1)])
+        self.register_buffer("factor", torch.tensor(buffer), persistent=False)
+        self.scale, self.extra, self.plain, self.order = scale, extra, torch.tensor([plain]), order
+
+    def get_extra_state(self):
+        return self.extra
+
+    def set_extra_state(self, state):
+        self.extra = state
+
+    def forward(self, x):
+        for number in self.order:
+            x = self.parts[number](x)
+        return x * self.factor * self.scale * self.extra * self.plain
+
+
+def doubled(factor):
+    return lambda module, inputs, output: output * factor
+
+
+def test_a_fingerprint_holds_all_that_decides_a_networks_values():
+    """Buffers that are not saved, extra state, plain attributes and hooks: a cache of the other network is not used."""
+    changes = {"buffer": 2.0}, {"scale": 2.0}, {"extra": 2.0}, {"plain": 2.0}, {"order": (1, 0)}
+    networks = [Scaled(), *(Scaled(**change) for change in changes)]
+    for factor in (2, 3):
+        networks.append(Scaled())
+        networks[-1].parts[0].register_forward_hook(doubled(factor))
+    networks.append(Scaled())
+    networks[-1].register_forward_pre_hook(lambda module, inputs: (inputs[0] + 1,))
+    prints = [TorchModel(network, Preprocessing(size=8), name="m").fingerprint for network in networks]
+    assert len(set(prints)) == len(networks)
+    assert TorchModel(Scaled(), Preprocessing(size=8), name="m").fingerprint == prints[0]
+
+
+class Squeezed(nn.Module):
+    """Its output has no axis of the images where there is one image: `squeeze()` drops it."""
+
+    def __init__(self, axis):
+        super().__init__()
+        self.conv, self.axis = nn.Conv2d(3, 4, 3), axis
+
+    def forward(self, x):
+        return self.conv(x).squeeze(0) if self.axis == 0 else self.conv(x).mean((2, 3)).squeeze()
+
+
+@pytest.mark.parametrize("axis", [0, None])
+def test_a_network_that_squeezes_a_single_image_is_measured_in_pairs(axis):
+    model = TorchModel(Squeezed(axis), Preprocessing(size=8), name="m")
+    images = [Image.from_pixels(np.full((8, 8, 3), level, np.uint8)) for level in (0, 128, 255)]
+    layer = model.layers()[-1].name
+    alone = np.concatenate([model.activations([image], layer) for image in images])
+    assert alone.shape == (3, 4)
+    np.testing.assert_allclose(alone, model.activations(images, layer), rtol=1e-4)
+
+
+@dataclass(slots=True)
+class Slotted:
+    """An output without a `__dict__`."""
+
+    features: torch.Tensor
+
+
+class Returning(nn.Module):
+    """Returns something that a function makes of its features."""
+
+    def __init__(self, make):
+        super().__init__()
+        self.conv, self.make = nn.Conv2d(3, 4, 3), make
+
+    def forward(self, x):
+        return self.make(self.conv(x))
+
+
+def test_outputs_are_read_or_named():
+    model = TorchModel(Returning(Slotted), Preprocessing(size=8), name="m")
+    assert [layer.name for layer in model.layers()] == ["conv", "output"]
+    with pytest.warns(UserWarning, match=r"no units in the output of the network, of shape \(\)"):
+        TorchModel(Returning(torch.mean), Preprocessing(size=8), name="m")
+    with pytest.warns(UserWarning, match="not finite"):
+        TorchModel(Returning(lambda x: x * torch.nan), Preprocessing(size=8), name="m")
+
+
+@pytest.mark.parametrize(
+    "names", [("a:0", "a"), ("a\nb", "a b"), ("\u202ea", "a"), ("a\x1b[31m", "a:"), ("\ud83d", "?")]
+)
+def test_layers_with_any_name_have_references_that_lead_back(names):
+    network = nn.Sequential()
+    for name in names:
+        network._modules[name] = nn.Conv2d(3, 3, 1)
+    model = TorchModel(network, Preprocessing(size=8), name="m")
+    for info in model.layers():
+        for number in range(info.units):
+            unit = model.unit(f"{info.name}:{number}")
+            again = model.unit(unit.info.ref.partition(":")[2])
+            assert unit.info.ref.isprintable()
+            assert (again.layer.name, again.index) == (info.name, number)
+        assert model.layer(info.name).name == info.name
+
+
+def test_a_name_that_fits_no_reference_is_not_one():
+    with pytest.raises(UsageError, match="printable"):
+        TorchModel(nn.Conv2d(3, 2, 1), Preprocessing(size=8), name="a\nb")
+    classes = ["x" * 3000, "dog"]
+    network = nn.Sequential(nn.Flatten(), nn.Linear(192, 2))
+    model = TorchModel(network, Preprocessing(size=8), name="m", classes=classes)
+    assert [model.unit(f"logit:{number}").info.ref for number in range(2)] == ["m:logit:0", "m:logit:dog"]

@@ -220,3 +220,19 @@ print(activations[0], masked[0].width)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path)
     assert done.stdout.split()[1] == "40"
+
+
+def test_the_fingerprint_holds_the_files_of_the_factory_and_of_its_helpers(tmp_path, package):
+    """A network of torch's own classes: none of these files is that of a class of it."""
+    folder = tmp_path / package
+    (folder / "helper.py").write_text("def gain(): return 2\n")
+    (folder / "factory.py").write_text(
+        "import torch\nfrom torch import nn\nfrom . import helper\n"
+        "def make():\n    torch.manual_seed(0)\n    return nn.Sequential(nn.Conv2d(3, 2, 3))\n"
+    )
+    prints = [own(f"{package}.factory.make").fingerprint]
+    for file in ("helper.py", "factory.py"):
+        with (folder / file).open("a") as source:
+            source.write("# changed\n")
+        prints.append(own(f"{package}.factory.make").fingerprint)
+    assert len(set(prints)) == 3

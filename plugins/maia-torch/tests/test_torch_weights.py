@@ -142,8 +142,39 @@ def test_a_name_with_a_million_levels_takes_no_memory_for_its_prefixes(module, t
         load_weights(module, str(tmp_path / "weights.pt"))
 
 
-def test_tensors_without_numbers_are_refused(module, tmp_path):
-    name, value = next(iter(module.state_dict().items()))
-    torch.save({**module.state_dict(), name: value.to("meta")}, tmp_path / "weights.pt")
-    with pytest.raises(UsageError, match="cannot be loaded"):
-        load_weights(module, str(tmp_path / "weights.pt"))
+@pytest.mark.parametrize(
+    ("spoil", "why"),
+    [
+        (lambda value: (value * 100).to(torch.int8), "int8"),
+        (lambda value: value.to(torch.complex64), "complex64"),
+        (lambda value: value.to("meta"), "no values"),
+        (lambda value: value / 0, "not finite"),
+    ],
+)
+def test_weights_without_the_networks_numbers_are_refused(module, spoil, why):
+    torch.save(
+        {name: spoil(value) if name == "0.weight" else value for name, value in module.state_dict().items()}, "w.pth"
+    )
+    with pytest.raises(UsageError, match=rf"w\.pth cannot be used: 0\.weight .*{why}"):
+        load_weights(module, "w.pth")
+
+
+@pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16, torch.float64, "quantised", "sparse"])
+def test_weights_of_any_type_are_taken_as_numbers(kind):
+    module, other = nn.Linear(4, 3), nn.Linear(4, 3)
+    state = other.state_dict()
+    if kind == "quantised":
+        state["weight"] = torch.quantize_per_tensor(state["weight"], 0.01, 0, torch.qint8)
+    elif kind == "sparse":
+        state["weight"] = state["weight"].to_sparse()
+    else:
+        state["weight"] = state["weight"].to(kind)
+    torch.save(state, "w.pth")
+    load_weights(module, "w.pth")
+    torch.testing.assert_close(module.weight, other.weight, atol=0.01, rtol=0)
+
+
+def test_a_pointer_of_git_lfs_is_named(module):
+    Path("w.pth").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n")
+    with pytest.raises(UsageError, match="git lfs pull"):
+        load_weights(module, "w.pth")

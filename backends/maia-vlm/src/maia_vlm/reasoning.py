@@ -33,16 +33,31 @@ _END = re.compile(
 """Tokens that end a turn: a model that writes more after one makes up the turns of others."""
 
 _REMAINS = re.compile(
-    rf"{_UNQUOTED}(?:<\|im_start\|>(?:assistant)?\n?|<\|start_header_id\|>assistant<\|end_header_id\|>\s*|<start_of_turn>model\n?"
+    rf"{_UNQUOTED}(?:<\|im_start\|>(?!user|system|tool)(?:assistant)?\n?|<\|start_header_id\|>assistant<\|end_header_id\|>\s*|<start_of_turn>model\n?"
     r"|<\|(?:assistant|begin_of_text|START_RESPONSE)\|>|<bos>|<s>|\[/INST\]|<｜Assistant｜>|<end_code>)"
 )
 """Tokens that begin a reply, or stand in it by habit."""
+
+_AROUND = "(?:(?:final_)?answer|response|output|result|tool_call)"
+_SPECIAL = re.compile(
+    rf"{_UNQUOTED}(?:<\|\w{{1,40}}\|>|<(?:pad|unk|mask)>)"
+    rf"|^[ \t]*</?{_AROUND}>|</?{_AROUND}>[ \t]*$",
+    re.MULTILINE,
+)
+"""Other special tokens, and the tags that some prompts ask for around an answer, at an edge of a line."""
+
+_BREAK = re.compile("\r\n?|[\x0b\x0c\x85\u2028\u2029]")
+_UNSEEN = re.compile(
+    "\x1b\\[[0-9;]*[A-Za-z]|[\x00-\x08\x0e-\x1f\x7f\u200b\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]"
+)
+"""Colours of a terminal and characters without a form: no tag, label or program needs them."""
 
 
 def split_reasoning(text: str, prompt: str = "") -> tuple[str, str]:
     """Returns the reasoning and the reply in the output of a model.
 
-    Tags and tokens stay inside of a fenced program and behind a quotation mark: a program may print them.
+    Tags and tokens stay inside of a fenced program and behind a quotation mark: a program may print them. Characters
+    that nobody sees (marks of byte order and direction, controls) are removed everywhere, and lines end in a line feed.
 
     Args:
         text: The output of the model.
@@ -50,6 +65,7 @@ def split_reasoning(text: str, prompt: str = "") -> tuple[str, str]:
     """
     if opened := re.search(rf"(?:{_OPENING.pattern})\s*\Z", prompt):
         text = opened[0] + text
+    text = _UNSEEN.sub("", _BREAK.sub("\n", text)).replace("\xa0", " ")
     text = _HARMONY.sub(r"<think>\1</think>", text).lstrip()
     thoughts: list[str] = []
     while leading := _OPENING.match(text):
@@ -74,7 +90,9 @@ def _without_remains(text: str) -> str:
     while end := _END.match(text):
         text = text[end.end() :].lstrip()
     end = next(_outside(_END, text), None)
-    return text[: end.start()] if end else text
+    parts = (text[: end.start()] if end else text).split(_FENCE)
+    parts[::2] = [_SPECIAL.sub("", part) for part in parts[::2]]
+    return _FENCE.join(parts)
 
 
 def _outside(pattern: re.Pattern[str], text: str) -> Iterator[re.Match[str]]:

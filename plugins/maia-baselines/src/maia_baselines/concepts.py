@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from maia_core.plugin import LabelledDataset, RunContext, UsageError, content_id, did_you_mean, printable
+from maia_core.plugin import LabelledDataset, RunContext, UsageError, content_id, decoded, did_you_mean, printable
 
 COLLAGE_SET = "collage"
 """Name of the offline concept set: everything that collages can show."""
@@ -103,7 +103,7 @@ def _collage_concepts(context: RunContext) -> Iterator[str]:
 
 def _lines(path: Path) -> Iterator[tuple[int, str]]:
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = decoded(path.read_bytes())
     except (OSError, UnicodeDecodeError) as error:
         why = getattr(error, "strerror", None) or error
         raise UsageError(f"cannot read the concept set {path}: it must be a text file in UTF-8 ({why})") from error

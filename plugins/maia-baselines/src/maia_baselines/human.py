@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from maia_core.plugin import Explanation, PluginConfig, RunContext, System, UsageError, did_you_mean, printable
+from maia_core.plugin import Explanation, PluginConfig, RunContext, System, UsageError, decoded, did_you_mean, printable
 
 FORM = 'a .csv file with the columns unit and label, or a .json file such as {"MODEL:LAYER:UNIT": "label"}'
 
@@ -83,7 +83,7 @@ def read(path: Path) -> dict[str, Entry]:
     if path.suffix not in (".csv", ".json"):
         raise UsageError(f"labels come from {FORM}, not from {path}")
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = decoded(path.read_bytes())
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"cannot read the labels {path}: {getattr(error, 'strerror', None) or error}") from error
     entries: dict[str, Entry] = {}

@@ -30,7 +30,7 @@ class Sources(NamedTuple):
         if any(key in keys for key, _ in flat(dict(self.overrides))):
             return "option"
         file = self.file or Path("maia.toml")
-        text = file.read_text(encoding="utf-8") if file.is_file() else ""
+        text = file.read_text(encoding="utf-8-sig") if file.is_file() else ""
         return str(file) if any(key in keys for key, _ in flat(tomllib.loads(text))) else "default"
 
 

@@ -9,7 +9,7 @@ from functools import cache
 from importlib import resources
 from pathlib import Path
 
-from maia_core.plugin import UsageError, one_line
+from maia_core.plugin import UsageError, decoded, one_line
 from maia_datasets.encoded import existing
 
 LABELS = "Kaggle's LOC_val_solution.csv or the development kit's ILSVRC2012_validation_ground_truth.txt"
@@ -41,7 +41,7 @@ def read(file: Path | None) -> tuple[dict[str, str], str]:
     if file is None:
         return {}, f"ImageNet's labels were not found: set dataset.labels to {LABELS}"
     try:
-        lines = file.read_text(encoding="utf-8-sig").splitlines()
+        lines = decoded(file.read_bytes()).splitlines()
         return (_kaggle(lines), "") if file.suffix.lower() == ".csv" else _ground_truth(lines, file)
     except (OSError, ValueError, csv.Error) as error:
         raise UsageError(f"dataset.labels: {file} is not {LABELS}: {one_line(error)}") from error
@@ -75,7 +75,7 @@ def _numbering(data: Path) -> tuple[dict[int, str], str]:
     """Returns how the development kit numbers its classes, and a line if that cannot be read."""
     text, matlab = data / "map_clsloc.txt", data / "meta.mat"
     if text.exists():
-        rows = (line.split() for line in text.read_text(encoding="utf-8-sig").splitlines() if line.strip())
+        rows = (line.split() for line in decoded(text.read_bytes()).splitlines() if line.strip())
         return {int(number): wnid for wnid, number, *_ in rows}, ""
     if not matlab.exists():
         return {}, f"the class numbers in {data} mean nothing without the development kit's meta.mat beside them"

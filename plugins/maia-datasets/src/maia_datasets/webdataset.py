@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 
 from pydantic import Field
 
-from maia_core.plugin import RunContext, UsageError, one_line
+from maia_core.plugin import RunContext, UsageError, decoded, one_line
 from maia_datasets.decode import ImageOptions
 from maia_datasets.encoded import existing
 from maia_datasets.shards import shards
@@ -99,7 +100,7 @@ class WebDataset(StoredImages):
         try:
             if part.size > LABEL_BYTES:
                 raise ValueError(f"it has {part.size:,} bytes")
-            text = part.read().decode("utf-8-sig")
+            text = decoded(part.read())
             label = json.loads(text)[self._field] if self._field else text
         except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
             raise UsageError(f"the label of {self.ids[index]} cannot be read: {one_line(error)}") from error
@@ -171,6 +172,6 @@ def distinct(names: Sequence[str]) -> list[str]:
 def _lines(path: Path) -> list[str]:
     file = existing(path, "a text file with the name of a class on each line", "dataset.classes")
     try:
-        return [line.strip() for line in file.read_text(encoding="utf-8-sig").splitlines()]
+        return [line.strip() for line in re.split("\r\n|\r|\n", decoded(file.read_bytes()))]
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"dataset.classes: {file} cannot be read: {one_line(error)}") from error

@@ -7,22 +7,21 @@ import io
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
-from maia_core.plugin import UsageError, write_atomically
+from maia_core.plugin import UsageError, decoded, write_atomically
 
 
-def read_text(file: Path, content: str, encoding: str = "utf-8") -> str:
+def read_text(file: Path, content: str) -> str:
     """Returns the text of a file.
 
     Args:
         file: The file.
         content: What the file holds, for the message.
-        encoding: The encoding of the text.
 
     Raises:
         UsageError: the file cannot be read.
     """
     try:
-        return file.read_text(encoding=encoding)
+        return decoded(file.read_bytes())
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"cannot read {content} in {file}: {getattr(error, 'strerror', None) or error}") from error
 
@@ -67,7 +66,7 @@ def read_form(
         UsageError: the file cannot be read, is not a form of this evaluation, or holds a wrong answer or none; the
             message names the row.
     """
-    text = read_text(file, "the answers", "utf-8-sig")
+    text = read_text(file, "the answers")
     try:
         rows = list(csv.reader(io.StringIO(text, newline=""), strict=True))
     except csv.Error as error:

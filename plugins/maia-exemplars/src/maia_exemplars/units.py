@@ -11,6 +11,9 @@ from maia_core.plugin import UsageError, did_you_mean
 MAX_NAMES = 40
 """Names that an error lists at most."""
 
+MAX_LABEL = 200
+"""Characters of a name that stands for a unit in references at most."""
+
 NUMBER = r"-?[0-9]{1,9}"
 """A text that is a unit's number, whatever the names are."""
 
@@ -49,8 +52,8 @@ def find_unit(text: str, layer: str, units: int, names: Sequence[str]) -> int:
 def unit_labels(names: Sequence[str]) -> tuple[str, ...]:
     """Returns what each unit is called in references: its name where that names one unit alone, else its number.
 
-    A name that is itself a number or empty, that has a "=", or that a terminal or a line cannot hold does not name a
-    unit.
+    A name that is itself a number or empty, that has a "=", that is very long, or that a terminal or a line cannot
+    hold does not name a unit.
     """
     words = [_words(name) for name in names]
     counts = Counter(words)
@@ -70,14 +73,16 @@ def listed(names: Sequence[str]) -> str:
 def split_ref(ref: str, layers: Container[str]) -> tuple[str, str] | None:
     """Returns the layer and the rest of a reference `LAYER:REST`: names of layers and of units may hold colons.
 
-    The longest known layer that the reference begins with counts; None without one.
+    The longest known layer before a unit counts, then one that is the whole reference; None without one.
     """
-    ends = [len(ref), *(place for place in reversed(range(len(ref))) if ref[place] == ":")]
+    ends = [*(place for place in reversed(range(len(ref))) if ref[place] == ":" and ref[place + 1 :]), len(ref)]
+    ends += [len(ref) - 1] if ref.endswith(":") else []
     return next(((ref[:end], ref[end + 1 :]) for end in ends if ref[:end] in layers), None)
 
 
 def _is_label(text: str) -> bool:
-    return bool(text) and text.isprintable() and "=" not in text and not re.fullmatch(NUMBER, text)
+    is_short = 0 < len(text) <= MAX_LABEL
+    return is_short and text.isprintable() and "=" not in text and not re.fullmatch(NUMBER, text)
 
 
 def _words(name: str) -> str:

@@ -20,6 +20,7 @@ from maia_core.plugin import (
     System,
     UsageError,
     content_id,
+    decoded,
     one_line,
 )
 from maia_exemplars import LayerExemplars
@@ -114,7 +115,7 @@ def words_in(file: Path) -> list[str]:
         UsageError: the file cannot be read, or names none.
     """
     try:
-        lines = file.read_text(encoding="utf-8-sig").splitlines()
+        lines = decoded(file.read_bytes()).splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(
             f"cannot read the units in {file}: {getattr(error, 'strerror', None) or 'it is not a text file'}; give a "

@@ -77,7 +77,7 @@ def _own_file(path: Path) -> Sequence[Expression]:
     """
     form = '{"monosemantic": [A, ...], "polysemantic_or": [[A, B], ...], "conditional_a_given_b": [[A, B], ...]}'
     try:
-        return read(json.loads(path.read_text(encoding="utf-8")))
+        return read(json.loads(path.read_bytes()))
     except FileNotFoundError as error:
         raise UsageError(
             f"the list 'paper-code' is not part of MAIA: write the neurons of the authors' code into {path} as {form}"

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from torch import nn
 
-from maia_core.plugin import LayerInfo, UsageError, did_you_mean
+from maia_core.plugin import LayerInfo, UsageError, did_you_mean, printable
 from maia_torch.layers import LOGIT, OUTPUT, PROB, Layer, LayerKind
 from maia_torch.layouts import Features, Grid, Layout, find_layout, token_grid
 from maia_torch.modules import hidden_parts
@@ -112,6 +112,9 @@ def _warnings(module: nn.Module, run: Callable[[int], object], probed: Probed, f
     if probed.unread:
         kinds = [f"{name or 'the network'} ({kind})" for name, kind in probed.unread.items()]
         lines.append(f"MAIA finds no units in the outputs of {_some(kinds)}")
+    whole = [one.shape for one in probed.seen if not one.module]
+    if whole and all(one.module for one in found):
+        lines.append(f"MAIA finds no units in the output of the network, of shape {whole[0]} for two images")
     changing = {one.module for one in found} & set(probed.changing)
     if changing:
         names = _some([name or "the network" for name in probed.changing if name in changing])
@@ -171,7 +174,8 @@ def _named(found: Sequence[tuple[Seen, Layout]], main: Collection[str], taken: s
     parts = Counter((one.module, one.call) for one, _ in found)
     layers = []
     for one, layout in found:
-        name = one.module if calls[one.module] == 1 else f"{one.module}@{one.call}"
+        printed = printable(one.module.replace("\n", "\\n"))
+        name = printed if calls[one.module] == 1 else f"{printed}@{one.call}"
         part = f"#{one.part}" if parts[one.module, one.call] > 1 else ""
         while name + part in taken:
             name += f"@{one.call}"

@@ -25,7 +25,7 @@ from maia_torch.discovery import Discovery, Layouts, discover
 from maia_torch.folding import folded
 from maia_torch.hooks import read_outputs
 from maia_torch.layers import Layer
-from maia_torch.modules import fingerprint, readable
+from maia_torch.modules import fingerprint, readable, settings
 from maia_torch.probing import probes
 from maia_torch.takes import Take, one_unit, take_from_all, take_maxima
 
@@ -116,7 +116,9 @@ class Engine:
         self._scale = 1 / (torch.tensor(preprocess.std, device=self.device).view(1, channels, 1, 1) * 255)
         self._lock = threading.RLock()
         self._passes = Joiner(self._together, max_items=0)
+        self._fewest, self._settings = 1, settings(module)
         self.layers, self.warnings = self._discover(main, layouts, classes)
+        self._fewest = 1 if _takes_single_images(self, *preprocess.input) else 2
         if compiled:
             compile_blocks(module)
         self._compiled = any(is_compiled(part) for part in module.modules())
@@ -208,8 +210,8 @@ class Engine:
         return self._run(pixels, {layer: take_from_all(layer, take) for layer, take in wanted.items()})
 
     def fingerprint(self) -> str:
-        """Returns a hash of the architecture, the weights and the preprocessing: 32 hexadecimal digits."""
-        return fingerprint(self.module, repr(self._preprocess))
+        """Returns a hash of the architecture, its state and settings, and the preprocessing: 32 hexadecimal digits."""
+        return fingerprint(self.module, repr(self._preprocess) + self._settings)
 
     @property
     def module(self) -> nn.Module:
@@ -272,7 +274,9 @@ class Engine:
             readable_inside = run_as_written(self.module, modules) if self._compiled else nullcontext()
             with readable_inside:
                 wanted = [(len(images), takes) for images, takes in requests]
-                return read_outputs(self.module, self.input(pixels), wanted)
+                if len(pixels) < self._fewest:
+                    wanted, pixels = [*wanted, (1, {})], np.concatenate([pixels, pixels])
+                return read_outputs(self.module, self.input(pixels), wanted)[: len(requests)]
 
     def _discover(self, main: Collection[str] | None, layouts: Layouts | None, classes: int | None) -> Discovery:
         module = self.module
@@ -285,19 +289,32 @@ class Engine:
             except Exception as error:
                 shape = f"({len(self._preprocess.mean)}, {height}, {width})"
                 raise UsageError(
-                    f"the module cannot take {self._taken(pixels)}images of shape {shape}: {one_line(error)}"
+                    f"the module cannot take {_taken(self, pixels)}images of shape {shape}: {one_line(error)}"
                 ) from error
 
         with torch.inference_mode(), run_as_written(module, dict(module.named_modules())):
             return discover(module, run, (height, width), main, layouts, classes)
 
-    def _taken(self, pixels: NDArray[np.uint8]) -> str:
-        """Returns, for an error about a batch, that single images would do; "" where they would not either."""
-        try:
-            self.module(self.input(pixels[:1]))
-        except Exception:  # The error of the batch says more.
-            return ""
-        return "batches, only one image at a time; let its forward keep the first axis: "
+
+def _takes_single_images(engine: Engine, height: int, width: int) -> bool:
+    """Returns whether a network keeps the axis of the images where there is one: `squeeze()` drops it."""
+    try:
+        measured = engine.maxima_of(np.zeros((1, height, width, 3), np.uint8), engine.layers)
+    except NotFiniteError as error:
+        engine.warnings.append(f"{error}, for a black image")
+        return True
+    except Exception:
+        return False
+    return all(found.maxima.shape == (1, layer.info.units) for layer, found in measured.items())
+
+
+def _taken(engine: Engine, pixels: NDArray[np.uint8]) -> str:
+    """Returns, for an error about a batch, that single images would do; "" where they would not either."""
+    try:
+        engine.module(engine.input(pixels[:1]))
+    except Exception:  # The error of the batch says more.
+        return ""
+    return "batches, only one image at a time; let its forward keep the first axis: "
 
 
 def _array(part: Tensor) -> NDArray[Any]:

@@ -47,6 +47,8 @@ class TorchModel(Network):
         Raises:
             UsageError: there is none; the message lists what exists, nearest first.
         """
+        if exact := next((layer for layer in self.engine.layers if layer.name == name), None):
+            return exact
         layer, readout = self._base(name)
         kind, equals, where = readout.partition("=")
         if not readout:

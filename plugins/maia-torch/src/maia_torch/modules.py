@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import sys
 from itertools import chain
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -46,11 +48,58 @@ def readable(module: nn.Module, name: str = "the network") -> nn.Module:
         ) from error
 
 
-def fingerprint(module: nn.Module, preprocessing: str) -> str:
-    """Returns a hash of a network's architecture, its weights and a text: 32 hexadecimal digits."""
-    digest = hashlib.blake2b(f"{type(module).__qualname__}\n{module}\n{preprocessing}".encode(), digest_size=16)
+def fingerprint(module: nn.Module, text: str) -> str:
+    """Returns a hash of a network's architecture, its state and a text: 32 hexadecimal digits."""
+    digest = hashlib.blake2b(f"{type(module).__qualname__}\n{module}\n{text}".encode(), digest_size=16)
     for name, value in module.state_dict().items():
-        if isinstance(value, Tensor):
-            digest.update(f"\n{name} {value.dtype} {tuple(value.shape)}\n".encode())
-            digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+        _add(digest, name, value)
     return digest.hexdigest()
+
+
+def settings(module: nn.Module) -> str:
+    """Returns a hash of all that decides a network's values beside its state; "" where there is nothing of the kind.
+
+    These are buffers that are not saved, hooks, and plain attributes of classes that no installed package has. A pass
+    may change them: ask before the first one.
+    """
+    digest = hashlib.blake2b(digest_size=16)
+    empty = digest.hexdigest()
+    state = module.state_dict().keys()
+    for name, value in module.named_buffers():
+        if name not in state:
+            _add(digest, name, value)
+    for name, part in module.named_modules():
+        for hook in chain(part._forward_hooks.values(), part._forward_pre_hooks.values()):
+            _add(digest, f"{name} hook", _code_of(hook))
+        file = getattr(sys.modules.get(type(part).__module__), "__file__", None) or ""
+        if "site-packages" not in file:
+            for key, value in sorted(vars(part).items()):
+                if not key.startswith("_") and key != "training":
+                    _add(digest, f"{name}.{key}", value)
+    return "" if digest.hexdigest() == empty else digest.hexdigest()
+
+
+def _add(digest: hashlib.blake2b, name: str, value: object) -> None:
+    if isinstance(value, Tensor):
+        digest.update(f"\n{name} {value.dtype} {tuple(value.shape)}\n".encode("utf-8", "replace"))
+        digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+    elif _is_plain(value):
+        digest.update(f"\n{name} {value!r}".encode("utf-8", "replace"))
+
+
+def _is_plain(value: object) -> bool:
+    if isinstance(value, dict):
+        return _is_plain([*value.keys(), *value.values()])
+    if isinstance(value, tuple | list):
+        return all(map(_is_plain, value))
+    return value is None or isinstance(value, bool | int | float | complex | str | bytes | Tensor)
+
+
+def _code_of(function: Any) -> tuple[object, ...]:
+    """Returns what tells one function from another: its name, its code, and the plain values that it uses."""
+    function = getattr(function, "__func__", function)
+    name = getattr(function, "__qualname__", type(function).__qualname__)
+    if (code := getattr(function, "__code__", None)) is None:
+        return (name,)
+    cells = [cell.cell_contents for cell in function.__closure__ or ()]
+    return name, code.co_code, *filter(_is_plain, [*code.co_consts, *cells])

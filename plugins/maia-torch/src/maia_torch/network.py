@@ -99,8 +99,10 @@ class Network:
         module = readable(module, name)
         if not 0 <= quantile <= 1:
             raise UsageError(f"the quantile of a mask's threshold lies between 0 and 1, not at {quantile}")
-        if ":" in name or not name:
-            raise UsageError(f"a model's name ends at the first colon of a reference, so '{name}' cannot be one")
+        if ":" in name or not name or not name.isprintable():
+            raise UsageError(
+                f"a model's name is printable and ends at the first colon of a reference: {name!a} cannot be one"
+            )
         self.name = name
         self.options = None if options is None else dict(options)
         self.quantile = quantile

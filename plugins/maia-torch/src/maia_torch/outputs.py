@@ -29,7 +29,9 @@ def tensors(output: Any, name: str = "", depth: int = DEPTH) -> Iterator[tuple[s
     if isinstance(output, (tuple, list)):
         items = enumerate(output)
     elif isinstance(output, Mapping) or dataclasses.is_dataclass(output):
-        items = (output if isinstance(output, Mapping) else vars(output)).items()
+        fields = dataclasses.fields(output) if dataclasses.is_dataclass(output) else ()
+        named = {field.name: getattr(output, field.name) for field in fields} | getattr(output, "__dict__", {})
+        items = (output if isinstance(output, Mapping) else named).items()
     if depth:
         for key, item in items:
             yield from tensors(item, f"{name}.{key}" if name else str(key), depth - 1)

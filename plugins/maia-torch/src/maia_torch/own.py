@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import codecs
 import importlib
 import re
 import sys
+import sysconfig
 from functools import cached_property
 from importlib.machinery import PathFinder
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal
 
-from maia_core.plugin import RunContext, UsageError, content_id, did_you_mean, one_line
+from maia_core.plugin import RunContext, UsageError, content_id, decoded, did_you_mean, one_line
 from maia_exemplars.preprocess import Fit, Interpolation, Preprocessing
 from maia_torch.layouts import Layout
 from maia_torch.model import TorchModel
@@ -22,12 +22,8 @@ if TYPE_CHECKING:
     from torch import nn
 
 
-MARKS = (
-    *((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF32_LE, "utf-32"), (codecs.BOM_UTF32_BE, "utf-32")),
-    *((codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16")),
-)
-"""Byte order marks and the encodings that they stand for; that of UTF-32 begins with that of UTF-16."""
-
+STANDARD = sysconfig.get_path("stdlib")
+"""The folder of Python's own modules."""
 
 NO_MODULE = "there is no Python module '{}': run maia where python -m would find it, or install it"
 
@@ -90,7 +86,7 @@ class OwnModel(TorchModel):
             self.warn(f"{name}: {note}")
         if guessed:
             self.warn(f"{name}: {' and '.join(guessed)} not given; the preprocessing is taken to be: {preprocess}")
-        self._code = own_code(module)
+        self._code = own_code(module, config.model)
 
     @classmethod
     def check_unit(cls, config: Config, ref: str) -> None:
@@ -190,8 +186,7 @@ def class_names(path: str) -> list[str]:
         raise UsageError(f"the class names in {path} cannot be read: write a text file with one name per line")
     try:
         data = Path(path).expanduser().read_bytes()
-        marked = next((encoding for mark, encoding in MARKS if data.startswith(mark)), "utf-8")
-        lines = re.split("\r\n|\r|\n", data.decode(marked))
+        lines = re.split("\r\n|\r|\n", decoded(data))
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(
             f"the class names in {path} cannot be read: {getattr(error, 'strerror', None) or error}"
@@ -201,11 +196,23 @@ def class_names(path: str) -> list[str]:
     return lines
 
 
-def own_code(module: nn.Module) -> list[bytes]:
-    """Returns the source files of a network's classes, but for those of installed packages: they too decide."""
-    files = set()
-    for kind in {type(part) for part in module.modules()}:
-        source = getattr(sys.modules.get(kind.__module__), "__file__", None)
-        if source and "site-packages" not in source and Path(source).is_file():
-            files.add(Path(source))
-    return [file.read_bytes() for file in sorted(files)]
+def own_code(module: nn.Module, path: str) -> list[bytes]:
+    """Returns the source files that a network is made and computed with, but for those of installed packages.
+
+    Args:
+        module: The network: the files of its classes.
+        path: The dotted path that made it: its own file, and those of all that they import.
+    """
+    names = [kind.__module__ for kind in {type(part) for part in module.modules()}]
+    names += [".".join(parts[:end]) for parts in [path.split(".")] for end in range(1, len(parts))]
+    files: dict[str, Path] = {}
+    while names:
+        own = sys.modules.get(name := names.pop())
+        source = getattr(own, "__file__", None)
+        is_own = source and not {"site-packages", "dist-packages"} & set(Path(source).parts)
+        if source and is_own and name not in files and not source.startswith(STANDARD) and Path(source).is_file():
+            files[name] = Path(source)
+            values = list(vars(own).values())
+            names += [value.__name__ for value in values if isinstance(value, ModuleType)]
+            names += [str(getattr(value, "__module__", "")) for value in values if callable(value)]
+    return [file.read_bytes() for _, file in sorted(files.items())]

@@ -37,6 +37,10 @@ MAX_INFLATED = 16 << 20
 """Bytes by which the members of a file may exceed twice its size: TorchScript compresses its code."""
 
 
+POINTER, MAX_POINTER = b"version https://git-lfs", 1024
+"""How a pointer of Git LFS begins, which stands in place of a file that was not fetched, and its largest size."""
+
+
 class Weights(NamedTuple):
     """Weights under the names of a network.
 
@@ -109,15 +113,36 @@ def load_weights(module: nn.Module, path: str, inside: str = "") -> str:
             hint = f" (nearest: {near[0]})" if near else ""
             more = f" and {len(names) - 1} more" if len(names) > 1 else ""
             raise UsageError(f"the weights of {path} are not this network's: they {verb} {names[0]}{more}{hint}")
+    tensors = {name: _dense(value) for name, value in tensors.items()}
     for name, value in tensors.items():
         if value.shape != expected[name].shape:
             shapes = f"{tuple(value.shape)}, not {tuple(expected[name].shape)}"
             raise UsageError(f"the weights of {path} are not this network's: {name} has the shape {shapes}")
+        if fault := _fault(value, expected[name]):
+            raise UsageError(f"the weights of {path} cannot be used: {name} {fault}")
     try:
         module.load_state_dict(tensors, strict=False)
-    except RuntimeError as error:  # Such as tensors without numbers, of the device `meta`.
+    except RuntimeError as error:
         raise UsageError(f"the weights of {path} cannot be loaded: {one_line(error)}; save plain tensors") from error
     return note
+
+
+def _dense(value: Tensor) -> Tensor:
+    """Returns the numbers for which a quantised or a sparse tensor stands; any other as it is."""
+    value = value.dequantize() if value.is_quantized else value
+    return value if value.layout == torch.strided else value.to_dense()
+
+
+def _fault(value: Tensor, expected: Tensor) -> str:
+    """Returns why a tensor cannot stand in for another one of its shape; "" where it can."""
+    if value.is_meta:
+        return "has no values (device meta); save the network with its weights in memory"
+    if expected.is_floating_point() != value.is_floating_point():
+        return f"is {value.dtype}, not {expected.dtype}; save the weights before they are quantised or converted"
+    wrong = int((~torch.isfinite(value)).sum()) if value.is_floating_point() else 0
+    return (
+        f"holds {wrong:,} numbers that are not finite; take a checkpoint from before training diverged" if wrong else ""
+    )
 
 
 def _content(path: str) -> Any:
@@ -137,6 +162,10 @@ def _content(path: str) -> Any:
         raise
     except Exception as error:
         cause = one_line(error)
+        if file.stat().st_size < MAX_POINTER and file.read_bytes().startswith(POINTER):
+            raise UsageError(
+                f"{path} is the pointer of Git LFS to a file of weights, not the file; run git lfs pull"
+            ) from error
         if "weights_only" in cause or "TorchScript" in cause:
             raise UsageError(
                 f"{path} holds more than numbers, and MAIA does not run what it holds: save model.state_dict() with "

@@ -71,7 +71,7 @@ class SweepLabels:
 def _rows(path: Path) -> Iterable[Proposed]:
     """Yields the labels of a table; one that is not of a sweep has none."""
     with open_plain(path) as file:
-        text = file.read(MAX_BYTES).decode("utf-8", "replace")
+        text = file.read(MAX_BYTES).decode("utf-8-sig", "replace")
     with contextlib.suppress(csv.Error):
         for row in csv.DictReader(io.StringIO(text, newline="")):
             model, _, rest = (row.get("unit") or "").partition(":")
