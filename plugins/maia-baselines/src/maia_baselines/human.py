@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,6 +13,10 @@ from typing import Any, NamedTuple
 from maia_core.plugin import Explanation, PluginConfig, RunContext, System, UsageError, decoded, did_you_mean, printable
 
 FORM = 'a .csv file with the columns unit and label, or a .json file such as {"MODEL:LAYER:UNIT": "label"}'
+
+
+COLUMNS = ("unit", "label", "description")
+"""The columns of a table that are read."""
 
 
 class Entry(NamedTuple):
@@ -103,16 +108,23 @@ def read(path: Path) -> dict[str, Entry]:
 
 
 def _csv(text: str, path: Path) -> Iterator[Entry]:
-    reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
+    # Excel writes semicolons where a comma is the decimal mark; its line `sep=;` says so.
+    stated = re.match(r"sep=(.)\r?\n", text)
+    first = text.partition("\n")[0]
+    mark = stated[1] if stated else next((mark for mark in ";\t" if mark in first and "," not in first), ",")
+    reader = csv.DictReader(io.StringIO(text[stated.end() if stated else 0 :], newline=""), strict=True, delimiter=mark)
     try:
-        missing = {"unit", "label"} - {name.strip() for name in reader.fieldnames or ()}
-        if missing:
+        names = [name.strip().casefold() for name in reader.fieldnames or ()]
+        if missing := {"unit", "label"} - set(names):
             raise UsageError(f"{path} has no column '{max(missing)}'; its first line must name unit and label")
+        if twice := [name for name in COLUMNS if names.count(name) > 1]:
+            raise UsageError(f"{path} has the column '{twice[0]}' twice; keep one")
         for row in reader:
-            cells = {(key or "").strip(): value for key, value in row.items()}
+            cells = {(key or "").strip().casefold(): value for key, value in row.items()}
             if None in row:
                 raise UsageError(f"{path}, line {reader.line_num}: more cells than columns; quote a label with a comma")
-            yield _entry(cells["unit"], cells["label"], cells.get("description"), f"line {reader.line_num}")
+            if any(cells.values()):
+                yield _entry(cells["unit"], cells["label"], cells.get("description"), f"line {reader.line_num}")
     except csv.Error as error:
         raise UsageError(f"{path}, line {reader.line_num}: {error}") from error
 
@@ -129,9 +141,10 @@ def _json(text: str, path: Path) -> Iterator[Entry]:
     else:
         raise UsageError(f"{path} holds neither an object nor a list; it must be {FORM}")
     for number, row in enumerate(rows, start=1):
-        cells = dict(row.pairs) if isinstance(row, _Pairs) else {}
-        if not {"unit", "label"} <= cells.keys():
-            raise UsageError(f"{path}, entry {number}: it needs 'unit' and 'label'")
+        names = [name for name, _ in row.pairs] if isinstance(row, _Pairs) else []
+        if not {"unit", "label"} <= set(names) or len(set(names)) < len(names):
+            raise UsageError(f"{path}, entry {number}: it needs 'unit' and 'label', each once")
+        cells = dict(row.pairs)
         yield _entry(cells["unit"], cells["label"], cells.get("description"), f"entry {number}")
 
 
