@@ -15,7 +15,14 @@ import maia_efficientnet
 from maia_core.context import Context
 from maia_core.errors import MaiaError, PluginError, UsageError
 from maia_core.image import Image
-from maia_efficientnet import EfficientNetLite, EfficientNetLite0, EfficientNetLite2, load, weights_file
+from maia_efficientnet import (
+    EfficientNetLite,
+    EfficientNetLite0,
+    EfficientNetLite1,
+    EfficientNetLite2,
+    load,
+    weights_file,
+)
 
 
 def test_importing_the_package_imports_no_torch():
@@ -143,3 +150,13 @@ def test_a_unit_is_checked_without_torch(ref, says):
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert says in done.stdout if says else not done.stdout
+
+
+def test_every_variant_has_a_list_of_layers():
+    """Lite1's weights are no dependency of the tests; its architecture is in one package with the others'."""
+    listed = json.loads(files("maia_efficientnet").joinpath("layers.json").read_text(encoding="utf-8"))
+    assert set(listed) == {"lite0", "lite1", "lite2"}
+    config = EfficientNetLite1.Config()
+    EfficientNetLite1.check_unit(config, "head:1279")
+    with pytest.raises(UsageError, match="no layer 'haed' in efficientnet-lite1"):
+        EfficientNetLite1.check_unit(config, "haed:1")

@@ -161,3 +161,26 @@ def test_the_context_finds_a_model_by_its_reference(tmp_path):
 def test_importing_the_package_imports_no_torch():
     code = "import sys, maia_timm; sys.exit('torch' in sys.modules or 'timm' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("ref", "says"),
+    [
+        ("{good}:1", ""),
+        ("logit:tench", ""),
+        ("{good}", ""),
+        ("sae=x.pt:3", ""),
+        ("layer9:1", "no layer 'layer9' in {name}"),
+        ("{counted}:{units}", "unit {units} of layer {counted} does not exist"),
+    ],
+)
+def test_a_wrong_layer_is_refused_before_any_weights_are_read(monkeypatch, ref, says):
+    """The published weights are neither in the cache nor fetched: only the names of the modules are needed."""
+    words = {"good": "layer1", "name": "timm/resnet18", "counted": "layer1.0.conv1", "units": 64}
+    monkeypatch.setattr(torch.hub, "load_state_dict_from_url", lambda *_, **__: pytest.fail("fetched"))
+    config = TimmModel.Config(model="resnet18")
+    if not says:
+        TimmModel.check_unit(config, ref.format(**words))
+        return
+    with pytest.raises(UsageError, match=says.format(**words)):
+        TimmModel.check_unit(config, ref.format(**words))

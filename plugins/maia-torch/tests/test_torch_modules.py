@@ -218,6 +218,15 @@ def test_a_network_that_squeezes_a_single_image_is_measured_in_pairs(axis):
     np.testing.assert_allclose(alone, model.activations(images, layer), rtol=1e-4)
 
 
+def test_a_single_image_is_measured_alone_where_it_can_be():
+    network = nn.Sequential(nn.Conv2d(3, 4, 3))
+    model = TorchModel(network, Preprocessing(size=8), name="m")
+    sizes = []
+    network.register_forward_hook(lambda module, inputs, output: sizes.append(len(output)))
+    model.activations([Image.from_pixels(np.zeros((8, 8, 3), np.uint8))], "output")
+    assert sizes == [1]
+
+
 @dataclass(slots=True)
 class Slotted:
     """An output without a `__dict__`."""

@@ -253,3 +253,26 @@ def test_importing_the_package_imports_no_torch():
 
     code = "import sys, maia_torchvision; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("ref", "says"),
+    [
+        ("{good}:1", ""),
+        ("logit:tench", ""),
+        ("{good}", ""),
+        ("sae=x.pt:3", ""),
+        ("layer9:1", "no layer 'layer9' in {name}"),
+        ("{counted}:{units}", "unit {units} of layer {counted} does not exist"),
+    ],
+)
+def test_a_wrong_layer_is_refused_before_any_weights_are_read(monkeypatch, ref, says):
+    """The published weights are neither in the cache nor fetched: only the names of the modules are needed."""
+    words = {"good": "layer1", "name": "torchvision/resnet18", "counted": "layer1.0.conv1", "units": 64}
+    monkeypatch.setattr(torch.hub, "load_state_dict_from_url", lambda *_, **__: pytest.fail("fetched"))
+    config = TorchvisionModel.Config(model="resnet18")
+    if not says:
+        TorchvisionModel.check_unit(config, ref.format(**words))
+        return
+    with pytest.raises(UsageError, match=says.format(**words)):
+        TorchvisionModel.check_unit(config, ref.format(**words))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from maia_core.plugin import RunContext
 from maia_torch.options import TorchOptions
-from maia_torch.zoo import ZooModel
+from maia_torch.zoo import ZooModel, check_modules
 
 
 class OpenClipModel(ZooModel):
@@ -29,6 +29,18 @@ class OpenClipModel(ZooModel):
         from maia_open_clip.zoo import build
 
         super().__init__(build(config.model, config.weights, config.size), f"open-clip/{config.model}", config, context)
+
+    @classmethod
+    def check_unit(cls, config: Config, ref: str) -> None:
+        """Checks the names of the model, of its weights and of a layer before any weights are read or fetched.
+
+        Raises:
+            UsageError: there is no such model, weights or layer, or a unit's number is beyond the layer's.
+        """
+        from maia_open_clip.zoo import skeleton
+
+        if ref:
+            check_modules(ref, skeleton(config.model, config.weights), f"open-clip/{config.model}")
 
     @staticmethod
     def models() -> list[str]:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import open_clip
 import torch
+from torch import nn
 
 from maia_core.plugin import UsageError, did_you_mean, one_line
 from maia_exemplars.preprocess import Fit, Preprocessing
@@ -72,6 +73,14 @@ def build(name: str, weights: str, size: int | tuple[int, int] | None) -> Built:
     else:
         module = _fetched(name, tag, size).visual
     return Built(module, _input(module, _published(name, tag)), classifier=False, note=note)
+
+
+def skeleton(name: str, weights: str) -> nn.Module:
+    """Returns the modules of an image encoder without values; see `build`, also for what it raises."""
+    tag = _tag(name, weights)
+    with torch.device("meta"):
+        module: nn.Module = _empty(name, tag, None)
+    return module
 
 
 def build_pair(name: str, weights: str) -> Pair:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from maia_core.plugin import RunContext
 from maia_torch.options import TorchOptions
 from maia_torch.own import class_names
-from maia_torch.zoo import ZooModel
+from maia_torch.zoo import ZooModel, check_modules
 
 
 class TimmModel(ZooModel):
@@ -35,6 +35,18 @@ class TimmModel(ZooModel):
         super().__init__(
             build(config.model, config.weights, config.size, names), f"timm/{config.model}", config, context
         )
+
+    @classmethod
+    def check_unit(cls, config: Config, ref: str) -> None:
+        """Checks the names of the model, of its weights and of a layer before any weights are read or fetched.
+
+        Raises:
+            UsageError: there is no such model, weights or layer, or a unit's number is beyond the layer's.
+        """
+        from maia_timm.zoo import skeleton
+
+        if ref:
+            check_modules(ref, skeleton(config.model, config.weights), f"timm/{config.model}")
 
     @staticmethod
     def models() -> list[str]:

@@ -12,6 +12,7 @@ import timm
 import torch
 from timm.data.config import resolve_model_data_config
 from timm.data.imagenet_info import ImageNetInfo, infer_imagenet_subset
+from torch import nn
 
 from maia_core.plugin import UsageError, did_you_mean, one_line
 from maia_exemplars.preprocess import Fit, Preprocessing
@@ -50,10 +51,7 @@ def build(name: str, weights: str, size: int | tuple[int, int] | None, classes: 
         UsageError: there is no such model, or no such weights, or a file is not of this model.
         RunError: the weights cannot be fetched.
     """
-    architecture, _, tag = name.partition(".")
-    if not timm.is_model(architecture) or (tag and name not in timm.list_pretrained()):
-        near = did_you_mean(name, names()) or " `maia systems list timm PATTERN` lists them."
-        raise UsageError(f"timm has no model '{name}'.{near}" if name else WHICH)
+    architecture = _architecture(name)
     note = ""
     if weights == RANDOM:
         module = _random(name, size, len(classes) if classes else None)
@@ -66,6 +64,24 @@ def build(name: str, weights: str, size: int | tuple[int, int] | None, classes: 
     if classes is None:
         classes = _imagenet(module)
     return Built(module, _input(module, size), classes, None if outputs else False, _layouts(module, name), note)
+
+
+def skeleton(name: str, weights: str) -> nn.Module:
+    """Returns the modules of a model without values; see `build`, also for what it raises."""
+    architecture = _architecture(name)
+    if weights not in (RANDOM, DEFAULT) and not is_file(weights):
+        _tagged(architecture, weights)
+    with torch.device("meta"):
+        module: nn.Module = _made(name, None)
+    return module
+
+
+def _architecture(name: str) -> str:
+    architecture, _, tag = name.partition(".")
+    if not timm.is_model(architecture) or (tag and name not in timm.list_pretrained()):
+        near = did_you_mean(name, names()) or " `maia systems list timm PATTERN` lists them."
+        raise UsageError(f"timm has no model '{name}'.{near}" if name else WHICH)
+    return architecture
 
 
 def _tagged(architecture: str, tag: str) -> str:

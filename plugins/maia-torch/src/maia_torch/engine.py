@@ -116,8 +116,10 @@ class Engine:
         self._scale = 1 / (torch.tensor(preprocess.std, device=self.device).view(1, channels, 1, 1) * 255)
         self._lock = threading.RLock()
         self._passes = Joiner(self._together, max_items=0)
-        self._fewest, self._settings = 1, settings(module)
+        self._fewest, self._compiled, before = 1, False, settings(module)
         self.layers, self.warnings = self._discover(main, layouts, classes)
+        after = settings(module)
+        self._settings = "".join(value for name, value in before.items() if after.get(name) == value)
         self._fewest = 1 if _takes_single_images(self, *preprocess.input) else 2
         if compiled:
             compile_blocks(module)

@@ -56,27 +56,24 @@ def fingerprint(module: nn.Module, text: str) -> str:
     return digest.hexdigest()
 
 
-def settings(module: nn.Module) -> str:
-    """Returns a hash of all that decides a network's values beside its state; "" where there is nothing of the kind.
+def settings(module: nn.Module) -> dict[str, str]:
+    """Returns hashes of all that decides a network's values beside its state, by name.
 
-    These are buffers that are not saved, hooks, and plain attributes of classes that no installed package has. A pass
-    may change them: ask before the first one.
+    These are buffers that are not saved, hooks, and plain attributes of classes that no installed package has. Those
+    that a pass changes are counters and stored results, which decide nothing.
     """
-    digest = hashlib.blake2b(digest_size=16)
-    empty = digest.hexdigest()
     state = module.state_dict().keys()
-    for name, value in module.named_buffers():
-        if name not in state:
-            _add(digest, name, value)
+    found: dict[str, object] = {name: value for name, value in module.named_buffers() if name not in state}
     for name, part in module.named_modules():
-        for hook in chain(part._forward_hooks.values(), part._forward_pre_hooks.values()):
-            _add(digest, f"{name} hook", _code_of(hook))
+        for number, hook in enumerate(chain(part._forward_hooks.values(), part._forward_pre_hooks.values())):
+            found[f"{name} hook {number}"] = _code_of(hook)
         file = getattr(sys.modules.get(type(part).__module__), "__file__", None) or ""
         if "site-packages" not in file:
-            for key, value in sorted(vars(part).items()):
-                if not key.startswith("_") and key != "training":
-                    _add(digest, f"{name}.{key}", value)
-    return "" if digest.hexdigest() == empty else digest.hexdigest()
+            found |= {f"{name}.{k}": v for k, v in vars(part).items() if not k.startswith("_") and k != "training"}
+    digests = {name: hashlib.blake2b(digest_size=16) for name, value in found.items() if _is_plain(value)}
+    for name, digest in digests.items():
+        _add(digest, name, found[name])
+    return {name: digest.hexdigest() for name, digest in sorted(digests.items())}
 
 
 def _add(digest: hashlib.blake2b, name: str, value: object) -> None:

@@ -47,11 +47,7 @@ def build(name: str, weights: str, size: int | tuple[int, int] | None, classes: 
         UsageError: there is no such model, or no such weights, or a file is not of this model.
         RunError: the weights cannot be fetched.
     """
-    known = names()
-    if name not in known:
-        hint = did_you_mean(name, known) or " `maia systems list torchvision` lists them."
-        raise UsageError(f"torchvision has no model '{name}' for single images.{hint}" if name else WHICH)
-    offered = models.get_model_weights(name)
+    offered = _offered(name)
     note = ""
     if weights == RANDOM:
         module = _random(name, len(classes) if classes else None)
@@ -68,6 +64,25 @@ def build(name: str, weights: str, size: int | tuple[int, int] | None, classes: 
     if detects:
         return Built(module.backbone, preprocess, classifier=False, note=note)
     return Built(module, preprocess, classes, note=note)
+
+
+def skeleton(name: str, weights: str) -> nn.Module:
+    """Returns the modules of a model without values; see `build`, also for what it raises."""
+    offered = _offered(name)
+    if weights != RANDOM and not is_file(weights):
+        _member(offered, name, weights)
+    module = _without_values(name)
+    part: nn.Module = module.backbone if _package(name) == DETECTION else module
+    return part
+
+
+def _offered(name: str) -> Any:
+    """Returns the weights of a model, by name."""
+    known = names()
+    if name not in known:
+        hint = did_you_mean(name, known) or " `maia systems list torchvision` lists them."
+        raise UsageError(f"torchvision has no model '{name}' for single images.{hint}" if name else WHICH)
+    return models.get_model_weights(name)
 
 
 def _package(name: str) -> str:
@@ -120,7 +135,7 @@ def _from_file(name: str, path: str, classes: Sequence[str] | None) -> tuple[Any
     if _package(name) == DETECTION:
         module = _random(name, None)
         return module, load_weights(module.backbone, path, inside="backbone.")
-    expected = _expected(name)
+    expected: dict[str, torch.Tensor] = _without_values(name).state_dict()
     found = read_weights(path, expected).tensors
     last = found.get(_last(expected))
     outputs = None if last is None or not last.ndim else len(last)
@@ -130,14 +145,13 @@ def _from_file(name: str, path: str, classes: Sequence[str] | None) -> tuple[Any
     return module, load_weights(module, path)
 
 
-def _expected(name: str) -> dict[str, torch.Tensor]:
-    """Returns names and shapes of a model's weights."""
+def _without_values(name: str) -> Any:
+    """Returns a model whose weights have names and shapes only."""
     try:
         with torch.device("meta"):  # no memory, no time
-            found: dict[str, torch.Tensor] = _empty(name, None).state_dict()
+            return _empty(name, None)
     except NotImplementedError:  # RegNets compute their widths from tensors.
-        found = _empty(name, None).state_dict()
-    return found
+        return _empty(name, None)
 
 
 def _as_trained(name: str, weights: Mapping[str, torch.Tensor]) -> dict[str, Any]:
