@@ -15,12 +15,12 @@ from maia_cache.engines import CachedEditor, CachedGenerator
 from maia_cache.store import shared
 from maia_collage import colours
 from maia_collage.backgrounds import drawable
-from maia_collage.compose import compose
+from maia_collage.compose import _coloured, compose
 from maia_collage.editor import CollageEditor
 from maia_collage.generator import CollageGenerator
 from maia_collage.nearest import Nearest
 from maia_collage.pack import Pack
-from maia_collage.scene import Scene, render
+from maia_collage.scene import Placed, Scene, render
 from maia_core.context import Context
 from maia_core.errors import ToolError
 from maia_core.image import Image
@@ -89,6 +89,24 @@ def test_own_colour_comes_before_paint(pack: Pack) -> None:
         assert pack.cutout(placed.cutout).has_colour("red")
         [placed] = compose("a round red fruit", seed, pack).scene.objects
         assert placed.cutout == "food/fruit/apple_red"
+
+
+def test_picture_of_two_colours_is_painted_in_the_one_asked_for(pack: Pack, monkeypatch: pytest.MonkeyPatch) -> None:
+    apple = next(cutout for cutout in pack.members("apple"))
+    both = apple.model_copy(update={"colours": {"orange": 0.503, "brown": 0.478}})
+    assert both.natural_colours == ("orange", "brown")
+    assert _coloured([both], ["brown"], []) == ([both], "brown")
+    assert _coloured([both], ["orange"], []) == ([both], "orange")
+    assert _coloured([both], ["orange", "brown"], []) == ([both], "")
+    one = apple.model_copy(update={"colours": {"orange": 0.6, "brown": 0.4}})
+    assert _coloured([both, one], ["orange"], []) == ([one], "")
+    assert _coloured([both, one], ["dark brown"], []) == ([both, one], "dark brown")
+    # Recolouring leaves an object that shows the colour alone, and no other.
+    monkeypatch.setattr(pack, "cutout", lambda name: both)
+    placed = Placed(cutout=both.id, x=0, y=0, scale=1)
+    assert placed.has_colour("brown", pack)
+    assert not placed.has_only("brown", pack)
+    assert placed.model_copy(update={"colour": "brown"}).has_only("brown", pack)
 
 
 def test_painted_object_keeps_light_and_shade() -> None:

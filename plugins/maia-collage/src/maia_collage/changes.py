@@ -102,7 +102,7 @@ def _recolour(edited: EditedScene, edit: Edit) -> None:
         return
     for index in edited.matching(phrase, edit.what):
         placed = edited.scene.objects[index]
-        if " " in colour or not placed.has_colour(colour, edited.pack):
+        if " " in colour or not placed.has_only(colour, edited.pack):
             edited.replace(index, placed.model_copy(update={"colour": colour}))
 
 

@@ -133,7 +133,8 @@ def _coloured(members: Sequence[Cutout], names: Sequence[str], warnings: list[st
     if not names:
         return members, ""
     bases = [colours.base(name) for name in names]
-    if len(bases) == 1 and (natural := [c for c in members if c.has_colour(bases[0])]):
+    # An orange and brown planet shows both colours until it is painted in one.
+    if len(bases) == 1 and (natural := [c for c in members if c.natural_colours == (bases[0],)]):
         # A shade is looked for in paint only: what is measured has no shades.
         return (natural, "") if " " not in names[0] else (natural, names[0])
     if len(bases) > 1:

@@ -27,7 +27,7 @@ from maia_core.plugin import (
 )
 from maia_labels.vocabulary import vocabulary
 
-GRAMMAR = 3
+GRAMMAR = 4
 """Raised whenever the same prompt and seed would give another scene."""
 
 

@@ -59,10 +59,17 @@ class Cutout(Data):
     round: bool
     digest: str
 
+    @property
+    def natural_colours(self) -> tuple[str, ...]:
+        """The colours that the object has by nature: of most of its pixels, or of more than any other; at most two."""
+        leading = next(iter(self.colours), "")
+        return tuple(
+            name for name, share in self.colours.items() if share >= (LEADING_SHARE if name == leading else MAIN_SHARE)
+        )
+
     def has_colour(self, colour: str) -> bool:
-        """Tells whether the object has this colour by nature: most of its pixels do, or more than have any other."""
-        share = self.colours.get(colour, 0.0)
-        return share >= MAIN_SHARE or (share >= LEADING_SHARE and colour == next(iter(self.colours)))
+        """Tells whether the object has this colour by nature, perhaps with another one."""
+        return colour in self.natural_colours
 
     @property
     def aspect(self) -> float:

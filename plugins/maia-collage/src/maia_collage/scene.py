@@ -56,6 +56,12 @@ class Placed(Data):
             return colours.base(self.colour) == colour
         return pack.cutout(self.cutout).has_colour(colour)
 
+    def has_only(self, colour: str, pack: Pack) -> bool:
+        """Tells whether the object shows this colour (without shade) and no other by nature."""
+        return self.has_colour(colour, pack) and (
+            bool(self.colour) or len(pack.cutout(self.cutout).natural_colours) == 1
+        )
+
 
 class Scene(Data):
     """A background and the objects before it, none of which hides another."""
