@@ -57,7 +57,12 @@ def test_a_plain_label_still_works_and_counts_in_full_beside_a_weak_one(task):
         ("[LABEL 1]: dogs\n[LABEL 2]: dogs (weak)", "'dogs' has two strengths, 100% and 40%"),
         ("[LABEL]: dogs (-5 %)", "strength of 'dogs' is -5 %"),
         ("[LABEL 1]: dogs (80 %)\n[LABEL 2]: (40 %)", r"'\(40 %\)' has no label"),
+        ("[LABEL 1]: dogs (80 %)\n[LABEL 2]: a dog (20 %)", r"80% and 20% \(it says the same as 'dogs'\)"),
+        ("[LABEL 1]: white things (80 %)\n[LABEL 2]: anything white (weak)", "80% and 40%"),
         ("[LABEL]: dogs (80 %) OR cats (40 %)", "give each its own line"),
+        ("[LABEL]: dogs (150 %) OR cats", "give each its own line"),
+        ("[LABEL]: dogs (very strong) OR cats", "give each its own line"),
+        ("[LABEL]: cats AND (snow OR dogs (40 %))", "give each its own line"),
     ],
 )
 def test_strengths_that_cannot_be_go_back_in_one_sentence(task, labels, why):

@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple
 
 from maia_labels.content import content_of
 from maia_labels.expression import any_of
-from maia_labels.strengths import split_strength, with_strength
+from maia_labels.strengths import is_strength_unread, split_strength, with_strength
 
 Form = Literal["one", "either", "given", "both"]
 
@@ -91,6 +91,14 @@ def _strengths(pieces: Sequence[str]) -> tuple[float, ...]:
     stated = [strength.share if (strength := split_strength(piece)[1]) else 1.0 for piece in pieces]
     shares = [min(max(share, 0.01), 1.0) for share in stated]
     return tuple(share / max(shares) for share in shares) if min(shares) < max(shares) else ()
+
+
+def joins_strengths(label: str) -> bool:
+    """Returns whether a label joins concepts and ends one of them with a strength: "dogs (80 %) OR cats"."""
+    pieces = next((found for _, operator in _LEVELS if len(found := split_outside(_bare(label), operator)) > 1), [])
+    return any(
+        split_strength(piece)[1] is not None or is_strength_unread(piece) or joins_strengths(piece) for piece in pieces
+    )
 
 
 def joined(labels: Sequence[str], strengths: Sequence[float] = ()) -> str:

@@ -8,7 +8,9 @@ from collections.abc import Mapping
 from pydantic import BaseModel, Field
 
 from maia_core.plugin import Explanation, PluginConfig, ReplyError, RunContext, UnitInfo
-from maia_labels import MIN_MAIN, is_strength_unread, listed, parts_of, split_strength
+from maia_labels import MIN_MAIN, is_strength_unread, listed, split_strength
+from maia_labels.canonical import canonical
+from maia_labels.parts import joins_strengths
 from maia_standard.blind import BlindOptions, HidesNames, is_blind
 
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+(?=[A-Z0-9])|\n")
@@ -160,6 +162,8 @@ def _with_strengths(texts: list[str]) -> tuple[list[str], list[float]]:
     labels, shares = [], []
     for text in _separate(texts):
         label, strength = split_strength(text)
+        if joins_strengths(label):
+            raise ReplyError(f"'{text}' joins concepts with strengths; give each its own line [LABEL 1]:, [LABEL 2]:.")
         if strength is not None:
             _check(text, label, *strength)
         if is_strength_unread(label):
@@ -173,9 +177,10 @@ def _with_strengths(texts: list[str]) -> tuple[list[str], list[float]]:
         return labels, []
     known: dict[str, tuple[str, float]] = {}
     for label, share in zip(labels, (1.0 if share is None else share for share in shares), strict=True):
-        other = known.setdefault(label.casefold(), (label, share))[1]
+        first, other = known.setdefault(canonical(label).casefold(), (label, share))
         if other != share:
-            raise ReplyError(f"'{label}' has two strengths, {other:.0%} and {share:.0%}; write the label once.")
+            same = "" if first.casefold() == label.casefold() else f" (it says the same as '{first}')"
+            raise ReplyError(f"'{label}' has two strengths, {other:.0%} and {share:.0%}{same}; write the label once.")
     return [label for label, _ in known.values()], [share for _, share in known.values()]
 
 
@@ -205,8 +210,6 @@ def _check(text: str, label: str, word: str, share: float) -> None:
     percent = f"{share * 100:.4g} %"
     if not label:
         raise ReplyError(f"The strength '{text}' has no label; write the label before it, such as 'snow (40 %)'.")
-    if parts_of(label).strengths:
-        raise ReplyError(f"'{text}' joins concepts with strengths; give each its own line [LABEL 1]:, [LABEL 2]:.")
     if not 0 < share <= 1:
         raise ReplyError(
             f"The strength of '{label}' is {percent}; it is a share of the exemplars' activation, above 0 % and at "
