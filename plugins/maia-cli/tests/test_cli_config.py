@@ -137,3 +137,9 @@ def test_the_parts_that_a_task_prefers_are_shown_and_their_options_are_checked(m
     rows = _rows(maia("--json", "--task", "bias", "-o", "verifier.pairs=9"))
     assert rows["verifier"]["value"] == "matched-pairs"
     assert (rows["verifier.pairs"]["value"], rows["verifier.pairs"]["source"]) == (9, "option")
+
+
+def test_a_choice_is_printed_whatever_its_key_is_called(maia: Any) -> None:
+    """The option `token` of a torch model is `patches`, `class` or `all`; its name is that of a secret."""
+    rows = _rows(maia("--json", "system.token", "-o", "system=efficientnet-lite0:head:1", "-o", "system.token=class"))
+    assert rows["system.token"]["value"] == "class"

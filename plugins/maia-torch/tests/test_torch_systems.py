@@ -62,6 +62,12 @@ def test_show_prints_units_and_maps_and_how_to_name_one(run):
     assert json.loads(lines[0]) == {"name": "0", "units": 3, "shape": [3, 16, 16], "kind": "main"}
 
 
+def test_show_takes_the_model_of_the_configuration_file(run, tmp_path):
+    assert "which model?" in str(run("show").exception)
+    (tmp_path / "maia.toml").write_text('[system]\nname = "module/shown_net.net:0:1"\nsize = 16\n')
+    assert "A unit is module/shown_net.net:LAYER:NUMBER" in run("show").stdout
+
+
 def test_a_wrong_name_gets_the_nearest(run):
     for arguments, says in [
         (("show", "modul/x.y"), "Did you mean 'module'"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_origin
 
 import click
 
@@ -25,6 +25,8 @@ class Row(NamedTuple):
     source: str
     """`default`, `option`, `environment`, or the configuration file."""
     meaning: str
+    is_choice: bool = False
+    """Whether the value is one of a few that the option allows: never a secret, whatever the key is called."""
 
 
 @click.command()
@@ -43,10 +45,12 @@ def config(config: RunConfig, keys: tuple[str, ...], as_json: bool) -> None:
         if not any(_is_in(row.key, key) for row in every):
             raise UsageError(f"the configuration has no key '{key}'.{did_you_mean(key, [row.key for row in every])}")
     chosen = [row for row in every if not keys or any(_is_in(row.key, key) for key in keys)]
-    chosen = [row._replace(value=_hidden(row.value, row.key.rpartition(".")[2])) for row in chosen]
+    chosen = [
+        row if row.is_choice else row._replace(value=_hidden(row.value, row.key.rpartition(".")[2])) for row in chosen
+    ]
     if as_json:
         for row in chosen:
-            click.echo(json.dumps(row._asdict()))
+            click.echo(json.dumps({name: value for name, value in row._asdict().items() if name != "is_choice"}))
         return
     formatter = click.HelpFormatter(max_width=110)
     formatter.write_dl([(row.key, printable(_text(row))) for row in chosen], col_max=36)
@@ -118,4 +122,5 @@ def _options(plugin: ChosenPlugin, written: Mapping[str, Any], sources: Sources)
         path = f"{plugin.key}.{key}"
         # What a reference holds, such as the model's name, comes from where the reference does.
         source = sources.of(path if key in written else plugin.key) if key in plugin.options else "default"
-        yield Row(path, values.model_dump(mode="json")[key], source, field.description or "")
+        is_choice = get_origin(field.annotation) is Literal
+        yield Row(path, values.model_dump(mode="json")[key], source, field.description or "", is_choice)

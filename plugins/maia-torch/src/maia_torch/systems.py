@@ -61,18 +61,24 @@ def _names(plugin: str, pattern: str | None) -> list[str]:
 
 
 @systems.command()
-@click.argument("model")
+@click.argument("model", required=False)
 @config_options(named_by={"system": "model"}, bare="system")
 @click.option("--all", "everything", is_flag=True, help="Give every layer a line, also where many are alike.")
 @click.option("--depth", type=click.IntRange(1), help="Show this many levels of names only.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object per layer.")
-def show(model: str, config: RunConfig, everything: bool, depth: int | None, as_json: bool) -> None:
+def show(model: str | None, config: RunConfig, everything: bool, depth: int | None, as_json: bool) -> None:
     """Print the layers of MODEL as a tree: units, and rows x columns of their maps where they have any.
+
+    Without MODEL, it is that of [system] in maia.toml.
 
     Siblings that are alike share a line: 0-7 are eight of them. The layers that the model calls its main ones are bold.
     """
     from maia_core.plugin import Context, UsageError
 
+    if model is None:
+        if config.system is None:
+            raise UsageError("which model? Give MODEL, or set [system] in maia.toml; `maia systems list` lists models")
+        model = config.system.name.partition(":")[0]
     if ":" in model:
         raise UsageError(f"'{model}' names a layer or a unit; give the model alone: {model.partition(':')[0]}")
     context = Context(config)
