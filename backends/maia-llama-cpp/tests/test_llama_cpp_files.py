@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import gguf
 import pytest
 import tiny_gguf
 
@@ -86,6 +87,16 @@ def test_llava_projector_without_a_tensor_is_refused(tmp_path: Path, lacking: st
     """Native code would crash on each of these."""
     path = tiny_gguf.projector(tmp_path / "mmproj.gguf", without=[lacking])
     assert lacking in refusal(check_projector, path, "backbone.projector")
+
+
+def test_a_projector_that_claims_a_trillion_blocks_is_refused(tmp_path: Path) -> None:
+    """The names of all tensors that it would lack took all memory."""
+    writer = gguf.GGUFWriter(tmp_path / "mmproj.gguf", "clip")
+    writer.add_bool("clip.has_vision_encoder", True)
+    writer.add_string("clip.projector_type", "mlp")
+    writer.add_uint64("clip.vision.block_count", 10**12)
+    tiny_gguf._written(writer, tmp_path / "mmproj.gguf", ())
+    assert "lacks v.patch_embd.weight" in refusal(check_projector, tmp_path / "mmproj.gguf", "backbone.projector")
 
 
 def test_a_download_that_was_cut_off_is_refused(tmp_path: Path, llava: Any) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from maia_core.plugin import UsageError, content_id
@@ -81,21 +83,20 @@ def check_projector(path: Path, option: str) -> None:
         raise UsageError(f"{option}: {path} is a projector, but not for images")
     if not (header.text("clip.projector_type") or header.text("clip.vision.projector_type")):
         raise UsageError(f"{option}: {path} does not say what type of projector it is; fetch a newer conversion")
-    if missing := _missing_tensors(header):
-        raise UsageError(f"{option}: {path} lacks {', '.join(missing[:3])}; fetch it again, or another conversion")
+    if missing := list(islice(_missing_tensors(header), 3)):  # The file's number of blocks may be any.
+        raise UsageError(f"{option}: {path} lacks {', '.join(missing)}; fetch it again, or another conversion")
 
 
-def _missing_tensors(header: Header) -> list[str]:
+def _missing_tensors(header: Header) -> Iterator[str]:
     """Names what llama.cpp needs of a LLaVA projector; of other types it is not known here."""
     if header.text("clip.projector_type") != "mlp":
-        return []
-    needed = list(LLAVA)
+        return
+    yield from (name for name in LLAVA if name not in header.tensors)
     for number in range(header.number("clip.vision.block_count")):
         block = f"v.blk.{number}."
         joined = f"{block}attn_qkv.weight" in header.tensors
         attention = () if joined else ("attn_q.weight", "attn_k.weight", "attn_v.weight")
-        needed += [block + name for name in (*attention, *TOWER)]
-    return [name for name in needed if name not in header.tensors]
+        yield from (block + name for name in (*attention, *TOWER) if block + name not in header.tensors)
 
 
 def _sibling(option: str, name: str) -> str:
