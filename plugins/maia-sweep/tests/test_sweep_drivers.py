@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from maia_core.plugin import RecordError
+from maia_core.plugin import RecordError, UsageError
 from maia_sweep.drivers import Driver
 from maia_sweep.leases import Leases
 from maia_sweep.tables import CSV, FIRST, PARQUET, ROWS, Row, Table, opened
@@ -171,6 +171,16 @@ def test_a_torn_row_is_not_read_and_does_not_hide_others(tmp_path: Path) -> None
     table.export()
     with (tmp_path / CSV).open(newline="") as text:
         assert [row["unit"] for row in csv.DictReader(text)] == UNITS
+
+
+def test_a_row_without_an_end_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file of rows from elsewhere, of 100 GB without a line end, took all memory."""
+    Table(tmp_path, "one").append(Row(unit="m:l:10", status="answered", label="cat"))
+    (tmp_path / ROWS / "other.jsonl").write_bytes(bytes(20 << 20))
+    monkeypatch.setattr("maia_sweep.tables.MAX_ROW", 1000)
+    assert [row.unit for row in Table(tmp_path).new_rows()] == ["m:l:10"]
+    with pytest.raises(UsageError, match=r"cannot read .*rows: .* remove the file that holds no rows"):
+        opened(tmp_path)
 
 
 def test_the_table_has_one_row_per_unit_the_agent_s_before_the_first_stage_s(tmp_path: Path) -> None:

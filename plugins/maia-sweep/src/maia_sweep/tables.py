@@ -11,6 +11,7 @@ import re
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -41,6 +42,9 @@ FORMULA = "^[\\s\ufeff]*[=+@\uff1d\uff0b\uff20-]|^[\\t\\r\\n]"
 PAUSED, HELD = "paused", "held"
 """Status of a unit that has not ended, whose row is not written: a limit of the sweep has interrupted its run, or
 another driver writes it."""
+
+MAX_ROW = 16 << 20
+"""Longest row that is read, in bytes: a file from elsewhere may be one endless line."""
 
 SHARE = 0.02
 """Part of the time that writing the table may take while it grows."""
@@ -170,7 +174,7 @@ class Table:
         for path in row_files(self.folder):
             with open_plain(path) as file:
                 file.seek(self._ends.get(path, 0))
-                for line in file:
+                for line in iter(partial(file.readline, MAX_ROW), b""):
                     if not line.endswith(b"\n"):
                         break
                     self._ends[path] = self._ends.get(path, 0) + len(line)
@@ -311,8 +315,15 @@ def loaded(table: Path) -> duckdb.DuckDBPyConnection:
 
     if table.is_dir():
         check_sweep(table)
-        database = labels(table)
-        database.execute("CREATE TABLE copied AS FROM labels; DROP VIEW labels; ALTER TABLE copied RENAME TO labels")
+        try:
+            database = labels(table)
+            database.execute(
+                "CREATE TABLE copied AS FROM labels; DROP VIEW labels; ALTER TABLE copied RENAME TO labels"
+            )
+        except duckdb.Error as error:
+            raise UsageError(
+                f"cannot read {table / ROWS}: {_reason(error)}; remove the file that holds no rows"
+            ) from error
     else:
         reader = {".parquet": "read_parquet", ".csv": "read_csv", ".jsonl": "read_json"}.get(table.suffix)
         if reader is None or not table.is_file():
