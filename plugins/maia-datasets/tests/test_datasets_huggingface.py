@@ -311,3 +311,11 @@ def test_missing_package_is_a_line_with_the_command(opened, monkeypatch):
     monkeypatch.setitem(sys.modules, "datasets", None)
     with pytest.raises(PluginError, match=r"needs datasets: pip install 'maia-datasets\[huggingface\]'"):
         opened("someone/something")
+
+
+def test_metadata_of_very_many_levels_is_refused(opened, tmp_path, encoded):
+    """The native reader of the library ended the process, signal SIGSEGV."""
+    (tmp_path / "a.png").write_bytes(encoded(0))
+    (tmp_path / "metadata.jsonl").write_bytes(b'{"file_name": "a.png", "a": ' + b"[" * 50_000 + b"]" * 50_000 + b"}\n")
+    with pytest.raises(UsageError, match=r"metadata.jsonl has more than 5,000 levels"):
+        opened(tmp_path)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import datasets
 import huggingface_hub
+import numpy as np
 from datasets.packaged_modules.cache.cache import Cache
 from huggingface_hub import constants
 from huggingface_hub.errors import (
@@ -28,6 +29,10 @@ from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 
 from maia_core.plugin import RunError, UsageError, one_line
 from maia_datasets.encoded import existing, is_inside, natural
+
+OPENING, CLOSING = (np.frombuffer(brackets, np.uint8) for brackets in (b"[{", b"]}"))
+MAX_LEVELS = 5_000
+"""Levels of brackets in a JSON file."""
 
 SECONDS = 10.0
 """How long the hub may take to answer at all."""
@@ -82,6 +87,7 @@ def _local(place: Path, files: list[str], subset: str | None, cache: Path) -> da
             saved = datasets.load_from_disk(str(place))
             _check_inside([file["filename"] for rows in _splits(saved).values() for file in rows.cache_files], place)
             return saved
+        _check_depth(place)
         builder = datasets.load_dataset_builder(str(place.resolve()), name=subset, cache_dir=str(cache))
         _check_inside([str(file) for files in (builder.config.data_files or {}).values() for file in files], place)
         builder.download_and_prepare()
@@ -91,6 +97,24 @@ def _local(place: Path, files: list[str], subset: str | None, cache: Path) -> da
     if kinds - {"parquet", "arrow"} or len(kinds) > 1:
         raise ValueError("its files are neither .parquet nor .arrow (for .tar there is the data set 'webdataset')")
     return datasets.load_dataset(kinds.pop(), data_files=files, cache_dir=str(cache))
+
+
+def _check_depth(folder: Path) -> None:
+    """Refuses JSON of very many levels, on which the library's native reader ends the process.
+
+    Brackets in texts count, too: they mostly come in pairs.
+    """
+    for file in folder.rglob("*.json*"):
+        depth = 0
+        if not file.is_file():
+            continue
+        with file.open("rb") as opened:
+            while data := opened.read(1 << 20):
+                codes = np.frombuffer(data, np.uint8)
+                levels = depth + np.cumsum(np.isin(codes, OPENING).astype(np.int64) - np.isin(codes, CLOSING))
+                if levels.max() > MAX_LEVELS:
+                    raise ValueError(f"{file.name} has more than {MAX_LEVELS:,} levels of brackets")
+                depth = int(levels[-1])
 
 
 def _check_inside(files: list[str], folder: Path) -> None:
