@@ -307,6 +307,7 @@ def test_a_label_is_no_formula_in_a_spreadsheet(new_run: Any, tmp_path: Path, cl
     [
         "atlas/none/", "atlas/{key}/99999/", "atlas/{key}/../../etc/", "atlas/{key}/sheets/x.webp",
         "atlas/none/units.csv",
+        "atlas/{key}/units.exe",
         "atlas/{key}/5/0-00000000.secret.png", "atlas/{key}/5/999-00000000.thumb.webp",
         "atlas/{key}/sheets/99999.00000000.dark.webp", "atlas/{key}/5/..%2f..%2fsheet.json",
     ],

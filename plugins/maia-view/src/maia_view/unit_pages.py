@@ -231,7 +231,7 @@ async def show_table(request: Request) -> Response:
 
     def answer(view: View, atlas: Atlas) -> Response:
         rows = found_in(view, atlas, UnitSelection.of(request.query_params)).rows
-        csv = request.path_params["form"] == "csv"
+        csv = request.url.path.endswith(".csv")
         data = as_csv(rows) if csv else as_parquet(rows)
         name = f"{atlas.key}.{'csv' if csv else 'parquet'}"
         headers = {"content-disposition": f'attachment; filename="{name}"'}
@@ -296,7 +296,7 @@ def _gone(request: Request) -> Response:
 ROUTES = [
     Route("/atlas/", show_list),
     Route("/atlas/{key}/", show_atlas),
-    Route("/atlas/{key}/units.{form:str}", show_table),
+    *(Route(f"/atlas/{{key}}/units.{form}", show_table) for form in ("csv", "parquet")),
     Route("/atlas/{key}/sheets/{name}", show_sheet),
     Route("/atlas/{key}/{unit}/", show_unit),
     Route("/atlas/{key}/{unit}/{name}", show_picture),
