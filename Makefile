@@ -66,7 +66,7 @@ lint: testable
 types: testable
 	$(BIN)/mypy
 
-unit: testable  ## The quick tests alone.
+unit: testable  ## The tests that are not marked `slow` or `pack`: nine in ten.
 	$(PYTEST) -m "not slow and not pack"
 
 check: lint types unit  ## What to run before a commit.

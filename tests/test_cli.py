@@ -122,6 +122,7 @@ def test_control_characters_of_a_message_are_written_out(tmp_path):
     assert "\\x1b" in done.stderr
 
 
+@pytest.mark.slow
 def test_doctor_finds_nothing_wrong_here():
     done = _maia("doctor")
     assert (done.returncode, "0 problems" in done.stdout) == (0, True), done.stdout

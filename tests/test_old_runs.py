@@ -41,6 +41,7 @@ def test_an_old_run_opens_and_no_event_is_lost(old, name):
         assert run.effects.generated == sum(line.get("generated", 0) for line in lines)
 
 
+@pytest.mark.slow
 def test_exemplars_and_statistics_of_an_old_run_are_kept_images_and_facts(old):
     [folder] = old("demo")
     run = RunReader(folder)

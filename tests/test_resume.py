@@ -100,6 +100,7 @@ def _run(folder, recorded=(), cut_at=None, generator=None, replies=STATEFUL, lon
     return outcome, backbone, generator
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("longest", [None, 8], ids=["", "conversation had to be shortened"])
 def test_a_run_cut_after_any_event_goes_on_to_the_same_record(tmp_path, longest):
     whole, _, generator = _run(tmp_path / "whole", longest=longest)
@@ -120,6 +121,7 @@ def test_a_run_cut_after_any_event_goes_on_to_the_same_record(tmp_path, longest)
         assert resumed.calls == generator.calls - drawn
 
 
+@pytest.mark.slow
 def test_a_torn_line_is_taken_off_and_its_event_done_again(tmp_path):
     _run(tmp_path / "whole")
     _run(tmp_path / "cut", cut_at=12)
@@ -129,6 +131,7 @@ def test_a_torn_line_is_taken_off_and_its_event_done_again(tmp_path):
     assert timeless(tmp_path / "cut") == timeless(tmp_path / "whole")
 
 
+@pytest.mark.slow
 def test_programs_before_lost_variables_are_not_run_again(tmp_path):
     body = "def run_experiment(system, tools):\n    tools.text2image(['red'])\n    import os; os._exit(1)\n"
     crash = f"[CODE]:\n```python\n{body}```"
@@ -335,6 +338,7 @@ def _written(folder):
     return journal.read_bytes().count(b"\n") if journal.exists() else 0
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("mount"), reason="mounting a small disk takes root")
 def test_full_disk_ends_with_one_line_and_the_run_goes_on_when_there_is_room(tmp_path):
     _run(tmp_path / "whole")
@@ -398,6 +402,7 @@ class _Pixels:
         return image.mask() if masked else image.pixels()
 
 
+@pytest.mark.slow
 def test_a_run_that_stopped_at_a_limit_continues_where_the_limit_is_raised(tmp_path):
     replies = [*STATEFUL[:-1], STATEFUL[1], STATEFUL[-1]]
     folder = tmp_path / "run"

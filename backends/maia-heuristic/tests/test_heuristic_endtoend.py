@@ -26,6 +26,7 @@ def studied(world: Any) -> Any:
     return functools.cache(lambda kind, truth, seed: world.study(world.FakeUnit(kind, truth), seed=seed))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "truth"),
     [
@@ -43,6 +44,7 @@ def test_finds_the_truth(studied: Any, world: Any, kind: str, truth: Any) -> Non
     assert not [turn for turn in session.state.turns if turn.mistake]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("truth", [(("thing", "tiger"),), (("thing", "rodent"), ("thing", "bus"))])
 def test_no_hypothesis_is_listed_beside_itself(studied: Any, truth: Any) -> None:
     knowledge = Knowledge()
@@ -66,6 +68,7 @@ def test_finds_most_of_units_drawn_at_random(world: Any, kind: str, least: int) 
     assert right >= least
 
 
+@pytest.mark.slow
 def test_says_when_nothing_predicts_the_unit(world: Any) -> None:
     """A unit that answers at random must not be given a reason."""
     unit = world.FakeUnit("one", (("thing", "no such thing"),), noise_level=1.0)
@@ -74,6 +77,7 @@ def test_says_when_nothing_predicts_the_unit(world: Any) -> None:
     assert "No hypothesis predicts" in text or "weak" in text or "only" in text
 
 
+@pytest.mark.slow
 def test_says_when_nothing_moves_the_unit(world: Any) -> None:
     """What explains a variance of 0 must not be said to explain all of it."""
     session = world.study(world.FakeUnit("one", (("thing", "no such thing"),)))
@@ -82,12 +86,14 @@ def test_says_when_nothing_moves_the_unit(world: Any) -> None:
     assert not any("explains 100%" in hypothesis for turn in session.state.turns for hypothesis in turn.hypotheses)
 
 
+@pytest.mark.slow
 def test_the_same_run_gives_the_same_replies(studied: Any, world: Any) -> None:
     first = studied("one", (("thing", "owl"),), seed=5)
     again = world.study(world.FakeUnit("one", (("thing", "owl"),)), seed=5)
     assert [turn.reply for turn in first.state.turns] == [turn.reply for turn in again.state.turns]
 
 
+@pytest.mark.slow
 def test_a_reply_depends_on_the_conversation_alone(studied: Any) -> None:
     """So a run that is resumed by another process goes on as it would have."""
     session = studied("one", (("thing", "owl"),), seed=5)
@@ -98,12 +104,14 @@ def test_a_reply_depends_on_the_conversation_alone(studied: Any) -> None:
             assert fresh.complete(messages[:number], CallLimits(seed=5)).text == message.text
 
 
+@pytest.mark.slow
 def test_gives_its_answer_when_told_that_the_run_ends(world: Any) -> None:
     session = world.study(world.FakeUnit("one", (("thing", "owl"),)), turns=3)
     assert session.state.answer is not None
     assert len([turn for turn in session.state.turns if turn.program]) <= 3
 
 
+@pytest.mark.slow
 def test_answers_at_once_when_asked_in_the_middle(world: Any) -> None:
     session = world.make_session(world.FakeUnit("one", (("thing", "owl"),)))
     backbone = HeuristicBackbone(PluginConfig(), session.context)
@@ -114,6 +122,7 @@ def test_answers_at_once_when_asked_in_the_middle(world: Any) -> None:
     assert labels(session) == {"owl"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "missing",
     [
@@ -133,6 +142,7 @@ def test_goes_on_with_the_tools_there_are(world: Any, missing: tuple[str, ...]) 
         assert "no experiment" in session.state.answer.description
 
 
+@pytest.mark.slow
 def test_a_generator_that_fails_on_some_prompts_is_worked_around(world: Any) -> None:
     class Broken(world.FakeGenerator):
         def one(self, prompt: str, rng: Any) -> Any:

@@ -45,6 +45,7 @@ def conversation(
     return turns
 
 
+@pytest.mark.slow
 def test_cache_holds_from_turn_to_turn(service: tuple[type[ProviderServer], str], connect: Callable[..., Any]) -> None:
     make, model = service
     with make(REPLY) as server:

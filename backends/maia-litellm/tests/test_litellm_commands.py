@@ -118,6 +118,7 @@ def test_server_that_is_not_there_ends_at_once_with_code_1(maia: Maia, tmp_path:
     assert "nothing answers at 127.0.0.1:9" in outcome.reason
 
 
+@pytest.mark.slow
 def test_no_file_and_no_line_of_a_run_holds_the_key(
     maia: Maia, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -46,6 +46,7 @@ def test_images_are_brought_within_the_size_that_providers_take(service: Service
     assert "made smaller, from 6000 x 60" in texts(request.body)
 
 
+@pytest.mark.slow
 def test_images_are_brought_within_the_bytes_that_providers_take(connect: Connect) -> None:
     with AnthropicServer("seen") as server:  # 5 MB an image.
         backbone = connect(server, "anthropic/claude-haiku-4-5", own=True)

@@ -57,6 +57,7 @@ def test_descriptions_come_in_the_order_of_the_images(connect: Connect) -> None:
     assert not any(b"hypothesis" in request.raw for request in server.requests), "a title reached the describer"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("parallel", [1, 4])
 def test_as_many_images_at_once_as_allowed(connect: Connect, parallel: int) -> None:
     with Busy() as server:

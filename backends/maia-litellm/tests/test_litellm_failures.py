@@ -163,6 +163,7 @@ def test_server_that_hangs_is_left_in_time(service: Service, connect: Connect) -
         assert time.monotonic() - started < 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("where", ["headers", "body"])
 def test_server_that_drips_bytes_is_left_in_time(connect: Connect, where: str) -> None:
     """A time-out between two bytes, as HTTP clients have it, would never strike."""

@@ -295,6 +295,7 @@ def test_reply_does_not_repeat_a_key(connect: Connect) -> None:
     assert reply.text == "You sent Bearer [key]"
 
 
+@pytest.mark.slow
 def test_nothing_else_is_connected_to(tmp_path: Path) -> None:
     """Neither the import of LiteLLM nor a call of any provider looks anywhere else: price lists, telemetry, Ollama."""
     program = """

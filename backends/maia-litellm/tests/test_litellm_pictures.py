@@ -326,6 +326,7 @@ def test_failure_that_does_not_pass_ends_in_bounded_time(generate: Connect) -> N
         assert len(server.requests) == 1, "nobody waits for an hour"
 
 
+@pytest.mark.slow
 def test_picture_that_takes_too_long(generate: Connect) -> None:
     script = [Trouble("slow", seconds=3), Drawing()]
     with serving(script) as server:

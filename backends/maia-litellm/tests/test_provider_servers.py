@@ -462,6 +462,7 @@ def test_side_of_an_image_depends_on_how_many_there_are() -> None:
         assert "8000 pixels" in post(server, anthropic_images(1, wider)).text
 
 
+@pytest.mark.slow
 def test_bytes_of_an_image() -> None:
     noise = PILImage.frombytes("RGB", (1300, 1300), random.Random(1).randbytes(1300 * 1300 * 3))
     file = io.BytesIO()

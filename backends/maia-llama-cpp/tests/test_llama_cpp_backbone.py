@@ -104,6 +104,7 @@ def test_whole_run_goes_through(backbone_of: Callable[..., Any], families: Any, 
         assert again.text == reply.text
 
 
+@pytest.mark.slow
 def test_more_images_than_fit_are_tiled_and_none_is_dropped(
     backbone_of: Callable[..., Any], context: Callable[..., Any], llava: Any, tmp_path: Path
 ) -> None:
@@ -121,6 +122,7 @@ def test_more_images_than_fit_are_tiled_and_none_is_dropped(
     assert 6 * 144 < tokens[24] < 24 * 144
 
 
+@pytest.mark.slow
 def test_what_was_read_is_kept_when_more_images_come(
     backbone_of: Callable[..., Any], llava: Any, tmp_path: Path
 ) -> None:
@@ -136,12 +138,14 @@ def test_what_was_read_is_kept_when_more_images_come(
     assert made.complete(conversation, SHORT).usage.cached_tokens > 0.9 * before.usage.input_tokens
 
 
+@pytest.mark.slow
 def test_conversation_that_is_too_long_is_said(backbone_of: Callable[..., Any], llava: Any) -> None:
     made = backbone_of(llava, context_tokens=512)
     with pytest.raises(ContextTooLong, match="window has 512"):
         made.complete([Message.of("user", "word " * 200)], SHORT)
 
 
+@pytest.mark.slow
 def test_address_in_a_text_is_never_fetched(backbone_of: Callable[..., Any], families: Any) -> None:
     """The library's handlers fetch what they take for an image's address."""
     with socket.create_server(("127.0.0.1", 0)) as server:
@@ -154,6 +158,7 @@ def test_address_in_a_text_is_never_fetched(backbone_of: Callable[..., Any], fam
             server.accept()
 
 
+@pytest.mark.slow
 def test_template_without_a_system_role_is_said_and_served(backbone_of: Callable[..., Any], tmp_path: Path) -> None:
     template = "{% for m in messages %}{{ '<|im_start|>' + m.role + m.content if m.role != 'system' }}{% endfor %}"
     made = backbone_of(tiny_gguf.language_model(tmp_path / "model.gguf", template=template))
@@ -162,6 +167,7 @@ def test_template_without_a_system_role_is_said_and_served(backbone_of: Callable
     assert usage.input_tokens > 100
 
 
+@pytest.mark.slow
 def test_reasoning_is_split_off(backbone_of: Callable[..., Any], tmp_path: Path) -> None:
     """A template that begins the reasoning itself: all that a noisy model writes is reasoning, and never ends."""
     template = "{% for m in messages %}{{ m.role + ': ' + m.content }}{% endfor %}{{ '<think>\n' }}"
@@ -172,6 +178,7 @@ def test_reasoning_is_split_off(backbone_of: Callable[..., Any], tmp_path: Path)
     assert reply.stop == "length"
 
 
+@pytest.mark.slow
 def test_window_is_bounded_by_the_model(backbone_of: Callable[..., Any], tmp_path: Path, smollm: Path) -> None:
     assert backbone_of(tiny_gguf.language_model(tmp_path / "large.gguf")).info.context_tokens == 8192
     assert backbone_of(tiny_gguf.language_model(tmp_path / "small.gguf", context=600)).info.context_tokens == 600
@@ -179,6 +186,7 @@ def test_window_is_bounded_by_the_model(backbone_of: Callable[..., Any], tmp_pat
         backbone_of(smollm, context_tokens=9000)
 
 
+@pytest.mark.slow
 def test_weights_are_loaded_once_and_freed(backbone_of: Callable[..., Any], llava: Any, families: Any) -> None:
     one, two = backbone_of(llava), backbone_of(llava)
     assert one._model._engine is two._model._engine
@@ -190,6 +198,7 @@ def test_weights_are_loaded_once_and_freed(backbone_of: Callable[..., Any], llav
     assert engine not in shared.engines.loaded()
 
 
+@pytest.mark.slow
 def test_weights_that_nobody_uses_wait_for_the_next_run(
     backbone_of: Callable[..., Any], llava: Any, families: Any
 ) -> None:

@@ -14,6 +14,7 @@ from maia_core.types import CallLimits, Message
 pytestmark = pytest.mark.usefixtures("llama")
 
 
+@pytest.mark.slow
 def test_it_takes_over_the_backbones_files_and_weights(context: Callable[..., Any], llava: Any) -> None:
     options = {"name": "llama-cpp", "model": str(llava.model), "projector": str(llava.projector), "threads": 1}
     given = context(backbone=options | {"temperature": 1.0}, describer={"name": "llama-cpp", "answer_tokens": 8})
@@ -22,6 +23,7 @@ def test_it_takes_over_the_backbones_files_and_weights(context: Callable[..., An
     assert len(describer.describe([disc("red"), disc("blue")])) == 2
 
 
+@pytest.mark.slow
 def test_it_does_not_disturb_the_backbones_conversation(
     backbone_of: Callable[..., Any], describer_of: Callable[..., Any], llava: Any
 ) -> None:
@@ -34,6 +36,7 @@ def test_it_does_not_disturb_the_backbones_conversation(
     assert made.complete(conversation, limits).usage.cached_tokens > 400
 
 
+@pytest.mark.slow
 def test_other_options_than_the_backbones_are_its_own(context: Callable[..., Any], families: Any) -> None:
     one, two = (
         {"name": "llama-cpp", "model": str(pair.model), "projector": str(pair.projector), "threads": 1}
@@ -45,6 +48,7 @@ def test_other_options_than_the_backbones_are_its_own(context: Callable[..., Any
     assert same.describer._model.context == 1024, "the same file is loaded once, as the backbone has it"
 
 
+@pytest.mark.slow
 def test_fingerprint_follows_files_and_options(describer_of: Callable[..., Any], families: Any) -> None:
     prints = [
         describer_of(families["llava"]).fingerprint,
@@ -65,6 +69,7 @@ def test_model_without_eyes_is_refused(context: Callable[..., Any], llava: Any) 
         _ = context(describer="llama-cpp").describer
 
 
+@pytest.mark.slow
 def test_more_images_than_fit_are_summed_up_from_descriptions(describer_of: Callable[..., Any], llava: Any) -> None:
     """Beyond what even that takes, the backbone is told to give fewer."""
     made = describer_of(llava, context_tokens=1024, answer_tokens=10)

@@ -42,6 +42,7 @@ def test_texts_are_given_as_the_template_takes_them(source: str) -> None:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("source", [NO_SYSTEM, SILENT_ON_SYSTEM])
 def test_system_text_goes_before_the_first_user_text_where_it_has_no_place(source: str) -> None:
     """One such template refuses, another drops the message without a word."""
@@ -51,6 +52,7 @@ def test_system_text_goes_before_the_first_user_text_where_it_has_no_place(sourc
     assert made.render([Turn("system", "Alone.")]).startswith("<user>Alone.")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(set(NAMES) - {"auto"}))
 def test_every_named_format_keeps_the_conversation(name: str) -> None:
     """Also with an empty reply in it, which some formats take for no message at all."""
@@ -81,6 +83,7 @@ def test_handler_brings_a_system_message_where_there_is_none() -> None:
     assert template("", "qwen2.5-vl").render([Turn("user", "?")]).startswith("<|im_start|>system\nYou are")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("own", "chat_format", "sees", "says"),
     [
@@ -138,6 +141,7 @@ def test_a_file_is_loaded_without_its_template(backbone_of: Any, tmp_path: Path)
 HARMLESS = ("strftime_now", "raise_exception", "lipsum", "joiner", "cycler", "namespace", "messages")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("attack", HOSTILE.values(), ids=HOSTILE)
 def test_a_hostile_template_in_a_models_file_does_nothing(
     attack: str, backbone_of: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -155,6 +159,7 @@ def test_a_hostile_template_in_a_models_file_does_nothing(
     assert not mark.exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", HARMLESS)
 def test_no_name_of_a_template_leads_out_of_it(name: str) -> None:
     for reach in (
@@ -167,12 +172,14 @@ def test_no_name_of_a_template_leads_out_of_it(name: str) -> None:
         assert "Now?" in template(source + STRINGS).render(TALK)
 
 
+@pytest.mark.slow
 def test_a_conversation_that_the_template_refuses_is_said() -> None:
     made = template(NO_SYSTEM)
     with pytest.raises(BackboneError, match="must alternate"):
         made.render([Turn("user", "one"), Turn("user", "two")])
 
 
+@pytest.mark.slow
 def test_stops_are_texts() -> None:
     """An end token without text would be found in everything."""
     assert template(STRINGS).stops == ("</s>",)

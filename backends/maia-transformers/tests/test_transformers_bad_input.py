@@ -182,10 +182,12 @@ def test_a_file_is_no_folder(build, folder):
     assert "is a file" in said(lambda: build(model=str(folder / "config.json")))
 
 
+@pytest.mark.slow
 def test_a_describer_needs_eyes(build, tiny):
     assert "sees no images" in said(lambda: build("describer", model=str(tiny("llama"))))
 
 
+@pytest.mark.slow
 def test_a_conversation_that_the_template_refuses(build, tiny):
     """Roles of Gemma's conversations must take turns."""
     model = build(model=str(tiny("gemma3")))
@@ -224,6 +226,7 @@ def test_listing_models_imports_nothing_heavy():
     assert run.stdout == "False\n"
 
 
+@pytest.mark.slow
 def test_loading_says_nothing_on_the_terminal(tiny):
     """Progress bars and warnings of the libraries would break the display of a run."""
     code = (

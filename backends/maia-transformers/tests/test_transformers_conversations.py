@@ -47,6 +47,7 @@ def tokens_of(backbone, messages):
     return _inputs(weights, [weights.template.render(packed)], [packed])["input_ids"][0].tolist()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_recorded_run_arrives_whole(backbone, recorded, family):
     """Not one text or image is lost, doubled or moved; the model's own tokens for each picture are all there."""
@@ -66,6 +67,7 @@ def test_a_recorded_run_arrives_whole(backbone, recorded, family):
     assert model.complete(recorded[1], SHORT).usage.input_tokens == len(tokens_of(model, recorded[1]))
 
 
+@pytest.mark.slow
 def test_a_text_model_reads_the_describers_words(backbone, recorded, context, warned):
     model = backbone("llama")
     assert not model.info.images
@@ -83,6 +85,7 @@ HOSTILE = (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", [*FAMILIES, "llama"])
 def test_what_a_program_prints_is_never_a_control_token(backbone, family):
     """A tool that prints `<image>` would crash the call, or show a picture twice; `<|im_end|>` would end its turn."""
@@ -106,6 +109,7 @@ def test_what_a_program_prints_is_never_a_control_token(backbone, family):
     assert model.complete(conversation(HOSTILE), SHORT).usage.output_tokens > 0
 
 
+@pytest.mark.slow
 def test_a_control_token_cannot_be_put_together_from_two_texts(backbone):
     """Templates write a message's texts one right after the other."""
     model = backbone("qwen2-vl")
@@ -113,6 +117,7 @@ def test_a_control_token_cannot_be_put_together_from_two_texts(backbone):
     assert whole.count("<|im_end|>") == prompt_of(model, [Message.of("user", "x", disc("red"))]).count("<|im_end|>")
 
 
+@pytest.mark.slow
 def test_pictures_that_a_template_moves_leave_marks(backbone):
     """LLaVA's template puts the pictures of a message before its texts: captions would stand beside none."""
     messages = [Message.of("user", "first:", disc("red"), "second:", disc("blue"), "Which?")]
@@ -123,6 +128,7 @@ def test_pictures_that_a_template_moves_leave_marks(backbone):
     assert "[picture" not in prompt_of(backbone("llava-next"), messages)
 
 
+@pytest.mark.slow
 def test_system_message_without_a_system_role_begins_the_first_user_message(backbone):
     model = backbone("gemma3")
     assert not model.info.system_role
@@ -131,6 +137,7 @@ def test_system_message_without_a_system_role_begins_the_first_user_message(back
     assert prompt.index("<start_of_turn>user") < prompt.index("Be brief.") < prompt.index("What is this?")
 
 
+@pytest.mark.slow
 def test_the_first_token_is_written_once(backbone):
     """A template that writes it, and a tokenizer that adds it, must not do so both."""
     for family in ("gemma3", "idefics3", "llava", "llama"):
@@ -149,6 +156,7 @@ def test_more_pictures_than_the_model_takes_are_tiled(backbone):
         model.complete([Message.of("user", *(disc("red", seed) for seed in range(17)))], SHORT)
 
 
+@pytest.mark.slow
 def test_large_images_are_made_smaller(backbone):
     image = disc("red", 1, 900)
     tokens = [
@@ -158,6 +166,7 @@ def test_large_images_are_made_smaller(backbone):
     assert tokens[0] < tokens[1]
 
 
+@pytest.mark.slow
 def test_replies_repeat_with_their_seed_and_leave_the_generators_alone(backbone):
     model = backbone("qwen2-vl", temperature=2.0)
     torch.manual_seed(7)
@@ -167,6 +176,7 @@ def test_replies_repeat_with_their_seed_and_leave_the_generators_alone(backbone)
     assert torch.equal(before, torch.get_rng_state())
 
 
+@pytest.mark.slow
 def test_temperature_follows_the_models_own_settings_or_the_option(tiny, backbone, context, tmp_path):
     import transformers
 
@@ -182,6 +192,7 @@ def test_temperature_follows_the_models_own_settings_or_the_option(tiny, backbon
     assert texts[0][0] == texts[0][1] == backbone("qwen2-vl").complete(QUESTION, CallLimits(max_output_tokens=20)).text
 
 
+@pytest.mark.slow
 def test_stop_reasons_and_counts(fresh, backbone):
     model = backbone("qwen2-vl")
     cut = model.complete(QUESTION, SHORT)
@@ -193,6 +204,7 @@ def test_stop_reasons_and_counts(fresh, backbone):
     assert "<|im_end|>" not in ended.text
 
 
+@pytest.mark.slow
 def test_a_reply_that_takes_too_long_is_cut(fresh, backbone):
     """A model on a slow machine must not hang a run."""
     model = backbone("llava")
@@ -238,6 +250,7 @@ def test_thoughts_are_no_part_of_the_reply(text, thinking, expected):
     assert split_reasoning(text, "assistant\n<think>\n" if thinking else "assistant\n") == expected
 
 
+@pytest.mark.slow
 def test_a_template_that_begins_a_thought_is_recognised(tiny, context, tmp_path):
     folder = shutil.copytree(tiny("qwen2-vl"), tmp_path / "thinking")
     template = folder / "chat_template.jinja"
@@ -248,12 +261,14 @@ def test_a_template_that_begins_a_thought_is_recognised(tiny, context, tmp_path)
     assert reply.text == ""
 
 
+@pytest.mark.slow
 def test_context_and_picture_tokens_are_those_of_the_model(backbone):
     info = backbone("qwen2-vl").info
     assert info.context_tokens == 32768
     assert info.image_tokens == (224 // 28) ** 2 + 2, "64 patches, a beginning and an end"
 
 
+@pytest.mark.slow
 def test_a_run_with_both_roles_goes_through_the_loop(tiny, tmp_path):
     """Chosen by name as a user does; random text is no program, and the run ends as failed and not with a traceback."""
     chosen = {"name": "transformers", "model": str(tiny("qwen2-vl")), "dtype": "float32"}
@@ -284,6 +299,7 @@ def test_the_configurations_that_are_shown_are_valid(page, tmp_path):
         assert plugin_config(factory, choice.options, page).model
 
 
+@pytest.mark.slow
 def test_odd_images_are_taken_by_every_family(backbone):
     shapes = [(1, 1), (1, 900), (900, 1), (3, 2)]
     odd = [Image.from_pixels(np.full((*shape, 3), 200, np.uint8)) for shape in shapes]

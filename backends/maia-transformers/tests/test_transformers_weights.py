@@ -51,6 +51,7 @@ def images(count=7):
     return [image.masked(rng.random((image.height, 60)) > 0.5) if n % 3 else image for n, image in enumerate(made)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_batch_changes_descriptions_by_rounding_only(describer, family):
     batched, alone = describer(family, batch=4), describer(family, batch=1)
@@ -65,6 +66,7 @@ def test_a_batch_changes_descriptions_by_rounding_only(describer, family):
             assert (row - single).abs().max() < TOLERANCE * single.std()
 
 
+@pytest.mark.slow
 def test_an_image_is_described_once(describer, monkeypatch):
     made = describer()
     sizes = count_batches(made, monkeypatch)
@@ -89,6 +91,7 @@ def count_batches(describer, monkeypatch, memory=10**9):
     return sizes
 
 
+@pytest.mark.slow
 def test_a_batch_is_halved_until_memory_suffices(describer, monkeypatch, warned):
     expected = describer(batch=1).describe(images())
     made = describer(batch=8)
@@ -98,6 +101,7 @@ def test_a_batch_is_halved_until_memory_suffices(describer, monkeypatch, warned)
     assert any("now 3" in line for line in warned)
 
 
+@pytest.mark.slow
 def test_memory_that_does_not_suffice_for_one_image_names_the_settings(describer, backbone, monkeypatch):
     made = describer()
     count_batches(made, monkeypatch, memory=0)
@@ -110,6 +114,7 @@ def test_memory_that_does_not_suffice_for_one_image_names_the_settings(describer
         assert "\n" not in str(raised.value)
 
 
+@pytest.mark.slow
 def test_summary_of_more_than_the_window_holds_is_made_of_descriptions(describer, monkeypatch):
     made = describer("qwen2-vl", context_tokens=700)
     sizes = count_batches(made, monkeypatch)
@@ -120,6 +125,7 @@ def test_summary_of_more_than_the_window_holds_is_made_of_descriptions(describer
     assert sum(sizes) == 1 + 15 + 1
 
 
+@pytest.mark.slow
 def test_both_roles_share_one_copy(backbone, describer, monkeypatch):
     loads = []
     load = shared._load
@@ -131,6 +137,7 @@ def test_both_roles_share_one_copy(backbone, describer, monkeypatch):
     assert backbone(dtype="bfloat16")._chat._weights is not made[0]._chat._weights
 
 
+@pytest.mark.slow
 def test_threads_do_not_disturb_each_other(backbone, describer):
     model, seen = backbone(temperature=1.0), describer()
     limits = [CallLimits(max_output_tokens=8, seed=seed) for seed in range(4)]
@@ -143,6 +150,7 @@ def test_threads_do_not_disturb_each_other(backbone, describer):
     assert texts == expected
 
 
+@pytest.mark.slow
 def test_memory_comes_back_when_the_last_user_closes(backbone, describer):
     model, seen = backbone(), describer()
     network = weakref.ref(model._chat._weights.model)
@@ -156,6 +164,7 @@ def test_memory_comes_back_when_the_last_user_closes(backbone, describer):
     assert network() is None
 
 
+@pytest.mark.slow
 def test_weights_wait_for_the_next_run_and_give_way_to_another_model(backbone):
     """A sweep makes a new backbone for every unit."""
     made = backbone()
@@ -172,6 +181,7 @@ def test_weights_wait_for_the_next_run_and_give_way_to_another_model(backbone):
     assert network() is None
 
 
+@pytest.mark.slow
 def test_fingerprint_follows_weights_and_settings(tiny, describer, context):
     base = describer().fingerprint
     assert describer().fingerprint == base
@@ -185,6 +195,7 @@ def test_fingerprint_follows_weights_and_settings(tiny, describer, context):
 OTHER = {"dtype": "bfloat16", "max_image_side": 512, "tokens": 17, "max_pictures": 2}
 
 
+@pytest.mark.slow
 def test_weights_spread_by_accelerate_give_the_same(backbone):
     question = [Message.of("user", disc("red"), "?")]
     texts = [
@@ -202,6 +213,7 @@ def test_automatic_type_is_one_that_the_device_computes_with():
     assert choose_device("auto").type in ("cpu", "cuda", "mps", "xpu")
 
 
+@pytest.mark.slow
 def test_torch_keeps_its_number_of_threads(backbone):
     before = torch.get_num_threads()
     backbone().complete([Message.of("user", "?")], CallLimits(max_output_tokens=2))

@@ -84,6 +84,7 @@ def test_a_unit_without_a_layer_is_compared_with_an_average_unit_whatever_the_se
     assert all(explain(world(unit, seed=seed), unit, concept_file) == first for seed in (1, 2))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pool", ["max", "mean"])
 def test_the_prior_is_over_all_units_of_the_layer_for_every_seed(world, wide, tmp_path, pool):
     concepts = [f"concept {number}" for number in range(40)]

@@ -63,6 +63,7 @@ def maia(tmp_path):
     return run
 
 
+@pytest.mark.slow
 def test_list_says_which_key_is_missing_and_what_a_model_can_do(maia):
     listed = maia("backbones")
     assert listed.returncode == 0

@@ -228,6 +228,7 @@ print(json.dumps([[image.id for image in made.images], sorted(sys.modules.keys()
 """
 
 
+@pytest.mark.slow
 def test_another_process_computes_nothing_again(generate: Make, tiny: Make, context: Context, pool: Any) -> None:
     options = {"model": str(tiny("sd")), "device": "cpu", "steps": 2, "size": 32}
     expected = [image.id for image in generate().generate(PROMPTS, range(5)).images]
@@ -241,6 +242,7 @@ def test_another_process_computes_nothing_again(generate: Make, tiny: Make, cont
     assert pool.loaded() == [], "nor the loading of a model"
 
 
+@pytest.mark.slow
 def test_edits_are_kept_too(edit: Make, pool: Any) -> None:
     images = [disc("red", n) for n in range(3)]
     first = edit().edit(images, ["make it blue"] * 3, [1, 2, 3])

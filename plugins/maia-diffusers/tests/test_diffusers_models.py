@@ -463,6 +463,7 @@ def test_offline_is_said_at_once(ask: Make) -> None:
     assert "HF_HUB_OFFLINE forbids asking the Hub" in line
 
 
+@pytest.mark.slow
 def test_model_of_the_hub_is_fetched_once_and_no_more_than_is_used(hub: Hub, ask: Make, tiny: Make) -> None:
     said, result = ask("acme/tiny", HF_ENDPOINT=hub.address)
     assert said.startswith("fetching acme/tiny from the Hub: ")
@@ -474,6 +475,7 @@ def test_model_of_the_hub_is_fetched_once_and_no_more_than_is_used(hub: Hub, ask
     assert hub.fetched == []
 
 
+@pytest.mark.slow
 def test_what_the_hub_refuses_is_one_line(hub: Hub, ask: Make) -> None:
     unknown, gated, old = ask("acme/unknown", "acme/gated", "acme/tiny@old", HF_ENDPOINT=hub.address)
     assert "no such model on the Hub" in unknown

@@ -77,6 +77,7 @@ def test_classes_are_named(lite0):
         lite0.unit("prob:tigger")
 
 
+@pytest.mark.slow
 def test_fingerprint_is_the_same_in_every_process_and_differs_between_variants(lite0):
     code = "from maia_efficientnet import EfficientNetLite0 as E; print(E(E.Config(), None).fingerprint)"
     printed = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout

@@ -311,6 +311,7 @@ def test_table_and_page(maia: Callable[..., Any], tmp_path: Path) -> None:
     assert html.count("data:image/jpeg") == 12
 
 
+@pytest.mark.slow
 def test_what_is_not_there_is_named(maia: Callable[..., Any], tmp_path: Path) -> None:
     arguments = ["paint", "--detector", "other", "--prompts", "mine.json", "-o", "colour=red", "--out", "p.html"]
     done = maia(*arguments)

@@ -50,6 +50,7 @@ def figures(folder: Folder, explainer: str) -> dict[str, Any]:
     return next(row.figures for row in rows if (row.group, row.explainer) == ("all", explainer))
 
 
+@pytest.mark.slow
 def test_right_labels_score_high_wrong_ones_low_and_empty_ones_at_chance(world: World, tmp_path: Path) -> None:
     """The headline figure, + less -, is no matter of whose prompts are in the pool."""
     margins: list[float] = []
@@ -205,6 +206,7 @@ def test_a_unit_that_is_rarely_active_has_raw_figures_only(world: World, tmp_pat
     assert found["plus_raw"].value > found["minus_raw"].value
 
 
+@pytest.mark.slow
 def test_who_gives_no_label_is_scored_as_saying_nothing(world: World, tmp_path: Path) -> None:
     some = {unit: label for unit, label in RIGHT.items() if "red" in unit}
     plan = world.plan(["red", "green", "blue"], {"right": RIGHT, "some": some, "blank": "  "})
@@ -383,6 +385,7 @@ def test_results_say_what_made_them(world: World, tmp_path: Path) -> None:
     assert isinstance(folder.explained()["discs:colours:red", "right"], Explained)
 
 
+@pytest.mark.slow
 def test_explainers_are_compared_unit_by_unit_and_the_intervals_hold_together(world: World, tmp_path: Path) -> None:
     plan = world.plan(list(MEANING), {"right": RIGHT, "wrong": WRONG, "nothing": "images"})
     folder = evaluated(world, plan, tmp_path / "e")

@@ -44,6 +44,7 @@ def scored(world: World, path: Path, seed: int, unit: str, labels: dict[str, str
     return unit_results(folder)[0].scores
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("figure", HEADLINES)
 @pytest.mark.parametrize("pooled", [False, True], ids=["alone", "pooled"])
 @pytest.mark.parametrize("kind", ["missing", "extra"])

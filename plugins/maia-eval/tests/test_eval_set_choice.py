@@ -68,6 +68,7 @@ def asked(world: World, unit: str = "red", count: int = 2, seed: int = 0) -> lis
     return questions_of(system, SetImages(world.dataset, 60), count, seed, f"discs:colours:{unit}")
 
 
+@pytest.mark.slow
 def test_right_labels_find_the_set_and_labels_that_say_nothing_get_a_quarter(evaluated: Any) -> None:
     folder = evaluated(right=RIGHT, wrong=WRONG, nothing="images")
     said = call(folder.path)

@@ -164,6 +164,7 @@ def test_a_refusal_of_the_hub_is_one_line(hub, locate):
     assert not any("/resolve/" in path for _, path in hub.asked)
 
 
+@pytest.mark.slow
 def test_a_hub_that_cannot_be_reached_fails_at_once(locate):
     """The library itself tries again for a minute or two; the time-out of the process is shorter."""
     with socket.create_server(("127.0.0.1", 0)) as silent:

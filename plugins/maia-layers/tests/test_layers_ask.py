@@ -91,6 +91,7 @@ def ask(tmp_path: Path) -> Callable[..., Any]:
     return run
 
 
+@pytest.mark.slow
 def test_question_is_answered_with_the_options_of_the_command_line(ask: Any, tmp_path: Path) -> None:
     done = ask("acme:Colours", "-o", "system.size=96", "-o", "system.weights=random", "-o", "limits.turns=7")
     assert done.returncode == 0, done.stderr
@@ -102,6 +103,7 @@ def test_question_is_answered_with_the_options_of_the_command_line(ask: Any, tmp
     assert manifest.fingerprints["system"] == "random 96"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("table", "expected"),
     [

@@ -130,6 +130,7 @@ def test_a_port_in_use_is_refused_before_anything_is_printed(invoke, monkeypatch
     assert "token" not in done.output
 
 
+@pytest.mark.slow
 def test_an_empty_token_becomes_a_new_one_that_is_printed(environment, tmp_path):
     import socket
     import subprocess
@@ -154,6 +155,7 @@ def test_an_empty_token_becomes_a_new_one_that_is_printed(environment, tmp_path)
     assert refused.value.code not in (401, 403, 421), "the server takes the token that it printed"
 
 
+@pytest.mark.slow
 def test_a_server_without_a_model_says_what_to_choose(environment, tmp_path):
     import subprocess
     import sys

@@ -215,6 +215,7 @@ def test_an_answer_of_the_wrong_form_costs_no_turn(make_desk, drive, tmp_path):
     assert RunReader(_folder(tmp_path)).ended.turns == 2
 
 
+@pytest.mark.slow
 def test_a_long_call_returns_a_ticket_and_reports_progress(make_desk, drive, monkeypatch):
     monkeypatch.setattr(server_module, "MAX_SECONDS", 0.3)
     monkeypatch.setattr(server_module, "PROGRESS_SECONDS", 0.1)
@@ -521,6 +522,7 @@ def test_the_start_of_a_resumed_run_fits_a_host(make_desk, drive):
     assert "more characters; the record has all of them" in resumed.text
 
 
+@pytest.mark.slow
 def test_links_fit_a_host_and_pages_list_all_images(make_desk, drive, monkeypatch):
     program = (
         "def run_experiment(system, tools):\n    for n in range(150):\n"

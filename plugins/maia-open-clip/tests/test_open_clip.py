@@ -50,6 +50,7 @@ def test_the_encoder_sees_what_open_clip_shows_it(rn50):
     assert abs(seen - transform(image.pil())).max() < 1 / 255 / min(cfg["std"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("file", ["whole.pt", "visual.safetensors"])
 def test_weights_come_from_a_file_of_the_whole_model_or_of_the_encoder(tmp_path, file):
     torch.manual_seed(1)
@@ -81,6 +82,7 @@ def test_what_does_not_exist_is_refused_with_the_nearest(options, says):
         named(**options)
 
 
+@pytest.mark.slow
 def test_without_a_network_one_line_says_what_to_do(tmp_path):
     """In another process, whose cache is empty: the hub's library reads its settings when it is imported."""
     code = "from maia_open_clip import OpenClipModel as M; M(M.Config(model='RN50'), None)"

@@ -14,6 +14,7 @@ def maia(*arguments: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, timeout=60)
 
 
+@pytest.mark.slow
 def test_it_writes_the_page_and_says_where(whole_run: Path, tmp_path: Path) -> None:
     out = tmp_path / "page.html"
     done = maia("report", whole_run, "--out", out)

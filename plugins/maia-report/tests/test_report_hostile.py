@@ -86,6 +86,7 @@ LEAVES: list[Any] = [
 ]
 
 
+@pytest.mark.slow
 def test_whatever_a_journal_holds_gives_a_page_or_one_clear_error(
     evil_run: Path, tmp_path: Path, parse: Callable[[str], Any]
 ) -> None:

@@ -50,6 +50,7 @@ def _unasked(monkeypatch):
     monkeypatch.setattr(Backbone, "asked", 0)
 
 
+@pytest.mark.slow
 def test_each_run_has_its_seed_and_its_folder_and_the_result_is_written(tmp_path):
     found = repeat(CONFIG, 3, out=tmp_path, registry=World())
     assert [run.folder.name for run in found.runs] == ["seed-3", "seed-4", "seed-5"]
@@ -60,6 +61,7 @@ def test_each_run_has_its_seed_and_its_folder_and_the_result_is_written(tmp_path
     assert written["details"][AGREEMENT] == 1.0
 
 
+@pytest.mark.slow
 def test_the_same_folder_resumes_and_more_times_add_runs(tmp_path):
     repeat(CONFIG, 2, out=tmp_path, registry=World())
     before = Backbone.asked
@@ -134,6 +136,7 @@ class WithoutJudge(World):
         return super().build(kind, name, options, context)
 
 
+@pytest.mark.slow
 def test_paid_runs_are_merged_by_equal_words_where_the_judge_is_broken(tmp_path):
     merged = repeat(CONFIG, 2, out=tmp_path, registry=WithoutJudge()).merged
     assert merged.details[LABELS] == {merged.labels[0]: 2}

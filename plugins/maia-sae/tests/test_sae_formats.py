@@ -304,6 +304,7 @@ def test_encoders_of_overcomplete_that_are_not_one_linear_layer_are_refused(tmp_
         read_autoencoder(str(tmp_path / "tied.pt"))
 
 
+@pytest.mark.slow
 def test_a_bomb_is_not_unpacked(tmp_path):
     (tmp_path / "sae.pkl.gz").write_bytes(gzip.compress(b"\x80\x04" + bytes(300 << 20)))
     with pytest.raises(UsageError, match="would unpack to more than"):

@@ -110,6 +110,7 @@ def test_death_by_a_signal_is_named_with_the_programs_stack(sandbox, host):
     assert "line 3, in run_experiment\n    ctypes.string_at(0)" in error
 
 
+@pytest.mark.slow
 def test_hard_time_limit_shows_the_line_inside_of_c_code(sandbox, host):
     done = sandbox.run("print('before')\ndef run_experiment(system, tools):\n    sum(range(10**13))\n", host)
     assert "TimeLimitError: experiment still running after 2 s; it was stopped" in done.error
@@ -229,6 +230,7 @@ def test_a_worker_that_is_always_killed_ends_the_run_after_a_few_starts(host, mo
     sandbox.close()
 
 
+@pytest.mark.slow
 def test_a_program_does_not_compute_while_the_host_is_at_a_call(host):
     host._echo = lambda value: time.sleep(1.5)
     sandbox = make(seconds=1.0)
@@ -312,6 +314,7 @@ sandbox.run("def run_experiment(system, tools):\\n    tools.echo(1)\\n    while 
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
 def test_worker_dies_with_its_host(number):
     # A shell starts what it runs in the background with SIGINT ignored, and children inherit that.
@@ -445,6 +448,7 @@ def test_in_process_sandbox_warns_and_offers_the_same(capsys, host):
 FORGERIES = [program for program in programs() if program.name.startswith("writes")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("forgery", FORGERIES, ids=[forgery.name for forgery in FORGERIES])
 def test_a_program_that_writes_the_stack_of_a_waiting_worker_answers_no_later_one(sandbox, host, forgery):
     assert sandbox.run(NOTHING, host).error == ""

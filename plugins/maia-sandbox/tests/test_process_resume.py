@@ -1,5 +1,7 @@
 """A run whose workers something kills: it reaches its end, and a resumed run repeats its record."""
 
+import pytest
+
 from maia_core.config import RunConfig
 from maia_core.context import Context
 from maia_core.journal import Journal
@@ -36,6 +38,7 @@ def run(tmp_path, kills, recorded=(), programs=PROGRAMS):
     return events, values
 
 
+@pytest.mark.slow
 def test_killed_workers_end_no_run_and_the_resumed_run_repeats_it(tmp_path):
     for kills in [{1}, {3}, {2, 5}]:
         events, values = run(tmp_path, kills)
@@ -44,6 +47,7 @@ def test_killed_workers_end_no_run_and_the_resumed_run_repeats_it(tmp_path):
         assert (again, repeated) == (events, values)
 
 
+@pytest.mark.slow
 def test_a_program_that_began_anew_and_failed_leaves_no_variables(tmp_path):
     programs = [PROGRAMS[0], "kept = 2\n1 / 0", PROGRAMS[4]]
     events, values = run(tmp_path, {2}, programs=programs)

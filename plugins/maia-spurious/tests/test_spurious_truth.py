@@ -87,6 +87,7 @@ def test_l1_reaches_the_number_of_units_and_takes_the_environments_first(splits)
         regressions.l1_to(few, validation.cells[:, 0], 4, seed=0)
 
 
+@pytest.mark.slow
 def test_the_selective_units_beat_l1_and_random_ones_where_the_pairing_is_switched(splits):
     kept = {"agent": [0, 1, 2, 3]}
     rows = {(row.name, row.training): row for row in table(*splits, list(range(12)), kept, "agent", 3, lambda *_: None)}
@@ -101,6 +102,7 @@ def test_the_selective_units_beat_l1_and_random_ones_where_the_pairing_is_switch
     assert all(min(row.worst) <= min(row.accuracy) for row in rows.values())
 
 
+@pytest.mark.slow
 def test_without_a_pairing_nothing_is_gained(splits):
     _, balanced, test = splits
     unpaired = measured(960, None, 4, "v")
@@ -124,12 +126,14 @@ def test_halves_share_no_image_between_fit_and_test_and_balance_the_cells():
     assert len(split.unbalanced.ids) == 50
 
 
+@pytest.mark.slow
 def test_an_agent_that_keeps_every_unit_leaves_one_l1_row(splits):
     found = table(*splits, [0, 1, 2, 3], {"agent": [0, 1, 2, 3]}, "agent", 2, lambda *_: None)
     assert [len(row.accuracy) for row in found] == [2] * len(found)
     assert [row.name for row in found if row.training == "unbalanced" and row.name.startswith("l1")] == ["l1, 4 units"]
 
 
+@pytest.mark.slow
 def test_the_interval_is_students_and_the_random_row_tells_the_spread_of_its_sets(splits):
     row = Row(name="r", training="unbalanced", units=1, accuracy=(0.4, 0.5, 0.6), worst=(0.4, 0.5, 0.6))
     # Student's 97.5 % quantile at two degrees of freedom is 4.303.

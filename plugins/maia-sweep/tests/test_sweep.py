@@ -78,6 +78,7 @@ def test_options_of_a_model_hold_for_its_own_units_only():
     assert system_of(RunConfig(), "acme:b:2") == PluginRef(name="acme:b:2")
 
 
+@pytest.mark.slow
 def test_a_unit_that_fails_does_not_end_the_sweep(world, tmp_path):
     results = list(sweep(CONFIG, UNITS, tmp_path, registry=world))
     assert _statuses(results) == ["answered", "failed", "PluginError", "answered"]
@@ -95,6 +96,7 @@ def test_runs_of_a_sweep_do_not_see_each_other(world, tmp_path):
     assert first.effects.kept[0].image.id != second.effects.kept[0].image.id
 
 
+@pytest.mark.slow
 def test_the_same_sweep_again_goes_on_where_it_failed_and_repeats_nothing(world, tmp_path, monkeypatch):
     list(sweep(CONFIG, UNITS, tmp_path, registry=world))
     asked = _Backbone.asked

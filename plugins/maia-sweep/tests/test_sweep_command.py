@@ -127,6 +127,7 @@ def sweep(out: Path, *words: str, confirm: bool = False, **choices: Any) -> tupl
     return explain_units(CONFIG, made, shown, lambda question: confirm), shown
 
 
+@pytest.mark.slow
 def test_the_agent_takes_the_units_that_the_first_stage_predicts_worst(tmp_path: Path) -> None:
     result, shown = sweep(tmp_path, "discs:colours", first={"name": "cheap"}, take=2)
     first = [row for row in shown.rows if row.stage == FIRST]
@@ -145,6 +146,7 @@ def test_the_agent_takes_the_units_that_the_first_stage_predicts_worst(tmp_path:
     assert [row.stage for row in more].count("agent") == 1
 
 
+@pytest.mark.slow
 def test_a_limit_of_the_sweep_interrupts_a_run_which_resumes_when_it_is_raised(tmp_path: Path) -> None:
     result, shown = sweep(tmp_path, "discs:colours", limits=SweepLimits(cost=1.0))
     assert "used $1.00 of $1.00" in result.reason
@@ -160,6 +162,7 @@ def test_a_limit_of_the_sweep_interrupts_a_run_which_resumes_when_it_is_raised(t
     assert spent == sum(row.cost for row in shown.rows), "the turn before the limit was paid twice, or not counted"
 
 
+@pytest.mark.slow
 def test_a_forecast_above_the_bound_needs_a_yes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(explaining, "FORECAST_AFTER", 1)
     with pytest.raises(UsageError, match=r"forecast: \d+ more units .* above --confirm-above"):
@@ -169,6 +172,7 @@ def test_a_forecast_above_the_bound_needs_a_yes(tmp_path: Path, monkeypatch: pyt
     assert any(note.startswith("forecast: ") for note in shown.notes)
 
 
+@pytest.mark.slow
 def test_units_can_be_added_and_another_configuration_is_refused(tmp_path: Path) -> None:
     assert sweep(tmp_path, UNITS[0])[0].units == 1
     assert sweep(tmp_path, UNITS[1], "discs:colours:mauve")[0] == (3, 2, "")
@@ -256,6 +260,7 @@ def _interrupting(monkeypatch: pytest.MonkeyPatch, at: int) -> list[int]:
     return calls
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("at", [1, 2, 3, 4, 5, 6])
 def test_the_ledger_is_right_after_ctrl_c_and_a_resume(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: int

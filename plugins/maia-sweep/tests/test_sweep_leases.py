@@ -56,6 +56,7 @@ def test_an_expired_lease_is_taken_over_once_and_its_holder_notices(tmp_path: Pa
     assert [lease.owner for lease in second.all()] == [second.owner]
 
 
+@pytest.mark.slow
 def test_a_driver_that_lives_keeps_its_leases(tmp_path: Path, elsewhere: None) -> None:
     with Leases(tmp_path, seconds=0.4) as first:
         assert first.take(UNIT)

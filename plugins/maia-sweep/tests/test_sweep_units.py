@@ -108,6 +108,7 @@ def test_a_misspelled_model_is_an_error_of_the_command() -> None:
         found("discs:colours", "nosuch:a:1")
 
 
+@pytest.mark.slow
 def test_a_draw_depends_on_the_seed_only_and_has_its_size() -> None:
     drawn = found("discs:colours", draw=3).units
     assert len(drawn) == 3

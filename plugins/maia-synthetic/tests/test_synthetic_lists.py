@@ -61,6 +61,7 @@ def test_place_that_does_not_exist_is_refused(ref: str, message: str, context: C
     assert message in str(caught.value)
 
 
+@pytest.mark.slow
 def test_pack_that_holds_too_little_for_a_list_is_said(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("maia_synthetic.draw.ONE", 1000)
     with pytest.raises(UsageError, match="too few different concepts"):

@@ -65,6 +65,7 @@ def test_input_that_is_not_square(random_model):
     assert masked.mask().shape == (50, 70)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "layer", "shape"),
     [
@@ -131,6 +132,7 @@ def test_what_does_not_exist_is_refused_with_the_nearest(options, says):
         named(**options)
 
 
+@pytest.mark.slow
 def test_without_a_network_one_line_says_what_to_do(tmp_path):
     """In another process, whose cache is empty: the hub's library reads its settings when it is imported."""
     code = "from maia_timm import TimmModel as T; T(T.Config(model='resnet18.a1_in1k'), None)"

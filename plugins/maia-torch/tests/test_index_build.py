@@ -196,6 +196,7 @@ def test_a_layer_of_tokens_and_one_without_maps_have_exemplars(tmp_path):
 # --- in a faster precision ---
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("k", [3, 15])
 def test_ranking_in_bfloat16_finds_the_same_exemplars_with_exact_values(deep, tmp_path, k):
     dataset, layers = Blobs(600), chosen(deep, ("first", "second", "last", "head"))

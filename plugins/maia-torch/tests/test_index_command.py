@@ -95,6 +95,7 @@ def _build_in_a_new_process(tmp_path, *arguments):
     subprocess.run([sys.executable, "-c", command, *arguments, *data], cwd=tmp_path, check=True, capture_output=True)
 
 
+@pytest.mark.slow
 def test_after_training_the_index_of_the_model_of_today_is_shown_and_the_other_can_be_removed(run, tmp_path):
     weights = "torch.save(net.state_dict(), 'w.pt')\n"
     for seed in (0, 1):

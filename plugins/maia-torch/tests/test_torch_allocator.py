@@ -5,6 +5,7 @@ import sys
 import pytest
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="glibc's allocator")
 def test_passes_in_new_threads_do_not_fault_their_memory_in_again():
     """Each call of a tool runs in a thread of its own; its arena must not be handed back to the kernel."""

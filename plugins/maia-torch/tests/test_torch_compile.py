@@ -78,6 +78,7 @@ def test_blocks_before_the_layer_run_compiled(images, simple_compiler, monkeypat
     assert ran == [0, 1]
 
 
+@pytest.mark.slow
 def test_a_network_that_nobody_compiled_loads_no_compiler():
     """`torch._dynamo` and what it imports took longer than torch itself at every start."""
     code = (

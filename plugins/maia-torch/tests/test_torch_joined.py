@@ -49,6 +49,7 @@ def joined(net, preprocess) -> TorchModel:
     return model
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     requests=st.lists(

@@ -203,6 +203,7 @@ def test_the_command_line_explains_it_as_from_python(package, tmp_path):
     assert "mean and std not given" in done.stderr
 
 
+@pytest.mark.slow
 def test_three_lines_of_python(package, tmp_path):
     PILImage.fromarray(np.full((40, 40, 3), 200, np.uint8)).save("a.png")
     code = f"""

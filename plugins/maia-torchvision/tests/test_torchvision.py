@@ -105,6 +105,7 @@ def test_of_a_detector_the_backbone_is_run(random_model, name, layer, channels):
     assert not any(found.kind == "classes" for found in model.layers())
 
 
+@pytest.mark.slow
 def test_transformer_tokens_are_maps(random_model):
     model = random_model("vit_b_32")
     assert model.layer("encoder.layers.encoder_layer_5.mlp.0").info.shape == (3072, 7, 7)

@@ -107,6 +107,7 @@ def folder(tmp_path: Path) -> Path:
     return images
 
 
+@pytest.mark.slow
 def test_a_label_is_verified_on_a_folder_without_the_collage_packages(folder: Path, tmp_path: Path) -> None:
     run = subprocess.run(
         [sys.executable, "-c", PROGRAM, str(folder), str(tmp_path / "cache"), "red things", "blue things"],

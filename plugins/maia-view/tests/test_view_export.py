@@ -186,6 +186,7 @@ def test_the_index_and_the_runs_of_a_comparison_are_scripts(world: Path, tmp_pat
         assert not re.search(r"images/[a-z0-9-]+/", script)
 
 
+@pytest.mark.slow
 def test_an_export_replaces_an_earlier_one_and_nothing_else(world: Path, tmp_path: Path) -> None:
     site = tmp_path / "site"
     export([world], site)
@@ -257,6 +258,7 @@ def test_paths_are_shortened_and_addresses_are_not() -> None:
         assert shorten(text) == short, text
 
 
+@pytest.mark.slow
 def test_a_later_export_deletes_the_pages_of_removed_runs_and_no_other_file(world: Path, tmp_path: Path) -> None:
     import shutil
 

@@ -102,6 +102,7 @@ def test_a_thumbnail_of_one_run_is_never_shown_in_another(
     assert honest.get(address(honest, image)).content != shown
 
 
+@pytest.mark.slow
 def test_whatever_a_record_holds_gives_a_page_or_says_what_is_wrong(
     copied: Callable[..., Path], open_app: Callable[..., Any]
 ) -> None:
