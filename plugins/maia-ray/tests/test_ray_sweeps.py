@@ -97,49 +97,6 @@ def test_a_worker_that_is_killed_is_replaced_and_its_run_resumes(tmp_path: Path,
     assert replies(seen) == sorted(["0-0", "0-1", "0-2", "1-0", "1-1", "1-1", "1-2", "2-0", "2-1", "2-2"])
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
-def test_a_command_that_is_stopped_leaves_no_process_and_resumes(
-    tmp_path: Path, path: str, seen: Path, number: signal.Signals
-) -> None:
-    out = tmp_path / "out"
-    driver = sweep(out, [0, 1, 2], path, DISCS_FOLDER=str(seen), DISCS_SECONDS="1.5")
-    until(lambda: list(seen.glob("*-1-*")) or driver.poll() is not None, "the second reply of a run")
-    driver.send_signal(number)
-    _, err = driver.communicate(timeout=120)
-    assert driver.returncode == (-number if number == signal.SIGKILL else 130), err
-    workers = {int(file.name.rpartition("-")[2]) for file in seen.glob("*-*-*")}
-    assert workers
-    until(lambda: not any(map(lives, workers)), "the end of the workers")
-    before = replies(seen)
-    again = sweep(out, [0, 1, 2], path, DISCS_FOLDER=str(seen))
-    printed, err = again.communicate(timeout=300)
-    assert again.returncode == 0, err
-    assert printed.count("red") >= 3
-    assert set(before) <= set(replies(seen))
-    assert replies(seen).count(before[0]) == 1, "a reply that the record holds was asked for again"
-
-
-def test_a_sweep_on_a_full_disk_ends_with_one_line_and_resumes(tmp_path: Path, path: str, seen: Path) -> None:
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", disk], capture_output=True).returncode:
-        pytest.skip("needs the right to mount a small disk")
-    try:
-        filler = disk / "filler"
-        filler.write_bytes(b"x" * 4_000_000)
-        driver = sweep(disk / "out", [0, 1, 2], path, "--workers", "1")
-        printed, err = driver.communicate(timeout=300)
-        assert driver.returncode in (1, 2), printed + err
-        assert "No space left on device" in printed + err
-        assert "Traceback" not in printed + err
-        filler.unlink()
-        again = sweep(disk / "out", [0, 1, 2], path, "--workers", "1")
-        printed, err = again.communicate(timeout=300)
-        assert again.returncode == 0, printed + err
-    finally:
-        subprocess.run(["umount", "-l", disk], check=True)
-
-
 @contextmanager
 def cluster_of_another(python: str = sys.executable, **changes: str) -> Iterator[str]:
     """Starts a cluster as its owner does, and gives its address."""
@@ -176,6 +133,55 @@ def head(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
     path = str(DISCS.install(tmp_path_factory.mktemp("head") / "path", version="2.0"))
     with cluster_of_another(PYTHONPATH=path) as address:
         yield address, path
+
+
+def on(head: tuple[str, str]) -> list[str]:
+    """Options of a sweep on the cluster of the module, whose workers get the variables of maia-discs."""
+    return ["-o", f"runner.address={head[0]}", "-o", 'runner.environment=["DISCS_FOLDER", "DISCS_SECONDS"]']
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+def test_a_command_that_is_stopped_leaves_no_process_and_resumes(
+    tmp_path: Path, head: tuple[str, str], seen: Path, number: signal.Signals
+) -> None:
+    """The command that is stopped has started its own cluster; the one that resumes its sweep uses another's."""
+    out = tmp_path / "out"
+    driver = sweep(out, [0, 1, 2], head[1], DISCS_FOLDER=str(seen), DISCS_SECONDS="1.5")
+    until(lambda: list(seen.glob("*-1-*")) or driver.poll() is not None, "the second reply of a run")
+    driver.send_signal(number)
+    _, err = driver.communicate(timeout=120)
+    assert driver.returncode == (-number if number == signal.SIGKILL else 130), err
+    workers = {int(file.name.rpartition("-")[2]) for file in seen.glob("*-*-*")}
+    assert workers
+    until(lambda: not any(map(lives, workers)), "the end of the workers")
+    before = replies(seen)
+    again = sweep(out, [0, 1, 2], head[1], *on(head), DISCS_FOLDER=str(seen), **AUTH)
+    printed, err = again.communicate(timeout=300)
+    assert again.returncode == 0, err
+    assert printed.count("red") >= 3
+    assert set(before) <= set(replies(seen))
+    assert replies(seen).count(before[0]) == 1, "a reply that the record holds was asked for again"
+
+
+def test_a_sweep_on_a_full_disk_ends_with_one_line_and_resumes(tmp_path: Path, path: str, seen: Path) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", disk], capture_output=True).returncode:
+        pytest.skip("needs the right to mount a small disk")
+    try:
+        filler = disk / "filler"
+        filler.write_bytes(b"x" * 4_000_000)
+        driver = sweep(disk / "out", [0, 1, 2], path, "--workers", "1")
+        printed, err = driver.communicate(timeout=300)
+        assert driver.returncode in (1, 2), printed + err
+        assert "No space left on device" in printed + err
+        assert "Traceback" not in printed + err
+        filler.unlink()
+        again = sweep(disk / "out", [0, 1, 2], path, "--workers", "1")
+        printed, err = again.communicate(timeout=300)
+        assert again.returncode == 0, printed + err
+    finally:
+        subprocess.run(["umount", "-l", disk], check=True)
 
 
 @pytest.mark.parametrize(
@@ -223,10 +229,10 @@ def test_another_token_is_one_line(tmp_path: Path, head: tuple[str, str]) -> Non
 
 
 def test_two_commands_on_one_folder_share_its_units(tmp_path: Path, head: tuple[str, str], seen: Path) -> None:
-    shared = [f"runner.address={head[0]}", 'runner.environment=["DISCS_FOLDER", "DISCS_SECONDS"]']
-    options = ["--workers", "1", "-o", shared[0], "-o", shared[1]]
     changes = {"DISCS_FOLDER": str(seen), "DISCS_SECONDS": "0.3", **AUTH}
-    drivers = [sweep(tmp_path / "out", list(range(6)), head[1], *options, **changes) for _ in range(2)]
+    drivers = [
+        sweep(tmp_path / "out", list(range(6)), head[1], "--workers", "1", *on(head), **changes) for _ in range(2)
+    ]
     for driver in drivers:
         printed, err = driver.communicate(timeout=300)
         assert driver.returncode == 0, printed + err
