@@ -1,4 +1,4 @@
-"""Keeps a full collection of garbage quick: the library and MAIA's tests call it hundreds of times."""
+"""Keeps a full collection of garbage quick: MAIA and its tests call it hundreds of times."""
 
 from __future__ import annotations
 
