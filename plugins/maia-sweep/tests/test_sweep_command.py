@@ -218,6 +218,15 @@ def test_an_explainer_of_the_first_stage_has_options() -> None:
         explainer_ref(":x=1")
 
 
+def test_an_empty_first_stage_is_an_error_and_not_left_out(tmp_path: Path) -> None:
+    """A script whose variable is empty would otherwise pay the agent for all units."""
+    done = CliRunner().invoke(
+        sweep_command, ["efficientnet-lite0:blocks.5:1", "--first", "", "--out", str(tmp_path / "s")]
+    )
+    assert "--first takes NAME" in str(done.exception) + done.output
+    assert not (tmp_path / "s").exists()
+
+
 def test_displays_show_labels_reasons_and_hostile_text_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert line_of(Row(unit="m:l:1", label="tiger", pearson=0.512)) == "m:l:1  tiger  (r = 0.51)"
     assert line_of(Row(unit="m:l:1", error="why")) == "m:l:1  not run: why"

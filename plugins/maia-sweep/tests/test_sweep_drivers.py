@@ -6,14 +6,15 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+import duckdb
 import pytest
 
 from maia_core.plugin import RecordError, UsageError
 from maia_sweep.drivers import Driver
 from maia_sweep.leases import Leases
-from maia_sweep.tables import CSV, FIRST, PARQUET, ROWS, Row, Table, opened
+from maia_sweep.tables import CSV, FIRST, PARQUET, ROWS, Row, Table, opened, write
 
 UNITS = [f"m:l:{number}" for number in range(6)]
 
@@ -121,6 +122,22 @@ def test_no_further_unit_starts_at_a_limit(tmp_path: Path) -> None:
             done.append(row.unit)
         assert leases.all() == []
     assert done == UNITS[:2]
+
+
+def test_a_table_for_which_the_disk_has_no_room_is_refused_in_the_words_of_the_system(tmp_path: Path) -> None:
+    """DuckDB reports what its threads could not write as JSON."""
+
+    class Full:
+        def execute(self, query: str) -> None:
+            raise duckdb.IOException(
+                'IO Error: Async write failed for range [offset=0, size=276]: {"exception_type":"IO",'
+                '"exception_message":"Could not write file \\".labels\\": No space left on device","errno":"28"}'
+            )
+
+    with pytest.raises(RecordError) as refused:
+        write(cast("Any", Full()), "labels", tmp_path / "labels.parquet")
+    path = tmp_path / "labels.parquet"
+    assert str(refused.value) == f"cannot write {path}: No space left on device; make room or choose another folder"
 
 
 def test_a_full_disk_ends_the_sweep_and_loses_no_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

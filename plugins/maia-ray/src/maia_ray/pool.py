@@ -30,7 +30,7 @@ class Settings(NamedTuple):
     Attributes:
         workers: Number of actors.
         needs: Arguments of Ray's `options` that reserve processors, GPUs and other resources.
-        start_seconds: Time in which the first actor must start.
+        start_seconds: Time to wait where no actor has started or is left.
         max_restarts: Number of times that one actor is replaced.
         require_tokens: Whether a worker of a cluster without tokens is refused.
     """
@@ -75,6 +75,7 @@ class Pool:
         self._idle: list[_Slot] = []
         self._starting: dict[Any, _Slot] = {}
         self._busy: dict[Any, _Work] = {}
+        self._seen = time.monotonic()  # When there was a worker last.
 
     def map(self, items: Iterable[Any]) -> Iterator[tuple[Any, Any]]:
         """Yields each item with its result as it comes.
@@ -85,7 +86,7 @@ class Pool:
         """
         source, again = ((item, 1) for item in items), deque[tuple[Any, int]]()
         results: list[tuple[Any, Any]] = []
-        begun = time.monotonic()
+        self._seen = time.monotonic()
         for number in range(self._settings.workers):
             self._start(_Slot(number))
         try:
@@ -99,7 +100,7 @@ class Pool:
                     if not again:
                         return
                 results = []
-                for reference in self._wait(begun):
+                for reference in self._wait():
                     if reference in self._starting:
                         self._has_started(self._starting.pop(reference), reference)
                         continue
@@ -112,7 +113,7 @@ class Pool:
         finally:
             self._stop()
 
-    def _wait(self, begun: float) -> list[Any]:
+    def _wait(self) -> list[Any]:
         """Returns the references of actors that have started and of items that have ended, once there are some."""
         references = [*self._busy, *self._starting]
         if not references:
@@ -121,9 +122,10 @@ class Pool:
             )
         done: list[Any]
         done, _ = self._ray.wait(references, timeout=1.0)
-        slots = [*self._starting.values(), *self._idle, *(work.slot for work in self._busy.values())]
-        late = time.monotonic() - begun > self._settings.start_seconds
-        if not done and late and all(slot.started is None for slot in slots):
+        now = time.monotonic()
+        if self._busy or self._idle:
+            self._seen = now
+        elif not done and now - self._seen > self._settings.start_seconds:
             free = self._ray.available_resources()
             needs = self._settings.needs
             asked = {"CPU": needs["num_cpus"], "GPU": needs["num_gpus"], **needs.get("resources", {})}

@@ -46,7 +46,7 @@ class RayRunner:
         object_store_memory: int = Field(100 * 2**20, ge=75 * 2**20)
         """Bytes of Ray's object store where MAIA starts Ray; units and results are small."""
         start_seconds: float = Field(120, gt=0)
-        """Time in which the first worker must start; longer where a cluster has to add machines."""
+        """Time to wait where no worker has started or is left; longer where a cluster has to add machines."""
         max_restarts: int = Field(100, ge=0)
         """Number of times that one worker is replaced after it was lost."""
         allow_unauthenticated: bool = False

@@ -165,7 +165,7 @@ def sweep(
             inactive=include_inactive,
         ),
         shard=shard,
-        first=explainer_ref(first).model_dump() if first else None,
+        first=None if first is None else explainer_ref(first).model_dump(),
         take=take,
         rule=rule,
         images=images,

@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from maia_core.plugin import MANIFEST, Data, RecordError, UsageError, dumped, one_line, open_plain
+from maia_core.plugin import MANIFEST, Data, RecordError, UsageError, dumped, open_plain
 
 if TYPE_CHECKING:
     import duckdb
@@ -232,7 +232,7 @@ def write(database: duckdb.DuckDBPyConnection, source: str, path: Path) -> None:
         database.execute(f"COPY ({shown}) TO {_quoted(str(temporary))} ({COPY_OPTIONS[path.suffix]})")
         os.replace(temporary, path)
     except (OSError, duckdb.Error) as error:
-        raise RecordError(f"cannot write {path}: {one_line(error)}; make room or choose another folder") from error
+        raise RecordError(f"cannot write {path}: {_reason(error)}; make room or choose another folder") from error
     finally:
         with suppress(OSError):
             temporary.unlink()
@@ -376,7 +376,9 @@ def check_sweep(folder: Path) -> None:
 
 
 def _reason(error: Exception) -> str:
-    """Returns why DuckDB cannot carry out a query, without the query."""
+    """Returns why DuckDB cannot carry out a query, without the query; an error of the system as the system says it."""
+    if number := getattr(error, "errno", None) or next(iter(re.findall(r'"errno":"(\d{1,4})"', str(error))), None):
+        return os.strerror(int(number))
     return re.split(r" LINE \d+:", " ".join(str(error).split()))[0].rstrip(".")[:200]
 
 
