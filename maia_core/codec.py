@@ -18,12 +18,11 @@ def images_of(value: Any) -> Iterator[Image]:
     """Yields every image handle inside an event or a value."""
     if isinstance(value, Image):
         yield value
-    elif isinstance(value, BaseModel):
-        for name in type(value).model_fields:
-            yield from images_of(getattr(value, name))
-    elif isinstance(value, Mapping | list | tuple):
-        for item in value.values() if isinstance(value, Mapping) else value:
-            yield from images_of(item)
+    elif isinstance(value, BaseModel | Mapping | list | tuple):
+        items = vars(value) if isinstance(value, BaseModel) else value
+        for item in items.values() if isinstance(items, Mapping) else items:
+            if not isinstance(item, str | int | float):  # Most of a record.
+                yield from images_of(item)
 
 
 def to_json(value: Any) -> JsonValue:

@@ -26,7 +26,7 @@ class ImageStore:
     """Largest image that is read; no data set decodes a larger one."""
     MAX_BYTES = 2 << 30
     """Most bytes of the images of one run; beyond it, calls of programs that bring more images are refused."""
-    _NAME = re.compile(r"[0-9a-f]{32}")
+    _ID = re.compile(r"[0-9a-f]{32}")
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -44,9 +44,10 @@ class ImageStore:
         """Writes an image (and the clean one below a mask) unless it is there already."""
         if image.clean is not None:
             self.save(image.clean)
-        path = self._path(image.id, image.clean is not None)
-        if path.name in self._saved:
+        name = self._name(image.id, image.clean is not None)
+        if name in self._saved:
             return
+        path = self.folder / name
         if not path.exists():
             mask = image.mask()
             pil = PILImage.fromarray(image.pixels()) if mask is None else PILImage.fromarray(mask)
@@ -54,7 +55,7 @@ class ImageStore:
             pil.save(buffer, "PNG", compress_level=1)
             write_atomically(path, buffer.getvalue())
             self.bytes += buffer.tell()
-        self._saved.add(path.name)
+        self._saved.add(name)
 
     def on_disk(self, image: Image) -> Image:
         """Writes an image, and returns a handle that reads it from the folder: no pixels stay in memory.
@@ -74,7 +75,7 @@ class ImageStore:
         Raises:
             ToolError: they, and the images of the run, have more than `MAX_BYTES`.
         """
-        names = {self._path(image.id, image.clean is not None).name: image for image in images}
+        names = {self._name(image.id, image.clean is not None): image for image in images}
         new = {name: 3 * image.width * image.height for name, image in names.items() if name not in self._saved}
         if new and self.bytes + sum(new.values()) > self.MAX_BYTES:
             raise ToolError(
@@ -88,7 +89,7 @@ class ImageStore:
         Raises:
             RecordError: the file is missing, is a link, is not a PNG or does not have the size that the record says.
         """
-        path = self._path(image_id, masked)
+        path = self.folder / self._name(image_id, masked)
         try:
             if path.parent.is_symlink():
                 raise RecordError(f"{path.parent} is a link; a run folder holds plain files and folders only")
@@ -101,7 +102,7 @@ class ImageStore:
         except (OSError, ValueError, SyntaxError, PILImage.DecompressionBombError) as error:
             raise RecordError(f"image {image_id} of the run cannot be read: {error}") from error
 
-    def _path(self, image_id: str, masked: bool) -> Path:
-        if not self._NAME.fullmatch(image_id):
+    def _name(self, image_id: str, masked: bool) -> str:
+        if not self._ID.fullmatch(image_id):
             raise RecordError(f"'{image_id[:40]}' is not an image id")
-        return self.folder / (f"{image_id}.mask.png" if masked else f"{image_id}.png")
+        return f"{image_id}.mask.png" if masked else f"{image_id}.png"

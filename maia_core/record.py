@@ -148,13 +148,14 @@ class RunWriter:
         try:
             line = (dumped({"time": round(time.time(), 3)} | event.model_dump(mode="json")) + "\n").encode()
             call = isinstance(event, HostCall) and not (event.error and len(line) <= SHORT)
+            images = list(images_of(event))
             if call:
-                self.images.check_room(images_of(event))
+                self.images.check_room(images)
             if not self._measure.takes(line, SHARE if call else 1.0):
                 if call:
                     raise ToolError(f"the run's record has no room for {len(line):,} bytes more; ask for less at once")
                 raise RecordError(f"the record {self.folder} has become as long as a record may be")
-            for image in images_of(event):
+            for image in images:
                 self.images.save(image)
             self._write(line)
         except OSError as error:

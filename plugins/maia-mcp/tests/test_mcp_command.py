@@ -166,3 +166,13 @@ def test_a_server_without_a_model_says_what_to_choose(environment, tmp_path):
     assert done.returncode == 2
     assert "--system MODEL" in done.stderr
     assert done.stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("system", "why"),
+    [("synthetic", "name what the neuron responds to"), ("discs:colours:redd", "has no unit 'redd'")],
+)
+def test_a_unit_that_does_not_exist_ends_the_server_at_its_start(make_desk, system, why):
+    """The client would get an error of start_run that only the server's log explains."""
+    with pytest.raises(UsageError, match=why):
+        make_desk(system=system)

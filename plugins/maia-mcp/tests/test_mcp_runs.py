@@ -9,7 +9,8 @@ import pytest
 from click.testing import CliRunner
 
 from maia_cli.main import maia
-from maia_core.plugin import HostCall, RunReader
+from maia_core.plugin import HostCall, RunReader, UsageError
+from maia_core.testing.fakes import FakeModel
 from maia_mcp import desk as desk_module
 from maia_mcp import resources
 from maia_mcp import server as server_module
@@ -436,12 +437,19 @@ def test_an_unknown_unit_is_named_and_a_file_is_not(make_desk, drive, monkeypatc
     assert "no layer 'layers'" in unknown.text
 
 
-def test_a_unit_that_the_person_chose_is_not_named_by_an_error(make_desk, drive):
+def test_a_unit_that_the_person_chose_is_not_named_by_an_error(make_desk, drive, monkeypatch):
+    """The server could build the unit at its start; its file is gone when a client begins a run."""
+
     async def work(call):
         tools = (await call.client.list_tools()).tools
         return next(tool for tool in tools if tool.name == "start_run"), await call("start_run")
 
-    start, failed = drive(make_desk(system="discs:secretlayer:7"), work)
+    def unit(model, ref):
+        raise UsageError("the file of secretlayer is gone")
+
+    desk = make_desk(system="discs:colours:red")
+    monkeypatch.setattr(FakeModel, "unit", unit)
+    start, failed = drive(desk, work)
     assert "unit" not in start.input_schema["properties"]
     assert failed.is_error
     assert "secretlayer" not in failed.text

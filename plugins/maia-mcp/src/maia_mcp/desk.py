@@ -83,7 +83,7 @@ class Desk:
             registry: Where plugins are found; the installed ones where it is None.
 
         Raises:
-            UsageError: the configuration has no system.
+            UsageError: the configuration has no system, or there is no such unit.
         """
         if config.system is None:
             raise UsageError(
@@ -94,11 +94,22 @@ class Desk:
         self._system = config.system
         self._context = Context(config, self._registry)
         self.has_unit = ":" in self._system.name or not self._context.made_by_model(self._system.name)
+        self._check_unit()
         tags: tuple[str, ...] = self._context.part("task").tags
         self.fields = {re.sub(r"\W+", "_", tag.lower()): tag for tag in tags}
         self._runs: dict[str, ClientRun] = {}
         self._lock = threading.Lock()
         self._before: dict[str, Method] | None = None
+
+    def _check_unit(self) -> None:
+        """Builds the server's one unit once, and forgets it: no client can mend a wrong one.
+
+        The command has checked a unit of a model that can check its own without being loaded.
+        """
+        made_by = self._system.name.partition(":")[0].partition("/")[0]
+        model = self._registry.find("model", made_by)
+        if self.has_unit and not (model and hasattr(model.load(), "check_unit")):
+            _ = Context(self._config, self._registry).system
 
     def methods(self) -> dict[str, Method]:
         """Returns the methods of the open runs; without a run, those that a run will have."""
