@@ -47,8 +47,7 @@ class ImageStore:
         name = self._name(image.id, image.clean is not None)
         if name in self._saved:
             return
-        path = self.folder / name
-        if not path.exists():
+        if not (path := self.folder / name).exists():
             mask = image.mask()
             pil = PILImage.fromarray(image.pixels()) if mask is None else PILImage.fromarray(mask)
             buffer = io.BytesIO()
