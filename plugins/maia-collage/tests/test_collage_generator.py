@@ -15,7 +15,7 @@ from maia_cache.engines import CachedEditor, CachedGenerator
 from maia_cache.store import shared
 from maia_collage import colours
 from maia_collage.backgrounds import drawable
-from maia_collage.compose import _coloured, compose
+from maia_collage.compose import _single_colour, compose
 from maia_collage.editor import CollageEditor
 from maia_collage.generator import CollageGenerator
 from maia_collage.nearest import Nearest
@@ -95,12 +95,17 @@ def test_picture_of_two_colours_is_painted_in_the_one_asked_for(pack: Pack, monk
     apple = next(cutout for cutout in pack.members("apple"))
     both = apple.model_copy(update={"colours": {"orange": 0.503, "brown": 0.478}})
     assert both.natural_colours == ("orange", "brown")
-    assert _coloured([both], ["brown"], []) == ([both], "brown")
-    assert _coloured([both], ["orange"], []) == ([both], "orange")
-    assert _coloured([both], ["orange", "brown"], []) == ([both], "")
+    assert [_single_colour(both, names) for names in (["brown"], ["orange"], [], ["orange", "brown"])] == [
+        "brown", "orange", "", "",
+    ]  # fmt: skip
     one = apple.model_copy(update={"colours": {"orange": 0.6, "brown": 0.4}})
-    assert _coloured([both, one], ["orange"], []) == ([one], "")
-    assert _coloured([both, one], ["dark brown"], []) == ([both, one], "dark brown")
+    assert _single_colour(one, ["orange"]) == ""
+    with monkeypatch.context() as patch:
+        patch.setattr(pack, "members", lambda concept: [both])
+        [placed] = compose("a brown apple on sand", 0, pack).scene.objects
+        assert placed.colour == "brown"
+        [placed] = compose("an apple on sand", 0, pack).scene.objects
+        assert placed.colour == ""
     # Recolouring leaves an object that shows the colour alone, and no other.
     monkeypatch.setattr(pack, "cutout", lambda name: both)
     placed = Placed(cutout=both.id, x=0, y=0, scale=1)

@@ -119,7 +119,12 @@ def choose(
     if word:
         drawn = sorted({c.concept for c in picked})
         warnings.append(f"'{word}' is not in the collage pack; drew {', '.join(map(repr, drawn))} instead")
-    return [Chosen(cutout, paint) for cutout in picked]
+    return [Chosen(cutout, paint or _single_colour(cutout, thing.colours)) for cutout in picked]
+
+
+def _single_colour(cutout: Cutout, names: Sequence[str]) -> str:
+    """Returns the one colour asked for, to paint a cut-out that has another beside it; nothing for any other."""
+    return names[0] if len(names) == 1 and len(cutout.natural_colours) > 1 else ""
 
 
 def _missing(word: str, pack: Pack) -> str:
@@ -133,8 +138,7 @@ def _coloured(members: Sequence[Cutout], names: Sequence[str], warnings: list[st
     if not names:
         return members, ""
     bases = [colours.base(name) for name in names]
-    # An orange and brown planet shows both colours until it is painted in one.
-    if len(bases) == 1 and (natural := [c for c in members if c.natural_colours == (bases[0],)]):
+    if len(bases) == 1 and (natural := [c for c in members if c.has_colour(bases[0])]):
         # A shade is looked for in paint only: what is measured has no shades.
         return (natural, "") if " " not in names[0] else (natural, names[0])
     if len(bases) > 1:
