@@ -161,7 +161,7 @@ def read(
             data = tomllib.loads(file.read_text(encoding="utf-8-sig"))
         except OSError as error:
             raise UsageError(f"cannot read the configuration {file}: {error.strerror}") from error
-        except ValueError as error:  # Not TOML, not UTF-8, or a number of too many digits.
+        except (ValueError, RecursionError) as error:  # Not TOML, not UTF-8, a number too long, or too many levels.
             raise UsageError(f"{file} is not valid TOML: {error}") from error
     where, overrides = str(file) if data else COMMAND_LINE, list(overrides)
     for key, value in overrides:

@@ -54,6 +54,7 @@ def test_option_of_a_default_plugin_can_be_set_without_naming_it():
         ("seed = 'x'", "'seed'.*integer.*'x'"),
         ("[limits]\nturns = 0", "'limits.turns'.*greater than 0"),
         ("seed = ", "not valid TOML"),
+        pytest.param("a = " + "[" * 100_000, "not valid TOML", id="levels"),
         ("[generator]\nsize = 3", "'generator.name'.*is missing"),
     ],
 )

@@ -192,7 +192,7 @@ def option_value(option: str) -> tuple[str, Any]:
         raise click.UsageError(f"-o needs KEY=VALUE, not '{option}'")
     try:
         return key.strip(), tomllib.loads(f"value = {value}")["value"]
-    except ValueError:
+    except (ValueError, RecursionError):
         return key.strip(), value
 
 
