@@ -162,14 +162,17 @@ def test_a_hostile_template_in_a_models_file_does_nothing(
 @pytest.mark.slow
 @pytest.mark.parametrize("name", HARMLESS)
 def test_no_name_of_a_template_leads_out_of_it(name: str) -> None:
-    for reach in (
+    reached = (
         f"{name}.__globals__",
         f"{name}.__class__",
         f"{name}|attr('__class__')",
         f"[{name}]|map(attribute='__class__')|list",
-    ):
-        source = f"{{% if ({reach})|string|length > 12 %}}{{{{ raise_exception('out') }}}}{{% endif %}}"
-        assert "Now?" in template(source + STRINGS).render(TALK)
+    )
+    source = "".join(
+        f"{{% if ({reach})|string|length > 12 %}}{{{{ raise_exception('out, the {number}.') }}}}{{% endif %}}"
+        for number, reach in enumerate(reached)
+    )
+    assert "Now?" in template(source + STRINGS).render(TALK)
 
 
 @pytest.mark.slow
@@ -177,6 +180,17 @@ def test_a_conversation_that_the_template_refuses_is_said() -> None:
     made = template(NO_SYSTEM)
     with pytest.raises(BackboneError, match="must alternate"):
         made.render([Turn("user", "one"), Turn("user", "two")])
+
+
+@pytest.mark.slow
+def test_a_template_is_tried_out_once_and_a_prompt_is_made_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each takes a process; a sweep makes a backbone for every unit, and a describer asks the same of all images."""
+    made = template(LISTS)
+    prompt = made.render(TALK)
+    monkeypatch.setattr("maia_llama_cpp.template.bounded", None)
+    assert template(LISTS).render(list(TALK)) == prompt
+    with pytest.raises(BackboneError):
+        made.render([*TALK, Turn("assistant", "A new text.")])  # It needs a process, which is taken away here.
 
 
 @pytest.mark.slow

@@ -230,6 +230,15 @@ def test_too_long_a_conversation_is_said_before_anything_is_computed(backbone, m
         model.complete([Message.of("user", "word " * 300)], CallLimits())
 
 
+def test_images_of_one_question_share_a_prompt(backbone, monkeypatch):
+    """A prompt is made in a process of its own: one for each image would take longer than a small model."""
+    model, made = backbone("llava"), []
+    monkeypatch.setattr("maia_transformers.template.bounded", lambda render: made.append(1) or render())
+    prompts = {prompt_of(model, [Message.of("user", disc("red", seed), "What is new?")]) for seed in range(5)}
+    assert (len(prompts), len(made)) == (1, 1)
+    assert prompt_of(model, [Message.of("user", disc("red"), "And here?")]) not in prompts
+
+
 def test_a_reply_gets_what_room_is_left(backbone):
     model = backbone("qwen2-vl", context_tokens=400)
     reply = model.complete([Message.of("user", "Hi")], CallLimits(max_output_tokens=4096))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from itertools import product
 from typing import Any, Literal, NamedTuple
 
@@ -41,6 +43,9 @@ FORMATS = {
 
 NAMES = sorted({"auto", "vicuna", *HANDLERS, *FORMATS})
 """What the option `chat_format` takes."""
+
+KEPT_PROMPTS = 32
+"""Prompts that a template keeps: all images are described with the same one."""
 
 Role = Literal["system", "user", "assistant"]
 ROLES: tuple[Role, ...] = ("system", "user", "assistant", "user")
@@ -87,7 +92,13 @@ class Template:
         Raises:
             UsageError: the formatter loses messages, however they are given.
         """
-        self._formatter, self._name, self._default_system = formatter, name, default_system
+        self._name, self._default_system = name, default_system
+
+        @lru_cache(KEPT_PROMPTS)  # Each takes a new process.
+        def prompt(messages: str) -> Rendered:
+            return Rendered(*bounded(lambda: _parts(formatter(messages=json.loads(messages)))))
+
+        self._prompt = prompt
         # Lists before strings: a template may turn a list into a string without complaint, which is seen, or a string
         # into a list of characters.
         cause = ""
@@ -120,7 +131,7 @@ class Template:
             turns = _without_system(turns)
         messages = [{"role": turn.role, "content": self._content(turn)} for turn in turns]
         try:
-            return Rendered(*bounded(lambda: _parts(self._formatter(messages=messages))))
+            return self._prompt(json.dumps(messages))
         except Exception as error:  # A template is a program: it may raise anything.
             raise BackboneError(
                 f"{self._name} refuses the conversation: {one_line(error)}; set chat_format to another one"
@@ -139,6 +150,7 @@ class Template:
         return tuple(filter(None, response.stops))
 
 
+@lru_cache(8)  # A sweep makes a new backbone for every unit.
 def choose_template(chat_format: str, own: str, *, bos: str, eos: str, sees: bool, option: str) -> Template:
     """Returns the template that an option chooses.
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Literal
 
 from maia_core.plugin import UsageError, one_line
@@ -16,6 +18,8 @@ Content = Literal["parts", "text"]
 
 ANY_PICTURE = Picture(b"", "png", 1, 1)
 TEXT = {"tokenize": False, "add_generation_prompt": True}
+KEPT_PROMPTS = 32
+"""Prompts that a template keeps: all images of one size are described with the same one."""
 PROBE = ("probe-system", "probe-before", "probe-between", "probe-reply", "probe-after")
 """Texts that are easily found again in a prompt."""
 
@@ -56,7 +60,12 @@ class ChatTemplate:
         Raises:
             UsageError: there is no template, or it loses texts or pictures.
         """
-        self._renderer = processor
+
+        @lru_cache(KEPT_PROMPTS)  # Each takes a new process, which may take longer than the description of an image.
+        def prompt(conversation: str) -> str:
+            return str(bounded(lambda: processor.apply_chat_template(json.loads(conversation), **TEXT)))
+
+        self._prompt = prompt
         if not getattr(processor, "chat_template", None):
             processor.chat_template = getattr(tokenizer, "chat_template", None)
         template = processor.chat_template
@@ -89,7 +98,7 @@ class ChatTemplate:
             for message in (messages if form.system else without_system(messages))
         ]
         try:
-            return str(bounded(lambda: self._renderer.apply_chat_template(conversation, **TEXT)))
+            return self._prompt(json.dumps(conversation))
         except Exception as error:  # Templates raise whatever Jinja does.
             raise UsageError(f"its chat template refuses the conversation: {one_line(error)}") from error
 
