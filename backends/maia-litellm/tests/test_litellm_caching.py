@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Callable
 from typing import Any
@@ -69,7 +70,12 @@ def test_cache_holds_from_turn_to_turn(service: tuple[type[ProviderServer], str]
 
 
 def photo(number: int) -> Image:
-    return photograph(number % 7, 512)
+    return _photo(number % 7)
+
+
+@functools.cache
+def _photo(seed: int) -> Image:
+    return photograph(seed, 512)
 
 
 @pytest.mark.parametrize(
