@@ -95,6 +95,7 @@ def environment(folders, tmp_path_factory) -> dict[str, str]:
         "PYTHONPATH": str(site),
         "PATH": f"{scripts}{os.pathsep}{os.environ['PATH']}",
         "COLUMNS": "80",
+        "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",  # The tests of the pages use none; loading takes longer than they do.
     }
 
 

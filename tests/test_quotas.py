@@ -82,10 +82,10 @@ def test_images_that_a_run_has_are_not_new_after_a_resume(tmp_path, monkeypatch)
 
 @pytest.mark.slow
 def test_a_displaying_program_leaves_the_memory_of_the_host_flat(tmp_path):
-    """30 turns of 6 noise images of 1,000 x 1,000 pixels are 540 MB of pixels."""
+    """30 turns of 6 noise images of 600 x 600 pixels are 194 MB of pixels."""
     program = (
         "import numpy\ndef run_experiment(system, tools):\n    for n in range(6):\n"
-        "        x = numpy.random.default_rng().integers(0, 256, (1000, 1000, 3), numpy.uint8)\n"
+        "        x = numpy.random.default_rng().integers(0, 256, (600, 600, 3), numpy.uint8)\n"
         "        tools.display(x)\n        a, m = system.neuron([x])\n        tools.log_experiment(a, m, ['noise'])\n"
     )
     used = []
