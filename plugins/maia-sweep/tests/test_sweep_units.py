@@ -145,6 +145,39 @@ def test_units_that_are_never_active_are_left_out_unless_they_are_named(monkeypa
     assert units("tiny:1") == (["tiny:1:2"], 2, {}, 1), "dead latents are never active; dense ones are counted apart"
 
 
+def test_layers_are_measured_in_one_pass_with_progress(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch = pytest.importorskip("torch")
+    from maia_torch import Preprocessing, TorchModel
+
+    read: list[int] = []
+    monkeypatch.setattr(
+        fakes.FakeDataset,
+        "__getitem__",
+        lambda data, index, get=fakes.FakeDataset.__getitem__: read.append(index) or get(data, index),
+    )
+    dataset = fakes.FakeDataset(fakes.FakeDataset.Config(count=40), None)
+    context = Context(RunConfig(), cache=tmp_path, parts={"dataset": dataset})
+    layers = [torch.nn.Sequential(torch.nn.Conv2d(3, 3, 3), torch.nn.ReLU()) for _ in range(4)]
+    model = TorchModel(torch.nn.Sequential(*layers).eval(), Preprocessing(size=16), name="tiny", context=context)
+    context.made_by_model = lambda ref: True  # type: ignore[method-assign]  # Of no plugin.
+    context.model = lambda name, **options: model  # type: ignore[method-assign]
+    notes: list[str] = []
+    context.warn_to(notes.append)
+    shown: list[tuple[int, int]] = []
+
+    def units(*words: str) -> Found:
+        return find_units(
+            Selection(words=words, draw=2), context, lambda word: {}, lambda what, done, of: shown.append((done, of))
+        )
+
+    first = units("tiny")
+    assert notes == ["measuring 13 layers of tiny on 40 images; later commands find the result in the cache"]
+    assert shown[-1] == (40, 40)
+    assert len(read) < 3 * 40, "each layer had a pass of its own"  # The others measure exemplars again.
+    assert units("tiny") == first
+    assert len(notes) == 1, "layers of the cache are measured again"
+
+
 def table(folder: Path) -> Path:
     out = Table(folder, "one")
     for number, pearson in enumerate([0.1, 0.2, 0.9]):

@@ -8,6 +8,7 @@ from maia_exemplars.brute_force import BruteForce, exemplar_source, statistics
 from maia_exemplars.measured import IndexableModel, MeasuredLayer, Measurer
 from maia_exemplars.preprocess import Preprocessing
 from maia_exemplars.source import LayerExemplars
+from maia_exemplars.together import measure_together
 
 __all__ = [
     "BruteForce",
@@ -17,5 +18,6 @@ __all__ = [
     "Measurer",
     "Preprocessing",
     "exemplar_source",
+    "measure_together",
     "statistics",
 ]

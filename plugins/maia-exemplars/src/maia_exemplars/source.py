@@ -115,6 +115,11 @@ class LayerExemplars:
         """Returns the statistics of a unit over the data set, its masks' threshold among them."""
         return self._opened(1, number).unit(number).statistics(self._quantile)
 
+    def is_known(self) -> bool:
+        """Returns whether the layer was measured before: here, or in an index of the cache."""
+        with self._lock:
+            return self._index is not None or self._existing(1, 0) is not None
+
     def inactive(self) -> NDArray[np.bool_]:
         """Returns which units respond alike to all images of the data set: bool of shape (units,)."""
         quantiles = self._opened(1, 0).units["quantiles"]

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 import click
 
+from maia_cli.progress_line import ProgressLine
 from maia_core.plugin import printable, printable_line, redacted
 from maia_sweep.measures import Running, running
 from maia_sweep.status_command import duration
@@ -40,6 +41,9 @@ class Display(Protocol):
     def note(self, text: str) -> None:
         """Says something that the user should know."""
 
+    def progress(self, what: str, done: int, of: int) -> None:
+        """Shows how many images of the data set were measured, before the first stage."""
+
 
 def line_of(row: Row) -> str:
     """Returns a unit and its label, or why it has none."""
@@ -54,6 +58,7 @@ class LogDisplay:
     def __init__(self) -> None:
         self._of = self._done = 0
         self._began = self._told = time.monotonic()
+        self.progress = ProgressLine("images")
 
     def __enter__(self) -> LogDisplay:
         return self
@@ -102,6 +107,9 @@ class JsonDisplay:
         """See `Display`."""
         self._print("note", text=text)
 
+    def progress(self, what: str, done: int, of: int) -> None:
+        """See `Display`; the note before it says it all."""
+
     @staticmethod
     def _print(event: str, **fields: Any) -> None:
         click.echo(json.dumps(redacted({"event": event, **fields})))
@@ -145,6 +153,12 @@ class LiveDisplay:
         if self._task is not None:
             self._bars.remove_task(self._task)
         self._task = self._bars.add_task(stage, total=units)
+
+    def progress(self, what: str, done: int, of: int) -> None:
+        """See `Display`."""
+        if self._task is None or self._bars.tasks[0].description != what:
+            self.begin(what, of)
+        self._bars.update(self._task, completed=done)
 
     def row(self, row: Row) -> None:
         """See `Display`."""

@@ -105,7 +105,7 @@ def explain_units(
         # Workers have models of their own; this process, which then needs none, forgets the one that it looked at.
         context = explain.context if runner is None else Context(config)
         context.warn_to(display.note)  # No run has begun that could record them.
-        found = find_units(choices.selection, context, lambda word: system_of(config, word).options)
+        found = find_units(choices.selection, context, lambda word: system_of(config, word).options, display.progress)
         del context
     if found is None and not plan.units:
         raise UsageError(f"no unit is chosen, and {out} does not hold a sweep; name units or pass --units FILE")

@@ -23,7 +23,7 @@ from maia_core.plugin import (
     decoded,
     one_line,
 )
-from maia_exemplars import LayerExemplars
+from maia_exemplars import IndexableModel, LayerExemplars, measure_together
 from maia_sweep.tables import row_files, units_where
 
 RANGE = re.compile(r"(?P<layer>.+):(?P<first>\d{1,9})-(?P<last>\d{1,9})")
@@ -127,13 +127,19 @@ def words_in(file: Path) -> list[str]:
     return found
 
 
-def find_units(selection: Selection, context: Context, at: Callable[[str], Mapping[str, Any]]) -> Found:
+def find_units(
+    selection: Selection,
+    context: Context,
+    at: Callable[[str], Mapping[str, Any]],
+    progress: Callable[[str, int, int], None] = lambda what, done, of: None,
+) -> Found:
     """Finds the units of a selection. One that does not exist does not prevent the others.
 
     Args:
         selection: The choice of the user.
         context: Builds the models and the data set, and has the seed.
         at: Returns the options that the configuration has for the model of a word.
+        progress: Called while layers are measured, with what is done, how many images are, and of how many.
 
     Raises:
         PluginError: a word of the command line begins with neither a model nor a system.
@@ -149,7 +155,10 @@ def find_units(selection: Selection, context: Context, at: Callable[[str], Mappi
     layers: dict[LayerExemplars, Mapping[int, str]] = {}
     for word, named in words:
         try:
-            for unit, system in _systems(word, context, at(word), selection.draw is not None):
+            several = selection.draw is not None
+            if not selection.inactive:
+                _measure(word, context, at(word), several, progress)
+            for unit, system in _systems(word, context, at(word), several):
                 name = unit.partition(":")[0], system.info.ref if system is not None else unit
                 asked = selection.inactive or (named and unit == word)  # The user wants this one in any case.
                 why = None
@@ -186,6 +195,39 @@ def _canonical(unit: str, system: System | None, context: Context, at: Callable[
             if context.model(name, **at(unit)).unit(rest).info.ref == ref:
                 return ref
     return unit
+
+
+def _measure(
+    word: str,
+    context: Context,
+    options: Mapping[str, Any],
+    several: bool,
+    progress: Callable[[str, int, int], None],
+) -> None:
+    """Measures the layers that a word names as a whole, in one pass, so that their inactive units are known."""
+    name, _, rest = word.partition(":")
+    if context.cache is None or not context.made_by_model(word):
+        return
+    model = context.model(name, **options)
+    if not isinstance(model, IndexableModel):
+        return
+    if rest:
+        layers = [layer.name for layer in model.layers() if rest == layer.name or _is_range(rest, layer.name)]
+    else:
+        layers = [layer.name for layer in model.layers() if several and layer.kind != "inner"]
+    unknown = []
+    for layer in layers:
+        unit = model.unit(f"{layer}:0")
+        source = unit.exemplar_source(context.dataset) if isinstance(unit, HasExemplars) else None
+        if isinstance(source, LayerExemplars) and not source.is_known():
+            unknown.append(layer)
+    if unknown:
+        measure_together(model, unknown, context.dataset, context.cache, progress=progress, note=context.warn)
+
+
+def _is_range(rest: str, layer: str) -> bool:
+    found = RANGE.fullmatch(rest)
+    return found is not None and found["layer"] == layer
 
 
 def _systems(
