@@ -107,6 +107,9 @@ def test_a_folder_stands_for_its_one_file_of_weights(tmp_path):
     assert read_autoencoder(str(FIXTURES / "dictionary-AutoEncoderTopK" / "trainer_0")).encoder.k == 5
     with pytest.raises(UsageError, match=r"holds no file of weights .*name the file"):
         read_autoencoder(str(tmp_path))
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(UsageError, match=r"holds settings, not weights; name the file of weights"):
+        read_autoencoder(str(tmp_path / "config.json"))
 
 
 class Evil:

@@ -105,6 +105,8 @@ def find_weights(path: str) -> Path:
     if not file.is_file():
         what = "is not a file" if file.exists() else "is missing"
         raise UsageError(f"{path} {what}; give the path of the file of weights, or of the folder that holds it")
+    if file.suffix.lower() == ".json":
+        raise UsageError(f"{path} holds settings, not weights; name the file of weights beside it, or their folder")
     return file
 
 
