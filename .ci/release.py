@@ -27,7 +27,7 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 from versions import ROOT, folders, version
 
-UNIT = "efficientnet-lite0:head:376"
+UNIT = "efficientnet-lite0:logit:tailed_frog"
 MAX_WHEEL_BYTES = 5 << 20
 """A larger wheel holds data by mistake."""
 FORBIDDEN = {"tests", ".venv", "__pycache__", "runs", ".pytest_cache"}

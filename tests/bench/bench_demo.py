@@ -1,6 +1,6 @@
 """The demo on a terminal: seconds, longest silence and memory, cold and warm, against importing torch alone.
 
-    python tests/bench/bench_demo.py [--unit efficientnet-lite0:head:376]
+    python tests/bench/bench_demo.py [--unit efficientnet-lite0:logit:tailed_frog]
 
 Cold is the first run after `make pack`: the cache folder holds the pack and the features of the describer's library,
 nothing else. Warm is the same command again. On a busy machine, read the seconds of the processors.
@@ -58,7 +58,7 @@ def cost(arguments: list[str], environment: dict[str, str]) -> Cost:
 def main() -> None:
     """Prints the demo's seconds, silences and megabytes."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--unit", default="efficientnet-lite0:head:376")
+    parser.add_argument("--unit", default="efficientnet-lite0:logit:tailed_frog")
     unit = parser.parse_args().unit
     bare = cost(["-c", "import torch, numpy, PIL"], {})
     print(f"importing torch alone: {bare.wall:.1f} s, processors {bare.processors:.1f} s, {bare.memory:.0f} MB")
