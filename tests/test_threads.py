@@ -300,6 +300,8 @@ def test_the_records_of_a_sweep_in_threads_are_those_of_one_after_another(tmp_pa
         folders[name] = dict(sweep(RunConfig(verify=False), units, tmp_path / name, runner=runner, registry=world))
     for unit in units:
         one, other = folders["one"][unit], folders["threads"][unit]
+        assert hasattr(one, "outcome"), one
+        assert hasattr(other, "outcome"), other
         assert one.outcome.status == other.outcome.status == "answered"
         assert one.outcome.usage == other.outcome.usage
         assert_alike(records(one.folder), records(other.folder))

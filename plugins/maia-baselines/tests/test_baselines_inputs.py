@@ -43,7 +43,7 @@ def test_duplicates_are_merged_with_one_line(world, tmp_path):
         ("# nothing\n\n", "holds no concept"),
         ("tiger\n" + "x" * 300, "line 2"),
         ("tiger\n\x1b[31mred", "line 2"),
-        (b"\xff\xfe\x00tiger", "text file in UTF-8"),
+        (b"\xe9\x00tiger", "text file in UTF-8"),
     ],
 )
 def test_a_file_that_is_no_concept_set_is_refused(world, tmp_path, content, says):

@@ -254,7 +254,7 @@ def test_two_clients_drive_a_run_each_at_once(make_desk, connect, tmp_path):
         return ended
 
     ended = anyio.run(main)
-    assert all("MAIA takes your answer" in result.text for result in ended.values())
+    assert all("MAIA takes your answer" in result.text for result in ended.values()), [r.text for r in ended.values()]
     clients = {RunReader(folder).manifest.config["backbone"]["client"] for folder in (tmp_path / "runs").iterdir()}
     assert clients == {"first", "second"}
 
