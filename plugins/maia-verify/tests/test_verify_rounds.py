@@ -89,6 +89,15 @@ def test_an_undecided_check_that_has_used_every_exemplar_does_not_count(overlook
     assert "does not count: every exemplar is used" in verdict.summary
 
 
+def test_more_pictures_of_what_is_left_out_settle_an_undecided_check(overlooking, verifier) -> None:
+    context = overlooking(0.5)
+    # Each round looks at two images that the judge overlooks: one round is too few to say what is left out.
+    verdict = verifier(context, left_out=2, rounds=1).verify(RED, context, 1)
+    assert verdict.partly, verdict.summary
+    verdict = verifier(context, left_out=2).verify(RED, context, 1)
+    assert verdict.passed, verdict.summary
+
+
 def test_an_undecided_check_counts_where_nothing_says_what_the_answer_leaves_out(overlooking, verifier) -> None:
     context = overlooking(0.5)
     verdict = verifier(context, left_out=0).verify(RED, context, 1)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import zip_longest
+
 import numpy as np
 
 from maia_core.plugin import Probe
@@ -19,6 +21,9 @@ OTHERS = "what else the real images show does not activate the unit"
 
 MIN_SILENT_SHARE = 0.8
 """Share of what a claim leaves out that must not activate the unit."""
+
+MAX_DRAWN = 24
+"""Most pictures of what the labels leave out that one round asks for, of each subject in turn."""
 
 PREDICTED_QUANTILE = 0.9
 """A real image is one that the claim predicts if it is predicted above this quantile of images that do not activate
@@ -114,6 +119,7 @@ class LeftOut:
         self._setting, self._real = setting, real
         self._described: set[int] = set()
         self._sees_covered = False
+        self._each = 0
         self._subjects: dict[str, None] = {}
         self._asked: list[Group] = []
 
@@ -129,9 +135,10 @@ class LeftOut:
         self._sees_covered |= len(uncovered) < len(subjects)
         self._subjects |= dict.fromkeys(uncovered)
         known = {group.text for group in self._asked}
-        count = 2 if new else 4
-        prompts = [p for subject in self._subjects for p in setting.judge.write_prompts(subject, count)]
-        fresh = [p for p in prompts if p not in known and not setting.covers(p)]
+        self._each += 2
+        written = [setting.judge.write_prompts(subject, self._each) for subject in self._subjects]
+        in_turn = [prompt for turn in zip_longest(*written) for prompt in turn if prompt and prompt not in known]
+        fresh = [prompt for prompt in in_turn if not setting.covers(prompt)][:MAX_DRAWN]
         self._asked += setting.images.ask("left out", fresh, options.samples)
 
     @property

@@ -29,6 +29,10 @@ PLACES = ("sand", "grass", "snow", "a brick wall", "wood", "water")
 """Backgrounds that one which a claim names is replaced with, likewise."""
 
 
+SILENT = 0.5
+"""Lower bound of the share of silent pictures from which on what the labels leave out surely is silent."""
+
+
 class Trial:
     """One verification.
 
@@ -91,8 +95,7 @@ class Trial:
             kind.ask()
         images.measure()
         self._decide([*positives, *parts, *second[:-1], real, *second[-1:]])
-        silent = any(check.claim == OTHERS and check.passed and check.low > 0.5 for check in self.checks)
-        self.settled = real.exhausted and (silent or left_out.only_covered)
+        self.settled = real.exhausted and (self._silent or left_out.only_covered)
         if tested:
             self._predict(setting, real)
 
@@ -105,6 +108,9 @@ class Trial:
             drafts = [draft for _, draft in drafted]
             self.checks = decide(drafts, looks, self.images.seed)
             open_ = [kind for (kind, _), check in zip(drafted, self.checks, strict=True) if check.undecided]
+            if self._unsettled:
+                # Pictures of what the labels leave out can settle the completeness check, if there are enough of them.
+                open_ += [kind for kind in kinds if isinstance(kind, LeftOut)]
             if not open_ or look == looks - 1:
                 break
             for kind in dict.fromkeys(open_):
@@ -125,6 +131,15 @@ class Trial:
             self.predictions += [made] if made else []
             if not made:
                 self.untested.append(f"how well the answer predicts {on} images (their activations do not vary)")
+
+    @property
+    def _silent(self) -> bool:
+        """Whether what the labels leave out surely does not activate the unit."""
+        return any(check.claim == OTHERS and check.passed and check.low > SILENT for check in self.checks)
+
+    @property
+    def _unsettled(self) -> bool:
+        return not self._silent and any(check.claim == COMPLETE and check.undecided for check in self.checks)
 
     @property
     def holds(self) -> bool:
