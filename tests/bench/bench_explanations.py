@@ -1,9 +1,10 @@
 """All explainers on all scores, offline: units of a real network drawn by seed, and the list of synthetic neurons.
 
-The agent (heuristic backbone) with its final answer and with its first one, as it stood before verification; the
-baselines; and `nothing`, which calls every unit "images". Nothing was tuned on these units or neurons.
+The agent (heuristic backbone) with its final answer, with the same labels without their strengths, and with its first
+answer, as it stood before verification; the baselines, `linear-explanation` and `line` without strengths, too; and
+`nothing`, which calls every unit "images". Nothing was tuned on these units or neurons.
 
-    python tests/bench/bench_explanations.py [--out DIR] [--each 10] [--neurons N] [--workers 2]
+    python tests/bench/bench_explanations.py [--out DIR] [--each 10] [--neurons N] [--seed 0] [--workers 2]
 
 About two hours on two cores; the same command goes on where it stopped. The pages are in DIR.
 """
@@ -25,7 +26,17 @@ from maia_eval.summary import unit_results
 
 MODEL = "efficientnet-lite0"
 LAYERS = ("blocks.5", "blocks.10", "blocks.15", "head")
-EXPLAINERS = ("agent", "untested=agent:answer=first", "exemplar-summary", "clip-dissect", "linear-explanation")
+EXPLAINERS = (
+    "agent",
+    "agent-even=agent:strengths=false",
+    "untested=agent:answer=first",
+    "exemplar-summary",
+    "clip-dissect",
+    "linear-explanation",
+    "linear-even=linear-explanation:strengths=false",
+    "line",
+    "line-even=line:strengths=false",
+)
 
 
 def nothing(units: list[str], file: Path) -> str:
@@ -53,10 +64,11 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/benchmark"))
     parser.add_argument("--each", type=int, default=10, help="units of each layer")
     parser.add_argument("--neurons", type=int, help="synthetic neurons of each kind; all by default")
+    parser.add_argument("--seed", type=int, default=0, help="draws the units and the neurons")
     parser.add_argument("--workers", type=int, default=2)
     options = parser.parse_args()
 
-    units = drawn(MODEL, LAYERS, options.each, 0, Context(load()))
+    units = drawn(MODEL, LAYERS, options.each, options.seed, Context(load()))
     explainers = [*EXPLAINERS, nothing(units, options.out / "nothing.csv")]
     place = options.out / "predictive"
     seconds = evaluated(predictive, units, explainers, place, options.workers)
@@ -72,7 +84,8 @@ def main() -> None:
         if result.state != "active" or result.error:
             print(printable(f"  {result.unit}: {result.state} {result.error}"))
 
-    some = ["--each", str(options.neurons)] if options.neurons else []
+    some = ["--list", f"collage@{options.seed}" if options.seed else "collage"]
+    some += ["--each", str(options.neurons)] if options.neurons else []
     place = options.out / "synthetic"
     seconds = evaluated(synthetic, some, list(EXPLAINERS), place, options.workers)
     print(f"{len(Folder(place).units)} synthetic neurons in {seconds / 60:.0f} min")

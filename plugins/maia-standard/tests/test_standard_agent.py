@@ -15,13 +15,13 @@ from maia_standard.agent import Agent, folder_name
 def agent(tmp_path):
     """Makes an agent with a scripted backbone: returns it, its context and the backbone."""
 
-    def made(script=FAKE_RUN, answer="final", **config):
+    def made(script=FAKE_RUN, answer="final", strengths=True, **config):
         backbone = ScriptedBackbone(list(script))
         parts = {**fake_parts(), "backbone": backbone, "sandbox": InProcessSandbox(None, Context())}
         system = PluginRef(name="discs:colours:red")
         run_config = RunConfig(system=system, runs=str(tmp_path / "runs"), **config)
         context = Context(run_config, parts=parts, cache=tmp_path / "cache")
-        return Agent(Agent.Config(answer=answer), context), context, backbone
+        return Agent(Agent.Config(answer=answer, strengths=strengths), context), context, backbone
 
     return made
 
@@ -62,6 +62,19 @@ def test_the_first_answer_is_that_of_the_same_run_before_its_test(agent):
     assert (first.labels, first.details["verdict"], first.details["turns"]) == (("blue",), None, 3)
     assert first.details["run"] == final.details["run"]
     assert 0 < first.details["usage"]["input_tokens"] < final.details["usage"]["input_tokens"]
+
+
+def test_an_answer_without_its_strengths_is_that_of_the_same_run(agent):
+    stated = "[DESCRIPTION]: Red discs, blue ones a little.\n[LABEL 1]: red (main)\n[LABEL 2]: blue (40%)"
+    explainer, context, _ = agent([*FAKE_RUN[:2], stated], verify=False)
+    explanation = explainer.explain(context.system, context)
+    assert explanation.labels == ("red", "blue")
+    assert explanation.strengths[1] == 0.4
+    explainer, context, backbone = agent(strengths=False, verify=False)
+    even = explainer.explain(context.system, context)
+    assert backbone.seen == [], "its run was there"
+    assert (even.labels, even.strengths) == (("red", "blue"), ())
+    assert even.details == explanation.details
 
 
 def test_the_first_answer_of_a_run_without_tests_is_its_answer(agent):

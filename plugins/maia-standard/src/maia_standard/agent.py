@@ -39,6 +39,8 @@ class Agent:
         answer: Literal["final", "first"] = "final"
         """Which answer of the run: the one that it ends with, or its first, as it stood before verification tested it.
         The first one is in the record of the same run, so both cost one run and rest on the same experiments."""
+        strengths: bool = True
+        """State how strongly each label drives the unit, as the answer does; false: all alike."""
 
     def __init__(self, config: Config, context: RunContext) -> None:
         self.config = config
@@ -73,7 +75,8 @@ class Agent:
         # No error where there is no answer: what the run took, and how it was conducted, counts all the same.
         why = f"the run {folder} ended without an answer ({outcome.status}): {outcome.reason}"
         said = outcome.explanation or Explanation(description=why, labels=())
-        return said.model_copy(update={"details": {**said.details, **details}})
+        strengths = said.strengths if self.config.strengths else ()
+        return said.model_copy(update={"strengths": strengths, "details": {**said.details, **details}})
 
 
 def before_tests(record: RunReader, outcome: RunOutcome, context: RunContext) -> RunOutcome:
