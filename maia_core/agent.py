@@ -99,9 +99,7 @@ def _call(session: Session, backbone: Backbone, messages: Sequence[Message]) -> 
             # Jitter, so that the runs of a sweep do not retry together.
             delay = max(0.0, requested) if requested is not None else min(60.0, 2.0**attempt) * random.uniform(0.5, 1.0)
             if attempt >= limits.retries or waited + delay > limits.retry_seconds:
-                raise BackboneError(
-                    f"backbone '{name}' failed {attempt + 1} times; the last error: {one_line(error)}"
-                ) from error
+                raise BackboneError(f"backbone '{name}' failed {attempt + 1} times; last: {one_line(error)}") from error
             session.note(f"backbone '{name}': {one_line(error)}; retrying in {delay:.1f} s")
             waited, attempt = waited + delay, attempt + 1
             time.sleep(delay)

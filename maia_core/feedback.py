@@ -16,9 +16,7 @@ RUN_ENDS = "The run ends here: "
 UNSUPPORTED = "MAIA does not take this answer: no experiment of yours has succeeded yet. Send an experiment first."
 """Sends back an answer before the first successful experiment."""
 
-REPEATED = (
-    "This program is one that you ran before: its result is the same. Change it: test a hypothesis with new prompts."
-)
+REPEATED = "You ran this program before: its result is the same. Change it: test a hypothesis with new prompts."
 """Note on a program that ran before; a small model would send it until its last turn."""
 
 _LONG = re.compile(r"(?<![\w.])\d{1,15}\.\d{5,}(?:e[+-]?\d+)?(?![\w.])")

@@ -72,9 +72,7 @@ def check_new(folder: Path) -> None:
         raise RecordError(f"the run folder {folder} exists already; choose another with --out")
     there = next(part for part in (folder, *folder.absolute().parents) if part.exists())
     if not (there.is_dir() and os.access(there, os.W_OK | os.X_OK)):
-        raise RecordError(
-            f"cannot write the run folder {folder}: {there} is a file or may not be written; choose another"
-        )
+        raise RecordError(f"cannot write the run folder {folder}: {there} is a file or read-only; choose another")
 
 
 class RunWriter:

@@ -6,17 +6,22 @@ import re
 import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import NamedTuple
 
 from maia_core.errors import ReplyError
 
-_FENCE = re.compile(r"^([ \t]*)(?:[*_]*\[CODE\][*_: ]*)?(`{3,}|~{3,})[ \t]*([\w+-]*)[^\n`]*$", re.MULTILINE)
-_ENTRY = re.compile(r"^\s*(?:async\s+)?def\s+(?:run_experiment|execute_command)\b", re.MULTILINE)
-_CALL = re.compile(rf"\b(?:system|tools)\.\w|{_ENTRY.pattern}", re.MULTILINE)
-_THOUGHT = re.compile(r"""\A.*(?<!["'`])</think(?:ing)?>(?!["'`])""", re.DOTALL)
-_STOP = re.compile(r"<(?:end_code|\|im_end\|)>[ \t]*$", re.MULTILINE)
-_HYPOTHESIS = re.compile(r"^[\s>*_-]*hypothesis[ _]*\d+[\s*_]*:[\s*_]*(.+)$", re.IGNORECASE | re.MULTILINE)
-_CLAIM = re.compile(r"^[ \t>#*_-]*(?:\[[A-Z]\w[\w ]*\]|`{3}|~{3}|(?:Printed|Returned|Failed):)", re.MULTILINE)
+_FENCE = re.compile(r"(?m)^([ \t]*)(?:[*_]*\[CODE\][*_: ]*)?(`{3,}|~{3,})[ \t]*([\w+-]*)[^\n`]*$")
+_ENTRY = re.compile(r"(?m)^\s*(?:async\s+)?def\s+(?:run_experiment|execute_command)\b")
+_CALL = re.compile(rf"{_ENTRY.pattern}|\b(?:system|tools)\.\w")
+_THOUGHT = re.compile(r"""(?s)\A.*(?<!["'`])</think(?:ing)?>(?!["'`])""")
+_TOKEN = r"<(?:end_code|/?s|eos|end_of_turn|\|[A-Za-z_]{2,30}\|)>"
+_STOP = re.compile(rf"(?m){_TOKEN}[ \t]*$")
+_LEFT = re.compile(rf"{_TOKEN}|\[(?:END|DONE|/?INST)\]|\\(?=[%&_#])")
+_INVENTED = re.compile(rf"(?im){_TOKEN}|\[(?:END|DONE|INST)\]|^[ \t>#*]*(?:human|user)[ *]*:(?![ \t*]*[-+]?\d)")
+_BOX = re.compile(r"(?:\${1,2}|\\[(\[][ \t]*)?\\(?:boxed|text\w*)\{([^{}]*)\}(?:\${1,2}|[ \t]*\\[)\]])?")
+_HYPOTHESIS = re.compile(r"(?im)^[\s>*_-]*hypothesis[ _]*\d+[\s*_]*:[\s*_]*(.+)$")
+_CLAIM = re.compile(r"(?m)^[ \t>#*_-]*(?:\[[A-Z]\w[\w ]*\]|`{3}|~{3}|(?:Printed|Returned|Failed|Human|User):)")
 
 MIN_QUOTE = 20
 """Characters of a line from which on its repetition is a quotation: tags such as `[CODE]:` are shorter."""
@@ -61,19 +66,20 @@ def program_end(text: str) -> int | None:
 def parse_reply(
     text: str, answer_tags: Sequence[str], task: str = "", *, cut: bool = False, final: bool = False
 ) -> ParsedReply:
-    """Splits a reply at its tags.
+    r"""Splits a reply at its tags.
 
     A tag counts only at the start of a line (markdown emphasis, bullets and headings before it are allowed) and
     outside of fenced code, so quoting one in prose does nothing. Reasoning that ends with `</think>` does not count. A
     code block that uses `system` or `tools` and does not define run_experiment is a program, too, where no whole answer
     stands around it. The first program counts: a further one, an answer beside it and invented results are ignored, as
-    are lines that quote the task.
+    are lines that quote the task. So is what stands behind a whole answer and an end token (`</s>`, `[END]`) or an
+    invented turn (`Human:`, `User:`). Texts of an answer lose `\boxed{...}` and such tokens.
 
     Args:
         text: The reply.
         answer_tags: The tags of the task's answer, such as `DESCRIPTION` and `LABEL`.
         task: The text of the task.
-        cut: Whether the reply was cut off; then only a whole program counts.
+        cut: Whether the reply was cut off; then only a whole program counts, or an answer before an invented turn.
         final: Whether the run is over; then only an answer counts.
 
     Raises:
@@ -81,38 +87,40 @@ def parse_reply(
     """
     if not text.strip():
         raise ReplyError("Your reply was empty. " + _expected(answer_tags))
-    text = _STOP.sub("", _THOUGHT.sub("", text.replace("\r\n", "\n")))
-    blocks = list(_blocks(text))
-    own = [b for b in blocks if b.source and not ("..." in b.source and b.source.strip() in task)]
+    text = _THOUGHT.sub("", text.replace("\r\n", "\n"))
+    blocks = list(_blocks(_STOP.sub(lambda token: " " * len(token[0]), text)))
+    prose = _prose(text, blocks, task)
+    found = _tags(prose, ("CODE", "HYPOTHESIS LIST", "HYPOTHESIS", *answer_tags))
+    # An invented turn counts behind a whole answer only: a description may quote one.
+    answered = max(min([end for tag, _, end in found if tag == name], default=len(text)) for name in answer_tags)
+    stop = next((turn.start() for turn in _INVENTED.finditer(prose, answered)), len(text))
+    own = [b for b in blocks if b.source and b.start < stop and not ("..." in b.source and b.source.strip() in task)]
     first = next((block for block in own if _ENTRY.search(block.source)), None)
-    if cut and not (first and first.closed and not final):
+    if cut and stop == len(text) and not (first and first.closed and not final):
         raise ReplyError("Your reply was cut off at its length limit. Send a shorter reply.")
-    end = first.end if first and not final else len(text)
-    quoted = {line.strip(" \t>*") for line in task.splitlines() if len(line) > MIN_QUOTE and not _CALL.search(line)}
-    lines = [line for line in _prose(text[:end], blocks).splitlines() if line.strip(" \t>*") not in quoted]
-    sections = _sections("\n".join(lines), ("CODE", "HYPOTHESIS LIST", "HYPOTHESIS", *answer_tags))
+    end = first.end if first and not final else stop
+    sections = _sections(prose[:end], [tag for tag in found if tag[1] < end])
     hypotheses = _hypotheses(sections.pop("HYPOTHESIS LIST", []) + sections.pop("HYPOTHESIS", []))
-    has_code = "CODE" in sections
-    code = [f"{code}\n" for code in sections.pop("CODE", []) if _CALL.search(code)]
-    programs = [first.source] if first else [b.source for b in own if has_code or _CALL.search(b.source)] or code
-    is_answer = bool(sections) if final else not (first or has_code) and sections.keys() >= set(answer_tags)
+    announced = sections.pop("CODE", [])
+    code = [f"{code}\n" for code in announced if _CALL.search(code)]
+    programs = [first.source] if first else [b.source for b in own if announced or _CALL.search(b.source)] or code
+    is_answer = bool(sections) if final else not (first or announced) and sections.keys() >= set(answer_tags)
     if programs and not is_answer:
         if final:
             raise ReplyError("The run is over; no more programs run. Send your final answer only.")
         note = bool(sections) or len(programs) > 1 or bool(_CLAIM.search(text[end:]))
         return ParsedReply(program=programs[0], hypotheses=hypotheses, note=IGNORED if note else "")
     if sections:
-        if repeated := [tag for tag, texts in sections.items() if len(texts) > 1 and tag == answer_tags[0]]:
-            raise ReplyError(
-                f"Your reply holds more than one answer ([{repeated[0]}] appears twice). Send one final answer."
-            )
-        return ParsedReply(sections=sections, hypotheses=hypotheses)
+        if len(sections.get(answer_tags[0], ())) > 1:
+            raise ReplyError(f"Your reply holds more than one answer ([{answer_tags[0]}] twice). Send a single one.")
+        note = IGNORED if _LEFT.sub("", prose[stop:]).strip() else ""
+        return ParsedReply(sections=sections, hypotheses=hypotheses, note=note)
     wrong = "does not define run_experiment(system, tools)" if own else "holds neither a program nor an answer"
     raise ReplyError(f"Your reply {wrong}. {_expected(answer_tags)}")
 
 
-IGNORED = "MAIA ran your first program and ignored the rest of your reply. Send one program, and stop behind it."
-"""Tells the backbone that more than one program, an answer or invented results stood in its reply."""
+IGNORED = "MAIA took your first program or answer and ignored the rest of your reply. Send one, and stop behind it."
+"""Tells the backbone that another program or answer, invented results or an invented turn stood in its reply."""
 
 
 def _blocks(text: str) -> Iterator[_Block]:
@@ -134,21 +142,29 @@ def _blocks(text: str) -> Iterator[_Block]:
         yield _Block(opening.start(), position, source, closing is not None)
 
 
-def _prose(text: str, blocks: Sequence[_Block]) -> str:
-    """Returns the text without its fenced blocks."""
-    ends = [0, *(block.end for block in blocks)]
-    return "".join(text[start:stop] for start, stop in zip(ends, [*(b.start for b in blocks), len(text)], strict=True))
+def _prose(text: str, blocks: Sequence[_Block], task: str) -> str:
+    """Returns the text with zero bytes in place of its fenced blocks and of the lines that quote the task."""
+    quoted = {line.strip(" \t>*") for line in task.splitlines() if len(line) > MIN_QUOTE and not _CALL.search(line)}
+    letters = list(text)
+    for block in blocks:
+        letters[block.start : block.end] = "\0" * (block.end - block.start)
+    lines = "".join(letters).splitlines()
+    return "\n".join("\0" * len(line) if line.strip(" \t>*") in quoted else line for line in lines)
 
 
-def _sections(prose: str, tags: Sequence[str]) -> dict[str, list[str]]:
+def _tags(prose: str, tags: Sequence[str]) -> list[tuple[str, int, int]]:
+    """Returns the tags in a text, each with its beginning and its end."""
     names = "|".join(re.escape(tag).replace(r"\ ", "[ _]") for tag in sorted(tags, key=len, reverse=True))
-    pattern = re.compile(rf"^[ \t>#*_+-]*\[({names})(?:[ _]?\d+)?\][ \t*_]*[:：]?[ \t*_]*", re.M | re.I)
-    found = list(pattern.finditer(prose))
+    pattern = rf"(?im)^[ \t>#*_+-]*\[({names})(?:[ _]?\d+)?\][ \t*_]*[:：]?[ \t*_]*"
+    return [(match[1].upper().replace("_", " "), *match.span()) for match in re.finditer(pattern, prose)]
+
+
+def _sections(prose: str, tags: Sequence[tuple[str, int, int]]) -> dict[str, list[str]]:
     sections: dict[str, list[str]] = {}
-    ends = [match.start() for match in found[1:]] + [len(prose)]
-    for match, end in zip(found, ends, strict=False):
-        body = prose[match.end() : end].strip().strip("*_").strip()
-        sections.setdefault(match.group(1).upper().replace("_", " "), []).append(body)
+    for (tag, _, start), (_, end, _) in pairwise([*tags, ("", len(prose), 0)]):
+        body = prose[start:end].replace("\0", "")
+        body = _STOP.sub("", body) if tag == "CODE" else _BOX.sub(r"\1", _BOX.sub(r"\1", _LEFT.sub("", body)))
+        sections.setdefault(tag, []).append(body.strip().strip("*_").strip())
     return sections
 
 

@@ -177,11 +177,9 @@ class RunEffects:
         Raises:
             ToolError: the run's budget does not hold that many.
         """
-        left = self.config.limits.images - self.generated
+        left = max(0, self.config.limits.images - self.generated)
         if count > left:
-            raise ToolError(
-                f"{count} images are asked for, but the run's budget has {max(left, 0)} left (limits.images)"
-            )
+            raise ToolError(f"{count} images are asked for, but the run's budget has {left} left (limits.images)")
         self._effects[-1].generated += count
 
     def spend(self, usage: Usage) -> None:

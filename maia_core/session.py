@@ -93,10 +93,8 @@ class Session(SessionTotals):
     def ask(self, info: BackboneInfo, because: str = "") -> Asked:
         """Records which messages a backbone is sent next; `conversation.sent` returns them."""
         self._timed = info.timed
-        turn, policy = len(self.state.turns) + 1, self.context.config.context_policy
-        asked = self.journal.once(
-            Asked, lambda: self.conversation.ask(turn, policy, info, self.limits.reply_tokens, because)
-        )
+        turn, policy, most = len(self.state.turns) + 1, self.context.config.context_policy, self.limits.reply_tokens
+        asked = self.journal.once(Asked, lambda: self.conversation.ask(turn, policy, info, most, because))
         self.conversation.take(asked)
         return asked
 
@@ -170,6 +168,8 @@ class Session(SessionTotals):
                 raise ReplyError(UNSUPPORTED)
             if done is None:
                 state.answer = self.task.parse(parsed.sections)
+                if parsed.note:
+                    self.note(parsed.note)
             again = done is not None and parsed.program in [turn.program for turn in state.turns]
             own = {"program": parsed.program, "hypotheses": parsed.hypotheses, "note": REPEATED * again or parsed.note}
             return Turn(number=number, reply=reply, execution=done, **own)
@@ -193,8 +193,7 @@ class Session(SessionTotals):
 
     def _used_up(self) -> str:
         """Returns which budget the running program has used up: one program can make thousands of calls."""
-        running = time.perf_counter() - self._program_began
-        return self.budget().used_up(("seconds", "tokens", "cost"), running)
+        return self.budget().used_up(("seconds", "tokens", "cost"), time.perf_counter() - self._program_began)
 
     def _say(self, message: Message) -> None:
         hide: Callable[[Message], Message] = getattr(self.task, "hide", lambda message: message)

@@ -216,3 +216,75 @@ def test_a_fence_on_the_line_of_its_tag_is_one(opening):
 
 def test_a_wide_colon_belongs_to_the_tag():
     assert parse_reply("[LABEL]：red", ("LABEL",)).sections == {"LABEL": ["red"]}
+
+
+RED = {"DESCRIPTION": ["Red things."], "LABEL": ["red"]}
+
+
+@pytest.mark.parametrize(
+    "label",
+    [
+        r"\boxed{red}",
+        r"$\boxed{\text{red}}$",
+        r"**$$\boxed{\textbf{red}}$$**",
+        r"\( \boxed{red} \)",
+        "red</s>",
+        "red <|eot_id|>",
+        "red<|im_end|></s>",
+        "red [END]",
+        "red\n[END]\n",
+        "red\n<end_of_turn>\n",
+        r"\boxed{red}<|endoftext|>",
+    ],
+)
+@pytest.mark.parametrize("final", [False, True])
+def test_a_label_is_free_of_boxes_and_end_tokens(label, final):
+    reply = parse_reply(f"[DESCRIPTION]: Red things.</s>\n[LABEL]: {label}", TAGS, final=final)
+    assert reply.sections == RED
+    assert reply.note == ""
+
+
+def test_a_boxed_label_keeps_its_strength():
+    text = "[DESCRIPTION]: Red things.\n[LABEL 1]: \\boxed{\\text{dogs (40\\%)}}\n[LABEL 2]: \\boxed{cats} (20 %)"
+    assert parse_reply(text, TAGS).sections["LABEL"] == ["dogs (40%)", "cats (20 %)"]
+
+
+@pytest.mark.parametrize(
+    "turn",
+    [
+        "\n\nHuman: Thank you. And the next unit?",
+        "\nUser: [DESCRIPTION]: Blue things.\n[LABEL]: blue",
+        f"\n\n### Human:\nTest it again.\n\n### Assistant:\n{CODE}",
+        f"\n**User:** Printed: 3.2\n{CODE}",
+        "</s>\n<s>[INST] And the next? [/INST] [DESCRIPTION]: Blue things.\n[LABEL]: blue",
+        f" [END]\n\nuser: go on\n{CODE}",
+        "<|im_end|>\n<|im_start|>user\nWhy?",
+    ],
+)
+@pytest.mark.parametrize("how", [{}, {"final": True}, {"cut": True}])
+def test_an_invented_turn_behind_an_answer_is_ignored(turn, how):
+    """A model that goes on after its answer writes until its length limit; its answer is whole all the same."""
+    reply = parse_reply(f"[DESCRIPTION]: Red things.\n[LABEL]: red{turn}", TAGS, **how)
+    assert reply.sections == RED
+    assert "ignored the rest of your reply" in reply.note
+
+
+def test_a_line_about_people_is_no_turn():
+    people = "[DESCRIPTION]: People, by kind:\nHuman: 0.9\nUser: 0.4\nHuman: faces are best."
+    assert parse_reply(f"{people}\n[LABEL]: people", TAGS).sections["DESCRIPTION"] == [people[15:]]
+    listed = f"[LABEL]: people\n{people.rpartition(chr(10))[0]}\nOthers: 0"
+    assert parse_reply(listed, TAGS).sections["DESCRIPTION"][0].endswith("Others: 0")
+    program = f"{ENTRY}    x = ['<|im_end|>', r'\\boxed{{red}}', names[END]]\n    return '''\nHuman: hi\n'''\n"
+    assert parse_reply(f"[CODE]:\n{FENCE}python\n{program}{FENCE}", TAGS).program == program
+
+
+def test_an_invented_turn_ends_a_program_that_no_fence_closes():
+    reply = parse_reply(f"[CODE]:\n{FENCE}python\n{PROGRAM}\nHuman: Printed: 3.2", TAGS)
+    assert reply.program == PROGRAM
+    assert reply.note
+
+
+@pytest.mark.parametrize("odd", ["\\boxed{", "$", "</s>", "[END]", "Human:\n", "{", "\\boxed{{a}"])
+def test_a_long_reply_of_such_tokens_is_read_at_once(odd):
+    text = f"[DESCRIPTION]: Red things.\n[LABEL]: red\n{odd * 50_000}"
+    assert parse_reply(text, TAGS).sections["LABEL"][0].startswith("red")  # Quadratic work would take minutes.

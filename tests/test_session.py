@@ -630,6 +630,17 @@ def test_what_follows_the_first_program_is_ignored_with_a_note_and_forgotten(mak
     assert session.turns[0].reply.text == invented, "the record holds what the model wrote"
 
 
+def test_an_invented_turn_behind_an_answer_is_ignored_with_a_note(make_fake_session, tmp_path):
+    invented = f"{ANSWER}\n\nHuman: Well done. And the next unit?\n\n{MEASURE}"
+    heard = []
+    session = make_fake_session()
+    session.note = heard.append
+    outcome = run(session, ScriptedBackbone([MEASURE, Reply(text=invented, stop="length")]))
+    assert (outcome.status, outcome.turns) == ("answered", 2)
+    assert outcome.explanation == run(make_fake_session(), ScriptedBackbone([MEASURE, ANSWER])).explanation
+    assert "ignored the rest of your reply" in heard[0]
+
+
 def test_a_whole_program_in_a_reply_that_was_cut_off_runs(make_fake_session):
     backbone = ScriptedBackbone([Reply(text=f"{MEASURE}\nThen I expect", stop="length"), ANSWER])
     assert run(make_fake_session(), backbone).turns == 2
@@ -639,5 +650,5 @@ def test_a_program_that_ran_before_is_told_so(make_fake_session):
     """A small model sends the same program until its last turn, and the result cannot change."""
     backbone = ScriptedBackbone([MEASURE, MEASURE, FAKE_RUN[0], ANSWER])
     run(make_fake_session(), backbone)
-    told = ["is one that you ran before" in messages[-1].text for messages in backbone.seen]
+    told = ["You ran this program before" in messages[-1].text for messages in backbone.seen]
     assert told == [False, False, True, False]
