@@ -17,6 +17,7 @@ import time
 from pathlib import Path
 
 from maia_core.context import Context, load
+from maia_core.plugin import PluginRef
 from maia_core.text import printable
 from maia_eval.choices import drawn
 from maia_eval.commands import predictive, synthetic
@@ -68,7 +69,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2)
     options = parser.parse_args()
 
-    units = drawn(MODEL, LAYERS, options.each, options.seed, Context(load()))
+    units = drawn(PluginRef(name=MODEL), LAYERS, options.each, options.seed, Context(load()))
     explainers = [*EXPLAINERS, nothing(units, options.out / "nothing.csv")]
     place = options.out / "predictive"
     seconds = evaluated(predictive, units, explainers, place, options.workers)
