@@ -251,6 +251,18 @@ def test_bad_input_is_one_line(run, arguments, message):
     assert message in " ".join(told.split())
 
 
+def test_a_reference_without_its_model_is_advised_in_full(run):
+    """The advice was to build an index of a model that is called as the layer."""
+    done = run("show", "prob:1", data=False)
+    assert "'prob:1' is not a reference MODEL:LAYER:UNIT" in str(done.exception)
+    assert "there is no model 'prob'" in str(done.exception)
+    built(run)
+    for target in ("prob:1", "prob"):
+        for command in ("show", "remove"):
+            told = str(run(command, target, data=False).exception)
+            assert "give the full reference MODEL:LAYER:UNIT, here module/net_of_mine.net:prob" in told
+
+
 def test_an_index_is_not_mixed_with_another(run, tmp_path):
     built(run, "--out", "mine")
     done = run("build", MODEL[0], "-o", "size=40", "--layers", "0", "--out", "mine")

@@ -21,6 +21,9 @@ from maia_exemplars.units import find_unit, split_ref
 EARLIER = "of an earlier model"
 """Marks an index of a model that has other weights today."""
 
+MAX_ADVISED = 3
+"""Models that the advice on a reference without its model names."""
+
 CHECKED_UNITS = 8
 """Units of a layer whose exemplars are measured again before a build leaves the layer as it is."""
 
@@ -143,6 +146,14 @@ def _known(model: str, layer: str) -> dict[Path, IndexInfo]:
     by_folder = {folder: infos[0] for folder, infos in fits.items() if infos}
     if not by_folder:
         target = f"{model}:{layer}" if layer else model
+        of_layer = [info.model for infos in _infos().values() for info in infos if split_ref(target, {info.layer})]
+        if of_layer:
+            several = " or ".join(f"{name}:{target}" for name in sorted(set(of_layer))[:MAX_ADVISED])
+            raise UsageError(f"'{target}' lacks its model; give the full reference MODEL:LAYER:UNIT, here {several}")
+        registry, plugin = Context(RunConfig()).registry, model.partition("/")[0]
+        if registry.find("model", plugin) is None:
+            missing = registry.missing(plugin, "model")
+            raise UsageError(f"'{target}' is not a reference MODEL:LAYER:UNIT of an index known here; {missing}")
         build = f"maia exemplars build {model}" + (f" --layers {layer}" if layer else "")
         raise UsageError(
             f"no index of {target} is known here; `{build}` makes one, `maia exemplars list` lists what there is"
@@ -150,11 +161,11 @@ def _known(model: str, layer: str) -> dict[Path, IndexInfo]:
     return by_folder
 
 
-def _infos(model: str) -> dict[Path, list[IndexInfo]]:
-    """Returns what the indexes that this machine knows hold of a model, by folder."""
+def _infos(model: str = "") -> dict[Path, list[IndexInfo]]:
+    """Returns what the indexes that this machine knows hold of a model (of all if it is empty), by folder."""
     indexes = {folder: Index(folder) for folder in all_folders(cache_dir())}
     infos = {folder: [index.layer(name).info for name in index.layers()] for folder, index in indexes.items()}
-    return {folder: [info for info in of_all if info.model == model] for folder, of_all in infos.items()}
+    return {folder: [info for info in of_all if model in ("", info.model)] for folder, of_all in infos.items()}
 
 
 def to_remove(target: str) -> tuple[Path, str]:
