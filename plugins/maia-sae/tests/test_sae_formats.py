@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
+from safetensors.torch import load_file, save_file
 
 from maia_core.errors import UsageError
 from maia_sae import read_autoencoder
@@ -163,9 +164,7 @@ def test_a_file_that_is_cut_short_says_so(tmp_path, name, part):
     file = copied(name, tmp_path)
     data = file.read_bytes()
     file.write_bytes(data[: int(part * len(data))])
-    with pytest.raises(
-        UsageError, match=r"cut short|is empty|is not a safetensors file|cannot be read as JSON"
-    ) as refused:
+    with pytest.raises(UsageError, match=r"is empty|cannot be read as JSON|.*copy or fetch it again") as refused:
         read_autoencoder(str(file))
     assert "\n" not in str(refused.value)
 
@@ -240,6 +239,26 @@ def test_settings_that_are_not_understood_are_refused_by_name(tmp_path, name, ch
     with pytest.raises(UsageError, match=says) as refused:
         read_autoencoder(str(file))
     assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("name", ["saelens-topk", "saelens-standard"])
+@pytest.mark.parametrize("lost", ["b_enc", "b_dec"])
+def test_a_lost_bias_is_not_taken_for_zero(tmp_path, name, lost):
+    file = copied(name, tmp_path)
+    tensors = load_file(file)
+    del tensors[lost]
+    save_file(tensors, file)
+    with pytest.raises(UsageError, match=f"lacks the tensor {lost} or"):
+        read_autoencoder(str(file))
+
+
+def test_weights_in_whole_numbers_are_refused(tmp_path):
+    file = copied("saelens-topk", tmp_path)
+    tensors = load_file(file)
+    tensors["W_enc"] = (tensors["W_enc"] * 100).to(torch.int8)
+    save_file(tensors, file)
+    with pytest.raises(UsageError, match=r"W_enc of .* is a matrix of whole numbers .int8."):
+        read_autoencoder(str(file))
 
 
 def test_settings_that_say_nothing_are_not_refused(tmp_path):

@@ -383,7 +383,7 @@ def test_very_many_latents_are_computed_some_images_at_a_time(model, images, wei
         ("mix:sae=sae.safetensors", "which unit of layer mix:sae=sae.safetensors"),
         ("mix:sae=sae.safetensors:7", "it has units 0 to 6"),
         ("fc:sae=sae.safetensors:0", "was made for another layer"),
-        ("mix:sae=broken.safetensors:0", "is not a safetensors file"),
+        ("mix:sae=broken.safetensors:0", "cannot be read as safetensors"),
         ("mix:sae=three.npy:0", "is not a safetensors file, nor one of torch, nor a pickle"),
         ("mix:probe=three.npy:0", "after a layer comes a number, direction=FILE or sae=FILE:NUMBER"),
         ("mixx:sae=sae.safetensors:0", "no layer 'mixx' in net; nearest: mix"),

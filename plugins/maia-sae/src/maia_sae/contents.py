@@ -137,7 +137,7 @@ def read_safetensors(file: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any
             metadata = dict(opened.metadata() or {})
             tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 - no mapping
     except (SafetensorError, OSError) as error:
-        raise UsageError(f"{file} is not a safetensors file: {error}") from error
+        raise UsageError(f"{file} cannot be read as safetensors: {error}; copy or fetch it again") from error
     return {name: _array(value, f"{name} of {file}") for name, value in tensors.items()}, metadata
 
 
@@ -246,6 +246,12 @@ def _array(value: Any, where: str) -> NDArray[Any]:
 
 
 def _numbers(tensors: Mapping[str, NDArray[Any]], path: str) -> dict[str, Array]:
+    for name, array in tensors.items():
+        if array.ndim == 2 and array.dtype.kind in "iu":
+            raise UsageError(
+                f"{name} of {path} is a matrix of whole numbers ({array.dtype}), whose scale MAIA does not know; save "
+                "the weights as floats"
+            )
     return {name: finite(array, f"{name} of {path}") for name, array in tensors.items()}
 
 

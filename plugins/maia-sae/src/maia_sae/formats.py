@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from maia_core.plugin import UsageError
 from maia_sae.autoencoder import Autoencoder, Home
-from maia_sae.common import WidthError, build
+from maia_sae.common import TENSORS, WidthError, build
 from maia_sae.contents import OWN_FORMAT, WEIGHTS, Contents, read_contents, read_json
 from maia_sae.overcomplete import is_overcomplete, of_overcomplete
 from maia_sae.readouts import Array
@@ -20,6 +20,10 @@ Values = dict[str, Any]
 
 EVALUATED = {"explained_variance": "frac_variance_explained"}
 """Names of figures in the evaluations of dictionary_learning."""
+
+BIASES = ("bias", "centre")
+"""What the files of these libraries always hold, but for the encoder's bias of a gated autoencoder."""
+HAVE_BIASES = ("saev", "ViT-Prisma", "dictionary_learning", "SAELens")
 
 IN_TORCH = ("encoder.weight", "decoder.weight")
 """Tensors that dictionary_learning's files hold, but for those of its JumpReluAutoEncoder."""
@@ -55,6 +59,8 @@ def read_autoencoder(path: str, units: int | None = None) -> Autoencoder:
         found = next((found for found in FORMATS if found.fits(contents)), None)
         common = found.common(contents) if found else (contents.tensors, contents.settings, Home())
         tensors, settings, home = common
+        if found and found.name in HAVE_BIASES:
+            _require_biases(tensors)
         built = build(tensors, settings, contents.source, units)
     except UsageError as error:
         kind = WidthError if isinstance(error, WidthError) else UsageError
@@ -69,6 +75,13 @@ def read_autoencoder(path: str, units: int | None = None) -> Autoencoder:
     recorded = {name: value for name in ("explained_variance", "l0") if (value := _figure(contents, name)) is not None}
     name = str(contents.settings.get("library", found.name)) if found else "tensors alone"
     return replace(built, format=name, home=home, recorded=recorded, settings=settings)
+
+
+def _require_biases(tensors: Tensors) -> None:
+    is_gated = any(name in tensors for name in TENSORS["gate"])
+    for what in BIASES[is_gated:]:
+        if not any(name in tensors for name in TENSORS[what]):
+            raise UsageError(f"it lacks the tensor {' or '.join(TENSORS[what])}; copy or fetch it again")
 
 
 def _of_own(contents: Contents) -> tuple[Tensors, Values, Home]:
