@@ -75,9 +75,8 @@ class Plugin(NamedTuple):
         try:
             return self.entry_point.load()
         except (Exception, SystemExit) as error:
-            raise PluginError(
-                f"{self.kind} '{self.name}' of {self.origin} cannot be loaded: {self._cause(error)}"
-            ) from error
+            cause = self._cause(error)
+            raise PluginError(f"{self.kind} '{self.name}' of {self.origin} cannot be loaded: {cause}") from error
 
     def _cause(self, error: BaseException) -> str:
         if isinstance(error, ImportError) and (error.name or "").startswith("maia_core"):
