@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import re
 import subprocess
 import sys
 import threading
@@ -19,7 +20,7 @@ from maia_core.registry import Registry
 from maia_core.testing import fakes
 from maia_sweep import explaining
 from maia_sweep.command import sweep as sweep_command
-from maia_sweep.displays import JsonDisplay, LogDisplay, line_of, running_lines
+from maia_sweep.displays import JsonDisplay, LiveDisplay, LogDisplay, line_of, running_lines
 from maia_sweep.drivers import AgentWorker
 from maia_sweep.explaining import Choices, explain_units
 from maia_sweep.ledgers import Ledger, SweepLimits
@@ -325,6 +326,21 @@ def test_secrets_and_lone_surrogates_of_a_label_do_not_reach_the_table(
     files = [path for path in tmp_path.rglob("*") if path.is_file() and path.suffix in (".jsonl", ".csv", ".parquet")]
     assert len(files) == 3
     assert not any(b"sk-a-very" in path.read_bytes() for path in files)
+
+
+def test_the_bar_tells_the_time_left_of_units_that_take_minutes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An agent's unit takes longer than the 30 s over which rich measures a rate: the time left stayed `-:--:--`."""
+    now = [0.0]
+    monkeypatch.setattr("rich.console.monotonic", lambda: now[0])
+    monkeypatch.setenv("COLUMNS", "100")
+    with LiveDisplay(tmp_path) as shown:
+        shown.begin("agent", 8)
+        for unit in UNITS[:4]:
+            now[0] += 120
+            shown.row(Row(unit=unit, status="answered", label="discs", run="runs/a"))
+    assert re.search(r"agent .* 4/8 0:08:00", capsys.readouterr().err)
 
 
 def test_displays_show_no_secret(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -19,6 +19,8 @@ from maia_sweep.tables import Row
 
 LINES = 16
 """Running units that a terminal shows at most."""
+WINDOW = 7 * 86400.0
+"""Seconds over which the bar takes the rate for the time that is left; at most the last thousand units."""
 EVERY = 60.0
 """Seconds between two lines of a log that tell how far the sweep is."""
 
@@ -138,6 +140,7 @@ class LiveDisplay:
             TimeRemainingColumn(),
             console=console,
             refresh_per_second=1,
+            speed_estimate_period=WINDOW,
         )
         self._task: Any = None
 

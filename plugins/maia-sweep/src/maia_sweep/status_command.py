@@ -41,7 +41,7 @@ def status(folder: Path, as_json: bool) -> None:
         return
     if plan.first is not None:
         stage = f"first stage ({plan.first['name']})" if found.stage == "first" else "second stage (the agent)"
-        click.echo(f"{printable_line(stage)}: {found.units} of {len(plan.units)} units")
+        click.echo(f"{printable_line(stage)}, which takes {found.units} of {len(plan.units)} units")
     for line in summary(found):
         click.echo(printable_line(line))
     for each in found.running[:MAX_RUNNING]:
