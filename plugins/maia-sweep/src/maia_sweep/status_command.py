@@ -52,7 +52,7 @@ def status(folder: Path, as_json: bool) -> None:
     if plan.inactive or plan.dense or plan.missing:
         counts = {"units that are never active": plan.inactive, "dense latents": plan.dense}
         counts["that do not exist"] = len(plan.missing)
-        click.echo("left out: " + ", ".join(f"{count} {what}" for what, count in counts.items()))
+        click.echo("left out: " + ", ".join(f"{count} {what}" for what, count in counts.items() if count))
 
 
 def summary(found: Progress) -> list[str]:
