@@ -24,6 +24,7 @@ def human(path, context, content):
         ("a.csv", f'unit,label\n{RED},"red, round things"\n{BLUE},blue\n'),
         ("a.csv", f'\ufefflabel , unit\r\n"red, round things",{RED}\r\n'),
         ("a.csv", f"Unit;Label\n{RED};red, round things\n;\n"),
+        ("a.csv", f"Unit;Label;;\n{RED};red, round things;;\n"),
         ("a.csv", f"sep=;\r\nunit;label\r\n{RED};red, round things\r\n"),
         ("a.csv", f"unit\tlabel\n{RED}\tred, round things\n"),
         ("a.json", json.dumps({RED: "red, round things", BLUE: "blue"})),
@@ -78,6 +79,22 @@ def test_a_unit_whose_reference_gives_nothing_away_is_found_by_its_choice(world,
         ("a.json", json.dumps({RED: ["a", ""]}), "entry 1: the label"),
         ("a.json", f'{{"{RED}": "a", "{RED}": "b"}}', "two entries, entry 1 and entry 2"),
         ("a.txt", "red", "labels come from"),
+        (
+            "a.csv",
+            f"unit,label,descripton\n{RED},red,round\n",
+            "unknown column 'descripton'. Did you mean 'description'",
+        ),
+        (
+            "a.csv",
+            f"unit,label,pearson\n{RED},red,0.4\n",
+            "unknown column 'pearson'. Allowed: unit, label, description",
+        ),
+        (
+            "a.json",
+            json.dumps([{"unit": RED, "label": "red", "descripton": "round"}]),
+            "entry 1: unknown key 'descripton'. Did you mean 'description'",
+        ),
+        ("a.json", json.dumps([{"unit": RED, "labels": ["red"]}]), "unknown key 'labels'. Did you mean 'label'"),
     ],
 )
 def test_what_is_wrong_in_a_file_is_one_line_that_names_the_place(tmp_path, name, content, says):

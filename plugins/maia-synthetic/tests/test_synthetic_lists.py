@@ -15,7 +15,7 @@ from maia_labels.vocabulary import vocabulary
 from maia_synthetic.collages import presence
 from maia_synthetic.command import synthetic
 from maia_synthetic.draw import MIN_COLLAGES, draw
-from maia_synthetic.lists import neurons_of, resolve, shipped
+from maia_synthetic.lists import _own_file, neurons_of, resolve, shipped
 from maia_synthetic.score import key
 
 
@@ -111,3 +111,10 @@ def test_command_lists_neurons_and_hides_them_in_references() -> None:
     assert len(refs) == 88
     rows = [json.loads(line) for line in CliRunner().invoke(synthetic, ["list", "paper", "--json"]).output.splitlines()]
     assert rows[75] == {"neuron": "paper/76", "kind": "A given B", "responds to": "dog | leash"}
+
+
+def test_an_unknown_key_of_the_authors_list_is_named(tmp_path):
+    path = tmp_path / "paper-code.json"
+    path.write_text('{"monosemantic": ["dog"], "polysemantic": [], "conditional_a_given_b": []}')
+    with pytest.raises(UsageError, match=r"unknown key 'polysemantic'. Did you mean 'polysemantic_or'"):
+        _own_file(path)

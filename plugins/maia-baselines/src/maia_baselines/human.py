@@ -16,7 +16,10 @@ FORM = 'a .csv file with the columns unit and label, or a .json file such as {"M
 
 
 COLUMNS = ("unit", "label", "description")
-"""The columns of a table that are read."""
+"""The columns of a table, and the keys of an entry."""
+
+MAX_NAME = 80
+"""Longest name of an unknown column in an error."""
 
 
 class Entry(NamedTuple):
@@ -119,6 +122,8 @@ def _csv(text: str, path: Path) -> Iterator[Entry]:
             raise UsageError(f"{path} has no column '{max(missing)}'; its first line must name unit and label")
         if twice := [name for name in COLUMNS if names.count(name) > 1]:
             raise UsageError(f"{path} has the column '{twice[0]}' twice; keep one")
+        if other := next((name for name in names if name and name not in COLUMNS), None):
+            raise UsageError(_unknown(f"{path}: unknown column", other))
         for row in reader:
             cells = {(key or "").strip().casefold(): value for key, value in row.items()}
             if None in row:
@@ -143,9 +148,17 @@ def _json(text: str, path: Path) -> Iterator[Entry]:
     for number, row in enumerate(rows, start=1):
         names = [name for name, _ in row.pairs] if isinstance(row, _Pairs) else []
         if not {"unit", "label"} <= set(names) or len(set(names)) < len(names):
-            raise UsageError(f"{path}, entry {number}: it needs 'unit' and 'label', each once")
+            other = next((f"; {_unknown('unknown key', name)}" for name in names if name not in COLUMNS), "")
+            raise UsageError(f"{path}, entry {number}: it needs 'unit' and 'label', each once{other}")
+        if other := next((name for name in names if name not in COLUMNS), None):
+            raise UsageError(_unknown(f"{path}, entry {number}: unknown key", other))
         cells = dict(row.pairs)
         yield _entry(cells["unit"], cells["label"], cells.get("description"), f"entry {number}")
+
+
+def _unknown(what: str, name: str) -> str:
+    allowed = f" Allowed: {', '.join(COLUMNS)}."
+    return f"{what} '{printable(name[:MAX_NAME])}'.{did_you_mean(name, COLUMNS) or allowed}"
 
 
 class _Pairs:

@@ -21,6 +21,9 @@ LISTS = {
 }
 """The lists by name, and what each is."""
 
+KINDS = ("monosemantic", "polysemantic_or", "conditional_a_given_b")
+"""The keys of a file of neurons."""
+
 _PLACE = re.compile(r"(?P<list>[\w-]+)(?:@(?P<seed>[\w-]*))?/(?P<number>\d{1,6})")
 
 
@@ -77,7 +80,10 @@ def _own_file(path: Path) -> Sequence[Expression]:
     """
     form = '{"monosemantic": [A, ...], "polysemantic_or": [[A, B], ...], "conditional_a_given_b": [[A, B], ...]}'
     try:
-        return read(json.loads(path.read_bytes()))
+        listed = dict(json.loads(path.read_bytes()))
+        if other := next((key for key in listed if key not in KINDS), None):
+            raise UsageError(f"{path}: unknown key '{other[:80]}'.{did_you_mean(other, KINDS)} Its form is {form}")
+        return read(listed)
     except FileNotFoundError as error:
         raise UsageError(
             f"the list 'paper-code' is not part of MAIA: write the neurons of the authors' code into {path} as {form}"
