@@ -291,3 +291,27 @@ def test_a_network_is_checked_when_the_model_is_made():
     for how, says in (("mixed", "the network change .* other images of its batch"), ("random", "from call to call")):
         with pytest.warns(UserWarning, match=says):
             TorchModel(Odd(how), Preprocessing(32), "m")
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning:torch")
+@pytest.mark.parametrize("form", ["modules", "script"])
+def test_a_network_that_quantises_a_whole_batch_is_measured_image_by_image(form):
+    """An image beside a brighter one had other activations: the range of the batch decides how fine they are."""
+    torch.manual_seed(0)
+    layers = nn.Conv2d(3, 8, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(4), nn.Flatten(), nn.Linear(128, 32), nn.Linear(32, 8)
+    network = torch.ao.quantization.quantize_dynamic(nn.Sequential(*layers), {nn.Linear}, dtype=torch.qint8)
+    images = np.random.default_rng(0).integers(0, 256, (6, 32, 32, 3), dtype=np.uint8)
+    images[2] //= 20
+    images[3] = 255
+    together = network(torch.from_numpy(images).permute(0, 3, 1, 2) / 255)
+    alone = torch.cat([network(torch.from_numpy(one[None]).permute(0, 3, 1, 2) / 255) for one in images])
+    assert (together - alone).abs().max() > 1e-3 * alone.abs().max()
+    if form == "script":
+        network = torch.jit.trace(network, torch.rand(2, 3, 32, 32))
+    with pytest.warns(UserWarning, match="one image at a time") as told:
+        model = TorchModel(network, Preprocessing(32, mean=(0,) * 3, std=(1,) * 3), "m")
+    assert not [line for line in told if "change for the same image" in str(line.message)]
+    for layer in model.engine.layers:
+        single = np.concatenate([model.engine.maxima(image[None], layer) for image in images])
+        np.testing.assert_array_equal(model.engine.maxima(images, layer), single)
+        np.testing.assert_array_equal(model.engine.maxima(list(images), layer), single)

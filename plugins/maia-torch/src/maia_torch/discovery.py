@@ -13,7 +13,7 @@ from torch import nn
 from maia_core.plugin import LayerInfo, UsageError, did_you_mean, printable
 from maia_torch.layers import LOGIT, OUTPUT, PROB, Layer, LayerKind
 from maia_torch.layouts import Features, Grid, Layout, find_layout, token_grid
-from maia_torch.modules import hidden_parts
+from maia_torch.modules import hidden_parts, quantises_batches
 from maia_torch.probing import Probed, Seen, probe, probe_again
 from maia_torch.token_places import TokenPlaces
 
@@ -116,9 +116,16 @@ def _warnings(module: nn.Module, run: Callable[[int], object], probed: Probed, f
     if whole and all(one.module for one in found):
         lines.append(f"MAIA finds no units in the output of the network, of shape {whole[0]} for two images")
     changing = {one.module for one in found} & set(probed.changing)
+    repeats = not changing & probe_again(module, run, probed) if changing else True
+    if quantises_batches(module):
+        lines.append(
+            "the network quantises activations with the range of a whole batch, so that its other images would "
+            "change them; MAIA measures one image at a time, which is slow: give the network before it was quantised"
+        )
+        changing = set() if repeats else changing
     if changing:
         names = _some([name or "the network" for name in probed.changing if name in changing])
-        if changing & probe_again(module, run, probed):
+        if not repeats:
             cause = "from call to call: the network draws random numbers also in evaluation"
         else:
             cause = "with the other images of its batch: the network computes statistics of the batch, or mixes images"

@@ -25,7 +25,7 @@ from maia_torch.discovery import Discovery, Layouts, discover
 from maia_torch.folding import folded
 from maia_torch.hooks import read_outputs
 from maia_torch.layers import Layer
-from maia_torch.modules import fingerprint, readable, settings
+from maia_torch.modules import fingerprint, quantises_batches, readable, settings
 from maia_torch.probing import probes
 from maia_torch.takes import Take, one_unit, take_from_all, take_maxima
 
@@ -116,7 +116,7 @@ class Engine:
         self._scale = 1 / (torch.tensor(preprocess.std, device=self.device).view(1, channels, 1, 1) * 255)
         self._lock = threading.RLock()
         self._passes = Joiner(self._together, max_items=0)
-        self._fewest, self._compiled, before = 1, False, settings(module)
+        self._fewest, self._compiled, self._alone, before = 1, False, quantises_batches(module), settings(module)
         self.layers, self.warnings = self._discover(main, layouts, classes)
         after = settings(module)
         self._settings = "".join(value for name, value in before.items() if after.get(name) == value)
@@ -236,12 +236,13 @@ class Engine:
         return batch.to(self.dtype).contiguous(memory_format=self._format)
 
     def _run(self, pixels: Pixels, wanted: Mapping[Layer, Take], joined: bool = False) -> Arrays:
-        """Makes one pass, or one for each of the sizes that follow each other."""
-        if isinstance(pixels, np.ndarray):
+        """Makes one pass, or one for each of the sizes that follow each other, or for each image; see `modules`."""
+        if isinstance(pixels, np.ndarray) and not (self._alone and len(pixels) > 1):
             return self._pass(pixels, wanted, joined)
         parts: list[Arrays] = []
         done = 0
-        for images in (list(run) for _, run in groupby(pixels, key=np.shape)):
+        runs = ([image] for image in pixels) if self._alone else (list(run) for _, run in groupby(pixels, key=np.shape))
+        for images in runs:
             try:
                 parts.append(self._pass(np.stack(images), wanted, joined))
             except NotFiniteError as error:
@@ -258,7 +259,7 @@ class Engine:
             NotFiniteError: the network gave values that are not finite.
         """
         key = pixels.shape[1:], frozenset(layer.module for layer in wanted)
-        taken = self._passes.call((pixels, wanted), len(pixels), key, alone=not joined)
+        taken = self._passes.call((pixels, wanted), len(pixels), key, alone=not joined or self._alone)
         if missing := [layer.name for layer in wanted if layer not in taken]:
             raise RunError(f"layer {missing[0]} was not computed for these images, though it was for a black one")
         arrays = {layer: [_array(part) for part in parts] for layer, parts in taken.items()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import sys
 from itertools import chain
 from typing import Any
@@ -18,6 +19,19 @@ from maia_torch.torchscript import ScriptPart
 def hidden_parts(module: nn.Module) -> list[str]:
     """Returns the names of the parts of a TorchScript module whose own parts cannot be read; "" is the whole."""
     return [name for name, part in module.named_modules() if isinstance(part, ScriptPart) and part.hides_parts]
+
+
+def quantises_batches(module: nn.Module) -> bool:
+    """Returns whether a network quantises activations as it runs: one range then holds for all images of a batch."""
+
+    def does(part: nn.Module) -> bool:
+        if isinstance(part, ScriptPart):
+            return re.search(r"quantized::\w*dynamic", part.code) is not None
+        if isinstance(part, torch.fx.GraphModule):
+            return any(re.search("dynamic|choose_qparams", str(node.target)) for node in part.graph.nodes)
+        return ".quantized.dynamic" in type(part).__module__
+
+    return any(map(does, module.modules()))
 
 
 def readable(module: nn.Module, name: str = "the network") -> nn.Module:

@@ -47,10 +47,14 @@ class ScriptPart(nn.Module):
 
     def extra_repr(self) -> str:
         """Tells modules apart that compute different things: fingerprints hold the printed form of a module."""
-        compiled = self.scripts[0]._c
-        code = "".join(str(compiled._get_method(name).graph) for name in sorted(compiled._method_names()))
         # Without numbers of this process and lines of source files.
-        return content_id(re.sub(r"___torch_mangle_[0-9]+\.?| #.*", "", code).encode())
+        return content_id(re.sub(r"___torch_mangle_[0-9]+\.?| #.*", "", self.code).encode())
+
+    @property
+    def code(self) -> str:
+        """The graphs of its methods as text."""
+        compiled = self.scripts[0]._c
+        return "".join(str(compiled._get_method(name).graph) for name in sorted(compiled._method_names()))
 
     @property
     def hides_parts(self) -> bool:
