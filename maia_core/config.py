@@ -217,7 +217,7 @@ def validated(model: type[M], data: Mapping[str, Any], where: str, overridden: C
             known = _fields(model, first["loc"][:-1])
             hint = did_you_mean(str(first["loc"][-1]), known) or f" Allowed: {', '.join(known) or 'no options'}."
             raise UsageError(f"{where}: unknown key '{key}'.{hint}") from error
-        value = "" if first["type"] == "missing" else f", not {first['input']!r}"
+        value = "" if first["type"] == "missing" or first["input"] is None else f", not {first['input']!r:.80}"
         if where == COMMAND_LINE and first["type"] == "string_type":
             value += f"; for a text write {key}='\"...\"'"
         kind = first.get("ctx", {}).get("class_name", first["type"])

@@ -20,7 +20,8 @@ from pydantic import JsonValue
 
 from maia_core import upgrade
 from maia_core.codec import from_json, images_of
-from maia_core.errors import RecordError, RunInUse, ToolError, one_line
+from maia_core.config import validated
+from maia_core.errors import MaiaError, RecordError, RunInUse, ToolError, one_line
 from maia_core.events import EVENT, FORMAT, Effects, Event, HostCall, Manifest, Noted, RunOutcome
 from maia_core.files import open_plain, plain_folder, write_atomically
 from maia_core.image_store import ImageStore
@@ -234,13 +235,12 @@ class RunReader:
                 if not self._measure.takes(line):
                     raise RecordError(f"{path}, byte {self.end}: more than a journal may hold")
                 try:
-                    data = json.loads(line)
-                    data.pop("time", None)
+                    (data := json.loads(line)).pop("time", None)
                     if self._upgrade is not None:
                         self._upgrade(data)
                     event = EVENT.validate_python(data, context={"images": self.images})
                 except Exception as error:  # Values of any type may stand anywhere.
-                    raise RecordError(f"{path}, byte {self.end}: not an event: {one_line(error)[:200]}") from error
+                    raise RecordError(f"{path}, byte {self.end}: not an event of a run") from error
                 self.end += len(line)
                 yield event
 
@@ -273,20 +273,20 @@ class RunReader:
         try:
             return from_json(data, self.images)
         except Exception as error:
-            raise RecordError(f"{self.folder}: a recorded value is damaged: {one_line(error)[:200]}") from error
+            raise RecordError(f"{self.folder}: a recorded value is damaged") from error
 
 
 def _parse_manifest(text: bytes, name: str) -> Manifest:
     try:
         data = json.loads(text)
-        written = data.get("format")
-        if written not in (1, FORMAT):
-            raise RecordError(f"{name} has record format {written}; this MAIA reads 1 to {FORMAT}; upgrade maia-core")
-        return Manifest.model_validate(upgrade.manifest(data) if written == 1 else data)
-    except RecordError:
-        raise
+        if (written := data["format"]) not in (1, FORMAT):
+            stated = json.dumps(written)[:20]
+            raise RecordError(f"{name}: record format {stated}; MAIA reads 1 to {FORMAT}; upgrade maia-core")
+        return validated(Manifest, upgrade.manifest(data) if written == 1 else data, f"cannot read {name}")
+    except MaiaError as error:
+        raise RecordError(one_line(error)[:300]) from error
     except Exception as error:  # Values of any type may stand anywhere.
-        raise RecordError(f"cannot read {name}: it is not a run's manifest: {one_line(error)[:200]}") from error
+        raise RecordError(f"cannot read {name}: it is not a run's manifest; restore it or remove the folder") from error
 
 
 def _begun_only(path: Path) -> bool:

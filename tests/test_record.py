@@ -372,3 +372,34 @@ def test_values_of_variables_with_the_names_of_secrets_are_removed(monkeypatch, 
 def test_values_of_other_variables_stay(monkeypatch, name):
     monkeypatch.setenv(name, "/some/folder-1")
     assert redacted("in /some/folder-1") == "in /some/folder-1"
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["[]", "3", '"x"', "null", "{", "{}", '{"format": null}', '{"format": [2]}', '{"format": 2}', '{"format": 1}'],
+)
+def test_a_damaged_manifest_is_one_plain_line(folder, text):
+    """Python's and pydantic's words told a person nothing: "'list' object has no attribute 'get'"."""
+    _write(folder, Noted(text="one"))
+    (folder / "run.json").write_text(text)
+    _plainly_refused(folder)
+
+
+@pytest.mark.parametrize("value", [None, "x", [], {}, ["x"], {"x": 1}, 1e300])
+def test_a_field_of_a_wrong_type_is_named_in_a_plain_line(folder, value):
+    _write(folder, Noted(text="one"))
+    written = json.loads((folder / "run.json").read_text())
+    for key, old in written.items():
+        if type(old) is not type(value) and not isinstance(old, dict | list):
+            (folder / "run.json").write_text(json.dumps(written | {key: value}))
+            _plainly_refused(folder, key)
+
+
+def _plainly_refused(folder, names="run.json"):
+    with pytest.raises(RecordError) as raised:
+        RunReader(folder)
+    line = str(raised.value)
+    assert names in line
+    assert "\n" not in line
+    assert len(line) < 400
+    assert not [word for word in ("object", "Error", "pydantic", "None", "input_", "Input", "_type") if word in line]

@@ -263,3 +263,35 @@ def test_the_rows_of_a_sweep_tell_a_selection_and_a_missing_file_is_named(tmp_pa
     for missing in (Selection(table=str(tmp_path / "none.csv")), Selection(file=str(tmp_path / "none"))):
         with pytest.raises(UsageError, match=r"cannot read the units in .*; name a file"):
             print(missing.key)
+
+
+@pytest.mark.parametrize(
+    ("where", "says"),
+    [
+        ("length(repeat('x', 4000000000)) > 0", "it cannot call 'repeat'"),
+        ("(SELECT count(*) FROM range(100000000000)) > 0", "there is no column 'SELECT'|cannot call"),
+        ("list_sum(range(1000000000)) > 1", "it cannot call 'list_sum'"),
+        ("[x FOR x IN range(1000000000)] IS NULL", "it cannot have"),
+        ("9 ** 9 ** 9 ** 9 > 1", "cannot be used"),
+        ("9 ^ 999999 > 1", "it cannot have"),
+        ("label LIKE '%a%a%a%a%a%a%a%b'", "at most 4 signs %"),
+        ("label LIKE unit", "LIKE needs a text in quotes"),
+        ("label = '" + "x" * 20_000 + "'", "20,010 characters; at most 10,000"),
+        ("pearsn < 0.3", "there is no column 'pearsn'. Did you mean 'pearson'"),
+    ],
+)
+def test_a_condition_that_could_take_long_is_refused_in_one_line(tmp_path: Path, where: str, says: str) -> None:
+    with pytest.raises(UsageError, match=says) as raised:
+        found(table=str(table(tmp_path)), where=where)
+    assert "\n" not in str(raised.value)
+    assert len(str(raised.value)) < 400
+
+
+def test_ordinary_conditions_are_understood(tmp_path: Path) -> None:
+    for where in (
+        "NOT (pearson >= 0.3 OR pearson IS NULL) AND label ILIKE '%DISC%'",
+        "lower(label) LIKE '%disc%' AND \"pearson\" BETWEEN -1 AND 0.3 - 1e-9",
+        "regexp_matches(label, 'discs?') AND pearson < .3 AND unit <> 'it''s'",
+        "CASE WHEN pearson < 0.3 THEN contains(label, 'disc') ELSE false END",
+    ):
+        assert found(table=str(table(tmp_path)), where=where).units == ALL[:2], where

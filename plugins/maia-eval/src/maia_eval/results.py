@@ -374,7 +374,8 @@ def _read(file: Path, model: type[D]) -> D:
     except OSError as error:
         raise UsageError(f"cannot read {file}: {error.strerror}") from error
     except (ValueError, RecursionError) as error:
-        raise _damaged(file, str(error)) from error
+        unread = isinstance(error, (json.JSONDecodeError, UnicodeDecodeError, RecursionError))
+        raise _damaged(file, "it is not JSON" if unread else str(error)) from error
     return _valid(file, model, data)
 
 

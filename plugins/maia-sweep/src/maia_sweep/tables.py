@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from maia_core.plugin import MANIFEST, Data, RecordError, UsageError, dumped, open_plain
+from maia_sweep.conditions import check_condition
 
 if TYPE_CHECKING:
     import duckdb
@@ -343,10 +344,11 @@ def select(database: duckdb.DuckDBPyConnection, query: str, where: str = "", ord
     """Returns the rows of a query for which a condition of the user holds.
 
     Raises:
-        UsageError: the condition is not one of SQL on the table's columns.
+        UsageError: the condition is not one of SQL on the table's columns, or `check_condition` refuses it.
     """
     import duckdb
 
+    check_condition(where, [name for name, *_ in database.execute("DESCRIBE labels").fetchall()])
     try:
         condition = f" WHERE ({where}\n)" if where.strip() else ""
         statements = database.extract_statements(f"{query}{condition}{order}")

@@ -84,7 +84,7 @@ def read_row(folder: Path, key: str, name: str) -> RunRow:
     try:
         with open_plain(folder / MANIFEST) as file:
             manifest = json.loads(file.read(MAX_MANIFEST))
-        if (written := manifest.get("format")) not in range(1, FORMAT + 1):
+        if (written := manifest["format"]) not in range(1, FORMAT + 1):
             return RunRow(key, name, problem=f"record format {written}; this MAIA reads 1 to {FORMAT}: upgrade it")
         with open_plain(folder / JOURNAL) as journal:
             last = _last_event(journal)
