@@ -3,6 +3,7 @@
 import json
 import re
 import threading
+from types import SimpleNamespace
 
 import anyio
 import pytest
@@ -16,6 +17,7 @@ from maia_mcp import resources
 from maia_mcp import server as server_module
 from maia_mcp.clients import Client
 from maia_mcp.content import MAX_TOKENS, tokens
+from maia_mcp.run import ClientRun
 from maia_runs import resume
 
 ERAS = ["auto", "legacy"]
@@ -283,6 +285,24 @@ def test_another_client_does_not_touch_a_run(make_desk, connect):
     assert all(result.is_error and "another client" in result.text for result in refused)
     assert listed == []
     assert not after.is_error
+
+
+def test_a_stopped_run_says_how_to_resume_it(make_desk, drive):
+    async def work(call):
+        await call("start_run", unit="colours:red")
+        await call("stop")
+        return call.run, await call("text2image", prompts=["a red disc"])
+
+    run, late = drive(make_desk(), work)
+    assert late.text == f'the run {run} is stopped; start_run(resume="{run}") resumes it'
+
+
+def test_progress_names_the_test_of_an_answer():
+    run = ClientRun("20261130-152400-1a2b", Client("tester"), "inline")
+    run.session = SimpleNamespace(state=SimpleNamespace(turns=[], final=False))
+    run._waits = True
+    run.submit(lambda turn: "answer", is_answer=True)
+    assert run.progress() == "turn 1: testing the answer"
 
 
 def test_stop_and_resume_repeats_nothing(make_desk, drive, tmp_path):

@@ -172,7 +172,7 @@ class Desk:
             ToolError: always.
         """
         if run.ended:
-            raise ToolError(f"the run {run.name} has ended; start another with start_run")
+            raise ToolError(run.over())
         if not run.methods:
             raise ToolError(f'the run {run.name} is not ready: wait(ticket="{run.name}.0")')
         raise ToolError(f"there is no tool {tool!r:.80}.{did_you_mean(tool, [*run.methods, *RESERVED])}")

@@ -75,7 +75,7 @@ class ClientRun:
         self._results: dict[int, Result] = {}
         self._reply: str | None = None
         self._notes: list[str] = []
-        self._waits = self.left = self.ended = False
+        self._waits = self.left = self.ended = self._answers = False
         self.turn = self._calls = 0
 
     # The server's side.
@@ -105,7 +105,7 @@ class ClientRun:
         with self._changed:
             self.touched = time.monotonic()
             if self.ended:
-                raise ToolError(f"the run {self.name} has ended; start another with start_run")
+                raise ToolError(self.over())
             if not self._waits or self._reply is not None or self.session is None:
                 ticket = ticket_of(self.name, self.turn)
                 raise ToolError(f'the run {self.name} works on another call; wait for it: wait(ticket="{ticket}")')
@@ -113,6 +113,7 @@ class ClientRun:
                 raise ToolError("the run takes no more experiments; give your answer with submit_answer")
             turn = len(self.session.state.turns) + 1
             self._reply = make(turn)
+            self._answers = is_answer
             self._waits, self.turn, self._calls = False, turn, 0
             self._changed.notify_all()
             return turn
@@ -133,7 +134,15 @@ class ClientRun:
         """Returns what the run does, for a progress notification."""
         if self.session is None:
             return "loading the model and its parts"
+        if self._answers:
+            return f"turn {self.turn}: testing the answer"
         return f"turn {self.turn}: {self._calls} calls of system and tools so far"
+
+    def over(self) -> str:
+        """Returns why an ended run takes no calls, and what to do."""
+        if self.left:
+            return f'the run {self.name} is stopped; start_run(resume="{self.name}") resumes it'
+        return f"the run {self.name} has ended; start another with start_run"
 
     def note(self, text: str) -> None:
         """Adds a note to the record when the run's thread next writes."""
