@@ -148,8 +148,8 @@ def _json(text: str, path: Path) -> Iterator[Entry]:
     for number, row in enumerate(rows, start=1):
         names = [name for name, _ in row.pairs] if isinstance(row, _Pairs) else []
         if not {"unit", "label"} <= set(names) or len(set(names)) < len(names):
-            other = next((f"; {_unknown('unknown key', name)}" for name in names if name not in COLUMNS), "")
-            raise UsageError(f"{path}, entry {number}: it needs 'unit' and 'label', each once{other}")
+            hint = next((f"; {_unknown('unknown key', name)}" for name in names if name not in COLUMNS), "")
+            raise UsageError(f"{path}, entry {number}: it needs 'unit' and 'label', each once{hint}")
         if other := next((name for name in names if name not in COLUMNS), None):
             raise UsageError(_unknown(f"{path}, entry {number}: unknown key", other))
         cells = dict(row.pairs)
