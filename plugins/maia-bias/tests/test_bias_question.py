@@ -112,6 +112,11 @@ class TestClassExemplars(ToolSuite):
         ("When does it miss the Alaska crab?", "king_crab, Alaska crab"),
         ("Which animals does it know best?", ""),
         ("In which settings does it recognise an animal?", ""),
+        ("Which animals does it miss on the snow?", ""),
+        ("Does it see the beach?", ""),
+        ("Does it depend on the background?", ""),
+        ("How much does the colour of the background matter?", ""),
+        ("Which class suffers in images with a red car?", ""),
     ],
 )
 def test_the_class_of_a_question_is_found(question: str, subject: str):
@@ -124,6 +129,9 @@ def test_a_class_that_the_model_lacks_is_refused_in_one_line_with_the_nearest():
     assert "\n" not in str(refused.value)
     with pytest.raises(UsageError, match=r"no class 'pengiun'\. Did you mean 'penguin'"):
         _task("when does it miss a pengiun?")
+    for question in ("When does it fail on a zebra?", "What does it see in the image of a zebra?"):
+        with pytest.raises(UsageError, match="no class 'zebra'"):
+            _task(question)
     with pytest.raises(ReplyError, match="no class 'zebra'"):
         _task().parse({"ANSWER": ["x"], "CLASS": ["zebra"], "FINDINGS": ["none"]})
 

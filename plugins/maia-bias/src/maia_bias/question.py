@@ -47,13 +47,36 @@ Write one finding per line, about the probability of the class. If there is none
 """
 
 _NAMED = re.compile(
-    r"\b(?:recogni[sz]e|classify|detect|identify|miss|see|find|confuse|mistake|of|for|with|is|as|on|about)\s+"
+    r"\b(?:recogni[sz]e|classify|detect|identify|miss|see|find|(?:confuse|mistake)(?:\s+with|\s+for)?|of|for|is|as|about"
+    r"|(?:fails?|struggles?|trouble)\s+(?:on|with))\s+"
     r"(?:an?|the|any)\s+([a-z][a-z -]*?)"
-    r"(?=[?.,;!]|\s+(?:with|for|as|in|on|and|or|when|where|from|to|correctly|is|are)\b|$)",
+    r"(?=[?.,;!]|\s+(?:of|with|for|as|in|on|and|or|when|where|from|to|correctly|is|are)\b|$)",
     re.IGNORECASE,
 )
 _ANY = frozenset(
-    ("image", "images", "picture", "model", "network", "classifier", "class", "object", "thing", "setting")
+    (
+        "image",
+        "images",
+        "picture",
+        "model",
+        "network",
+        "classifier",
+        "class",
+        "object",
+        "thing",
+        "setting",
+        "background",
+        "surroundings",
+        "environment",
+        "scene",
+        "colour",
+        "color",
+        "size",
+        "position",
+        "number",
+        "shape",
+        "texture",
+    )
 )
 """Nouns of a question that name no class."""
 
@@ -120,11 +143,14 @@ def subject_of(question: str, names: Sequence[str], model: str) -> str:
         return forms[found[0]]
     for match in _NAMED.finditer(question):
         asked = match[1].strip()
-        if asked.casefold() in _ANY or asked.split()[-1].casefold() in _ANY:
+        if not _ANY.isdisjoint(asked.casefold().split()):
             continue
         if name := find_class(asked, names):
             return name
-        things = content_of(asked).things
+        content = content_of(asked)
+        things = content.things
+        if content.place and not things:  # A setting, such as "the snow".
+            continue
         if not any(things[0].concept in _path(name) for name in names if things and things[0].concept):
             raise UsageError(f"{model} has no class '{asked[:60]}'. {nearest(asked, names)}")
     return ""
