@@ -21,6 +21,8 @@ from maia_labels.prompt import parse
         ("far away", [[Feature("size", "small")]]),
         ("on sand or next to a ball", [[Feature("background", "sand")], [Feature("neighbour", "a ball")]]),
         ("without a hat", [[Feature("neighbour", "a hat", negated=True)]]),
+        ("next to an apple", [[Feature("neighbour", "an apple")]]),
+        ("without an apple", [[Feature("neighbour", "an apple", negated=True)]]),
         ("alone", [[Feature("neighbour", "", negated=True)]]),
         ("in the top left corner", [[Feature("position", "in the top left corner")]]),
         ("on the right", [[Feature("position", "on the right")]]),

@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 
 from maia_labels.parsed import Parsed, Thing
 from maia_labels.prompt import parse
-from maia_labels.vocabulary import PLAIN
+from maia_labels.vocabulary import PLAIN, article
 
 Kind = Literal["background", "colour", "size", "position", "neighbour", "count"]
 
@@ -105,7 +105,7 @@ def _read(subject: str, text: str) -> tuple[Feature, ...]:
     for thing in parsed.things:
         if thing is not own[0]:
             features.append(Feature("neighbour", _noun_phrase(thing)))
-    features += [Feature("neighbour", f"a {name}" if name else "", negated=True) for name in parsed.excluded]
+    features += [Feature("neighbour", article(name) if name else "", negated=True) for name in parsed.excluded]
     if parsed.place is not None and parsed.place.kind:
         kind, colours = parsed.place.kind, " and ".join(parsed.place.colours)
         plain = kind == PLAIN
@@ -146,7 +146,7 @@ def _understood(parsed: Parsed) -> bool:
 
 
 def _noun_phrase(thing: Thing) -> str:
-    return f"a {' '.join(thing.colours)} {thing.concept}".replace("  ", " ") if thing.concept else ""
+    return article(" ".join((*thing.colours, thing.concept))) if thing.concept else ""
 
 
 def _concept(subject: str) -> str | None:
