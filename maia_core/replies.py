@@ -113,8 +113,8 @@ def parse_reply(
     if sections:
         if len(sections.get(answer_tags[0], ())) > 1:
             raise ReplyError(f"Your reply holds more than one answer ([{answer_tags[0]}] twice). Send a single one.")
-        note = IGNORED if _LEFT.sub("", prose[stop:]).strip() else ""
-        return ParsedReply(sections=sections, hypotheses=hypotheses, note=note)
+        note = bool(_LEFT.sub("", prose[stop:]).strip())
+        return ParsedReply(sections=sections, hypotheses=hypotheses, note=IGNORED if note else "")
     wrong = "does not define run_experiment(system, tools)" if own else "holds neither a program nor an answer"
     raise ReplyError(f"Your reply {wrong}. {_expected(answer_tags)}")
 

@@ -142,7 +142,7 @@ class Scorer:
         if real is not None:
             self._real_images = HeldOutImages(real, plan.images)
             if not self._real_images.images:
-                raise UsageError(f"the held-out data set '{plan.real.name}' holds no readable image")
+                raise UsageError(f"the held-out data set '{real.name}' holds no readable image")
 
     def _parts(self, context: Context) -> tuple[Judge, ImageGenerator, Dataset | None]:
         """Returns the judge, the generator of the test images, and the held-out data set."""
