@@ -41,9 +41,7 @@ def checked(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
     try:
         strict = validate_call(config=ConfigDict(arbitrary_types_allowed=True, coerce_numbers_to_str=True))(target)
     except Exception as error:
-        raise PluginError(
-            f"{name} has annotations that cannot be read: {one_line(error)}; import their types at run time"
-        ) from error
+        raise PluginError(f"annotations of {name}: {one_line(error)}; import their types at run time") from error
 
     def call(*args: Any, **kwargs: Any) -> Any:
         try:

@@ -150,5 +150,6 @@ from .text import dumped as dumped
 from .text import decoded as decoded
 from .text import printable as printable
 from .text import printable_line as printable_line
+from .text import syntax_tree as syntax_tree
 from .text import recordable as recordable
 from .text import redacted as redacted

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import inspect
 import re
 import textwrap
@@ -120,7 +119,7 @@ def render_api(system: System, tools: Mapping[str, Callable[..., Any]], images: 
     source += "\n\n" + _class("System", _doc(about), calls, names)
     source += "\n\n" + _class("Tools", "What you experiment with.", tools, names)
     try:
-        ast.parse(source)
+        compile(source, "the API", "exec", dont_inherit=True)
     except SyntaxError as error:
         raise PluginError(f"the API of the tools is not valid Python: {error.msg}: {error.text}") from error
     return source

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import functools
 import json
 import os
 import re
+import threading
 import unicodedata
 from typing import Any
 
@@ -13,6 +15,18 @@ _ENDS = r"(KEY|TOKEN|SECRET|PASS(WORD|WD|PHRASE|CODE)?|_PWD|PAT|AUTH|CREDENTIAL|
 _HOLDS = r"AUTHORIZATION$|(^|_)(API_?KEY|TOKEN|SECRET|PASSWORD|CREDENTIAL|WEBHOOK|PRIVATE_KEY)S?_"
 SECRET = re.compile(rf"{_ENDS}S?(_?\d+)?$|{_HOLDS}", re.IGNORECASE)
 """Names of variables and keys that hold secrets. User and password in an address are secrets in any."""
+
+
+_PARSING = threading.Lock()
+
+
+def syntax_tree(source: str | bytes) -> ast.Module:
+    """Parses Python as `ast.parse` does, and raises what it raises; safe in threads.
+
+    Python before 3.13 counts the depth of the trees of all threads together, and raises SystemError.
+    """
+    with _PARSING:
+        return ast.parse(source)
 
 
 def redacted(value: Any, secrets: dict[str, str] | None = None) -> Any:
@@ -72,10 +86,7 @@ def decoded(data: bytes) -> str:
 def printable(text: str, limit: int = 2000) -> str:
     """Returns text without secrets, cut at `limit`; control, escape and direction-changing characters written out."""
     text = redacted(text)
-    safe = "".join(
-        c if c == "\n" or not unicodedata.category(c).startswith("C") else c.encode("unicode_escape").decode()
-        for c in text[:limit]
-    )
+    safe = "".join(c if c == "\n" or unicodedata.category(c)[0] != "C" else repr(c)[1:-1] for c in text[:limit])
     return safe + (f"… ({len(text) - limit} more characters)" if len(text) > limit else "")
 
 

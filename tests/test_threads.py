@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
+import gc
 import sys
 import threading
 import time
@@ -21,9 +22,11 @@ import torch
 from torch import nn
 
 from maia_cache import claims
+from maia_core import text
 from maia_core.config import PluginRef, RunConfig
 from maia_core.context import Context
 from maia_core.events import Noted
+from maia_core.plugin import syntax_tree
 from maia_core.record import RunReader
 from maia_core.registry import Registry
 from maia_core.testing import FakeGenerator, fakes
@@ -75,6 +78,33 @@ def at_once(work: Callable[[int], Any], count: int = SESSIONS) -> list[Any]:
         for thread in threads:
             thread.join(60)
     return results
+
+
+def parsed_at_once() -> list[Any]:
+    """Returns what sessions got that parse one program: a collector that runs Python lets threads take turns in it."""
+    program = "PLAN = [" + "{'scene': ('a', ['b', 'c'])}, " * 200 + "]"
+
+    def turn(phase: str, info: dict[str, int]) -> None:
+        sum(range(5))
+
+    before = gc.get_threshold()
+    gc.callbacks.append(turn)
+    gc.set_threshold(50)
+    try:
+        return at_once(lambda number: [len(syntax_tree(program).body) for _ in range(20)])
+    finally:
+        gc.set_threshold(*before)
+        gc.callbacks.remove(turn)
+
+
+def test_programs_are_parsed_in_threads_at_once() -> None:
+    assert parsed_at_once() == [[1] * 20] * SESSIONS
+
+
+@pytest.mark.skipif(sys.version_info >= (3, 13), reason="Python counts the depth of each thread's trees by itself")
+def test_without_its_lock_python_mistakes_the_depth_of_one_tree_for_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(text, "_PARSING", NoLock())
+    assert any(isinstance(found, SystemError) for _ in range(10) for found in parsed_at_once())
 
 
 class Net(nn.Module):

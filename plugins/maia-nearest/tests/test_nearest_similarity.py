@@ -115,7 +115,8 @@ def test_scores_rest_neither_on_titles_nor_on_the_rest_of_the_call(score, draw):
     alone = np.stack(
         [score([image._copy(title="a blue lime", provenance={"id": "lime"})], *texts)[0] for image in images]
     )
-    assert (together == alone).all()
+    # Networks round a batch otherwise than a single image, on some processors.
+    np.testing.assert_allclose(together, alone, atol=1e-5)
 
 
 def test_an_image_is_looked_at_once(score, draw):

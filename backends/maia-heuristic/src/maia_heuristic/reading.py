@@ -15,7 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from maia_core.plugin import OBJECTION, Message, ReplyError, asks_for_answer, parse_reply
+from maia_core.plugin import OBJECTION, Message, ReplyError, asks_for_answer, parse_reply, syntax_tree
 from maia_heuristic.describing import Description, read_description
 from maia_heuristic.knowledge import Knowledge
 from maia_heuristic.scenes import Scene
@@ -199,7 +199,7 @@ def _program(text: str) -> tuple[str, list[Any]]:
     block = _BLOCK.search(text)
     assigned: dict[str, Any] = {}
     try:
-        for node in ast.parse(block.group(1)).body if block else ():
+        for node in syntax_tree(block.group(1)).body if block else ():
             if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and node.targets[0].id in _NAMES:
                 assigned[node.targets[0].id] = ast.literal_eval(node.value)
     except (ValueError, SyntaxError):

@@ -16,7 +16,17 @@ from pathlib import Path
 import numpy as np
 from pydantic import JsonValue
 
-from maia_core.plugin import Data, Executed, HostCall, MessageAdded, ProgramStarted, Replied, RunReader, Verified
+from maia_core.plugin import (
+    Data,
+    Executed,
+    HostCall,
+    MessageAdded,
+    ProgramStarted,
+    Replied,
+    RunReader,
+    Verified,
+    syntax_tree,
+)
 
 CLAIM = re.compile(
     r"\bactivations?(?:\s+(?:value|score|level)s?)?\s*(?:is|was|were|of|at|=|:)?\s*(?:is\s+)?[*_`]*(-?\d+\.\d+)",
@@ -132,7 +142,7 @@ def _examples(text: str) -> Iterator[str]:
 def _texts(program: str) -> frozenset[str]:
     """Returns the texts in a program."""
     try:
-        tree = ast.parse(program)
+        tree = syntax_tree(program)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return frozenset()
     return frozenset(n.value for n in ast.walk(tree) if isinstance(n, ast.Constant) and isinstance(n.value, str))

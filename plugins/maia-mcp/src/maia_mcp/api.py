@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import PydanticUserError, TypeAdapter, WithJsonSchema
 
-from maia_core.plugin import Context, render_api
+from maia_core.plugin import Context, render_api, syntax_tree
 
 Schema = dict[str, Any]
 
@@ -83,7 +83,7 @@ def methods_of(system: Any, tools: Mapping[str, Callable[..., Any]]) -> dict[str
 
 
 def _functions(source: str) -> Iterator[tuple[str, ast.FunctionDef]]:
-    for owner in ast.parse(source).body:
+    for owner in syntax_tree(source).body:
         if isinstance(owner, ast.ClassDef) and owner.name in ("System", "Tools"):
             for method in owner.body:
                 if isinstance(method, ast.FunctionDef) and not method.decorator_list:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from maia_core.plugin import content_id
+from maia_core.plugin import content_id, syntax_tree
 
 _MODULE = re.compile(r"\b[A-Za-z_]\w*(?=[.:][A-Za-z_])")
 """The first name of a reference to code, `package.module.attribute` or `module:function`."""
@@ -66,7 +66,7 @@ def _scripts(text: str) -> set[Path]:
 def _imported(source: bytes) -> set[str]:
     """Returns the first names of the modules that a source imports; relative imports stay within their package."""
     with suppress(SyntaxError, ValueError, RecursionError):
-        nodes = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Import | ast.ImportFrom)]
+        nodes = [node for node in ast.walk(syntax_tree(source)) if isinstance(node, ast.Import | ast.ImportFrom)]
         return {
             (getattr(node, "module", None) or alias.name).partition(".")[0] for node in nodes for alias in node.names
         }
