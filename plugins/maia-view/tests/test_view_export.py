@@ -96,6 +96,14 @@ def test_each_figure_of_an_evaluation_leads_to_its_units_and_runs(world: Path, o
     assert rows[0][1] == "–"
 
 
+def test_evaluations_of_one_name_are_told_apart(shelf: Path, tmp_path: Path) -> None:
+    folders = [tmp_path / name for name in ("april", "may")]
+    for folder in folders:
+        evaluation(folder / "figures", shelf)
+    evaluation(folders[0] / "other", shelf)
+    assert [each.name for each in View.of(folders).evaluations.all()] == ["april/figures", "may/figures", "other"]
+
+
 def test_groups_choose_the_units_of_a_figure(world: Path) -> None:
     view = View.of([world])
     (found,) = view.evaluations.all()

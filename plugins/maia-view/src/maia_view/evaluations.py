@@ -7,8 +7,9 @@ import os
 import re
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +76,7 @@ class Evaluations:
         with self._lock:
             if time.monotonic() - self._scanned > RESCAN:
                 found = [_opened(path, folder) for folder in self._library.folders for path in _search(folder)]
-                self._found = sorted({each.key: each for each in found}.values(), key=lambda each: each.name)
+                self._found = sorted(_told_apart({each.key: each for each in found}), key=lambda each: each.name)
                 self._scanned = time.monotonic()
             return self._found
 
@@ -139,6 +140,17 @@ def _search(root: Path) -> Iterator[Path]:
                     for entry in listed
                     if not entry.name.startswith(".") and entry.name != "images" and entry.is_dir(follow_symlinks=False)
                 ]
+
+
+def _told_apart(found: Mapping[str, Evaluation]) -> Iterator[Evaluation]:
+    """Yields evaluations; those of one name are named by their paths below what these have in common."""
+    alike = Counter(each.name for each in found.values())
+    for each in found.values():
+        if alike[each.name] > 1:
+            paths = [other.path for other in found.values() if other.name == each.name]
+            yield replace(each, name=str(each.path.relative_to(os.path.commonpath(paths))))
+        else:
+            yield each
 
 
 def _opened(path: Path, root: Path) -> Evaluation:
