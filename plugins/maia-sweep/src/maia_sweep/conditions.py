@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection
+from itertools import pairwise
 
 from maia_core.plugin import UsageError, did_you_mean
 
@@ -50,7 +51,7 @@ def check_condition(text: str, columns: Collection[str]) -> None:
         place = found.end()
         if found.lastgroup != "nothing":
             tokens.append((str(found.lastgroup), found[0]))
-    for (kind, token), (_, following) in zip(tokens, [*tokens[1:], ("", "")], strict=True):
+    for (kind, token), (_, following) in pairwise([*tokens, ("", "")]):
         word = token.casefold()
         if kind == "text" and token.count("%") > MAX_WILDCARDS:
             raise _refused(text, f"a text has at most {MAX_WILDCARDS} signs %")
