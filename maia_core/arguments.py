@@ -62,8 +62,9 @@ def _refusal(method: str, signature: inspect.Signature, error: ValidationError) 
     names, (place, *items), value = list(signature.parameters), fault["loc"], fault["input"]
     name = str(names[min(place, len(names) - 1)] if isinstance(place, int) else place)
     if words := WORDS.get(fault["type"]):
-        near = did_you_mean(name, names)
-        return f"{method}{plain(signature)}: {words.format(name=name, count=len(names), near=near)}"
+        return (
+            f"{method}{plain(signature)}: {words.format(name=name, count=len(names), near=did_you_mean(name, names))}"
+        )
     shown = f"{value!r:.80}" if isinstance(value, str | int | float) else f"a {type(value).__name__}"
     item = "".join(f"[{part}]" for part in items if isinstance(part, int))
     taken = plain(signature.parameters[name])

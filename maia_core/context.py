@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, MutableMapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Generic, cast
 
 from maia_core.config import PluginRef, RunConfig, cache_dir, read
 from maia_core.errors import UsageError
@@ -14,12 +14,17 @@ from maia_core.kinds import ENGINES, KINDS, NONE
 from maia_core.observers import Observers
 from maia_core.protocols import Dataset, Describer, ImageEditor, ImageGenerator, Model, System
 from maia_core.registry import Registry, installed
-from maia_core.run_effects import RunEffects
+from maia_core.run_effects import RunEffects, V
 
 
-def _part(kind: str) -> Any:
-    """Returns a property: the run's one part of a kind, built on first use."""
-    return property(lambda context: context.part(kind))
+class _Part(Generic[V]):
+    """The run's one part of a kind, which is the name of the attribute; built on first use."""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._kind = name
+
+    def __get__(self, context: Context, owner: type) -> V:
+        return cast(V, context.part(self._kind))
 
 
 def load(path: Path | None = None, overrides: Iterable[tuple[str, Any]] = ()) -> RunConfig:
@@ -76,8 +81,7 @@ class Context(RunEffects):
         self.cache = cache or cache_dir()
         super().__init__(config.model_copy(update=chosen))
         for kind, part in (parts or {}).items():
-            self._shelf(kind.partition("/")[0])[kind] = part, ()
-            self._take(kind)
+            self._shelf(kind.partition("/")[0])[kind] = part
 
     def restart(self, system: PluginRef, config: RunConfig | None = None) -> None:
         """Begins the run of another unit in the calling thread; models, data set and engines are kept.
@@ -88,11 +92,11 @@ class Context(RunEffects):
         """
         self.begin_run((config or self.config).model_copy(update={"system": system}))
 
-    system: System = _part("system")
-    dataset: Dataset = _part("dataset")
-    generator: ImageGenerator = _part("generator")
-    editor: ImageEditor = _part("editor")
-    describer: Describer = _part("describer")
+    system = _Part[System]()
+    dataset = _Part[Dataset]()
+    generator = _Part[ImageGenerator]()
+    editor = _Part[ImageEditor]()
+    describer = _Part[Describer]()
 
     def part(self, kind: str) -> Any:
         """Returns the run's one part of a kind, built on first use.
@@ -102,7 +106,7 @@ class Context(RunEffects):
             PluginError: the chosen plugin is missing or broken.
         """
         if kind in self._parts:
-            return self._take(kind)
+            return self._parts[kind]
         choice = getattr(self.config, kind, None)
         if choice is None or (choice.name == NONE and kind in ENGINES):
             if kind not in KINDS or not KINDS[kind].has_option:
@@ -129,20 +133,14 @@ class Context(RunEffects):
         """Returns a part, which is built at the first call; every observer may replace it in turn."""
         with self._lock:
             if key not in self._parts:
-                start = len(self._asked)
                 build = self._build_system if key == "system" else self.registry.build
                 part = self.observers.wrap(build(kind, name, options, self), kind=kind, name=name, context=self)
                 for problem in self.observers.take_problems():
                     self.warn(problem)
-                self._shelf(kind)[key] = part, tuple(self._asked[start:])
-            return self._take(key)
+                self._shelf(kind)[key] = part
+            return self._parts[key]
 
-    def _take(self, key: str) -> Any:
-        """Returns a part, and notes that this run asked for it and for the parts that it was built with."""
-        self._asked.extend((*self._parts[key][1], key))
-        return self._parts[key][0]
-
-    def _shelf(self, kind: str) -> MutableMapping[str, tuple[Any, Sequence[str]]]:
+    def _shelf(self, kind: str) -> MutableMapping[str, Any]:
         """Returns where parts of a kind are kept: with those of this run alone, or with those of all runs."""
         return self._parts.maps[0] if kind == "tool" or KINDS[kind].scope == "run" else self._shared
 
@@ -179,8 +177,8 @@ class Context(RunEffects):
         return is_model
 
     def fingerprints(self) -> dict[str, str]:
-        """Returns the fingerprints of the parts this run asked for, by kind (and name, where it is not the run's)."""
-        found = {key.partition("/[")[0]: getattr(self._parts[key][0], "fingerprint", None) for key in self._asked}
+        """Returns the fingerprints of the parts built so far, by kind (and name, where it is not the run's one)."""
+        found = {key.partition("/[")[0]: getattr(part, "fingerprint", None) for key, part in self._parts.items()}
         return {key: str(value) for key, value in found.items() if value is not None}
 
     def seeds(self, prompts: Sequence[str]) -> list[int]:
@@ -189,7 +187,8 @@ class Context(RunEffects):
         Returns:
             Integers in [0, 2**31).
         """
-        seen, seeds = dict[str, int](), list[int]()
+        seen: dict[str, int] = {}
+        seeds = []
         for prompt in prompts:
             occurrence = seen[prompt] = seen.get(prompt, -1) + 1
             name = content_id(str(self.seed).encode(), prompt.encode("utf-8", "replace"), str(occurrence).encode())

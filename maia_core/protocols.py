@@ -528,7 +528,7 @@ class RunContext(Protocol):
         """Tokens and money that engines used so far, such as a describer behind a paid service."""
 
     def fingerprints(self) -> dict[str, str]:
-        """Returns the fingerprints of the parts this run asked for, by kind (and name, if it is not the only one)."""
+        """Returns the fingerprints of the parts built so far, by kind (and name, if it is not the run's only one)."""
 
     def part(self, kind: str) -> Any:
         """Returns the run's one part of a kind, built on first use.

@@ -75,8 +75,9 @@ class Plugin(NamedTuple):
         try:
             return self.entry_point.load()
         except (Exception, SystemExit) as error:
-            cause = self._cause(error)
-            raise PluginError(f"{self.kind} '{self.name}' of {self.origin} cannot be loaded: {cause}") from error
+            raise PluginError(
+                f"{self.kind} '{self.name}' of {self.origin} cannot be loaded: {self._cause(error)}"
+            ) from error
 
     def _cause(self, error: BaseException) -> str:
         if isinstance(error, ImportError) and (error.name or "").startswith("maia_core"):

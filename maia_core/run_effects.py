@@ -54,8 +54,7 @@ class RunEffects:
     config = _OfRun[RunConfig]()
     seed = _OfRun[int]()
     images = _OfRun[ImageStore | None]()
-    _parts = _OfRun[ChainMap[str, tuple[Any, Sequence[str]]]]()  # Each with the keys of the parts it was built with.
-    _asked = _OfRun[list[str]]()  # Keys of parts, by time.
+    _parts = _OfRun[ChainMap[str, Any]]()
     _effects = _OfRun[list[Effects]]()
     _warnings = _OfRun[list[str]]()
     _warn_to = _OfRun[Callable[[str], None]]()
@@ -63,7 +62,7 @@ class RunEffects:
     def __init__(self, config: RunConfig) -> None:
         self._lock = threading.RLock()
         self._late: WeakSet[threading.Thread] = WeakSet()
-        self._shared: dict[str, tuple[Any, Sequence[str]]] = {}  # Parts of all runs.
+        self._shared: dict[str, Any] = {}  # Parts of all runs.
         self._runs: WeakKeyDictionary[threading.Thread, dict[str, Any]] = WeakKeyDictionary()
         self.begin_run(config)
 
@@ -80,7 +79,7 @@ class RunEffects:
         # The parts of this run come first, then those of all runs.
         parts, warnings = ChainMap({}, self._shared), list[str]()
         run = {"config": config, "seed": config.seed, "images": None, "_parts": parts, "_effects": [Effects()]}
-        run |= {"_warnings": warnings, "_warn_to": warnings.append, "_asked": []}
+        run |= {"_warnings": warnings, "_warn_to": warnings.append}
         self._runs[thread] = self._latest = run  # Whole: other threads see it from here on.
 
     @contextmanager

@@ -1,7 +1,6 @@
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
-from typing import ClassVar
 
 import pytest
 
@@ -129,45 +128,3 @@ def test_a_thread_without_a_run_sees_the_one_that_began_last():
     context.restart(PluginRef(name="discs:b"))
     with ThreadPoolExecutor(1) as pool:
         assert pool.submit(lambda: context.config.system.name).result() == "discs:b"
-
-
-class _WithParts(_Parts):
-    """Builds parts, as if they were installed, some of which are built with others."""
-
-    NEEDS: ClassVar = {"verifier": ["judge"], "judge": ["similarity"], "describer": ["similarity"]}
-
-    def build(self, kind, name, options, context):
-        for needed in self.NEEDS.get(kind, ()):
-            context.part(needed)
-        if kind == "system":
-            context.model(name)
-        part = super().build(kind, name, options, context)
-        part.fingerprint = f"{kind} {name}"
-        return part
-
-
-def _asked(context, unit, *kinds):
-    context.restart(PluginRef(name=unit))
-    for kind in ("system", *kinds):
-        context.part(kind)
-    return context.fingerprints()
-
-
-@pytest.mark.parametrize("order", [1, -1])
-def test_fingerprints_are_those_of_the_run_alone(order):
-    """Otherwise the manifest of a run in a sweep names engines that only the other sessions of its process use."""
-    runs = [("one:a:0", "verifier"), ("two:a:0", "describer"), ("two:a:1", "generator", "judge"), ("two:a:2",)][::order]
-    alone = [_asked(Context(registry=_WithParts()), *run) for run in runs]
-    assert len({tuple(sorted(each)) for each in alone}) == 4
-    shared = Context(registry=_WithParts())
-    with ThreadPoolExecutor(4) as pool:
-        together = [pool.submit(_asked, shared, *run).result() for run in runs]
-    assert together == alone
-    assert set(alone[::order][0]) == {"system", "model/one", "verifier", "judge", "similarity"}
-
-
-def test_fingerprints_name_a_part_that_was_asked_for_before_the_part_that_is_built_with_it():
-    context = Context(registry=_WithParts())
-    for kind in ("similarity", "judge"):
-        context.part(kind)
-    assert set(_asked(context, "two:a:0", "judge")) == {"system", "model/two", "similarity", "judge"}

@@ -32,7 +32,6 @@ from maia_core.registry import Registry
 from maia_core.testing import FakeGenerator, fakes
 from maia_core.types import BackboneInfo, GeneratedImages, Usage
 from maia_hub.joining import Joiner
-from maia_runs import explain_in
 from maia_sweep.batching import BatchedGenerator
 from maia_sweep.sweeping import sweep
 from maia_sweep.threads import Threads
@@ -336,25 +335,3 @@ def test_the_records_of_a_sweep_in_threads_are_those_of_one_after_another(tmp_pa
         assert one.outcome.status == other.outcome.status == "answered"
         assert one.outcome.usage == other.outcome.usage
         assert_alike(records(one.folder), records(other.folder))
-
-
-@pytest.mark.slow
-def test_the_manifest_of_a_run_names_no_part_of_another_session(tmp_path: Path) -> None:
-    """Runs with different tools in one process: engines of the one are not in the record of the other."""
-    drawing = RunConfig(tools=(PluginRef(name="text2image"),), generator=PluginRef(name="any"), verify=False)
-    telling = RunConfig(tools=(PluginRef(name="describe_images"),), verify=False)
-
-    def world() -> Context:
-        model = TorchModel(Net(), Preprocessing(32, mean=(0, 0, 0), std=(1, 1, 1)), "net")
-        return Context(registry=_World(Unsafe(), model))
-
-    def manifest(context: Context, config: RunConfig, folder: str) -> dict[str, str]:
-        context.restart(PluginRef(name="net:last:1"), config)
-        return RunReader(explain_in(context, tmp_path / folder).folder).manifest.fingerprints
-
-    runs = [(drawing, "drawing"), (telling, "telling")]
-    alone = [manifest(world(), config, f"{name}-alone") for config, name in runs]
-    shared = world()
-    assert [manifest(shared, config, name) for config, name in runs] == alone
-    assert "generator" in alone[0].keys() - alone[1].keys()
-    assert "describer" in alone[1].keys() - alone[0].keys()

@@ -46,7 +46,7 @@ class ObserverSuite:
         backbone = ScriptedBackbone(replies)
         parts = fake_parts() | {"task": FakeTask(), "backbone": backbone}
         context = Context(RunConfig(tools=()), Registry([]), parts=parts, cache=folder)
-        context._parts["sandbox"] = InProcessSandbox(None, context), ()
+        context._parts["sandbox"] = InProcessSandbox(None, context)
         made = observer() if isinstance(observer, type) else observer
         session = make_session(context, Journal(events.append, ()), [made])
         try:

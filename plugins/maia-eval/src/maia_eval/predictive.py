@@ -18,19 +18,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from maia_core.plugin import (
-    QUANTILES,
-    Context,
-    Data,
-    Dataset,
-    Image,
-    ImageGenerator,
-    Judge,
-    PluginRef,
-    System,
-    UnitStatistics,
-    UsageError,
-)
+from maia_core.plugin import QUANTILES, Data, Image, Judge, PluginRef, System, UnitStatistics, UsageError
 from maia_eval.choices import all_specs
 from maia_eval.explaining import Contexts, EvaluationPlan, Log, explain_all
 from maia_eval.images import ImageClient
@@ -136,28 +124,22 @@ class Scorer:
         self.plan = plan
         self._folder = folder
         self._contexts = contexts
-        self._judge, generator, real = self._parts(contexts.main)
+        context = contexts.main
+        self._judge: Judge = context.part("judge")
+        generator = context.build("generator", plan.generator.name, **plan.generator.options)
         self._images = ImageClient(generator, plan.config.seed)
         self._real_images: HeldOutImages | None = None
-        if real is not None:
-            self._real_images = HeldOutImages(real, plan.images)
+        if plan.real is not None and plan.images:
+            self._real_images = HeldOutImages(
+                context.build("dataset", plan.real.name, **plan.real.options), plan.images
+            )
             if not self._real_images.images:
-                raise UsageError(f"the held-out data set '{real.name}' holds no readable image")
-
-    def _parts(self, context: Context) -> tuple[Judge, ImageGenerator, Dataset | None]:
-        """Returns the judge, the generator of the test images, and the held-out data set."""
-        generator, real = self.plan.generator, self.plan.real
-        return (
-            context.part("judge"),
-            context.build("generator", generator.name, **generator.options),
-            context.build("dataset", real.name, **real.options) if real is not None and self.plan.images else None,
-        )
+                raise UsageError(f"the held-out data set '{plan.real.name}' holds no readable image")
 
     def score(self, unit: str) -> UnitResult:
         """Scores one unit; what cannot be scored says why in the result."""
         start = time.monotonic()
         context = self._contexts.on(unit)
-        self._parts(context)  # Built before; the unit's fingerprints name the parts that are asked for at the unit.
         system = context.system
         made, reused = self._images.made, self._images.reused
         explained = {each.alias: self._explained(unit, each.alias) for each in self.plan.specs}

@@ -56,16 +56,16 @@ def run(plan: Plan, folder: Folder, contexts: Contexts, log: Log) -> None:
     truths = {unit: resolve(unit.partition(":")[2], contexts.main) for unit in folder.units}
     specs = all_specs(folder.manifest.settings, plan.specs)
     plan = replace(plan, specs=specs, units=folder.units, truths=truths)
-    contexts.main.part("judge")
+    judge: Judge = contexts.main.part("judge")
     explain_all(contexts, plan.specs, plan.units, folder, log)
     for unit in plan.units:
         known = folder.read(NeuronResult, "results", unit)
         if known is None or set(known.verdicts) != {each.alias for each in specs}:
-            folder.write(_score(plan, unit, folder, contexts.main), "results", unit)
+            folder.write(_score(plan, unit, folder, judge, contexts.main), "results", unit)
 
 
-def _score(plan: Plan, unit: str, folder: Folder, context: Context) -> NeuronResult:
-    truth, judge = plan.truths[unit], context.part("judge")
+def _score(plan: Plan, unit: str, folder: Folder, judge: Judge, context: Context) -> NeuronResult:
+    truth = plan.truths[unit]
     found = {each.alias: folder.read(Explained, "explanations", unit, each.alias) for each in plan.specs}
     labels = {name: each.labels if each else () for name, each in found.items()}
     return NeuronResult(

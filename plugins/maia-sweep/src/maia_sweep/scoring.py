@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cached_property
+
 import numpy as np
 
 from maia_core.plugin import Context, Explanation, Image, Model, System, one_line
@@ -32,15 +34,12 @@ class Scorer:
         """
         self._context = context
         self._count = images
-        self._held_out: HeldOutImages | None = None
         self._features: dict[str, np.ndarray] = {}
 
-    def _images(self) -> HeldOutImages:
+    @cached_property
+    def _held_out(self) -> HeldOutImages:
         chosen = held_out_dataset(self._context.config, self._context.registry) or self._context.config.dataset
-        # Asked for at each unit, so that the fingerprints of its row name the data set.
-        dataset = self._context.build("dataset", chosen.name, **chosen.options)
-        self._held_out = self._held_out or HeldOutImages(dataset, self._count)
-        return self._held_out
+        return HeldOutImages(self._context.build("dataset", chosen.name, **chosen.options), self._count)
 
     def scores(self, system: System, explanation: Explanation | None) -> dict[str, object]:
         """Returns the figures of a unit's labels, by the names of the table's columns; empty where there are none."""
@@ -49,9 +48,8 @@ class Scorer:
         if judge is None or not getattr(judge, "predicts_for_free", False) or not explanation or not explanation.labels:
             return {}
         try:
-            held_out = self._images()
-            images = held_out.images
-            measured = held_out.activations(system)
+            images = self._held_out.images
+            measured = self._held_out.activations(system)
             predicted = judge.predict(explanation.line, [image.anonymous() for image in images])
         except Exception as error:  # Also a plugin's own mistake: the label has been paid for.
             return {"error": f"not scored: {one_line(error)}"[:300]}
