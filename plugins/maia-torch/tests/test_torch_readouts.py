@@ -307,7 +307,7 @@ def test_malformed_values_are_refused_in_one_line_that_names_them(
     assert "\n" not in str(refused.value)
 
 
-@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64, torch.int8, torch.int64])
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
 @pytest.mark.parametrize("k", [3, 3.0, "3", np.array([3])])
 def test_numbers_of_any_type_are_read(model, images, saved, weights, tmp_path, dtype, k):
     rounded = {name: torch.as_tensor(3 * value).to(dtype) for name, value in weights.items()}
@@ -383,7 +383,10 @@ def test_very_many_latents_are_computed_some_images_at_a_time(model, images, wei
         ("mix:sae=sae.safetensors", "which unit of layer mix:sae=sae.safetensors"),
         ("mix:sae=sae.safetensors:7", "it has units 0 to 6"),
         ("fc:sae=sae.safetensors:0", "was made for another layer"),
-        ("mix:sae=broken.safetensors:0", "cannot be read as safetensors"),
+        (
+            "mix:sae=broken.safetensors:0",
+            "broken.safetensors is not a safetensors file, nor one of torch, nor a pickle",
+        ),
         ("mix:sae=three.npy:0", "is not a safetensors file, nor one of torch, nor a pickle"),
         ("mix:probe=three.npy:0", "after a layer comes a number, direction=FILE or sae=FILE:NUMBER"),
         ("mixx:sae=sae.safetensors:0", "no layer 'mixx' in net; nearest: mix"),
