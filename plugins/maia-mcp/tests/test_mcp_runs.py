@@ -373,7 +373,7 @@ def test_too_many_runs_are_refused_and_an_idle_one_makes_room(make_desk, drive, 
     assert refused.is_error
     assert "holds 1 open runs" in refused.text
     assert second != first
-    assert "has ended" in late.text
+    assert f'is stopped; start_run(resume="{first}") resumes it' in late.text
 
 
 HOSTILE = [

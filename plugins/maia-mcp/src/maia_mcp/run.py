@@ -104,7 +104,7 @@ class ClientRun:
         """
         with self._changed:
             self.touched = time.monotonic()
-            if self.ended:
+            if self.ended or self.left:
                 raise ToolError(self.over())
             if not self._waits or self._reply is not None or self.session is None:
                 ticket = ticket_of(self.name, self.turn)
