@@ -123,7 +123,7 @@ class Registry:
         found = [p for p in self.of_kind(kind) if p.name == name and distribution in ("", p.distribution)]
         if len(found) > 1:
             choices = " or ".join(f"'{name}@{p.distribution}'" for p in found)
-            raise PluginError(f"{kind} '{name}' stands in {' and '.join(p.origin for p in found)}; choose {choices}")
+            raise PluginError(f"{kind} '{name}' is in {' and '.join(p.origin for p in found)}; choose {choices}")
         return found[0] if found else None
 
     def get(self, kind: str, name: str) -> Plugin:
